@@ -1,1 +1,6 @@
+//! passbridge lets legacy passport clients keep logging in while everything behind them moves to Keycloak.
+//!
+//! The reader's map, in reading order:
 
+pub mod domain;
+pub mod document;
