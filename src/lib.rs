@@ -4,4 +4,5 @@
 
 pub mod domain;
 pub mod document;
+pub mod legacy;
 pub mod mapping;

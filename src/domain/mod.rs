@@ -6,6 +6,7 @@ pub mod chance;
 pub mod client;
 pub mod dialect;
 pub mod family;
+pub mod form;
 pub mod opaque;
 pub mod refusal;
 pub mod seal;

@@ -14,7 +14,7 @@ pub const DEFAULT_DIALECT: &str = "otk-passport";
 pub struct Table {
     clients: HashMap<String, Arc<Client>>,
     dialects: BTreeMap<String, Arc<Dialect>>,
-    endpoints: HashMap<String, (Endpoint, Arc<Dialect>)>,
+    endpoints: HashMap<String, (Endpoint, Vec<Arc<Dialect>>)>,
     default: Arc<Dialect>,
 }
 
@@ -22,14 +22,17 @@ impl Table {
     /// Puts a table together. Of two clients with one id the later counts; the loader refuses such a table before.
     #[must_use]
     pub fn new(clients: Vec<Client>, dialects: BTreeMap<String, Arc<Dialect>>, default: Arc<Dialect>) -> Self {
-        let mut endpoints = HashMap::new();
+        let mut endpoints: HashMap<String, (Endpoint, Vec<Arc<Dialect>>)> = HashMap::new();
         let mut listen = |dialect: &Arc<Dialect>| {
             for (path, endpoint) in [
                 (&dialect.endpoints.token, Endpoint::Token),
                 (&dialect.endpoints.revoke, Endpoint::Revoke),
                 (&dialect.endpoints.introspect, Endpoint::Introspect),
             ] {
-                endpoints.entry(path.clone()).or_insert_with(|| (endpoint, Arc::clone(dialect)));
+                let (there, speakers) = endpoints.entry(path.clone()).or_insert_with(|| (endpoint, Vec::new()));
+                if *there == endpoint && !speakers.iter().any(|known| known.name == dialect.name) {
+                    speakers.push(Arc::clone(dialect));
+                }
             }
         };
         listen(&default);
@@ -73,9 +76,9 @@ impl Table {
         &self.default
     }
 
-    /// The endpoint at this path, and the dialect that an unknown caller hears there.
+    /// The endpoint at this path and the dialects that have it there, never none. An unknown caller hears the first.
     #[must_use]
-    pub fn endpoint(&self, path: &str) -> Option<(Endpoint, &Arc<Dialect>)> {
-        self.endpoints.get(path).map(|(endpoint, dialect)| (*endpoint, dialect))
+    pub fn endpoint(&self, path: &str) -> Option<(Endpoint, &[Arc<Dialect>])> {
+        self.endpoints.get(path).map(|(endpoint, speakers)| (*endpoint, speakers.as_slice()))
     }
 }
