@@ -4,5 +4,6 @@
 
 pub mod domain;
 pub mod document;
+pub mod keycloak;
 pub mod legacy;
 pub mod mapping;
