@@ -7,3 +7,4 @@ pub mod document;
 pub mod keycloak;
 pub mod legacy;
 pub mod mapping;
+pub mod telemetry;

@@ -1,6 +1,6 @@
 //! The realm's URLs in order of preference, and which of them just failed.
 
-use std::cell::Cell;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// How long a URL that could not be reached is asked after the others.
@@ -9,18 +9,22 @@ const PASSED_OVER: Duration = Duration::from_secs(5);
 /// One worker's view of the realm's URLs.
 #[derive(Debug)]
 pub(super) struct Endpoints {
-    urls: Vec<(String, Cell<Option<Duration>>)>,
+    /// Each with the time of its last failure in milliseconds of the monotonic clock; 0: none.
+    urls: Vec<(String, AtomicU64)>,
 }
 
 impl Endpoints {
     pub(super) fn new(urls: &[String]) -> Self {
         let token = |url: &String| format!("{}/protocol/openid-connect/token", url.trim_end_matches('/'));
-        Self { urls: urls.iter().map(|url| (token(url), Cell::new(None))).collect() }
+        Self { urls: urls.iter().map(|url| (token(url), AtomicU64::new(0))).collect() }
     }
 
     /// The token endpoints to try, in order: the reachable ones as configured, then those that failed just now.
     pub(super) fn in_order(&self, now: Duration) -> Vec<(usize, &str)> {
-        let failed = |at: &Cell<Option<Duration>>| at.get().is_some_and(|at| now.saturating_sub(at) < PASSED_OVER);
+        let failed = |at: &AtomicU64| match at.load(Ordering::Relaxed) {
+            0 => false,
+            at => now.saturating_sub(Duration::from_millis(at)) < PASSED_OVER,
+        };
         let (down, up): (Vec<_>, Vec<_>) =
             self.urls.iter().enumerate().map(|(index, (url, at))| (index, url.as_str(), failed(at))).partition(|(_, _, down)| *down);
         up.into_iter().chain(down).map(|(index, url, _)| (index, url)).collect()
@@ -28,13 +32,13 @@ impl Endpoints {
 
     pub(super) fn failed(&self, index: usize, now: Duration) {
         if let Some((_, at)) = self.urls.get(index) {
-            at.set(Some(now));
+            at.store(u64::try_from(now.as_millis()).unwrap_or(u64::MAX).max(1), Ordering::Relaxed);
         }
     }
 
     pub(super) fn answered(&self, index: usize) {
         if let Some((_, at)) = self.urls.get(index) {
-            at.set(None);
+            at.store(0, Ordering::Relaxed);
         }
     }
 }

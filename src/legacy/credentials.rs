@@ -5,38 +5,10 @@ use base64::engine::general_purpose::STANDARD;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::form;
+use crate::domain::client::{Credentials, Placement, Presented};
 use crate::domain::dialect::CredentialFields;
 use crate::domain::form::Form;
 use crate::domain::refusal::{Cause, Refusal};
-
-/// Where the credentials stood.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Placement {
-    /// In the body of a POST, or in the query of a DELETE, which has no body.
-    Parameters,
-    /// `Authorization: Basic`.
-    Basic,
-    /// In the query of a POST: only where the mapping allows it.
-    Query,
-}
-
-/// An id and the secret that came with it.
-#[derive(Debug)]
-pub struct Credentials {
-    /// The id.
-    pub id: String,
-    /// The secret.
-    pub secret: SecretString,
-}
-
-/// What a request says about its sender.
-#[derive(Debug)]
-pub struct Presented {
-    /// Where it stood.
-    pub placement: Placement,
-    /// As it came, and, where that makes a difference, form-decoded (Basic only: RFC 6749 section 2.3.1). Never empty.
-    pub readings: Vec<Credentials>,
-}
 
 /// Finds the credentials of a request.
 ///

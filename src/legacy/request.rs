@@ -2,8 +2,9 @@
 
 use http::{HeaderMap, Method, header};
 
-use super::credentials::{self, Presented};
+use super::credentials;
 use super::form;
+use crate::domain::client::Presented;
 use crate::domain::dialect::{Dialect, Endpoint};
 use crate::domain::form::Form;
 use crate::domain::refusal::{Cause, Refusal};
