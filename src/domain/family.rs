@@ -162,3 +162,15 @@ pub struct NewFamily {
     /// Its refresh UUID's record, where the realm gave a refresh token.
     pub refresh: Option<(Fingerprint, RefreshRecord)>,
 }
+
+impl Family {
+    /// Whether this refresh UUID could be used now: it is the newest, in time, and nothing is in its way.
+    #[must_use]
+    pub fn refreshable(&self, record: &RefreshRecord, now: Timestamp) -> bool {
+        let alive = match self.state {
+            FamilyState::Resting | FamilyState::Asking { .. } => true,
+            FamilyState::Unrefreshable | FamilyState::Over(_) => false,
+        };
+        alive && record.generation == self.generation && now < record.until
+    }
+}

@@ -43,6 +43,12 @@ impl Timestamp {
         Self(self.0.saturating_add(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)))
     }
 
+    /// This, unless it is [`Timestamp::NEVER`].
+    #[must_use]
+    pub fn ends(self) -> Option<Self> {
+        (self != Self::NEVER).then_some(self)
+    }
+
     /// How long from `earlier` to this; nothing where that lies later.
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {
