@@ -24,3 +24,6 @@ built() { # built PROFILE PROGRAM -> path
 
 # Programs of the pinned Python packages (scripts/requirements/NAME.txt), for those who need them.
 venv() { printf '%s/venv-%s/bin\n' "$cache" "$1"; }
+
+# Static: no interpreter is asked for and no library is needed. binutils come with every C compiler.
+is_static() { ! LC_ALL=C readelf --wide --program-headers --dynamic "$1" | grep -qE 'INTERP|\(NEEDED\)'; }
