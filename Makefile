@@ -7,7 +7,6 @@ MAKEFLAGS += --no-builtin-rules --no-print-directory
 
 cache := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/passbridge
 check_tools := $(cache)/venv-check/bin
-maven := mvn -B -ntp -f keycloak/pom.xml
 
 ##@ What people use
 
@@ -45,7 +44,7 @@ test-rust: ## Unit tests, `it` (fake realm) and `e2e` (real servers)
 
 .PHONY: test-java
 test-java: ## The Keycloak provider's and the test programs' unit tests
-	$(maven) test
+	scripts/keycloak test
 
 .PHONY: test-static
 test-static: ## The program is static, answers, serves and drains
