@@ -10,6 +10,7 @@ import java.util.Map;
 import java.util.stream.Stream;
 import org.keycloak.authentication.AuthenticationFlowContext;
 import org.keycloak.authentication.AuthenticationFlowError;
+import org.keycloak.authentication.AuthenticationFlowException;
 import org.keycloak.authentication.Authenticator;
 import org.keycloak.events.Errors;
 import org.keycloak.models.AuthenticatorConfigModel;
@@ -48,12 +49,24 @@ public final class PassportAuthenticator implements Authenticator {
         PassportToken passport = new PassportCheck(settings.issuer(), settings.skew()).check(
                 form.getFirst(settings.certificateField()), form.getFirst("algorithm"), form.getFirst("signature"), now);
         UserModel user = user(context.getSession(), context.getRealm(), settings, passport.subject());
-        // Throws for a disabled user, and Keycloak answers: not to be caught here.
-        context.setUser(user);
+        letIn(context, user);
         if (settings.once() && !spend(context.getSession(), passport, settings, now)) {
             throw new RefusedException(Refusal.CERTIFICATE_USED);
         }
         context.success();
+    }
+
+    private static void letIn(AuthenticationFlowContext context, UserModel user) throws RefusedException {
+        context.getEvent().user(user);
+        try {
+            context.setUser(user);
+        } catch (AuthenticationFlowException e) {
+            // Left alone it would leave the server as "500 unknown_error" (26.7.3), as if the realm were broken.
+            throw new RefusedException(
+                    e.getError() == AuthenticationFlowError.USER_TEMPORARILY_DISABLED
+                            ? Refusal.USER_LOCKED
+                            : Refusal.USER_DISABLED);
+        }
     }
 
     private static UserModel user(KeycloakSession session, RealmModel realm, PassportSettings settings, String subject)
@@ -77,13 +90,33 @@ public final class PassportAuthenticator implements Authenticator {
     }
 
     private void refuse(AuthenticationFlowContext context, Refusal refusal) {
-        boolean ours = refusal == Refusal.MISCONFIGURED;
-        boolean unknown = refusal == Refusal.USER_UNKNOWN;
+        AuthenticationFlowError kind;
+        String event;
+        switch (refusal) {
+            case MISCONFIGURED -> {
+                kind = AuthenticationFlowError.INTERNAL_ERROR;
+                event = Errors.INVALID_CONFIG;
+            }
+            case USER_UNKNOWN -> {
+                kind = AuthenticationFlowError.INVALID_USER;
+                event = Errors.USER_NOT_FOUND;
+            }
+            case USER_DISABLED -> {
+                kind = AuthenticationFlowError.USER_DISABLED;
+                event = Errors.USER_DISABLED;
+            }
+            case USER_LOCKED -> {
+                kind = AuthenticationFlowError.USER_TEMPORARILY_DISABLED;
+                event = Errors.USER_TEMPORARILY_DISABLED;
+            }
+            default -> {
+                kind = AuthenticationFlowError.INVALID_CREDENTIALS;
+                event = Errors.INVALID_USER_CREDENTIALS;
+            }
+        }
         // The event is for the realm's administrator; it names the reason and no secret.
         context.getEvent().detail("reason", refusal.description);
-        context.getEvent().error(unknown ? Errors.USER_NOT_FOUND : Errors.INVALID_USER_CREDENTIALS);
-        AuthenticationFlowError kind = ours ? AuthenticationFlowError.INTERNAL_ERROR
-                : unknown ? AuthenticationFlowError.INVALID_USER : AuthenticationFlowError.INVALID_CREDENTIALS;
+        context.getEvent().error(event);
         context.failure(kind, response(refusal));
     }
 

@@ -22,6 +22,10 @@ public enum Refusal {
     SIGNATURE_OTHER_KEY(400, "invalid_grant", "Signature key does not belong to the passport"),
     SIGNATURE_WRONG(400, "invalid_grant", "Signature does not match"),
     USER_UNKNOWN(400, "invalid_grant", "Passport user is not known"),
+    /** In the words of Keycloak's own step for user names. */
+    USER_DISABLED(400, "invalid_grant", "Account disabled"),
+    /** By the brute-force guard. */
+    USER_LOCKED(400, "invalid_grant", "Account temporarily disabled"),
     /** The realm's operator is at fault, not the client. */
     MISCONFIGURED(500, "server_error", "Passport issuer is not configured");
 

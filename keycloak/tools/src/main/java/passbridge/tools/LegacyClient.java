@@ -1,6 +1,8 @@
 package passbridge.tools;
 
 import java.io.ByteArrayOutputStream;
+import java.io.FileDescriptor;
+import java.io.FileOutputStream;
 import java.io.IOException;
 import java.io.PrintStream;
 import java.net.Socket;
@@ -34,27 +36,29 @@ public final class LegacyClient {
             """;
 
     private final Map<String, String> options;
-    private final PrintStream out = new PrintStream(System.out, true, StandardCharsets.UTF_8);
+    private final PrintStream out;
 
-    private LegacyClient(Map<String, String> options) {
+    private LegacyClient(Map<String, String> options, PrintStream out) {
         this.options = options;
+        this.out = out;
     }
 
     public static void main(String[] arguments) throws GeneralSecurityException {
-        Map<String, String> options;
+        PrintStream out = new PrintStream(new FileOutputStream(FileDescriptor.out), true, StandardCharsets.UTF_8);
+        System.exit(run(arguments, out));
+    }
+
+    /** The exit status: 0 got a 200, 1 did not, 2 was called wrongly. */
+    static int run(String[] arguments, PrintStream out) throws GeneralSecurityException {
         try {
-            options = parse(new ArrayList<>(List.of(arguments)));
+            return new LegacyClient(parse(new ArrayList<>(List.of(arguments))), out).logIn() ? 0 : 1;
         } catch (IllegalArgumentException e) {
             System.err.println("legacy-client: " + e.getMessage());
             System.err.print(USAGE);
-            System.exit(2);
-            return;
-        }
-        try {
-            System.exit(new LegacyClient(options).logIn() ? 0 : 1);
+            return 2;
         } catch (IOException e) {
             System.err.println("legacy-client: no answer: " + e.getMessage());
-            System.exit(1);
+            return 1;
         }
     }
 
