@@ -58,14 +58,19 @@ public final class PassportAuthenticator implements Authenticator {
 
     private static void letIn(AuthenticationFlowContext context, UserModel user) throws RefusedException {
         context.getEvent().user(user);
+        RealmModel realm = context.getRealm();
+        // setUser does not ask the guard; every step has to, as Keycloak's own do.
+        if (realm.isBruteForceProtected()
+                && context.getProtector().isTemporarilyDisabled(context.getSession(), realm, user)) {
+            throw new RefusedException(Refusal.USER_LOCKED);
+        }
         try {
             context.setUser(user);
         } catch (AuthenticationFlowException e) {
             // Left alone it would leave the server as "500 unknown_error" (26.7.3), as if the realm were broken.
-            throw new RefusedException(
-                    e.getError() == AuthenticationFlowError.USER_TEMPORARILY_DISABLED
-                            ? Refusal.USER_LOCKED
-                            : Refusal.USER_DISABLED);
+            // The other reason than "disabled" is a client's service account, which is nobody's user.
+            boolean disabled = e.getError() == AuthenticationFlowError.USER_DISABLED;
+            throw new RefusedException(disabled ? Refusal.USER_DISABLED : Refusal.USER_UNKNOWN);
         }
     }
 
