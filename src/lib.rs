@@ -7,4 +7,5 @@ pub mod document;
 pub mod keycloak;
 pub mod legacy;
 pub mod mapping;
+pub mod store;
 pub mod telemetry;
