@@ -3,9 +3,21 @@
 //! The reader's map, in reading order:
 
 pub mod domain;
-pub mod document;
-pub mod keycloak;
+
 pub mod legacy;
+
+pub mod exchange;
+
+pub mod keycloak;
 pub mod mapping;
 pub mod store;
+
+pub mod config;
+pub mod document;
+pub mod secrets;
+
+pub mod ops;
+pub mod server;
 pub mod telemetry;
+
+pub mod cli;

@@ -1,0 +1,70 @@
+//! What operators and their machines ask: health, readiness, metrics. Never public.
+//!
+//! Must not: show a secret or a token, or be needed by a legacy client.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use http::{StatusCode, header};
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+use crate::document::Finding;
+use crate::exchange::Bridge;
+use crate::keycloak::RealmStatus;
+use crate::telemetry::Metrics;
+
+/// What the ops listener looks at.
+#[derive(Debug)]
+pub struct OpsService {
+    /// The bridge.
+    pub bridge: Arc<Bridge>,
+    /// The realm, as the workers saw it last.
+    pub realm: Arc<RealmStatus>,
+    /// The metrics.
+    pub metrics: Arc<Metrics>,
+    /// Findings of the last load, where it was refused.
+    pub refused: parking_lot::Mutex<Vec<Finding>>,
+    /// Set when the bridge drains.
+    pub stop: CancellationToken,
+}
+
+/// `/healthz`, `/readyz`, `/metrics`.
+pub fn router(service: Arc<OpsService>) -> Router {
+    Router::new()
+        .route("/healthz", get(async || "ok\n"))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(metrics))
+        .with_state(service)
+}
+
+/// 200 while requests are served, 503 while draining. A refused load shows in the body and changes no status: what was good is
+/// still served.
+async fn readyz(State(service): State<Arc<OpsService>>) -> Response {
+    let snapshot = service.bridge.snapshot.load();
+    let draining = service.stop.is_cancelled();
+    let store = service.bridge.store.statistics();
+    let refused: Vec<String> = service.refused.lock().iter().map(ToString::to_string).collect();
+    let body = json!({
+        "ready": !draining,
+        "mappings": {
+            "generation": snapshot.generation,
+            "digest": snapshot.digest,
+            "clients": snapshot.table.len(),
+            "current": refused.is_empty(),
+            "refused": refused,
+        },
+        "realm": service.realm.word(),
+        "store": if store.writable { "writable" } else { "refusing" },
+    });
+    let status = if draining { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
+    (status, [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")], format!("{body}\n")).into_response()
+}
+
+async fn metrics(State(service): State<Arc<OpsService>>) -> Response {
+    let text = service.metrics.text();
+    ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response()
+}

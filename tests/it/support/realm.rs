@@ -1,0 +1,249 @@
+//! A fake realm with moods: a real server on a real socket, for what a real Keycloak cannot be put into.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
+
+use super::jwt;
+
+/// How the realm answers one request.
+#[derive(Clone, Debug)]
+pub enum Mood {
+    /// Grants, as [`Granting`] says.
+    Grant(Granting),
+    /// An OAuth error.
+    Refuse(u16, &'static str, &'static str),
+    /// These bytes as they are, then the connection is closed.
+    Bytes(Vec<u8>),
+    /// Reads the request and resets the connection.
+    Reset,
+    /// Reads the request and never answers.
+    Hang,
+    /// An answer that does not end.
+    Endless,
+    /// Waits until the test opens the gate, then answers in the mood within.
+    Gate(Arc<Notify>, Box<Mood>),
+}
+
+/// What a grant says.
+#[derive(Clone, Debug)]
+pub struct Granting {
+    pub expires_in: u64,
+    pub refresh_expires_in: Option<u64>,
+    pub refresh: bool,
+    pub scope: &'static str,
+    pub username: &'static str,
+    pub session: String,
+}
+
+impl Default for Granting {
+    fn default() -> Self {
+        Self {
+            expires_in: 3599,
+            refresh_expires_in: Some(3599),
+            refresh: true,
+            scope: "2F_CA_Auth client_registration profile email",
+            username: "90417",
+            session: "9b3ffe4a-0000-4987-a279-a8d13bbf2b35".to_owned(),
+        }
+    }
+}
+
+impl Mood {
+    /// An answer with a status and a body of its own.
+    pub fn answer(status: u16, content_type: &str, body: &str) -> Self {
+        let head = format!("HTTP/1.1 {status} Mood\r\ncontent-type: {content_type}\r\ncontent-length: {}\r\nset-cookie: realm=secret-of-the-realm\r\n\r\n", body.len());
+        Self::Bytes([head.as_bytes(), body.as_bytes()].concat())
+    }
+}
+
+/// A request as it came: head and body, byte for byte.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    pub head: String,
+    pub body: Vec<u8>,
+}
+
+impl Seen {
+    /// The form's pairs, decoded, in their order.
+    pub fn form(&self) -> Vec<(String, String)> {
+        form_urlencoded::parse(&self.body).into_owned().collect()
+    }
+
+    /// The value of a form field.
+    pub fn field(&self, name: &str) -> Option<String> {
+        self.form().into_iter().find(|(known, _)| known == name).map(|(_, value)| value)
+    }
+
+    /// The value of a header.
+    pub fn header(&self, name: &str) -> Option<String> {
+        let line = self.head.lines().find(|line| line.to_ascii_lowercase().starts_with(&format!("{}:", name.to_ascii_lowercase())))?;
+        Some(line.split_once(':')?.1.trim().to_owned())
+    }
+}
+
+#[derive(Debug, Default)]
+struct State {
+    next: VecDeque<Mood>,
+    usual: Option<Mood>,
+    seen: Vec<Seen>,
+    tokens: Vec<String>,
+    granted: u64,
+}
+
+/// The fake realm. Ends with the runtime that it lives on.
+#[derive(Clone, Debug)]
+pub struct FakeRealm {
+    pub address: SocketAddr,
+    state: Arc<Mutex<State>>,
+}
+
+impl FakeRealm {
+    pub async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let realm = Self { address: listener.local_addr().unwrap(), state: Arc::default() };
+        let serving = realm.clone();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let realm = serving.clone();
+                tokio::spawn(async move { realm.serve(stream).await.unwrap_or_default() });
+            }
+        });
+        realm
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://{}/auth/realms/SSO", self.address)
+    }
+
+    /// The next request is answered in this mood; several are answered in their order.
+    pub fn next(&self, mood: Mood) {
+        self.state.lock().next.push_back(mood);
+    }
+
+    /// Every request without a mood of its own is answered in this one.
+    pub fn usually(&self, mood: Mood) {
+        self.state.lock().usual = Some(mood);
+    }
+
+    /// Everything that was asked so far.
+    pub fn seen(&self) -> Vec<Seen> {
+        self.state.lock().seen.clone()
+    }
+
+    /// The last request.
+    pub fn last(&self) -> Seen {
+        self.seen().last().expect("the realm was asked").clone()
+    }
+
+    /// Every JWT and refresh token that was handed out: none of them may reach a legacy client or a log.
+    pub fn tokens(&self) -> Vec<String> {
+        self.state.lock().tokens.clone()
+    }
+
+    async fn serve(&self, mut stream: TcpStream) -> std::io::Result<()> {
+        let mut buffer = Vec::new();
+        loop {
+            let Some(seen) = read_request(&mut stream, &mut buffer).await? else { return Ok(()) };
+            let mood = {
+                let mut state = self.state.lock();
+                state.seen.push(seen);
+                state.next.pop_front().or(state.usual.clone()).unwrap_or(Mood::Grant(Granting::default()))
+            };
+            if !self.answer(&mut stream, mood).await? {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn answer(&self, stream: &mut TcpStream, mood: Mood) -> std::io::Result<bool> {
+        match mood {
+            Mood::Grant(granting) => {
+                let body = self.grant(&granting);
+                send(stream, 200, &body).await?;
+                Ok(true)
+            }
+            Mood::Refuse(status, error, description) => {
+                let body = serde_json::json!({"error": error, "error_description": description}).to_string();
+                send(stream, status, &body).await?;
+                Ok(true)
+            }
+            Mood::Bytes(bytes) => {
+                stream.write_all(&bytes).await?;
+                Ok(false)
+            }
+            Mood::Reset => {
+                socket2::SockRef::from(&*stream).set_linger(Some(Duration::ZERO))?;
+                Ok(false)
+            }
+            Mood::Hang => {
+                // Until the other side gives up.
+                let mut rest = [0; 64];
+                while stream.read(&mut rest).await? > 0 {}
+                Ok(false)
+            }
+            Mood::Endless => {
+                stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n").await?;
+                loop {
+                    stream.write_all(b"400\r\n").await?;
+                    stream.write_all(&[b' '; 1024]).await?;
+                    stream.write_all(b"\r\n").await?;
+                }
+            }
+            Mood::Gate(gate, within) => {
+                gate.notified().await;
+                Box::pin(self.answer(stream, *within)).await
+            }
+        }
+    }
+
+    fn grant(&self, granting: &Granting) -> String {
+        let mut state = self.state.lock();
+        state.granted += 1;
+        let number = state.granted;
+        let access = jwt::access(granting, number);
+        let refresh = jwt::refresh(number);
+        state.tokens.push(access.clone());
+        let mut answer = serde_json::json!({
+            "access_token": access, "expires_in": granting.expires_in, "token_type": "Bearer", "not-before-policy": 0,
+            "session_state": granting.session, "scope": granting.scope,
+        });
+        if granting.refresh {
+            answer["refresh_token"] = refresh.clone().into();
+            state.tokens.push(refresh);
+        }
+        if let Some(seconds) = granting.refresh_expires_in {
+            answer["refresh_expires_in"] = seconds.into();
+        }
+        answer.to_string()
+    }
+}
+
+async fn send(stream: &mut TcpStream, status: u16, body: &str) -> std::io::Result<()> {
+    let head = format!("HTTP/1.1 {status} OK\r\ncontent-type: application/json\r\nset-cookie: AUTH_SESSION_ID=secret-of-the-realm\r\nx-realm: secret-of-the-realm\r\ncontent-length: {}\r\n\r\n", body.len());
+    stream.write_all(&[head.as_bytes(), body.as_bytes()].concat()).await
+}
+
+async fn read_request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> std::io::Result<Option<Seen>> {
+    loop {
+        if let Some(end) = buffer.windows(4).position(|window| window == b"\r\n\r\n") {
+            let head = String::from_utf8_lossy(&buffer[..end]).into_owned();
+            let seen = Seen { head, body: Vec::new() };
+            let length: usize = seen.header("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
+            if buffer.len() >= end + 4 + length {
+                let body = buffer[end + 4..end + 4 + length].to_vec();
+                buffer.drain(..end + 4 + length);
+                return Ok(Some(Seen { body, ..seen }));
+            }
+        }
+        if stream.read_buf(buffer).await? == 0 {
+            return Ok(None);
+        }
+    }
+}
