@@ -1,0 +1,123 @@
+//! What is wrong with a file, where, and what to do about it.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::sync::Arc;
+
+/// Where something stands: a file's line and column, or an environment variable.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Origin {
+    /// The file as it was named to us, or `$NAME` for an environment variable.
+    pub file: Arc<str>,
+    /// Line, from 1; 0 where the whole file (or a variable) is meant.
+    pub line: u32,
+    /// Column in characters, from 1; 0 where the whole line is meant.
+    pub column: u32,
+}
+
+impl Origin {
+    /// The whole of a file, without a line.
+    #[must_use]
+    pub fn file(file: &str) -> Self {
+        Self { file: Arc::from(file), line: 0, column: 0 }
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.file)?;
+        if self.line > 0 {
+            write!(f, ":{}", self.line)?;
+        }
+        if self.column > 0 {
+            write!(f, ":{}", self.column)?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether a finding blocks, or is something to be aware of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// Nothing of this configuration is used.
+    Error,
+    /// It is used, and somebody should look.
+    Warning,
+}
+
+impl Severity {
+    /// The word that people and machines read.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warning => "warning",
+        }
+    }
+}
+
+/// One thing that is wrong. Never carries a value that could be a secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// Blocks, or not.
+    pub severity: Severity,
+    /// A stable word for scripts, e.g. `unknown-key`.
+    pub code: &'static str,
+    /// Where.
+    pub origin: Origin,
+    /// What is wrong, one sentence without a full stop.
+    pub message: String,
+    /// What to do, where we know it.
+    pub hint: Option<String>,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}[{}]: {}", self.origin, self.severity.word(), self.code, self.message)?;
+        if let Some(hint) = &self.hint {
+            write!(f, "\n  hint: {hint}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Everything that was found, in the order of finding. Shared by the readers of one load.
+#[derive(Debug, Default)]
+pub struct Findings(RefCell<Vec<Finding>>);
+
+impl Findings {
+    /// Nothing found yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds one.
+    pub fn push(&self, finding: Finding) {
+        self.0.borrow_mut().push(finding);
+    }
+
+    /// Adds an error.
+    pub fn error(&self, code: &'static str, origin: &Origin, message: impl Into<String>, hint: impl Into<Option<String>>) {
+        self.push(Finding { severity: Severity::Error, code, origin: origin.clone(), message: message.into(), hint: hint.into() });
+    }
+
+    /// Adds a warning.
+    pub fn warning(&self, code: &'static str, origin: &Origin, message: impl Into<String>, hint: impl Into<Option<String>>) {
+        self.push(Finding { severity: Severity::Warning, code, origin: origin.clone(), message: message.into(), hint: hint.into() });
+    }
+
+    /// Whether one of them blocks.
+    #[must_use]
+    pub fn blocked(&self) -> bool {
+        self.0.borrow().iter().any(|finding| finding.severity == Severity::Error)
+    }
+
+    /// All of them, sorted by place.
+    #[must_use]
+    pub fn into_sorted(self) -> Vec<Finding> {
+        let mut all = self.0.into_inner();
+        all.sort_by(|a, b| a.origin.cmp(&b.origin));
+        all
+    }
+}

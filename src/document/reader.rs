@@ -1,0 +1,279 @@
+//! Takes typed values out of a table and reports what does not fit.
+
+use std::time::Duration;
+
+use super::finding::{Findings, Origin};
+use super::value::{Spotted, Table, Value};
+use super::units;
+
+/// Reads one table. Every value is taken by its key; [`Reader::finish`] reports those that nobody took.
+#[derive(Debug)]
+pub struct Reader<'f> {
+    table: Table,
+    name: String,
+    known: Vec<&'static str>,
+    findings: &'f Findings,
+}
+
+impl<'f> Reader<'f> {
+    /// Reads a whole document; `name` is how messages call the table ("" for the document itself).
+    #[must_use]
+    pub fn new(table: Table, name: &str, findings: &'f Findings) -> Self {
+        Self { table, name: name.to_owned(), known: Vec::new(), findings }
+    }
+
+    /// Where the table begins.
+    #[must_use]
+    pub fn origin(&self) -> &Origin {
+        &self.table.origin
+    }
+
+    /// Where findings go.
+    #[must_use]
+    pub fn findings(&self) -> &'f Findings {
+        self.findings
+    }
+
+    /// `section.key`, as messages name a key.
+    #[must_use]
+    pub fn path(&self, key: &str) -> String {
+        if self.name.is_empty() { key.to_owned() } else { format!("{}.{key}", self.name) }
+    }
+
+    /// Takes whatever stands under the key.
+    pub fn take(&mut self, key: &'static str) -> Option<Spotted<Value>> {
+        self.known.push(key);
+        let index = self.table.entries.iter().position(|(name, _)| name.value == key)?;
+        Some(self.table.entries.remove(index).1)
+    }
+
+    fn missing(&self, key: &str) {
+        self.findings.error("missing-key", self.origin(), format!("`{}` is missing", self.path(key)), None);
+    }
+
+    fn wrong(&self, key: &str, found: &Spotted<Value>, wanted: &str) {
+        let message = format!("`{}` is {}, wanted {wanted}", self.path(key), found.value.kind());
+        self.findings.error("wrong-type", &found.origin, message, None);
+    }
+
+    /// Reports a value of the right type that means nothing.
+    pub fn bad_value(&self, key: &str, origin: &Origin, wanted: &str) {
+        self.findings.error("bad-value", origin, format!("`{}` is not {wanted}", self.path(key)), None);
+    }
+
+    /// A text, if it is there.
+    pub fn text(&mut self, key: &'static str) -> Option<Spotted<String>> {
+        let found = self.take(key)?;
+        match found.value {
+            Value::Text(text) | Value::Unparsed(text) => Some(Spotted { value: text, origin: found.origin }),
+            _ => {
+                self.wrong(key, &found, "text");
+                None
+            }
+        }
+    }
+
+    /// A text that must be there.
+    pub fn required_text(&mut self, key: &'static str) -> Option<Spotted<String>> {
+        let there = self.has(key);
+        let text = self.text(key);
+        if !there {
+            self.missing(key);
+        }
+        text
+    }
+
+    /// Whether the key is still there to be taken.
+    #[must_use]
+    pub fn has(&self, key: &str) -> bool {
+        self.table.entries.iter().any(|(name, _)| name.value == key)
+    }
+
+    fn parsed<T>(&mut self, key: &'static str, wanted: &str, read: impl Fn(&str) -> Option<T>) -> Option<Spotted<T>> {
+        let text = self.text(key)?;
+        match read(&text.value) {
+            Some(value) => Some(Spotted { value, origin: text.origin }),
+            None => {
+                self.bad_value(key, &text.origin, wanted);
+                None
+            }
+        }
+    }
+
+    /// One of a closed list of words.
+    pub fn word<T: Copy>(&mut self, key: &'static str, words: &[(&str, T)]) -> Option<Spotted<T>> {
+        let wanted = words.iter().map(|(word, _)| format!("`{word}`")).collect::<Vec<_>>().join(", ");
+        self.parsed(key, &format!("one of {wanted}"), |text| words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value))
+    }
+
+    /// A duration such as `10s` or `250ms`.
+    pub fn duration(&mut self, key: &'static str) -> Option<Spotted<Duration>> {
+        self.parsed(key, "a duration such as \"10s\" or \"1h\"", units::duration)
+    }
+
+    /// A size such as `64KiB`, in bytes; a bare whole number is bytes.
+    pub fn size(&mut self, key: &'static str) -> Option<Spotted<u64>> {
+        if let Some((_, Spotted { value: Value::Integer(_), .. })) = self.table.entries.iter().find(|(name, _)| name.value == key) {
+            return self.integer(key, 0, u64::MAX >> 1);
+        }
+        self.parsed(key, "a size such as \"64KiB\"", units::size)
+    }
+
+    /// A whole number within bounds, both included.
+    pub fn integer(&mut self, key: &'static str, least: u64, most: u64) -> Option<Spotted<u64>> {
+        let found = self.take(key)?;
+        let number = match &found.value {
+            Value::Integer(number) => u64::try_from(*number).ok(),
+            Value::Unparsed(text) => text.trim().parse().ok(),
+            _ => {
+                self.wrong(key, &found, "a whole number");
+                return None;
+            }
+        };
+        match number.filter(|number| (least..=most).contains(number)) {
+            Some(value) => Some(Spotted { value, origin: found.origin }),
+            None => {
+                self.bad_value(key, &found.origin, &format!("a whole number from {least} to {most}"));
+                None
+            }
+        }
+    }
+
+    /// `true` or `false`; absent means `absent`.
+    pub fn boolean(&mut self, key: &'static str, absent: bool) -> bool {
+        let Some(found) = self.take(key) else { return absent };
+        match &found.value {
+            Value::Boolean(truth) => *truth,
+            Value::Unparsed(text) if text == "true" => true,
+            Value::Unparsed(text) if text == "false" => false,
+            _ => {
+                self.wrong(key, &found, "true or false");
+                absent
+            }
+        }
+    }
+
+    /// A list of texts; from the environment they are separated by commas. Absent: `None`.
+    pub fn texts(&mut self, key: &'static str) -> Option<Vec<Spotted<String>>> {
+        let found = self.take(key)?;
+        match found.value {
+            Value::List(items) => Some(items.into_iter().filter_map(|item| self.list_text(key, item)).collect()),
+            Value::Unparsed(text) => {
+                let words = text.split(',').map(str::trim).filter(|word| !word.is_empty());
+                Some(words.map(|word| Spotted { value: word.to_owned(), origin: found.origin.clone() }).collect())
+            }
+            _ => {
+                self.wrong(key, &found, "a list");
+                None
+            }
+        }
+    }
+
+    fn list_text(&self, key: &str, item: Spotted<Value>) -> Option<Spotted<String>> {
+        match item.value {
+            Value::Text(text) => Some(Spotted { value: text, origin: item.origin }),
+            _ => {
+                self.wrong(key, &item, "text");
+                None
+            }
+        }
+    }
+
+    /// A table below this one, if it is there.
+    pub fn section(&mut self, key: &'static str) -> Option<Reader<'f>> {
+        let found = self.take(key)?;
+        let name = self.path(key);
+        match found.value {
+            Value::Table(table) => Some(Reader::new(table, &name, self.findings)),
+            _ => {
+                self.wrong(key, &found, "a table");
+                None
+            }
+        }
+    }
+
+    /// A table that must be there.
+    pub fn required_section(&mut self, key: &'static str) -> Option<Reader<'f>> {
+        let there = self.has(key);
+        let section = self.section(key);
+        if !there {
+            self.missing(key);
+        }
+        section
+    }
+
+    /// A list of tables (`[[key]]`); absent: none.
+    pub fn sections(&mut self, key: &'static str) -> Vec<Reader<'f>> {
+        let Some(found) = self.take(key) else { return Vec::new() };
+        let name = self.path(key);
+        let Value::List(items) = found.value else {
+            self.wrong(key, &found, "a list of tables");
+            return Vec::new();
+        };
+        let read = |item: Spotted<Value>| match item.value {
+            Value::Table(table) => Some(Reader::new(table, &name, self.findings)),
+            _ => {
+                self.wrong(key, &item, "a table");
+                None
+            }
+        };
+        items.into_iter().filter_map(read).collect()
+    }
+
+    /// All that is left, for a table whose keys are data themselves.
+    #[must_use]
+    pub fn into_entries(self) -> Vec<(Spotted<String>, Spotted<Value>)> {
+        self.table.entries
+    }
+
+    /// All that is left as texts, for a table of free keys with texts behind them.
+    #[must_use]
+    pub fn into_texts(self) -> Vec<(Spotted<String>, Spotted<String>)> {
+        let Self { table, name, findings, .. } = self;
+        let shell = Reader::new(Table::empty(table.origin), &name, findings);
+        table.entries.into_iter().filter_map(|(key, value)| Some((key.clone(), shell.list_text(&key.value, value)?))).collect()
+    }
+
+    /// All that is left as tables, for a table of free keys with tables behind them.
+    #[must_use]
+    pub fn into_sections(self) -> Vec<(Spotted<String>, Reader<'f>)> {
+        let Self { table, name, findings, .. } = self;
+        let shell = Reader::new(Table::empty(table.origin), &name, findings);
+        let read = |(key, value): (Spotted<String>, Spotted<Value>)| match value.value {
+            Value::Table(table) => {
+                let name = shell.path(&key.value);
+                Some((key, Reader::new(table, &name, findings)))
+            }
+            _ => {
+                shell.wrong(&key.value, &value, "a table");
+                None
+            }
+        };
+        table.entries.into_iter().filter_map(read).collect()
+    }
+
+    /// Reports every key that nobody took.
+    pub fn finish(self) {
+        for (key, _) in &self.table.entries {
+            let near = self.known.iter().find(|known| resembles(known, &key.value));
+            let hint = match near {
+                Some(known) => format!("did you mean `{known}`?"),
+                None => format!("known here: {}", self.known.join(", ")),
+            };
+            let message = format!("unknown key `{}`", self.path(&key.value));
+            self.findings.error("unknown-key", &key.origin, message, hint);
+        }
+    }
+}
+
+/// Whether a typing slip lies between the two: same letters but for one change, or one contains the other.
+fn resembles(known: &str, found: &str) -> bool {
+    if known.contains(found) || found.contains(known) {
+        return true;
+    }
+    let differing = known.chars().zip(found.chars()).filter(|(a, b)| a != b).count();
+    let prefix = known.chars().zip(found.chars()).take_while(|(a, b)| a == b).count();
+    let suffix = known.chars().rev().zip(found.chars().rev()).take_while(|(a, b)| a == b).count();
+    let longer = known.chars().count().max(found.chars().count());
+    (known.len() == found.len() && differing <= 2) || prefix + suffix + 1 >= longer
+}

@@ -1,0 +1,114 @@
+//! A legacy client as the mapping describes it: who it was in the old world, and who it is in the new one.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use secrecy::SecretString;
+
+use super::dialect::Dialect;
+
+/// Where a client stands in its migration (OPERATOR section 5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Stage {
+    /// The realm answers.
+    Live,
+    /// Refused, and counted.
+    Retired,
+}
+
+impl Stage {
+    /// Every stage with its word in mapping files.
+    pub const WORDS: [(&'static str, Self); 2] = [("live", Self::Live), ("retired", Self::Retired)];
+
+    /// The word in mapping files, logs and metrics.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Retired => "retired",
+        }
+    }
+}
+
+/// What a client's old secret is checked against.
+#[derive(Clone)]
+pub enum LegacySecret {
+    /// An argon2id hash in PHC text. Checked to be well-formed when it was loaded.
+    Hash(String),
+    /// The secret itself, from the environment or a file.
+    Clear(SecretString),
+}
+
+impl fmt::Debug for LegacySecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Hash(_) => "Hash(redacted)",
+            Self::Clear(_) => "Clear(redacted)",
+        })
+    }
+}
+
+/// A legacy client.
+#[derive(Debug)]
+pub struct Client {
+    /// The old client id: any text, compared exactly.
+    pub legacy_id: String,
+    /// One or two old secrets.
+    pub legacy_secrets: Vec<LegacySecret>,
+    /// The client id at the realm.
+    pub client_id: String,
+    /// One or two secrets at the realm, the preferred one first.
+    pub client_secrets: Vec<SecretString>,
+    /// Where it stands.
+    pub stage: Stage,
+    /// How it speaks.
+    pub dialect: Arc<Dialect>,
+    /// Legacy word and realm's word of a scope, where they differ or are listed. Empty: every word passes as it is.
+    pub scopes: Vec<(String, String)>,
+    /// The legacy promise, where it is not the dialect's.
+    pub access_token_lifetime: Option<Duration>,
+    /// It may ask about every client's tokens.
+    pub may_introspect: bool,
+    /// It may put its credentials into the query of a POST.
+    pub allow_query_credentials: bool,
+    /// It forgets to escape `+`: blanks in certificate and signature are turned back (CONTRACT section 4).
+    pub mend_unescaped_plus: bool,
+}
+
+impl Client {
+    /// How long an access UUID of this client is promised to live.
+    #[must_use]
+    pub fn promise(&self) -> Duration {
+        self.access_token_lifetime.unwrap_or(self.dialect.tokens.access_token)
+    }
+}
+
+/// Where a caller's credentials stood.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Placement {
+    /// In the body of a POST, or in the query of a DELETE, which has no body.
+    Parameters,
+    /// `Authorization: Basic`.
+    Basic,
+    /// In the query of a POST: only where the mapping allows it.
+    Query,
+}
+
+/// An id and the secret that came with it.
+#[derive(Debug)]
+pub struct Credentials {
+    /// The id.
+    pub id: String,
+    /// The secret.
+    pub secret: SecretString,
+}
+
+/// What a request says about its sender.
+#[derive(Debug)]
+pub struct Presented {
+    /// Where it stood.
+    pub placement: Placement,
+    /// As it came, and, where that makes a difference, form-decoded (Basic only: RFC 6749 section 2.3.1). Never empty.
+    pub readings: Vec<Credentials>,
+}

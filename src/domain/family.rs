@@ -1,0 +1,176 @@
+//! A family: one login and all that came of it.
+//!
+//! The records are the nouns that the store keeps. They hold no readable token: UUIDs as fingerprints, everything of the
+//! realm sealed.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::chance::{Entropy, random};
+use super::opaque::{Fingerprint, TokenUse};
+use super::seal::Sealed;
+use super::time::Timestamp;
+
+/// Names a family: 128 random bits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct FamilyId(pub [u8; 16]);
+
+impl FamilyId {
+    /// A new one.
+    pub fn random(entropy: &dyn Entropy) -> Self {
+        Self(random(entropy))
+    }
+}
+
+impl fmt::Display for FamilyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for FamilyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "FamilyId({self})")
+    }
+}
+
+/// Why a family is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Ending {
+    /// The client revoked it.
+    Revoked,
+    /// An operator revoked it.
+    RevokedByOperator,
+    /// The realm ended its session (back-channel logout, or found at a renewal).
+    SessionEnded,
+}
+
+/// What an access UUID opens. Complete in itself, so that an API call is one look-up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccessRecord {
+    /// The family it belongs to.
+    pub family: FamilyId,
+    /// The legacy client it was issued to.
+    pub client: String,
+    /// The granted scope in legacy words, separated by blanks.
+    pub scope: String,
+    /// When the UUID was issued.
+    pub issued: Timestamp,
+    /// The promise: the UUID is good until then.
+    pub until: Timestamp,
+    /// Still good, or why not: what ended is remembered until its promised end, so that a client hears *over*, not *unknown*.
+    pub fate: AccessFate,
+}
+
+/// Whether an access UUID still opens anything.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AccessFate {
+    /// Good.
+    Live {
+        /// The realm's access token (purpose `access-jwt`), under the family's data key.
+        jwt: Sealed,
+        /// When that JWT ends.
+        jwt_until: Timestamp,
+        /// The data key, wrapped for this UUID.
+        key: Sealed,
+    },
+    /// Over: nothing of the realm is kept.
+    Over(Ending),
+}
+
+/// What a refresh UUID opens.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefreshRecord {
+    /// The family it belongs to.
+    pub family: FamilyId,
+    /// The legacy client it was issued to.
+    pub client: String,
+    /// Which rotation of the family this UUID came from: 0 for the login's.
+    pub generation: u32,
+    /// The data key, wrapped for this UUID.
+    pub key: Sealed,
+    /// When the UUID was issued.
+    pub issued: Timestamp,
+    /// Good until then.
+    pub until: Timestamp,
+}
+
+/// A UUID of the family, by fingerprint, as long as it is remembered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    /// Access or refresh.
+    pub token_use: TokenUse,
+    /// Which.
+    pub fingerprint: Fingerprint,
+    /// Remembered until then.
+    pub until: Timestamp,
+}
+
+/// The family itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Family {
+    /// Its name.
+    pub id: FamilyId,
+    /// The legacy client it was issued to.
+    pub client: String,
+    /// When the login was.
+    pub born: Timestamp,
+    /// The granted scope in legacy words.
+    pub scope: String,
+    /// Fingerprint (purpose `session`) of the realm's `sid`, for back-channel logout.
+    pub session: Option<Fingerprint>,
+    /// Fingerprint (purpose `user`) of the passport user's name, for `token find`.
+    pub user: Option<Fingerprint>,
+    /// The realm's refresh token (purpose `realm-refresh`), under the data key; `None` where the realm gave none.
+    pub renewal: Option<Sealed>,
+    /// When the realm's refresh token ends; [`Timestamp::NEVER`] where it does not end.
+    pub renewal_until: Timestamp,
+    /// Which rotation is the newest: 0 after the login.
+    pub generation: u32,
+    /// What may be done with it.
+    pub state: FamilyState,
+    /// Every UUID that is still remembered.
+    pub members: Vec<Member>,
+}
+
+/// What may be done with a family.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FamilyState {
+    /// Nobody is asking the realm; the newest refresh UUID may be used.
+    Resting,
+    /// Its realm refresh token is on its way to the realm, under this fence, since then.
+    Asking {
+        /// The lease's fencing number.
+        fence: u64,
+        /// When the question was sent.
+        since: Timestamp,
+    },
+    /// The realm's refresh token may have been spent, and the answer is lost: no refresh any more.
+    Unrefreshable,
+    /// Over.
+    Over(Ending),
+}
+
+/// The family as it is born, with its first pair, ready to be kept: all or nothing.
+#[derive(Clone, Debug)]
+pub struct NewFamily {
+    /// The family.
+    pub family: Family,
+    /// Its access UUID's record.
+    pub access: (Fingerprint, AccessRecord),
+    /// Its refresh UUID's record, where the realm gave a refresh token.
+    pub refresh: Option<(Fingerprint, RefreshRecord)>,
+}
+
+impl Family {
+    /// Whether this refresh UUID could be used now: it is the newest, in time, and nothing is in its way.
+    #[must_use]
+    pub fn refreshable(&self, record: &RefreshRecord, now: Timestamp) -> bool {
+        let alive = match self.state {
+            FamilyState::Resting | FamilyState::Asking { .. } => true,
+            FamilyState::Unrefreshable | FamilyState::Over(_) => false,
+        };
+        alive && record.generation == self.generation && now < record.until
+    }
+}

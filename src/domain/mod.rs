@@ -1,0 +1,19 @@
+//! The nouns of the bridge and its decisions, as pure functions of values, time and chance.
+//!
+//! Must not: do input or output, look at a clock, draw a random number that it was not handed, or know a wire format.
+
+pub mod chance;
+pub mod client;
+pub mod dialect;
+pub mod family;
+pub mod form;
+pub mod grant;
+pub mod issue;
+pub mod opaque;
+pub mod promise;
+pub mod refusal;
+pub mod scope;
+pub mod seal;
+pub mod table;
+pub mod time;
+pub mod translate;

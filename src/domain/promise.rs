@@ -1,0 +1,66 @@
+//! What `expires_in` we may honestly say (CONTRACT section 4).
+
+use std::time::Duration;
+
+/// A lifetime that can be told to a client, and whether it is what the client was once promised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Promise {
+    /// What is told, whole seconds.
+    pub lifetime: Duration,
+    /// It is the full legacy promise.
+    pub kept: bool,
+}
+
+/// How long the realm's tokens live, from now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RealmLife {
+    /// The access token.
+    pub access: Duration,
+    /// The refresh token: outer `None` where there is none, inner `None` where it does not end.
+    pub refresh: Option<Option<Duration>>,
+}
+
+/// The smaller of the promise and what the realm's chain can keep for a client that comes back only at the end. Up to
+/// `rounding` missing are ours to carry.
+#[must_use]
+pub fn honest(promise: Duration, rounding: Duration, realm: RealmLife) -> Promise {
+    let chain = match realm.refresh {
+        None => Some(realm.access),
+        Some(None) => None,
+        Some(Some(refresh)) => Some(refresh.max(realm.access)),
+    };
+    match chain {
+        Some(chain) if chain + rounding < promise => Promise { lifetime: Duration::from_secs(chain.as_secs()), kept: false },
+        _ => Promise { lifetime: promise, kept: true },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(access: u64, refresh: Option<Option<u64>>) -> (u64, bool) {
+        let realm = RealmLife { access: Duration::from_secs(access), refresh: refresh.map(|life| life.map(Duration::from_secs)) };
+        let promise = honest(Duration::from_secs(3600), Duration::from_secs(5), realm);
+        (promise.lifetime.as_secs(), promise.kept)
+    }
+
+    #[test]
+    fn one_second_less_at_the_realm_keeps_the_promise_as_in_the_document() {
+        assert_eq!(told(3599, Some(Some(3599))), (3600, true));
+        assert_eq!(told(3595, None), (3600, true));
+    }
+
+    #[test]
+    fn a_short_jwt_keeps_it_where_the_refresh_token_lives_long_enough_or_for_ever() {
+        assert_eq!(told(60, Some(Some(36_000))), (3600, true));
+        assert_eq!(told(60, Some(None)), (3600, true));
+    }
+
+    #[test]
+    fn no_more_is_promised_than_the_realm_can_keep() {
+        assert_eq!(told(3594, None), (3594, false));
+        assert_eq!(told(60, Some(Some(1800))), (1800, false));
+        assert_eq!(told(600, Some(Some(60))), (600, false));
+    }
+}

@@ -1,0 +1,127 @@
+//! Why a request is refused: a closed list of causes, and whose fault each is.
+//!
+//! A cause is what is passed around; a status, an OAuth error and a text are made of it once, at the edge, by the dialect.
+
+use std::borrow::Cow;
+use std::fmt;
+
+/// What a legacy client can be told. Each has a row in every dialect (CONTRACT section 3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Cause {
+    /// Something failed that is not the client's doing.
+    ServerError,
+    /// A parameter is missing, comes twice, or cannot be read.
+    InvalidRequest,
+    /// The endpoint does not answer this method.
+    MethodNotAllowed,
+    /// Nothing of ours has this path.
+    NotFound,
+    /// The refresh token is bad, expired or used.
+    RefreshToken,
+    /// A scope that this client does not have.
+    Scope,
+    /// The client may not use this grant.
+    GrantForbidden,
+    /// No such grant.
+    GrantUnsupported,
+    /// The client's own credentials are wrong.
+    ClientCredentials,
+    /// Passport or signature refused.
+    ResourceOwner,
+    /// An API call with a token that was ours and is over.
+    TokenOver,
+    /// An API call with a token that we never issued.
+    TokenUnknown,
+}
+
+impl Cause {
+    /// All of them, in the order of a dialect file.
+    pub const ALL: [Self; 12] = [
+        Self::ServerError,
+        Self::InvalidRequest,
+        Self::MethodNotAllowed,
+        Self::NotFound,
+        Self::RefreshToken,
+        Self::Scope,
+        Self::GrantForbidden,
+        Self::GrantUnsupported,
+        Self::ClientCredentials,
+        Self::ResourceOwner,
+        Self::TokenOver,
+        Self::TokenUnknown,
+    ];
+
+    /// The word in dialect files, logs and metrics.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::ServerError => "server_error",
+            Self::InvalidRequest => "invalid_request",
+            Self::MethodNotAllowed => "method_not_allowed",
+            Self::NotFound => "not_found",
+            Self::RefreshToken => "refresh_token",
+            Self::Scope => "scope",
+            Self::GrantForbidden => "grant_forbidden",
+            Self::GrantUnsupported => "grant_unsupported",
+            Self::ClientCredentials => "client_credentials",
+            Self::ResourceOwner => "resource_owner",
+            Self::TokenOver => "token_over",
+            Self::TokenUnknown => "token_unknown",
+        }
+    }
+}
+
+/// Who has to do something about a refusal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Fault {
+    /// The legacy client, or the person behind it.
+    Client,
+    /// Whoever keeps the mapping and the realm's client settings.
+    Operator,
+    /// The realm, or the way to it.
+    Upstream,
+    /// This program or the machine below it.
+    Ourselves,
+}
+
+impl Fault {
+    /// The word in logs and metrics.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Operator => "operator",
+            Self::Upstream => "upstream",
+            Self::Ourselves => "ourselves",
+        }
+    }
+}
+
+/// A refusal: what the client hears (the cause) and what the log hears (the detail) are two fields.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// What the client hears.
+    pub cause: Cause,
+    /// Who has to act.
+    pub fault: Fault,
+    /// One sentence for the operator. Never a token, a secret, a passport or a signature.
+    pub detail: Cow<'static, str>,
+}
+
+impl Refusal {
+    /// The client's own doing.
+    pub fn client(cause: Cause, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self { cause, fault: Fault::Client, detail: detail.into() }
+    }
+
+    /// A refusal that is somebody else's fault: the client hears `server_error`.
+    pub fn server(fault: Fault, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self { cause: Cause::ServerError, fault, detail: detail.into() }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({}): {}", self.cause.word(), self.fault.word(), self.detail)
+    }
+}

@@ -1,0 +1,37 @@
+//! Scope words both ways: the old world's to the realm, the realm's back.
+
+use super::client::Client;
+
+/// What the client asked for, in the realm's words.
+#[must_use]
+pub fn to_realm(client: &Client, asked: &str) -> String {
+    let word = |word: &str| client.scopes.iter().find(|(legacy, _)| legacy == word).map_or_else(|| word.to_owned(), |(_, realm)| realm.clone());
+    asked.split_ascii_whitespace().map(word).collect::<Vec<_>>().join(" ")
+}
+
+/// What the client is told: of what it asked for, that which was granted, in its own words and order; asked for nothing: all
+/// that was granted, in legacy words. What the realm added stays unsaid (CONTRACT section 1).
+#[must_use]
+pub fn to_legacy(client: &Client, asked: Option<&str>, granted: Option<&str>) -> String {
+    let Some(granted) = granted else { return asked.unwrap_or_default().split_ascii_whitespace().collect::<Vec<_>>().join(" ") };
+    let granted: Vec<&str> = granted.split_ascii_whitespace().collect();
+    let mut told: Vec<&str> = Vec::new();
+    let mut tell = |word| {
+        if !told.contains(&word) {
+            told.push(word);
+        }
+    };
+    if let Some(asked) = asked.filter(|asked| !asked.trim_ascii().is_empty()) {
+        for word in asked.split_ascii_whitespace() {
+            let realm = client.scopes.iter().find(|(legacy, _)| legacy == word).map_or(word, |(_, realm)| realm);
+            if granted.contains(&realm) {
+                tell(word);
+            }
+        }
+    } else {
+        for word in granted {
+            tell(client.scopes.iter().find(|(_, realm)| realm == word).map_or(word, |(legacy, _)| legacy));
+        }
+    }
+    told.join(" ")
+}

@@ -1,0 +1,149 @@
+//! Sealing: what lies in the store opens only with the UUID that belongs to it.
+//!
+//! A family has one random *data key*. Whatever is kept of the realm (JWT, refresh token, the sealed reply) is sealed under
+//! it; the data key itself is kept only wrapped, once for each UUID, under a key derived from that UUID. The UUID is kept
+//! nowhere, so a copy of the store opens nothing (STORE.md, "Records").
+
+use std::fmt;
+
+use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use aws_lc_rs::hkdf::{HKDF_SHA256, Salt};
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use super::chance::{Entropy, random};
+use super::opaque::{OpaqueToken, TokenUse};
+
+/// What a sealed value is, and whose: bound into it, so that no value can be moved to another place.
+#[derive(Clone, Copy, Debug)]
+pub struct Binding<'a> {
+    /// What it is, e.g. `access-jwt`.
+    pub purpose: &'static str,
+    /// Whose it is: a family's id.
+    pub owner: &'a [u8],
+}
+
+impl Binding<'_> {
+    fn aad(&self) -> Aad<Vec<u8>> {
+        Aad::from([b"passbridge:", self.purpose.as_bytes(), b":", self.owner].concat())
+    }
+}
+
+/// A value that is unreadable without its key: nonce, ciphertext, tag (AES-256-GCM).
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sealed(Vec<u8>);
+
+impl Sealed {
+    /// Its bytes, for a store that keeps them.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// From bytes that were kept.
+    #[must_use]
+    pub const fn from_bytes(bytes: Vec<u8>) -> Self {
+        Self(bytes)
+    }
+}
+
+impl fmt::Debug for Sealed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Sealed({} bytes)", self.0.len())
+    }
+}
+
+/// The value does not open: another key, another place, or its bytes were changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DoesNotOpen;
+
+impl fmt::Display for DoesNotOpen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a sealed value does not open with this key: it was changed, or belongs elsewhere")
+    }
+}
+
+impl std::error::Error for DoesNotOpen {}
+
+/// A 256-bit key. Wiped when dropped, never printed.
+#[derive(Clone)]
+pub struct SealingKey(Zeroizing<[u8; 32]>);
+
+impl fmt::Debug for SealingKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SealingKey(redacted)")
+    }
+}
+
+impl SealingKey {
+    /// A new data key.
+    pub fn random(entropy: &dyn Entropy) -> Self {
+        Self(Zeroizing::new(random(entropy)))
+    }
+
+    /// The key that a UUID stands for in one use. Derived, never stored.
+    #[must_use]
+    pub fn of_token(token: &OpaqueToken, token_use: TokenUse) -> Self {
+        match token_use {
+            TokenUse::Access => Self::derive(token.expose().as_bytes(), "wrap access"),
+            TokenUse::Refresh => Self::derive(token.expose().as_bytes(), "wrap refresh"),
+        }
+    }
+
+    /// A key derived from other secret bytes for one purpose (HKDF-SHA-256, RFC 5869).
+    #[must_use]
+    pub fn derive(secret: &[u8], purpose: &str) -> Self {
+        let mut key = Zeroizing::new([0; 32]);
+        let info = [b"passbridge:".as_slice(), purpose.as_bytes()];
+        let filled = Salt::new(HKDF_SHA256, b"passbridge").extract(secret).expand(&info, HKDF_SHA256).and_then(|okm| okm.fill(&mut *key));
+        debug_assert!(filled.is_ok(), "32 bytes are one block of SHA-256");
+        Self(key)
+    }
+
+    fn cipher(&self) -> Option<LessSafeKey> {
+        UnboundKey::new(&AES_256_GCM, &*self.0).ok().map(LessSafeKey::new)
+    }
+
+    /// Seals a value.
+    pub fn seal(&self, plain: &[u8], binding: Binding<'_>, entropy: &dyn Entropy) -> Sealed {
+        let nonce: [u8; NONCE_LEN] = random(entropy);
+        let mut bytes = Vec::with_capacity(NONCE_LEN + plain.len() + AES_256_GCM.tag_len());
+        bytes.extend_from_slice(&nonce);
+        let mut body = plain.to_vec();
+        let sealed = self.cipher().map(|cipher| cipher.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), binding.aad(), &mut body));
+        debug_assert!(matches!(sealed, Some(Ok(()))), "a 256-bit key and a short value always seal");
+        if !matches!(sealed, Some(Ok(()))) {
+            return Sealed(Vec::new());
+        }
+        bytes.append(&mut body);
+        Sealed(bytes)
+    }
+
+    /// Opens a sealed value.
+    ///
+    /// # Errors
+    /// The key, the binding or the bytes are not those that sealed it.
+    pub fn open(&self, sealed: &Sealed, binding: Binding<'_>) -> Result<Zeroizing<Vec<u8>>, DoesNotOpen> {
+        let (nonce, body) = sealed.0.split_at_checked(NONCE_LEN).ok_or(DoesNotOpen)?;
+        let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| DoesNotOpen)?;
+        let mut body = Zeroizing::new(body.to_vec());
+        let length = self.cipher().ok_or(DoesNotOpen)?.open_in_place(nonce, binding.aad(), &mut body).map_err(|_| DoesNotOpen)?.len();
+        body.truncate(length);
+        Ok(body)
+    }
+
+    /// Seals this key under another.
+    pub fn wrap(&self, under: &Self, binding: Binding<'_>, entropy: &dyn Entropy) -> Sealed {
+        under.seal(&*self.0, binding, entropy)
+    }
+
+    /// Opens a key that was wrapped under this one.
+    ///
+    /// # Errors
+    /// As [`SealingKey::open`].
+    pub fn unwrap_key(&self, wrapped: &Sealed, binding: Binding<'_>) -> Result<Self, DoesNotOpen> {
+        let bytes = self.open(wrapped, binding)?;
+        let key: [u8; 32] = bytes.as_slice().try_into().map_err(|_| DoesNotOpen)?;
+        Ok(Self(Zeroizing::new(key)))
+    }
+}

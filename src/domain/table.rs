@@ -1,0 +1,84 @@
+//! The mapping table: every legacy client by its old id. A request uses one table from beginning to end.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use super::client::Client;
+use super::dialect::{Dialect, Endpoint};
+
+/// The dialect that a client speaks where its mapping names none, and that a caller hears whom we do not know.
+pub const DEFAULT_DIALECT: &str = "otk-passport";
+
+/// Every mapping and every dialect of one load.
+#[derive(Debug)]
+pub struct Table {
+    clients: HashMap<String, Arc<Client>>,
+    dialects: BTreeMap<String, Arc<Dialect>>,
+    endpoints: HashMap<String, (Endpoint, Vec<Arc<Dialect>>)>,
+    default: Arc<Dialect>,
+}
+
+impl Table {
+    /// Puts a table together. Of two clients with one id the later counts; the loader refuses such a table before.
+    #[must_use]
+    pub fn new(clients: Vec<Client>, dialects: BTreeMap<String, Arc<Dialect>>, default: Arc<Dialect>) -> Self {
+        let mut endpoints: HashMap<String, (Endpoint, Vec<Arc<Dialect>>)> = HashMap::new();
+        let mut listen = |dialect: &Arc<Dialect>| {
+            for (path, endpoint) in [
+                (&dialect.endpoints.token, Endpoint::Token),
+                (&dialect.endpoints.revoke, Endpoint::Revoke),
+                (&dialect.endpoints.introspect, Endpoint::Introspect),
+            ] {
+                let (there, speakers) = endpoints.entry(path.clone()).or_insert_with(|| (endpoint, Vec::new()));
+                if *there == endpoint && !speakers.iter().any(|known| known.name == dialect.name) {
+                    speakers.push(Arc::clone(dialect));
+                }
+            }
+        };
+        listen(&default);
+        dialects.values().for_each(listen);
+        let clients = clients.into_iter().map(|client| (client.legacy_id.clone(), Arc::new(client))).collect();
+        Self { clients, dialects, endpoints, default }
+    }
+
+    /// The client with this old id.
+    #[must_use]
+    pub fn client(&self, legacy_id: &str) -> Option<&Arc<Client>> {
+        self.clients.get(legacy_id)
+    }
+
+    /// All clients, in no order.
+    pub fn clients(&self) -> impl Iterator<Item = &Arc<Client>> {
+        self.clients.values()
+    }
+
+    /// How many clients there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.clients.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.clients.is_empty()
+    }
+
+    /// The dialects by name.
+    #[must_use]
+    pub fn dialects(&self) -> &BTreeMap<String, Arc<Dialect>> {
+        &self.dialects
+    }
+
+    /// What a caller hears whom we do not know, at a path that no dialect has.
+    #[must_use]
+    pub fn default_dialect(&self) -> &Arc<Dialect> {
+        &self.default
+    }
+
+    /// The endpoint at this path and the dialects that have it there, never none. An unknown caller hears the first.
+    #[must_use]
+    pub fn endpoint(&self, path: &str) -> Option<(Endpoint, &[Arc<Dialect>])> {
+        self.endpoints.get(path).map(|(endpoint, speakers)| (*endpoint, speakers.as_slice()))
+    }
+}

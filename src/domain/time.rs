@@ -1,0 +1,72 @@
+//! Time, as a thing that the core is handed.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// A moment: milliseconds since 1970-01-01T00:00:00Z.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Default)]
+pub struct Timestamp(u64);
+
+impl Timestamp {
+    /// The end of time: what never ends.
+    pub const NEVER: Self = Self(u64::MAX);
+
+    /// From milliseconds since 1970.
+    #[must_use]
+    pub const fn from_millis(millis: u64) -> Self {
+        Self(millis)
+    }
+
+    /// From whole seconds since 1970, as `exp` and `iat` say it (RFC 7519 section 2).
+    #[must_use]
+    pub const fn from_secs(secs: u64) -> Self {
+        Self(secs.saturating_mul(1_000))
+    }
+
+    /// Milliseconds since 1970.
+    #[must_use]
+    pub const fn millis(self) -> u64 {
+        self.0
+    }
+
+    /// Whole seconds since 1970, rounded down.
+    #[must_use]
+    pub const fn secs(self) -> u64 {
+        self.0 / 1_000
+    }
+
+    /// So much later; stops at [`Timestamp::NEVER`].
+    #[must_use]
+    pub fn plus(self, duration: Duration) -> Self {
+        Self(self.0.saturating_add(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)))
+    }
+
+    /// This, unless it is [`Timestamp::NEVER`].
+    #[must_use]
+    pub fn ends(self) -> Option<Self> {
+        (self != Self::NEVER).then_some(self)
+    }
+
+    /// How long from `earlier` to this; nothing where that lies later.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_millis(self.0.saturating_sub(earlier.0))
+    }
+}
+
+impl fmt::Debug for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}ms", self.0)
+    }
+}
+
+/// Where time comes from. The one real implementation stands in `server`; tests bring a clock that they turn by hand.
+pub trait Clock: Send + Sync + fmt::Debug {
+    /// The time of day. May step back when somebody sets the machine's clock.
+    fn now(&self) -> Timestamp;
+
+    /// Time that only runs forward, from an arbitrary start: for measuring how long something took.
+    fn monotonic(&self) -> Duration;
+}

@@ -1,0 +1,81 @@
+//! The same wish in new words: a legacy request of a known client becomes a request to the realm (CONTRACT section 1).
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use zeroize::Zeroizing;
+
+use super::client::Client;
+use super::dialect::{Grant, GrantField};
+use super::form::Form;
+use super::grant::RealmRequest;
+use super::refusal::{Cause, Refusal};
+use super::scope;
+
+/// The realm's cap on one parameter, and what to do about a longer one (CONTRACT section 4).
+#[derive(Clone, Copy, Debug)]
+pub struct ParameterLimit {
+    /// Characters.
+    pub characters: usize,
+    /// Refuse a longer certificate or signature; else it is sent whole, and ops are told. A longer scope is always refused.
+    pub refuse: bool,
+}
+
+/// A translated request, and what ops should hear of it.
+#[derive(Debug)]
+pub struct Translated {
+    /// What the realm is asked.
+    pub request: RealmRequest,
+    /// The scope that the client asked for, in its own words.
+    pub asked_scope: Option<String>,
+    /// The field that is longer than the realm's cap, sent whole all the same.
+    pub over_long: Option<String>,
+}
+
+/// Translates a login.
+///
+/// # Errors
+/// A field that is missing, has a value it may not have, or is too long.
+pub fn to_realm(
+    client: &Arc<Client>,
+    grant: &Grant,
+    parameters: &Form,
+    address: Option<IpAddr>,
+    limit: ParameterLimit,
+) -> Result<Translated, Refusal> {
+    let too_long = |value: &str| value.chars().nth(limit.characters).is_some();
+    let mut fields: Vec<(String, Zeroizing<String>)> =
+        grant.fixed.iter().map(|(name, value)| (name.clone(), Zeroizing::new(value.clone()))).collect();
+    let mut over_long = None;
+    for field in &grant.fields {
+        let Some(value) = value(client, field, parameters)? else { continue };
+        if too_long(&value) {
+            if limit.refuse {
+                return Err(Refusal::client(Cause::InvalidRequest, format!("`{}` is longer than the realm takes", field.name)));
+            }
+            over_long.get_or_insert_with(|| field.name.clone());
+        }
+        fields.push((field.realm_name.clone(), value));
+    }
+    let asked_scope = grant.scope.as_ref().and_then(|name| parameters.value(name)).map(str::to_owned);
+    if let Some(asked) = &asked_scope {
+        let words = scope::to_realm(client, asked);
+        if too_long(&words) {
+            return Err(Refusal::client(Cause::Scope, "the scope is longer than the realm takes; it would be dropped in silence"));
+        }
+        fields.push(("scope".to_owned(), Zeroizing::new(words)));
+    }
+    let request = RealmRequest { client: Arc::clone(client), kind: grant.kind, fields, address };
+    Ok(Translated { request, asked_scope, over_long })
+}
+
+fn value(client: &Client, field: &GrantField, parameters: &Form) -> Result<Option<Zeroizing<String>>, Refusal> {
+    let Some(value) = parameters.value(&field.name) else {
+        return if field.required { Err(Refusal::client(field.cause, format!("`{}` is missing", field.name))) } else { Ok(None) };
+    };
+    if !field.values.is_empty() && !field.values.iter().any(|known| known == value) {
+        return Err(Refusal::client(field.cause, format!("`{}` is none of {}", field.name, field.values.join(", "))));
+    }
+    let mended = if client.mend_unescaped_plus { value.replace(' ', "+") } else { value.to_owned() };
+    Ok(Some(Zeroizing::new(mended)))
+}

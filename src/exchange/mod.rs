@@ -1,0 +1,156 @@
+//! The spine: one request of the old world from its bytes to its reply, a file for each use.
+//!
+//!     bytes -legacy::request-> LegacyRequest -guard.authenticate-> Client -translate-> RealmRequest
+//!       -Keycloak::grant (the only call outward)-> RealmGrant -issue-> { NewFamily, TokenReply }
+//!       -TokenStore::put-> -legacy::reply-> bytes
+//!
+//! Must not: render a refusal anywhere but in [`Exchange::answer`], log, or look at the network.
+
+mod introspect;
+mod login;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+use crate::domain::chance::Entropy;
+use crate::domain::client::{Client, Stage};
+use crate::domain::dialect::{Dialect, Endpoint, GrantKind};
+use crate::domain::refusal::{Cause, Fault, Refusal};
+use crate::domain::time::Clock;
+use crate::domain::translate::ParameterLimit;
+use crate::keycloak::Keycloak;
+use crate::legacy::reply::{self, Reply};
+use crate::legacy::request::{self, Incoming, LegacyRequest};
+use crate::mapping::{Guard, Snapshot};
+use crate::store::{StoreError, TokenStore};
+use crate::telemetry::Trail;
+
+/// What all workers share.
+#[derive(Debug)]
+pub struct Bridge {
+    /// The table in use. A request loads it once.
+    pub snapshot: ArcSwap<Snapshot>,
+    /// Checks old secrets.
+    pub guard: Guard,
+    /// Keeps families.
+    pub store: TokenStore,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Chance.
+    pub entropy: Arc<dyn Entropy>,
+    /// The realm's cap on one parameter.
+    pub limit: ParameterLimit,
+}
+
+/// One worker's way through the bridge.
+#[derive(Debug)]
+pub struct Exchange {
+    bridge: Arc<Bridge>,
+    keycloak: Keycloak,
+}
+
+/// A request whose sender has proved who it is.
+struct Known<'a> {
+    client: &'a Arc<Client>,
+    request: &'a LegacyRequest,
+    address: IpAddr,
+}
+
+/// A refusal, and the dialect that its receiver hears.
+struct Refused {
+    dialect: Arc<Dialect>,
+    refusal: Refusal,
+}
+
+impl Exchange {
+    /// Joins a worker's realm client to what all share.
+    #[must_use]
+    pub fn new(bridge: Arc<Bridge>, keycloak: Keycloak) -> Self {
+        Self { bridge, keycloak }
+    }
+
+    /// Answers a request, come what may. The one place where a cause becomes a reply.
+    pub async fn answer(&self, path: &str, incoming: &Incoming<'_>, address: IpAddr, trail: &mut Trail) -> Reply {
+        let snapshot = self.bridge.snapshot.load_full();
+        trail.address = Some(address);
+        let Some((endpoint, dialects)) = snapshot.table.endpoint(path) else {
+            let refusal = Refusal::client(Cause::NotFound, "no endpoint has this path");
+            let reply = reply::refusal(snapshot.table.default_dialect(), Endpoint::Token, refusal.cause);
+            trail.refusal = Some(refusal);
+            return reply;
+        };
+        trail.endpoint = Some(endpoint);
+        match self.decide(&snapshot, endpoint, dialects, incoming, trail).await {
+            Ok(reply) => reply,
+            Err(refused) => {
+                let reply = reply::refusal(&refused.dialect, endpoint, refused.refusal.cause);
+                trail.refusal = Some(refused.refusal);
+                reply
+            }
+        }
+    }
+
+    /// The dialect's words for a request that could not even be read, e.g. one whose body is too long.
+    #[must_use]
+    pub fn refuse(&self, path: &str, refusal: Refusal, trail: &mut Trail) -> Reply {
+        let snapshot = self.bridge.snapshot.load();
+        let found = snapshot.table.endpoint(path);
+        trail.endpoint = found.map(|(endpoint, _)| endpoint);
+        let dialect = found.and_then(|(_, dialects)| dialects.first()).unwrap_or(snapshot.table.default_dialect());
+        let reply = reply::refusal(dialect, trail.endpoint.unwrap_or(Endpoint::Token), refusal.cause);
+        trail.refusal = Some(refusal);
+        reply
+    }
+
+    async fn decide(
+        &self,
+        snapshot: &Snapshot,
+        endpoint: Endpoint,
+        dialects: &[Arc<Dialect>],
+        incoming: &Incoming<'_>,
+        trail: &mut Trail,
+    ) -> Result<Reply, Refused> {
+        let stranger = dialects.first().unwrap_or(snapshot.table.default_dialect());
+        let to_stranger = |refusal| Refused { dialect: Arc::clone(stranger), refusal };
+        let request = request::read(endpoint, dialects, incoming).map_err(to_stranger)?;
+        if let Some(reading) = request.presented.readings.first() {
+            trail.claim(&reading.id);
+        }
+        let address = trail.address.unwrap_or(IpAddr::from([0, 0, 0, 0]));
+        let client = self.bridge.guard.authenticate(snapshot, &request.presented, address).await.map_err(to_stranger)?;
+        trail.client = Some(Arc::clone(&client));
+        let known = Known { client: &client, request: &request, address };
+        self.serve(&known, trail).await.map_err(|refusal| Refused { dialect: Arc::clone(&client.dialect), refusal })
+    }
+
+    async fn serve(&self, known: &Known<'_>, trail: &mut Trail) -> Result<Reply, Refusal> {
+        if known.client.stage == Stage::Retired {
+            return Err(Refusal::client(Cause::GrantForbidden, "the client is retired"));
+        }
+        match known.request.endpoint {
+            Endpoint::Token => self.token(known, trail).await,
+            Endpoint::Introspect => self.introspect(known, trail).await,
+            Endpoint::Revoke => Err(Refusal::client(Cause::NotFound, "revocation is not offered yet")),
+        }
+    }
+
+    async fn token(&self, known: &Known<'_>, trail: &mut Trail) -> Result<Reply, Refusal> {
+        let parameters = &known.request.parameters;
+        let grant_type = parameters.value("grant_type").ok_or_else(|| Refusal::client(Cause::InvalidRequest, "`grant_type` is missing"))?;
+        let Some(grant) = known.client.dialect.grants.get(grant_type) else {
+            return Err(Refusal::client(Cause::GrantUnsupported, "the dialect has no such grant"));
+        };
+        trail.grant = Some(grant_type.to_owned());
+        match grant.kind {
+            GrantKind::Login => self.login(known, grant_type, grant, trail).await,
+            GrantKind::Refresh => Err(Refusal::client(Cause::GrantUnsupported, "refresh is not offered yet")),
+        }
+    }
+}
+
+/// The store's trouble is ours: the client hears `server_error`, ops hear the sentence.
+fn store_failed(error: StoreError) -> Refusal {
+    Refusal::server(Fault::Ourselves, format!("the token store: {error}"))
+}

@@ -1,0 +1,189 @@
+//! Asks the realm: timeouts, connections, failover, and the rule that nothing is sent twice that may have been spent.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
+
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
+use secrecy::SecretString;
+
+use super::endpoints::Endpoints;
+use super::wire::{self, unknown, unspent};
+use crate::domain::grant::{Fate, NotGranted, RealmGrant, RealmRequest};
+use crate::domain::refusal::{Fault, Refusal};
+use crate::domain::time::Clock;
+
+/// No token answer is longer; a longer one is cut off and counts as lost.
+const LONGEST_ANSWER: usize = 256 * 1024;
+
+/// Where the realm is and how long it may take.
+#[derive(Clone, Debug)]
+pub struct RealmSettings {
+    /// Realm URLs (`.../realms/NAME`) in order of preference.
+    pub urls: Vec<String>,
+    /// For one whole answer.
+    pub timeout: Duration,
+    /// For a connection.
+    pub connect_timeout: Duration,
+    /// The realm's public URL: told to it by `X-Forwarded-Host` and `-Proto`, so that tokens carry one issuer.
+    pub public_url: Option<String>,
+    /// PEM certificates to trust in place of the system's.
+    pub trusted: Vec<Vec<u8>>,
+}
+
+/// What the last answers of the realm say about it; shared by the workers, shown in `/readyz`.
+#[derive(Debug, Default)]
+pub struct RealmStatus(AtomicU8);
+
+impl RealmStatus {
+    /// `unasked`, `reachable` or `unreachable`.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self.0.load(Ordering::Relaxed) {
+            0 => "unasked",
+            1 => "reachable",
+            _ => "unreachable",
+        }
+    }
+
+    fn set(&self, reachable: bool) {
+        self.0.store(if reachable { 1 } else { 2 }, Ordering::Relaxed);
+    }
+}
+
+/// One worker's way to the realm. Its connections live and die with the worker.
+#[derive(Debug)]
+pub struct Keycloak {
+    http: reqwest::Client,
+    endpoints: Endpoints,
+    headers: HeaderMap,
+    clock: Arc<dyn Clock>,
+    status: Arc<RealmStatus>,
+}
+
+/// The settings cannot be used; one sentence says why.
+#[derive(Debug)]
+pub struct Unusable(pub String);
+
+impl Keycloak {
+    /// Makes ready to ask; asks nothing yet.
+    ///
+    /// # Errors
+    /// A certificate or the public URL cannot be used.
+    #[expect(clippy::disallowed_methods, reason = "the realm is asked from here and nowhere else")]
+    pub fn new(settings: &RealmSettings, clock: Arc<dyn Clock>, status: Arc<RealmStatus>) -> Result<Self, Unusable> {
+        let mut builder = reqwest::Client::builder()
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .timeout(settings.timeout)
+            .connect_timeout(settings.connect_timeout)
+            .pool_idle_timeout(Duration::from_secs(20))
+            .tcp_nodelay(true);
+        let mut certificates = Vec::new();
+        for pem in &settings.trusted {
+            let read = reqwest::Certificate::from_pem_bundle(pem).map_err(|error| Unusable(format!("a trusted certificate of the realm cannot be read: {error}")))?;
+            certificates.extend(read);
+        }
+        if !certificates.is_empty() {
+            builder = builder.tls_certs_only(certificates);
+        }
+        let http = builder.build().map_err(|error| Unusable(format!("no client for the realm can be made: {error}")))?;
+        let headers = headers(settings)?;
+        Ok(Self { http, endpoints: Endpoints::new(&settings.urls), headers, clock, status })
+    }
+
+    /// Asks for a grant. The second new secret is tried where the realm says that the first is wrong: nothing was spent then.
+    ///
+    /// # Errors
+    /// The realm did not grant; [`NotGranted::fate`] says what became of what was sent.
+    pub async fn grant(&self, request: &RealmRequest) -> Result<Granted, NotGranted> {
+        let mut wrong = None;
+        for (slot, secret) in request.client.client_secrets.iter().enumerate() {
+            match self.ask(request, secret).await {
+                Ok(grant) => return Ok(Granted { grant, slot }),
+                Err(refused) if refused.our_credentials => wrong = Some(refused),
+                Err(refused) => return Err(refused),
+            }
+        }
+        Err(wrong.unwrap_or_else(|| unspent(Fault::Operator, "the mapping holds no secret for the realm")))
+    }
+
+    async fn ask(&self, request: &RealmRequest, secret: &SecretString) -> Result<RealmGrant, NotGranted> {
+        let body = wire::body(request, secret);
+        let mut last = unspent(Fault::Operator, "no realm URL is configured");
+        for (index, url) in self.endpoints.in_order(self.clock.monotonic()) {
+            match self.post(url, request, body.as_bytes().to_vec()).await {
+                Ok((status, answer)) => {
+                    self.endpoints.answered(index);
+                    self.status.set(true);
+                    return wire::read(status, &answer, request.kind, &request.client.dialect.realm);
+                }
+                Err(lost) => {
+                    self.status.set(false);
+                    if lost.fate != Fate::Unspent {
+                        return Err(lost);
+                    }
+                    self.endpoints.failed(index, self.clock.monotonic());
+                    last = lost;
+                }
+            }
+        }
+        Err(last)
+    }
+
+    async fn post(&self, url: &str, request: &RealmRequest, body: Vec<u8>) -> Result<(u16, Vec<u8>), NotGranted> {
+        let mut call = self.http.post(url).headers(self.headers.clone()).body(body);
+        if let Some(address) = request.address {
+            call = call.header("x-forwarded-for", address.to_string());
+        }
+        let mut response = call.send().await.map_err(|error| lost(&error))?;
+        let status = response.status().as_u16();
+        let mut answer = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(|_| unknown("the realm's answer was cut off or too slow"))? {
+            if answer.len() + chunk.len() > LONGEST_ANSWER {
+                return Err(unknown("the realm's answer is longer than 256 KiB"));
+            }
+            answer.extend_from_slice(&chunk);
+        }
+        Ok((status, answer))
+    }
+}
+
+/// A grant, and which of the mapping's new secrets the realm took.
+#[derive(Debug)]
+pub struct Granted {
+    /// The grant.
+    pub grant: RealmGrant,
+    /// 0: the first secret.
+    pub slot: usize,
+}
+
+/// Before the connection stood, nothing was spent; after that nobody knows.
+fn lost(error: &reqwest::Error) -> NotGranted {
+    if error.is_connect() || error.is_builder() {
+        return unspent(Fault::Upstream, "the realm cannot be reached");
+    }
+    if error.is_timeout() {
+        return unknown("the realm did not answer in time");
+    }
+    unknown("the connection to the realm was lost before its answer")
+}
+
+fn headers(settings: &RealmSettings) -> Result<HeaderMap, Unusable> {
+    let mut headers = HeaderMap::new();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
+    if let Some(url) = &settings.public_url {
+        let bad = || Unusable("`realm.public_url` is no URL".to_owned());
+        let (scheme, rest) = url.split_once("://").ok_or_else(bad)?;
+        let host = rest.split('/').next().unwrap_or_default();
+        headers.insert("x-forwarded-proto", HeaderValue::from_str(scheme).map_err(|_| bad())?);
+        headers.insert("x-forwarded-host", HeaderValue::from_str(host).map_err(|_| bad())?);
+    }
+    Ok(headers)
+}
+
+impl From<NotGranted> for Refusal {
+    fn from(not_granted: NotGranted) -> Self {
+        not_granted.refusal
+    }
+}

@@ -1,0 +1,63 @@
+//! The realm's URLs in order of preference, and which of them just failed.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// How long a URL that could not be reached is asked after the others.
+const PASSED_OVER: Duration = Duration::from_secs(5);
+
+/// One worker's view of the realm's URLs.
+#[derive(Debug)]
+pub(super) struct Endpoints {
+    /// Each with the time of its last failure in milliseconds of the monotonic clock; 0: none.
+    urls: Vec<(String, AtomicU64)>,
+}
+
+impl Endpoints {
+    pub(super) fn new(urls: &[String]) -> Self {
+        let token = |url: &String| format!("{}/protocol/openid-connect/token", url.trim_end_matches('/'));
+        Self { urls: urls.iter().map(|url| (token(url), AtomicU64::new(0))).collect() }
+    }
+
+    /// The token endpoints to try, in order: the reachable ones as configured, then those that failed just now.
+    pub(super) fn in_order(&self, now: Duration) -> Vec<(usize, &str)> {
+        let failed = |at: &AtomicU64| match at.load(Ordering::Relaxed) {
+            0 => false,
+            at => now.saturating_sub(Duration::from_millis(at)) < PASSED_OVER,
+        };
+        let (down, up): (Vec<_>, Vec<_>) =
+            self.urls.iter().enumerate().map(|(index, (url, at))| (index, url.as_str(), failed(at))).partition(|(_, _, down)| *down);
+        up.into_iter().chain(down).map(|(index, url, _)| (index, url)).collect()
+    }
+
+    pub(super) fn failed(&self, index: usize, now: Duration) {
+        if let Some((_, at)) = self.urls.get(index) {
+            at.store(u64::try_from(now.as_millis()).unwrap_or(u64::MAX).max(1), Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn answered(&self, index: usize) {
+        if let Some((_, at)) = self.urls.get(index) {
+            at.store(0, Ordering::Relaxed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_that_failed_is_passed_over_for_five_seconds() {
+        let endpoints = Endpoints::new(&["http://a".to_owned(), "http://b/".to_owned()]);
+        let order = |now| endpoints.in_order(Duration::from_secs(now)).iter().map(|(index, _)| *index).collect::<Vec<_>>();
+        assert_eq!(endpoints.in_order(Duration::ZERO)[1].1, "http://b/protocol/openid-connect/token");
+        assert_eq!(order(0), [0, 1]);
+        endpoints.failed(0, Duration::from_secs(1));
+        assert_eq!(order(2), [1, 0]);
+        assert_eq!(order(6), [0, 1]);
+        endpoints.failed(0, Duration::from_secs(7));
+        endpoints.answered(0);
+        assert_eq!(order(7), [0, 1]);
+    }
+}

@@ -1,0 +1,10 @@
+//! The new dialect outward: the realm's token endpoint, asked once for each grant.
+//!
+//! The only call outward of a login. Must not: know the legacy dialect's texts, decide what a client hears beyond the rows that
+//! the dialect gives it, or send anything twice that may have been spent.
+
+mod client;
+mod endpoints;
+pub mod wire;
+
+pub use client::{Granted, Keycloak, RealmSettings, RealmStatus, Unusable};

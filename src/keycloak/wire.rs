@@ -1,0 +1,132 @@
+//! Requests to and answers of the realm, as bytes. Pure.
+
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use form_urlencoded::Serializer;
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+use zeroize::Zeroizing;
+
+use crate::domain::dialect::{GrantKind, RealmRules};
+use crate::domain::grant::{Fate, NotGranted, RealmGrant, RealmRefresh, RealmRequest};
+use crate::domain::refusal::{Fault, Refusal};
+
+/// The body of a token request: credentials first, then the fields in their order.
+#[must_use]
+pub fn body(request: &RealmRequest, secret: &SecretString) -> Zeroizing<String> {
+    let length = request.fields.iter().map(|(name, value)| name.len() + value.len() * 3 + 2).sum::<usize>();
+    let mut form = Serializer::new(String::with_capacity(length + 256));
+    form.append_pair("client_id", &request.client.client_id);
+    form.append_pair("client_secret", secret.expose_secret());
+    form.extend_pairs(request.fields.iter().map(|(name, value)| (name, value.as_str())));
+    Zeroizing::new(form.finish())
+}
+
+#[derive(Deserialize)]
+struct TokenAnswer {
+    access_token: SecretString,
+    expires_in: u64,
+    refresh_token: Option<SecretString>,
+    refresh_expires_in: Option<u64>,
+    scope: Option<String>,
+    session_state: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct ErrorAnswer {
+    error: String,
+    error_description: Option<String>,
+}
+
+/// The claims of an access token that we look at. It came from the realm itself, so its signature is not checked again.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct Claims {
+    /// Session.
+    pub sid: Option<String>,
+    /// Subject.
+    pub sub: Option<String>,
+    /// The user's name.
+    pub preferred_username: Option<String>,
+}
+
+/// Reads the claims; nothing where it is no JWT.
+#[must_use]
+pub fn claims(jwt: &str) -> Claims {
+    let payload = jwt.split('.').nth(1).and_then(|part| URL_SAFE_NO_PAD.decode(part).ok()).map(Zeroizing::new);
+    payload.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
+}
+
+/// Reads an answer, complete with its body.
+///
+/// # Errors
+/// The realm did not grant; the dialect's rows say what each of its errors means.
+pub fn read(status: u16, body: &[u8], kind: GrantKind, rules: &RealmRules) -> Result<RealmGrant, NotGranted> {
+    match status {
+        200 => granted(body).ok_or_else(|| unknown("the realm's 200 is no token answer")),
+        429 | 503 => Err(unspent(Fault::Upstream, format!("the realm answered {status}"))),
+        400..=499 if status != 408 => Err(refused(status, body, kind, rules)),
+        300..=399 => Err(unspent(Fault::Operator, format!("the realm answered {status}, a redirect: is its URL right?"))),
+        _ => Err(unknown(format!("the realm answered {status}"))),
+    }
+}
+
+fn granted(body: &[u8]) -> Option<RealmGrant> {
+    let answer: TokenAnswer = serde_json::from_slice(body).ok()?;
+    if answer.access_token.expose_secret().is_empty() {
+        return None;
+    }
+    let claims = claims(answer.access_token.expose_secret());
+    let access_life = Duration::from_secs(answer.expires_in);
+    let life = match answer.refresh_expires_in {
+        None => Some(access_life),
+        Some(0) => None,
+        Some(seconds) => Some(Duration::from_secs(seconds)),
+    };
+    Some(RealmGrant {
+        access_life,
+        refresh: answer.refresh_token.map(|token| RealmRefresh { token, life }),
+        scope: answer.scope,
+        session: answer.session_state.or(claims.sid),
+        user: claims.preferred_username.or(claims.sub),
+        access_token: answer.access_token,
+    })
+}
+
+fn refused(status: u16, body: &[u8], kind: GrantKind, rules: &RealmRules) -> NotGranted {
+    let Ok(answer) = serde_json::from_slice::<ErrorAnswer>(body) else {
+        return unspent(Fault::Operator, format!("the realm answered {status} without an OAuth error: is its URL right?"));
+    };
+    let description = answer.error_description.as_deref().unwrap_or_default();
+    let fits = |row: &&crate::domain::dialect::RealmErrorRow| {
+        row.error == answer.error
+            && row.description.as_deref().is_none_or(|part| description.contains(part))
+            && row.grant.is_none_or(|grant| grant == kind)
+    };
+    let detail = format!("the realm answered {status} {}: {}", printable(&answer.error), printable(description));
+    match rules.errors.iter().find(fits) {
+        Some(row) => NotGranted {
+            refusal: Refusal { cause: row.cause, fault: row.fault, detail: detail.into() },
+            fate: if row.spent { Fate::Settled } else { Fate::Unspent },
+            our_credentials: row.our_credentials,
+        },
+        None => NotGranted { refusal: Refusal::server(Fault::Upstream, detail), fate: Fate::Settled, our_credentials: false },
+    }
+}
+
+/// The realm's own text for our log: bounded, one line, nothing that could be a token.
+fn printable(text: &str) -> String {
+    let clean: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(160).collect();
+    clean.split(' ').map(|word| if word.len() > 60 { "[long word]" } else { word }).collect::<Vec<_>>().join(" ")
+}
+
+/// Nothing was spent.
+pub(super) fn unspent(fault: Fault, detail: impl Into<std::borrow::Cow<'static, str>>) -> NotGranted {
+    NotGranted { refusal: Refusal::server(fault, detail), fate: Fate::Unspent, our_credentials: false }
+}
+
+/// Nobody knows whether something was spent.
+pub(super) fn unknown(detail: impl Into<std::borrow::Cow<'static, str>>) -> NotGranted {
+    NotGranted { refusal: Refusal::server(Fault::Upstream, detail), fate: Fate::Unknown, our_credentials: false }
+}

@@ -1,0 +1,82 @@
+//! Bytes into a request of the old world.
+
+use http::{HeaderMap, Method, header};
+
+use super::credentials;
+use super::form;
+use crate::domain::client::Presented;
+use crate::domain::dialect::{Dialect, Endpoint};
+use crate::domain::form::Form;
+use crate::domain::refusal::{Cause, Refusal};
+
+/// A request to one of the old server's endpoints, before anybody knows whether its sender may make it.
+#[derive(Debug)]
+pub struct LegacyRequest {
+    /// Which endpoint.
+    pub endpoint: Endpoint,
+    /// The parameters: of the body, or of the query of a DELETE.
+    pub parameters: Form,
+    /// Who says to be calling.
+    pub presented: Presented,
+}
+
+/// The head and the body of a request, as far as the dialect looks at them.
+#[derive(Debug)]
+pub struct Incoming<'a> {
+    /// The method.
+    pub method: &'a Method,
+    /// The query without `?`.
+    pub query: Option<&'a str>,
+    /// The headers.
+    pub headers: &'a HeaderMap,
+    /// The whole body.
+    pub body: &'a [u8],
+}
+
+/// Reads a request. `dialects` are those that have this endpoint at this path: the first one whose credential parameters are
+/// there counts.
+///
+/// # Errors
+/// A method, a media type, a form or credentials that cannot be understood.
+pub fn read(endpoint: Endpoint, dialects: &[std::sync::Arc<Dialect>], incoming: &Incoming<'_>) -> Result<LegacyRequest, Refusal> {
+    let query = form::parse(incoming.query.unwrap_or_default().as_bytes()).map_err(unreadable)?;
+    let (parameters, query) = if *incoming.method == Method::POST {
+        urlencoded(incoming.headers)?;
+        (form::parse(incoming.body).map_err(unreadable)?, Some(query))
+    } else if *incoming.method == Method::DELETE && endpoint == Endpoint::Revoke {
+        (query, None)
+    } else {
+        return Err(Refusal::client(Cause::MethodNotAllowed, "the endpoint does not answer this method"));
+    };
+    if parameters.duplicate().or(query.as_ref().and_then(Form::duplicate)).is_some() {
+        return Err(Refusal::client(Cause::InvalidRequest, "a parameter comes more than once"));
+    }
+    let mut authorizations = incoming.headers.get_all(header::AUTHORIZATION).iter();
+    let authorization = authorizations.next().map(http::HeaderValue::as_bytes);
+    if authorizations.next().is_some() {
+        return Err(Refusal::client(Cause::InvalidRequest, "the Authorization header comes more than once"));
+    }
+    let mut first = None;
+    for dialect in dialects {
+        match credentials::find(&dialect.credentials, authorization, &parameters, query.as_ref()) {
+            Ok(presented) => return Ok(LegacyRequest { endpoint, parameters, presented }),
+            Err(refusal) => first = first.or(Some(refusal)),
+        }
+    }
+    Err(first.unwrap_or_else(|| Refusal::client(Cause::ClientCredentials, "the request carries no client credentials")))
+}
+
+fn unreadable(reason: form::Unreadable) -> Refusal {
+    Refusal::client(Cause::InvalidRequest, reason)
+}
+
+/// A body must say that it is a form; a charset behind it is an old habit. Saying nothing is an older one.
+fn urlencoded(headers: &HeaderMap) -> Result<(), Refusal> {
+    let Some(value) = headers.get(header::CONTENT_TYPE) else { return Ok(()) };
+    let essence = value.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+    if essence.eq_ignore_ascii_case(b"application/x-www-form-urlencoded") {
+        Ok(())
+    } else {
+        Err(Refusal::client(Cause::InvalidRequest, "the body is not application/x-www-form-urlencoded"))
+    }
+}

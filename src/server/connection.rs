@@ -1,0 +1,109 @@
+//! Accepts connections and serves them, each within bounds, until it is told to stop.
+
+use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use futures_util::FutureExt;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+use tower::ServiceExt;
+
+use super::lifecycle::Tasks;
+use super::tls::Tls;
+
+/// What one connection may cost.
+#[derive(Clone, Debug)]
+pub struct ConnectionLimits {
+    /// For the head of a request, and for a TLS handshake. Also how long an idle connection is kept.
+    pub head_timeout: Duration,
+    /// Bytes of a head.
+    pub head_bytes: usize,
+    /// Headers of a request.
+    pub headers: usize,
+}
+
+/// The peer of a connection, as an extension of each of its requests.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer(pub IpAddr);
+
+/// What connections are served with.
+#[derive(Clone, Debug)]
+pub struct Serving {
+    /// Answers requests.
+    pub router: Router,
+    /// Bounds.
+    pub limits: ConnectionLimits,
+    /// Where TLS is spoken.
+    pub tls: Option<Tls>,
+    /// How many connections may be open, over all workers.
+    pub permits: Arc<Semaphore>,
+}
+
+/// Accepts until told to stop; what the kernel has queued by then is still served.
+pub async fn accept(listener: TcpListener, serving: Serving, tasks: Tasks) {
+    let stop = tasks.stop().clone();
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = stop.cancelled() => break,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok(connection) => begin(connection, &serving, &tasks),
+            // Out of files, or the peer has gone: waiting a little is all that helps.
+            Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+        }
+    }
+    while let Some(Ok(connection)) = listener.accept().now_or_never() {
+        begin(connection, &serving, &tasks);
+    }
+}
+
+fn begin((stream, peer): (TcpStream, SocketAddr), serving: &Serving, tasks: &Tasks) {
+    // A connection beyond the bound is closed at once: better than one that waits for an answer that will not come.
+    let Ok(permit) = Arc::clone(&serving.permits).try_acquire_owned() else { return };
+    let _ = stream.set_nodelay(true);
+    let serving = serving.clone();
+    let inner = tasks.clone();
+    tasks.run(async move {
+        let _permit = permit;
+        let peer = Peer(peer.ip());
+        match &serving.tls {
+            None => serve(stream, peer, &serving, &inner).await,
+            Some(tls) => {
+                if let Ok(Ok(stream)) = timeout(serving.limits.head_timeout, tls.accept(stream)).await {
+                    serve(stream, peer, &serving, &inner).await;
+                }
+            }
+        }
+    });
+}
+
+async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, peer: Peer, serving: &Serving, tasks: &Tasks) {
+    let router = serving.router.clone().map_request(move |mut request: http::Request<hyper::body::Incoming>| {
+        request.extensions_mut().insert(peer);
+        request
+    });
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new())
+        .header_read_timeout(serving.limits.head_timeout)
+        .max_headers(serving.limits.headers)
+        .max_header_size(serving.limits.head_bytes)
+        .title_case_headers(true);
+    let mut connection = pin!(http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)));
+    tokio::select! {
+        _ended = connection.as_mut() => {}
+        () = tasks.stop().cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            let _ = connection.await;
+        }
+    }
+}

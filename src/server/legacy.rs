@@ -1,0 +1,97 @@
+//! The legacy listener's one handler: reads a request within bounds, has it answered, and writes its trail.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Extension, Request, State};
+use axum::response::Response;
+use futures_util::FutureExt;
+use http::request::Parts;
+use http::{HeaderValue, header};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use ipnet::IpNet;
+use tokio::time::timeout;
+
+use super::address::client_address;
+use super::connection::Peer;
+use crate::domain::refusal::{Cause, Fault, Refusal};
+use crate::domain::time::Clock;
+use crate::exchange::Exchange;
+use crate::legacy::reply::Reply;
+use crate::legacy::request::Incoming;
+use crate::telemetry::{Metrics, Trail, log};
+
+/// What one worker's handler needs.
+#[derive(Debug)]
+pub struct LegacyService {
+    /// Answers.
+    pub exchange: Exchange,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Counts.
+    pub metrics: Arc<Metrics>,
+    /// Bytes of a body.
+    pub body: usize,
+    /// For reading a body.
+    pub body_timeout: Duration,
+    /// Networks whose word about the client's address counts.
+    pub trusted: Vec<IpNet>,
+}
+
+/// Routes everything to the one handler: paths are the dialects' own.
+pub fn router(service: Arc<LegacyService>) -> Router {
+    Router::new().fallback(handle).with_state(service)
+}
+
+async fn handle(State(service): State<Arc<LegacyService>>, Extension(Peer(peer)): Extension<Peer>, request: Request) -> Response {
+    let started = service.clock.monotonic();
+    let (head, body) = request.into_parts();
+    let mut trail = Trail { address: Some(client_address(peer, &head.headers, &service.trusted)), ..Trail::default() };
+    // RFC 9112 section 6.1: lengths that contradict each other end the connection. Hyper has taken the one length away by now, so
+    // every chunked request does.
+    let mut close = head.headers.contains_key(header::TRANSFER_ENCODING);
+    let path = head.uri.path();
+    let reply = match read(&service, body).await {
+        Ok(body) => {
+            let answered = AssertUnwindSafe(answer(&service, &head, &body, &mut trail)).catch_unwind().await;
+            answered.unwrap_or_else(|_| service.exchange.refuse(path, Refusal::server(Fault::Ourselves, "a panic while answering"), &mut trail))
+        }
+        Err(refusal) => {
+            close = true;
+            service.exchange.refuse(path, refusal, &mut trail)
+        }
+    };
+    let took = service.clock.monotonic().saturating_sub(started);
+    log::request(&trail, reply.status.as_u16(), took);
+    service.metrics.request(&trail, took);
+    respond(reply, close)
+}
+
+async fn answer(service: &LegacyService, head: &Parts, body: &[u8], trail: &mut Trail) -> Reply {
+    let incoming = Incoming { method: &head.method, query: head.uri.query(), headers: &head.headers, body };
+    let address = trail.address.unwrap_or(std::net::IpAddr::from([0, 0, 0, 0]));
+    service.exchange.answer(head.uri.path(), &incoming, address, trail).await
+}
+
+async fn read(service: &LegacyService, body: Body) -> Result<bytes::Bytes, Refusal> {
+    let unreadable = |detail| Refusal::client(Cause::InvalidRequest, detail);
+    match timeout(service.body_timeout, Limited::new(body, service.body).collect()).await {
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(unreadable("the body is longer than `limits.body`")),
+        Ok(Err(_)) => Err(unreadable("the body ended before its length, or its framing is broken")),
+        Err(_) => Err(unreadable("the body came too slowly")),
+    }
+}
+
+fn respond(reply: Reply, close: bool) -> Response {
+    let mut response = Response::new(Body::from(reply.body));
+    *response.status_mut() = reply.status;
+    *response.headers_mut() = reply.headers;
+    if close {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}

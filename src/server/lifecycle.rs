@@ -1,0 +1,56 @@
+//! Birth and death of threads and tasks. Everything that runs is started here, and is waited for at the end.
+
+use std::future::Future;
+use std::io;
+use std::thread::{Builder, JoinHandle};
+
+use tokio::runtime;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// The tasks of one thread, and the word that they shall end.
+#[derive(Clone, Debug)]
+pub struct Tasks {
+    tracker: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl Tasks {
+    /// Tasks that end when this token says so.
+    #[must_use]
+    pub fn new(stop: CancellationToken) -> Self {
+        Self { tracker: TaskTracker::new(), stop }
+    }
+
+    /// Runs beside whoever asks, on the same thread; is waited for at the end.
+    #[expect(clippy::disallowed_methods, reason = "every task is started here")]
+    pub fn run(&self, task: impl Future<Output = ()> + Send + 'static) {
+        drop(tokio::spawn(self.tracker.track_future(task)));
+    }
+
+    /// Says that no new work is to be begun.
+    #[must_use]
+    pub fn stop(&self) -> &CancellationToken {
+        &self.stop
+    }
+
+    /// Waits until every task has ended.
+    pub async fn ended(&self) {
+        self.tracker.close();
+        self.tracker.wait().await;
+    }
+}
+
+/// Starts a thread with a runtime of its own, which ends when the future does.
+///
+/// # Errors
+/// The machine gives no thread or no runtime.
+pub fn thread<F, Fut>(name: &str, body: F) -> io::Result<JoinHandle<()>>
+where
+    F: FnOnce() -> Fut + Send + 'static,
+    Fut: Future<Output = ()>,
+{
+    let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+    #[expect(clippy::disallowed_methods, reason = "every thread of the server is started here")]
+    Builder::new().name(name.to_owned()).spawn(move || runtime.block_on(body()))
+}

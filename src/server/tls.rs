@@ -1,0 +1,89 @@
+//! TLS of a listener. Certificates are exchanged on reload without a restart.
+
+use std::io;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use rustls::RootCertStore;
+use rustls::ServerConfig;
+use rustls::server::WebPkiClientVerifier;
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+/// What a listener shows, in PEM.
+#[derive(Clone)]
+pub struct TlsMaterial {
+    /// The certificate and its chain.
+    pub certificate: Vec<u8>,
+    /// Its key.
+    pub key: zeroize::Zeroizing<Vec<u8>>,
+    /// Who must have signed a client's certificate; `None`: none is asked for.
+    pub client_ca: Option<Vec<u8>>,
+}
+
+impl std::fmt::Debug for TlsMaterial {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("TlsMaterial(redacted)")
+    }
+}
+
+/// The certificate in use.
+#[derive(Clone)]
+pub struct Tls(Arc<ArcSwap<ServerConfig>>);
+
+impl std::fmt::Debug for Tls {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Tls")
+    }
+}
+
+impl Tls {
+    /// Reads the material and makes ready.
+    ///
+    /// # Errors
+    /// One sentence about what cannot be used.
+    pub fn new(material: &TlsMaterial) -> Result<Self, String> {
+        Ok(Self(Arc::new(ArcSwap::new(config(material)?))))
+    }
+
+    /// Shows another certificate from now on.
+    ///
+    /// # Errors
+    /// As [`Tls::new`]; the old one stays.
+    pub fn exchange(&self, material: &TlsMaterial) -> Result<(), String> {
+        self.0.store(config(material)?);
+        Ok(())
+    }
+
+    pub(super) async fn accept(&self, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+        TlsAcceptor::from(self.0.load_full()).accept(stream).await
+    }
+}
+
+fn config(material: &TlsMaterial) -> Result<Arc<ServerConfig>, String> {
+    let certificates = certificates(&material.certificate)?;
+    let key = PrivateKeyDer::from_pem_slice(&material.key).map_err(|_| "the key is no PEM private key".to_owned())?;
+    let builder = match &material.client_ca {
+        None => ServerConfig::builder().with_no_client_auth(),
+        Some(pem) => {
+            let mut roots = RootCertStore::empty();
+            for certificate in self::certificates(pem)? {
+                roots.add(certificate).map_err(|error| format!("`client_ca` cannot be used: {error}"))?;
+            }
+            let verifier = WebPkiClientVerifier::builder(Arc::new(roots)).build().map_err(|error| format!("`client_ca` cannot be used: {error}"))?;
+            ServerConfig::builder().with_client_cert_verifier(verifier)
+        }
+    };
+    builder.with_single_cert(certificates, key).map(Arc::new).map_err(|error| format!("certificate and key do not fit together: {error}"))
+}
+
+fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
+    let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+    match read {
+        Ok(certificates) if !certificates.is_empty() => Ok(certificates),
+        _ => Err("there is no PEM certificate in the file".to_owned()),
+    }
+}

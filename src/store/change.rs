@@ -1,0 +1,120 @@
+//! What goes into a store and comes out of it, besides the nouns of `domain::family`.
+
+use std::time::Duration;
+
+use crate::domain::family::{AccessRecord, Family, FamilyId, Member, RefreshRecord};
+use crate::domain::opaque::Fingerprint;
+use crate::domain::seal::Sealed;
+use crate::domain::time::Timestamp;
+
+/// Which state of a family was read: 1 when it is born, one more with every change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Version(pub u64);
+
+/// A value and which state of it this is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Versioned<T> {
+    /// The value.
+    pub value: T,
+    /// What a change of it must name as expected.
+    pub version: Version,
+}
+
+/// A change of one family: it happens whole, and only if nobody changed the family since it was read.
+#[derive(Clone, Debug)]
+pub struct Change {
+    /// The version that this change was decided on.
+    pub expected: Version,
+    /// Only if no newer lease than this one was granted.
+    pub fence: Option<u64>,
+    /// The family as it shall be.
+    pub family: Family,
+    /// Access records to be written: of new UUIDs, and of known ones whose JWT was renewed. An ended one stays ended.
+    pub access: Vec<(Fingerprint, AccessRecord)>,
+    /// Refresh records to be written.
+    pub refresh: Vec<(Fingerprint, RefreshRecord)>,
+    /// Records to be forgotten.
+    pub removals: Vec<Member>,
+}
+
+impl Change {
+    /// A change of the family alone.
+    #[must_use]
+    pub const fn of(expected: Version, family: Family) -> Self {
+        Self { expected, fence: None, family, access: Vec::new(), refresh: Vec::new(), removals: Vec::new() }
+    }
+}
+
+/// The right to ask the realm for a family, for a while.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lease {
+    /// Whose.
+    pub family: FamilyId,
+    /// Greater than that of every lease of this family before.
+    pub fence: u64,
+}
+
+/// A revocation that the realm could not be told yet. One a family.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PendingRevocation {
+    /// The family that ended.
+    pub family: FamilyId,
+    /// The legacy client it was issued to: whose new secret opens `sealed`.
+    pub client: String,
+    /// The realm's refresh token, sealed under a key of that secret.
+    pub sealed: Sealed,
+    /// The realm's session ends by itself then.
+    pub until: Timestamp,
+}
+
+/// What to look for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Find {
+    /// Families of a legacy client.
+    Client(String),
+    /// Families of a passport user, by fingerprint (purpose `user`).
+    User(Fingerprint),
+    /// The family of each UUID, access or refresh, whose fingerprint begins with these hexadecimal digits.
+    Prefix(String),
+}
+
+/// A family with everything that belongs to it, as it moves between stores.
+#[derive(Clone, Debug)]
+pub struct Bundle {
+    /// The family.
+    pub family: Family,
+    /// Its access records.
+    pub access: Vec<(Fingerprint, AccessRecord)>,
+    /// Its refresh records.
+    pub refresh: Vec<(Fingerprint, RefreshRecord)>,
+}
+
+/// What a sweep did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// Families that were dropped, with all their records.
+    pub families: usize,
+    /// Whether more is due: sweep again soon.
+    pub more: bool,
+}
+
+/// What the store says about itself. Counts are since it was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Statistics {
+    /// Whether it takes writes.
+    pub writable: bool,
+    /// Bytes on disk.
+    pub disk_bytes: u64,
+    /// Bytes of the cache in use.
+    pub cache_bytes: u64,
+    /// What the cache may hold at most, in bytes.
+    pub cache_limit: u64,
+    /// Writes that were acknowledged.
+    pub writes: u64,
+    /// Writes that failed, and were answered so.
+    pub failed_writes: u64,
+    /// Groups of writes that were made durable together.
+    pub groups: u64,
+    /// How long the newest group took to become durable.
+    pub newest_group: Duration,
+}

@@ -1,0 +1,180 @@
+//! fjall, opened as this store needs it. Nothing else in the bridge knows that it exists.
+
+use std::fmt;
+use std::io::ErrorKind;
+use std::ops::RangeBounds;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::Arc;
+
+use fjall::config::CompressionPolicy;
+use fjall::{
+    CompressionType, Database, Error, Keyspace, KeyspaceCreateOptions, KvSeparationOptions, LsmError, PersistMode,
+    Slice,
+};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::super::error::{Cause, StoreError};
+use super::super::record;
+use super::keys;
+
+/// Values from this size on lie beside the tree, so that compaction does not move them: JWTs.
+const SEPARATE_FROM: u32 = 512;
+
+/// What is written to memory and journal before it becomes a sorted file. Bounds memory and the time that opening takes.
+const MEMTABLE: u64 = 32 << 20;
+const JOURNALS: u64 = 128 << 20;
+
+/// One entry of a batch: a key, and its value or nothing where it is removed.
+#[derive(Debug)]
+pub(super) struct Entry {
+    key: Vec<u8>,
+    value: Option<Vec<u8>>,
+}
+
+impl Entry {
+    /// A record to be written.
+    pub(super) fn record<T: Serialize>(key: &[u8], value: &T) -> Self {
+        Self { key: key.to_vec(), value: Some(record::encode(key, value)) }
+    }
+
+    /// A key whose presence says it all.
+    pub(super) fn mark(key: &[u8]) -> Self {
+        Self { key: key.to_vec(), value: Some(Vec::new()) }
+    }
+
+    pub(super) fn key(&self) -> &[u8] {
+        &self.key
+    }
+
+    /// A key to be removed.
+    pub(super) fn remove(key: &[u8]) -> Self {
+        Self { key: key.to_vec(), value: None }
+    }
+}
+
+/// The open files.
+pub(super) struct Files {
+    database: Database,
+    entries: Keyspace,
+}
+
+impl fmt::Debug for Files {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Files")
+    }
+}
+
+impl Files {
+    pub(super) fn open(path: &Path, cache_bytes: u64) -> Result<Self, StoreError> {
+        let what = || path.display().to_string();
+        // fjall asserts what it reads of itself; a damaged store is an error to us, never the end of the process.
+        let opened = catch_unwind(AssertUnwindSafe(|| -> fjall::Result<Self> {
+            let database = Database::builder(path)
+                .cache_size(cache_bytes)
+                .max_cached_files(Some(256))
+                .max_journaling_size(JOURNALS)
+                .journal_compression(CompressionType::None)
+                .open()?;
+            let entries = database.keyspace("entries", options)?;
+            Ok(Self { database, entries })
+        }));
+        match opened {
+            Ok(opened) => opened.map_err(|error| not_read(error, what())),
+            Err(_panic) => Err(StoreError::Corrupt { what: what(), cause: Arc::new(Error::Unrecoverable) }),
+        }
+    }
+
+    /// The record under a key.
+    pub(super) fn get<T: DeserializeOwned>(&self, key: &[u8]) -> Result<Option<T>, StoreError> {
+        match self.entries.get(key) {
+            Ok(Some(bytes)) => decode(key, &bytes).map(Some),
+            Ok(None) => Ok(None),
+            Err(error) => Err(not_read(error, keys::describe(key))),
+        }
+    }
+
+    /// The keys of a range, in order.
+    pub(super) fn keys(&self, range: impl RangeBounds<Vec<u8>>) -> impl Iterator<Item = Result<Slice, StoreError>> {
+        self.entries
+            .range(range)
+            .map(|guard| guard.key().map_err(|error| not_read(error, "a range of keys".to_owned())))
+    }
+
+    /// The records of a range, in order.
+    pub(super) fn records<T: DeserializeOwned>(
+        &self,
+        range: impl RangeBounds<Vec<u8>>,
+    ) -> impl Iterator<Item = Result<(Slice, T), StoreError>> {
+        self.entries.range(range).map(|guard| {
+            let (key, value) = guard.into_inner().map_err(|error| not_read(error, "a range of records".to_owned()))?;
+            let value = decode(&key, &value)?;
+            Ok((key, value))
+        })
+    }
+
+    /// Writes all entries or none; when it answers, they are durable.
+    pub(super) fn write(&self, entries: Vec<Entry>) -> Result<(), StoreError> {
+        let mut batch = self.database.batch().durability(Some(PersistMode::SyncAll));
+        for Entry { key, value } in entries {
+            match value {
+                Some(value) => batch.insert(&self.entries, key, value),
+                None => batch.remove(&self.entries, key),
+            }
+        }
+        batch.commit().map_err(not_written)
+    }
+
+    pub(super) fn disk_bytes(&self) -> u64 {
+        self.database.disk_space().unwrap_or_default()
+    }
+
+    pub(super) fn cache_bytes(&self) -> u64 {
+        self.database.cache_size()
+    }
+}
+
+fn options() -> KeyspaceCreateOptions {
+    // Fingerprints are random and JWTs are sealed: nothing here can be compressed.
+    KeyspaceCreateOptions::default()
+        .max_memtable_size(MEMTABLE)
+        .data_block_compression_policy(CompressionPolicy::disabled())
+        .with_kv_separation(Some(
+            KvSeparationOptions::default().separation_threshold(SEPARATE_FROM).compression(CompressionType::None),
+        ))
+}
+
+fn decode<T: DeserializeOwned>(key: &[u8], bytes: &[u8]) -> Result<T, StoreError> {
+    record::decode(key, bytes)
+        .map_err(|damage| StoreError::Corrupt { what: keys::describe(key), cause: Arc::new(damage) })
+}
+
+fn not_read(error: Error, what: String) -> StoreError {
+    match io_kind(&error) {
+        Some(_) => StoreError::CannotRead { what, cause: Arc::new(error) },
+        None => StoreError::Corrupt { what, cause: Arc::new(error) },
+    }
+}
+
+fn not_written(error: Error) -> StoreError {
+    let full =
+        matches!(io_kind(&error), Some(ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge));
+    let poisoned = matches!(error, Error::Poisoned);
+    let cause: Cause = Arc::new(error);
+    if poisoned {
+        StoreError::Refusing
+    } else if full {
+        StoreError::Full { cause }
+    } else {
+        StoreError::CannotWrite { cause }
+    }
+}
+
+fn io_kind(error: &Error) -> Option<ErrorKind> {
+    match error {
+        Error::Io(error) | Error::Storage(LsmError::Io(error)) => Some(error.kind()),
+        // Both enums are fjall's and open: whatever else there is or will be is not the medium's.
+        _ => None,
+    }
+}

@@ -1,0 +1,135 @@
+//! What the writer is asked to do, and how each request becomes entries of a batch.
+
+use tokio::sync::oneshot;
+
+use super::super::change::{Bundle, Change, PendingRevocation, Swept, Version};
+use super::super::ending;
+use super::super::error::{CommitError, StoreError};
+use super::files::{Entry, Files};
+use super::keys;
+use super::leases::Leases;
+use crate::domain::family::{AccessFate, AccessRecord, Ending, Family, FamilyId, Member, RefreshRecord};
+use crate::domain::opaque::TokenUse;
+use crate::domain::time::Timestamp;
+
+/// Where an answer goes. Whoever asked may have gone; then nobody hears it.
+pub(super) type Reply<T, E> = oneshot::Sender<Result<T, E>>;
+
+/// One request to the writer.
+#[derive(Debug)]
+pub(super) enum Job {
+    /// Entries that depend on nothing that is stored.
+    Write { entries: Vec<Entry>, reply: Reply<(), StoreError> },
+    /// A change of a family, if nobody changed it in the meantime.
+    Commit { change: Box<Change>, reply: Reply<(), CommitError> },
+    /// A family is over.
+    End { family: FamilyId, ending: Ending, reply: Reply<Option<Family>, StoreError> },
+    /// Drops families that were forgotten before `horizon`.
+    Sweep { horizon: Timestamp, limit: usize, reply: Reply<Swept, StoreError> },
+    /// Writes what came before, then closes the files.
+    Close { reply: oneshot::Sender<()> },
+}
+
+/// A family as it is stored: its version and itself.
+pub(super) type StoredFamily = (u64, Family);
+
+/// Everything that a family is kept under, when it is born or moves in.
+pub(super) fn entries_of(bundle: &Bundle) -> Vec<Entry> {
+    let Bundle { family, access, refresh } = bundle;
+    let mut entries = Vec::with_capacity(3 + access.len() + refresh.len());
+    entries.push(Entry::record(&keys::family(family.id), &(1_u64, family)));
+    entries.push(Entry::mark(&keys::expiry(ending::remembered_until(family), family.id)));
+    entries.extend(family.session.map(|session| Entry::record(&keys::session(&session), &family.id)));
+    entries.extend(
+        access.iter().map(|(fingerprint, record)| Entry::record(&keys::token(TokenUse::Access, fingerprint), record)),
+    );
+    entries.extend(
+        refresh.iter().map(|(fingerprint, record)| Entry::record(&keys::token(TokenUse::Refresh, fingerprint), record)),
+    );
+    entries
+}
+
+pub(super) fn entry_of_pending(pending: &PendingRevocation) -> Entry {
+    let PendingRevocation { family, client, sealed, until } = pending;
+    Entry::record(&keys::outbox(*family), &(client, sealed, until))
+}
+
+/// The entries of a change, or why it may not happen.
+pub(super) fn commit(files: &Files, leases: &Leases, change: &Change) -> Result<Vec<Entry>, CommitError> {
+    let Change { expected: Version(expected), fence, family, access, refresh, removals } = change;
+    let key = keys::family(family.id);
+    let (version, stored) = files.get::<StoredFamily>(&key)?.ok_or(CommitError::Unknown)?;
+    if version != *expected {
+        return Err(CommitError::Conflict);
+    }
+    if fence.is_some_and(|fence| leases.is_fenced(family.id, fence)) {
+        return Err(CommitError::Fenced);
+    }
+    let mut entries = Vec::with_capacity(2 + access.len() + refresh.len() + removals.len());
+    entries.extend(removals.iter().map(remove_member));
+    entries.extend(
+        access.iter().map(|(fingerprint, record)| Entry::record(&keys::token(TokenUse::Access, fingerprint), record)),
+    );
+    entries.extend(
+        refresh.iter().map(|(fingerprint, record)| Entry::record(&keys::token(TokenUse::Refresh, fingerprint), record)),
+    );
+    if stored.session != family.session {
+        entries.extend(stored.session.map(|session| Entry::remove(&keys::session(&session))));
+        entries.extend(family.session.map(|session| Entry::record(&keys::session(&session), &family.id)));
+    }
+    entries.push(Entry::record(&key, &(version + 1, family)));
+    Ok(entries)
+}
+
+/// The entries that end a family, and the family as it was; no entries where it is over already.
+pub(super) fn end(files: &Files, family: FamilyId, cause: Ending) -> Result<Option<(Vec<Entry>, Family)>, StoreError> {
+    let key = keys::family(family);
+    let Some((version, former)) = files.get::<StoredFamily>(&key)? else { return Ok(None) };
+    if ending::is_over(&former) {
+        return Ok(Some((Vec::new(), former)));
+    }
+    let mut entries = vec![Entry::record(&key, &(version + 1, ending::over(&former, cause)))];
+    entries.extend(former.session.map(|session| Entry::remove(&keys::session(&session))));
+    for member in &former.members {
+        let key = keys::token(member.token_use, &member.fingerprint);
+        match member.token_use {
+            TokenUse::Access => entries.extend(
+                files
+                    .get::<AccessRecord>(&key)?
+                    .filter(|record| matches!(record.fate, AccessFate::Live { .. }))
+                    .map(|record| Entry::record(&key, &ending::access_over(record, cause))),
+            ),
+            TokenUse::Refresh => {
+                entries.extend(
+                    files.get::<RefreshRecord>(&key)?.map(|record| Entry::record(&key, &ending::refresh_over(record))),
+                );
+            }
+        }
+    }
+    Ok(Some((entries, former)))
+}
+
+/// What becomes of one family whose time the expiry index says has come.
+pub(super) fn expire(
+    files: &Files,
+    due: (Timestamp, FamilyId),
+    horizon: Timestamp,
+) -> Result<(Vec<Entry>, bool), StoreError> {
+    let (until, id) = due;
+    let mut entries = vec![Entry::remove(&keys::expiry(until, id))];
+    let Some((_, family)) = files.get::<StoredFamily>(&keys::family(id))? else { return Ok((entries, false)) };
+    let remembered = ending::remembered_until(&family);
+    if remembered >= horizon {
+        // It lives longer than when it was entered: enter it anew.
+        entries.push(Entry::mark(&keys::expiry(remembered, id)));
+        return Ok((entries, false));
+    }
+    entries.push(Entry::remove(&keys::family(id)));
+    entries.extend(family.session.map(|session| Entry::remove(&keys::session(&session))));
+    entries.extend(family.members.iter().map(remove_member));
+    Ok((entries, true))
+}
+
+fn remove_member(member: &Member) -> Entry {
+    Entry::remove(&keys::token(member.token_use, &member.fingerprint))
+}

@@ -1,0 +1,78 @@
+//! The keys of the embedded store: one byte that names the kind, then what it is found by.
+
+use crate::domain::family::FamilyId;
+use crate::domain::opaque::{Fingerprint, TokenUse};
+use crate::domain::time::Timestamp;
+
+pub(super) const ACCESS: u8 = b'a';
+pub(super) const REFRESH: u8 = b'r';
+pub(super) const FAMILY: u8 = b'f';
+pub(super) const OUTBOX: u8 = b'o';
+const SESSION: u8 = b's';
+const EXPIRY: u8 = b'x';
+
+/// The number of the newest opening, from which fences are made.
+pub(super) const OPENINGS: &[u8] = b"m:openings";
+
+pub(super) type TokenKey = [u8; 33];
+pub(super) type FamilyKey = [u8; 17];
+pub(super) type ExpiryKey = [u8; 25];
+
+pub(super) fn token(token_use: TokenUse, fingerprint: &Fingerprint) -> TokenKey {
+    match token_use {
+        TokenUse::Access => of_fingerprint(ACCESS, fingerprint),
+        TokenUse::Refresh => of_fingerprint(REFRESH, fingerprint),
+    }
+}
+
+pub(super) fn session(session: &Fingerprint) -> TokenKey {
+    of_fingerprint(SESSION, session)
+}
+
+pub(super) fn family(family: FamilyId) -> FamilyKey {
+    of_family(FAMILY, family)
+}
+
+pub(super) fn outbox(family: FamilyId) -> FamilyKey {
+    of_family(OUTBOX, family)
+}
+
+/// Where the sweep finds a family: in order of time.
+pub(super) fn expiry(until: Timestamp, family: FamilyId) -> ExpiryKey {
+    let mut key = [EXPIRY; 25];
+    key[1..9].copy_from_slice(&until.millis().to_be_bytes());
+    key[9..].copy_from_slice(&family.0);
+    key
+}
+
+/// The time and the family in such a key.
+pub(super) fn read_expiry(key: &[u8]) -> Option<(Timestamp, FamilyId)> {
+    let (until, family) = key.strip_prefix(&[EXPIRY])?.split_first_chunk::<8>()?;
+    Some((Timestamp::from_millis(u64::from_be_bytes(*until)), FamilyId(family.try_into().ok()?)))
+}
+
+fn of_fingerprint(kind: u8, fingerprint: &Fingerprint) -> TokenKey {
+    let mut key = [kind; 33];
+    key[1..].copy_from_slice(fingerprint.as_bytes());
+    key
+}
+
+fn of_family(kind: u8, family: FamilyId) -> FamilyKey {
+    let mut key = [kind; 17];
+    key[1..].copy_from_slice(&family.0);
+    key
+}
+
+/// What stands under a key, in words for an error: a kind and the first digits, never more.
+pub(super) fn describe(key: &[u8]) -> String {
+    let digits: String = key.iter().skip(1).take(6).map(|byte| format!("{byte:02x}")).collect();
+    match key.first().copied() {
+        Some(ACCESS) => format!("access record {digits}"),
+        Some(REFRESH) => format!("refresh record {digits}"),
+        Some(FAMILY) => format!("family {digits}"),
+        Some(SESSION) => format!("session entry {digits}"),
+        Some(EXPIRY) => format!("expiry entry {digits}"),
+        Some(OUTBOX) => format!("pending revocation {digits}"),
+        Some(_) | None => "the store's own entry".to_owned(),
+    }
+}

@@ -1,0 +1,248 @@
+//! The embedded store: files of one machine, for one process.
+//!
+//! Reads go straight to the files, on the caller's thread. Writes go through one thread that makes whatever waits durable
+//! together (`writer`). When a write fails nothing of it was acknowledged, and the store refuses writes until it is opened
+//! again; reads go on.
+//!
+//! What is over is found by an index in order of time (`x`): one entry a family, which is looked at when its time comes and
+//! moved where the family lives longer by then. A keyspace per hour, dropped whole, was the other choice: it would make every
+//! look-up ask several of them, because a fingerprint does not tell its hour.
+//!
+//! Must not: let anything of fjall be seen from outside, or answer before the disk has.
+
+mod directory;
+mod files;
+mod job;
+mod keys;
+mod leases;
+mod scan;
+mod writer;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use parking_lot::Mutex;
+use tokio::sync::{mpsc, oneshot};
+
+use super::change::{Bundle, Change, Find, Lease, PendingRevocation, Statistics, Swept, Version, Versioned};
+use super::error::{CommitError, StoreError};
+use super::sweep::Horizon;
+use crate::domain::family::{AccessRecord, Ending, Family, FamilyId, RefreshRecord};
+use crate::domain::opaque::{Fingerprint, TokenUse};
+use crate::domain::seal::Sealed;
+use crate::domain::time::{Clock, Timestamp};
+use directory::Directory;
+use files::{Entry, Files};
+use job::{Job, StoredFamily};
+use leases::Leases;
+use writer::{Counts, Writer};
+
+/// As many requests wait for the writer at most; who comes later waits for a place.
+const WAITING: usize = 4096;
+
+/// As many families does one call of a sweep look at, in portions between which logins are written.
+const SWEPT_AT_ONCE: usize = 1000;
+const PORTION: usize = 100;
+
+/// An open directory.
+#[derive(Debug)]
+pub struct Embedded {
+    shared: Arc<Shared>,
+    jobs: Option<mpsc::Sender<Job>>,
+    writer: Option<JoinHandle<()>>,
+    horizon: Mutex<Horizon>,
+    cache_limit: u64,
+}
+
+/// What readers and the writer share.
+#[derive(Debug)]
+struct Shared {
+    files: ArcSwapOption<Files>,
+    leases: Leases,
+    counts: Counts,
+    clock: Arc<dyn Clock>,
+    directory: Mutex<Option<Directory>>,
+}
+
+impl Shared {
+    fn files(&self) -> Result<Arc<Files>, StoreError> {
+        self.files.load_full().ok_or(StoreError::Closed)
+    }
+
+    /// Closes the files once the last reader has gone, then lets go of the directory.
+    fn close(&self) {
+        if let Some(mut files) = self.files.swap(None) {
+            while let Err(used) = Arc::try_unwrap(files) {
+                files = used;
+                std::thread::park_timeout(Duration::from_micros(200));
+            }
+        }
+        self.directory.lock().take();
+    }
+}
+
+impl Embedded {
+    /// Opens a directory, making it where it does not exist.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the writer blocks on the disk, so it is a thread; `close` and `drop` wait for it"
+    )]
+    pub(super) fn open(path: &Path, cache_bytes: u64, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
+        let directory = Directory::take(path)?;
+        let files = Files::open(&directory.engine(), cache_bytes)?;
+        let opening = files.get::<u32>(keys::OPENINGS)?.unwrap_or_default().saturating_add(1);
+        files.write(vec![Entry::record(keys::OPENINGS, &opening)])?;
+        let horizon = Mutex::new(Horizon::new(clock.now(), clock.monotonic()));
+        let shared = Arc::new(Shared {
+            files: ArcSwapOption::from_pointee(files),
+            leases: Leases::of_opening(opening),
+            counts: Counts::default(),
+            clock,
+            directory: Mutex::new(Some(directory)),
+        });
+        let (jobs, waiting) = mpsc::channel(WAITING);
+        let writer = Writer::new(Arc::clone(&shared), waiting);
+        let writer = Builder::new()
+            .name("store-writer".to_owned())
+            .spawn(move || writer.run())
+            .map_err(|error| StoreError::CannotOpen { path: path.to_owned(), cause: Arc::new(error) })?;
+        Ok(Self { shared, jobs: Some(jobs), writer: Some(writer), horizon, cache_limit: cache_bytes })
+    }
+
+    async fn ask<T, E: From<StoreError>>(
+        &self,
+        job: impl FnOnce(oneshot::Sender<Result<T, E>>) -> Job,
+    ) -> Result<T, E> {
+        let (reply, answer) = oneshot::channel();
+        let jobs = self.jobs.as_ref().ok_or(StoreError::Closed)?;
+        jobs.send(job(reply)).await.map_err(|_| StoreError::Closed)?;
+        answer.await.map_err(|_| StoreError::Closed)?
+    }
+
+    pub(super) async fn import(&self, bundle: &Bundle) -> Result<(), StoreError> {
+        let entries = job::entries_of(bundle);
+        self.ask(|reply| Job::Write { entries, reply }).await
+    }
+
+    pub(super) fn access(&self, fingerprint: &Fingerprint) -> Result<Option<AccessRecord>, StoreError> {
+        self.shared.files()?.get(&keys::token(TokenUse::Access, fingerprint))
+    }
+
+    pub(super) fn refresh(&self, fingerprint: &Fingerprint) -> Result<Option<RefreshRecord>, StoreError> {
+        self.shared.files()?.get(&keys::token(TokenUse::Refresh, fingerprint))
+    }
+
+    pub(super) fn family(&self, family: FamilyId) -> Result<Option<Versioned<Family>>, StoreError> {
+        let stored = self.shared.files()?.get::<StoredFamily>(&keys::family(family))?;
+        Ok(stored.map(|(version, value)| Versioned { value, version: Version(version) }))
+    }
+
+    pub(super) fn session(&self, session: &Fingerprint) -> Result<Option<FamilyId>, StoreError> {
+        self.shared.files()?.get(&keys::session(session))
+    }
+
+    pub(super) async fn commit(&self, change: Change) -> Result<(), CommitError> {
+        self.ask(|reply| Job::Commit { change: Box::new(change), reply }).await
+    }
+
+    pub(super) async fn end(&self, family: FamilyId, ending: Ending) -> Result<Option<Family>, StoreError> {
+        self.ask(|reply| Job::End { family, ending, reply }).await
+    }
+
+    pub(super) fn lease(&self, family: FamilyId, ttl: Duration) -> Option<Lease> {
+        self.shared.leases.grant(family, ttl, self.shared.clock.monotonic())
+    }
+
+    pub(super) fn renew(&self, lease: Lease, ttl: Duration) -> bool {
+        self.shared.leases.renew(lease, ttl, self.shared.clock.monotonic())
+    }
+
+    pub(super) fn release(&self, lease: Lease) {
+        self.shared.leases.release(lease);
+    }
+
+    pub(super) async fn outbox_put(&self, pending: &PendingRevocation) -> Result<(), StoreError> {
+        let entries = vec![job::entry_of_pending(pending)];
+        self.ask(|reply| Job::Write { entries, reply }).await
+    }
+
+    pub(super) fn outbox(&self) -> Result<Vec<PendingRevocation>, StoreError> {
+        let files = self.shared.files()?;
+        let all = vec![keys::OUTBOX]..vec![keys::OUTBOX + 1];
+        files
+            .records::<(String, Sealed, Timestamp)>(all)
+            .map(|record| {
+                let (key, (client, sealed, until)) = record?;
+                let family = scan::family_in(&key)?;
+                Ok(PendingRevocation { family, client, sealed, until })
+            })
+            .collect()
+    }
+
+    pub(super) async fn outbox_delete(&self, family: FamilyId) -> Result<(), StoreError> {
+        let entries = vec![Entry::remove(&keys::outbox(family))];
+        self.ask(|reply| Job::Write { entries, reply }).await
+    }
+
+    pub(super) async fn sweep(&self, now: Timestamp) -> Result<Swept, StoreError> {
+        let horizon = self.horizon.lock().at(now, self.shared.clock.monotonic());
+        let mut swept = Swept::default();
+        for _ in 0..SWEPT_AT_ONCE / PORTION {
+            let portion: Swept = self.ask(|reply| Job::Sweep { horizon, limit: PORTION, reply }).await?;
+            swept = Swept { families: swept.families + portion.families, more: portion.more };
+            if !swept.more {
+                break;
+            }
+        }
+        Ok(swept)
+    }
+
+    pub(super) async fn find(&self, what: Find, limit: usize) -> Result<Vec<Family>, StoreError> {
+        let files = self.shared.files()?;
+        scan::aside(move || scan::find(&files, &what, limit)).await
+    }
+
+    pub(super) async fn export(&self, after: Option<FamilyId>, limit: usize) -> Result<Vec<Bundle>, StoreError> {
+        let files = self.shared.files()?;
+        scan::aside(move || scan::export(&files, after, limit)).await
+    }
+
+    pub(super) fn statistics(&self) -> Statistics {
+        let files = self.shared.files.load_full();
+        let counts = &self.shared.counts;
+        Statistics {
+            writable: files.is_some() && !counts.failing.load(Ordering::Relaxed),
+            disk_bytes: files.as_ref().map_or(0, |files| files.disk_bytes()),
+            cache_bytes: files.as_ref().map_or(0, |files| files.cache_bytes()),
+            cache_limit: self.cache_limit,
+            writes: counts.writes.load(Ordering::Relaxed),
+            failed_writes: counts.failed_writes.load(Ordering::Relaxed),
+            groups: counts.groups.load(Ordering::Relaxed),
+            newest_group: Duration::from_micros(counts.newest_group_micros.load(Ordering::Relaxed)),
+        }
+    }
+
+    pub(super) async fn close(&self) {
+        let (reply, answer) = oneshot::channel();
+        if let Some(jobs) = &self.jobs
+            && jobs.send(Job::Close { reply }).await.is_ok()
+        {
+            // The writer went without a word only if it had closed the files before.
+            drop(answer.await);
+        }
+    }
+}
+
+impl Drop for Embedded {
+    fn drop(&mut self) {
+        self.jobs.take();
+        if let Some(writer) = self.writer.take() {
+            // Its panic was reported where it happened.
+            drop(writer.join());
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! The one thread that writes: it takes whatever waits, makes it durable together, then answers everybody (group commit).
+//!
+//! An answer is sent only after the group is on the disk. One failed group answers all of its members with the failure; what
+//! could not be written is not in memory either.
+
+use std::collections::HashSet;
+use std::mem;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::super::change::Swept;
+use super::super::error::{CommitError, StoreError};
+use super::Shared;
+use super::files::{Entry, Files};
+use super::job::{self, Job, Reply};
+use super::keys;
+use crate::domain::family::FamilyId;
+use crate::domain::time::Timestamp;
+
+/// As many entries become durable together at most: about 2 MiB, so that no answer waits for a whole crowd's bytes.
+const GROUP: usize = 4096;
+
+/// What is done once the group is durable, or failed.
+type Answer = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
+
+pub(super) struct Writer {
+    shared: Arc<Shared>,
+    jobs: mpsc::Receiver<Job>,
+    group: Group,
+    /// Nothing before it is left in the expiry index.
+    swept_to: Timestamp,
+    closing: Option<oneshot::Sender<()>>,
+}
+
+#[derive(Default)]
+struct Group {
+    entries: Vec<Entry>,
+    answers: Vec<Answer>,
+    /// Families whose stored state this group changes: nobody may decide on the stored one before the group is written.
+    changed: HashSet<FamilyId>,
+}
+
+impl Writer {
+    pub(super) fn new(shared: Arc<Shared>, jobs: mpsc::Receiver<Job>) -> Self {
+        Self { shared, jobs, group: Group::default(), swept_to: Timestamp::default(), closing: None }
+    }
+
+    /// Works until it is told to close, or nobody is left who could ask.
+    pub(super) fn run(mut self) {
+        while let Some(job) = self.jobs.blocking_recv() {
+            self.take(job);
+            while self.group.entries.len() < GROUP
+                && let Ok(job) = self.jobs.try_recv()
+            {
+                self.take(job);
+            }
+            self.write();
+            if self.closing.is_some() {
+                self.jobs.close();
+            }
+        }
+        self.shared.close();
+        if let Some(reply) = self.closing {
+            reply.send(()).ok();
+        }
+    }
+
+    fn take(&mut self, job: Job) {
+        match job {
+            Job::Write { entries, reply } => {
+                for entry in &entries {
+                    if let Some((until, _)) = keys::read_expiry(entry.key()) {
+                        self.swept_to = self.swept_to.min(until);
+                    }
+                }
+                self.add(entries, move |written| drop(reply.send(written)));
+            }
+            Job::Commit { change, reply } => {
+                self.settle(change.family.id);
+                let decided = self
+                    .shared
+                    .files()
+                    .map_err(CommitError::Store)
+                    .and_then(|files| job::commit(&files, &self.shared.leases, &change));
+                match decided {
+                    Ok(entries) => {
+                        self.group.changed.insert(change.family.id);
+                        self.add(entries, move |written| drop(reply.send(written.map_err(CommitError::Store))));
+                    }
+                    Err(error) => drop(reply.send(Err(error))),
+                }
+            }
+            Job::End { family, ending, reply } => {
+                self.settle(family);
+                match self.shared.files().and_then(|files| job::end(&files, family, ending)) {
+                    Ok(Some((entries, former))) => {
+                        self.group.changed.insert(family);
+                        self.add(entries, move |written| drop(reply.send(written.map(|()| Some(former)))));
+                    }
+                    Ok(None) => drop(reply.send(Ok(None))),
+                    Err(error) => drop(reply.send(Err(error))),
+                }
+            }
+            Job::Sweep { horizon, limit, reply } => self.sweep(horizon, limit, reply),
+            Job::Close { reply } => self.closing = Some(reply),
+        }
+    }
+
+    fn add(&mut self, entries: Vec<Entry>, answer: impl FnOnce(Result<(), StoreError>) + Send + 'static) {
+        self.group.entries.extend(entries);
+        self.group.answers.push(Box::new(answer));
+    }
+
+    /// Writes the group at once where it changes this family: whoever decides on the family must see it.
+    fn settle(&mut self, family: FamilyId) {
+        if self.group.changed.contains(&family) {
+            self.write();
+        }
+    }
+
+    fn write(&mut self) {
+        let Group { entries, answers, .. } = mem::take(&mut self.group);
+        if answers.is_empty() {
+            return;
+        }
+        let begun = self.shared.clock.monotonic();
+        let written =
+            if entries.is_empty() { Ok(()) } else { self.shared.files().and_then(|files| files.write(entries)) };
+        self.shared.counts.count(&written, answers.len(), self.shared.clock.monotonic().saturating_sub(begun));
+        for answer in answers {
+            answer(written.clone());
+        }
+    }
+
+    fn sweep(&mut self, horizon: Timestamp, limit: usize, reply: Reply<Swept, StoreError>) {
+        // The index is read as it is stored: whatever waits must be there first.
+        self.write();
+        let due = self.shared.files().and_then(|files| {
+            let due = self.due(&files, horizon, limit)?;
+            let expired = due.iter().map(|due| job::expire(&files, *due, horizon)).collect::<Result<Vec<_>, _>>()?;
+            Ok((due, expired))
+        });
+        let (due, expired) = match due {
+            Ok(found) => found,
+            Err(error) => return drop(reply.send(Err(error))),
+        };
+        let swept =
+            Swept { families: expired.iter().filter(|(_, dropped)| *dropped).count(), more: due.len() == limit };
+        let reached = due.last().filter(|_| swept.more).map_or(horizon, |(until, _)| *until);
+        self.group.changed.extend(due.iter().map(|(_, family)| *family));
+        self.add(expired.into_iter().flat_map(|(entries, _)| entries).collect(), move |written| {
+            drop(reply.send(written.map(|()| swept)))
+        });
+        self.write();
+        self.swept_to = reached;
+    }
+
+    fn due(&self, files: &Files, horizon: Timestamp, limit: usize) -> Result<Vec<(Timestamp, FamilyId)>, StoreError> {
+        let first = keys::expiry(self.swept_to.min(horizon), FamilyId([0; 16])).to_vec();
+        let end = keys::expiry(horizon, FamilyId([0; 16])).to_vec();
+        files
+            .keys(first..end)
+            .take(limit)
+            .map(|key| key.map(|key| keys::read_expiry(&key)))
+            .filter_map(Result::transpose)
+            .collect()
+    }
+}
+
+/// What the writer counts.
+#[derive(Debug, Default)]
+pub(super) struct Counts {
+    pub(super) writes: AtomicU64,
+    pub(super) failed_writes: AtomicU64,
+    pub(super) groups: AtomicU64,
+    pub(super) failing: AtomicBool,
+    pub(super) newest_group_micros: AtomicU64,
+}
+
+impl Counts {
+    fn count(&self, written: &Result<(), StoreError>, answers: usize, took: Duration) {
+        let answers = u64::try_from(answers).unwrap_or(u64::MAX);
+        match written {
+            Ok(()) => &self.writes,
+            Err(_) => &self.failed_writes,
+        }
+        .fetch_add(answers, Ordering::Relaxed);
+        self.failing.store(written.is_err(), Ordering::Relaxed);
+        self.groups.fetch_add(1, Ordering::Relaxed);
+        self.newest_group_micros.store(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,190 @@
+//! The token store: what keeps families alive when the bridge is not.
+//!
+//! The contract is [`TokenStore`]; one suite of tests (`tests/it/store`) runs against every variant of it. Values come in and
+//! go out as the nouns of `domain::family`; everything of the realm in them is sealed before it comes here.
+//!
+//! - `put` and every other write answer `Ok` only when it is durable. A write that failed was not acknowledged; it may be
+//!   there or not, and nobody knows its UUIDs.
+//! - A family changes only by `commit`, which names the version that the change was decided on, or by `end`.
+//! - What was damaged on the disk is an error that names the record, never a wrong value.
+//!
+//! Must not: open a sealed value, know what a UUID is beyond its fingerprint, decide anything about a family, look at a clock
+//! that it was not handed, or need a particular runtime (workers are several, each with its own).
+
+mod change;
+mod embedded;
+mod ending;
+mod error;
+mod record;
+mod settings;
+mod sweep;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use change::{Bundle, Change, Find, Lease, PendingRevocation, Statistics, Swept, Version, Versioned};
+pub use embedded::Embedded;
+pub use error::{Cause, CommitError, StoreError};
+pub use record::{Damage, RECORD_VERSION};
+pub use settings::StoreSettings;
+
+use crate::domain::family::{AccessRecord, Ending, Family, FamilyId, NewFamily, RefreshRecord};
+use crate::domain::opaque::Fingerprint;
+use crate::domain::time::{Clock, Timestamp};
+
+/// Where families are kept. Cheap to clone; all clones are one store.
+#[derive(Clone, Debug)]
+pub enum TokenStore {
+    /// Files of this machine.
+    Embedded(Arc<Embedded>),
+}
+
+#[expect(clippy::unused_async, reason = "the shared store waits for the network where the embedded one reads at once")]
+impl TokenStore {
+    /// Opens the store, making it where it does not exist. Blocks while it reads what a crash left behind.
+    pub fn open(settings: &StoreSettings, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
+        match settings {
+            StoreSettings::Embedded { path, cache_bytes } => {
+                Embedded::open(path, *cache_bytes, clock).map(|store| Self::Embedded(Arc::new(store)))
+            }
+        }
+    }
+
+    /// Keeps a family that was just born, with its first pair: all or nothing.
+    pub async fn put(&self, new: NewFamily) -> Result<(), StoreError> {
+        let NewFamily { family, access, refresh } = new;
+        self.import(&Bundle { family, access: vec![access], refresh: refresh.into_iter().collect() }).await
+    }
+
+    /// Keeps a family that lived in another store.
+    pub async fn import(&self, bundle: &Bundle) -> Result<(), StoreError> {
+        match self {
+            Self::Embedded(store) => store.import(bundle).await,
+        }
+    }
+
+    /// What an access UUID opens, over or not. Expired ones are found until they are swept: the caller compares the time.
+    pub async fn access(&self, fingerprint: &Fingerprint) -> Result<Option<AccessRecord>, StoreError> {
+        match self {
+            Self::Embedded(store) => store.access(fingerprint),
+        }
+    }
+
+    /// What a refresh UUID opens. Whether its family is over, the family says.
+    pub async fn refresh(&self, fingerprint: &Fingerprint) -> Result<Option<RefreshRecord>, StoreError> {
+        match self {
+            Self::Embedded(store) => store.refresh(fingerprint),
+        }
+    }
+
+    /// A family, and which state of it this is.
+    pub async fn family(&self, family: FamilyId) -> Result<Option<Versioned<Family>>, StoreError> {
+        match self {
+            Self::Embedded(store) => store.family(family),
+        }
+    }
+
+    /// The live family of a realm's session (fingerprint of its `sid`).
+    pub async fn session(&self, session: &Fingerprint) -> Result<Option<FamilyId>, StoreError> {
+        match self {
+            Self::Embedded(store) => store.session(session),
+        }
+    }
+
+    /// Changes a family, if nobody else did since it was read.
+    pub async fn commit(&self, change: Change) -> Result<(), CommitError> {
+        match self {
+            Self::Embedded(store) => store.commit(change).await,
+        }
+    }
+
+    /// Ends a family, whatever it is doing: every UUID of it is over from now on and remembered as such until its end.
+    ///
+    /// Answers the family as it was before, with the newest of the realm's refresh tokens in it; where it was over already
+    /// its first ending stays. `None`: no such family.
+    pub async fn end(&self, family: FamilyId, ending: Ending) -> Result<Option<Family>, StoreError> {
+        match self {
+            Self::Embedded(store) => store.end(family, ending).await,
+        }
+    }
+
+    /// Asks for the right to ask the realm for a family. `None`: somebody has it.
+    pub async fn lease(&self, family: FamilyId, ttl: Duration) -> Result<Option<Lease>, StoreError> {
+        match self {
+            Self::Embedded(store) => Ok(store.lease(family, ttl)),
+        }
+    }
+
+    /// Keeps a lease for `ttl` from now. `false`: it is lost, somebody else may have it.
+    pub async fn renew(&self, lease: Lease, ttl: Duration) -> Result<bool, StoreError> {
+        match self {
+            Self::Embedded(store) => Ok(store.renew(lease, ttl)),
+        }
+    }
+
+    /// Gives a lease back. Nothing happens where it is lost.
+    pub async fn release(&self, lease: Lease) -> Result<(), StoreError> {
+        match self {
+            Self::Embedded(store) => {
+                store.release(lease);
+                Ok(())
+            }
+        }
+    }
+
+    /// Remembers a revocation that the realm must still be told. Put it here before the family is ended.
+    pub async fn outbox_put(&self, pending: &PendingRevocation) -> Result<(), StoreError> {
+        match self {
+            Self::Embedded(store) => store.outbox_put(pending).await,
+        }
+    }
+
+    /// Every revocation that the realm must still be told.
+    pub async fn outbox(&self) -> Result<Vec<PendingRevocation>, StoreError> {
+        match self {
+            Self::Embedded(store) => store.outbox(),
+        }
+    }
+
+    /// Forgets a revocation: it was told, or is void.
+    pub async fn outbox_delete(&self, family: FamilyId) -> Result<(), StoreError> {
+        match self {
+            Self::Embedded(store) => store.outbox_delete(family).await,
+        }
+    }
+
+    /// Drops families of which no UUID is remembered any more; a bounded number a call. The outbox is left alone.
+    pub async fn sweep(&self, now: Timestamp) -> Result<Swept, StoreError> {
+        match self {
+            Self::Embedded(store) => store.sweep(now).await,
+        }
+    }
+
+    /// Families by what an operator knows; at most `limit`. By client and by user it reads every family: seconds at a million.
+    pub async fn find(&self, what: Find, limit: usize) -> Result<Vec<Family>, StoreError> {
+        match self {
+            Self::Embedded(store) => store.find(what, limit).await,
+        }
+    }
+
+    /// Families in order of their ids, beginning after one of them; at most `limit`.
+    pub async fn export(&self, after: Option<FamilyId>, limit: usize) -> Result<Vec<Bundle>, StoreError> {
+        match self {
+            Self::Embedded(store) => store.export(after, limit).await,
+        }
+    }
+
+    /// What the store says about itself.
+    pub fn statistics(&self) -> Statistics {
+        match self {
+            Self::Embedded(store) => store.statistics(),
+        }
+    }
+
+    /// Writes what waits, then closes. Whatever is asked later is answered [`StoreError::Closed`].
+    pub async fn close(&self) {
+        match self {
+            Self::Embedded(store) => store.close().await,
+        }
+    }
+}

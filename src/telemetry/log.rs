@@ -1,0 +1,58 @@
+//! Log lines: JSON on standard error, one for each request, written at the edge.
+
+use std::time::Duration;
+
+use tracing::Level;
+use tracing_subscriber::EnvFilter;
+
+use super::trail::Trail;
+use crate::domain::refusal::Fault;
+
+/// Begins to log, as `filter` says (`info`, `passbridge=debug`, ...). A second call changes nothing.
+pub fn begin(filter: &str) {
+    let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
+    let subscriber = tracing_subscriber::fmt()
+        .json()
+        .flatten_event(true)
+        .with_current_span(false)
+        .with_span_list(false)
+        .with_writer(std::io::stderr)
+        .with_env_filter(filter)
+        .finish();
+    // Tests begin several bridges in one process; the first one's log serves all.
+    let _ = tracing::subscriber::set_global_default(subscriber);
+}
+
+/// Writes the one line of a request. What is somebody else's fault than the client's is a warning.
+pub fn request(trail: &Trail, status: u16, took: Duration) {
+    macro_rules! line {
+        ($level:expr) => {
+            tracing::event!(
+                $level,
+                event = "request",
+                endpoint = trail.endpoint.map(crate::domain::dialect::Endpoint::word),
+                client = trail.client.as_ref().map(|client| client.legacy_id.as_str()),
+                claimed = trail.claimed.as_deref().filter(|_| trail.client.is_none()),
+                stage = trail.stage().map(crate::domain::client::Stage::word),
+                dialect = trail.client.as_ref().map(|client| client.dialect.name.as_str()),
+                grant = trail.grant.as_deref(),
+                address = trail.address.map(|address| address.to_string()),
+                status,
+                outcome = trail.outcome(),
+                fault = trail.refusal.as_ref().map(|refusal| refusal.fault.word()),
+                detail = trail.refusal.as_ref().map(|refusal| refusal.detail.as_ref()),
+                notes = (!trail.notes.is_empty()).then(|| trail.notes.iter().map(|note| note.word()).collect::<Vec<_>>().join(" ")),
+                family = trail.family.map(|family| family.to_string()),
+                token = trail.token.map(|token| token.short()),
+                realm_ms = trail.realm.map(millis),
+                took_ms = millis(took),
+            )
+        };
+    }
+    let blamed = trail.refusal.as_ref().is_some_and(|refusal| refusal.fault != Fault::Client);
+    if blamed || !trail.notes.is_empty() { line!(Level::WARN) } else { line!(Level::INFO) }
+}
+
+fn millis(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1e6).round() / 1e3
+}

@@ -1,0 +1,133 @@
+//! The metrics, in the OpenMetrics text format. Names and labels are documented where they are registered.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+use super::trail::Trail;
+use crate::domain::dialect::Endpoint;
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct RequestLabels {
+    endpoint: &'static str,
+    client: String,
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct FaultLabels {
+    client: String,
+    fault: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct NoteLabels {
+    client: String,
+    note: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct EndpointLabels {
+    endpoint: &'static str,
+}
+
+type Histograms = Family<EndpointLabels, Histogram, fn() -> Histogram>;
+
+/// Every metric of the bridge. Shared by the workers.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    requests: Family<RequestLabels, Counter>,
+    faults: Family<FaultLabels, Counter>,
+    notes: Family<NoteLabels, Counter>,
+    seconds: Histograms,
+    realm_seconds: Histogram,
+    /// Which load of the mappings is in use; counts from 1.
+    pub generation: Gauge,
+    /// Clients in the table in use.
+    pub clients: Gauge,
+    /// Loads that were refused.
+    pub refused_loads: Counter,
+    /// Whether the files on disk are what is in use: 1, or 0 after a refused load.
+    pub current: Gauge,
+    /// Open connections of legacy clients.
+    pub connections: Gauge,
+}
+
+/// From a quarter of a millisecond to ten seconds.
+fn histogram() -> Histogram {
+    Histogram::new([0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0])
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// All metrics, at nothing.
+    #[must_use]
+    pub fn new() -> Self {
+        let mut registry = Registry::with_prefix("passbridge");
+        let mut metrics = Self {
+            requests: Family::default(),
+            faults: Family::default(),
+            notes: Family::default(),
+            seconds: Family::new_with_constructor(histogram),
+            realm_seconds: histogram(),
+            generation: Gauge::default(),
+            clients: Gauge::default(),
+            refused_loads: Counter::default(),
+            current: Gauge::default(),
+            connections: Gauge::default(),
+            registry: Registry::default(),
+        };
+        registry.register("requests", "Requests by endpoint, client and outcome (ok, or a cause)", metrics.requests.clone());
+        registry.register("faults", "Refusals by who has to act (client, operator, upstream, ourselves)", metrics.faults.clone());
+        registry.register("notes", "Served, but worth a look: over_long_parameter, promise_short, second_secret, ...", metrics.notes.clone());
+        registry.register("request_seconds", "From the head of a request to its reply", metrics.seconds.clone());
+        registry.register("realm_seconds", "What the realm took of it", metrics.realm_seconds.clone());
+        registry.register("mappings_generation", "Which load of the mappings is in use", metrics.generation.clone());
+        registry.register("mappings_clients", "Clients in the table in use", metrics.clients.clone());
+        registry.register("mappings_refused_loads", "Loads that were refused", metrics.refused_loads.clone());
+        registry.register("mappings_current", "1: the files are what is in use; 0: the last load was refused", metrics.current.clone());
+        registry.register("connections", "Open connections of legacy clients", metrics.connections.clone());
+        metrics.registry = registry;
+        metrics
+    }
+
+    /// Counts one request.
+    pub fn request(&self, trail: &Trail, took: Duration) {
+        let endpoint = trail.endpoint.map_or("none", Endpoint::word);
+        let client = trail.client_label().to_owned();
+        self.requests.get_or_create(&RequestLabels { endpoint, client: client.clone(), outcome: trail.outcome() }).inc();
+        self.seconds.get_or_create(&EndpointLabels { endpoint }).observe(took.as_secs_f64());
+        if let Some(realm) = trail.realm {
+            self.realm_seconds.observe(realm.as_secs_f64());
+        }
+        if let Some(refusal) = &trail.refusal {
+            self.faults.get_or_create(&FaultLabels { client: client.clone(), fault: refusal.fault.word() }).inc();
+        }
+        for note in &trail.notes {
+            self.notes.get_or_create(&NoteLabels { client: client.clone(), note: note.word() }).inc();
+        }
+    }
+
+    /// Everything as text (OpenMetrics 1.0).
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut text = String::with_capacity(16 * 1024);
+        if encode(&mut text, &self.registry).is_err() {
+            let _ = writeln!(text, "# encoding failed");
+        }
+        text
+    }
+}

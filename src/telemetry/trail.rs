@@ -1,0 +1,93 @@
+//! The trail of one request: every fact that an operator may ask for, gathered on the way and written once at the edge.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::domain::client::{Client, Stage};
+use crate::domain::dialect::Endpoint;
+use crate::domain::family::FamilyId;
+use crate::domain::opaque::Fingerprint;
+use crate::domain::refusal::Refusal;
+
+/// What happened, before it is written down.
+#[derive(Debug, Default)]
+pub struct Trail {
+    /// The endpoint, where the path has one.
+    pub endpoint: Option<Endpoint>,
+    /// The legacy client's address.
+    pub address: Option<IpAddr>,
+    /// The client, once its secret was right.
+    pub client: Option<Arc<Client>>,
+    /// The id that a stranger claimed, cut to what a log line can bear.
+    pub claimed: Option<String>,
+    /// The grant, where it is one of the dialect's.
+    pub grant: Option<String>,
+    /// The family that the request was about.
+    pub family: Option<FamilyId>,
+    /// The access UUID that was handed out or asked about.
+    pub token: Option<Fingerprint>,
+    /// How long the realm took, all its answers together.
+    pub realm: Option<Duration>,
+    /// What ops should look at though the client was served.
+    pub notes: Vec<Note>,
+    /// Why it was refused; `None`: it was not.
+    pub refusal: Option<Refusal>,
+}
+
+/// Something that ops should look at though the client was served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Note {
+    /// A field was longer than the realm's cap, and was sent whole.
+    OverLong,
+    /// The legacy promise cannot be kept: the realm's tokens live too short.
+    PromiseShort,
+    /// The realm refused the first new secret and took the second.
+    SecondSecret,
+    /// The same reply was fetched again inside the grace window.
+    Replayed,
+    /// A used refresh token came again after its grace window.
+    Reuse,
+    /// A token of another client was named, and nothing happened to it.
+    Foreign,
+}
+
+impl Note {
+    /// The word in logs and metrics.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::OverLong => "over_long_parameter",
+            Self::PromiseShort => "promise_short",
+            Self::SecondSecret => "second_secret",
+            Self::Replayed => "replayed",
+            Self::Reuse => "refresh_reuse",
+            Self::Foreign => "foreign_token",
+        }
+    }
+}
+
+impl Trail {
+    /// Remembers who a stranger claims to be, bounded and without control characters.
+    pub fn claim(&mut self, id: &str) {
+        self.claimed = Some(id.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).take(80).collect());
+    }
+
+    /// The client's id as metrics name it: known clients by id, all strangers by one word.
+    #[must_use]
+    pub fn client_label(&self) -> &str {
+        self.client.as_ref().map_or("unknown", |client| client.legacy_id.as_str())
+    }
+
+    /// The client's stage, where it is known.
+    #[must_use]
+    pub fn stage(&self) -> Option<Stage> {
+        self.client.as_ref().map(|client| client.stage)
+    }
+
+    /// `ok`, or the word of the cause.
+    #[must_use]
+    pub fn outcome(&self) -> &'static str {
+        self.refusal.as_ref().map_or("ok", |refusal| refusal.cause.word())
+    }
+}
