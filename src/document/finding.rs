@@ -98,13 +98,37 @@ impl Findings {
     }
 
     /// Adds an error.
-    pub fn error(&self, code: &'static str, origin: &Origin, message: impl Into<String>, hint: impl Into<Option<String>>) {
-        self.push(Finding { severity: Severity::Error, code, origin: origin.clone(), message: message.into(), hint: hint.into() });
+    pub fn error(
+        &self,
+        code: &'static str,
+        origin: &Origin,
+        message: impl Into<String>,
+        hint: impl Into<Option<String>>,
+    ) {
+        self.push(Finding {
+            severity: Severity::Error,
+            code,
+            origin: origin.clone(),
+            message: message.into(),
+            hint: hint.into(),
+        });
     }
 
     /// Adds a warning.
-    pub fn warning(&self, code: &'static str, origin: &Origin, message: impl Into<String>, hint: impl Into<Option<String>>) {
-        self.push(Finding { severity: Severity::Warning, code, origin: origin.clone(), message: message.into(), hint: hint.into() });
+    pub fn warning(
+        &self,
+        code: &'static str,
+        origin: &Origin,
+        message: impl Into<String>,
+        hint: impl Into<Option<String>>,
+    ) {
+        self.push(Finding {
+            severity: Severity::Warning,
+            code,
+            origin: origin.clone(),
+            message: message.into(),
+            hint: hint.into(),
+        });
     }
 
     /// Whether one of them blocks.

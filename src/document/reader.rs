@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::finding::{Findings, Origin};
-use super::value::{Spotted, Table, Value};
 use super::units;
+use super::value::{Spotted, Table, Value};
 
 /// Reads one table. Every value is taken by its key; [`Reader::finish`] reports those that nobody took.
 #[derive(Debug)]
@@ -103,7 +103,9 @@ impl<'f> Reader<'f> {
     /// One of a closed list of words.
     pub fn word<T: Copy>(&mut self, key: &'static str, words: &[(&str, T)]) -> Option<Spotted<T>> {
         let wanted = words.iter().map(|(word, _)| format!("`{word}`")).collect::<Vec<_>>().join(", ");
-        self.parsed(key, &format!("one of {wanted}"), |text| words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value))
+        self.parsed(key, &format!("one of {wanted}"), |text| {
+            words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value)
+        })
     }
 
     /// A duration such as `10s` or `250ms`.
@@ -113,7 +115,9 @@ impl<'f> Reader<'f> {
 
     /// A size such as `64KiB`, in bytes; a bare whole number is bytes.
     pub fn size(&mut self, key: &'static str) -> Option<Spotted<u64>> {
-        if let Some((_, Spotted { value: Value::Integer(_), .. })) = self.table.entries.iter().find(|(name, _)| name.value == key) {
+        if let Some((_, Spotted { value: Value::Integer(_), .. })) =
+            self.table.entries.iter().find(|(name, _)| name.value == key)
+        {
             return self.integer(key, 0, u64::MAX >> 1);
         }
         self.parsed(key, "a size such as \"64KiB\"", units::size)
@@ -231,7 +235,11 @@ impl<'f> Reader<'f> {
     pub fn into_texts(self) -> Vec<(Spotted<String>, Spotted<String>)> {
         let Self { table, name, findings, .. } = self;
         let shell = Reader::new(Table::empty(table.origin), &name, findings);
-        table.entries.into_iter().filter_map(|(key, value)| Some((key.clone(), shell.list_text(&key.value, value)?))).collect()
+        table
+            .entries
+            .into_iter()
+            .filter_map(|(key, value)| Some((key.clone(), shell.list_text(&key.value, value)?)))
+            .collect()
     }
 
     /// All that is left as tables, for a table of free keys with tables behind them.

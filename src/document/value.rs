@@ -134,7 +134,11 @@ impl Lines<'_> {
         let before = self.text.get(..offset).unwrap_or(self.text);
         let line = before.bytes().filter(|byte| *byte == b'\n').count() + 1;
         let column = before.rsplit('\n').next().map_or(0, |last| last.chars().count()) + 1;
-        Origin { file: self.file.clone(), line: u32::try_from(line).unwrap_or(0), column: u32::try_from(column).unwrap_or(0) }
+        Origin {
+            file: self.file.clone(),
+            line: u32::try_from(line).unwrap_or(0),
+            column: u32::try_from(column).unwrap_or(0),
+        }
     }
 
     fn table(&self, table: DeTable<'_>, offset: usize) -> Table {
@@ -146,17 +150,21 @@ impl Lines<'_> {
             })
             .collect();
         entries.sort_by_key(|entry| entry.0);
-        Table { origin: self.origin(offset), entries: entries.into_iter().map(|(_, key, value)| (key, value)).collect() }
+        Table {
+            origin: self.origin(offset),
+            entries: entries.into_iter().map(|(_, key, value)| (key, value)).collect(),
+        }
     }
 
     fn value(&self, value: Spanned<DeValue<'_>>) -> Spotted<Value> {
         let offset = value.span().start;
         let value = match value.into_inner() {
             DeValue::String(text) => Value::Text(text.into_owned()),
-            DeValue::Integer(number) => {
-                i64::from_str_radix(number.as_str(), number.radix()).map_or_else(|_| Value::Text(number.to_string()), Value::Integer)
+            DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
+                .map_or_else(|_| Value::Text(number.to_string()), Value::Integer),
+            DeValue::Float(number) => {
+                number.as_str().parse().map_or_else(|_| Value::Text(number.to_string()), Value::Float)
             }
-            DeValue::Float(number) => number.as_str().parse().map_or_else(|_| Value::Text(number.to_string()), Value::Float),
             DeValue::Boolean(truth) => Value::Boolean(truth),
             DeValue::Datetime(_) => Value::Datetime,
             DeValue::Array(list) => Value::List(list.into_iter().map(|item| self.value(item)).collect()),

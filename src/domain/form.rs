@@ -21,13 +21,21 @@ impl Form {
     /// The first value of this name. An empty one counts as not sent (RFC 6749 section 3.2).
     #[must_use]
     pub fn value(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
+        self.0
+            .iter()
+            .find(|(known, _)| known == name)
+            .map(|(_, value)| value.as_str())
+            .filter(|value| !value.is_empty())
     }
 
     /// A name that comes more than once.
     #[must_use]
     pub fn duplicate(&self) -> Option<&str> {
-        self.0.iter().enumerate().find(|(index, (name, _))| self.0.iter().take(*index).any(|(known, _)| known == name)).map(|(_, (name, _))| name.as_str())
+        self.0
+            .iter()
+            .enumerate()
+            .find(|(index, (name, _))| self.0.iter().take(*index).any(|(known, _)| known == name))
+            .map(|(_, (name, _))| name.as_str())
     }
 
     /// How many parameters there are.

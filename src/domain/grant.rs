@@ -26,7 +26,10 @@ pub struct RealmRequest {
 
 impl fmt::Debug for RealmRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RealmRequest").field("client", &self.client.client_id).field("kind", &self.kind).finish_non_exhaustive()
+        f.debug_struct("RealmRequest")
+            .field("client", &self.client.client_id)
+            .field("kind", &self.kind)
+            .finish_non_exhaustive()
     }
 }
 

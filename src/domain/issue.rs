@@ -75,14 +75,26 @@ pub fn mint(asked: Asked<'_>, grant: &RealmGrant, now: Timestamp, entropy: &dyn 
             key: data_key.wrap(&SealingKey::of_token(&access, TokenUse::Access), binding(ACCESS_KEY, &id), entropy),
         },
     };
-    let mut members = vec![Member { token_use: TokenUse::Access, fingerprint: access.fingerprint(TokenUse::Access), until }];
+    let mut members =
+        vec![Member { token_use: TokenUse::Access, fingerprint: access.fingerprint(TokenUse::Access), until }];
 
-    let renewal_until = grant.refresh.as_ref().map_or(now, |refresh| refresh.life.map_or(Timestamp::NEVER, |life| now.plus(life)));
-    let renewal = grant.refresh.as_ref().map(|refresh| data_key.seal(refresh.token.expose_secret().as_bytes(), binding(REALM_REFRESH, &id), entropy));
+    let renewal_until =
+        grant.refresh.as_ref().map_or(now, |refresh| refresh.life.map_or(Timestamp::NEVER, |life| now.plus(life)));
+    let renewal = grant
+        .refresh
+        .as_ref()
+        .map(|refresh| data_key.seal(refresh.token.expose_secret().as_bytes(), binding(REALM_REFRESH, &id), entropy));
     let refresh = grant.refresh.is_some().then(|| OpaqueToken::mint(entropy, rules.shape, now));
     let refresh_record = refresh.as_ref().map(|token| {
         let key = data_key.wrap(&SealingKey::of_token(token, TokenUse::Refresh), binding(REFRESH_KEY, &id), entropy);
-        let record = RefreshRecord { family: id, client: client.legacy_id.clone(), generation: 0, key, issued: now, until: renewal_until };
+        let record = RefreshRecord {
+            family: id,
+            client: client.legacy_id.clone(),
+            generation: 0,
+            key,
+            issued: now,
+            until: renewal_until,
+        };
         (token.fingerprint(TokenUse::Refresh), record)
     });
     members.extend(refresh_record.iter().map(|(fingerprint, record)| Member {
@@ -107,7 +119,13 @@ pub fn mint(asked: Asked<'_>, grant: &RealmGrant, now: Timestamp, entropy: &dyn 
     let access_entry = (access.fingerprint(TokenUse::Access), access_record);
     Issued {
         family: NewFamily { family, access: access_entry, refresh: refresh_record },
-        reply: TokenReply { grant_type: asked.grant_type.to_owned(), access, refresh, expires_in: promise.lifetime, scope: told_scope },
+        reply: TokenReply {
+            grant_type: asked.grant_type.to_owned(),
+            access,
+            refresh,
+            expires_in: promise.lifetime,
+            scope: told_scope,
+        },
         promise_kept: promise.kept,
     }
 }

@@ -48,7 +48,8 @@ impl OpaqueToken {
     pub fn parse(text: &str) -> Option<Self> {
         let (uuid, epoch) = text.split_at_checked(36)?;
         let plain = epoch.is_empty();
-        let dated = epoch.len() == 11 && epoch.starts_with('-') && epoch.bytes().skip(1).all(|byte| byte.is_ascii_digit());
+        let dated =
+            epoch.len() == 11 && epoch.starts_with('-') && epoch.bytes().skip(1).all(|byte| byte.is_ascii_digit());
         if !(plain || dated) {
             return None;
         }

@@ -30,7 +30,9 @@ pub fn honest(promise: Duration, rounding: Duration, realm: RealmLife) -> Promis
         Some(Some(refresh)) => Some(refresh.max(realm.access)),
     };
     match chain {
-        Some(chain) if chain + rounding < promise => Promise { lifetime: Duration::from_secs(chain.as_secs()), kept: false },
+        Some(chain) if chain + rounding < promise => {
+            Promise { lifetime: Duration::from_secs(chain.as_secs()), kept: false }
+        }
         _ => Promise { lifetime: promise, kept: true },
     }
 }
@@ -40,7 +42,10 @@ mod tests {
     use super::*;
 
     fn told(access: u64, refresh: Option<Option<u64>>) -> (u64, bool) {
-        let realm = RealmLife { access: Duration::from_secs(access), refresh: refresh.map(|life| life.map(Duration::from_secs)) };
+        let realm = RealmLife {
+            access: Duration::from_secs(access),
+            refresh: refresh.map(|life| life.map(Duration::from_secs)),
+        };
         let promise = honest(Duration::from_secs(3600), Duration::from_secs(5), realm);
         (promise.lifetime.as_secs(), promise.kept)
     }

@@ -5,7 +5,13 @@ use super::client::Client;
 /// What the client asked for, in the realm's words.
 #[must_use]
 pub fn to_realm(client: &Client, asked: &str) -> String {
-    let word = |word: &str| client.scopes.iter().find(|(legacy, _)| legacy == word).map_or_else(|| word.to_owned(), |(_, realm)| realm.clone());
+    let word = |word: &str| {
+        client
+            .scopes
+            .iter()
+            .find(|(legacy, _)| legacy == word)
+            .map_or_else(|| word.to_owned(), |(_, realm)| realm.clone())
+    };
     asked.split_ascii_whitespace().map(word).collect::<Vec<_>>().join(" ")
 }
 
@@ -13,7 +19,9 @@ pub fn to_realm(client: &Client, asked: &str) -> String {
 /// that was granted, in legacy words. What the realm added stays unsaid (CONTRACT section 1).
 #[must_use]
 pub fn to_legacy(client: &Client, asked: Option<&str>, granted: Option<&str>) -> String {
-    let Some(granted) = granted else { return asked.unwrap_or_default().split_ascii_whitespace().collect::<Vec<_>>().join(" ") };
+    let Some(granted) = granted else {
+        return asked.unwrap_or_default().split_ascii_whitespace().collect::<Vec<_>>().join(" ");
+    };
     let granted: Vec<&str> = granted.split_ascii_whitespace().collect();
     let mut told: Vec<&str> = Vec::new();
     let mut tell = |word| {

@@ -95,7 +95,10 @@ impl SealingKey {
     pub fn derive(secret: &[u8], purpose: &str) -> Self {
         let mut key = Zeroizing::new([0; 32]);
         let info = [b"passbridge:".as_slice(), purpose.as_bytes()];
-        let filled = Salt::new(HKDF_SHA256, b"passbridge").extract(secret).expand(&info, HKDF_SHA256).and_then(|okm| okm.fill(&mut *key));
+        let filled = Salt::new(HKDF_SHA256, b"passbridge")
+            .extract(secret)
+            .expand(&info, HKDF_SHA256)
+            .and_then(|okm| okm.fill(&mut *key));
         debug_assert!(filled.is_ok(), "32 bytes are one block of SHA-256");
         Self(key)
     }
@@ -110,7 +113,9 @@ impl SealingKey {
         let mut bytes = Vec::with_capacity(NONCE_LEN + plain.len() + AES_256_GCM.tag_len());
         bytes.extend_from_slice(&nonce);
         let mut body = plain.to_vec();
-        let sealed = self.cipher().map(|cipher| cipher.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), binding.aad(), &mut body));
+        let sealed = self.cipher().map(|cipher| {
+            cipher.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), binding.aad(), &mut body)
+        });
         debug_assert!(matches!(sealed, Some(Ok(()))), "a 256-bit key and a short value always seal");
         if !matches!(sealed, Some(Ok(()))) {
             return Sealed(Vec::new());
@@ -127,7 +132,12 @@ impl SealingKey {
         let (nonce, body) = sealed.0.split_at_checked(NONCE_LEN).ok_or(DoesNotOpen)?;
         let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| DoesNotOpen)?;
         let mut body = Zeroizing::new(body.to_vec());
-        let length = self.cipher().ok_or(DoesNotOpen)?.open_in_place(nonce, binding.aad(), &mut body).map_err(|_| DoesNotOpen)?.len();
+        let length = self
+            .cipher()
+            .ok_or(DoesNotOpen)?
+            .open_in_place(nonce, binding.aad(), &mut body)
+            .map_err(|_| DoesNotOpen)?
+            .len();
         body.truncate(length);
         Ok(body)
     }

@@ -51,7 +51,10 @@ pub fn to_realm(
         let Some(value) = value(client, field, parameters)? else { continue };
         if too_long(&value) {
             if limit.refuse {
-                return Err(Refusal::client(Cause::InvalidRequest, format!("`{}` is longer than the realm takes", field.name)));
+                return Err(Refusal::client(
+                    Cause::InvalidRequest,
+                    format!("`{}` is longer than the realm takes", field.name),
+                ));
             }
             over_long.get_or_insert_with(|| field.name.clone());
         }
@@ -61,7 +64,10 @@ pub fn to_realm(
     if let Some(asked) = &asked_scope {
         let words = scope::to_realm(client, asked);
         if too_long(&words) {
-            return Err(Refusal::client(Cause::Scope, "the scope is longer than the realm takes; it would be dropped in silence"));
+            return Err(Refusal::client(
+                Cause::Scope,
+                "the scope is longer than the realm takes; it would be dropped in silence",
+            ));
         }
         fields.push(("scope".to_owned(), Zeroizing::new(words)));
     }
@@ -71,7 +77,11 @@ pub fn to_realm(
 
 fn value(client: &Client, field: &GrantField, parameters: &Form) -> Result<Option<Zeroizing<String>>, Refusal> {
     let Some(value) = parameters.value(&field.name) else {
-        return if field.required { Err(Refusal::client(field.cause, format!("`{}` is missing", field.name))) } else { Ok(None) };
+        return if field.required {
+            Err(Refusal::client(field.cause, format!("`{}` is missing", field.name)))
+        } else {
+            Ok(None)
+        };
     };
     if !field.values.is_empty() && !field.values.iter().any(|known| known == value) {
         return Err(Refusal::client(field.cause, format!("`{}` is none of {}", field.name, field.values.join(", "))));

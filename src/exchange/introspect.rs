@@ -15,7 +15,8 @@ use crate::telemetry::trail::Note;
 impl Exchange {
     pub(super) async fn introspect(&self, known: &Known<'_>, trail: &mut Trail) -> Result<Reply, Refusal> {
         let parameters = &known.request.parameters;
-        let token = parameters.value("token").ok_or_else(|| Refusal::client(Cause::InvalidRequest, "`token` is missing"))?;
+        let token =
+            parameters.value("token").ok_or_else(|| Refusal::client(Cause::InvalidRequest, "`token` is missing"))?;
         let Some(token) = OpaqueToken::parse(token) else { return Ok(inactive(known)) };
         // Without the hint a refresh token is not active, so that no API takes it for an access token (CONTRACT section 2).
         if parameters.value("token_type_hint") == Some("refresh_token") {
@@ -24,12 +25,20 @@ impl Exchange {
         let fingerprint = token.fingerprint(TokenUse::Access);
         trail.token = Some(fingerprint);
         match self.bridge.store.access(&fingerprint).await.map_err(store_failed)? {
-            Some(record) if may_see(known, &record.client, trail) => self.describe_access(known, &token, &record, trail),
+            Some(record) if may_see(known, &record.client, trail) => {
+                self.describe_access(known, &token, &record, trail)
+            }
             Some(_) | None => Ok(inactive(known)),
         }
     }
 
-    fn describe_access(&self, known: &Known<'_>, token: &OpaqueToken, record: &AccessRecord, trail: &mut Trail) -> Result<Reply, Refusal> {
+    fn describe_access(
+        &self,
+        known: &Known<'_>,
+        token: &OpaqueToken,
+        record: &AccessRecord,
+        trail: &mut Trail,
+    ) -> Result<Reply, Refusal> {
         trail.family = Some(record.family);
         let AccessFate::Live { jwt, key, .. } = &record.fate else { return Ok(inactive(known)) };
         if self.bridge.clock.now() >= record.until {
@@ -54,11 +63,18 @@ impl Exchange {
         Ok(reply::success(dialect, Says::Active(&values)))
     }
 
-    async fn introspect_refresh(&self, known: &Known<'_>, token: &OpaqueToken, trail: &mut Trail) -> Result<Reply, Refusal> {
+    async fn introspect_refresh(
+        &self,
+        known: &Known<'_>,
+        token: &OpaqueToken,
+        trail: &mut Trail,
+    ) -> Result<Reply, Refusal> {
         let fingerprint = token.fingerprint(TokenUse::Refresh);
         trail.token = Some(fingerprint);
         let found = self.bridge.store.refresh(&fingerprint).await.map_err(store_failed)?;
-        let Some(record) = found.filter(|record| may_see(known, &record.client, trail)) else { return Ok(inactive(known)) };
+        let Some(record) = found.filter(|record| may_see(known, &record.client, trail)) else {
+            return Ok(inactive(known));
+        };
         trail.family = Some(record.family);
         let family = self.bridge.store.family(record.family).await.map_err(store_failed)?;
         let Some(family) = family.filter(|family| family.value.refreshable(&record, self.bridge.clock.now())) else {

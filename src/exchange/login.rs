@@ -10,15 +10,21 @@ use crate::telemetry::Trail;
 use crate::telemetry::trail::Note;
 
 impl Exchange {
-    pub(super) async fn login(&self, known: &Known<'_>, grant_type: &str, grant: &Grant, trail: &mut Trail) -> Result<Reply, Refusal> {
+    pub(super) async fn login(
+        &self,
+        known: &Known<'_>,
+        grant_type: &str,
+        grant: &Grant,
+        trail: &mut Trail,
+    ) -> Result<Reply, Refusal> {
         let bridge = &self.bridge;
         let address = Some(known.address);
-        let wish = translate::to_realm(known.client, grant, &known.request.parameters, address, bridge.limit)?; // the same wish in new words
+        let wish = translate::to_realm(known.client, grant, &known.request.parameters, address, **bridge.limit.load())?; // the same wish in new words
         if wish.over_long.is_some() {
             trail.notes.push(Note::OverLong);
         }
         let asked_at = bridge.clock.monotonic();
-        let answer = self.keycloak.grant(&wish.request).await; // the one call outward
+        let answer = self.keycloak.load_full().grant(&wish.request).await; // the one call outward
         trail.realm = Some(bridge.clock.monotonic().saturating_sub(asked_at));
         let granted = answer?;
         if granted.slot > 0 {

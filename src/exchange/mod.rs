@@ -41,14 +41,14 @@ pub struct Bridge {
     /// Chance.
     pub entropy: Arc<dyn Entropy>,
     /// The realm's cap on one parameter.
-    pub limit: ParameterLimit,
+    pub limit: ArcSwap<ParameterLimit>,
 }
 
 /// One worker's way through the bridge.
 #[derive(Debug)]
 pub struct Exchange {
     bridge: Arc<Bridge>,
-    keycloak: Keycloak,
+    keycloak: ArcSwap<Keycloak>,
 }
 
 /// A request whose sender has proved who it is.
@@ -68,7 +68,12 @@ impl Exchange {
     /// Joins a worker's realm client to what all share.
     #[must_use]
     pub fn new(bridge: Arc<Bridge>, keycloak: Keycloak) -> Self {
-        Self { bridge, keycloak }
+        Self { bridge, keycloak: ArcSwap::from_pointee(keycloak) }
+    }
+
+    /// Asks another realm, or the same one otherwise, from the next request on.
+    pub fn exchange_realm(&self, keycloak: Keycloak) {
+        self.keycloak.store(Arc::new(keycloak));
     }
 
     /// Answers a request, come what may. The one place where a cause becomes a reply.
@@ -119,7 +124,8 @@ impl Exchange {
             trail.claim(&reading.id);
         }
         let address = trail.address.unwrap_or(IpAddr::from([0, 0, 0, 0]));
-        let client = self.bridge.guard.authenticate(snapshot, &request.presented, address).await.map_err(to_stranger)?;
+        let client =
+            self.bridge.guard.authenticate(snapshot, &request.presented, address).await.map_err(to_stranger)?;
         trail.client = Some(Arc::clone(&client));
         let known = Known { client: &client, request: &request, address };
         self.serve(&known, trail).await.map_err(|refusal| Refused { dialect: Arc::clone(&client.dialect), refusal })
@@ -138,7 +144,9 @@ impl Exchange {
 
     async fn token(&self, known: &Known<'_>, trail: &mut Trail) -> Result<Reply, Refusal> {
         let parameters = &known.request.parameters;
-        let grant_type = parameters.value("grant_type").ok_or_else(|| Refusal::client(Cause::InvalidRequest, "`grant_type` is missing"))?;
+        let grant_type = parameters
+            .value("grant_type")
+            .ok_or_else(|| Refusal::client(Cause::InvalidRequest, "`grant_type` is missing"))?;
         let Some(grant) = known.client.dialect.grants.get(grant_type) else {
             return Err(Refusal::client(Cause::GrantUnsupported, "the dialect has no such grant"));
         };

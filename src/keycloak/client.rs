@@ -17,7 +17,7 @@ use crate::domain::time::Clock;
 const LONGEST_ANSWER: usize = 256 * 1024;
 
 /// Where the realm is and how long it may take.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RealmSettings {
     /// Realm URLs (`.../realms/NAME`) in order of preference.
     pub urls: Vec<String>,
@@ -81,13 +81,15 @@ impl Keycloak {
             .tcp_nodelay(true);
         let mut certificates = Vec::new();
         for pem in &settings.trusted {
-            let read = reqwest::Certificate::from_pem_bundle(pem).map_err(|error| Unusable(format!("a trusted certificate of the realm cannot be read: {error}")))?;
+            let read = reqwest::Certificate::from_pem_bundle(pem)
+                .map_err(|error| Unusable(format!("a trusted certificate of the realm cannot be read: {error}")))?;
             certificates.extend(read);
         }
         if !certificates.is_empty() {
             builder = builder.tls_certs_only(certificates);
         }
-        let http = builder.build().map_err(|error| Unusable(format!("no client for the realm can be made: {error}")))?;
+        let http =
+            builder.build().map_err(|error| Unusable(format!("no client for the realm can be made: {error}")))?;
         let headers = headers(settings)?;
         Ok(Self { http, endpoints: Endpoints::new(&settings.urls), headers, clock, status })
     }
@@ -139,7 +141,9 @@ impl Keycloak {
         let mut response = call.send().await.map_err(|error| lost(&error))?;
         let status = response.status().as_u16();
         let mut answer = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(|_| unknown("the realm's answer was cut off or too slow"))? {
+        while let Some(chunk) =
+            response.chunk().await.map_err(|_| unknown("the realm's answer was cut off or too slow"))?
+        {
             if answer.len() + chunk.len() > LONGEST_ANSWER {
                 return Err(unknown("the realm's answer is longer than 256 KiB"));
             }

@@ -25,8 +25,12 @@ impl Endpoints {
             0 => false,
             at => now.saturating_sub(Duration::from_millis(at)) < PASSED_OVER,
         };
-        let (down, up): (Vec<_>, Vec<_>) =
-            self.urls.iter().enumerate().map(|(index, (url, at))| (index, url.as_str(), failed(at))).partition(|(_, _, down)| *down);
+        let (down, up): (Vec<_>, Vec<_>) = self
+            .urls
+            .iter()
+            .enumerate()
+            .map(|(index, (url, at))| (index, url.as_str(), failed(at)))
+            .partition(|(_, _, down)| *down);
         up.into_iter().chain(down).map(|(index, url, _)| (index, url)).collect()
     }
 
@@ -50,7 +54,8 @@ mod tests {
     #[test]
     fn a_url_that_failed_is_passed_over_for_five_seconds() {
         let endpoints = Endpoints::new(&["http://a".to_owned(), "http://b/".to_owned()]);
-        let order = |now| endpoints.in_order(Duration::from_secs(now)).iter().map(|(index, _)| *index).collect::<Vec<_>>();
+        let order =
+            |now| endpoints.in_order(Duration::from_secs(now)).iter().map(|(index, _)| *index).collect::<Vec<_>>();
         assert_eq!(endpoints.in_order(Duration::ZERO)[1].1, "http://b/protocol/openid-connect/token");
         assert_eq!(order(0), [0, 1]);
         endpoints.failed(0, Duration::from_secs(1));

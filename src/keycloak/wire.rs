@@ -67,7 +67,9 @@ pub fn read(status: u16, body: &[u8], kind: GrantKind, rules: &RealmRules) -> Re
         200 => granted(body).ok_or_else(|| unknown("the realm's 200 is no token answer")),
         429 | 503 => Err(unspent(Fault::Upstream, format!("the realm answered {status}"))),
         400..=499 if status != 408 => Err(refused(status, body, kind, rules)),
-        300..=399 => Err(unspent(Fault::Operator, format!("the realm answered {status}, a redirect: is its URL right?"))),
+        300..=399 => {
+            Err(unspent(Fault::Operator, format!("the realm answered {status}, a redirect: is its URL right?")))
+        }
         _ => Err(unknown(format!("the realm answered {status}"))),
     }
 }
@@ -96,7 +98,10 @@ fn granted(body: &[u8]) -> Option<RealmGrant> {
 
 fn refused(status: u16, body: &[u8], kind: GrantKind, rules: &RealmRules) -> NotGranted {
     let Ok(answer) = serde_json::from_slice::<ErrorAnswer>(body) else {
-        return unspent(Fault::Operator, format!("the realm answered {status} without an OAuth error: is its URL right?"));
+        return unspent(
+            Fault::Operator,
+            format!("the realm answered {status} without an OAuth error: is its URL right?"),
+        );
     };
     let description = answer.error_description.as_deref().unwrap_or_default();
     let fits = |row: &&crate::domain::dialect::RealmErrorRow| {
@@ -111,7 +116,11 @@ fn refused(status: u16, body: &[u8], kind: GrantKind, rules: &RealmRules) -> Not
             fate: if row.spent { Fate::Settled } else { Fate::Unspent },
             our_credentials: row.our_credentials,
         },
-        None => NotGranted { refusal: Refusal::server(Fault::Upstream, detail), fate: Fate::Settled, our_credentials: false },
+        None => NotGranted {
+            refusal: Refusal::server(Fault::Upstream, detail),
+            fate: Fate::Settled,
+            our_credentials: false,
+        },
     }
 }
 

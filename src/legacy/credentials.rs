@@ -14,15 +14,27 @@ use crate::domain::refusal::{Cause, Refusal};
 ///
 /// # Errors
 /// There are none, or two that contradict each other.
-pub fn find(fields: &CredentialFields, authorization: Option<&[u8]>, parameters: &Form, query: Option<&Form>) -> Result<Presented, Refusal> {
+pub fn find(
+    fields: &CredentialFields,
+    authorization: Option<&[u8]>,
+    parameters: &Form,
+    query: Option<&Form>,
+) -> Result<Presented, Refusal> {
     let missing = || Refusal::client(Cause::ClientCredentials, "the request carries no client credentials");
     let in_parameters = parameters.value(&fields.id);
     if let Some(header) = authorization {
-        let readings = basic(header).ok_or_else(|| Refusal::client(Cause::ClientCredentials, "the Authorization header is not readable Basic"))?;
+        let readings = basic(header).ok_or_else(|| {
+            Refusal::client(Cause::ClientCredentials, "the Authorization header is not readable Basic")
+        })?;
         let agrees = |id: &str| readings.iter().any(|reading| reading.id == id);
         let same_secret = |secret: &str| readings.iter().any(|reading| reading.secret.expose_secret() == secret);
-        if in_parameters.is_some_and(|id| !agrees(id)) || parameters.value(&fields.secret).is_some_and(|secret| !same_secret(secret)) {
-            return Err(Refusal::client(Cause::InvalidRequest, "the Authorization header and the parameters name different credentials"));
+        if in_parameters.is_some_and(|id| !agrees(id))
+            || parameters.value(&fields.secret).is_some_and(|secret| !same_secret(secret))
+        {
+            return Err(Refusal::client(
+                Cause::InvalidRequest,
+                "the Authorization header and the parameters name different credentials",
+            ));
         }
         return Ok(Presented { placement: Placement::Basic, readings });
     }
@@ -61,11 +73,18 @@ mod tests {
         CredentialFields { id: "client_id".to_owned(), secret: "client_secret".to_owned() }
     }
 
-    fn found(authorization: Option<&str>, body: &str, query: Option<&str>) -> Result<(Placement, Vec<(String, String)>), Cause> {
+    fn found(
+        authorization: Option<&str>,
+        body: &str,
+        query: Option<&str>,
+    ) -> Result<(Placement, Vec<(String, String)>), Cause> {
         let query = query.map(|query| form::parse(query.as_bytes()).unwrap());
-        let presented = find(&fields(), authorization.map(str::as_bytes), &form::parse(body.as_bytes()).unwrap(), query.as_ref());
+        let presented =
+            find(&fields(), authorization.map(str::as_bytes), &form::parse(body.as_bytes()).unwrap(), query.as_ref());
         let plain = |reading: Credentials| (reading.id, reading.secret.expose_secret().to_owned());
-        presented.map(|found| (found.placement, found.readings.into_iter().map(plain).collect())).map_err(|refusal| refusal.cause)
+        presented
+            .map(|found| (found.placement, found.readings.into_iter().map(plain).collect()))
+            .map_err(|refusal| refusal.cause)
     }
 
     fn pair(id: &str, secret: &str) -> (String, String) {
@@ -76,13 +95,19 @@ mod tests {
     fn the_body_speaks_before_the_query() {
         let both = found(None, "client_id=a&client_secret=b", Some("client_id=c&client_secret=d"));
         assert_eq!(both, Ok((Placement::Parameters, vec![pair("a", "b")])));
-        assert_eq!(found(None, "x=1", Some("client_id=c&client_secret=d")), Ok((Placement::Query, vec![pair("c", "d")])));
+        assert_eq!(
+            found(None, "x=1", Some("client_id=c&client_secret=d")),
+            Ok((Placement::Query, vec![pair("c", "d")]))
+        );
     }
 
     #[test]
     fn basic_counts_as_it_is_and_form_decoded() {
         let header = format!("basic {}", STANDARD.encode("l7xx:a%2Bb"));
-        assert_eq!(found(Some(&header), "", None), Ok((Placement::Basic, vec![pair("l7xx", "a%2Bb"), pair("l7xx", "a+b")])));
+        assert_eq!(
+            found(Some(&header), "", None),
+            Ok((Placement::Basic, vec![pair("l7xx", "a%2Bb"), pair("l7xx", "a+b")]))
+        );
         let plain = format!("Basic {}", STANDARD.encode("l7xx:a:b"));
         assert_eq!(found(Some(&plain), "client_id=l7xx", None), Ok((Placement::Basic, vec![pair("l7xx", "a:b")])));
     }

@@ -33,12 +33,16 @@ pub fn parse(bytes: &[u8]) -> Result<Form, Unreadable> {
 /// # Errors
 /// As [`parse`].
 pub fn decode(bytes: &[u8]) -> Result<String, Unreadable> {
-    let whole = |index: usize| bytes.get(index + 1..index + 3).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit));
+    let whole =
+        |index: usize| bytes.get(index + 1..index + 3).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit));
     if bytes.iter().enumerate().any(|(index, byte)| *byte == b'%' && !whole(index)) {
         return Err("the form has a broken percent-escape");
     }
-    let spaced: Cow<'_, [u8]> =
-        if bytes.contains(&b'+') { bytes.iter().map(|byte| if *byte == b'+' { b' ' } else { *byte }).collect() } else { bytes.into() };
+    let spaced: Cow<'_, [u8]> = if bytes.contains(&b'+') {
+        bytes.iter().map(|byte| if *byte == b'+' { b' ' } else { *byte }).collect()
+    } else {
+        bytes.into()
+    };
     let decoded: Vec<u8> = percent_encoding::percent_decode(&spaced).collect();
     String::from_utf8(decoded).map_err(|_| "the form is not UTF-8")
 }

@@ -38,7 +38,11 @@ pub struct Incoming<'a> {
 ///
 /// # Errors
 /// A method, a media type, a form or credentials that cannot be understood.
-pub fn read(endpoint: Endpoint, dialects: &[std::sync::Arc<Dialect>], incoming: &Incoming<'_>) -> Result<LegacyRequest, Refusal> {
+pub fn read(
+    endpoint: Endpoint,
+    dialects: &[std::sync::Arc<Dialect>],
+    incoming: &Incoming<'_>,
+) -> Result<LegacyRequest, Refusal> {
     let query = form::parse(incoming.query.unwrap_or_default().as_bytes()).map_err(unreadable)?;
     let (parameters, query) = if *incoming.method == Method::POST {
         urlencoded(incoming.headers)?;

@@ -21,11 +21,17 @@ pub(super) struct Read {
 }
 
 /// Reads a client. `None`: something is wrong, and the findings say what.
-pub(super) fn read(mut entry: Reader<'_>, dialects: &BTreeMap<String, Arc<Dialect>>, sources: Sources<'_>) -> Option<Read> {
+pub(super) fn read(
+    mut entry: Reader<'_>,
+    dialects: &BTreeMap<String, Arc<Dialect>>,
+    sources: Sources<'_>,
+) -> Option<Read> {
     let legacy_id = filled(&mut entry, "legacy_id");
-    let legacy_secrets = slots(&mut entry, "legacy_secret", |value, key, findings| legacy_secret(value, key, sources, findings));
+    let legacy_secrets =
+        slots(&mut entry, "legacy_secret", |value, key, findings| legacy_secret(value, key, sources, findings));
     let client_id = filled(&mut entry, "client_id");
-    let client_secrets = slots(&mut entry, "client_secret", |value, key, findings| secrets::read(value, key, sources, findings));
+    let client_secrets =
+        slots(&mut entry, "client_secret", |value, key, findings| secrets::read(value, key, sources, findings));
     let stage = stage(&mut entry);
     let dialect = dialect(&mut entry, dialects);
     let scopes = scopes(&mut entry);
@@ -61,7 +67,11 @@ fn filled(entry: &mut Reader<'_>, key: &'static str) -> Option<Spotted<String>> 
 }
 
 /// One secret, or a list of one or two.
-fn slots<T>(entry: &mut Reader<'_>, key: &'static str, read: impl Fn(Spotted<Value>, &str, &Findings) -> Option<T>) -> Option<Vec<T>> {
+fn slots<T>(
+    entry: &mut Reader<'_>,
+    key: &'static str,
+    read: impl Fn(Spotted<Value>, &str, &Findings) -> Option<T>,
+) -> Option<Vec<T>> {
     let name = entry.path(key);
     let Some(found) = entry.take(key) else {
         entry.findings().error("missing-key", entry.origin(), format!("`{name}` is missing"), None);
@@ -121,7 +131,12 @@ fn stage(entry: &mut Reader<'_>) -> Option<Stage> {
     if entry.has("stage") {
         entry.word("stage", &Stage::WORDS).map(|word| word.value)
     } else {
-        entry.findings().error("missing-key", entry.origin(), format!("`{}` is missing", entry.path("stage")), "`live` or `retired`".to_owned());
+        entry.findings().error(
+            "missing-key",
+            entry.origin(),
+            format!("`{}` is missing", entry.path("stage")),
+            "`live` or `retired`".to_owned(),
+        );
         None
     }
 }
@@ -133,7 +148,12 @@ fn dialect(entry: &mut Reader<'_>, dialects: &BTreeMap<String, Arc<Dialect>>) ->
     if found.is_none() {
         let known = dialects.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
         let origin = named.as_ref().map_or(entry.origin(), |text| &text.origin);
-        entry.findings().error("unknown-dialect", origin, format!("there is no dialect `{name}` without errors"), format!("known: {known}"));
+        entry.findings().error(
+            "unknown-dialect",
+            origin,
+            format!("there is no dialect `{name}` without errors"),
+            format!("known: {known}"),
+        );
     }
     found
 }
@@ -144,11 +164,21 @@ fn scopes(entry: &mut Reader<'_>) -> Vec<(String, String)> {
     let word = |text: &Spotted<String>| {
         let good = !text.value.is_empty() && !text.value.contains(|c: char| c.is_whitespace() || c == '"' || c == '\\');
         if !good {
-            findings.error("bad-value", &text.origin, format!("`{}` is no scope word (RFC 6749 section 3.3)", text.value), None);
+            findings.error(
+                "bad-value",
+                &text.origin,
+                format!("`{}` is no scope word (RFC 6749 section 3.3)", text.value),
+                None,
+            );
         }
         good
     };
-    section.into_texts().into_iter().filter(|(legacy, realm)| word(legacy) & word(realm)).map(|(legacy, realm)| (legacy.value, realm.value)).collect()
+    section
+        .into_texts()
+        .into_iter()
+        .filter(|(legacy, realm)| word(legacy) & word(realm))
+        .map(|(legacy, realm)| (legacy.value, realm.value))
+        .collect()
 }
 
 fn lifetime(entry: &mut Reader<'_>) -> Option<Duration> {

@@ -8,14 +8,19 @@ use http::{HeaderName, HeaderValue, StatusCode};
 use super::layout;
 use crate::document::{Findings, Reader, Spotted, Table};
 use crate::domain::dialect::{
-    CauseRow, CredentialFields, Dialect, Endpoints, ErrorCode, Grant, GrantField, GrantKind, RealmErrorRow, RealmRules, TokenRules,
+    CauseRow, CredentialFields, Dialect, Endpoints, ErrorCode, Grant, GrantField, GrantKind, RealmErrorRow, RealmRules,
+    TokenRules,
 };
 use crate::domain::opaque::TokenShape;
 use crate::domain::refusal::{Cause, Fault};
 
 const KINDS: [(&str, GrantKind); 2] = [("login", GrantKind::Login), ("refresh", GrantKind::Refresh)];
-const FAULTS: [(&str, Fault); 4] =
-    [("client", Fault::Client), ("operator", Fault::Operator), ("upstream", Fault::Upstream), ("ourselves", Fault::Ourselves)];
+const FAULTS: [(&str, Fault); 4] = [
+    ("client", Fault::Client),
+    ("operator", Fault::Operator),
+    ("upstream", Fault::Upstream),
+    ("ourselves", Fault::Ourselves),
+];
 const SHAPES: [(&str, TokenShape); 2] = [("uuid", TokenShape::Uuid), ("uuid-epoch", TokenShape::UuidEpoch)];
 
 /// Reads the dialect of this name. `None`: something is wrong, and the findings say what.
@@ -80,9 +85,17 @@ fn grant(mut section: Reader<'_>) -> Option<Grant> {
     let fields = section.section("fields").map(Reader::into_sections).unwrap_or_default();
     let fields: Vec<_> = fields.into_iter().map(|(name, reader)| field(name.value, reader)).collect();
     let kind = kind?.value;
-    if kind == GrantKind::Refresh && !fields.iter().any(|field| field.name == "refresh_token" || field.realm_name == "refresh_token") {
-        let hint = "name the parameter under `fields`, with `to = \"refresh_token\"` where it has another name".to_owned();
-        section.findings().error("missing-key", section.origin(), "a refresh grant needs the field `refresh_token`", hint);
+    if kind == GrantKind::Refresh
+        && !fields.iter().any(|field| field.name == "refresh_token" || field.realm_name == "refresh_token")
+    {
+        let hint =
+            "name the parameter under `fields`, with `to = \"refresh_token\"` where it has another name".to_owned();
+        section.findings().error(
+            "missing-key",
+            section.origin(),
+            "a refresh grant needs the field `refresh_token`",
+            hint,
+        );
     }
     section.finish();
     let fixed = fixed.into_iter().map(|(key, value)| (key.value, value.value)).collect();
@@ -125,11 +138,20 @@ fn tokens(file: &mut Reader<'_>) -> Option<TokenRules> {
         refresh_ends_old_access = refresh.boolean("ends_old_access", false);
         refresh.finish();
     }
-    Some(TokenRules { shape, token_type, access_token, refresh_grace, rounding, reuse_ends_family, refresh_ends_old_access })
+    Some(TokenRules {
+        shape,
+        token_type,
+        access_token,
+        refresh_grace,
+        rounding,
+        reuse_ends_family,
+        refresh_ends_old_access,
+    })
 }
 
 fn error_code(mut section: Reader<'_>) -> Option<ErrorCode> {
-    let (header, token, revoke) = (section.required_text("header"), section.required_text("token"), section.required_text("revoke"));
+    let (header, token, revoke) =
+        (section.required_text("header"), section.required_text("token"), section.required_text("revoke"));
     if let Some(text) = header.as_ref().filter(|text| HeaderName::try_from(&text.value).is_err()) {
         section.bad_value("header", &text.origin, "the name of an HTTP header");
     }
@@ -165,7 +187,12 @@ fn cause_row(mut section: Reader<'_>) -> Option<CauseRow> {
         section.bad_value("status", &status.origin, "an HTTP status from 400 to 599");
     }
     if status.is_none() && !section.has("status") {
-        section.findings().error("missing-key", section.origin(), format!("`{}` is missing or wrong", section.path("status")), None);
+        section.findings().error(
+            "missing-key",
+            section.origin(),
+            format!("`{}` is missing or wrong", section.path("status")),
+            None,
+        );
     }
     section.finish();
     let status = u16::try_from(status?.value).ok()?;
@@ -178,7 +205,12 @@ pub(super) fn headers(section: Reader<'_>) -> Vec<(String, String)> {
     let fits = |(name, value): &(Spotted<String>, Spotted<String>)| {
         let good = HeaderName::try_from(&name.value).is_ok() && HeaderValue::try_from(&value.value).is_ok();
         if !good {
-            findings.error("bad-value", &value.origin, format!("`{}` is not an HTTP header with a value", name.value), None);
+            findings.error(
+                "bad-value",
+                &value.origin,
+                format!("`{}` is not an HTTP header with a value", name.value),
+                None,
+            );
         }
         good
     };
@@ -200,7 +232,12 @@ fn realm_error(mut section: Reader<'_>) -> Option<RealmErrorRow> {
     let there = section.has("cause");
     let cause = cause(&mut section);
     if !there {
-        section.findings().error("missing-key", section.origin(), format!("`{}` is missing", section.path("cause")), None);
+        section.findings().error(
+            "missing-key",
+            section.origin(),
+            format!("`{}` is missing", section.path("cause")),
+            None,
+        );
     }
     let fault = section.word("fault", &FAULTS).map_or(Fault::Upstream, |word| word.value);
     let spent = section.boolean("spent", true);

@@ -72,7 +72,10 @@ impl Parameters {
 
     fn with_salt(self, secret: &[u8], salt: &[u8]) -> Result<String, String> {
         let hasher = self.hasher().ok_or("these parameters fit no argon2id hash")?;
-        hasher.hash_password_with_salt(secret, salt).map(|hash| hash.to_string()).map_err(|error| format!("the secret cannot be hashed: {error}"))
+        hasher
+            .hash_password_with_salt(secret, salt)
+            .map(|hash| hash.to_string())
+            .map_err(|error| format!("the secret cannot be hashed: {error}"))
     }
 
     fn hasher(self) -> Option<Argon2<'static>> {

@@ -60,7 +60,11 @@ fn member(text: &str) -> Result<Member, String> {
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('{') {
         let Some((word, behind)) = after.split_once('}') else { break };
-        let slot = Slot::WORDS.iter().find(|(known, _)| *known == word).map(|(_, slot)| *slot).ok_or_else(|| word.to_owned())?;
+        let slot = Slot::WORDS
+            .iter()
+            .find(|(known, _)| *known == word)
+            .map(|(_, slot)| *slot)
+            .ok_or_else(|| word.to_owned())?;
         if !before.is_empty() {
             pieces.push(Piece::Text(before.to_owned()));
         }

@@ -100,7 +100,8 @@ fn files(directory: &Path, required: bool, findings: &Findings) -> Vec<PathBuf> 
         }
     };
     let ours = |path: &PathBuf| {
-        path.extension().is_some_and(|ending| ending == "toml") && !path.file_name().unwrap_or_default().to_string_lossy().starts_with('.')
+        path.extension().is_some_and(|ending| ending == "toml")
+            && !path.file_name().unwrap_or_default().to_string_lossy().starts_with('.')
     };
     let mut paths: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).filter(ours).collect();
     paths.sort();
@@ -147,7 +148,8 @@ fn compare(clients: &[Read], findings: &Findings) {
             findings.error("duplicate-client", &read.legacy_id, message, "leave one of the two".to_owned());
         }
         if let Some(first) = by_new.insert(&client.client_id, &read.client_id) {
-            let message = format!("the new client `{}` serves two old ones; the other one at {first}", client.client_id);
+            let message =
+                format!("the new client `{}` serves two old ones; the other one at {first}", client.client_id);
             findings.warning("shared-client", &read.client_id, message, None);
         }
     }
@@ -163,5 +165,9 @@ pub(super) fn usual_parameters(table: &Table) -> Parameters {
             *counted.entry(parameters).or_default() += 1;
         }
     }
-    counted.into_iter().max_by_key(|(parameters, count)| (*count, *parameters)).map(|(parameters, _)| parameters).unwrap_or_default()
+    counted
+        .into_iter()
+        .max_by_key(|(parameters, count)| (*count, *parameters))
+        .map(|(parameters, _)| parameters)
+        .unwrap_or_default()
 }

@@ -61,7 +61,8 @@ async fn readyz(State(service): State<Arc<OpsService>>) -> Response {
         "store": if store.writable { "writable" } else { "refusing" },
     });
     let status = if draining { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
-    (status, [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")], format!("{body}\n")).into_response()
+    (status, [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")], format!("{body}\n"))
+        .into_response()
 }
 
 async fn metrics(State(service): State<Arc<OpsService>>) -> Response {

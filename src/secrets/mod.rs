@@ -40,7 +40,10 @@ impl Environment {
 
     /// Every variable whose name begins so.
     pub fn with_prefix(&self, prefix: &str) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().filter(move |(name, _)| name.starts_with(prefix)).map(|(name, value)| (name.as_str(), value.as_str()))
+        self.0
+            .iter()
+            .filter(move |(name, _)| name.starts_with(prefix))
+            .map(|(name, value)| (name.as_str(), value.as_str()))
     }
 }
 
@@ -80,22 +83,42 @@ fn read_table(table: Table, key: &str, sources: Sources<'_>, findings: &Findings
         (Some(name), None) => from_environment(&name, key, sources.environment, findings),
         (None, Some(path)) => from_file(&path, key, sources.directory, findings),
         (Some(_), Some(_)) => {
-            findings.error("bad-value", &origin, format!("`{key}` names both a variable and a file"), "leave one".to_owned());
+            findings.error(
+                "bad-value",
+                &origin,
+                format!("`{key}` names both a variable and a file"),
+                "leave one".to_owned(),
+            );
             None
         }
         (None, None) => {
-            findings.error("missing-key", &origin, format!("`{key}` names no secret"), "use { env = \"NAME\" } or { file = \"PATH\" }".to_owned());
+            findings.error(
+                "missing-key",
+                &origin,
+                format!("`{key}` names no secret"),
+                "use { env = \"NAME\" } or { file = \"PATH\" }".to_owned(),
+            );
             None
         }
     }
 }
 
-fn from_environment(name: &Spotted<String>, key: &str, environment: &Environment, findings: &Findings) -> Option<SecretString> {
+fn from_environment(
+    name: &Spotted<String>,
+    key: &str,
+    environment: &Environment,
+    findings: &Findings,
+) -> Option<SecretString> {
     match environment.value(&name.value).filter(|value| !value.is_empty()) {
         Some(value) => Some(SecretString::from(value)),
         None => {
             let message = format!("`{key}` names the environment variable `{}`, which is not set", name.value);
-            findings.error("unset-variable", &name.origin, message, format!("set {} where the bridge is started", name.value));
+            findings.error(
+                "unset-variable",
+                &name.origin,
+                message,
+                format!("set {} where the bridge is started", name.value),
+            );
             None
         }
     }
@@ -107,7 +130,12 @@ fn from_file(name: &Spotted<String>, key: &str, directory: &Path, findings: &Fin
     match text_of(&path) {
         Ok(text) => Some(text),
         Err(reason) => {
-            findings.error("unreadable-secret", &name.origin, format!("`{key}` names the file {}, which {reason}", path.display()), None);
+            findings.error(
+                "unreadable-secret",
+                &name.origin,
+                format!("`{key}` names the file {}, which {reason}", path.display()),
+                None,
+            );
             None
         }
     }
@@ -133,6 +161,11 @@ pub fn warn_of_readers(path: &Path, origin: &Origin, findings: &Findings) {
     let Ok(metadata) = fs::metadata(path) else { return };
     if metadata.permissions().mode() & 0o004 != 0 {
         let hint = format!("chmod o-r {}", path.display());
-        findings.warning("world-readable", origin, format!("the secret file {} can be read by everybody", path.display()), hint);
+        findings.warning(
+            "world-readable",
+            origin,
+            format!("the secret file {} can be read by everybody", path.display()),
+            hint,
+        );
     }
 }

@@ -31,7 +31,12 @@ fn hops(headers: &HeaderMap) -> Vec<Option<IpAddr>> {
         return elements(headers, &for_header).map(|element| host(element.trim())).collect();
     }
     let node = |element: &str| {
-        element.split(';').find_map(|pair| pair.trim().split_once('=').filter(|(name, _)| name.eq_ignore_ascii_case("for")).map(|(_, node)| node.trim_matches('"').to_owned()))
+        element.split(';').find_map(|pair| {
+            pair.trim()
+                .split_once('=')
+                .filter(|(name, _)| name.eq_ignore_ascii_case("for"))
+                .map(|(_, node)| node.trim_matches('"').to_owned())
+        })
     };
     elements(headers, &header::FORWARDED).map(|element| node(element).and_then(|node| host(&node))).collect()
 }
@@ -67,7 +72,10 @@ mod tests {
     #[test]
     fn trusted_proxies_are_walked_outward_to_the_first_stranger() {
         assert_eq!(seen("10.1.1.1", &[("x-forwarded-for", "1.2.3.4, 198.51.100.1, 10.2.2.2")]), "198.51.100.1");
-        assert_eq!(seen("10.1.1.1", &[("x-forwarded-for", "1.2.3.4"), ("x-forwarded-for", "198.51.100.1:4711")]), "198.51.100.1");
+        assert_eq!(
+            seen("10.1.1.1", &[("x-forwarded-for", "1.2.3.4"), ("x-forwarded-for", "198.51.100.1:4711")]),
+            "198.51.100.1"
+        );
         assert_eq!(seen("::ffff:10.1.1.1", &[("x-forwarded-for", "[2001:db8::1]:80")]), "2001:db8::1");
         assert_eq!(seen("10.1.1.1", &[]), "10.1.1.1");
     }
@@ -79,6 +87,9 @@ mod tests {
 
     #[test]
     fn forwarded_counts_where_the_other_is_missing() {
-        assert_eq!(seen("10.1.1.1", &[("forwarded", "for=198.51.100.1;proto=https, For=\"[fd00::7]\"")]), "198.51.100.1");
+        assert_eq!(
+            seen("10.1.1.1", &[("forwarded", "for=198.51.100.1;proto=https, For=\"[fd00::7]\"")]),
+            "198.51.100.1"
+        );
     }
 }

@@ -18,6 +18,7 @@ use tower::ServiceExt;
 
 use super::lifecycle::Tasks;
 use super::tls::Tls;
+use crate::config::Config;
 
 /// What one connection may cost.
 #[derive(Clone, Debug)]
@@ -28,6 +29,13 @@ pub struct ConnectionLimits {
     pub head_bytes: usize,
     /// Headers of a request.
     pub headers: usize,
+}
+
+impl ConnectionLimits {
+    pub(super) fn of(config: &Config) -> Self {
+        let limits = &config.limits;
+        Self { head_timeout: limits.head_timeout, head_bytes: limits.head, headers: limits.headers }
+    }
 }
 
 /// The peer of a connection, as an extension of each of its requests.
@@ -87,7 +95,12 @@ fn begin((stream, peer): (TcpStream, SocketAddr), serving: &Serving, tasks: &Tas
     });
 }
 
-async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, peer: Peer, serving: &Serving, tasks: &Tasks) {
+async fn serve(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    peer: Peer,
+    serving: &Serving,
+    tasks: &Tasks,
+) {
     let router = serving.router.clone().map_request(move |mut request: http::Request<hyper::body::Incoming>| {
         request.extensions_mut().insert(peer);
         request

@@ -4,6 +4,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Extension, Request, State};
@@ -17,6 +18,7 @@ use tokio::time::timeout;
 
 use super::address::client_address;
 use super::connection::Peer;
+use crate::config::Config;
 use crate::domain::refusal::{Cause, Fault, Refusal};
 use crate::domain::time::Clock;
 use crate::exchange::Exchange;
@@ -28,11 +30,18 @@ use crate::telemetry::{Metrics, Trail, log};
 #[derive(Debug)]
 pub struct LegacyService {
     /// Answers.
-    pub exchange: Exchange,
+    pub exchange: Arc<Exchange>,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Counts.
     pub metrics: Arc<Metrics>,
+    /// What a reload may change.
+    pub tuning: Arc<ArcSwap<Tuning>>,
+}
+
+/// What a reload may change.
+#[derive(Debug)]
+pub struct Tuning {
     /// Bytes of a body.
     pub body: usize,
     /// For reading a body.
@@ -41,15 +50,32 @@ pub struct LegacyService {
     pub trusted: Vec<IpNet>,
 }
 
+impl Tuning {
+    pub(super) fn of(config: &Config) -> Self {
+        Self {
+            body: config.limits.body,
+            body_timeout: config.limits.body_timeout,
+            trusted: config.trusted_proxies.clone(),
+        }
+    }
+}
+
 /// Routes everything to the one handler: paths are the dialects' own.
 pub fn router(service: Arc<LegacyService>) -> Router {
     Router::new().fallback(handle).with_state(service)
 }
 
-async fn handle(State(service): State<Arc<LegacyService>>, Extension(Peer(peer)): Extension<Peer>, request: Request) -> Response {
+async fn handle(
+    State(service): State<Arc<LegacyService>>,
+    Extension(Peer(peer)): Extension<Peer>,
+    request: Request,
+) -> Response {
     let started = service.clock.monotonic();
     let (head, body) = request.into_parts();
-    let mut trail = Trail { address: Some(client_address(peer, &head.headers, &service.trusted)), ..Trail::default() };
+    let mut trail = Trail {
+        address: Some(client_address(peer, &head.headers, &service.tuning.load().trusted)),
+        ..Trail::default()
+    };
     // RFC 9112 section 6.1: lengths that contradict each other end the connection. Hyper has taken the one length away by now, so
     // every chunked request does.
     let mut close = head.headers.contains_key(header::TRANSFER_ENCODING);
@@ -57,7 +83,9 @@ async fn handle(State(service): State<Arc<LegacyService>>, Extension(Peer(peer))
     let reply = match read(&service, body).await {
         Ok(body) => {
             let answered = AssertUnwindSafe(answer(&service, &head, &body, &mut trail)).catch_unwind().await;
-            answered.unwrap_or_else(|_| service.exchange.refuse(path, Refusal::server(Fault::Ourselves, "a panic while answering"), &mut trail))
+            answered.unwrap_or_else(|_| {
+                service.exchange.refuse(path, Refusal::server(Fault::Ourselves, "a panic while answering"), &mut trail)
+            })
         }
         Err(refusal) => {
             close = true;
@@ -78,7 +106,11 @@ async fn answer(service: &LegacyService, head: &Parts, body: &[u8], trail: &mut 
 
 async fn read(service: &LegacyService, body: Body) -> Result<bytes::Bytes, Refusal> {
     let unreadable = |detail| Refusal::client(Cause::InvalidRequest, detail);
-    match timeout(service.body_timeout, Limited::new(body, service.body).collect()).await {
+    let (longest, patience) = {
+        let tuning = service.tuning.load();
+        (tuning.body, tuning.body_timeout)
+    };
+    match timeout(patience, Limited::new(body, longest).collect()).await {
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(unreadable("the body is longer than `limits.body`")),
         Ok(Err(_)) => Err(unreadable("the body ended before its length, or its framing is broken")),

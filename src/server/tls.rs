@@ -73,11 +73,16 @@ fn config(material: &TlsMaterial) -> Result<Arc<ServerConfig>, String> {
             for certificate in self::certificates(pem)? {
                 roots.add(certificate).map_err(|error| format!("`client_ca` cannot be used: {error}"))?;
             }
-            let verifier = WebPkiClientVerifier::builder(Arc::new(roots)).build().map_err(|error| format!("`client_ca` cannot be used: {error}"))?;
+            let verifier = WebPkiClientVerifier::builder(Arc::new(roots))
+                .build()
+                .map_err(|error| format!("`client_ca` cannot be used: {error}"))?;
             ServerConfig::builder().with_client_cert_verifier(verifier)
         }
     };
-    builder.with_single_cert(certificates, key).map(Arc::new).map_err(|error| format!("certificate and key do not fit together: {error}"))
+    builder
+        .with_single_cert(certificates, key)
+        .map(Arc::new)
+        .map_err(|error| format!("certificate and key do not fit together: {error}"))
 }
 
 fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
@@ -85,5 +90,15 @@ fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
     match read {
         Ok(certificates) if !certificates.is_empty() => Ok(certificates),
         _ => Err("there is no PEM certificate in the file".to_owned()),
+    }
+}
+
+impl TlsMaterial {
+    /// Whether a listener could show it.
+    ///
+    /// # Errors
+    /// One sentence about what cannot be used.
+    pub fn check(&self) -> Result<(), String> {
+        config(self).map(drop)
     }
 }

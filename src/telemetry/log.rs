@@ -1,11 +1,13 @@
 //! Log lines: JSON on standard error, one for each request, written at the edge.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use tracing::Level;
 use tracing_subscriber::EnvFilter;
 
 use super::trail::Trail;
+use crate::document::{Finding, Severity};
 use crate::domain::refusal::Fault;
 
 /// Begins to log, as `filter` says (`info`, `passbridge=debug`, ...). A second call changes nothing.
@@ -41,7 +43,12 @@ pub fn request(trail: &Trail, status: u16, took: Duration) {
                 outcome = trail.outcome(),
                 fault = trail.refusal.as_ref().map(|refusal| refusal.fault.word()),
                 detail = trail.refusal.as_ref().map(|refusal| refusal.detail.as_ref()),
-                notes = (!trail.notes.is_empty()).then(|| trail.notes.iter().map(|note| note.word()).collect::<Vec<_>>().join(" ")),
+                notes = (!trail.notes.is_empty()).then(|| trail
+                    .notes
+                    .iter()
+                    .map(|note| note.word())
+                    .collect::<Vec<_>>()
+                    .join(" ")),
                 family = trail.family.map(|family| family.to_string()),
                 token = trail.token.map(|token| token.short()),
                 realm_ms = trail.realm.map(millis),
@@ -55,4 +62,45 @@ pub fn request(trail: &Trail, status: u16, took: Duration) {
 
 fn millis(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1e6).round() / 1e3
+}
+
+/// Says where the bridge listens.
+pub fn started(legacy: SocketAddr, ops: SocketAddr, workers: usize) {
+    tracing::info!(event = "started", %legacy, %ops, workers, version = env!("CARGO_PKG_VERSION"));
+}
+
+/// Says that no new connections are accepted.
+pub fn draining() {
+    tracing::info!(event = "draining");
+}
+
+/// Says that files were taken into use.
+pub fn loaded(generation: u64, digest: &str, clients: usize) {
+    tracing::info!(event = "loaded", generation, digest, clients);
+}
+
+/// Says that files were refused; what was in use stays in use.
+pub fn load_refused(errors: usize) {
+    tracing::error!(event = "load_refused", errors, "what was in use stays in use");
+}
+
+/// Says that a changed setting needs a restart.
+pub fn needs_restart(section: &str) {
+    tracing::warn!(event = "needs_restart", section, "this section changed; it takes effect with the next start");
+}
+
+/// Writes findings, each on a line.
+pub fn findings(findings: &[Finding]) {
+    for finding in findings {
+        let (code, place, hint) = (finding.code, finding.origin.to_string(), finding.hint.as_deref());
+        match finding.severity {
+            Severity::Error => tracing::error!(event = "finding", code, place, message = finding.message, hint),
+            Severity::Warning => tracing::warn!(event = "finding", code, place, message = finding.message, hint),
+        }
+    }
+}
+
+/// Says what the store could not do beside serving requests.
+pub fn store(what: &str, error: &dyn std::error::Error) {
+    tracing::error!(event = "store", what, detail = error.to_string());
 }

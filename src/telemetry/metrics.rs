@@ -50,13 +50,13 @@ pub struct Metrics {
     seconds: Histograms,
     realm_seconds: Histogram,
     /// Which load of the mappings is in use; counts from 1.
-    pub generation: Gauge,
+    generation: Gauge,
     /// Clients in the table in use.
-    pub clients: Gauge,
+    clients: Gauge,
     /// Loads that were refused.
     pub refused_loads: Counter,
     /// Whether the files on disk are what is in use: 1, or 0 after a refused load.
-    pub current: Gauge,
+    current: Gauge,
     /// Open connections of legacy clients.
     pub connections: Gauge,
 }
@@ -90,15 +90,31 @@ impl Metrics {
             connections: Gauge::default(),
             registry: Registry::default(),
         };
-        registry.register("requests", "Requests by endpoint, client and outcome (ok, or a cause)", metrics.requests.clone());
-        registry.register("faults", "Refusals by who has to act (client, operator, upstream, ourselves)", metrics.faults.clone());
-        registry.register("notes", "Served, but worth a look: over_long_parameter, promise_short, second_secret, ...", metrics.notes.clone());
+        registry.register(
+            "requests",
+            "Requests by endpoint, client and outcome (ok, or a cause)",
+            metrics.requests.clone(),
+        );
+        registry.register(
+            "faults",
+            "Refusals by who has to act (client, operator, upstream, ourselves)",
+            metrics.faults.clone(),
+        );
+        registry.register(
+            "notes",
+            "Served, but worth a look: over_long_parameter, promise_short, second_secret, ...",
+            metrics.notes.clone(),
+        );
         registry.register("request_seconds", "From the head of a request to its reply", metrics.seconds.clone());
         registry.register("realm_seconds", "What the realm took of it", metrics.realm_seconds.clone());
         registry.register("mappings_generation", "Which load of the mappings is in use", metrics.generation.clone());
         registry.register("mappings_clients", "Clients in the table in use", metrics.clients.clone());
         registry.register("mappings_refused_loads", "Loads that were refused", metrics.refused_loads.clone());
-        registry.register("mappings_current", "1: the files are what is in use; 0: the last load was refused", metrics.current.clone());
+        registry.register(
+            "mappings_current",
+            "1: the files are what is in use; 0: the last load was refused",
+            metrics.current.clone(),
+        );
         registry.register("connections", "Open connections of legacy clients", metrics.connections.clone());
         metrics.registry = registry;
         metrics
@@ -108,7 +124,9 @@ impl Metrics {
     pub fn request(&self, trail: &Trail, took: Duration) {
         let endpoint = trail.endpoint.map_or("none", Endpoint::word);
         let client = trail.client_label().to_owned();
-        self.requests.get_or_create(&RequestLabels { endpoint, client: client.clone(), outcome: trail.outcome() }).inc();
+        self.requests
+            .get_or_create(&RequestLabels { endpoint, client: client.clone(), outcome: trail.outcome() })
+            .inc();
         self.seconds.get_or_create(&EndpointLabels { endpoint }).observe(took.as_secs_f64());
         if let Some(realm) = trail.realm {
             self.realm_seconds.observe(realm.as_secs_f64());
@@ -119,6 +137,13 @@ impl Metrics {
         for note in &trail.notes {
             self.notes.get_or_create(&NoteLabels { client: client.clone(), note: note.word() }).inc();
         }
+    }
+
+    /// Says which table is in use, and whether it is what the files say.
+    pub fn table(&self, generation: u64, clients: usize, current: bool) {
+        self.generation.set(i64::try_from(generation).unwrap_or(i64::MAX));
+        self.clients.set(i64::try_from(clients).unwrap_or(i64::MAX));
+        self.current.set(i64::from(current));
     }
 
     /// Everything as text (OpenMetrics 1.0).

@@ -57,7 +57,9 @@ impl<K: Eq + Hash> Attempts<K> {
     /// Whether another wrong one would still be verified.
     pub(super) fn may_try(&self, key: &K, now: Duration) -> bool {
         let window = self.windows.get(&self.bucket(key));
-        window.is_none_or(|window| now.saturating_sub(window.began) >= self.rate.period || window.failed < self.rate.count)
+        window.is_none_or(|window| {
+            now.saturating_sub(window.began) >= self.rate.period || window.failed < self.rate.count
+        })
     }
 
     /// Counts a wrong one.

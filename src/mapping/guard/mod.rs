@@ -17,8 +17,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-pub use attempts::Rate;
 use attempts::Attempts;
+pub use attempts::Rate;
 use pool::{Pool, Work};
 use secrecy::ExposeSecret;
 pub use verified::Verified;
@@ -29,7 +29,7 @@ use crate::domain::refusal::{Cause, Fault, Refusal};
 use crate::domain::time::Clock;
 
 /// How many wrong secrets are verified before further ones are refused unverified.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GuardLimits {
     /// For one claimed client id.
     pub per_client: Rate,
@@ -71,7 +71,12 @@ impl Guard {
     ///
     /// # Errors
     /// They are nobody's, or there were too many wrong ones; the detail, for the log alone, says which.
-    pub async fn authenticate(&self, snapshot: &Snapshot, presented: &Presented, address: IpAddr) -> Result<Arc<Client>, Refusal> {
+    pub async fn authenticate(
+        &self,
+        snapshot: &Snapshot,
+        presented: &Presented,
+        address: IpAddr,
+    ) -> Result<Arc<Client>, Refusal> {
         for reading in &presented.readings {
             if let Some(client) = known(snapshot, reading, presented.placement)
                 && snapshot.verified.contains(&client.legacy_id, reading.secret.expose_secret())
@@ -105,7 +110,12 @@ impl Guard {
 
     /// Which reading's secret is right. Verifies as many hashes for anybody as for the client that has most, invented ones where
     /// there are none.
-    async fn verify(&self, snapshot: &Snapshot, client: Option<&Arc<Client>>, readings: &[&Credentials]) -> Result<Option<usize>, Refusal> {
+    async fn verify(
+        &self,
+        snapshot: &Snapshot,
+        client: Option<&Arc<Client>>,
+        readings: &[&Credentials],
+    ) -> Result<Option<usize>, Refusal> {
         let mut work = Work::default();
         for (index, reading) in readings.iter().enumerate() {
             let secrets = client.map(|client| client.legacy_secrets.as_slice()).unwrap_or_default();
@@ -123,7 +133,9 @@ impl Guard {
         self.verifications.fetch_add(work.hashes(), Ordering::Relaxed);
         match self.pool.run(work) {
             None => Err(Refusal::server(Fault::Ourselves, "too many secrets wait to be verified")),
-            Some(answer) => answer.await.map_err(|_| Refusal::server(Fault::Ourselves, "the verification of a secret was lost")),
+            Some(answer) => {
+                answer.await.map_err(|_| Refusal::server(Fault::Ourselves, "the verification of a secret was lost"))
+            }
         }
     }
 }
@@ -135,12 +147,18 @@ fn known<'s>(snapshot: &'s Snapshot, reading: &Credentials, placement: Placement
 }
 
 /// The one client that is meant and the readings that mean it; nobody, and the first reading alone, where none is known.
-fn candidates<'s, 'p>(snapshot: &'s Snapshot, presented: &'p Presented) -> (Option<&'s Arc<Client>>, Vec<&'p Credentials>) {
+fn candidates<'s, 'p>(
+    snapshot: &'s Snapshot,
+    presented: &'p Presented,
+) -> (Option<&'s Arc<Client>>, Vec<&'p Credentials>) {
     let client = presented.readings.iter().find_map(|reading| known(snapshot, reading, presented.placement));
     match client {
-        Some(client) => (Some(client), presented.readings.iter().filter(|reading| reading.id == client.legacy_id).collect()),
+        Some(client) => {
+            (Some(client), presented.readings.iter().filter(|reading| reading.id == client.legacy_id).collect())
+        }
         None => {
-            let same_id = |reading: &&Credentials| presented.readings.first().is_some_and(|first| first.id == reading.id);
+            let same_id =
+                |reading: &&Credentials| presented.readings.first().is_some_and(|first| first.id == reading.id);
             (None, presented.readings.iter().filter(same_id).collect())
         }
     }

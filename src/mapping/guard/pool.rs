@@ -62,7 +62,8 @@ impl Work {
 }
 
 fn verifies(hash: &str, secret: &SecretString) -> bool {
-    PasswordHash::new(hash).is_ok_and(|hash| Argon2::default().verify_password(secret.expose_secret().as_bytes(), &hash).is_ok())
+    PasswordHash::new(hash)
+        .is_ok_and(|hash| Argon2::default().verify_password(secret.expose_secret().as_bytes(), &hash).is_ok())
 }
 
 fn same(expected: &SecretString, secret: &SecretString) -> bool {
@@ -90,7 +91,10 @@ impl Pool {
         let receiver = Arc::new(Mutex::new(receiver));
         for number in 0..threads.max(1) {
             let receiver = Arc::clone(&receiver);
-            #[expect(clippy::disallowed_methods, reason = "hashing blocks; these threads end when the guard is dropped")]
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "hashing blocks; these threads end when the guard is dropped"
+            )]
             Builder::new().name(format!("secrets-{number}")).spawn(move || work(&receiver))?;
         }
         Ok(Self(sender))

@@ -1,0 +1,96 @@
+//! The command line: a file for each command. Standard output carries data, standard error talk.
+//!
+//! Must not: hold a rule that a running bridge would need too.
+
+mod check;
+mod health;
+mod secret;
+mod serve;
+mod show;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::secrets::Environment;
+
+/// Lets legacy passport clients keep logging in while everything behind them moves to Keycloak.
+#[derive(Debug, Parser)]
+#[command(
+    name = "passbridge",
+    version,
+    about,
+    after_help = "Exit status: 0 fine; 1 the answer is no; 2 wrong use or unreadable configuration."
+)]
+struct Arguments {
+    /// The configuration
+    #[arg(long, global = true, value_name = "FILE", default_value = "passbridge.toml")]
+    config: PathBuf,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the bridge. SIGHUP reloads; SIGTERM drains and ends with status 0
+    Serve,
+    /// Check configuration and mappings, offline: every finding at once
+    Check {
+        /// How findings are written
+        #[arg(long, value_enum, default_value_t = Format::Human)]
+        format: Format,
+    },
+    /// Ask the running bridge whether it is ready: for health checks of containers
+    Health,
+    /// Make what a mapping file may contain in place of a clear secret
+    #[command(subcommand)]
+    Secret(Secret),
+}
+
+#[derive(Debug, Subcommand)]
+enum Secret {
+    /// Read an old secret from standard input and print its hash, for `legacy_secret = { hash = "..." }`
+    Hash,
+}
+
+/// How data is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people.
+    Human,
+    /// For programs.
+    Json,
+}
+
+/// The answer is "no": findings, a failed probe, a refused change.
+const NO: u8 = 1;
+/// Wrong use, or a configuration that cannot be read.
+const WRONG_USE: u8 = 2;
+
+/// Runs the command that the arguments name.
+#[must_use]
+pub fn run() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { WRONG_USE } else { 0 });
+        }
+    };
+    let config = arguments.config;
+    match arguments.command {
+        Command::Serve => serve::run(config, environment()),
+        Command::Check { format } => check::run(&config, &environment(), format),
+        Command::Health => health::run(&config, &environment()),
+        Command::Secret(Secret::Hash) => secret::hash(),
+    }
+}
+
+/// The environment, read once.
+#[expect(clippy::disallowed_methods, reason = "this is the one place where the environment comes in")]
+fn environment() -> Environment {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
+}

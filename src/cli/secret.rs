@@ -1,0 +1,37 @@
+//! `passbridge secret`: what a mapping file may contain in place of a clear secret.
+
+use std::io::{Read, Write};
+use std::process::ExitCode;
+
+use secrecy::SecretString;
+use zeroize::Zeroizing;
+
+use super::{NO, WRONG_USE, show};
+use crate::mapping;
+use crate::server::SystemEntropy;
+
+/// No secret is longer.
+const LONGEST: u64 = 64 * 1024;
+
+/// Reads a secret from standard input, never from an argument, which other users of the machine could read.
+pub(super) fn hash() -> ExitCode {
+    let mut text = Zeroizing::new(String::new());
+    if let Err(error) = std::io::stdin().lock().take(LONGEST).read_to_string(&mut text) {
+        show::complain(&format!("the secret cannot be read from standard input: {error}"));
+        return ExitCode::from(WRONG_USE);
+    }
+    let secret = text.strip_suffix('\n').unwrap_or(&text);
+    let secret = secret.strip_suffix('\r').unwrap_or(secret);
+    if secret.is_empty() {
+        show::complain("the secret is empty\n  hint: printf %s \"$SECRET\" | passbridge secret hash");
+        return ExitCode::from(WRONG_USE);
+    }
+    match mapping::hash(&SecretString::from(secret), &SystemEntropy) {
+        Ok(hash) if writeln!(show::data(), "{hash}").is_ok() => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::from(NO),
+        Err(reason) => {
+            show::complain(&reason);
+            ExitCode::from(NO)
+        }
+    }
+}

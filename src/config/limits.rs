@@ -1,0 +1,98 @@
+//! `[limits]`.
+
+use std::time::Duration;
+
+use crate::document::Reader;
+use crate::domain::translate::ParameterLimit;
+use crate::mapping::{GuardLimits, Rate};
+
+/// Bounds on what a stranger may cost.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Bytes of a request's body.
+    pub body: usize,
+    /// For reading a body.
+    pub body_timeout: Duration,
+    /// Bytes of a request's head.
+    pub head: usize,
+    /// Headers of a request.
+    pub headers: usize,
+    /// For reading a head; also how long an idle connection is kept.
+    pub head_timeout: Duration,
+    /// Open connections, over all workers.
+    pub connections: usize,
+    /// Wrong secrets.
+    pub wrong_secrets: GuardLimits,
+    /// The realm's cap on one parameter.
+    pub parameter: ParameterLimit,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        let minute = |count| Rate { count, period: Duration::from_mins(1) };
+        Self {
+            body: 64 * 1024,
+            body_timeout: Duration::from_secs(10),
+            head: 32 * 1024,
+            headers: 100,
+            head_timeout: Duration::from_secs(60),
+            connections: 10_000,
+            wrong_secrets: GuardLimits { per_client: minute(60), per_address: minute(300) },
+            parameter: ParameterLimit { characters: 4_000, refuse: false },
+        }
+    }
+}
+
+impl Limits {
+    /// What only a restart changes.
+    pub(super) fn fixed(&self) -> impl PartialEq + use<> {
+        (self.head, self.headers, self.head_timeout, self.connections, self.wrong_secrets)
+    }
+}
+
+pub(super) fn read(section: Option<Reader<'_>>) -> Limits {
+    let mut limits = Limits::default();
+    let Some(mut section) = section else { return limits };
+    if let Some(found) = section.size("body") {
+        limits.body = usize::try_from(found.value).unwrap_or(usize::MAX);
+    }
+    if let Some(found) = section.size("head") {
+        limits.head = usize::try_from(found.value).unwrap_or(usize::MAX);
+        if limits.head < 8 * 1024 {
+            section.bad_value("head", &found.origin, "at least 8KiB");
+        }
+    }
+    let mut count = |key, there: &mut usize| {
+        if let Some(found) = section.integer(key, 1, 1_000_000) {
+            *there = usize::try_from(found.value).unwrap_or(usize::MAX);
+        }
+    };
+    count("headers", &mut limits.headers);
+    count("connections", &mut limits.connections);
+    count("parameter", &mut limits.parameter.characters);
+    let mut duration = |key, there: &mut Duration| {
+        if let Some(found) = section.duration(key) {
+            *there = found.value;
+        }
+    };
+    duration("body_timeout", &mut limits.body_timeout);
+    duration("head_timeout", &mut limits.head_timeout);
+    if let Some(word) = section.word("over_long_signature", &[("tell", false), ("refuse", true)]) {
+        limits.parameter.refuse = word.value;
+    }
+    if let Some(mut rates) = section.section("wrong_secrets") {
+        rate(&mut rates, "per_client", &mut limits.wrong_secrets.per_client);
+        rate(&mut rates, "per_address", &mut limits.wrong_secrets.per_address);
+        rates.finish();
+    }
+    section.finish();
+    limits
+}
+
+fn rate(section: &mut Reader<'_>, key: &'static str, there: &mut Rate) {
+    let Some(text) = section.text(key) else { return };
+    match Rate::parse(&text.value) {
+        Some(rate) => *there = rate,
+        None => section.bad_value(key, &text.origin, "a rate such as \"60/min\""),
+    }
+}

@@ -1,0 +1,97 @@
+//! Reads the file, lays the environment over it, and takes every section.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use super::{Config, limits, listen, realm, store};
+use crate::document::{Findings, Origin, Reader, Severity, Table, parse};
+use crate::secrets::{Environment, Sources};
+
+/// Variables that begin so override the file: `PASSBRIDGE__SECTION__KEY`.
+const PREFIX: &str = "PASSBRIDGE__";
+
+/// Loads the configuration. `None`: there are errors among the findings.
+pub fn load(path: &Path, environment: &Environment, findings: &Findings) -> Option<Config> {
+    let table = overlaid(read(path, findings)?, environment, findings);
+    let directory = path.parent().unwrap_or(Path::new("."));
+    let config = config(Reader::new(table, "", findings), Sources { directory, environment });
+    if findings.blocked() { None } else { config }
+}
+
+fn read(path: &Path, findings: &Findings) -> Option<Table> {
+    let name = path.to_string_lossy();
+    match fs::read_to_string(path) {
+        Ok(text) => parse(&name, &text).map_err(|finding| findings.push(finding)).ok(),
+        Err(error) => {
+            let hint = "name another with --config FILE".to_owned();
+            findings.error("unreadable-file", &Origin::file(&name), format!("the file cannot be read: {error}"), hint);
+            None
+        }
+    }
+}
+
+fn overlaid(mut table: Table, environment: &Environment, findings: &Findings) -> Table {
+    for (variable, value) in environment.with_prefix(PREFIX) {
+        let path: Vec<String> = variable.trim_start_matches(PREFIX).split("__").map(str::to_ascii_lowercase).collect();
+        if let Err(finding) = table.overlay(&path, variable, value.to_owned()) {
+            findings.push(finding);
+        }
+    }
+    table
+}
+
+fn config(mut file: Reader<'_>, sources: Sources<'_>) -> Option<Config> {
+    let findings = file.findings();
+    let listen = listen::read(file.section("listen"), findings);
+    let (workers, trusted_proxies, drain) = server(file.section("server"));
+    let tls = listen::tls(file.section("tls"), sources);
+    let realm = file.required_section("realm").and_then(|section| realm::read(section, sources));
+    let mappings = match file.section("mappings") {
+        None => "mappings".to_owned(),
+        Some(mut section) => {
+            let path = section.text("path").map_or_else(|| "mappings".to_owned(), |text| text.value);
+            section.finish();
+            path
+        }
+    };
+    let limits = limits::read(file.section("limits"));
+    let store = store::read(file.section("store"), sources);
+    let log = log(file.section("log"));
+    file.finish();
+    let mappings = sources.directory.join(mappings);
+    Some(Config { listen, workers, trusted_proxies, drain, tls, realm: realm?, mappings, limits, store: store?, log })
+}
+
+fn server(section: Option<Reader<'_>>) -> (usize, Vec<ipnet::IpNet>, Duration) {
+    let absent = Duration::from_secs(30);
+    let Some(mut section) = section else { return (0, Vec::new(), absent) };
+    let workers = section.integer("workers", 0, 1024).map_or(0, |found| usize::try_from(found.value).unwrap_or(0));
+    let mut networks = Vec::new();
+    for text in section.texts("trusted_proxies").unwrap_or_default() {
+        let network = text.value.parse().or_else(|_| text.value.parse::<std::net::IpAddr>().map(ipnet::IpNet::from));
+        match network {
+            Ok(network) => networks.push(network),
+            Err(_) => section.bad_value("trusted_proxies", &text.origin, "a list of networks such as \"10.0.0.0/8\""),
+        }
+    }
+    let drain = section.duration("drain").map_or(absent, |found| found.value);
+    section.finish();
+    (workers, networks, drain)
+}
+
+fn log(section: Option<Reader<'_>>) -> String {
+    let Some(mut section) = section else { return "info".to_owned() };
+    let filter = section.text("filter");
+    if let Some(text) = filter.as_ref().filter(|text| tracing_subscriber::EnvFilter::try_new(&text.value).is_err()) {
+        section.bad_value("filter", &text.origin, "a filter such as \"info\" or \"passbridge=debug\"");
+    }
+    section.finish();
+    filter.map_or_else(|| "info".to_owned(), |text| text.value)
+}
+
+/// Whether the findings say that a file could not be opened at all, rather than that something in it is wrong.
+#[must_use]
+pub fn unopened(findings: &[crate::document::Finding]) -> bool {
+    findings.iter().any(|finding| finding.severity == Severity::Error && finding.code == "unreadable-file")
+}

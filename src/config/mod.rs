@@ -1,0 +1,74 @@
+//! `passbridge.toml` and its overrides from the environment, into typed values; every fault of it at once.
+//!
+//! Must not: read the environment by itself (it is handed in), start anything, or let a key pass that nothing honours.
+
+mod limits;
+mod listen;
+mod load;
+mod realm;
+mod store;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub use limits::Limits;
+pub use listen::{Listen, TlsListeners};
+pub use load::{load, unopened};
+
+use crate::keycloak::RealmSettings;
+use crate::store::StoreSettings;
+
+/// Everything that an operator may set.
+#[derive(Debug)]
+pub struct Config {
+    /// Addresses.
+    pub listen: Listen,
+    /// Threads that serve; 0: one for each core.
+    pub workers: usize,
+    /// Networks whose word about the client's address counts.
+    pub trusted_proxies: Vec<ipnet::IpNet>,
+    /// How long a drain waits for what is in flight.
+    pub drain: Duration,
+    /// Certificates of the listeners.
+    pub tls: TlsListeners,
+    /// The realm.
+    pub realm: RealmSettings,
+    /// The mapping directory.
+    pub mappings: PathBuf,
+    /// Bounds.
+    pub limits: Limits,
+    /// The token store.
+    pub store: StoreSettings,
+    /// What is logged: `info`, `warn`, `passbridge=debug`, ...
+    pub log: String,
+}
+
+impl Config {
+    /// The sections in which another configuration differs from this one, and which only a restart changes.
+    #[must_use]
+    pub fn needing_restart(&self, other: &Self) -> Vec<&'static str> {
+        let mut sections = Vec::new();
+        let mut compare = |section, same: bool| {
+            if !same {
+                sections.push(section);
+            }
+        };
+        compare("listen", self.listen == other.listen);
+        compare("server", self.workers == other.workers && self.drain == other.drain);
+        compare("tls", self.tls.kinds() == other.tls.kinds());
+        compare("limits", self.limits.fixed() == other.limits.fixed());
+        compare("store", self.store == other.store);
+        compare("log", self.log == other.log);
+        sections
+    }
+
+    /// Takes over what a reload has changed; what needs a restart stays as it is in use.
+    pub fn take_reloadable(&mut self, other: Self) {
+        self.trusted_proxies = other.trusted_proxies;
+        self.realm = other.realm;
+        self.mappings = other.mappings;
+        self.limits.body = other.limits.body;
+        self.limits.body_timeout = other.limits.body_timeout;
+        self.limits.parameter = other.limits.parameter;
+    }
+}

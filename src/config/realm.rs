@@ -1,0 +1,63 @@
+//! `[realm]`.
+
+use std::fs;
+use std::time::Duration;
+
+use crate::document::{Reader, Spotted};
+use crate::keycloak::RealmSettings;
+use crate::secrets::Sources;
+
+pub(super) fn read(mut section: Reader<'_>, sources: Sources<'_>) -> Option<RealmSettings> {
+    let named = section.has("urls");
+    let urls = section.texts("urls").unwrap_or_default();
+    if urls.is_empty() {
+        let message = if named { "`realm.urls` names no realm" } else { "`realm.urls` is missing" };
+        let hint = "urls = [\"https://sso.example.org/auth/realms/SSO\"]".to_owned();
+        section.findings().error("missing-key", section.origin(), message, hint);
+    }
+    let urls: Vec<String> = urls.into_iter().filter_map(|text| url(&section, "urls", text)).collect();
+    let timeout = section.duration("timeout").map_or(Duration::from_secs(10), |found| found.value);
+    let connect_timeout = section.duration("connect_timeout").map_or(Duration::from_secs(2), |found| found.value);
+    let public_url = section.text("public_url").and_then(|text| url(&section, "public_url", text));
+    let trusted = section.text("ca").and_then(|text| certificate(&section, &text, sources)).into_iter().collect();
+    section.finish();
+    (!urls.is_empty()).then_some(RealmSettings { urls, timeout, connect_timeout, public_url, trusted })
+}
+
+fn url(section: &Reader<'_>, key: &str, text: Spotted<String>) -> Option<String> {
+    let parsed: Option<http::Uri> = text.value.parse().ok();
+    let good = parsed.as_ref().is_some_and(|uri| {
+        matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some() && uri.query().is_none()
+    });
+    if parsed.as_ref().and_then(http::Uri::authority).is_some_and(|authority| authority.as_str().contains('@')) {
+        section.findings().error(
+            "clear-text-secret",
+            &text.origin,
+            format!("`{}` carries a password", section.path(key)),
+            None,
+        );
+        return None;
+    }
+    if good {
+        Some(text.value)
+    } else {
+        section.bad_value(key, &text.origin, "a URL such as \"https://sso.example.org/auth/realms/SSO\"");
+        None
+    }
+}
+
+fn certificate(section: &Reader<'_>, text: &Spotted<String>, sources: Sources<'_>) -> Option<Vec<u8>> {
+    let path = sources.directory.join(&text.value);
+    match fs::read(&path) {
+        Ok(pem) => Some(pem),
+        Err(error) => {
+            section.findings().error(
+                "unreadable-file",
+                &text.origin,
+                format!("{} cannot be read: {error}", path.display()),
+                None,
+            );
+            None
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! The thread of operators: their listener, the sweep, and the end of the store once every worker has ended.
+
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::connection::{ConnectionLimits, Serving, accept};
+use super::lifecycle::Tasks;
+use super::reload::Reloading;
+use crate::exchange::Bridge;
+use crate::ops;
+use crate::telemetry::log;
+
+/// How often what has expired is swept out of the store.
+const SWEEP: Duration = Duration::from_secs(30);
+
+/// How long operators may finish what they asked.
+const DRAIN: Duration = Duration::from_secs(2);
+
+/// More connections than operators and their machines need.
+const CONNECTIONS: usize = 256;
+
+#[derive(Clone, Debug)]
+pub(super) struct Control {
+    pub(super) reloading: Arc<Reloading>,
+    pub(super) limits: ConnectionLimits,
+    pub(super) workers: TaskTracker,
+}
+
+impl Control {
+    /// Runs until every worker has ended.
+    pub(super) async fn run(self, listener: TcpListener) {
+        let shared = self.reloading.shared();
+        let end = CancellationToken::new();
+        let tasks = Tasks::new(end.clone());
+        let Ok(listener) = tokio::net::TcpListener::from_std(listener) else { return };
+        let serving = Serving {
+            router: ops::router(self.reloading.ops()),
+            limits: self.limits,
+            tls: shared.tls_ops.clone(),
+            permits: Arc::new(Semaphore::new(CONNECTIONS)),
+        };
+        tasks.run(accept(listener, serving, tasks.clone()));
+        tasks.run(sweep(Arc::clone(&shared.bridge), end.clone()));
+        shared.stop.cancelled().await;
+        log::draining();
+        self.workers.close();
+        self.workers.wait().await;
+        end.cancel();
+        let _ended_in_time = timeout(DRAIN, tasks.ended()).await;
+        shared.bridge.store.close().await;
+    }
+}
+
+async fn sweep(bridge: Arc<Bridge>, end: CancellationToken) {
+    let mut ticks = interval(SWEEP);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = end.cancelled() => return,
+            _tick = ticks.tick() => {}
+        }
+        // A few at a time, so that logins are not held up by what nobody needs any more.
+        loop {
+            match bridge.store.sweep(bridge.clock.now()).await {
+                Ok(swept) if swept.more && !end.is_cancelled() => {}
+                Ok(_) => break,
+                Err(error) => {
+                    log::store("sweeping what has expired", &error);
+                    break;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! The composition root: configuration into threads, listeners and layers; and their end.
+//!
+//! One single-threaded runtime for each core: a connection lives on the worker that accepted it, from its first byte to the
+//! realm and back. Shared is what must be: the table, the guard, the store, the metrics. A thread of its own serves operators, so
+//! that they are heard when every worker is busy.
+//!
+//! Must not: know what a request means.
+
+mod address;
+mod clock;
+mod connection;
+mod control;
+mod legacy;
+mod lifecycle;
+mod listener;
+mod reload;
+mod shared;
+mod start;
+mod tls;
+mod worker;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+pub use clock::{SystemClock, SystemEntropy};
+pub use start::{Start, StartError, start};
+pub use tls::TlsMaterial;
+use tokio_util::sync::CancellationToken;
+
+use crate::document::Finding;
+use crate::exchange::Bridge;
+use reload::Reloading;
+
+/// A bridge that serves. Dropping it does not end it: [`Running::stop`] and [`Running::wait`] do.
+#[derive(Debug)]
+pub struct Running {
+    addresses: Addresses,
+    bridge: Arc<Bridge>,
+    reloading: Arc<Reloading>,
+    stop: CancellationToken,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// Where it listens, ports chosen.
+#[derive(Clone, Copy, Debug)]
+pub struct Addresses {
+    /// Legacy clients.
+    pub legacy: SocketAddr,
+    /// Operators.
+    pub ops: SocketAddr,
+}
+
+impl Running {
+    /// Where it listens.
+    #[must_use]
+    pub fn addresses(&self) -> Addresses {
+        self.addresses
+    }
+
+    /// What all workers share.
+    #[must_use]
+    pub fn bridge(&self) -> &Arc<Bridge> {
+        &self.bridge
+    }
+
+    /// Reads the files again and takes them into use, whole or not at all.
+    ///
+    /// # Errors
+    /// The findings, where there are errors among them: what was in use stays in use.
+    pub fn reload(&self) -> Result<(), Vec<Finding>> {
+        self.reloading.reload()
+    }
+
+    /// Stops accepting; what is in flight is finished.
+    pub fn stop(&self) {
+        self.stop.cancel();
+    }
+
+    /// Waits for the end of all threads, which comes after [`Running::stop`].
+    ///
+    /// # Errors
+    /// The names of threads that ended by a panic.
+    pub fn wait(self) -> Result<(), String> {
+        let mut broken = Vec::new();
+        for thread in self.threads {
+            let name = thread.thread().name().unwrap_or("unnamed").to_owned();
+            if thread.join().is_err() {
+                broken.push(name);
+            }
+        }
+        if broken.is_empty() { Ok(()) } else { Err(broken.join(", ")) }
+    }
+}

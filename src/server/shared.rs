@@ -1,0 +1,52 @@
+//! What the parts of one bridge share, and how a worker's own part is made of it.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use super::connection::{ConnectionLimits, Serving};
+use super::legacy::{self, LegacyService, Tuning};
+use super::tls::Tls;
+use crate::config::Config;
+use crate::exchange::{Bridge, Exchange};
+use crate::keycloak::{Keycloak, RealmStatus};
+use crate::telemetry::Metrics;
+
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) bridge: Arc<Bridge>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) realm: Arc<RealmStatus>,
+    pub(super) tuning: Arc<ArcSwap<Tuning>>,
+    pub(super) tls_legacy: Option<Tls>,
+    pub(super) tls_ops: Option<Tls>,
+    pub(super) stop: CancellationToken,
+}
+
+impl Shared {
+    /// A way to the realm for one worker.
+    pub(super) fn keycloak(&self, config: &Config) -> Result<Keycloak, String> {
+        Keycloak::new(&config.realm, Arc::clone(&self.bridge.clock), Arc::clone(&self.realm))
+            .map_err(|unusable| unusable.0)
+    }
+
+    /// What one worker serves legacy clients with.
+    pub(super) fn legacy(&self, config: &Config, exchange: Arc<Exchange>, permits: Arc<Semaphore>) -> Serving {
+        let service = LegacyService {
+            exchange,
+            clock: Arc::clone(&self.bridge.clock),
+            metrics: Arc::clone(&self.metrics),
+            tuning: Arc::clone(&self.tuning),
+        };
+        let router = legacy::router(Arc::new(service));
+        Serving { router, limits: ConnectionLimits::of(config), tls: self.tls_legacy.clone(), permits }
+    }
+
+    /// Shows the table in use in the metrics.
+    pub(super) fn show_table(&self, current: bool) {
+        let snapshot = self.bridge.snapshot.load();
+        self.metrics.table(snapshot.generation, snapshot.table.len(), current);
+    }
+}

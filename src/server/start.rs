@@ -1,0 +1,144 @@
+//! Birth: everything that can fail is done before the first connection is accepted, and touches nothing when it fails.
+
+use std::num::NonZero;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::connection::ConnectionLimits;
+use super::control::Control;
+use super::legacy::Tuning;
+use super::lifecycle::thread;
+use super::listener::listen;
+use super::reload::Reloading;
+use super::shared::Shared;
+use super::tls::{Tls, TlsMaterial};
+use super::{Addresses, Running, worker};
+use crate::config::{self, Config};
+use crate::document::{Finding, Findings};
+use crate::domain::chance::Entropy;
+use crate::domain::time::Clock;
+use crate::exchange::{Bridge, Exchange};
+use crate::keycloak::RealmStatus;
+use crate::mapping::{self, Guard, Snapshot};
+use crate::secrets::Environment;
+use crate::store::TokenStore;
+use crate::telemetry::{Metrics, log};
+
+/// What a bridge is born of.
+#[derive(Debug)]
+pub struct Start {
+    /// `passbridge.toml`.
+    pub config: PathBuf,
+    /// The environment.
+    pub environment: Environment,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Chance.
+    pub entropy: Arc<dyn Entropy>,
+}
+
+/// Why no bridge was born.
+#[derive(Debug)]
+pub enum StartError {
+    /// Configuration or mappings have errors; nothing was touched.
+    Refused(Vec<Finding>),
+    /// The machine would not; one sentence says what.
+    Failed(String),
+}
+
+/// Starts a bridge.
+///
+/// # Errors
+/// The configuration is refused, or the machine will not.
+pub fn start(start: Start) -> Result<Running, StartError> {
+    // A second bridge in one process finds the provider installed, which is as good.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let findings = Findings::new();
+    let config = config::load(&start.config, &start.environment, &findings);
+    let loaded = config.as_ref().and_then(|config| mapping::load(&config.mappings, &start.environment, &findings));
+    let (Some(config), Some(loaded)) = (config, loaded) else {
+        return Err(StartError::Refused(findings.into_sorted()));
+    };
+    log::begin(&config.log);
+    log::findings(&findings.into_sorted());
+
+    let workers =
+        if config.workers == 0 { std::thread::available_parallelism().map_or(1, NonZero::get) } else { config.workers };
+    let bind = |name: &str, address, count| {
+        listen(address, count)
+            .map_err(|error| StartError::Failed(format!("`listen.{name}` = {address} cannot be listened on: {error}")))
+    };
+    let legacy = bind("legacy", config.listen.legacy, workers)?;
+    let ops = bind("ops", config.listen.ops, 1)?;
+    let local = |listeners: &[std::net::TcpListener], there| {
+        listeners.first().and_then(|listener| listener.local_addr().ok()).unwrap_or(there)
+    };
+    let addresses = Addresses { legacy: local(&legacy, config.listen.legacy), ops: local(&ops, config.listen.ops) };
+
+    let tls = |material: &Option<TlsMaterial>| material.as_ref().map(Tls::new).transpose().map_err(StartError::Failed);
+    let shared = Shared {
+        metrics: Arc::new(Metrics::new()),
+        realm: Arc::new(RealmStatus::default()),
+        tuning: Arc::new(ArcSwap::from_pointee(Tuning::of(&config))),
+        tls_legacy: tls(&config.tls.legacy)?,
+        tls_ops: tls(&config.tls.ops)?,
+        stop: CancellationToken::new(),
+        bridge: bridge(&config, Snapshot::new(loaded, 1, &*start.entropy), &start, workers)?,
+    };
+    shared.show_table(true);
+    let mut born = Vec::new();
+    for _ in 0..workers {
+        born.push(Arc::new(Exchange::new(
+            Arc::clone(&shared.bridge),
+            shared.keycloak(&config).map_err(StartError::Failed)?,
+        )));
+    }
+    let alive = TaskTracker::new();
+    let permits = Arc::new(Semaphore::new(config.limits.connections));
+    let mut threads = Vec::with_capacity(workers + 1);
+    for (number, (listener, exchange)) in legacy.into_iter().zip(&born).enumerate() {
+        let serving = shared.legacy(&config, Arc::clone(exchange), Arc::clone(&permits));
+        let (stop, drain, token) = (shared.stop.clone(), config.drain, alive.token());
+        threads.push(run(&format!("worker-{number}"), move || worker::run(listener, serving, stop, drain, token))?);
+    }
+    let stop = shared.stop.clone();
+    let bridge = Arc::clone(&shared.bridge);
+    let (limits, environment) = (ConnectionLimits::of(&config), start.environment);
+    let reloading = Arc::new(Reloading::new(start.config, environment, config, shared, born));
+    let control = Control { reloading: Arc::clone(&reloading), limits, workers: alive };
+    for listener in ops {
+        let control = control.clone();
+        threads.push(run("ops", move || control.run(listener))?);
+    }
+    log::started(addresses.legacy, addresses.ops, workers);
+    Ok(Running { addresses, bridge, reloading, stop, threads })
+}
+
+fn bridge(config: &Config, snapshot: Snapshot, start: &Start, workers: usize) -> Result<Arc<Bridge>, StartError> {
+    let store = TokenStore::open(&config.store, Arc::clone(&start.clock))
+        .map_err(|error| StartError::Failed(error.to_string()))?;
+    let verifiers = workers.saturating_sub(1).max(1);
+    let guard = Guard::new(config.limits.wrong_secrets, verifiers, Arc::clone(&start.clock))
+        .map_err(|error| StartError::Failed(format!("no thread for verifying secrets: {error}")))?;
+    Ok(Arc::new(Bridge {
+        snapshot: ArcSwap::from_pointee(snapshot),
+        guard,
+        store,
+        clock: Arc::clone(&start.clock),
+        entropy: Arc::clone(&start.entropy),
+        limit: ArcSwap::from_pointee(config.limits.parameter),
+    }))
+}
+
+fn run<F, Fut>(name: &str, body: F) -> Result<std::thread::JoinHandle<()>, StartError>
+where
+    F: FnOnce() -> Fut + Send + 'static,
+    Fut: Future<Output = ()>,
+{
+    thread(name, body).map_err(|error| StartError::Failed(format!("no thread `{name}`: {error}")))
+}
