@@ -60,7 +60,8 @@ fn config(mut file: Reader<'_>, sources: Sources<'_>) -> Option<Config> {
     let log = log(file.section("log"));
     file.finish();
     let mappings = sources.directory.join(mappings);
-    Some(Config { listen, workers, trusted_proxies, drain, tls, realm: realm?, mappings, limits, store: store?, log })
+    let (realm, manner) = realm?;
+    Some(Config { listen, workers, trusted_proxies, drain, tls, realm, manner, mappings, limits, store: store?, log })
 }
 
 fn server(section: Option<Reader<'_>>) -> (usize, Vec<ipnet::IpNet>, Duration) {

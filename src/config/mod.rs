@@ -14,7 +14,9 @@ use std::time::Duration;
 pub use limits::Limits;
 pub use listen::{Listen, TlsListeners};
 pub use load::{load, unopened};
+pub use realm::RealmManner;
 
+use crate::exchange::Policy;
 use crate::keycloak::RealmSettings;
 use crate::store::StoreSettings;
 
@@ -33,6 +35,8 @@ pub struct Config {
     pub tls: TlsListeners,
     /// The realm.
     pub realm: RealmSettings,
+    /// What it is like.
+    pub manner: RealmManner,
     /// The mapping directory.
     pub mappings: PathBuf,
     /// Bounds.
@@ -44,6 +48,18 @@ pub struct Config {
 }
 
 impl Config {
+    /// What requests are decided by, and a reload may change.
+    #[must_use]
+    pub fn policy(&self) -> Policy {
+        let urls = u32::try_from(self.realm.urls.len()).unwrap_or(u32::MAX);
+        Policy {
+            parameter: self.limits.parameter,
+            rotation: self.manner.rotation,
+            recheck_after: self.manner.recheck_after,
+            patience: self.realm.timeout + self.realm.connect_timeout.saturating_mul(urls),
+        }
+    }
+
     /// The sections in which another configuration differs from this one, and which only a restart changes.
     #[must_use]
     pub fn needing_restart(&self, other: &Self) -> Vec<&'static str> {
@@ -66,6 +82,7 @@ impl Config {
     pub fn take_reloadable(&mut self, other: Self) {
         self.trusted_proxies = other.trusted_proxies;
         self.realm = other.realm;
+        self.manner = other.manner;
         self.mappings = other.mappings;
         self.limits.body = other.limits.body;
         self.limits.body_timeout = other.limits.body_timeout;

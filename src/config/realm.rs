@@ -4,10 +4,20 @@ use std::fs;
 use std::time::Duration;
 
 use crate::document::{Reader, Spotted};
+use crate::domain::refresh::Rotation;
 use crate::keycloak::RealmSettings;
 use crate::secrets::Sources;
 
-pub(super) fn read(mut section: Reader<'_>, sources: Sources<'_>) -> Option<RealmSettings> {
+/// What the realm is like, beside where it is.
+#[derive(Clone, Copy, Debug)]
+pub struct RealmManner {
+    /// Its "Revoke Refresh Token".
+    pub rotation: Rotation,
+    /// How long a session that it ended without telling us may go unnoticed.
+    pub recheck_after: Duration,
+}
+
+pub(super) fn read(mut section: Reader<'_>, sources: Sources<'_>) -> Option<(RealmSettings, RealmManner)> {
     let named = section.has("urls");
     let urls = section.texts("urls").unwrap_or_default();
     if urls.is_empty() {
@@ -20,8 +30,11 @@ pub(super) fn read(mut section: Reader<'_>, sources: Sources<'_>) -> Option<Real
     let connect_timeout = section.duration("connect_timeout").map_or(Duration::from_secs(2), |found| found.value);
     let public_url = section.text("public_url").and_then(|text| url(&section, "public_url", text));
     let trusted = section.text("ca").and_then(|text| certificate(&section, &text, sources)).into_iter().collect();
+    let rotation = section.word("rotation", &Rotation::WORDS).map_or(Rotation::Unknown, |word| word.value);
+    let recheck_after = section.duration("recheck_after").map_or(Duration::from_mins(15), |found| found.value);
     section.finish();
-    (!urls.is_empty()).then_some(RealmSettings { urls, timeout, connect_timeout, public_url, trusted })
+    let manner = RealmManner { rotation, recheck_after };
+    (!urls.is_empty()).then_some((RealmSettings { urls, timeout, connect_timeout, public_url, trusted }, manner))
 }
 
 fn url(section: &Reader<'_>, key: &str, text: Spotted<String>) -> Option<String> {

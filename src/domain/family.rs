@@ -44,6 +44,10 @@ pub enum Ending {
     RevokedByOperator,
     /// The realm ended its session (back-channel logout, or found at a renewal).
     SessionEnded,
+    /// A used refresh UUID came again, and the dialect ends the login for that.
+    Reused,
+    /// A newer access UUID took its place, and the dialect ends the older one for that.
+    Replaced,
 }
 
 /// What an access UUID opens. Complete in itself, so that an API call is one look-up.
@@ -70,6 +74,8 @@ pub enum AccessFate {
     Live {
         /// The realm's access token (purpose `access-jwt`), under the family's data key.
         jwt: Sealed,
+        /// When the realm gave that JWT.
+        jwt_since: Timestamp,
         /// When that JWT ends.
         jwt_until: Timestamp,
         /// The data key, wrapped for this UUID.
@@ -130,8 +136,19 @@ pub struct Family {
     pub generation: u32,
     /// What may be done with it.
     pub state: FamilyState,
+    /// The answer of the newest rotation, for whoever lost it.
+    pub replay: Option<Replay>,
     /// Every UUID that is still remembered.
     pub members: Vec<Member>,
+}
+
+/// The answer of a rotation, kept for the grace window.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Replay {
+    /// The pair (purpose `reply`), readable only with the refresh UUID that it was made for.
+    pub reply: Sealed,
+    /// When it was made.
+    pub since: Timestamp,
 }
 
 /// What may be done with a family.
@@ -161,16 +178,4 @@ pub struct NewFamily {
     pub access: (Fingerprint, AccessRecord),
     /// Its refresh UUID's record, where the realm gave a refresh token.
     pub refresh: Option<(Fingerprint, RefreshRecord)>,
-}
-
-impl Family {
-    /// Whether this refresh UUID could be used now: it is the newest, in time, and nothing is in its way.
-    #[must_use]
-    pub fn refreshable(&self, record: &RefreshRecord, now: Timestamp) -> bool {
-        let alive = match self.state {
-            FamilyState::Resting | FamilyState::Asking { .. } => true,
-            FamilyState::Unrefreshable | FamilyState::Over(_) => false,
-        };
-        alive && record.generation == self.generation && now < record.until
-    }
 }

@@ -90,6 +90,12 @@ impl SealingKey {
         }
     }
 
+    /// The key that a used refresh UUID stands for: opens the answer that was made for it.
+    #[must_use]
+    pub fn of_reply(token: &OpaqueToken) -> Self {
+        Self::derive(token.expose().as_bytes(), "reply")
+    }
+
     /// A key derived from other secret bytes for one purpose (HKDF-SHA-256, RFC 5869).
     #[must_use]
     pub fn derive(secret: &[u8], purpose: &str) -> Self {

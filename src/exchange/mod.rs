@@ -6,26 +6,37 @@
 //!
 //! Must not: render a refusal anywhere but in [`Exchange::answer`], log, or look at the network.
 
+mod access;
+mod flight;
 mod introspect;
 mod login;
+mod refresh;
+mod revoke;
+mod tell;
 
+use std::borrow::Borrow;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
+pub use flight::Flights;
+use tokio::sync::Notify;
 
 use crate::domain::chance::Entropy;
 use crate::domain::client::{Client, Stage};
 use crate::domain::dialect::{Dialect, Endpoint, GrantKind};
+use crate::domain::refresh::Rotation;
 use crate::domain::refusal::{Cause, Fault, Refusal};
 use crate::domain::time::Clock;
 use crate::domain::translate::ParameterLimit;
 use crate::keycloak::Keycloak;
 use crate::legacy::reply::{self, Reply};
 use crate::legacy::request::{self, Incoming, LegacyRequest};
+use crate::lifecycle::Tasks;
 use crate::mapping::{Guard, Snapshot};
 use crate::store::{StoreError, TokenStore};
-use crate::telemetry::Trail;
+use crate::telemetry::{Metrics, Trail};
 
 /// What all workers share.
 #[derive(Debug)]
@@ -40,8 +51,27 @@ pub struct Bridge {
     pub clock: Arc<dyn Clock>,
     /// Chance.
     pub entropy: Arc<dyn Entropy>,
+    /// What a reload may change.
+    pub policy: ArcSwap<Policy>,
+    /// Who is asking the realm for which family, in this process.
+    pub flights: Flights,
+    /// Woken when the realm must be told of a revocation.
+    pub untold: Notify,
+    /// Counts.
+    pub metrics: Arc<Metrics>,
+}
+
+/// What a reload may change.
+#[derive(Clone, Copy, Debug)]
+pub struct Policy {
     /// The realm's cap on one parameter.
-    pub limit: ArcSwap<ParameterLimit>,
+    pub parameter: ParameterLimit,
+    /// The realm's "Revoke Refresh Token".
+    pub rotation: Rotation,
+    /// How long a session that the realm ended without telling us may go unnoticed.
+    pub recheck_after: Duration,
+    /// For one whole answer of the realm, all URLs together.
+    pub patience: Duration,
 }
 
 /// One worker's way through the bridge.
@@ -49,6 +79,8 @@ pub struct Bridge {
 pub struct Exchange {
     bridge: Arc<Bridge>,
     keycloak: ArcSwap<Keycloak>,
+    /// Work that goes on when the client that began it has gone.
+    tasks: Tasks,
 }
 
 /// A request whose sender has proved who it is.
@@ -67,8 +99,14 @@ struct Refused {
 impl Exchange {
     /// Joins a worker's realm client to what all share.
     #[must_use]
-    pub fn new(bridge: Arc<Bridge>, keycloak: Keycloak) -> Self {
-        Self { bridge, keycloak: ArcSwap::from_pointee(keycloak) }
+    pub fn new(bridge: Arc<Bridge>, keycloak: Keycloak, tasks: Tasks) -> Self {
+        Self { bridge, keycloak: ArcSwap::from_pointee(keycloak), tasks }
+    }
+
+    /// Work that goes on when the client that began it has gone.
+    #[must_use]
+    pub fn tasks(&self) -> &Tasks {
+        &self.tasks
     }
 
     /// Asks another realm, or the same one otherwise, from the next request on.
@@ -77,7 +115,13 @@ impl Exchange {
     }
 
     /// Answers a request, come what may. The one place where a cause becomes a reply.
-    pub async fn answer(&self, path: &str, incoming: &Incoming<'_>, address: IpAddr, trail: &mut Trail) -> Reply {
+    pub async fn answer(
+        self: &Arc<Self>,
+        path: &str,
+        incoming: &Incoming<'_>,
+        address: IpAddr,
+        trail: &mut Trail,
+    ) -> Reply {
         let snapshot = self.bridge.snapshot.load_full();
         trail.address = Some(address);
         let Some((endpoint, dialects)) = snapshot.table.endpoint(path) else {
@@ -110,7 +154,7 @@ impl Exchange {
     }
 
     async fn decide(
-        &self,
+        self: &Arc<Self>,
         snapshot: &Snapshot,
         endpoint: Endpoint,
         dialects: &[Arc<Dialect>],
@@ -131,18 +175,18 @@ impl Exchange {
         self.serve(&known, trail).await.map_err(|refusal| Refused { dialect: Arc::clone(&client.dialect), refusal })
     }
 
-    async fn serve(&self, known: &Known<'_>, trail: &mut Trail) -> Result<Reply, Refusal> {
+    async fn serve(self: &Arc<Self>, known: &Known<'_>, trail: &mut Trail) -> Result<Reply, Refusal> {
         if known.client.stage == Stage::Retired {
             return Err(Refusal::client(Cause::GrantForbidden, "the client is retired"));
         }
         match known.request.endpoint {
             Endpoint::Token => self.token(known, trail).await,
             Endpoint::Introspect => self.introspect(known, trail).await,
-            Endpoint::Revoke => Err(Refusal::client(Cause::NotFound, "revocation is not offered yet")),
+            Endpoint::Revoke => self.revoke(known, trail).await,
         }
     }
 
-    async fn token(&self, known: &Known<'_>, trail: &mut Trail) -> Result<Reply, Refusal> {
+    async fn token(self: &Arc<Self>, known: &Known<'_>, trail: &mut Trail) -> Result<Reply, Refusal> {
         let parameters = &known.request.parameters;
         let grant_type = parameters
             .value("grant_type")
@@ -153,12 +197,12 @@ impl Exchange {
         trail.grant = Some(grant_type.to_owned());
         match grant.kind {
             GrantKind::Login => self.login(known, grant_type, grant, trail).await,
-            GrantKind::Refresh => Err(Refusal::client(Cause::GrantUnsupported, "refresh is not offered yet")),
+            GrantKind::Refresh => self.refresh(known, grant_type, grant, trail).await,
         }
     }
 }
 
 /// The store's trouble is ours: the client hears `server_error`, ops hear the sentence.
-fn store_failed(error: StoreError) -> Refusal {
-    Refusal::server(Fault::Ourselves, format!("the token store: {error}"))
+fn store_failed(error: impl Borrow<StoreError>) -> Refusal {
+    Refusal::server(Fault::Ourselves, format!("the token store: {}", error.borrow()))
 }

@@ -1,5 +1,6 @@
 //! Asks the realm: timeouts, connections, failover, and the rule that nothing is sent twice that may have been spent.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
@@ -9,6 +10,7 @@ use secrecy::SecretString;
 
 use super::endpoints::Endpoints;
 use super::wire::{self, unknown, unspent};
+use crate::domain::client::Client;
 use crate::domain::grant::{Fate, NotGranted, RealmGrant, RealmRequest};
 use crate::domain::refusal::{Fault, Refusal};
 use crate::domain::time::Clock;
@@ -112,13 +114,37 @@ impl Keycloak {
 
     async fn ask(&self, request: &RealmRequest, secret: &SecretString) -> Result<RealmGrant, NotGranted> {
         let body = wire::body(request, secret);
+        let (status, answer) = self.send("token", request.address, &body).await?;
+        wire::read(status, &answer, request.kind, &request.client.dialect.realm)
+    }
+
+    /// Ends the realm's session of a refresh token (OpenID Connect logout). Harmless when it is asked twice.
+    ///
+    /// # Errors
+    /// The realm could not be asked, or refused our own credentials.
+    pub async fn end_session(&self, client: &Client, refresh_token: &SecretString) -> Result<(), NotGranted> {
+        let mut wrong = None;
+        for secret in &client.client_secrets {
+            let body = wire::logout_body(client, secret, refresh_token);
+            let (status, answer) = self.send("logout", None, &body).await?;
+            match wire::read_logout(status, &answer, &client.dialect.realm) {
+                Ok(()) => return Ok(()),
+                Err(refused) if refused.our_credentials => wrong = Some(refused),
+                Err(refused) => return Err(refused),
+            }
+        }
+        Err(wrong.unwrap_or_else(|| unspent(Fault::Operator, "the mapping holds no secret for the realm")))
+    }
+
+    /// Posts to the first URL that can be reached. What may have been heard is never sent again.
+    async fn send(&self, endpoint: &str, address: Option<IpAddr>, body: &str) -> Result<(u16, Vec<u8>), NotGranted> {
         let mut last = unspent(Fault::Operator, "no realm URL is configured");
         for (index, url) in self.endpoints.in_order(self.clock.monotonic()) {
-            match self.post(url, request, body.as_bytes().to_vec()).await {
-                Ok((status, answer)) => {
+            match self.post(&format!("{url}/{endpoint}"), address, body.as_bytes().to_vec()).await {
+                Ok(answer) => {
                     self.endpoints.answered(index);
                     self.status.set(true);
-                    return wire::read(status, &answer, request.kind, &request.client.dialect.realm);
+                    return Ok(answer);
                 }
                 Err(lost) => {
                     self.status.set(false);
@@ -133,9 +159,9 @@ impl Keycloak {
         Err(last)
     }
 
-    async fn post(&self, url: &str, request: &RealmRequest, body: Vec<u8>) -> Result<(u16, Vec<u8>), NotGranted> {
+    async fn post(&self, url: &str, address: Option<IpAddr>, body: Vec<u8>) -> Result<(u16, Vec<u8>), NotGranted> {
         let mut call = self.http.post(url).headers(self.headers.clone()).body(body);
-        if let Some(address) = request.address {
+        if let Some(address) = address {
             call = call.header("x-forwarded-for", address.to_string());
         }
         let mut response = call.send().await.map_err(|error| lost(&error))?;

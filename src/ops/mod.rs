@@ -15,7 +15,6 @@ use tokio_util::sync::CancellationToken;
 use crate::document::Finding;
 use crate::exchange::Bridge;
 use crate::keycloak::RealmStatus;
-use crate::telemetry::Metrics;
 
 /// What the ops listener looks at.
 #[derive(Debug)]
@@ -24,8 +23,6 @@ pub struct OpsService {
     pub bridge: Arc<Bridge>,
     /// The realm, as the workers saw it last.
     pub realm: Arc<RealmStatus>,
-    /// The metrics.
-    pub metrics: Arc<Metrics>,
     /// Findings of the last load, where it was refused.
     pub refused: parking_lot::Mutex<Vec<Finding>>,
     /// Set when the bridge drains.
@@ -66,6 +63,6 @@ async fn readyz(State(service): State<Arc<OpsService>>) -> Response {
 }
 
 async fn metrics(State(service): State<Arc<OpsService>>) -> Response {
-    let text = service.metrics.text();
+    let text = service.bridge.metrics.text();
     ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response()
 }

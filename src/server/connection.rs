@@ -16,9 +16,9 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tower::ServiceExt;
 
-use super::lifecycle::Tasks;
 use super::tls::Tls;
 use crate::config::Config;
+use crate::lifecycle::Tasks;
 
 /// What one connection may cost.
 #[derive(Clone, Debug)]

@@ -10,9 +10,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::connection::{ConnectionLimits, Serving, accept};
-use super::lifecycle::Tasks;
 use super::reload::Reloading;
 use crate::exchange::Bridge;
+use crate::lifecycle::Tasks;
 use crate::ops;
 use crate::telemetry::log;
 
@@ -47,6 +47,8 @@ impl Control {
         };
         tasks.run(accept(listener, serving, tasks.clone()));
         tasks.run(sweep(Arc::clone(&shared.bridge), end.clone()));
+        let (teller, told) = (self.reloading.teller(), end.clone());
+        tasks.run(async move { teller.tell(&told).await });
         shared.stop.cancelled().await;
         log::draining();
         self.workers.close();

@@ -11,7 +11,6 @@ mod clock;
 mod connection;
 mod control;
 mod legacy;
-mod lifecycle;
 mod listener;
 mod reload;
 mod shared;

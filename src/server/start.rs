@@ -5,16 +5,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::connection::ConnectionLimits;
 use super::control::Control;
 use super::legacy::Tuning;
-use super::lifecycle::thread;
 use super::listener::listen;
-use super::reload::Reloading;
+use super::reload::{Files, Reloading, Ways};
 use super::shared::Shared;
 use super::tls::{Tls, TlsMaterial};
 use super::{Addresses, Running, worker};
@@ -22,8 +21,9 @@ use crate::config::{self, Config};
 use crate::document::{Finding, Findings};
 use crate::domain::chance::Entropy;
 use crate::domain::time::Clock;
-use crate::exchange::{Bridge, Exchange};
+use crate::exchange::{Bridge, Flights};
 use crate::keycloak::RealmStatus;
+use crate::lifecycle::thread;
 use crate::mapping::{self, Guard, Snapshot};
 use crate::secrets::Environment;
 use crate::store::TokenStore;
@@ -82,7 +82,6 @@ pub fn start(start: Start) -> Result<Running, StartError> {
 
     let tls = |material: &Option<TlsMaterial>| material.as_ref().map(Tls::new).transpose().map_err(StartError::Failed);
     let shared = Shared {
-        metrics: Arc::new(Metrics::new()),
         realm: Arc::new(RealmStatus::default()),
         tuning: Arc::new(ArcSwap::from_pointee(Tuning::of(&config))),
         tls_legacy: tls(&config.tls.legacy)?,
@@ -93,23 +92,22 @@ pub fn start(start: Start) -> Result<Running, StartError> {
     shared.show_table(true);
     let mut born = Vec::new();
     for _ in 0..workers {
-        born.push(Arc::new(Exchange::new(
-            Arc::clone(&shared.bridge),
-            shared.keycloak(&config).map_err(StartError::Failed)?,
-        )));
+        born.push(shared.exchange(&config).map_err(StartError::Failed)?);
     }
     let alive = TaskTracker::new();
     let permits = Arc::new(Semaphore::new(config.limits.connections));
     let mut threads = Vec::with_capacity(workers + 1);
     for (number, (listener, exchange)) in legacy.into_iter().zip(&born).enumerate() {
         let serving = shared.legacy(&config, Arc::clone(exchange), Arc::clone(&permits));
-        let (stop, drain, token) = (shared.stop.clone(), config.drain, alive.token());
-        threads.push(run(&format!("worker-{number}"), move || worker::run(listener, serving, stop, drain, token))?);
+        let (tasks, drain, token) = (exchange.tasks().clone(), config.drain, alive.token());
+        threads.push(run(&format!("worker-{number}"), move || worker::run(listener, serving, tasks, drain, token))?);
     }
     let stop = shared.stop.clone();
     let bridge = Arc::clone(&shared.bridge);
     let (limits, environment) = (ConnectionLimits::of(&config), start.environment);
-    let reloading = Arc::new(Reloading::new(start.config, environment, config, shared, born));
+    let teller = shared.exchange(&config).map_err(StartError::Failed)?;
+    let files = Files { config: start.config, environment };
+    let reloading = Arc::new(Reloading::new(files, config, shared, Ways { workers: born, teller }));
     let control = Control { reloading: Arc::clone(&reloading), limits, workers: alive };
     for listener in ops {
         let control = control.clone();
@@ -131,7 +129,10 @@ fn bridge(config: &Config, snapshot: Snapshot, start: &Start, workers: usize) ->
         store,
         clock: Arc::clone(&start.clock),
         entropy: Arc::clone(&start.entropy),
-        limit: ArcSwap::from_pointee(config.limits.parameter),
+        policy: ArcSwap::from_pointee(config.policy()),
+        flights: Flights::default(),
+        untold: Notify::new(),
+        metrics: Arc::new(Metrics::new()),
     }))
 }
 

@@ -8,6 +8,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::trail::Trail;
 use crate::document::{Finding, Severity};
+use crate::domain::family::FamilyId;
 use crate::domain::refusal::Fault;
 
 /// Begins to log, as `filter` says (`info`, `passbridge=debug`, ...). A second call changes nothing.
@@ -103,4 +104,22 @@ pub fn findings(findings: &[Finding]) {
 /// Says what the store could not do beside serving requests.
 pub fn store(what: &str, error: &dyn std::error::Error) {
     tracing::error!(event = "store", what, detail = error.to_string());
+}
+
+/// Says what became of a revocation at the realm: `told`, `untold` (it will be told again) or `dropped`.
+pub fn revocation(client: &str, family: FamilyId, outcome: &str, detail: &str) {
+    match outcome {
+        "told" => tracing::info!(event = "revocation", client, %family, outcome, detail),
+        _ => tracing::warn!(event = "revocation", client, %family, outcome, detail),
+    }
+}
+
+/// Says that a client's promise cannot be kept.
+pub fn promise_short(client: &str, kept: Duration) {
+    tracing::warn!(
+        event = "promise_short",
+        client,
+        kept_s = kept.as_secs(),
+        "the realm's tokens live shorter than the client was promised"
+    );
 }

@@ -57,8 +57,8 @@ pub struct Metrics {
     pub refused_loads: Counter,
     /// Whether the files on disk are what is in use: 1, or 0 after a refused load.
     current: Gauge,
-    /// Open connections of legacy clients.
-    pub connections: Gauge,
+    /// Revocations that the realm has not heard yet.
+    pub untold: Gauge,
 }
 
 /// From a quarter of a millisecond to ten seconds.
@@ -87,7 +87,7 @@ impl Metrics {
             clients: Gauge::default(),
             refused_loads: Counter::default(),
             current: Gauge::default(),
-            connections: Gauge::default(),
+            untold: Gauge::default(),
             registry: Registry::default(),
         };
         registry.register(
@@ -115,7 +115,7 @@ impl Metrics {
             "1: the files are what is in use; 0: the last load was refused",
             metrics.current.clone(),
         );
-        registry.register("connections", "Open connections of legacy clients", metrics.connections.clone());
+        registry.register("revocations_untold", "Revocations that the realm has not heard yet", metrics.untold.clone());
         metrics.registry = registry;
         metrics
     }

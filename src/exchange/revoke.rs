@@ -1,0 +1,116 @@
+//! Revocation (RFC 7009): any UUID of a family ends the whole family, here at once, and at the realm as soon as it hears it.
+
+use std::sync::Arc;
+
+use secrecy::{ExposeSecret, SecretString};
+
+use super::access::data_key;
+use super::{Exchange, Known, store_failed};
+use crate::domain::client::Client;
+use crate::domain::family::{Ending, Family, FamilyId};
+use crate::domain::issue::{REALM_REFRESH, REFRESH_KEY, binding};
+use crate::domain::opaque::{OpaqueToken, TokenUse};
+use crate::domain::refusal::{Cause, Fault, Refusal};
+use crate::domain::seal::{Binding, SealingKey};
+use crate::legacy::reply::{self, Reply, Says};
+use crate::store::PendingRevocation;
+use crate::telemetry::Trail;
+use crate::telemetry::trail::Note;
+
+/// What a UUID says about its family.
+struct Named {
+    family: FamilyId,
+    client: String,
+    /// Nothing where the family is over.
+    data_key: Option<SealingKey>,
+}
+
+impl Exchange {
+    pub(super) async fn revoke(self: &Arc<Self>, known: &Known<'_>, trail: &mut Trail) -> Result<Reply, Refusal> {
+        let parameters = &known.request.parameters;
+        let text =
+            parameters.value("token").ok_or_else(|| Refusal::client(Cause::InvalidRequest, "`token` is missing"))?;
+        let named = match OpaqueToken::parse(text) {
+            None => None,
+            Some(token) => self.named(&token, trail).await?,
+        };
+        // An unknown token and one of another client get the same answer, and nothing happens (CONTRACT section 2).
+        match named {
+            None => trail.notes.push(Note::UnknownToken),
+            Some(named) if named.client != known.client.legacy_id => trail.notes.push(Note::Foreign),
+            Some(named) => self.end(known.client, named, trail).await?,
+        }
+        Ok(reply::success(&known.client.dialect, Says::Revoked))
+    }
+
+    /// The hint only says where to look first; a wrong one is no reason not to find it (RFC 7009 section 2.1).
+    async fn named(&self, token: &OpaqueToken, trail: &mut Trail) -> Result<Option<Named>, Refusal> {
+        let store = &self.bridge.store;
+        let fingerprint = token.fingerprint(TokenUse::Access);
+        if let Some(record) = store.access(&fingerprint).await.map_err(store_failed)? {
+            trail.token = Some(fingerprint);
+            return Ok(Some(Named {
+                family: record.family,
+                data_key: data_key(token, &record).ok(),
+                client: record.client,
+            }));
+        }
+        let fingerprint = token.fingerprint(TokenUse::Refresh);
+        trail.token = Some(fingerprint);
+        let Some(record) = store.refresh(&fingerprint).await.map_err(store_failed)? else { return Ok(None) };
+        let wrapping = SealingKey::of_token(token, TokenUse::Refresh);
+        let data_key = wrapping.unwrap_key(&record.key, binding(REFRESH_KEY, &record.family)).ok();
+        Ok(Some(Named { family: record.family, data_key, client: record.client }))
+    }
+
+    async fn end(&self, client: &Arc<Client>, named: Named, trail: &mut Trail) -> Result<(), Refusal> {
+        trail.family = Some(named.family);
+        let found = self.bridge.store.family(named.family).await.map_err(store_failed)?;
+        let token = found.as_ref().and_then(|family| open_renewal(&family.value, named.data_key.as_ref()?));
+        if let (Some(family), Some(token)) = (&found, &token) {
+            self.leave_word(client, &family.value, token).await?; // before the end: a crash between the two forgets nothing
+        }
+        self.bridge.store.end(named.family, Ending::Revoked).await.map_err(store_failed)?;
+        Ok(())
+    }
+
+    /// Leaves word for the realm, durably: `tell` passes it on at once, or when the realm is back.
+    pub(super) async fn leave_word(
+        &self,
+        client: &Client,
+        family: &Family,
+        token: &SecretString,
+    ) -> Result<(), Refusal> {
+        let Some(secret) = client.client_secrets.first() else {
+            return Err(Refusal::server(Fault::Operator, "the mapping holds no secret for the realm"));
+        };
+        let sealed = outbox_key(secret).seal(
+            token.expose_secret().as_bytes(),
+            outbox_binding(&family.id),
+            &*self.bridge.entropy,
+        );
+        let pending = PendingRevocation {
+            family: family.id,
+            client: client.legacy_id.clone(),
+            sealed,
+            until: family.renewal_until,
+        };
+        self.bridge.store.outbox_put(&pending).await.map_err(store_failed)?;
+        self.bridge.untold.notify_one();
+        Ok(())
+    }
+}
+
+fn open_renewal(family: &Family, data_key: &SealingKey) -> Option<SecretString> {
+    let opened = data_key.open(family.renewal.as_ref()?, binding(REALM_REFRESH, &family.id)).ok()?;
+    std::str::from_utf8(&opened).ok().map(SecretString::from)
+}
+
+/// What waits in the outbox opens with the client's new secret, which is in no file of the store (STORE.md).
+pub(super) fn outbox_key(secret: &SecretString) -> SealingKey {
+    SealingKey::derive(secret.expose_secret().as_bytes(), "outbox")
+}
+
+pub(super) fn outbox_binding(family: &FamilyId) -> Binding<'_> {
+    binding("outbox", family)
+}
