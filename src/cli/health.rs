@@ -40,12 +40,11 @@ pub(super) fn run(path: &Path, environment: &Environment) -> ExitCode {
 
 /// Where to ask a listener that listens on all addresses.
 fn reachable(address: SocketAddr) -> SocketAddr {
-    let ip = match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
-        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
-        ip => ip,
+    let here = match address {
+        SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::LOCALHOST),
     };
-    SocketAddr::new(ip, address.port())
+    SocketAddr::new(if address.ip().is_unspecified() { here } else { address.ip() }, address.port())
 }
 
 fn ask(address: SocketAddr) -> std::io::Result<bool> {

@@ -85,7 +85,12 @@ fn material(mut section: Reader<'_>, sources: Sources<'_>) -> Option<TlsMaterial
     let read = |name: Spotted<String>| {
         let path = sources.directory.join(&name.value);
         let unreadable = |error| {
-            findings.error("unreadable-file", &name.origin, format!("{} cannot be read: {error}", path.display()), None)
+            findings.error(
+                "unreadable-file",
+                &name.origin,
+                format!("{} cannot be read: {error}", path.display()),
+                None,
+            );
         };
         fs::read(&path).map_err(unreadable).ok()
     };

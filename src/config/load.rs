@@ -61,7 +61,7 @@ fn config(mut file: Reader<'_>, sources: Sources<'_>) -> Option<Config> {
     file.finish();
     let mappings = sources.directory.join(mappings);
     let (realm, manner) = realm?;
-    Some(Config { listen, workers, trusted_proxies, drain, tls, realm, manner, mappings, limits, store: store?, log })
+    Some(Config { listen, workers, trusted_proxies, drain, tls, realm, manner, mappings, limits, store, log })
 }
 
 fn server(section: Option<Reader<'_>>) -> (usize, Vec<ipnet::IpNet>, Duration) {

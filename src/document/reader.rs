@@ -51,9 +51,8 @@ impl<'f> Reader<'f> {
         self.findings.error("missing-key", self.origin(), format!("`{}` is missing", self.path(key)), None);
     }
 
-    fn wrong(&self, key: &str, found: &Spotted<Value>, wanted: &str) {
-        let message = format!("`{}` is {}, wanted {wanted}", self.path(key), found.value.kind());
-        self.findings.error("wrong-type", &found.origin, message, None);
+    fn wrong(&self, key: &str, (kind, origin): (&str, &Origin), wanted: &str) {
+        self.findings.error("wrong-type", origin, format!("`{}` is {kind}, wanted {wanted}", self.path(key)), None);
     }
 
     /// Reports a value of the right type that means nothing.
@@ -64,13 +63,12 @@ impl<'f> Reader<'f> {
     /// A text, if it is there.
     pub fn text(&mut self, key: &'static str) -> Option<Spotted<String>> {
         let found = self.take(key)?;
-        match found.value {
-            Value::Text(text) | Value::Unparsed(text) => Some(Spotted { value: text, origin: found.origin }),
-            _ => {
-                self.wrong(key, &found, "text");
-                None
-            }
-        }
+        let kind = found.value.kind();
+        let (Value::Text(value) | Value::Unparsed(value)) = found.value else {
+            self.wrong(key, (kind, &found.origin), "text");
+            return None;
+        };
+        Some(Spotted { value, origin: found.origin })
     }
 
     /// A text that must be there.
@@ -126,13 +124,13 @@ impl<'f> Reader<'f> {
     /// A whole number within bounds, both included.
     pub fn integer(&mut self, key: &'static str, least: u64, most: u64) -> Option<Spotted<u64>> {
         let found = self.take(key)?;
-        let number = match &found.value {
-            Value::Integer(number) => u64::try_from(*number).ok(),
-            Value::Unparsed(text) => text.trim().parse().ok(),
-            _ => {
-                self.wrong(key, &found, "a whole number");
-                return None;
-            }
+        let number = if let Value::Integer(number) = &found.value {
+            u64::try_from(*number).ok()
+        } else if let Value::Unparsed(text) = &found.value {
+            text.trim().parse().ok()
+        } else {
+            self.wrong(key, (found.value.kind(), &found.origin), "a whole number");
+            return None;
         };
         match number.filter(|number| (least..=most).contains(number)) {
             Some(value) => Some(Spotted { value, origin: found.origin }),
@@ -146,54 +144,52 @@ impl<'f> Reader<'f> {
     /// `true` or `false`; absent means `absent`.
     pub fn boolean(&mut self, key: &'static str, absent: bool) -> bool {
         let Some(found) = self.take(key) else { return absent };
-        match &found.value {
-            Value::Boolean(truth) => *truth,
-            Value::Unparsed(text) if text == "true" => true,
-            Value::Unparsed(text) if text == "false" => false,
-            _ => {
-                self.wrong(key, &found, "true or false");
-                absent
-            }
+        if let Value::Boolean(truth) = &found.value {
+            return *truth;
         }
+        if let Value::Unparsed(text) = &found.value
+            && let Ok(truth) = text.trim().parse()
+        {
+            return truth;
+        }
+        self.wrong(key, (found.value.kind(), &found.origin), "true or false");
+        absent
     }
 
     /// A list of texts; from the environment they are separated by commas. Absent: `None`.
     pub fn texts(&mut self, key: &'static str) -> Option<Vec<Spotted<String>>> {
         let found = self.take(key)?;
-        match found.value {
-            Value::List(items) => Some(items.into_iter().filter_map(|item| self.list_text(key, item)).collect()),
-            Value::Unparsed(text) => {
-                let words = text.split(',').map(str::trim).filter(|word| !word.is_empty());
-                Some(words.map(|word| Spotted { value: word.to_owned(), origin: found.origin.clone() }).collect())
-            }
-            _ => {
-                self.wrong(key, &found, "a list");
-                None
-            }
+        let kind = found.value.kind();
+        if let Value::List(items) = found.value {
+            return Some(items.into_iter().filter_map(|item| self.list_text(key, item)).collect());
         }
+        let Value::Unparsed(text) = found.value else {
+            self.wrong(key, (kind, &found.origin), "a list");
+            return None;
+        };
+        let words = text.split(',').map(str::trim).filter(|word| !word.is_empty());
+        Some(words.map(|word| Spotted { value: word.to_owned(), origin: found.origin.clone() }).collect())
     }
 
     fn list_text(&self, key: &str, item: Spotted<Value>) -> Option<Spotted<String>> {
-        match item.value {
-            Value::Text(text) => Some(Spotted { value: text, origin: item.origin }),
-            _ => {
-                self.wrong(key, &item, "text");
-                None
-            }
-        }
+        let kind = item.value.kind();
+        let Value::Text(value) = item.value else {
+            self.wrong(key, (kind, &item.origin), "text");
+            return None;
+        };
+        Some(Spotted { value, origin: item.origin })
     }
 
     /// A table below this one, if it is there.
     pub fn section(&mut self, key: &'static str) -> Option<Reader<'f>> {
         let found = self.take(key)?;
         let name = self.path(key);
-        match found.value {
-            Value::Table(table) => Some(Reader::new(table, &name, self.findings)),
-            _ => {
-                self.wrong(key, &found, "a table");
-                None
-            }
-        }
+        let kind = found.value.kind();
+        let Value::Table(table) = found.value else {
+            self.wrong(key, (kind, &found.origin), "a table");
+            return None;
+        };
+        Some(Reader::new(table, &name, self.findings))
     }
 
     /// A table that must be there.
@@ -210,16 +206,18 @@ impl<'f> Reader<'f> {
     pub fn sections(&mut self, key: &'static str) -> Vec<Reader<'f>> {
         let Some(found) = self.take(key) else { return Vec::new() };
         let name = self.path(key);
+        let kind = found.value.kind();
         let Value::List(items) = found.value else {
-            self.wrong(key, &found, "a list of tables");
+            self.wrong(key, (kind, &found.origin), "a list of tables");
             return Vec::new();
         };
-        let read = |item: Spotted<Value>| match item.value {
-            Value::Table(table) => Some(Reader::new(table, &name, self.findings)),
-            _ => {
-                self.wrong(key, &item, "a table");
-                None
-            }
+        let read = |item: Spotted<Value>| {
+            let kind = item.value.kind();
+            let Value::Table(table) = item.value else {
+                self.wrong(key, (kind, &item.origin), "a table");
+                return None;
+            };
+            Some(Reader::new(table, &name, self.findings))
         };
         items.into_iter().filter_map(read).collect()
     }
@@ -247,15 +245,14 @@ impl<'f> Reader<'f> {
     pub fn into_sections(self) -> Vec<(Spotted<String>, Reader<'f>)> {
         let Self { table, name, findings, .. } = self;
         let shell = Reader::new(Table::empty(table.origin), &name, findings);
-        let read = |(key, value): (Spotted<String>, Spotted<Value>)| match value.value {
-            Value::Table(table) => {
-                let name = shell.path(&key.value);
-                Some((key, Reader::new(table, &name, findings)))
-            }
-            _ => {
-                shell.wrong(&key.value, &value, "a table");
-                None
-            }
+        let read = |(key, value): (Spotted<String>, Spotted<Value>)| {
+            let kind = value.value.kind();
+            let Value::Table(table) = value.value else {
+                shell.wrong(&key.value, (kind, &value.origin), "a table");
+                return None;
+            };
+            let name = shell.path(&key.value);
+            Some((key, Reader::new(table, &name, findings)))
         };
         table.entries.into_iter().filter_map(read).collect()
     }

@@ -142,7 +142,7 @@ struct For<'a> {
 fn pair(what: &For<'_>, grant: &RealmGrant, now: Timestamp, entropy: &dyn Entropy) -> Pair {
     let (client, id, data_key) = (what.client, what.family, what.data_key);
     let rules = &client.dialect.tokens;
-    let life = RealmLife { access: grant.access_life, refresh: grant.refresh.as_ref().map(|refresh| refresh.life) };
+    let life = RealmLife { access: grant.access_life, refresh: grant.refresh.as_ref().into() };
     let promise = promise::honest(client.promise(), rules.rounding, life);
     let renewal_until =
         grant.refresh.as_ref().map_or(now, |refresh| refresh.life.map_or(Timestamp::NEVER, |life| now.plus(life)));

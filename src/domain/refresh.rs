@@ -130,10 +130,9 @@ pub fn decide_asking(state: &FamilyState, flight: Flight) -> RefreshDecision {
 #[must_use]
 pub fn after_failure(failure: &NotGranted, rotation: Rotation) -> FamilyState {
     match failure.fate {
-        Fate::Unspent => FamilyState::Resting,
         // The realm will never again grant with this refresh token: its session is over, whatever it calls that.
         Fate::Settled if failure.refusal.cause == Cause::RefreshToken => FamilyState::Over(Ending::SessionEnded),
-        Fate::Settled => FamilyState::Resting,
+        Fate::Unspent | Fate::Settled => FamilyState::Resting,
         Fate::Unknown if rotation.forgives() => FamilyState::Resting,
         Fate::Unknown => FamilyState::Unrefreshable,
     }

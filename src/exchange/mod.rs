@@ -90,6 +90,13 @@ struct Known<'a> {
     address: IpAddr,
 }
 
+/// The endpoint that was called, and the dialects that have it.
+#[derive(Clone, Copy)]
+struct Called<'a> {
+    endpoint: Endpoint,
+    dialects: &'a [Arc<Dialect>],
+}
+
 /// A refusal, and the dialect that its receiver hears.
 struct Refused {
     dialect: Arc<Dialect>,
@@ -131,7 +138,7 @@ impl Exchange {
             return reply;
         };
         trail.endpoint = Some(endpoint);
-        match self.decide(&snapshot, endpoint, dialects, incoming, trail).await {
+        match self.decide(&snapshot, Called { endpoint, dialects }, incoming, trail).await {
             Ok(reply) => reply,
             Err(refused) => {
                 let reply = reply::refusal(&refused.dialect, endpoint, refused.refusal.cause);
@@ -156,11 +163,11 @@ impl Exchange {
     async fn decide(
         self: &Arc<Self>,
         snapshot: &Snapshot,
-        endpoint: Endpoint,
-        dialects: &[Arc<Dialect>],
+        called: Called<'_>,
         incoming: &Incoming<'_>,
         trail: &mut Trail,
     ) -> Result<Reply, Refused> {
+        let Called { endpoint, dialects } = called;
         let stranger = dialects.first().unwrap_or(snapshot.table.default_dialect());
         let to_stranger = |refusal| Refused { dialect: Arc::clone(stranger), refusal };
         let request = request::read(endpoint, dialects, incoming).map_err(to_stranger)?;
@@ -171,6 +178,10 @@ impl Exchange {
         let client =
             self.bridge.guard.authenticate(snapshot, &request.presented, address).await.map_err(to_stranger)?;
         trail.client = Some(Arc::clone(&client));
+        if !dialects.iter().any(|dialect| dialect.name == client.dialect.name) {
+            let refusal = Refusal::client(Cause::NotFound, "the client's dialect has no endpoint at this path");
+            return Err(Refused { dialect: Arc::clone(&client.dialect), refusal });
+        }
         let known = Known { client: &client, request: &request, address };
         self.serve(&known, trail).await.map_err(|refusal| Refused { dialect: Arc::clone(&client.dialect), refusal })
     }

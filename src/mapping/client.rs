@@ -77,9 +77,10 @@ fn slots<T>(
         entry.findings().error("missing-key", entry.origin(), format!("`{name}` is missing"), None);
         return None;
     };
-    let values = match found.value {
-        Value::List(items) => items,
-        value => vec![Spotted { value, origin: found.origin.clone() }],
+    let values = if let Value::List(items) = found.value {
+        items
+    } else {
+        vec![Spotted { value: found.value, origin: found.origin.clone() }]
     };
     if !(1..=2).contains(&values.len()) {
         entry.bad_value(key, &found.origin, "one secret or a list of two");

@@ -1,6 +1,7 @@
 //! Loads the mapping directory, whole or not at all.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -32,9 +33,16 @@ pub fn load(directory: &Path, environment: &Environment, findings: &Findings) ->
         return None;
     }
     let default = Arc::clone(dialects.get(DEFAULT_DIALECT)?);
-    let digest = hash.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    let digest = hexadecimal(hash.finish().as_ref());
     let clients = clients.into_iter().map(|read| read.client).collect();
     Some(Loaded { table: Table::new(clients, dialects, default), digest })
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        let _infallible = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 fn dialects(directory: &Path, hash: &mut digest::Context, findings: &Findings) -> BTreeMap<String, Arc<Dialect>> {

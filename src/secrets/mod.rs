@@ -58,20 +58,18 @@ pub struct Sources<'a> {
 
 /// Reads `{ env = "NAME" }` or `{ file = "PATH" }`. `None`: it cannot be had, and a finding says why.
 pub fn read(value: Spotted<Value>, key: &str, sources: Sources<'_>, findings: &Findings) -> Option<SecretString> {
-    let table = match value.value {
-        Value::Table(table) => table,
-        Value::Text(_) | Value::Unparsed(_) => {
-            let hint = "use { env = \"NAME\" } or { file = \"PATH\" }".to_owned();
-            findings.error("clear-text-secret", &value.origin, format!("`{key}` is a secret in clear text"), hint);
-            return None;
-        }
-        _ => {
-            let message = format!("`{key}` is {}, wanted a table such as {{ file = \"PATH\" }}", value.value.kind());
-            findings.error("wrong-type", &value.origin, message, None);
-            return None;
-        }
-    };
-    read_table(table, key, sources, findings)
+    let kind = value.value.kind();
+    if let Value::Table(table) = value.value {
+        return read_table(table, key, sources, findings);
+    }
+    if matches!(value.value, Value::Text(_) | Value::Unparsed(_)) {
+        let hint = "use { env = \"NAME\" } or { file = \"PATH\" }".to_owned();
+        findings.error("clear-text-secret", &value.origin, format!("`{key}` is a secret in clear text"), hint);
+    } else {
+        let message = format!("`{key}` is {kind}, wanted a table such as {{ file = \"PATH\" }}");
+        findings.error("wrong-type", &value.origin, message, None);
+    }
+    None
 }
 
 fn read_table(table: Table, key: &str, sources: Sources<'_>, findings: &Findings) -> Option<SecretString> {

@@ -63,8 +63,8 @@ impl<K: Eq + Hash> Attempts<K> {
     }
 
     /// Counts a wrong one.
-    pub(super) fn failed(&self, key: K, now: Duration) {
-        let bucket = self.bucket(&key);
+    pub(super) fn failed(&self, key: &K, now: Duration) {
+        let bucket = self.bucket(key);
         let mut window = self.windows.entry(bucket).or_insert(Window { began: now, failed: 0 });
         if now.saturating_sub(window.began) >= self.rate.period {
             *window = Window { began: now, failed: 0 };
@@ -93,13 +93,13 @@ mod tests {
     fn beyond_the_rate_nobody_may_try_until_the_period_is_over() {
         let attempts = Attempts::new(Rate { count: 2, period: Duration::from_secs(60) });
         let at = Duration::from_secs;
-        attempts.failed("a", at(1));
+        attempts.failed(&"a", at(1));
         assert!(attempts.may_try(&"a", at(1)));
-        attempts.failed("a", at(2));
+        attempts.failed(&"a", at(2));
         assert!(!attempts.may_try(&"a", at(60)));
         assert!(attempts.may_try(&"b", at(60)));
         assert!(attempts.may_try(&"a", at(61)));
-        attempts.failed("a", at(61));
+        attempts.failed(&"a", at(61));
         assert!(attempts.may_try(&"a", at(62)));
     }
 }

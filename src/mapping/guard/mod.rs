@@ -101,8 +101,8 @@ impl Guard {
             }
             (client, _) => {
                 let now = self.clock.monotonic();
-                self.by_client.failed(claimed, now);
-                self.by_address.failed(network, now);
+                self.by_client.failed(&claimed, now);
+                self.by_address.failed(&network, now);
                 Err(wrong(if client.is_some() { "the secret is wrong" } else { "no mapping has this client id" }))
             }
         }
