@@ -56,6 +56,13 @@ impl Config {
             parameter: self.limits.parameter,
             rotation: self.manner.rotation,
             recheck_after: self.manner.recheck_after,
+            issuers: self
+                .realm
+                .urls
+                .iter()
+                .chain(&self.realm.public_url)
+                .map(|url| url.trim_end_matches('/').to_owned())
+                .collect(),
             patience: self.realm.timeout + self.realm.connect_timeout.saturating_mul(urls),
         }
     }

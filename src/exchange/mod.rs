@@ -10,6 +10,7 @@ mod access;
 mod flight;
 mod introspect;
 mod login;
+mod logout;
 mod refresh;
 mod revoke;
 mod tell;
@@ -21,6 +22,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 pub use flight::Flights;
+pub use logout::Heard;
 use tokio::sync::Notify;
 
 use crate::domain::chance::Entropy;
@@ -30,7 +32,7 @@ use crate::domain::refresh::Rotation;
 use crate::domain::refusal::{Cause, Fault, Refusal};
 use crate::domain::time::Clock;
 use crate::domain::translate::ParameterLimit;
-use crate::keycloak::Keycloak;
+use crate::keycloak::{Keycloak, Keys};
 use crate::legacy::reply::{self, Reply};
 use crate::legacy::request::{self, Incoming, LegacyRequest};
 use crate::lifecycle::Tasks;
@@ -55,6 +57,10 @@ pub struct Bridge {
     pub policy: ArcSwap<Policy>,
     /// Who is asking the realm for which family, in this process.
     pub flights: Flights,
+    /// The realm's public keys.
+    pub keys: Keys,
+    /// Logout tokens that were heard.
+    pub heard: Heard,
     /// Woken when the realm must be told of a revocation.
     pub untold: Notify,
     /// Counts.
@@ -62,7 +68,7 @@ pub struct Bridge {
 }
 
 /// What a reload may change.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Policy {
     /// The realm's cap on one parameter.
     pub parameter: ParameterLimit,
@@ -70,6 +76,8 @@ pub struct Policy {
     pub rotation: Rotation,
     /// How long a session that the realm ended without telling us may go unnoticed.
     pub recheck_after: Duration,
+    /// What the realm calls itself.
+    pub issuers: Vec<String>,
     /// For one whole answer of the realm, all URLs together.
     pub patience: Duration,
 }
@@ -108,6 +116,12 @@ impl Exchange {
     #[must_use]
     pub fn new(bridge: Arc<Bridge>, keycloak: Keycloak, tasks: Tasks) -> Self {
         Self { bridge, keycloak: ArcSwap::from_pointee(keycloak), tasks }
+    }
+
+    /// What all workers share.
+    #[must_use]
+    pub fn bridge(&self) -> &Arc<Bridge> {
+        &self.bridge
     }
 
     /// Work that goes on when the client that began it has gone.

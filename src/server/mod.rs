@@ -12,6 +12,7 @@ mod connection;
 mod control;
 mod legacy;
 mod listener;
+mod realm;
 mod reload;
 mod shared;
 mod start;
@@ -46,6 +47,8 @@ pub struct Running {
 pub struct Addresses {
     /// Legacy clients.
     pub legacy: SocketAddr,
+    /// The realm, where it may call.
+    pub realm: Option<SocketAddr>,
     /// Operators.
     pub ops: SocketAddr,
 }

@@ -20,6 +20,7 @@ pub(super) struct Shared {
     pub(super) realm: Arc<RealmStatus>,
     pub(super) tuning: Arc<ArcSwap<Tuning>>,
     pub(super) tls_legacy: Option<Tls>,
+    pub(super) tls_realm: Option<Tls>,
     pub(super) tls_ops: Option<Tls>,
     pub(super) stop: CancellationToken,
 }

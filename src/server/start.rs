@@ -1,5 +1,6 @@
 //! Birth: everything that can fail is done before the first connection is accepted, and touches nothing when it fails.
 
+use std::net::{SocketAddr, TcpListener};
 use std::num::NonZero;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -21,8 +22,8 @@ use crate::config::{self, Config};
 use crate::document::{Finding, Findings};
 use crate::domain::chance::Entropy;
 use crate::domain::time::Clock;
-use crate::exchange::{Bridge, Flights};
-use crate::keycloak::RealmStatus;
+use crate::exchange::{Bridge, Flights, Heard};
+use crate::keycloak::{Keys, RealmStatus};
 use crate::lifecycle::thread;
 use crate::mapping::{self, Guard, Snapshot};
 use crate::secrets::Environment;
@@ -69,22 +70,20 @@ pub fn start(start: Start) -> Result<Running, StartError> {
 
     let workers =
         if config.workers == 0 { std::thread::available_parallelism().map_or(1, NonZero::get) } else { config.workers };
-    let bind = |name: &str, address, count| {
-        listen(address, count)
-            .map_err(|error| StartError::Failed(format!("`listen.{name}` = {address} cannot be listened on: {error}")))
-    };
     let legacy = bind("legacy", config.listen.legacy, workers)?;
+    let realm = config.listen.realm.map(|address| bind("realm", address, 1)).transpose()?.unwrap_or_default();
     let ops = bind("ops", config.listen.ops, 1)?;
-    let local = |listeners: &[std::net::TcpListener], there| {
-        listeners.first().and_then(|listener| listener.local_addr().ok()).unwrap_or(there)
+    let addresses = Addresses {
+        legacy: local(&legacy).unwrap_or(config.listen.legacy),
+        realm: local(&realm),
+        ops: local(&ops).unwrap_or(config.listen.ops),
     };
-    let addresses = Addresses { legacy: local(&legacy, config.listen.legacy), ops: local(&ops, config.listen.ops) };
-
     let tls = |material: &Option<TlsMaterial>| material.as_ref().map(Tls::new).transpose().map_err(StartError::Failed);
     let shared = Shared {
         realm: Arc::new(RealmStatus::default()),
         tuning: Arc::new(ArcSwap::from_pointee(Tuning::of(&config))),
         tls_legacy: tls(&config.tls.legacy)?,
+        tls_realm: tls(&config.tls.realm)?,
         tls_ops: tls(&config.tls.ops)?,
         stop: CancellationToken::new(),
         bridge: bridge(&config, Snapshot::new(loaded, 1, &*start.entropy), &start, workers)?,
@@ -109,12 +108,18 @@ pub fn start(start: Start) -> Result<Running, StartError> {
     let files = Files { config: start.config, environment };
     let reloading = Arc::new(Reloading::new(files, config, shared, Ways { workers: born, teller }));
     let control = Control { reloading: Arc::clone(&reloading), limits, workers: alive };
-    for listener in ops {
-        let control = control.clone();
-        threads.push(run("ops", move || control.run(listener))?);
-    }
-    log::started(addresses.legacy, addresses.ops, workers);
+    threads.push(run("ops", move || control.run(ops, realm))?);
+    log::started(addresses.legacy, addresses.realm, addresses.ops, workers);
     Ok(Running { addresses, bridge, reloading, stop, threads })
+}
+
+fn bind(name: &str, address: SocketAddr, count: usize) -> Result<Vec<TcpListener>, StartError> {
+    let failed = |error| StartError::Failed(format!("`listen.{name}` = {address} cannot be listened on: {error}"));
+    listen(address, count).map_err(failed)
+}
+
+fn local(listeners: &[TcpListener]) -> Option<SocketAddr> {
+    listeners.first().and_then(|listener| listener.local_addr().ok())
 }
 
 fn bridge(config: &Config, snapshot: Snapshot, start: &Start, workers: usize) -> Result<Arc<Bridge>, StartError> {
@@ -131,6 +136,8 @@ fn bridge(config: &Config, snapshot: Snapshot, start: &Start, workers: usize) ->
         entropy: Arc::clone(&start.entropy),
         policy: ArcSwap::from_pointee(config.policy()),
         flights: Flights::default(),
+        keys: Keys::default(),
+        heard: Heard::default(),
         untold: Notify::new(),
         metrics: Arc::new(Metrics::new()),
     }))

@@ -66,8 +66,9 @@ fn millis(duration: Duration) -> f64 {
 }
 
 /// Says where the bridge listens.
-pub fn started(legacy: SocketAddr, ops: SocketAddr, workers: usize) {
-    tracing::info!(event = "started", %legacy, %ops, workers, version = env!("CARGO_PKG_VERSION"));
+pub fn started(legacy: SocketAddr, realm: Option<SocketAddr>, ops: SocketAddr, workers: usize) {
+    let realm = realm.map(|realm| realm.to_string());
+    tracing::info!(event = "started", %legacy, realm, %ops, workers, version = env!("CARGO_PKG_VERSION"));
 }
 
 /// Says that no new connections are accepted.
@@ -122,4 +123,17 @@ pub fn promise_short(client: &str, kept: Duration) {
         kept_s = kept.as_secs(),
         "the realm's tokens live shorter than the client was promised"
     );
+}
+
+/// Writes the one line of a logout that the realm announced.
+pub fn logout(trail: &Trail) {
+    let client = trail.client.as_ref().map(|client| client.legacy_id.as_str());
+    let family = trail.family.map(|family| family.to_string());
+    match &trail.refusal {
+        None => tracing::info!(event = "logout", client, family, outcome = "ok"),
+        Some(refusal) => {
+            let detail = refusal.detail.as_ref();
+            tracing::warn!(event = "logout", client, family, outcome = refusal.cause.word(), detail);
+        }
+    }
 }

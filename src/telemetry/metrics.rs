@@ -34,6 +34,11 @@ struct NoteLabels {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct OutcomeLabels {
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct EndpointLabels {
     endpoint: &'static str,
 }
@@ -49,6 +54,7 @@ pub struct Metrics {
     notes: Family<NoteLabels, Counter>,
     seconds: Histograms,
     realm_seconds: Histogram,
+    logouts: Family<OutcomeLabels, Counter>,
     /// Which load of the mappings is in use; counts from 1.
     generation: Gauge,
     /// Clients in the table in use.
@@ -83,6 +89,7 @@ impl Metrics {
             notes: Family::default(),
             seconds: Family::new_with_constructor(histogram),
             realm_seconds: histogram(),
+            logouts: Family::default(),
             generation: Gauge::default(),
             clients: Gauge::default(),
             refused_loads: Counter::default(),
@@ -107,6 +114,7 @@ impl Metrics {
         );
         registry.register("request_seconds", "From the head of a request to its reply", metrics.seconds.clone());
         registry.register("realm_seconds", "What the realm took of it", metrics.realm_seconds.clone());
+        registry.register("logouts", "Logouts that the realm announced, by outcome", metrics.logouts.clone());
         registry.register("mappings_generation", "Which load of the mappings is in use", metrics.generation.clone());
         registry.register("mappings_clients", "Clients in the table in use", metrics.clients.clone());
         registry.register("mappings_refused_loads", "Loads that were refused", metrics.refused_loads.clone());
@@ -137,6 +145,11 @@ impl Metrics {
         for note in &trail.notes {
             self.notes.get_or_create(&NoteLabels { client: client.clone(), note: note.word() }).inc();
         }
+    }
+
+    /// Counts one logout that the realm announced.
+    pub fn logout(&self, trail: &Trail) {
+        self.logouts.get_or_create(&OutcomeLabels { outcome: trail.outcome() }).inc();
     }
 
     /// Says which table is in use, and whether it is what the files say.
