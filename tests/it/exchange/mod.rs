@@ -1,0 +1,3 @@
+//! The spine, from the outside: what a legacy client sends and hears, and what the realm is asked.
+
+mod login;
