@@ -194,6 +194,14 @@ impl FakeRealm {
         self.seen().last().expect("the realm was asked").clone()
     }
 
+    /// The last request, which is forgotten: for those who ask thousands of times.
+    pub fn take_last(&self) -> Seen {
+        let mut state = self.state.lock();
+        let last = state.seen.pop().expect("the realm was asked");
+        state.tokens.clear();
+        last
+    }
+
     /// Every JWT and refresh token that was handed out: none of them may reach a legacy client or a log.
     pub fn tokens(&self) -> Vec<String> {
         self.state.lock().tokens.clone()
