@@ -1,14 +1,16 @@
 //! A legacy client that speaks raw bytes, and the harness that checks every reply.
 
-use std::net::SocketAddr;
+use std::fmt::Write as _;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use super::PATIENCE;
 
 /// A reply, byte for byte.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RawReply {
     pub status: u16,
+    /// Status line and headers without the empty line behind them.
     pub head: String,
     pub body: String,
 }
@@ -16,74 +18,164 @@ pub struct RawReply {
 impl RawReply {
     /// The value of a header.
     pub fn header(&self, name: &str) -> Option<String> {
-        let wanted = format!("{}:", name.to_ascii_lowercase());
-        let line = self.head.lines().find(|line| line.to_ascii_lowercase().starts_with(&wanted))?;
-        Some(line.split_once(':')?.1.trim().to_owned())
+        header(&self.head, name)
     }
 
     /// A member of the body.
+    #[track_caller]
     pub fn json(&self, name: &str) -> serde_json::Value {
         serde_json::from_str::<serde_json::Value>(&self.body).expect("the body is JSON")[name].clone()
     }
 
     /// A text member of the body.
+    #[track_caller]
     pub fn text(&self, name: &str) -> String {
         self.json(name).as_str().unwrap_or_else(|| panic!("no text `{name}` in {}", self.body)).to_owned()
     }
 
+    /// Status and error, for short comparisons.
+    #[track_caller]
+    pub fn said(&self) -> (u16, String) {
+        (self.status, self.text("error"))
+    }
+
     /// What every reply of the legacy listener must be like, whatever it says.
     #[track_caller]
-    pub fn check(self) -> Self {
-        const ALLOWED: [&str; 9] =
-            ["content-type", "content-length", "cache-control", "pragma", "date", "x-ca-err", "www-authenticate", "allow", "connection"];
+    pub fn check(&self) {
+        const ALLOWED: [&str; 9] = [
+            "content-type",
+            "content-length",
+            "cache-control",
+            "pragma",
+            "date",
+            "x-ca-err",
+            "www-authenticate",
+            "allow",
+            "connection",
+        ];
+        let mut seen: Vec<String> = Vec::new();
         for line in self.head.lines().skip(1) {
             let name = line.split(':').next().unwrap_or_default().to_ascii_lowercase();
             assert!(ALLOWED.contains(&name.as_str()) || name.starts_with("x-test-"), "header {name} in {}", self.head);
+            assert!(!seen.contains(&name), "header {name} twice in {}", self.head);
+            seen.push(name);
         }
         assert_eq!(self.header("content-length"), Some(self.body.len().to_string()), "{}", self.head);
         assert_eq!(self.header("cache-control").as_deref(), Some("no-store"), "{}", self.head);
         assert!(!self.body.contains("eyJ"), "a JWT where a client reads: {}", self.body);
         assert!(!self.head.contains("secret-of-the-realm") && !self.body.contains("secret-of-the-realm"));
-        self
     }
 }
 
-/// Sends bytes on a connection of their own and reads one reply. `None`: the connection was closed without one.
-pub async fn send(address: SocketAddr, bytes: &[u8]) -> Option<RawReply> {
-    let mut stream = TcpStream::connect(address).await.expect("the listener accepts");
-    // The other side may answer and close before it has read all.
-    let _ = stream.write_all(bytes).await;
-    read_reply(&mut stream, &mut Vec::new()).await
+/// The value of a header in a head.
+pub fn header(head: &str, name: &str) -> Option<String> {
+    let wanted = format!("{}:", name.to_ascii_lowercase());
+    let line = head.lines().skip(1).find(|line| line.to_ascii_lowercase().starts_with(&wanted))?;
+    Some(line.split_once(':')?.1.trim().to_owned())
 }
 
-/// Reads one reply; what comes after it stays in the buffer.
-pub async fn read_reply(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<RawReply> {
-    let end = loop {
-        if let Some(end) = buffer.windows(4).position(|window| window == b"\r\n\r\n") {
-            let head = String::from_utf8(buffer[..end].to_vec()).expect("the head is text");
-            if head.starts_with("HTTP/1.1 100") {
-                buffer.drain(..end + 4);
-                continue;
+/// A connection as an old client holds it, over TCP or over whatever else carries bytes.
+#[derive(Debug)]
+pub struct Connection<S = TcpStream> {
+    stream: S,
+    buffer: Vec<u8>,
+    /// Interim answers (`100 Continue`) seen so far.
+    pub interim: usize,
+}
+
+impl Connection {
+    pub fn open(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).expect("the listener accepts");
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        stream.set_nodelay(true).unwrap();
+        Self::over(stream)
+    }
+
+    /// Says that nothing more will be sent.
+    pub fn half_close(&self) {
+        let _ = self.stream.shutdown(Shutdown::Write);
+    }
+}
+
+impl<S: Read + Write> Connection<S> {
+    pub fn over(stream: S) -> Self {
+        Self { stream, buffer: Vec::new(), interim: 0 }
+    }
+
+    /// Sends bytes. The other side may answer and close before it has read all.
+    pub fn write(&mut self, bytes: &[u8]) -> bool {
+        self.stream.write_all(bytes).and_then(|()| self.stream.flush()).is_ok()
+    }
+
+    /// Sends a request and reads its reply.
+    #[track_caller]
+    pub fn ask(&mut self, request: &[u8]) -> RawReply {
+        self.write(request);
+        self.reply().expect("a reply")
+    }
+
+    /// Reads one reply; what comes after it stays in the buffer. `None`: the connection was closed without one.
+    #[track_caller]
+    pub fn reply(&mut self) -> Option<RawReply> {
+        self.read_reply(true)
+    }
+
+    /// As [`Connection::reply`], for a HEAD request, whose reply has a length and no body.
+    #[track_caller]
+    pub fn reply_without_body(&mut self) -> Option<RawReply> {
+        self.read_reply(false)
+    }
+
+    #[track_caller]
+    fn read_reply(&mut self, with_body: bool) -> Option<RawReply> {
+        let end = loop {
+            if let Some(end) = self.buffer.windows(4).position(|window| window == b"\r\n\r\n") {
+                if self.buffer.starts_with(b"HTTP/1.1 100") {
+                    self.interim += 1;
+                    self.buffer.drain(..end + 4);
+                    continue;
+                }
+                break end;
             }
-            break end;
+            if !self.more() {
+                assert!(self.buffer.is_empty(), "half a head: {}", String::from_utf8_lossy(&self.buffer));
+                return None;
+            }
+        };
+        let head = String::from_utf8(self.buffer[..end].to_vec()).expect("the head is text");
+        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
+        let length: usize = header(&head, "content-length").map_or(0, |length| length.parse().expect("a length"));
+        let length = if with_body { length } else { 0 };
+        while self.buffer.len() < end + 4 + length {
+            assert!(self.more(), "the body is cut off");
         }
-        if stream.read_buf(buffer).await.unwrap_or(0) == 0 {
-            return None;
-        }
-    };
-    let head = String::from_utf8(buffer[..end].to_vec()).expect("the head is text");
-    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
-    let mut reply = RawReply { status, head, body: String::new() };
-    let length: usize = reply.header("content-length").map_or(0, |length| length.parse().expect("a length"));
-    while buffer.len() < end + 4 + length {
-        if stream.read_buf(buffer).await.unwrap_or(0) == 0 {
-            break;
+        let body = String::from_utf8(self.buffer[end + 4..end + 4 + length].to_vec()).expect("the body is text");
+        self.buffer.drain(..end + 4 + length);
+        Some(RawReply { status, head, body })
+    }
+
+    /// Reads on. `false`: the other side has closed.
+    #[track_caller]
+    fn more(&mut self) -> bool {
+        let mut chunk = [0; 16 * 1024];
+        match self.stream.read(&mut chunk) {
+            Ok(read) => {
+                self.buffer.extend_from_slice(&chunk[..read]);
+                read > 0
+            }
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                panic!("neither a reply nor an end within {PATIENCE:?}")
+            }
+            Err(_) => false,
         }
     }
-    let until = buffer.len().min(end + 4 + length);
-    reply.body = String::from_utf8(buffer[end + 4..until].to_vec()).expect("the body is text");
-    buffer.drain(..until);
-    Some(reply)
+
+    /// Whether the other side has closed and sent nothing more.
+    #[track_caller]
+    pub fn is_closed(&mut self) -> bool {
+        self.buffer.is_empty() && !self.more()
+    }
 }
 
 /// A POST of a form, as an old client writes it.
@@ -94,9 +186,17 @@ pub fn post(path: &str, fields: &[(&str, &str)]) -> Vec<u8> {
 /// The same with further headers.
 pub fn post_with(path: &str, headers: &[(&str, &str)], fields: &[(&str, &str)]) -> Vec<u8> {
     let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
-    let mut head = format!("POST {path} HTTP/1.1\r\nHost: old.example.org\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n", body.len());
+    post_body(path, headers, body.as_bytes())
+}
+
+/// A POST of a body that calls itself a form.
+pub fn post_body(path: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
+    let mut head = format!(
+        "POST {path} HTTP/1.1\r\nHost: old.example.org\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n",
+        body.len()
+    );
     for (name, value) in headers {
-        head.push_str(&format!("{name}: {value}\r\n"));
+        let _ = write!(head, "{name}: {value}\r\n");
     }
-    format!("{head}\r\n{body}").into_bytes()
+    [head.as_bytes(), b"\r\n", body].concat()
 }

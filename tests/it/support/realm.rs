@@ -3,14 +3,18 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::{Builder, Handle};
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
-use super::jwt;
+use super::{eventually, jwt, raw};
 
 /// How the realm answers one request.
 #[derive(Clone, Debug)]
@@ -37,7 +41,8 @@ pub struct Granting {
     pub expires_in: u64,
     pub refresh_expires_in: Option<u64>,
     pub refresh: bool,
-    pub scope: &'static str,
+    /// `None`: the realm does not say it.
+    pub scope: Option<&'static str>,
     pub username: &'static str,
     pub session: String,
 }
@@ -48,7 +53,7 @@ impl Default for Granting {
             expires_in: 3599,
             refresh_expires_in: Some(3599),
             refresh: true,
-            scope: "2F_CA_Auth client_registration profile email",
+            scope: Some("2F_CA_Auth client_registration profile email"),
             username: "90417",
             session: "9b3ffe4a-0000-4987-a279-a8d13bbf2b35".to_owned(),
         }
@@ -83,8 +88,7 @@ impl Seen {
 
     /// The value of a header.
     pub fn header(&self, name: &str) -> Option<String> {
-        let line = self.head.lines().find(|line| line.to_ascii_lowercase().starts_with(&format!("{}:", name.to_ascii_lowercase())))?;
-        Some(line.split_once(':')?.1.trim().to_owned())
+        raw::header(&self.head, name)
     }
 }
 
@@ -97,25 +101,73 @@ struct State {
     granted: u64,
 }
 
-/// The fake realm. Ends with the runtime that it lives on.
-#[derive(Clone, Debug)]
+/// The fake realm: a thread of its own, which ends with this value.
+#[derive(Debug)]
 pub struct FakeRealm {
     pub address: SocketAddr,
     state: Arc<Mutex<State>>,
+    handle: Handle,
+    /// Ends everything.
+    end: CancellationToken,
+    /// Ends the listener and its connections.
+    open: Mutex<(CancellationToken, Arc<AtomicBool>)>,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl FakeRealm {
-    pub async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let realm = Self { address: listener.local_addr().unwrap(), state: Arc::default() };
-        let serving = realm.clone();
-        tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                let realm = serving.clone();
-                tokio::spawn(async move { realm.serve(stream).await.unwrap_or_default() });
-            }
-        });
+    pub fn start() -> Self {
+        let end = CancellationToken::new();
+        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+        let handle = runtime.handle().clone();
+        let until = end.clone();
+        let thread = std::thread::spawn(move || runtime.block_on(until.cancelled()));
+        let mut realm = Self {
+            address: SocketAddr::from(([127, 0, 0, 1], 0)),
+            state: Arc::default(),
+            handle,
+            end,
+            open: Mutex::default(),
+            thread: Some(thread),
+        };
+        realm.address = realm.listen();
         realm
+    }
+
+    /// Begins to listen, again at the same address where it did before.
+    pub fn listen(&self) -> SocketAddr {
+        let mut bound = std::net::TcpListener::bind(self.address);
+        eventually("the realm's port is free", || {
+            if bound.is_err() {
+                bound = std::net::TcpListener::bind(self.address);
+            }
+            bound.is_ok()
+        });
+        let listener = bound.unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let address = listener.local_addr().unwrap();
+        let (closed, gone) = (self.end.child_token(), Arc::new(AtomicBool::new(false)));
+        *self.open.lock() = (closed.clone(), Arc::clone(&gone));
+        let state = Arc::clone(&self.state);
+        self.handle.spawn(async move {
+            let listener = TcpListener::from_std(listener).unwrap();
+            let accept = async {
+                while let Ok((stream, _)) = listener.accept().await {
+                    let serving = closed.clone().run_until_cancelled_owned(serve(Arc::clone(&state), stream));
+                    tokio::spawn(serving);
+                }
+            };
+            closed.run_until_cancelled(accept).await;
+            drop(listener);
+            gone.store(true, Ordering::SeqCst);
+        });
+        address
+    }
+
+    /// Stops listening and cuts every connection: from now on connections are refused.
+    pub fn close(&self) {
+        let (closed, gone) = self.open.lock().clone();
+        closed.cancel();
+        eventually("the realm has gone", || gone.load(Ordering::SeqCst));
     }
 
     pub fn url(&self) -> String {
@@ -142,87 +194,118 @@ impl FakeRealm {
         self.seen().last().expect("the realm was asked").clone()
     }
 
+    /// The last request, which is forgotten: for those who ask thousands of times.
+    pub fn take_last(&self) -> Seen {
+        let mut state = self.state.lock();
+        let last = state.seen.pop().expect("the realm was asked");
+        state.tokens.clear();
+        last
+    }
+
     /// Every JWT and refresh token that was handed out: none of them may reach a legacy client or a log.
     pub fn tokens(&self) -> Vec<String> {
         self.state.lock().tokens.clone()
     }
 
-    async fn serve(&self, mut stream: TcpStream) -> std::io::Result<()> {
-        let mut buffer = Vec::new();
-        loop {
-            let Some(seen) = read_request(&mut stream, &mut buffer).await? else { return Ok(()) };
-            let mood = {
-                let mut state = self.state.lock();
-                state.seen.push(seen);
-                state.next.pop_front().or(state.usual.clone()).unwrap_or(Mood::Grant(Granting::default()))
-            };
-            if !self.answer(&mut stream, mood).await? {
-                return Ok(());
-            }
-        }
+    /// How many requests came so far.
+    pub fn count(&self) -> usize {
+        self.state.lock().seen.len()
     }
+}
 
-    async fn answer(&self, stream: &mut TcpStream, mood: Mood) -> std::io::Result<bool> {
-        match mood {
-            Mood::Grant(granting) => {
-                let body = self.grant(&granting);
-                send(stream, 200, &body).await?;
-                Ok(true)
-            }
-            Mood::Refuse(status, error, description) => {
-                let body = serde_json::json!({"error": error, "error_description": description}).to_string();
-                send(stream, status, &body).await?;
-                Ok(true)
-            }
-            Mood::Bytes(bytes) => {
-                stream.write_all(&bytes).await?;
-                Ok(false)
-            }
-            Mood::Reset => {
-                socket2::SockRef::from(&*stream).set_linger(Some(Duration::ZERO))?;
-                Ok(false)
-            }
-            Mood::Hang => {
-                // Until the other side gives up.
-                let mut rest = [0; 64];
-                while stream.read(&mut rest).await? > 0 {}
-                Ok(false)
-            }
-            Mood::Endless => {
-                stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n").await?;
-                loop {
-                    stream.write_all(b"400\r\n").await?;
-                    stream.write_all(&[b' '; 1024]).await?;
-                    stream.write_all(b"\r\n").await?;
-                }
-            }
-            Mood::Gate(gate, within) => {
-                gate.notified().await;
-                Box::pin(self.answer(stream, *within)).await
-            }
+impl Drop for FakeRealm {
+    fn drop(&mut self) {
+        self.end.cancel();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
         }
     }
+}
 
-    fn grant(&self, granting: &Granting) -> String {
-        let mut state = self.state.lock();
-        state.granted += 1;
-        let number = state.granted;
-        let access = jwt::access(granting, number);
-        let refresh = jwt::refresh(number);
-        state.tokens.push(access.clone());
-        let mut answer = serde_json::json!({
-            "access_token": access, "expires_in": granting.expires_in, "token_type": "Bearer", "not-before-policy": 0,
-            "session_state": granting.session, "scope": granting.scope,
-        });
-        if granting.refresh {
-            answer["refresh_token"] = refresh.clone().into();
-            state.tokens.push(refresh);
+async fn serve(state: Arc<Mutex<State>>, mut stream: TcpStream) {
+    let _ended_by_the_other_side = serve_all(&state, &mut stream).await;
+}
+
+async fn serve_all(state: &Mutex<State>, stream: &mut TcpStream) -> std::io::Result<()> {
+    let mut buffer = Vec::new();
+    loop {
+        let Some(seen) = read_request(stream, &mut buffer).await? else { return Ok(()) };
+        let mood = {
+            let mut state = state.lock();
+            state.seen.push(seen);
+            let usual = state.usual.clone();
+            state.next.pop_front().or(usual).unwrap_or(Mood::Grant(Granting::default()))
+        };
+        if !answer(state, stream, mood).await? {
+            return Ok(());
         }
-        if let Some(seconds) = granting.refresh_expires_in {
-            answer["refresh_expires_in"] = seconds.into();
-        }
-        answer.to_string()
     }
+}
+
+async fn answer(state: &Mutex<State>, stream: &mut TcpStream, mood: Mood) -> std::io::Result<bool> {
+    match mood {
+        Mood::Grant(granting) => {
+            let body = grant(state, &granting);
+            send(stream, 200, &body).await?;
+            Ok(true)
+        }
+        Mood::Refuse(status, error, description) => {
+            let body = serde_json::json!({"error": error, "error_description": description}).to_string();
+            send(stream, status, &body).await?;
+            Ok(true)
+        }
+        Mood::Bytes(bytes) => {
+            stream.write_all(&bytes).await?;
+            Ok(false)
+        }
+        Mood::Reset => {
+            socket2::SockRef::from(&*stream).set_linger(Some(Duration::ZERO))?;
+            Ok(false)
+        }
+        Mood::Hang => {
+            // Until the other side gives up.
+            let mut rest = [0; 64];
+            while stream.read(&mut rest).await? > 0 {}
+            Ok(false)
+        }
+        Mood::Endless => {
+            let head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n";
+            stream.write_all(head).await?;
+            loop {
+                stream.write_all(b"400\r\n").await?;
+                stream.write_all(&[b' '; 1024]).await?;
+                stream.write_all(b"\r\n").await?;
+            }
+        }
+        Mood::Gate(gate, within) => {
+            gate.notified().await;
+            Box::pin(answer(state, stream, *within)).await
+        }
+    }
+}
+
+fn grant(state: &Mutex<State>, granting: &Granting) -> String {
+    let mut state = state.lock();
+    state.granted += 1;
+    let number = state.granted;
+    let access = jwt::access(granting, number);
+    let refresh = jwt::refresh(number);
+    state.tokens.push(access.clone());
+    let mut answer = serde_json::json!({
+        "access_token": access, "expires_in": granting.expires_in, "token_type": "Bearer", "not-before-policy": 0,
+        "session_state": granting.session,
+    });
+    if let Some(scope) = granting.scope {
+        answer["scope"] = scope.into();
+    }
+    if granting.refresh {
+        answer["refresh_token"] = refresh.clone().into();
+        state.tokens.push(refresh);
+    }
+    if let Some(seconds) = granting.refresh_expires_in {
+        answer["refresh_expires_in"] = seconds.into();
+    }
+    answer.to_string()
 }
 
 async fn send(stream: &mut TcpStream, status: u16, body: &str) -> std::io::Result<()> {

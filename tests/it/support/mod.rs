@@ -1,0 +1,30 @@
+//! What the tests are made of: a world with a bridge in it, a realm with moods, a client that speaks bytes.
+
+pub mod capture;
+pub mod chance;
+pub mod jwt;
+pub mod program;
+pub mod raw;
+pub mod realm;
+pub mod world;
+
+use std::thread::park_timeout;
+use std::time::{Duration, Instant};
+
+pub use chance::{BEGIN, ManualClock, Seeded};
+pub use raw::{Connection, RawReply, post, post_with};
+pub use realm::{FakeRealm, Granting, Mood, Seen};
+pub use world::{NEW_ID, OLD_ID, OLD_SECRET, Plan, TOKEN, World, client, passport};
+
+/// Longer than anything here takes on a busy machine.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Waits until something is so, looking again and again. In place of every sleep.
+#[track_caller]
+pub fn eventually(what: &str, mut so: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !so() {
+        assert!(began.elapsed() < PATIENCE, "not within {PATIENCE:?}: {what}");
+        park_timeout(Duration::from_millis(2));
+    }
+}
