@@ -15,6 +15,8 @@ use super::super::error::StoreError;
 /// The format that this program writes.
 pub(super) const FORMAT: u32 = 1;
 
+const PROBE: usize = 4 << 20;
+
 /// The directory, ours as long as this value lives.
 #[derive(Debug)]
 pub(super) struct Directory {
@@ -46,6 +48,17 @@ impl Directory {
     /// Where fjall keeps its files.
     pub(super) fn engine(&self) -> PathBuf {
         self.path.join("engine")
+    }
+
+    /// Whether the disk takes bytes: it is asked for as many as a group of writes has at most.
+    pub(super) fn probe(&self) -> Result<(), StoreError> {
+        let path = self.path.join("probe");
+        let written = File::create(&path).and_then(|mut file| {
+            file.write_all(&[1; PROBE])?;
+            file.sync_all()
+        });
+        let removed = std::fs::remove_file(&path);
+        written.and(removed).map_err(|error| StoreError::CannotWrite { cause: Arc::new(error) })
     }
 
     fn check_format(&self, text: &str) -> Result<(), StoreError> {
