@@ -42,6 +42,7 @@ impl Directory {
             }
             Err(error) => return Err(cannot(&marker)(error)),
         }
+        directory.begin_anew_where_it_never_began().map_err(cannot(&directory.engine()))?;
         Ok(directory)
     }
 
@@ -50,11 +51,20 @@ impl Directory {
         self.path.join("engine")
     }
 
+    /// Clears away what a process left behind that was killed while it made the store: fjall goes on from its version marker
+    /// only, and writes that before its first tree.
+    fn begin_anew_where_it_never_began(&self) -> std::io::Result<()> {
+        let engine = self.engine();
+        let trees = engine.join("keyspaces");
+        let began = engine.join("version").exists() || trees.exists() && std::fs::read_dir(&trees)?.next().is_some();
+        if engine.exists() && !began { std::fs::remove_dir_all(engine) } else { Ok(()) }
+    }
+
     /// Whether the disk takes bytes: it is asked for as many as a group of writes has at most.
     pub(super) fn probe(&self) -> Result<(), StoreError> {
         let path = self.path.join("probe");
         let written = File::create(&path).and_then(|mut file| {
-            file.write_all(&[1; PROBE])?;
+            file.write_all(&vec![1; PROBE])?;
             file.sync_all()
         });
         let removed = std::fs::remove_file(&path);

@@ -169,7 +169,7 @@ impl Writer {
         let reached = due.last().filter(|_| swept.more).map_or(horizon, |(until, _)| *until);
         self.group.changed.extend(due.iter().map(|(_, family)| *family));
         self.add(expired.into_iter().flat_map(|(entries, _)| entries).collect(), move |written| {
-            drop(reply.send(written.map(|()| swept)))
+            drop(reply.send(written.map(|()| swept)));
         });
         self.write();
         self.swept_to = reached;

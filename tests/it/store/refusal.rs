@@ -56,6 +56,26 @@ fn a_directory_without_its_format_is_refused() {
 }
 
 #[test]
+fn a_store_whose_making_was_cut_off_is_made_anew() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("format"), "1\n").unwrap();
+    fs::create_dir_all(directory.path().join("engine/keyspaces")).unwrap();
+    fs::write(directory.path().join("engine/lock"), "").unwrap();
+    fs::write(directory.path().join("engine/0.jnl"), [0; 4096]).unwrap();
+    let store = open(directory.path()).unwrap();
+    block_on(store.put(Login::new(&Seeded::new(1), BEGIN, "crm").new)).unwrap();
+}
+
+#[test]
+fn a_store_that_lost_its_version_marker_is_not_taken_for_a_new_one() {
+    let directory = tempfile::tempdir().unwrap();
+    drop(World::embedded(directory.path()));
+    fs::remove_file(directory.path().join("engine/version")).unwrap();
+    assert!(open(directory.path()).is_err());
+    assert!(directory.path().join("engine/0.jnl").exists());
+}
+
+#[test]
 fn a_file_in_the_directorys_place_is_told() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("data");
