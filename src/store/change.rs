@@ -105,6 +105,8 @@ pub struct Statistics {
     pub writable: bool,
     /// Bytes on disk.
     pub disk_bytes: u64,
+    /// Bytes of a torn last write that a crash left and opening cut off. Nobody had been told of it.
+    pub torn_bytes: u64,
     /// Bytes of the cache in use.
     pub cache_bytes: u64,
     /// What the cache may hold at most, in bytes.

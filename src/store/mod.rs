@@ -15,7 +15,7 @@ mod change;
 mod embedded;
 mod ending;
 mod error;
-mod record;
+pub mod record;
 mod settings;
 mod sweep;
 
@@ -25,7 +25,7 @@ use std::time::Duration;
 pub use change::{Bundle, Change, Find, Lease, PendingRevocation, Statistics, Swept, Version, Versioned};
 pub use embedded::Embedded;
 pub use error::{Cause, CommitError, StoreError};
-pub use record::{Damage, RECORD_VERSION};
+
 pub use settings::StoreSettings;
 
 use crate::domain::family::{AccessRecord, Ending, Family, FamilyId, NewFamily, RefreshRecord};

@@ -6,6 +6,7 @@ use std::ops::RangeBounds;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use fjall::config::CompressionPolicy;
 use fjall::{
@@ -17,7 +18,7 @@ use serde::de::DeserializeOwned;
 
 use super::super::error::{Cause, StoreError};
 use super::super::record;
-use super::keys;
+use super::{journal, keys, manifest};
 
 /// Values from this size on lie beside the tree, so that compaction does not move them: JWTs.
 const SEPARATE_FROM: u32 = 512;
@@ -58,6 +59,8 @@ impl Entry {
 pub(super) struct Files {
     database: Database,
     entries: Keyspace,
+    /// Bytes of a torn last write, cut off when the files were opened.
+    torn_bytes: u64,
 }
 
 impl fmt::Debug for Files {
@@ -69,6 +72,8 @@ impl fmt::Debug for Files {
 impl Files {
     pub(super) fn open(path: &Path, cache_bytes: u64) -> Result<Self, StoreError> {
         let what = || path.display().to_string();
+        manifest::inspect(path)?;
+        let torn_bytes = journal::inspect(path)?;
         // fjall asserts what it reads of itself; a damaged store is an error to us, never the end of the process.
         let opened = catch_unwind(AssertUnwindSafe(|| -> fjall::Result<Self> {
             let database = Database::builder(path)
@@ -78,7 +83,7 @@ impl Files {
                 .journal_compression(CompressionType::None)
                 .open()?;
             let entries = database.keyspace("entries", options)?;
-            Ok(Self { database, entries })
+            Ok(Self { database, entries, torn_bytes })
         }));
         match opened {
             Ok(opened) => opened.map_err(|error| not_read(error, what())),
@@ -126,6 +131,23 @@ impl Files {
         batch.commit().map_err(not_written)
     }
 
+    /// Moves what is only in journal and memory into sorted files, so that the next opening has nothing to read again.
+    pub(super) fn flush(&self) {
+        if self.entries.rotate_memtable().is_ok() {
+            // Bounded: on a disk that refuses, the journal still has everything.
+            for _ in 0..2_000 {
+                if self.entries.sealed_memtable_count() == 0 {
+                    break;
+                }
+                std::thread::park_timeout(Duration::from_millis(1));
+            }
+        }
+    }
+
+    pub(super) fn torn_bytes(&self) -> u64 {
+        self.torn_bytes
+    }
+
     pub(super) fn disk_bytes(&self) -> u64 {
         self.database.disk_space().unwrap_or_default()
     }
@@ -171,10 +193,13 @@ fn not_written(error: Error) -> StoreError {
     }
 }
 
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "fjall's enums are open: whatever else they say is not the medium's"
+)]
 fn io_kind(error: &Error) -> Option<ErrorKind> {
     match error {
         Error::Io(error) | Error::Storage(LsmError::Io(error)) => Some(error.kind()),
-        // Both enums are fjall's and open: whatever else there is or will be is not the medium's.
         _ => None,
     }
 }

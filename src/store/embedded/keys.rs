@@ -65,7 +65,8 @@ fn of_family(kind: u8, family: FamilyId) -> FamilyKey {
 
 /// What stands under a key, in words for an error: a kind and the first digits, never more.
 pub(super) fn describe(key: &[u8]) -> String {
-    let digits: String = key.iter().skip(1).take(6).map(|byte| format!("{byte:02x}")).collect();
+    let digits =
+        Fingerprint::from_bytes(std::array::from_fn(|at| key.get(1 + at).copied().unwrap_or_default())).short();
     match key.first().copied() {
         Some(ACCESS) => format!("access record {digits}"),
         Some(REFRESH) => format!("refresh record {digits}"),

@@ -6,22 +6,24 @@
 use std::collections::HashSet;
 use std::mem;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
 use super::super::change::Swept;
 use super::super::error::{CommitError, StoreError};
-use super::Shared;
 use super::files::{Entry, Files};
 use super::job::{self, Job, Reply};
 use super::keys;
+use super::shared::Shared;
 use crate::domain::family::FamilyId;
 use crate::domain::time::Timestamp;
 
 /// As many entries become durable together at most: about 2 MiB, so that no answer waits for a whole crowd's bytes.
 const GROUP: usize = 4096;
+
+/// How often a disk that refused is asked again.
+const TRY_AGAIN: Duration = Duration::from_secs(1);
 
 /// What is done once the group is durable, or failed.
 type Answer = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
@@ -33,6 +35,8 @@ pub(super) struct Writer {
     /// Nothing before it is left in the expiry index.
     swept_to: Timestamp,
     closing: Option<oneshot::Sender<()>>,
+    /// When a write failed, or the files were last tried anew since.
+    failed: Option<Duration>,
 }
 
 #[derive(Default)]
@@ -45,7 +49,7 @@ struct Group {
 
 impl Writer {
     pub(super) fn new(shared: Arc<Shared>, jobs: mpsc::Receiver<Job>) -> Self {
-        Self { shared, jobs, group: Group::default(), swept_to: Timestamp::default(), closing: None }
+        Self { shared, jobs, group: Group::default(), swept_to: Timestamp::default(), closing: None, failed: None }
     }
 
     /// Works until it is told to close, or nobody is left who could ask.
@@ -127,11 +131,24 @@ impl Writer {
             return;
         }
         let begun = self.shared.clock.monotonic();
+        self.recover(begun);
         let written =
             if entries.is_empty() { Ok(()) } else { self.shared.files().and_then(|files| files.write(entries)) };
+        if written.is_err() {
+            self.failed.get_or_insert(begun);
+        }
         self.shared.counts.count(&written, answers.len(), self.shared.clock.monotonic().saturating_sub(begun));
         for answer in answers {
             answer(written.clone());
+        }
+    }
+
+    /// After a failed write: tries the disk again, once in a while.
+    fn recover(&mut self, now: Duration) {
+        if let Some(failed) = self.failed
+            && now.saturating_sub(failed) >= TRY_AGAIN
+        {
+            self.failed = self.shared.reopen().is_err().then_some(now);
         }
     }
 
@@ -152,7 +169,7 @@ impl Writer {
         let reached = due.last().filter(|_| swept.more).map_or(horizon, |(until, _)| *until);
         self.group.changed.extend(due.iter().map(|(_, family)| *family));
         self.add(expired.into_iter().flat_map(|(entries, _)| entries).collect(), move |written| {
-            drop(reply.send(written.map(|()| swept)))
+            drop(reply.send(written.map(|()| swept)));
         });
         self.write();
         self.swept_to = reached;
@@ -167,29 +184,5 @@ impl Writer {
             .map(|key| key.map(|key| keys::read_expiry(&key)))
             .filter_map(Result::transpose)
             .collect()
-    }
-}
-
-/// What the writer counts.
-#[derive(Debug, Default)]
-pub(super) struct Counts {
-    pub(super) writes: AtomicU64,
-    pub(super) failed_writes: AtomicU64,
-    pub(super) groups: AtomicU64,
-    pub(super) failing: AtomicBool,
-    pub(super) newest_group_micros: AtomicU64,
-}
-
-impl Counts {
-    fn count(&self, written: &Result<(), StoreError>, answers: usize, took: Duration) {
-        let answers = u64::try_from(answers).unwrap_or(u64::MAX);
-        match written {
-            Ok(()) => &self.writes,
-            Err(_) => &self.failed_writes,
-        }
-        .fetch_add(answers, Ordering::Relaxed);
-        self.failing.store(written.is_err(), Ordering::Relaxed);
-        self.groups.fetch_add(1, Ordering::Relaxed);
-        self.newest_group_micros.store(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 }
