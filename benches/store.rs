@@ -5,8 +5,18 @@
 //! Prints a table to stderr and JSON to stdout. A family is a login with a JWT of 2 KB and a realm refresh token of 700 bytes.
 
 #![expect(clippy::disallowed_methods, reason = "a benchmark measures real time and starts the process that it kills")]
-#![expect(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr, reason = "a program for engineers, not a part of the service")]
-#![expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "figures for people")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a program for engineers, not a part of the service"
+)]
+#![expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "figures for people"
+)]
 
 use std::cell::Cell;
 use std::io::{BufRead, BufReader, Write};
@@ -15,7 +25,9 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use passbridge::domain::family::{AccessFate, AccessRecord, Family, FamilyId, FamilyState, Member, NewFamily, RefreshRecord};
+use passbridge::domain::family::{
+    AccessFate, AccessRecord, Family, FamilyId, FamilyState, Member, NewFamily, RefreshRecord,
+};
 use passbridge::domain::opaque::{Fingerprint, TokenUse};
 use passbridge::domain::seal::Sealed;
 use passbridge::domain::time::{Clock, Timestamp};
@@ -74,8 +86,14 @@ fn family(number: u64, until: Timestamp) -> NewFamily {
     let (access, refresh) = (print_of("access", number), print_of("refresh", number));
     let seal = |salt: u64, length| Sealed::from_bytes(noise(number ^ (salt << 56), length));
     let member = |token_use, fingerprint| Member { token_use, fingerprint, until };
-    let fate = AccessFate::Live { jwt: seal(1, 2048 + 28), jwt_since: Timestamp::from_millis(0), jwt_until: until, key: seal(2, 60) };
-    let access_record = AccessRecord { family: id, client: client.clone(), scope: scope.clone(), issued: DAY, until, fate };
+    let fate = AccessFate::Live {
+        jwt: seal(1, 2048 + 28),
+        jwt_since: Timestamp::from_millis(0),
+        jwt_until: until,
+        key: seal(2, 60),
+    };
+    let access_record =
+        AccessRecord { family: id, client: client.clone(), scope: scope.clone(), issued: DAY, until, fate };
     let refresh_record =
         RefreshRecord { family: id, client: client.clone(), generation: 0, key: seal(3, 60), issued: DAY, until };
     let family = Family {

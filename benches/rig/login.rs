@@ -47,7 +47,8 @@ fn tell(contestants: &[Contestant<'_>], all: &[Vec<Round>], report: &mut Report)
     spread("login: passbridge, durable / nginx with its access log", "ratio", with_log, Bar::None);
     let memory = Spread::ratio(undurable, nginx, Round::cost);
     spread("login: passbridge, store on /dev/shm / nginx", "ratio", memory, Bar::None);
-    for (thread, prefix) in [("worker", "worker"), ("store's writer", "store-writer"), ("fjall's own threads", "fjall")] {
+    for (thread, prefix) in [("worker", "worker"), ("store's writer", "store-writer"), ("fjall's own threads", "fjall")]
+    {
         let cost = Spread::over(bridge, |round| round.cost_of(prefix));
         spread(&format!("login: of passbridge's, {thread}"), "CPU us/request", cost, Bar::None);
     }

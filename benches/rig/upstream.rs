@@ -83,7 +83,8 @@ impl Answer {
             "sid": "9b3ffe4a-0000-4987-a279-a8d13bbf2b35", "scope": "2F_CA_Auth client_registration profile email",
             "preferred_username": "90417", "name": "Анна Ветрова", "email": "vetrova@example.org",
         });
-        let access = jwt(r#"{"alg":"RS256","typ":"JWT","kid":"rLKhNMWcLwRxvDWfeMVAwo1lHGGhd3xGyj4v0YbFH5I"}"#, claims, 1500);
+        let access =
+            jwt(r#"{"alg":"RS256","typ":"JWT","kid":"rLKhNMWcLwRxvDWfeMVAwo1lHGGhd3xGyj4v0YbFH5I"}"#, claims, 1500);
         let refresh = jwt(r#"{"alg":"HS512","typ":"JWT"}"#, serde_json::json!({ "typ": "Refresh" }), 850);
         let body = serde_json::json!({
             "access_token": access, "expires_in": 3600, "refresh_expires_in": 3600, "refresh_token": refresh,

@@ -2,17 +2,21 @@
 //!
 //! Must not: hold a rule that a running bridge would need too.
 
+mod ask;
 mod check;
 mod health;
 mod secret;
 mod serve;
 mod show;
+mod token;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
+use crate::config::{self, Config};
+use crate::document::Findings;
 use crate::secrets::Environment;
 
 /// Lets legacy passport clients keep logging in while everything behind them moves to Keycloak.
@@ -46,6 +50,17 @@ enum Command {
     /// Make what a mapping file may contain in place of a clear secret
     #[command(subcommand)]
     Secret(Secret),
+    /// Find or end logins of the running bridge
+    #[command(subcommand)]
+    Token(Token),
+}
+
+#[derive(Debug, Subcommand)]
+enum Token {
+    /// Show where tokens come from, what they may do, and how long
+    Find(token::Which),
+    /// End logins here, at once; by UUID the realm is told too, else its session runs out by itself
+    Revoke(token::Which),
 }
 
 #[derive(Debug, Subcommand)]
@@ -84,6 +99,8 @@ pub fn run() -> ExitCode {
         Command::Check { format } => check::run(&config, &environment(), format),
         Command::Health => health::run(&config, &environment()),
         Command::Secret(Secret::Hash) => secret::hash(),
+        Command::Token(Token::Find(which)) => token::run(&config, &environment(), "find", &which),
+        Command::Token(Token::Revoke(which)) => token::run(&config, &environment(), "revoke", &which),
     }
 }
 
@@ -93,4 +110,24 @@ fn environment() -> Environment {
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect()
+}
+
+/// The configuration of a bridge that can be asked over its ops listener.
+fn reachable_bridge(path: &Path, environment: &Environment) -> Result<Config, ExitCode> {
+    let findings = Findings::new();
+    let Some(config) = config::load(path, environment, &findings) else {
+        let _ = show::findings(&findings.into_sorted(), Format::Human, &mut anstream::stderr());
+        return Err(ExitCode::from(WRONG_USE));
+    };
+    if config.tls.ops.is_some() {
+        show::complain("the ops listener speaks TLS, which this command does not");
+        return Err(ExitCode::from(WRONG_USE));
+    }
+    Ok(config)
+}
+
+/// The bridge did not answer.
+fn unanswered(config: &Config, error: &std::io::Error) -> ExitCode {
+    show::complain(&format!("the bridge does not answer at {}: {error}", config.listen.ops));
+    ExitCode::from(NO)
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::{Config, limits, listen, realm, store};
 use crate::document::{Findings, Origin, Reader, Severity, Table, parse};
-use crate::secrets::{Environment, Sources};
+use crate::secrets::{self, Environment, Sources};
 
 /// Variables that begin so override the file: `PASSBRIDGE__SECTION__KEY`.
 const PREFIX: &str = "PASSBRIDGE__";
@@ -56,12 +56,26 @@ fn config(mut file: Reader<'_>, sources: Sources<'_>) -> Option<Config> {
         }
     };
     let limits = limits::read(file.section("limits"));
+    let ops_token = file.section("ops").and_then(|section| ops_token(section, sources));
     let store = store::read(file.section("store"), sources);
     let log = log(file.section("log"));
     file.finish();
     let mappings = sources.directory.join(mappings);
     let (realm, manner) = realm?;
-    Some(Config { listen, workers, trusted_proxies, drain, tls, realm, manner, mappings, limits, store, log })
+    Some(Config {
+        listen,
+        workers,
+        trusted_proxies,
+        drain,
+        tls,
+        realm,
+        manner,
+        mappings,
+        limits,
+        ops_token,
+        store,
+        log,
+    })
 }
 
 fn server(section: Option<Reader<'_>>) -> (usize, Vec<ipnet::IpNet>, Duration) {
@@ -79,6 +93,13 @@ fn server(section: Option<Reader<'_>>) -> (usize, Vec<ipnet::IpNet>, Duration) {
     let drain = section.duration("drain").map_or(absent, |found| found.value);
     section.finish();
     (workers, networks, drain)
+}
+
+fn ops_token(mut section: Reader<'_>, sources: Sources<'_>) -> Option<secrecy::SecretString> {
+    let key = section.path("token");
+    let token = section.take("token").and_then(|value| secrets::read(value, &key, sources, section.findings()));
+    section.finish();
+    token
 }
 
 fn log(section: Option<Reader<'_>>) -> String {

@@ -16,6 +16,8 @@ pub use listen::{Listen, TlsListeners};
 pub use load::{load, unopened};
 pub use realm::RealmManner;
 
+use secrecy::SecretString;
+
 use crate::exchange::Policy;
 use crate::keycloak::RealmSettings;
 use crate::store::StoreSettings;
@@ -41,6 +43,8 @@ pub struct Config {
     pub mappings: PathBuf,
     /// Bounds.
     pub limits: Limits,
+    /// What an operator must show to change something; `None`: nobody may.
+    pub ops_token: Option<SecretString>,
     /// The token store.
     pub store: StoreSettings,
     /// What is logged: `info`, `warn`, `passbridge=debug`, ...
@@ -88,6 +92,7 @@ impl Config {
     /// Takes over what a reload has changed; what needs a restart stays as it is in use.
     pub fn take_reloadable(&mut self, other: Self) {
         self.trusted_proxies = other.trusted_proxies;
+        self.ops_token = other.ops_token;
         self.realm = other.realm;
         self.manner = other.manner;
         self.mappings = other.mappings;

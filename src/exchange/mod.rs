@@ -11,6 +11,7 @@ mod flight;
 mod introspect;
 mod login;
 mod logout;
+mod operator;
 mod refresh;
 mod revoke;
 mod tell;
@@ -23,6 +24,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 pub use flight::Flights;
 pub use logout::Heard;
+pub use operator::{Ended, Found, Selector};
 use tokio::sync::Notify;
 
 use crate::domain::chance::Entropy;

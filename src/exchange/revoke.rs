@@ -18,7 +18,7 @@ use crate::telemetry::Trail;
 use crate::telemetry::trail::Note;
 
 /// What a UUID says about its family.
-struct Named {
+pub(super) struct Named {
     family: FamilyId,
     client: String,
     /// Nothing where the family is over.
@@ -44,7 +44,7 @@ impl Exchange {
     }
 
     /// The hint only says where to look first; a wrong one is no reason not to find it (RFC 7009 section 2.1).
-    async fn named(&self, token: &OpaqueToken, trail: &mut Trail) -> Result<Option<Named>, Refusal> {
+    pub(super) async fn named(&self, token: &OpaqueToken, trail: &mut Trail) -> Result<Option<Named>, Refusal> {
         let store = &self.bridge.store;
         let fingerprint = token.fingerprint(TokenUse::Access);
         if let Some(record) = store.access(&fingerprint).await.map_err(store_failed)? {
@@ -65,13 +65,18 @@ impl Exchange {
 
     async fn end(&self, client: &Arc<Client>, named: Named, trail: &mut Trail) -> Result<(), Refusal> {
         trail.family = Some(named.family);
-        let found = self.bridge.store.family(named.family).await.map_err(store_failed)?;
-        let token = found.as_ref().and_then(|family| open_renewal(&family.value, named.data_key.as_ref()?));
-        if let (Some(family), Some(token)) = (&found, &token) {
-            self.leave_word(client, &family.value, token).await?; // before the end: a crash between the two forgets nothing
-        }
+        self.word_for(client, &named).await?; // before the end: a crash between the two forgets nothing
         self.bridge.store.end(named.family, Ending::Revoked).await.map_err(store_failed)?;
         Ok(())
+    }
+
+    /// Leaves word for the realm where there is anything to tell. Answers whether there was.
+    pub(super) async fn word_for(&self, client: &Client, named: &Named) -> Result<bool, Refusal> {
+        let found = self.bridge.store.family(named.family).await.map_err(store_failed)?;
+        let token = found.as_ref().and_then(|family| open_renewal(&family.value, named.data_key.as_ref()?));
+        let (Some(family), Some(token)) = (&found, &token) else { return Ok(false) };
+        self.leave_word(client, &family.value, token).await?;
+        Ok(true)
     }
 
     /// Leaves word for the realm, durably: `tell` passes it on at once, or when the realm is back.

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
 use super::legacy::Tuning;
@@ -57,6 +58,8 @@ impl Reloading {
         let ops = Arc::new(OpsService {
             bridge: Arc::clone(&shared.bridge),
             realm: Arc::clone(&shared.realm),
+            exchange: Arc::clone(&ways.teller),
+            token: ArcSwap::from_pointee(config.ops_token.clone()),
             refused: Mutex::new(Vec::new()),
             stop: shared.stop.clone(),
         });
@@ -133,6 +136,7 @@ impl Reloading {
         let generation = bridge.snapshot.load().generation + 1;
         log::loaded(generation, &loaded.digest, loaded.table.len());
         bridge.snapshot.store(Arc::new(Snapshot::new(loaded, generation, &*bridge.entropy)));
+        self.ops.token.store(Arc::new(config.ops_token.clone()));
         self.ops.refused.lock().clear();
         self.shared.show_table(true);
         current.needing_restart(&config).into_iter().for_each(log::needs_restart);

@@ -137,3 +137,8 @@ pub fn logout(trail: &Trail) {
         }
     }
 }
+
+/// Says that an operator ended a login.
+pub fn ended_by_operator(client: &str, family: FamilyId, realm_told: bool) {
+    tracing::warn!(event = "ended_by_operator", client, %family, realm_told);
+}

@@ -63,7 +63,10 @@ impl Default for Granting {
 impl Mood {
     /// An answer with a status and a body of its own.
     pub fn answer(status: u16, content_type: &str, body: &str) -> Self {
-        let head = format!("HTTP/1.1 {status} Mood\r\ncontent-type: {content_type}\r\ncontent-length: {}\r\nset-cookie: realm=secret-of-the-realm\r\n\r\n", body.len());
+        let head = format!(
+            "HTTP/1.1 {status} Mood\r\ncontent-type: {content_type}\r\ncontent-length: {}\r\nset-cookie: realm=secret-of-the-realm\r\n\r\n",
+            body.len()
+        );
         Self::Bytes([head.as_bytes(), body.as_bytes()].concat())
     }
 }
@@ -309,7 +312,10 @@ fn grant(state: &Mutex<State>, granting: &Granting) -> String {
 }
 
 async fn send(stream: &mut TcpStream, status: u16, body: &str) -> std::io::Result<()> {
-    let head = format!("HTTP/1.1 {status} OK\r\ncontent-type: application/json\r\nset-cookie: AUTH_SESSION_ID=secret-of-the-realm\r\nx-realm: secret-of-the-realm\r\ncontent-length: {}\r\n\r\n", body.len());
+    let head = format!(
+        "HTTP/1.1 {status} OK\r\ncontent-type: application/json\r\nset-cookie: AUTH_SESSION_ID=secret-of-the-realm\r\nx-realm: secret-of-the-realm\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
     stream.write_all(&[head.as_bytes(), body.as_bytes()].concat()).await
 }
 
