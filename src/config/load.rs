@@ -73,7 +73,7 @@ fn config(mut file: Reader<'_>, sources: Sources<'_>) -> Option<Config> {
         mappings,
         limits,
         ops_token,
-        store,
+        store: store?,
         log,
     })
 }
