@@ -9,5 +9,6 @@
 
 mod login;
 mod refusals;
+mod store;
 mod support;
 mod token_life;

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::store::servers::Server;
 use super::support::{Bridge, Keycloak, Old, eventually};
 
 const REFRESH_REFUSED: (u16, &str, &str) = (400, "3003113", "invalid_grant");
@@ -135,4 +136,38 @@ fn a_pair_survives_a_kill_of_the_bridge() {
     assert_eq!(answer.status, 200, "{answer:?}\n{}", bridge.log());
     let bridge = bridge.kill_and_restart();
     assert_eq!(bridge.refresh("test_api", &refresh).body, answer.body, "the answer can be fetched again after a crash");
+}
+
+#[test]
+fn two_instances_on_one_redis_ask_once_and_answer_alike() {
+    let keycloak = Keycloak::rotating();
+    let redis = Server::start();
+    let store = format!("[store]\nkind = \"redis\"\nurls = [\"redis://127.0.0.1:{}\"]", redis.port);
+    let clients = [Old::of("test_api")];
+    let bridge = || Bridge::configured(&keycloak.url(), &clients, "rotation = \"on\"", &store);
+    let (one, other) = (bridge(), bridge());
+    let (access, token) = one.pair("test_api", "90509");
+    assert!(other.active("test_api", &access), "what one hands out the other knows");
+    let answers: Vec<String> = std::thread::scope(|scope| {
+        let bridges = [&one, &other];
+        let asked: Vec<_> = (0..50)
+            .map(|number| (bridges[number % 2], &token))
+            .map(|(bridge, token)| scope.spawn(move || bridge.refresh("test_api", token)))
+            .collect();
+        asked
+            .into_iter()
+            .map(|answer| answer.join().unwrap())
+            .map(|answer| {
+                assert_eq!(answer.status, 200, "{answer:?}\n{}\n{}", one.log(), other.log());
+                answer.body
+            })
+            .collect()
+    });
+    assert!(answers.iter().all(|answer| *answer == answers[0]));
+    let next: Value = serde_json::from_str(&answers[0]).unwrap();
+    let newest = other.refresh("test_api", next["refresh_token"].as_str().unwrap());
+    assert_eq!(newest.status, 200, "the session lives on: {newest:?}");
+    let revoked = one.post("/auth/oauth/v2/token/revoke", "test_api", &[("token", &access)]);
+    assert_eq!(revoked.status, 200);
+    assert!(!other.active("test_api", &newest.text("access_token")), "what one ends is over at the other");
 }

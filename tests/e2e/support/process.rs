@@ -12,15 +12,20 @@ pub fn bound_to_us(program: &str, arguments: &[String]) -> Command {
     command
 }
 
-/// Begins a child on a thread that does not end before the binary does.
-pub fn begin_for_good(mut command: Command) -> Child {
+/// Does something on a thread that does not end before the binary does, so that children begun there live as long.
+pub fn for_good<T: Send + 'static>(begin: impl FnOnce() -> T + Send + 'static) -> T {
     let (sender, receiver) = channel();
     thread::spawn(move || {
-        sender.send(command.spawn().expect("the program starts")).unwrap();
+        sender.send(begin()).unwrap();
         let (_forever, never): (Sender<()>, _) = channel();
         let _ = never.recv();
     });
-    receiver.recv().expect("the thread lives")
+    receiver.recv().expect("what was begun has not failed")
+}
+
+/// Begins a child that lives as long as the binary.
+pub fn begin_for_good(mut command: Command) -> Child {
+    for_good(move || command.spawn().expect("the program starts"))
 }
 
 /// The top of the repository.
