@@ -93,11 +93,12 @@ impl Files {
 
     /// The record under a key.
     pub(super) fn get<T: DeserializeOwned>(&self, key: &[u8]) -> Result<Option<T>, StoreError> {
-        match self.entries.get(key) {
-            Ok(Some(bytes)) => decode(key, &bytes).map(Some),
-            Ok(None) => Ok(None),
-            Err(error) => Err(not_read(error, keys::describe(key))),
-        }
+        self.bytes(key)?.map(|bytes| decode(key, &bytes)).transpose()
+    }
+
+    /// The bytes under a key.
+    pub(super) fn bytes(&self, key: &[u8]) -> Result<Option<Slice>, StoreError> {
+        self.entries.get(key).map_err(|error| not_read(error, keys::describe(key)))
     }
 
     /// The keys of a range, in order.
@@ -167,7 +168,7 @@ fn options() -> KeyspaceCreateOptions {
         ))
 }
 
-fn decode<T: DeserializeOwned>(key: &[u8], bytes: &[u8]) -> Result<T, StoreError> {
+pub(super) fn decode<T: DeserializeOwned>(key: &[u8], bytes: &[u8]) -> Result<T, StoreError> {
     record::decode(key, bytes)
         .map_err(|damage| StoreError::Corrupt { what: keys::describe(key), cause: Arc::new(damage) })
 }

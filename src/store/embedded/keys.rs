@@ -51,6 +51,11 @@ pub(super) fn read_expiry(key: &[u8]) -> Option<(Timestamp, FamilyId)> {
     Some((Timestamp::from_millis(u64::from_be_bytes(*until)), FamilyId(family.try_into().ok()?)))
 }
 
+/// The access UUID whose record stands under a key.
+pub(super) fn changed_access(key: &[u8]) -> Option<Fingerprint> {
+    key.strip_prefix(&[ACCESS])?.try_into().ok().map(Fingerprint::from_bytes)
+}
+
 fn of_fingerprint(kind: u8, fingerprint: &Fingerprint) -> TokenKey {
     let mut key = [kind; 33];
     key[1..].copy_from_slice(fingerprint.as_bytes());

@@ -11,6 +11,7 @@
 //!
 //! Must not: let anything of fjall be seen from outside, or answer before the disk has.
 
+mod cache;
 mod directory;
 mod files;
 mod job;
@@ -92,7 +93,7 @@ impl Embedded {
     }
 
     pub(super) fn access(&self, fingerprint: &Fingerprint) -> Result<Option<AccessRecord>, StoreError> {
-        self.shared.files()?.get(&keys::token(TokenUse::Access, fingerprint))
+        self.shared.access(fingerprint)
     }
 
     pub(super) fn refresh(&self, fingerprint: &Fingerprint) -> Result<Option<RefreshRecord>, StoreError> {

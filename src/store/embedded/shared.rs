@@ -10,10 +10,13 @@ use parking_lot::Mutex;
 
 use super::super::change::Statistics;
 use super::super::error::StoreError;
+use super::cache::RecordCache;
 use super::directory::Directory;
-use super::files::{Entry, Files};
+use super::files::{self, Entry, Files};
 use super::keys;
 use super::leases::Leases;
+use crate::domain::family::AccessRecord;
+use crate::domain::opaque::{Fingerprint, TokenUse};
 use crate::domain::time::Clock;
 
 /// How long files that shall be opened anew wait for the last reader.
@@ -26,6 +29,7 @@ pub(super) struct Shared {
     directory: Mutex<Option<Directory>>,
     closed: AtomicBool,
     cache_bytes: u64,
+    records: RecordCache,
     pub(super) leases: Leases,
     pub(super) counts: Counts,
     pub(super) clock: Arc<dyn Clock>,
@@ -34,7 +38,7 @@ pub(super) struct Shared {
 impl Shared {
     pub(super) fn open(path: &Path, cache_bytes: u64, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
         let directory = Directory::take(path)?;
-        let files = Files::open(&directory.engine(), cache_bytes)?;
+        let files = Files::open(&directory.engine(), for_blocks(cache_bytes))?;
         let opening = files.get::<u32>(keys::OPENINGS)?.unwrap_or_default().saturating_add(1);
         files.write(vec![Entry::record(keys::OPENINGS, &opening)])?;
         Ok(Self {
@@ -42,6 +46,7 @@ impl Shared {
             directory: Mutex::new(Some(directory)),
             closed: AtomicBool::new(false),
             cache_bytes,
+            records: RecordCache::of(cache_bytes - for_blocks(cache_bytes)),
             leases: Leases::of_opening(opening),
             counts: Counts::default(),
             clock,
@@ -55,6 +60,23 @@ impl Shared {
             None if self.is_closed() => Err(StoreError::Closed),
             None => Err(StoreError::Refusing),
         }
+    }
+
+    /// What an access UUID opens: the hot path.
+    pub(super) fn access(&self, fingerprint: &Fingerprint) -> Result<Option<AccessRecord>, StoreError> {
+        let files = self.files()?;
+        let key = keys::token(TokenUse::Access, fingerprint);
+        let bytes = self.records.get(fingerprint, || files.bytes(&key))?;
+        bytes.map(|bytes| files::decode(&key, &bytes)).transpose()
+    }
+
+    /// Writes all entries or none; when it answers, they are durable, and readers see them.
+    pub(super) fn write(&self, entries: Vec<Entry>) -> Result<(), StoreError> {
+        let changed: Vec<Fingerprint> = entries.iter().filter_map(|entry| keys::changed_access(entry.key())).collect();
+        let written = self.files().and_then(|files| files.write(entries));
+        // Though it failed: what is on the disk shows when the files are opened anew.
+        changed.iter().for_each(|fingerprint| self.records.forget(fingerprint));
+        written
     }
 
     pub(super) fn is_closed(&self) -> bool {
@@ -72,7 +94,8 @@ impl Shared {
             self.files.store(Some(used));
             return Err(StoreError::Refusing);
         }
-        let files = Files::open(&directory.engine(), self.cache_bytes)?;
+        let files = Files::open(&directory.engine(), for_blocks(self.cache_bytes))?;
+        self.records.clear();
         self.files.store(Some(Arc::new(files)));
         Ok(())
     }
@@ -94,7 +117,7 @@ impl Shared {
             writable: files.is_some() && !counts.failing.load(Ordering::Relaxed),
             disk_bytes: files.as_ref().map_or(0, |files| files.disk_bytes()),
             torn_bytes: files.as_ref().map_or(0, |files| files.torn_bytes()),
-            cache_bytes: files.as_ref().map_or(0, |files| files.cache_bytes()),
+            cache_bytes: self.records.bytes() + files.as_ref().map_or(0, |files| files.cache_bytes()),
             cache_limit: self.cache_bytes,
             writes: counts.writes.load(Ordering::Relaxed),
             failed_writes: counts.failed_writes.load(Ordering::Relaxed),
@@ -102,6 +125,11 @@ impl Shared {
             newest_group: Duration::from_micros(counts.newest_group_micros.load(Ordering::Relaxed)),
         }
     }
+}
+
+/// What fjall's blocks get of the cache; the rest is for records.
+const fn for_blocks(cache_bytes: u64) -> u64 {
+    cache_bytes / 2
 }
 
 /// Drops the files once nobody else has them; gives them back if somebody keeps them too long.
