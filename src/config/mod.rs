@@ -13,7 +13,7 @@ use std::time::Duration;
 
 pub use limits::Limits;
 pub use listen::{Listen, TlsListeners};
-pub use load::{load, unopened};
+pub use load::{examine, load, unopened};
 pub use realm::RealmManner;
 
 use secrecy::SecretString;
