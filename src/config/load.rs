@@ -87,7 +87,7 @@ fn config(mut file: Reader<'_>, sources: Sources<'_>, mappings: PathBuf) -> Opti
         mappings,
         limits,
         ops_token,
-        store,
+        store: store?,
         log,
     })
 }

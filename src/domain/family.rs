@@ -4,6 +4,7 @@
 //! realm sealed.
 
 use std::fmt;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +29,19 @@ impl fmt::Display for FamilyId {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
     }
 }
+
+impl FromStr for FamilyId {
+    type Err = NoFamilyId;
+
+    fn from_str(text: &str) -> Result<Self, NoFamilyId> {
+        let number = u128::from_str_radix(text, 16).map_err(|_| NoFamilyId)?;
+        if text.len() == 32 { Ok(Self(number.to_be_bytes())) } else { Err(NoFamilyId) }
+    }
+}
+
+/// That is no name of a family: 32 hexadecimal digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoFamilyId;
 
 impl fmt::Debug for FamilyId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
