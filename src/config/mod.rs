@@ -7,6 +7,7 @@ mod listen;
 mod load;
 mod realm;
 mod store;
+mod survey;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -15,6 +16,7 @@ pub use limits::Limits;
 pub use listen::{Listen, TlsListeners};
 pub use load::{examine, load, unopened};
 pub use realm::RealmManner;
+pub use survey::survey;
 
 use secrecy::SecretString;
 

@@ -8,6 +8,7 @@ mod guard;
 mod hash;
 mod layout;
 mod load;
+pub mod watch;
 
 use std::collections::HashMap;
 use std::sync::Arc;
