@@ -22,7 +22,7 @@ impl Redis {
             let due = cmd("ZRANGEBYSCORE")
                 .arg(keys::list(first))
                 .arg("-inf")
-                .arg(now.millis())
+                .arg(format!("({}", now.millis()))
                 .arg("LIMIT")
                 .arg(0)
                 .arg(SWEEP)
@@ -44,7 +44,7 @@ impl Redis {
         let known = self.family(id).await?;
         if let Some(family) = &known {
             let forgotten = ending::remembered_until(&family.value);
-            if forgotten > now {
+            if forgotten >= now {
                 self.write(vec![super::listed(id, forgotten)], false).await?;
                 return Ok(false);
             }

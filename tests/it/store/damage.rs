@@ -11,7 +11,7 @@ use super::world::{Login, ManualClock, World, block_on, embedded};
 /// A directory as a crash leaves it: copied while the store is open, every login in it acknowledged one by one.
 fn crashed(logins: usize) -> (tempfile::TempDir, Vec<Login>) {
     let directory = tempfile::tempdir().unwrap();
-    let world = World::embedded(directory.path());
+    let world = World::open(&embedded(directory.path()));
     let kept = (0..logins).map(|_| block_on(world.kept())).collect();
     let copy = tempfile::tempdir().unwrap();
     copy_all(directory.path(), copy.path());
@@ -22,7 +22,7 @@ fn crashed(logins: usize) -> (tempfile::TempDir, Vec<Login>) {
 /// A directory as it is after an orderly end.
 fn closed(logins: usize) -> (tempfile::TempDir, Vec<Login>) {
     let directory = tempfile::tempdir().unwrap();
-    let world = World::embedded(directory.path());
+    let world = World::open(&embedded(directory.path()));
     let kept = (0..logins).map(|_| block_on(world.kept())).collect();
     block_on(world.store.close());
     trim(&journal(directory.path()));

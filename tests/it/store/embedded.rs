@@ -11,7 +11,7 @@ use super::world::{BEGIN, HOUR, Login, ManualClock, World, block_on, embedded, j
 
 fn on_embedded(test: impl AsyncFn(&World)) {
     let directory = tempfile::tempdir().unwrap();
-    let world = World::embedded(directory.path());
+    let world = World::open(&embedded(directory.path()));
     block_on(test(&world));
 }
 
@@ -27,7 +27,7 @@ fn reopened(world: World, directory: &std::path::Path) -> World {
 #[test]
 fn what_was_kept_is_there_after_a_restart() {
     let directory = tempfile::tempdir().unwrap();
-    let world = World::embedded(directory.path());
+    let world = World::open(&embedded(directory.path()));
     let (alive, ended) = block_on(async { (world.kept().await, world.kept().await) });
     block_on(world.store.end(ended.id(), Ending::Revoked)).unwrap();
     let world = reopened(world, directory.path());
@@ -42,7 +42,7 @@ fn what_was_kept_is_there_after_a_restart() {
 #[test]
 fn fences_rise_over_a_restart() {
     let directory = tempfile::tempdir().unwrap();
-    let world = World::embedded(directory.path());
+    let world = World::open(&embedded(directory.path()));
     let id = block_on(world.kept()).id();
     let before = block_on(world.store.lease(id, HOUR)).unwrap().unwrap();
     let world = reopened(world, directory.path());
@@ -53,7 +53,7 @@ fn fences_rise_over_a_restart() {
 #[test]
 fn workers_of_several_runtimes_share_one_store() {
     let directory = tempfile::tempdir().unwrap();
-    let world = World::embedded(directory.path());
+    let world = World::open(&embedded(directory.path()));
     let logins: Vec<Vec<Login>> = (0..4).map(|_| (0..25).map(|_| world.login()).collect()).collect();
     std::thread::scope(|scope| {
         for part in &logins {
@@ -74,7 +74,7 @@ fn workers_of_several_runtimes_share_one_store() {
 #[test]
 fn an_answer_that_nobody_waits_for_is_written_all_the_same() {
     let directory = tempfile::tempdir().unwrap();
-    let world = World::embedded(directory.path());
+    let world = World::open(&embedded(directory.path()));
     let login = world.login();
     block_on(async {
         tokio::select! {
@@ -91,7 +91,7 @@ fn an_answer_that_nobody_waits_for_is_written_all_the_same() {
 #[test]
 fn a_copy_of_the_directory_opens_no_jwt() {
     let directory = tempfile::tempdir().unwrap();
-    let world = World::embedded(directory.path());
+    let world = World::open(&embedded(directory.path()));
     let login = block_on(world.kept());
     block_on(world.store.close());
     let files = files_of(directory.path());
@@ -126,7 +126,7 @@ fn contains(haystack: &[u8], needle: &[u8]) -> bool {
 #[test]
 fn a_clock_that_leaps_ahead_costs_no_session() {
     let directory = tempfile::tempdir().unwrap();
-    let world = World::embedded(directory.path());
+    let world = World::open(&embedded(directory.path()));
     let login = block_on(world.kept());
     world.clock.set(BEGIN.plus(24 * 365 * HOUR));
     block_on(world.store.sweep(world.now())).unwrap();
@@ -140,7 +140,7 @@ fn a_clock_that_leaps_ahead_costs_no_session() {
 #[test]
 fn a_leap_that_lasts_is_believed() {
     let directory = tempfile::tempdir().unwrap();
-    let world = World::embedded(directory.path());
+    let world = World::open(&embedded(directory.path()));
     let login = block_on(world.kept());
     world.clock.set(BEGIN.plus(24 * 365 * HOUR));
     block_on(world.store.sweep(world.now())).unwrap();
@@ -152,7 +152,7 @@ fn a_leap_that_lasts_is_believed() {
 #[test]
 fn a_clock_that_steps_back_loses_nothing_and_sweeps_later() {
     let directory = tempfile::tempdir().unwrap();
-    let world = World::embedded(directory.path());
+    let world = World::open(&embedded(directory.path()));
     world.clock.pass(4 * HOUR);
     block_on(world.store.sweep(world.now())).unwrap();
     world.clock.set(BEGIN);
@@ -170,7 +170,7 @@ fn a_clock_that_steps_back_loses_nothing_and_sweeps_later() {
 #[test]
 fn a_lease_does_not_hear_the_time_of_day() {
     let directory = tempfile::tempdir().unwrap();
-    let world = World::embedded(directory.path());
+    let world = World::open(&embedded(directory.path()));
     let id = block_on(world.kept()).id();
     block_on(world.store.lease(id, HOUR)).unwrap().unwrap();
     world.clock.set(BEGIN.plus(2 * HOUR));

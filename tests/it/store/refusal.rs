@@ -16,7 +16,7 @@ fn open(directory: &Path) -> Result<TokenStore, StoreError> {
 #[test]
 fn a_second_process_is_told_who_has_the_store() {
     let directory = tempfile::tempdir().unwrap();
-    let _world = World::embedded(directory.path());
+    let _world = World::open(&embedded(directory.path()));
     let error = open(directory.path()).unwrap_err();
     let expected = format!(
         "the token store {} belongs to another process (pid {}): one bridge per directory",
@@ -29,9 +29,9 @@ fn a_second_process_is_told_who_has_the_store() {
 #[test]
 fn the_next_process_may_have_it_once_the_first_has_gone() {
     let directory = tempfile::tempdir().unwrap();
-    drop(World::embedded(directory.path()));
-    drop(World::embedded(directory.path()));
-    let world = World::embedded(directory.path());
+    drop(World::open(&embedded(directory.path())));
+    drop(World::open(&embedded(directory.path())));
+    let world = World::open(&embedded(directory.path()));
     block_on(world.store.close());
     open(directory.path()).unwrap();
 }
@@ -39,7 +39,7 @@ fn the_next_process_may_have_it_once_the_first_has_gone() {
 #[test]
 fn a_newer_format_is_refused_and_left_alone() {
     let directory = tempfile::tempdir().unwrap();
-    drop(World::embedded(directory.path()));
+    drop(World::open(&embedded(directory.path())));
     fs::write(directory.path().join("format"), "9\n").unwrap();
     let error = open(directory.path()).unwrap_err();
     assert!(matches!(error, StoreError::Format { found: 9, .. }));
@@ -50,7 +50,7 @@ fn a_newer_format_is_refused_and_left_alone() {
 #[test]
 fn a_directory_without_its_format_is_refused() {
     let directory = tempfile::tempdir().unwrap();
-    drop(World::embedded(directory.path()));
+    drop(World::open(&embedded(directory.path())));
     fs::remove_file(directory.path().join("format")).unwrap();
     assert!(matches!(open(directory.path()), Err(StoreError::CannotOpen { .. })));
 }
@@ -69,7 +69,7 @@ fn a_store_whose_making_was_cut_off_is_made_anew() {
 #[test]
 fn a_store_that_lost_its_version_marker_is_not_taken_for_a_new_one() {
     let directory = tempfile::tempdir().unwrap();
-    drop(World::embedded(directory.path()));
+    drop(World::open(&embedded(directory.path())));
     fs::remove_file(directory.path().join("engine/version")).unwrap();
     assert!(open(directory.path()).is_err());
     assert!(directory.path().join("engine/0.jnl").exists());
