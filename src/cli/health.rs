@@ -12,7 +12,7 @@ pub(super) fn run(path: &Path, environment: &Environment) -> ExitCode {
         Ok(config) => config,
         Err(status) => return status,
     };
-    match ask::get(config.listen.ops, "/readyz") {
+    match ask::get(&config, "/readyz") {
         Ok(answer) if answer.status == 200 => ExitCode::SUCCESS,
         Ok(_) => {
             show::complain("the bridge is not ready");

@@ -4,7 +4,9 @@
 
 mod ask;
 mod check;
+mod excerpt;
 mod health;
+mod pinned;
 mod secret;
 mod serve;
 mod show;
@@ -115,15 +117,10 @@ fn environment() -> Environment {
 /// The configuration of a bridge that can be asked over its ops listener.
 fn reachable_bridge(path: &Path, environment: &Environment) -> Result<Config, ExitCode> {
     let findings = Findings::new();
-    let Some(config) = config::load(path, environment, &findings) else {
+    config::load(path, environment, &findings).ok_or_else(|| {
         let _ = show::findings(&findings.into_sorted(), Format::Human, &mut anstream::stderr());
-        return Err(ExitCode::from(WRONG_USE));
-    };
-    if config.tls.ops.is_some() {
-        show::complain("the ops listener speaks TLS, which this command does not");
-        return Err(ExitCode::from(WRONG_USE));
-    }
-    Ok(config)
+        ExitCode::from(WRONG_USE)
+    })
 }
 
 /// The bridge did not answer.

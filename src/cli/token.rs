@@ -45,7 +45,7 @@ pub(super) fn run(path: &Path, environment: &Environment, action: &str, which: &
             return ExitCode::from(WRONG_USE);
         }
     };
-    let answer = match ask::post(config.listen.ops, &format!("/api/v1/tokens/{action}"), token, &question) {
+    let answer = match ask::post(&config, &format!("/api/v1/tokens/{action}"), token, &question) {
         Ok(answer) => answer,
         Err(error) => return super::unanswered(&config, &error),
     };

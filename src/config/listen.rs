@@ -1,10 +1,10 @@
 //! `[listen]` and `[tls]`.
 
-use std::fs;
 use std::net::SocketAddr;
 
 use zeroize::Zeroizing;
 
+use super::load::pem;
 use crate::document::{Findings, Reader, Spotted};
 use crate::secrets::{Sources, warn_of_readers};
 use crate::server::TlsMaterial;
@@ -96,26 +96,15 @@ fn material(mut section: Reader<'_>, sources: Sources<'_>) -> Option<TlsMaterial
     let findings = section.findings();
     let origin = section.origin().clone();
     section.finish();
-    let read = |name: Spotted<String>| {
-        let path = sources.directory.join(&name.value);
-        let unreadable = |error| {
-            findings.error(
-                "unreadable-file",
-                &name.origin,
-                format!("{} cannot be read: {error}", path.display()),
-                None,
-            );
-        };
-        fs::read(&path).map_err(unreadable).ok()
-    };
+    let read = |name: &Spotted<String>| pem(name, sources, findings);
     if let Some(key) = &key {
         warn_of_readers(&sources.directory.join(&key.value), &key.origin, findings);
     }
     let client_ca = match client_ca {
         None => None,
-        Some(name) => Some(read(name)?),
+        Some(name) => Some(read(&name)?),
     };
-    let material = TlsMaterial { certificate: read(certificate?)?, key: Zeroizing::new(read(key?)?), client_ca };
+    let material = TlsMaterial { certificate: read(&certificate?)?, key: Zeroizing::new(read(&key?)?), client_ca };
     if let Err(reason) = material.check() {
         findings.error("unfit-certificate", &origin, reason, None);
         return None;

@@ -7,14 +7,16 @@ mod listen;
 mod load;
 mod realm;
 mod store;
+mod survey;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 pub use limits::Limits;
 pub use listen::{Listen, TlsListeners};
-pub use load::{load, unopened};
+pub use load::{examine, load, unopened};
 pub use realm::RealmManner;
+pub use survey::survey;
 
 use secrecy::SecretString;
 

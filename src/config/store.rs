@@ -1,8 +1,8 @@
 //! `[store]`.
 
-use std::fs;
 use std::time::Duration;
 
+use super::load::pem;
 use crate::document::{Reader, Spotted};
 use crate::secrets::{self, Sources};
 use crate::store::{Password, RedisMode, RedisSettings, StoreSettings, Wait};
@@ -20,32 +20,44 @@ pub(super) fn read(section: Option<Reader<'_>>, sources: Sources<'_>) -> Option<
     let embedded =
         |path: &str, cache_bytes| StoreSettings::Embedded { path: sources.directory.join(path), cache_bytes };
     let Some(mut section) = section else { return Some(embedded("data", CACHE)) };
+    let named = section.has("kind");
     let kind = section.word("kind", &[("embedded", Kind::Embedded), ("redis", Kind::Redis)]);
+    if named && kind.is_none() {
+        // What the other keys mean nobody knows.
+        return None;
+    }
     let settings = match kind.map_or(Kind::Embedded, |kind| kind.value) {
         Kind::Embedded => {
             let path = section.text("path").map_or_else(|| "data".to_owned(), |text| text.value);
-            let cache = section.size("cache");
-            if let Some(found) = cache.as_ref().filter(|found| found.value < 1 << 20) {
-                section.bad_value("cache", &found.origin, "at least 1MiB");
-            }
-            Some(embedded(&path, cache.map_or(CACHE, |found| found.value)))
+            let cache = section.size_within("cache", 1 << 20, 1 << 40).unwrap_or(CACHE);
+            unused(&mut section, "embedded", &["urls", "mode", "master", "username", "password", "ca", "wait"]);
+            Some(embedded(&path, cache))
         }
-        Kind::Redis => redis(&mut section, sources).map(StoreSettings::Redis),
+        Kind::Redis => {
+            unused(&mut section, "redis", &["path", "cache"]);
+            redis(&mut section, sources).map(StoreSettings::Redis)
+        }
     };
     section.finish();
     settings
+}
+
+/// Keys of the other kind of store: one variable of the environment may have chosen this one.
+fn unused(section: &mut Reader<'_>, kind: &str, keys: &[&'static str]) {
+    for key in keys {
+        if let Some(found) = section.take(key) {
+            let message = format!("`{}` means nothing to the {kind} store", section.path(key));
+            section.findings().warning("unused-key", &found.origin, message, None);
+        }
+    }
 }
 
 fn redis(section: &mut Reader<'_>, sources: Sources<'_>) -> Option<RedisSettings> {
     let urls = section.texts("urls").unwrap_or_default();
     if urls.is_empty() {
         let message = format!("`{}` names no server", section.path("urls"));
-        section.findings().error(
-            "missing-key",
-            section.origin(),
-            message,
-            "urls = [\"redis://127.0.0.1:6379\"]".to_owned(),
-        );
+        let hint = "urls = [\"redis://127.0.0.1:6379\"]".to_owned();
+        section.findings().error("missing-key", section.origin(), message, hint);
     }
     let wanted = urls.len();
     let urls: Vec<String> = urls.into_iter().filter_map(|text| url(section, text)).collect();
@@ -56,7 +68,7 @@ fn redis(section: &mut Reader<'_>, sources: Sources<'_>) -> Option<RedisSettings
         .take("password")
         .and_then(|value| secrets::read(value, &key, sources, section.findings()))
         .map(Password);
-    let ca = section.text("ca").and_then(|text| certificate(section, &text, sources));
+    let ca = section.text("ca").and_then(|text| pem(&text, sources, section.findings()));
     let wait = section.section("wait").and_then(wait);
     if wait.is_some() && mode == Some(RedisMode::Cluster) {
         section.bad_value("wait", section.origin(), "possible with a cluster");
@@ -98,23 +110,14 @@ fn url(section: &Reader<'_>, text: Spotted<String>) -> Option<String> {
     Some(text.value)
 }
 
-fn certificate(section: &Reader<'_>, text: &Spotted<String>, sources: Sources<'_>) -> Option<Vec<u8>> {
-    let path = sources.directory.join(&text.value);
-    let read = fs::read(&path);
-    if let Err(error) = &read {
-        section.findings().error(
-            "unreadable-file",
-            &text.origin,
-            format!("{} cannot be read: {error}", path.display()),
-            None,
-        );
-    }
-    read.ok()
-}
-
 fn wait(mut section: Reader<'_>) -> Option<Wait> {
     let replicas = section.integer("replicas", 1, 16);
-    let timeout = section.duration("timeout").map_or(Duration::from_millis(200), |found| found.value);
+    let timeout = section.duration_within(
+        "timeout",
+        Duration::from_millis(200),
+        Duration::from_millis(1),
+        Duration::from_mins(1),
+    );
     section.finish();
     Some(Wait { replicas: replicas?.value, timeout })
 }

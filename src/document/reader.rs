@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::finding::{Findings, Origin};
+use super::slip::nearest;
 use super::units;
 use super::value::{Spotted, Table, Value};
 
@@ -47,8 +48,9 @@ impl<'f> Reader<'f> {
         Some(self.table.entries.remove(index).1)
     }
 
-    fn missing(&self, key: &str) {
-        self.findings.error("missing-key", self.origin(), format!("`{}` is missing", self.path(key)), None);
+    /// Reports a key that must be there and is not.
+    pub fn missing(&self, key: &str, hint: impl Into<Option<String>>) {
+        self.findings.error("missing-key", self.origin(), format!("`{}` is missing", self.path(key)), hint);
     }
 
     fn wrong(&self, key: &str, (kind, origin): (&str, &Origin), wanted: &str) {
@@ -76,7 +78,7 @@ impl<'f> Reader<'f> {
         let there = self.has(key);
         let text = self.text(key);
         if !there {
-            self.missing(key);
+            self.missing(key, None);
         }
         text
     }
@@ -84,7 +86,7 @@ impl<'f> Reader<'f> {
     /// Whether the key is still there to be taken.
     #[must_use]
     pub fn has(&self, key: &str) -> bool {
-        self.table.entries.iter().any(|(name, _)| name.value == key)
+        self.table.has(key)
     }
 
     fn parsed<T>(&mut self, key: &'static str, wanted: &str, read: impl Fn(&str) -> Option<T>) -> Option<Spotted<T>> {
@@ -100,15 +102,48 @@ impl<'f> Reader<'f> {
 
     /// One of a closed list of words.
     pub fn word<T: Copy>(&mut self, key: &'static str, words: &[(&str, T)]) -> Option<Spotted<T>> {
-        let wanted = words.iter().map(|(word, _)| format!("`{word}`")).collect::<Vec<_>>().join(", ");
-        self.parsed(key, &format!("one of {wanted}"), |text| {
-            words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value)
-        })
+        self.word_or(key, words, "bad-value")
+    }
+
+    /// One of a closed list of words; the code is that of the finding for any other.
+    pub fn word_or<T: Copy>(
+        &mut self,
+        key: &'static str,
+        words: &[(&str, T)],
+        code: &'static str,
+    ) -> Option<Spotted<T>> {
+        let text = self.text(key)?;
+        if let Some((_, value)) = words.iter().find(|(word, _)| *word == text.value) {
+            return Some(Spotted { value: *value, origin: text.origin });
+        }
+        let known: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+        let wanted = known.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ");
+        let hint = nearest(&known, &text.value).map(|word| format!("did you mean `{word}`?"));
+        let message = format!("`{}` is not one of {wanted}", self.path(key));
+        self.findings.error(code, &text.origin, message, hint);
+        None
     }
 
     /// A duration such as `10s` or `250ms`.
     pub fn duration(&mut self, key: &'static str) -> Option<Spotted<Duration>> {
         self.parsed(key, "a duration such as \"10s\" or \"1h\"", units::duration)
+    }
+
+    /// A duration within bounds, both included; else `absent`, which is also what a missing one means.
+    pub fn duration_within(
+        &mut self,
+        key: &'static str,
+        absent: Duration,
+        least: Duration,
+        most: Duration,
+    ) -> Duration {
+        let Some(found) = self.duration(key) else { return absent };
+        if (least..=most).contains(&found.value) {
+            return found.value;
+        }
+        let bound = |bound: Duration| humantime::format_duration(bound).to_string();
+        self.bad_value(key, &found.origin, &format!("a duration from {} to {}", bound(least), bound(most)));
+        absent
     }
 
     /// A size such as `64KiB`, in bytes; a bare whole number is bytes.
@@ -119,6 +154,17 @@ impl<'f> Reader<'f> {
             return self.integer(key, 0, u64::MAX >> 1);
         }
         self.parsed(key, "a size such as \"64KiB\"", units::size)
+    }
+
+    /// A size within bounds, both included, in bytes.
+    pub fn size_within(&mut self, key: &'static str, least: u64, most: u64) -> Option<u64> {
+        let found = self.size(key)?;
+        if (least..=most).contains(&found.value) {
+            return Some(found.value);
+        }
+        let wanted = format!("a size from {} to {}", units::written(least), units::written(most));
+        self.bad_value(key, &found.origin, &wanted);
+        None
     }
 
     /// A whole number within bounds, both included.
@@ -197,7 +243,7 @@ impl<'f> Reader<'f> {
         let there = self.has(key);
         let section = self.section(key);
         if !there {
-            self.missing(key);
+            self.missing(key, None);
         }
         section
     }
@@ -260,8 +306,7 @@ impl<'f> Reader<'f> {
     /// Reports every key that nobody took.
     pub fn finish(self) {
         for (key, _) in &self.table.entries {
-            let near = self.known.iter().find(|known| resembles(known, &key.value));
-            let hint = match near {
+            let hint = match nearest(&self.known, &key.value) {
                 Some(known) => format!("did you mean `{known}`?"),
                 None => format!("known here: {}", self.known.join(", ")),
             };
@@ -269,16 +314,4 @@ impl<'f> Reader<'f> {
             self.findings.error("unknown-key", &key.origin, message, hint);
         }
     }
-}
-
-/// Whether a typing slip lies between the two: same letters but for one change, or one contains the other.
-fn resembles(known: &str, found: &str) -> bool {
-    if known.contains(found) || found.contains(known) {
-        return true;
-    }
-    let differing = known.chars().zip(found.chars()).filter(|(a, b)| a != b).count();
-    let prefix = known.chars().zip(found.chars()).take_while(|(a, b)| a == b).count();
-    let suffix = known.chars().rev().zip(found.chars().rev()).take_while(|(a, b)| a == b).count();
-    let longer = known.chars().count().max(found.chars().count());
-    (known.len() == found.len() && differing <= 2) || prefix + suffix + 1 >= longer
 }
