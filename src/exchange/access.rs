@@ -52,7 +52,8 @@ impl Exchange {
             let may_use = decision == AccessDecision::Recheck;
             let Some(plan) = self.renewal(token, &record).await? else {
                 // Nothing can be asked any more: it lives to the end of the JWT that there is.
-                return if may_use { good(token, record) } else { Ok(Standing::Over(Over::Expired)) };
+                let alive = may_use || self.is_carried(&record);
+                return if alive { good(token, record) } else { Ok(Standing::Over(Over::Expired)) };
             };
             tries += 1;
             match self.fly(plan).await {
@@ -65,6 +66,14 @@ impl Exchange {
                 }
             }
         }
+    }
+
+    /// Whether what is missing at the end of the promise is little enough for us to carry (`[lifetimes] rounding`).
+    fn is_carried(&self, record: &AccessRecord) -> bool {
+        let AccessFate::Live { jwt_until, .. } = &record.fate else { return false };
+        let snapshot = self.bridge.snapshot.load();
+        let client = snapshot.table.client(&record.client);
+        client.is_some_and(|client| record.until.since(*jwt_until) <= client.dialect.tokens.rounding)
     }
 
     /// What is kept after a question that was not answered.

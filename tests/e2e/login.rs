@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use std::sync::Mutex;
+use parking_lot::Mutex;
 
 use super::support::{Bridge, Keycloak, Old, Passport, Wish, eventually, send};
 
@@ -103,14 +103,14 @@ fn every_answered_uuid_is_alive_after_a_kill_in_the_middle_of_the_load() {
                     for passport in passports {
                         let Some(answer) = bridge.try_login("test_api", passport) else { return };
                         assert_eq!(answer.status, 200, "{answer:?}");
-                        answers.lock().unwrap().push(answer.text("access_token"));
+                        answers.lock().push(answer.text("access_token"));
                     }
                 });
             }
-            eventually("some have their answer", || answers.lock().unwrap().len() >= 10);
+            eventually("some have their answer", || answers.lock().len() >= 10);
             bridge.kill();
         });
-        let answers = answers.into_inner().unwrap();
+        let answers = answers.into_inner();
         assert!(answers.len() < passports.len(), "the kill was in the middle");
         answered.extend(answers);
         bridge = bridge.restart();

@@ -4,6 +4,10 @@
     clippy::expect_used,
     clippy::panic,
     clippy::disallowed_methods,
+    clippy::string_slice,
+    clippy::needless_pass_by_value,
+    clippy::format_push_string,
+    clippy::case_sensitive_file_extension_comparisons,
     reason = "a test fails by panicking, and plays the outside world"
 )]
 

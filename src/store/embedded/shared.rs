@@ -75,7 +75,9 @@ impl Shared {
         let changed: Vec<Fingerprint> = entries.iter().filter_map(|entry| keys::changed_access(entry.key())).collect();
         let written = self.files().and_then(|files| files.write(entries));
         // Though it failed: what is on the disk shows when the files are opened anew.
-        changed.iter().for_each(|fingerprint| self.records.forget(fingerprint));
+        for fingerprint in changed {
+            self.records.forget(&fingerprint);
+        }
         written
     }
 

@@ -132,8 +132,7 @@ impl Writer {
         }
         let begun = self.shared.clock.monotonic();
         self.recover(begun);
-        let written =
-            if entries.is_empty() { Ok(()) } else { self.shared.write(entries) };
+        let written = if entries.is_empty() { Ok(()) } else { self.shared.write(entries) };
         if written.is_err() {
             self.failed.get_or_insert(begun);
         }

@@ -1,7 +1,9 @@
 //! A cluster of six nodes on loopback: three masters, each with its replica.
 
 use std::process::Command;
-use std::sync::{Mutex, OnceLock};
+use std::sync::OnceLock;
+
+use parking_lot::Mutex;
 
 use passbridge::store::{RedisMode, StoreSettings};
 
@@ -43,7 +45,7 @@ fn start() -> Cluster {
 }
 
 fn on_cluster(test: impl AsyncFn(&World)) {
-    let cluster = cluster().lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let cluster = cluster().lock();
     for node in &cluster.0 {
         // Replicas refuse; their masters do it for them.
         node.cli(&["FLUSHALL"]);

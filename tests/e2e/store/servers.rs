@@ -40,10 +40,6 @@ impl Server {
         server
     }
 
-    pub fn place(&self) -> &Path {
-        self.directory.path()
-    }
-
     /// Killed at once.
     pub fn kill(&mut self) {
         self.child.kill().unwrap();

@@ -4,8 +4,10 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
-use std::sync::{Arc, Mutex};
+
+use parking_lot::Mutex;
 use std::thread;
 
 use super::eventually;
@@ -105,7 +107,7 @@ impl Bridge {
 
     /// Everything logged so far.
     pub fn log(&self) -> String {
-        self.log.lock().unwrap().clone()
+        self.log.lock().clone()
     }
 
     /// Waits until the log says this.
@@ -212,7 +214,7 @@ fn begin(place: &Path) -> Begun {
             if line.contains("\"event\":\"started\"") {
                 let _ = sender.send(line.clone());
             }
-            written.lock().unwrap().push_str(&format!("{line}\n"));
+            written.lock().push_str(&format!("{line}\n"));
         }
     });
     let ports = ports(&receiver, &log);
@@ -220,7 +222,7 @@ fn begin(place: &Path) -> Begun {
 }
 
 fn ports(receiver: &Receiver<String>, log: &Mutex<String>) -> [Option<u16>; 3] {
-    let line = receiver.recv().unwrap_or_else(|_| panic!("the bridge did not start:\n{}", log.lock().unwrap()));
+    let line = receiver.recv().unwrap_or_else(|_| panic!("the bridge did not start:\n{}", log.lock()));
     let started: serde_json::Value = serde_json::from_str(&line).unwrap();
     ["legacy", "ops", "realm"].map(|name| started[name].as_str()?.rsplit(':').next()?.parse().ok())
 }

@@ -2,7 +2,9 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{ChildStdin, ChildStdout, Stdio};
-use std::sync::{Mutex, OnceLock};
+use std::sync::OnceLock;
+
+use parking_lot::Mutex;
 
 use serde_json::{Value, json};
 
@@ -38,7 +40,7 @@ struct Tool(ChildStdin, BufReader<ChildStdout>);
 impl Passport {
     pub fn of(wish: &Wish) -> Self {
         static TOOL: OnceLock<Mutex<Tool>> = OnceLock::new();
-        let mut tool = TOOL.get_or_init(|| Mutex::new(begin())).lock().unwrap();
+        let mut tool = TOOL.get_or_init(|| Mutex::new(begin())).lock();
         let question = json!({
             "user": wish.user, "algorithm": wish.algorithm, "expires_in": wish.expires_in, "issued_in": wish.issued_in,
             "signature_length": wish.signature_length, "flaw": wish.flaw,

@@ -53,7 +53,7 @@ impl Clock for ManualClock {
     }
 }
 
-/// Chance that begins anew with every seed (SplitMix64).
+/// Chance that begins anew with every seed (`SplitMix64`).
 #[derive(Debug)]
 pub struct Seeded(AtomicU64);
 
