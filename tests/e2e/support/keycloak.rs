@@ -44,6 +44,7 @@ impl Keycloak {
         let log = File::create(directory.path().join("keycloak.log")).unwrap();
         let mut command = bound_to_us(&script, &arguments);
         command.env("KEYCLOAK_QUICK", "1").stdout(log.try_clone().unwrap()).stderr(log);
+        #[expect(clippy::zombie_processes, reason = "it ends with the binary")]
         let child = begin_for_good(command);
         let (management, pid) = (management.to_string(), child.id().to_string());
         let ready = Command::new(&script)

@@ -62,6 +62,7 @@ impl Passport {
 fn begin() -> Tool {
     let mut command = bound_to_us(&format!("{}/scripts/passport", repository()), &["serve".to_owned()]);
     command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    #[expect(clippy::zombie_processes, reason = "it ends with the binary")]
     let mut child = begin_for_good(command);
     Tool(child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()))
 }
