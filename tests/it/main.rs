@@ -8,4 +8,5 @@
 )]
 
 mod exchange;
+mod keycloak;
 mod support;

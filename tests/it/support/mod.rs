@@ -28,3 +28,8 @@ pub fn eventually(what: &str, mut so: impl FnMut() -> bool) {
         park_timeout(Duration::from_millis(2));
     }
 }
+
+/// Waits for a future on a runtime of its own.
+pub fn block_on<F: Future>(future: F) -> F::Output {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+}
