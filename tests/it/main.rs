@@ -8,5 +8,7 @@
 )]
 
 mod exchange;
+mod keycloak;
+mod legacy;
 mod store;
 mod support;

@@ -3,6 +3,7 @@
 pub mod capture;
 pub mod chance;
 pub mod jwt;
+pub mod pattern;
 pub mod program;
 pub mod raw;
 pub mod realm;
@@ -27,4 +28,9 @@ pub fn eventually(what: &str, mut so: impl FnMut() -> bool) {
         assert!(began.elapsed() < PATIENCE, "not within {PATIENCE:?}: {what}");
         park_timeout(Duration::from_millis(2));
     }
+}
+
+/// Waits for a future on a runtime of its own.
+pub fn block_on<F: Future>(future: F) -> F::Output {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
 }
