@@ -10,6 +10,7 @@ use super::keys;
 use super::leases::Leases;
 use crate::domain::family::{AccessFate, AccessRecord, Ending, Family, FamilyId, Member, RefreshRecord};
 use crate::domain::opaque::TokenUse;
+use crate::domain::seal::Sealed;
 use crate::domain::time::Timestamp;
 
 /// Where an answer goes. Whoever asked may have gone; then nobody hears it.
@@ -24,6 +25,8 @@ pub(super) enum Job {
     Commit { change: Box<Change>, reply: Reply<(), CommitError> },
     /// A family is over.
     End { family: FamilyId, ending: Ending, reply: Reply<Option<Family>, StoreError> },
+    /// The realm has heard of a revocation.
+    Told { pending: PendingRevocation, reply: Reply<(), StoreError> },
     /// Drops families that were forgotten before `horizon`.
     Sweep { horizon: Timestamp, limit: usize, reply: Reply<Swept, StoreError> },
     /// Writes what came before, then closes the files.
@@ -52,6 +55,14 @@ pub(super) fn entries_of(bundle: &Bundle) -> Vec<Entry> {
 pub(super) fn entry_of_pending(pending: &PendingRevocation) -> Entry {
     let PendingRevocation { family, client, sealed, until } = pending;
     Entry::record(&keys::outbox(*family), &(client, sealed, until))
+}
+
+/// The entry that forgets a revocation; none where another one has taken its place.
+pub(super) fn told(files: &Files, pending: &PendingRevocation) -> Result<Vec<Entry>, StoreError> {
+    let key = keys::outbox(pending.family);
+    let stored = files.get::<(String, Sealed, Timestamp)>(&key)?;
+    let same = stored.is_some_and(|(_, sealed, _)| sealed == pending.sealed);
+    Ok(if same { vec![Entry::remove(&key)] } else { Vec::new() })
 }
 
 /// The entries of a change, or why it may not happen.

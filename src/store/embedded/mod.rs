@@ -38,7 +38,6 @@ use crate::domain::family::{AccessRecord, Ending, Family, FamilyId, RefreshRecor
 use crate::domain::opaque::{Fingerprint, TokenUse};
 use crate::domain::seal::Sealed;
 use crate::domain::time::{Clock, Timestamp};
-use files::Entry;
 use job::{Job, StoredFamily};
 use shared::Shared;
 use writer::Writer;
@@ -147,9 +146,8 @@ impl Embedded {
             .collect()
     }
 
-    pub(super) async fn outbox_delete(&self, family: FamilyId) -> Result<(), StoreError> {
-        let entries = vec![Entry::remove(&keys::outbox(family))];
-        self.ask(|reply| Job::Write { entries, reply }).await
+    pub(super) async fn outbox_delete(&self, told: &PendingRevocation) -> Result<(), StoreError> {
+        self.ask(|reply| Job::Told { pending: told.clone(), reply }).await
     }
 
     pub(super) async fn sweep(&self, now: Timestamp) -> Result<Swept, StoreError> {

@@ -108,6 +108,13 @@ impl Writer {
                     Err(error) => drop(reply.send(Err(error))),
                 }
             }
+            Job::Told { pending, reply } => {
+                self.write(); // a newer one may wait in the group
+                match self.shared.files().and_then(|files| job::told(&files, &pending)) {
+                    Ok(entries) => self.add(entries, move |written| drop(reply.send(written))),
+                    Err(error) => drop(reply.send(Err(error))),
+                }
+            }
             Job::Sweep { horizon, limit, reply } => self.sweep(horizon, limit, reply),
             Job::Close { reply } => self.closing = Some(reply),
         }

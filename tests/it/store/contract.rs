@@ -279,11 +279,16 @@ pub async fn the_outbox_keeps_a_revocation_until_it_is_deleted(world: &World) {
     for byte in [1, 2] {
         world.store.outbox_put(&pending(byte)).await.unwrap();
     }
+    let newer = PendingRevocation { sealed: Sealed::from_bytes(vec![9; 40]), ..pending(1) };
+    world.store.outbox_delete(&newer).await.unwrap();
     let mut outbox = world.store.outbox().await.unwrap();
     outbox.sort_by_key(|pending| pending.family);
     assert_eq!(outbox, [pending(1), pending(2)]);
-    world.store.outbox_delete(FamilyId([1; 16])).await.unwrap();
-    world.store.outbox_delete(FamilyId([1; 16])).await.unwrap();
+    world.store.outbox_put(&newer).await.unwrap();
+    world.store.outbox_delete(&pending(1)).await.unwrap();
+    assert_eq!(world.store.outbox().await.unwrap().len(), 2, "a newer one was not told yet");
+    world.store.outbox_delete(&newer).await.unwrap();
+    world.store.outbox_delete(&newer).await.unwrap();
     assert_eq!(world.store.outbox().await.unwrap(), [pending(2)]);
 }
 
