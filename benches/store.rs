@@ -11,12 +11,7 @@
     clippy::print_stderr,
     reason = "a program for engineers, not a part of the service"
 )]
-#![expect(
-    clippy::cast_precision_loss,
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "figures for people"
-)]
+#![expect(clippy::cast_precision_loss, reason = "figures for people")]
 
 use std::cell::Cell;
 use std::io::{BufRead, BufReader, Write};

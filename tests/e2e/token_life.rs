@@ -116,12 +116,12 @@ fn a_session_that_an_administrator_ends_is_dead_here_within_a_second() {
 fn a_session_that_ended_unannounced_is_noticed_at_its_next_use() {
     let keycloak = Keycloak::shared();
     let bridge =
-        Bridge::configured(&keycloak.url(), &[Old::of("test_api")], "rotation = \"off\"\nrecheck_after = \"0s\"", "");
+        Bridge::configured(&keycloak.url(), &[Old::of("test_api")], "rotation = \"off\"\nrecheck_after = \"1s\"", "");
     let (access, refresh) = bridge.pair("test_api", "90507");
     assert!(bridge.active("test_api", &access));
     let session = keycloak.sessions("90507")[0]["id"].as_str().unwrap().to_owned();
     assert_eq!(keycloak.admin("DELETE", &format!("/sessions/{session}"), &Value::Null).status, 204);
-    assert!(!bridge.active("test_api", &access), "{}", bridge.log());
+    eventually("it is noticed at a use after `recheck_after`", || !bridge.active("test_api", &access));
     refused(&bridge, "test_api", &refresh);
 }
 
@@ -170,4 +170,31 @@ fn two_instances_on_one_redis_ask_once_and_answer_alike() {
     let revoked = one.post("/auth/oauth/v2/token/revoke", "test_api", &[("token", &access)]);
     assert_eq!(revoked.status, 200);
     assert!(!other.active("test_api", &newest.text("access_token")), "what one ends is over at the other");
+}
+
+#[test]
+fn a_store_is_moved_to_redis_without_losing_a_login() {
+    let keycloak = Keycloak::shared();
+    let bridge = Bridge::before(keycloak, &[Old::of("test_api")]);
+    let (access, refresh) = bridge.pair("test_api", "90510");
+    let running = bridge.program(&["store", "copy", "--to", "passbridge.toml"]);
+    assert_eq!(running.status.code(), Some(2), "one store is no two: {running:?}");
+    let redis = Server::start();
+    bridge.also_configured(
+        "redis.toml",
+        &format!("[store]\nkind = \"redis\"\nurls = [\"redis://127.0.0.1:{}\"]", redis.port),
+    );
+    let busy = bridge.program(&["store", "copy", "--to", "redis.toml"]);
+    assert_eq!(busy.status.code(), Some(1), "{busy:?}");
+    assert!(
+        String::from_utf8_lossy(&busy.stderr).contains("another process"),
+        "a running bridge is not copied: {busy:?}"
+    );
+    bridge.kill();
+    let copied = bridge.program(&["store", "copy", "--to", "redis.toml"]);
+    assert!(copied.status.success(), "{copied:?}");
+    assert!(String::from_utf8_lossy(&copied.stderr).contains("1 logins copied"), "{copied:?}");
+    let bridge = bridge.restart_with("redis.toml");
+    assert!(bridge.active("test_api", &access));
+    assert_eq!(bridge.refresh("test_api", &refresh).status, 200, "{}", bridge.log());
 }
