@@ -17,6 +17,7 @@ mod cli;
 mod exchange;
 mod keycloak;
 mod legacy;
+mod life;
 mod mapping;
 mod server;
 mod store;
