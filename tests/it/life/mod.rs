@@ -4,7 +4,6 @@ mod blind;
 mod bounds;
 mod logout;
 mod lost;
-mod model;
 mod refresh;
 mod renewal;
 mod revoke;
@@ -15,9 +14,7 @@ use std::sync::Arc;
 use tokio::sync::Notify;
 
 use crate::support::world::REVOKE;
-use crate::support::{
-    Connection, Granting, Mood, OLD_ID, OLD_SECRET, Plan, RawReply, TOKEN, World, eventually, post,
-};
+use crate::support::{Connection, Granting, Mood, OLD_ID, OLD_SECRET, Plan, RawReply, TOKEN, World, eventually, post};
 
 /// Another client than the usual one, with the same secrets.
 const OTHER: &str = "another-client";
@@ -33,12 +30,7 @@ fn refreshing(uuid: &str) -> Vec<(&str, &str)> {
 }
 
 fn refreshing_by<'a>(client: &'a str, uuid: &'a str) -> Vec<(&'a str, &'a str)> {
-    vec![
-        ("grant_type", "refresh_token"),
-        ("client_id", client),
-        ("client_secret", OLD_SECRET),
-        ("refresh_token", uuid),
-    ]
+    vec![("grant_type", "refresh_token"), ("client_id", client), ("client_secret", OLD_SECRET), ("refresh_token", uuid)]
 }
 
 #[track_caller]
