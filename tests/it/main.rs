@@ -7,6 +7,7 @@
     reason = "a test fails by panicking, and plays the outside world"
 )]
 
+mod cli;
 mod exchange;
 mod store;
 mod support;
