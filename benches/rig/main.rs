@@ -1,6 +1,6 @@
 //! The measuring rig: starts what is compared side by side, loads both alike, and prints ratios from one run.
 //!
-//!     cargo bench --bench rig -- [CHAPTER...] [--large] [--short]
+//!     cargo bench --bench rig -- [CHAPTER...] [--large] [--short] [--program=PATH] [--against=PATH]
 //!
 //! A chapter is a file here. What each measures, and how to read it: docs/PERFORMANCE.md.
 
@@ -12,6 +12,7 @@
     clippy::print_stdout,
     clippy::print_stderr,
     clippy::cast_precision_loss,
+    clippy::too_many_arguments,
     reason = "a benchmark fails by panicking, drives the outside world, and talks to whoever runs it"
 )]
 
@@ -21,12 +22,15 @@ mod load;
 mod login;
 mod peers;
 mod process;
+mod profile;
 mod realm;
 mod report;
 mod rounds;
 mod site;
 mod size;
 mod upstream;
+
+use std::path::PathBuf;
 
 use report::Report;
 
@@ -37,6 +41,9 @@ struct Wanted {
     large: bool,
     /// A third of the rounds: to see whether it works, not what it costs.
     short: bool,
+    /// For `profile`: another build to look at, and one more to compare it with.
+    program: Option<PathBuf>,
+    against: Option<PathBuf>,
 }
 
 impl Wanted {
@@ -47,28 +54,34 @@ impl Wanted {
 
 type Chapter = (&'static str, fn(&Wanted, &mut Report));
 
-const CHAPTERS: [Chapter; 5] = [
+/// `profile` is run only when it is named.
+const CHAPTERS: [Chapter; 6] = [
     ("login", login::run),
     ("guard", guard::run),
     ("introspection", introspection::run),
     ("size", size::run),
     ("realm", realm::run),
+    ("profile", profile::run),
 ];
 
 fn main() {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let flag = |name: &str| words.iter().any(|word| word == name);
+    let path = |name: &str| words.iter().find_map(|word| word.strip_prefix(name)).map(PathBuf::from);
     let wanted = Wanted {
         chapters: words.iter().filter(|word| !word.starts_with('-')).cloned().collect(),
         large: flag("--large"),
         short: flag("--short"),
+        program: path("--program="),
+        against: path("--against="),
     };
-    for unknown in wanted.chapters.iter().filter(|name| CHAPTERS.iter().all(|(known, _)| known != name)) {
+    let unknown = wanted.chapters.iter().find(|name| CHAPTERS.iter().all(|(known, _)| known != name));
+    if let Some(unknown) = unknown {
         panic!("there is no chapter `{unknown}`; there are {:?}", CHAPTERS.map(|(name, _)| name));
     }
     let mut report = Report::begin();
     for (name, run) in CHAPTERS {
-        if wanted.chapters.is_empty() || wanted.chapters.iter().any(|chapter| chapter == name) {
+        if (wanted.chapters.is_empty() && name != "profile") || wanted.chapters.iter().any(|chapter| chapter == name) {
             eprintln!("bench: {name}");
             run(&wanted, &mut report);
         }

@@ -14,7 +14,6 @@ use crate::{load, site};
 pub struct Bridge {
     pub process: Process,
     pub legacy: SocketAddr,
-    pub ops: SocketAddr,
     /// From the start of the process until it said that it is ready.
     pub start: Duration,
 }
@@ -22,8 +21,13 @@ pub struct Bridge {
 impl Bridge {
     /// Starts the release build with one worker; its log goes to a file, as an operator's would.
     pub fn start(site: &Site) -> Self {
+        Self::start_program(Path::new(env!("CARGO_BIN_EXE_passbridge")), site)
+    }
+
+    /// Starts another build.
+    pub fn start_program(program: &Path, site: &Site) -> Self {
         let (legacy, ops) = site.write();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_passbridge"));
+        let mut command = Command::new(program);
         let log = File::create(site.folder.join("log")).unwrap();
         command.arg("serve").arg("--config").arg(site.config()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         let begun = Instant::now();
@@ -32,7 +36,7 @@ impl Bridge {
             assert!(process.running(), "the bridge ended; its log is {}", site.folder.join("log").display());
             ready(ops)
         });
-        Self { process, legacy, ops, start: begun.elapsed() }
+        Self { process, legacy, start: begun.elapsed() }
     }
 }
 

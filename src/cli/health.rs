@@ -8,7 +8,7 @@ use crate::secrets::Environment;
 
 /// Ready: 0. Not ready or not there: 1.
 pub(super) fn run(path: &Path, environment: &Environment) -> ExitCode {
-    let config = match super::reachable_bridge(path, environment) {
+    let config = match super::configured(path, environment) {
         Ok(config) => config,
         Err(status) => return status,
     };

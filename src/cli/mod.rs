@@ -11,6 +11,7 @@ mod pinned;
 mod secret;
 mod serve;
 mod show;
+mod store;
 mod token;
 
 use std::path::{Path, PathBuf};
@@ -59,6 +60,19 @@ enum Command {
     /// Find or end logins of the running bridge
     #[command(subcommand)]
     Token(Token),
+    /// Move a store, while no bridge uses it
+    #[command(subcommand)]
+    Store(Store),
+}
+
+#[derive(Debug, Subcommand)]
+enum Store {
+    /// Copy every login into the store of another configuration, e.g. from the embedded one to Redis
+    Copy {
+        /// The configuration that names the store to copy to
+        #[arg(long, value_name = "FILE")]
+        to: PathBuf,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -106,6 +120,7 @@ pub fn run() -> ExitCode {
         Command::Health => health::run(&config, &environment()),
         Command::Client(client) => client::run(&config, &environment(), client),
         Command::Secret(Secret::Hash) => secret::hash(),
+        Command::Store(Store::Copy { to }) => store::copy(&config, &environment(), &to),
         Command::Token(Token::Find(which)) => token::run(&config, &environment(), "find", &which),
         Command::Token(Token::Revoke(which)) => token::run(&config, &environment(), "revoke", &which),
     }
@@ -119,8 +134,8 @@ fn environment() -> Environment {
         .collect()
 }
 
-/// The configuration of a bridge that can be asked over its ops listener.
-fn reachable_bridge(path: &Path, environment: &Environment) -> Result<Config, ExitCode> {
+/// The configuration; where it is refused its findings have been said.
+fn configured(path: &Path, environment: &Environment) -> Result<Config, ExitCode> {
     let findings = Findings::new();
     config::load(path, environment, &findings).ok_or_else(|| {
         let _ = show::findings(&findings.into_sorted(), Format::Human, &mut anstream::stderr());

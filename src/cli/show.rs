@@ -18,6 +18,11 @@ pub(super) fn say(sentence: &str) {
     talk!("{sentence}");
 }
 
+/// Says how far it has come, over what was said before.
+pub(super) fn progress(sentence: &str) {
+    anstream::eprint!("\r{sentence} ");
+}
+
 /// Says what went wrong.
 pub(super) fn complain(sentence: &str) {
     let red = AnsiColor::Red.on_default().bold();

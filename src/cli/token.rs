@@ -30,7 +30,7 @@ pub(super) struct Which {
 
 /// Finds (`find`) or ends (`revoke`) logins.
 pub(super) fn run(path: &Path, environment: &Environment, action: &str, which: &Which) -> ExitCode {
-    let config = match super::reachable_bridge(path, environment) {
+    let config = match super::configured(path, environment) {
         Ok(config) => config,
         Err(status) => return status,
     };

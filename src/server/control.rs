@@ -43,6 +43,7 @@ impl Control {
         let permits = Arc::new(Semaphore::new(CONNECTIONS));
         let serving = |router, tls: &Option<Tls>| Serving {
             router,
+            refuse: None,
             limits: self.limits.clone(),
             tls: tls.clone(),
             permits: Arc::clone(&permits),

@@ -12,6 +12,7 @@ mod connection;
 mod control;
 mod legacy;
 mod listener;
+mod malformed;
 mod realm;
 mod reload;
 mod shared;

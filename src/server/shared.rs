@@ -46,8 +46,15 @@ impl Shared {
             metrics: Arc::clone(&self.bridge.metrics),
             tuning: Arc::clone(&self.tuning),
         };
-        let router = legacy::router(Arc::new(service));
-        Serving { router, limits: ConnectionLimits::of(config), tls: self.tls_legacy.clone(), permits }
+        let service = Arc::new(service);
+        let refuse = Some(legacy::refuse_malformed(Arc::clone(&service)));
+        Serving {
+            router: legacy::router(service),
+            refuse,
+            limits: ConnectionLimits::of(config),
+            tls: self.tls_legacy.clone(),
+            permits,
+        }
     }
 
     /// Shows the table in use in the metrics.

@@ -171,3 +171,30 @@ fn two_instances_on_one_redis_ask_once_and_answer_alike() {
     assert_eq!(revoked.status, 200);
     assert!(!other.active("test_api", &newest.text("access_token")), "what one ends is over at the other");
 }
+
+#[test]
+fn a_store_is_moved_to_redis_without_losing_a_login() {
+    let keycloak = Keycloak::shared();
+    let bridge = Bridge::before(keycloak, &[Old::of("test_api")]);
+    let (access, refresh) = bridge.pair("test_api", "90510");
+    let running = bridge.program(&["store", "copy", "--to", "passbridge.toml"]);
+    assert_eq!(running.status.code(), Some(2), "one store is no two: {running:?}");
+    let redis = Server::start();
+    bridge.also_configured(
+        "redis.toml",
+        &format!("[store]\nkind = \"redis\"\nurls = [\"redis://127.0.0.1:{}\"]", redis.port),
+    );
+    let busy = bridge.program(&["store", "copy", "--to", "redis.toml"]);
+    assert_eq!(busy.status.code(), Some(1), "{busy:?}");
+    assert!(
+        String::from_utf8_lossy(&busy.stderr).contains("another process"),
+        "a running bridge is not copied: {busy:?}"
+    );
+    bridge.kill();
+    let copied = bridge.program(&["store", "copy", "--to", "redis.toml"]);
+    assert!(copied.status.success(), "{copied:?}");
+    assert!(String::from_utf8_lossy(&copied.stderr).contains("1 logins copied"), "{copied:?}");
+    let bridge = bridge.restart_with("redis.toml");
+    assert!(bridge.active("test_api", &access));
+    assert_eq!(bridge.refresh("test_api", &refresh).status, 200, "{}", bridge.log());
+}

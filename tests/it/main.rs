@@ -7,7 +7,11 @@
     reason = "a test fails by panicking, and plays the outside world"
 )]
 
+mod architecture;
 mod cli;
 mod exchange;
+mod keycloak;
+mod legacy;
+mod server;
 mod store;
 mod support;

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 
@@ -87,6 +87,24 @@ impl Bridge {
     pub fn kill(&self) {
         let killed = Command::new("kill").args(["-9", &self.child.id().to_string()]).status();
         assert!(killed.expect("kill runs").success());
+    }
+
+    /// Another configuration beside the first: as that, with these lines added.
+    pub fn also_configured(&self, name: &str, further: &str) {
+        let first = fs::read_to_string(self.directory.path().join("passbridge.toml")).unwrap();
+        fs::write(self.directory.path().join(name), format!("{first}\n{further}\n")).unwrap();
+    }
+
+    /// Runs the program on this bridge's files.
+    pub fn program(&self, arguments: &[&str]) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_passbridge"));
+        command.current_dir(self.directory.path()).args(arguments).output().expect("the program runs")
+    }
+
+    /// Begun again with another of its configurations.
+    pub fn restart_with(self, name: &str) -> Self {
+        fs::copy(self.directory.path().join(name), self.directory.path().join("passbridge.toml")).unwrap();
+        self.restart()
     }
 
     /// Begun again on the same files. Ports are new.

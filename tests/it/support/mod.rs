@@ -3,6 +3,7 @@
 pub mod capture;
 pub mod chance;
 pub mod jwt;
+pub mod pattern;
 pub mod program;
 pub mod raw;
 pub mod realm;
@@ -13,8 +14,8 @@ use std::time::{Duration, Instant};
 
 pub use chance::{BEGIN, ManualClock, Seeded};
 pub use raw::{Connection, RawReply, post, post_with};
-pub use realm::{FakeRealm, Granting, Mood, Seen};
-pub use world::{NEW_ID, OLD_ID, OLD_SECRET, Plan, TOKEN, World, client, passport};
+pub use realm::{FakeRealm, Granting, Mood};
+pub use world::{NEW_ID, NEW_SECRET, OLD_ID, OLD_SECRET, Plan, TOKEN, World, client, passport};
 
 /// Longer than anything here takes on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -27,4 +28,9 @@ pub fn eventually(what: &str, mut so: impl FnMut() -> bool) {
         assert!(began.elapsed() < PATIENCE, "not within {PATIENCE:?}: {what}");
         park_timeout(Duration::from_millis(2));
     }
+}
+
+/// Waits for a future on a runtime of its own.
+pub fn block_on<F: Future>(future: F) -> F::Output {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
 }

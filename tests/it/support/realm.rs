@@ -25,6 +25,8 @@ pub enum Mood {
     Refuse(u16, &'static str, &'static str),
     /// These bytes as they are, then the connection is closed.
     Bytes(Vec<u8>),
+    /// These bytes, and then nothing more.
+    BytesThenHang(Vec<u8>),
     /// Reads the request and resets the connection.
     Reset,
     /// Reads the request and never answers.
@@ -260,6 +262,10 @@ async fn answer(state: &Mutex<State>, stream: &mut TcpStream, mood: Mood) -> std
         Mood::Bytes(bytes) => {
             stream.write_all(&bytes).await?;
             Ok(false)
+        }
+        Mood::BytesThenHang(bytes) => {
+            stream.write_all(&bytes).await?;
+            Box::pin(answer(state, stream, Mood::Hang)).await
         }
         Mood::Reset => {
             socket2::SockRef::from(&*stream).set_linger(Some(Duration::ZERO))?;

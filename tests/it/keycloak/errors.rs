@@ -1,0 +1,63 @@
+//! Each error of the realm's token endpoint that a login can meet (KEYCLOAK.md section 3), under 400 and under 401.
+
+use crate::support::{Mood, OLD_ID, OLD_SECRET, World, passport};
+
+/// Error, description, what the client hears, whose fault.
+const ROWS: [(&str, &str, (u16, &str), &str); 16] = [
+    ("invalid_client", "Invalid client or Invalid client credentials", (500, "server_error"), "operator"),
+    ("unauthorized_client", "Invalid client or Invalid client credentials", (500, "server_error"), "operator"),
+    ("unauthorized_client", "Client not allowed for direct access grants", (400, "unauthorized_client"), "operator"),
+    ("unauthorized_client", "Client not enabled to retrieve service account", (500, "server_error"), "operator"),
+    ("invalid_scope", "Invalid scopes: realm-word", (400, "invalid_scope"), "client"),
+    ("not_allowed", "Offline tokens not allowed for the user or client", (400, "invalid_scope"), "client"),
+    ("invalid_grant", "Invalid user credentials", (401, "invalid_request"), "client"),
+    ("invalid_grant", "Account is not fully set up", (401, "invalid_request"), "client"),
+    ("invalid_grant", "Account disabled", (401, "invalid_request"), "client"),
+    ("invalid_request", "Missing parameter: username", (500, "server_error"), "operator"),
+    ("invalid_request", "Missing form parameter: grant_type", (500, "server_error"), "upstream"),
+    ("invalid_request", "duplicated parameter", (500, "server_error"), "upstream"),
+    ("unsupported_grant_type", "Unsupported grant_type", (500, "server_error"), "operator"),
+    ("Realm does not exist", "", (500, "server_error"), "operator"),
+    ("HTTP 413 Request Entity Too Large", "", (500, "server_error"), "upstream"),
+    ("something_new", "of a later version", (500, "server_error"), "upstream"),
+];
+
+#[test]
+fn each_error_of_the_realm_is_its_cause_whatever_its_status() {
+    let world = World::new();
+    for (error, description, (status, word), fault) in ROWS {
+        for of_the_realm in [400, 401] {
+            let metric = format!("passbridge_faults_total{{client=\"{OLD_ID}\",fault=\"{fault}\"}}");
+            let (asked, blamed) = (world.realm.count(), world.metric(&metric));
+            world.realm.next(Mood::Refuse(of_the_realm, error, description));
+            let reply = world.token(&passport(OLD_ID, OLD_SECRET));
+            assert_eq!(reply.said(), (status, word.to_owned()), "{error}: {description}");
+            assert_eq!(world.realm.count(), asked + 1, "{error}");
+            assert!((world.metric(&metric) - blamed - 1.0).abs() < f64::EPSILON, "{error}: {description}");
+            for part in [error, description].into_iter().filter(|part| !part.is_empty() && *part != word) {
+                assert!(!reply.body.contains(part) || part == "invalid_request", "{}", reply.body);
+            }
+        }
+    }
+}
+
+#[test]
+fn an_error_without_a_description_is_still_its_cause() {
+    let world = World::new();
+    for (body, status) in [(r#"{"error":"invalid_grant"}"#, 401), (r#"{"error":"unauthorized_client"}"#, 500)] {
+        world.realm.next(Mood::answer(400, "application/json", body));
+        assert_eq!(world.token(&passport(OLD_ID, OLD_SECRET)).status, status, "{body}");
+    }
+}
+
+#[test]
+fn the_realms_sentence_is_told_to_operators_in_one_bounded_line() {
+    let world = World::new();
+    let long = format!("first\nsecond {} {}", "x".repeat(61), "words ".repeat(100));
+    world.realm.next(Mood::Refuse(400, "later_error", Box::leak(long.into_boxed_str())));
+    world.token(&passport(OLD_ID, OLD_SECRET));
+    let line = world.log("later_error").pop().unwrap();
+    let detail = line["detail"].as_str().unwrap();
+    assert!(detail.contains("first second [long word] words"), "{detail}");
+    assert!(detail.len() < 300);
+}
