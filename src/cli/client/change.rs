@@ -7,7 +7,7 @@ use super::{Action, Add, Reference, Slot, taken};
 use crate::config::Config;
 use crate::domain::client::Stage;
 use crate::domain::time::Clock;
-use crate::mapping::edit::{self, Desk, NewClient, NewSecret, Refused, SecretSlots};
+use crate::mapping::edit::{self, Addition, Desk, NewClient, NewSecret, Refused, SecretSlots};
 use crate::mapping::entries::Entry;
 use crate::secrets::Environment;
 use crate::server::SystemClock;
@@ -26,7 +26,7 @@ pub(super) fn add(config: &Config, environment: &Environment, add: &Add) -> Resu
         dialect: add.dialect.clone(),
         scopes: add.scopes.clone(),
     };
-    let changed = desk.add(&add.into, &[client])?;
+    let changed = desk.add(&Addition::new(&config.mappings, &add.into, &[client])?)?;
     drop(desk);
     Ok(taken::wait(config, &changed, &format!("`{}` is added, at stage {}", add.id, add.stage)))
 }

@@ -1,10 +1,11 @@
 //! `passbridge client`: the mapping table, and one client's way through its migration.
 
 mod change;
+mod import;
 mod list;
+mod rows;
 mod taken;
 
-use std::fmt::Display;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -60,6 +61,8 @@ pub(super) enum Client {
     },
     /// Exchange a secret while it is used: add the second, promote it to the first, retire the second
     Secret(Slot),
+    /// Show what a table of clients (CSV or JSON) would add to the mapping; add it with --write
+    Import(import::Import),
 }
 
 /// A client that no file has.
@@ -70,7 +73,7 @@ pub(super) struct Add {
     /// The client id at the realm
     #[arg(long, value_name = "ID")]
     client_id: String,
-    /// Where its secret at the realm lies: env:NAME or file:PATH
+    /// Where its secret at the realm lies: `env:NAME` or `file:PATH`
     #[arg(long, value_name = "WHERE")]
     client_secret: Reference,
     /// Where its old secret lies; without this it is read from standard input and kept as a hash
@@ -101,7 +104,7 @@ pub(super) struct Slot {
     /// The realm's secret; without this the old one
     #[arg(long)]
     new: bool,
-    /// Where the added secret lies: env:NAME or file:PATH. An old one can come by standard input instead, and is kept as a hash
+    /// Where the added secret lies: `env:NAME` or `file:PATH`. An old one can come by standard input instead, and is kept as a hash
     #[arg(long, value_name = "WHERE")]
     from: Option<Reference>,
 }
@@ -156,6 +159,7 @@ pub(super) fn run(path: &Path, environment: &Environment, client: Client) -> Exi
         Client::Rollback { id, why } => {
             with(path, environment, |config| change::rollback(config, environment, &id, why.as_deref()))
         }
+        Client::Import(import) => with(path, environment, |config| import::run(config, environment, &import)),
         Client::Secret(slot) => with(path, environment, |config| change::secret(config, environment, &slot)),
     }
 }
@@ -191,7 +195,7 @@ fn refused(refused: Refused) -> ExitCode {
 }
 
 /// `1 client`, `2 clients`.
-fn counted(count: impl Display + PartialEq<usize>, word: &str) -> String {
+fn counted(count: usize, word: &str) -> String {
     format!("{count} {word}{}", if count == 1 { "" } else { "s" })
 }
 

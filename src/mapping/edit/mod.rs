@@ -107,44 +107,94 @@ impl<'a> Desk<'a> {
     ///
     /// # Errors
     /// One of them would bring a new error, or the file cannot be written.
-    pub fn add(&self, name: &str, clients: &[NewClient]) -> Result<Changed, Refused> {
-        let plain = !name.starts_with('.') && !name.contains('/') && name.len() > 5;
-        if !plain || Path::new(name).extension().is_none_or(|ending| ending != "toml") {
-            return Err(format!("`{name}` is no name for a mapping file\n  hint: one such as `partners.toml`").into());
-        }
-        let path = self.mappings.join("clients").join(name);
-        let before = if path.symlink_metadata().is_ok() { Some(text(&path)?) } else { None };
-        let mut after = before.clone().unwrap_or_default();
-        if matches!(document(&after).map_err(|reason| at(&path, &reason))?.get("client"), Some(Item::Value(_))) {
-            let hint = "hint: name another file with --into";
-            return Err(
-                at(&path, &format!("`client` is a list in one line, to which nothing is added\n  {hint}")).into()
-            );
-        }
-        for client in clients {
-            if !after.is_empty() {
-                after.push_str(if after.ends_with('\n') { "\n" } else { "\n\n" });
-            }
-            after.push_str(&client.text());
-        }
-        self.take(&path, before.as_deref(), &after)
+    pub fn add(&self, addition: &Addition) -> Result<Changed, Refused> {
+        self.take(&addition.path, addition.before.as_deref(), &addition.after)
     }
 
     /// Checks the whole directory as it would be, and only then writes.
     fn take(&self, path: &Path, before: Option<&str>, after: &str) -> Result<Changed, Refused> {
-        let (now, then) = (Findings::new(), Findings::new());
-        let _table = load::read(self.mappings, self.environment, None, &now);
-        let proposed = Proposed { path, text: after };
-        let (_table, digest) = load::read(self.mappings, self.environment, Some(proposed), &then);
-        let new = unheard(&now.into_sorted(), then.into_sorted());
-        let (errors, warnings): (Vec<_>, Vec<_>) =
-            new.into_iter().partition(|finding| finding.severity == Severity::Error);
-        if !errors.is_empty() {
-            return Err(Refused::Findings(errors));
-        }
+        let (digest, warnings) = check(self.mappings, self.environment, path, after).map_err(Refused::Findings)?;
         atomic::write(path, before, after).map_err(|reason| at(path, &reason))?;
         Ok(Changed { file: path.to_owned(), digest, warnings })
     }
+}
+
+/// Clients at the end of a file, thought and not written.
+#[derive(Debug)]
+pub struct Addition {
+    path: PathBuf,
+    before: Option<String>,
+    after: String,
+    /// The line that each client begins at.
+    starts: Vec<usize>,
+}
+
+impl Addition {
+    /// What a file would be with these clients behind what it has.
+    ///
+    /// # Errors
+    /// There is no such file, and none of that name can be made.
+    pub fn new(mappings: &Path, name: &str, clients: &[NewClient]) -> Result<Self, Refused> {
+        let plain = !name.starts_with('.') && !name.contains('/') && name.len() > 5;
+        if !plain || Path::new(name).extension().is_none_or(|ending| ending != "toml") {
+            return Err(format!("`{name}` is no name for a mapping file\n  hint: one such as `partners.toml`").into());
+        }
+        let path = mappings.join("clients").join(name);
+        let before = if path.symlink_metadata().is_ok() { Some(text(&path)?) } else { None };
+        let mut after = before.clone().unwrap_or_default();
+        if matches!(document(&after).map_err(|reason| at(&path, &reason))?.get("client"), Some(Item::Value(_))) {
+            let hint = "hint: name another file with --into";
+            let reason = format!("`client` is a list in one value, to which nothing is added\n  {hint}");
+            return Err(at(&path, &reason).into());
+        }
+        let mut line = after.lines().count() + 1;
+        let mut starts = Vec::with_capacity(clients.len());
+        for client in clients {
+            if !after.is_empty() {
+                after.push_str(if after.ends_with('\n') { "\n" } else { "\n\n" });
+                line += 1;
+            }
+            starts.push(line);
+            let text = client.text();
+            line += text.lines().count();
+            after.push_str(&text);
+        }
+        Ok(Self { path, before, after, starts })
+    }
+
+    /// Checks without a change: warnings that would be new, or the errors.
+    ///
+    /// # Errors
+    /// The errors that would be new.
+    pub fn check(&self, mappings: &Path, environment: &Environment) -> Result<Vec<Finding>, Vec<Finding>> {
+        check(mappings, environment, &self.path, &self.after).map(|(_digest, warnings)| warnings)
+    }
+
+    /// The added client that a finding is about.
+    #[must_use]
+    pub fn client_of(&self, finding: &Finding) -> Option<usize> {
+        if *finding.origin.file != *self.path.to_string_lossy() {
+            return None;
+        }
+        let line = usize::try_from(finding.origin.line).ok()?;
+        self.starts.partition_point(|start| *start <= line).checked_sub(1)
+    }
+}
+
+/// The digest that the directory would have, and what would be new among its findings.
+fn check(
+    mappings: &Path,
+    environment: &Environment,
+    path: &Path,
+    after: &str,
+) -> Result<(String, Vec<Finding>), Vec<Finding>> {
+    let (now, then) = (Findings::new(), Findings::new());
+    let _table = load::read(mappings, environment, None, &now);
+    let proposed = Proposed { path, text: after };
+    let (_table, digest) = load::read(mappings, environment, Some(proposed), &then);
+    let new = unheard(&now.into_sorted(), then.into_sorted());
+    let (errors, warnings): (Vec<_>, Vec<_>) = new.into_iter().partition(|finding| finding.severity == Severity::Error);
+    if errors.is_empty() { Ok((digest, warnings)) } else { Err(errors) }
 }
 
 /// What the files say of a client.
@@ -205,9 +255,10 @@ fn edited(
     legacy_id: &str,
     change: impl FnOnce(&mut dyn TableLike) -> Result<(), String>,
 ) -> Result<String, String> {
-    let whole = |text: String| if text.ends_with('\n') { text } else { text + "\n" };
-    let before = whole(before.to_owned());
     let windows = before.contains("\r\n");
+    let end = if windows { "\r\n" } else { "\n" };
+    let whole = |text: String| if text.ends_with('\n') { text } else { text + end };
+    let before = whole(before.to_owned());
     let rendered = |document: &DocumentMut| {
         let text = whole(document.to_string());
         if windows { text.replace("\r\n", "\n").replace('\n', "\r\n") } else { text }
@@ -238,19 +289,21 @@ mod tests {
 
     const FILE: &str = "# ours\n[[client]]\nlegacy_id = 'one' # first\nstage=\"live\"   # since spring\n\n  # the second\n[[client]]\nstage = \"live\"\nlegacy_id = \"two\"\n[client.scopes]\na = \"b\" # end";
 
-    fn live_to_retired(table: &mut dyn TableLike) -> Result<(), String> {
-        stage(table, "retired", "2026-11-24T12:00:00Z", "it is \"over\"");
-        Ok(())
+    fn retired(text: &str, id: &str) -> Result<String, String> {
+        edited(text, id, |table| {
+            stage(table, "retired", "2026-11-24T12:00:00Z", "it is \"over\"");
+            Ok(())
+        })
     }
 
     #[test]
     fn only_the_lines_of_the_change_differ() {
         let note = "stage_change = { from = \"live\", at = \"2026-11-24T12:00:00Z\", why = 'it is \"over\"' }\n";
-        let one = edited(FILE, "one", live_to_retired).unwrap();
+        let one = retired(FILE, "one").unwrap();
         let wanted =
             FILE.replace("stage=\"live\"   # since spring\n", &format!("stage=\"retired\"   # since spring\n{note}"));
         assert_eq!(one, wanted + "\n");
-        let two = edited(FILE, "two", live_to_retired).unwrap();
+        let two = retired(FILE, "two").unwrap();
         let wanted = FILE.replace(
             "stage = \"live\"\nlegacy_id = \"two\"\n",
             &format!("stage = \"retired\"\nlegacy_id = \"two\"\n{note}"),
@@ -261,16 +314,16 @@ mod tests {
     #[test]
     fn lines_that_end_as_on_windows_stay_so() {
         let windows = FILE.replace('\n', "\r\n");
-        let changed = edited(&windows, "one", live_to_retired).unwrap();
+        let changed = retired(&windows, "one").unwrap();
         assert_eq!(changed.matches("\r\n").count(), changed.matches('\n').count());
-        assert!(edited(&FILE.replacen('\n', "\r\n", 3), "one", live_to_retired).is_err());
+        assert!(retired(&FILE.replacen('\n', "\r\n", 3), "one").is_err());
     }
 
     #[test]
     fn a_list_in_one_line_is_changed_too() {
         let text =
             "client = [{ legacy_id = \"one\", stage = \"live\" }, { legacy_id = \"two\", stage = \"live\" }] # all\n";
-        let changed = edited(text, "two", live_to_retired).unwrap();
+        let changed = retired(text, "two").unwrap();
         assert!(changed.starts_with(
             "client = [{ legacy_id = \"one\", stage = \"live\" }, { legacy_id = \"two\", stage = \"retired\""
         ));

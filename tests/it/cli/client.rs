@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::PathBuf;
 
-use super::run;
+use super::said::run;
 use crate::support::{NEW_ID, OLD_ID, Plan, World, client, passport};
 
 /// A file with every way of writing that an edit must not disturb.

@@ -4,7 +4,6 @@ pub mod capture;
 pub mod chance;
 pub mod jwt;
 pub mod pattern;
-pub mod program;
 pub mod raw;
 pub mod realm;
 pub mod world;
