@@ -152,7 +152,7 @@ pub struct Family {
     pub state: FamilyState,
     /// The answer of the newest rotation, for whoever lost it.
     pub replay: Option<Replay>,
-    /// Every UUID that is still remembered.
+    /// Every UUID that is still remembered, in the order in which they were issued; bounded (`issue::MOST_ACCESS`).
     pub members: Vec<Member>,
 }
 

@@ -1,10 +1,12 @@
 //! An access UUID in use: its JWT, renewed where that is due. Introspection and the gateway come by here.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use tokio::time::timeout;
 use zeroize::Zeroizing;
 
-use super::flight::{Landing, Plan, Purpose};
+use super::flight::{Plan, Purpose, Waits};
 use super::{Exchange, store_failed};
 use crate::domain::family::{AccessFate, AccessRecord, FamilyState};
 use crate::domain::issue::{ACCESS_JWT, ACCESS_KEY, binding};
@@ -12,6 +14,9 @@ use crate::domain::opaque::{OpaqueToken, TokenUse};
 use crate::domain::refresh::{AccessDecision, Over, decide_access};
 use crate::domain::refusal::{Fault, Refusal};
 use crate::domain::seal::SealingKey;
+
+/// A recheck makes nobody wait longer: who is rechecked has a JWT that is good for more than that.
+const RECHECK: Duration = Duration::from_secs(1);
 
 /// What an access UUID stands for right now.
 #[derive(Debug)]
@@ -31,14 +36,13 @@ impl Exchange {
     /// The JWT is over and the realm cannot be asked, or the store fails.
     pub async fn standing(self: &Arc<Self>, token: &OpaqueToken) -> Result<Standing, Refusal> {
         let fingerprint = token.fingerprint(TokenUse::Access);
-        let mut tries = 0;
+        let mut waits = Waits::new(self.bridge.policy.load().patience);
         loop {
             let Some(record) = self.bridge.store.access(&fingerprint).await.map_err(store_failed)? else {
                 return Ok(Standing::Unknown);
             };
             let recheck_after = self.bridge.policy.load().recheck_after;
-            let decision = decide_access(&record, self.bridge.clock.now(), recheck_after);
-            match decision {
+            match decide_access(&record, self.bridge.clock.now(), recheck_after) {
                 AccessDecision::Over(over) => return Ok(Standing::Over(over)),
                 AccessDecision::Use => return good(token, record),
                 AccessDecision::UseAndRenew => {
@@ -47,23 +51,22 @@ impl Exchange {
                     }
                     return good(token, record);
                 }
-                AccessDecision::Recheck | AccessDecision::RenewFirst => {}
+                AccessDecision::Recheck => {
+                    if let Some(plan) = self.renewal(token, &record).await? {
+                        // A realm that is slow or away now tells later: the flight goes on, and the next use looks again.
+                        let _told = timeout(RECHECK, self.fly(plan)).await;
+                    }
+                    return self.settle(token).await;
+                }
+                AccessDecision::RenewFirst => {}
             }
-            let may_use = decision == AccessDecision::Recheck;
             let Some(plan) = self.renewal(token, &record).await? else {
                 // Nothing can be asked any more: it lives to the end of the JWT that there is.
-                let alive = may_use || self.is_carried(&record);
-                return if alive { good(token, record) } else { Ok(Standing::Over(Over::Expired)) };
+                return if self.is_carried(&record) { good(token, record) } else { Ok(Standing::Over(Over::Expired)) };
             };
-            tries += 1;
-            match self.fly(plan).await {
-                Landing::Done | Landing::Elsewhere if tries < 3 => {}
-                // The realm may just have said that the session is over: what is kept knows.
-                Landing::Done | Landing::Elsewhere | Landing::Failed(_) if may_use => return self.settle(token).await,
-                Landing::Failed(refusal) => return self.after_failure(token, refusal).await,
-                Landing::Done | Landing::Elsewhere => {
-                    return Err(Refusal::server(Fault::Upstream, "the realm's answer does not last"));
-                }
+            let landing = self.fly(plan).await;
+            if let Err(refusal) = waits.once_more(landing).await {
+                return self.after_failure(token, refusal).await;
             }
         }
     }
@@ -76,7 +79,7 @@ impl Exchange {
         client.is_some_and(|client| record.until.since(*jwt_until) <= client.dialect.tokens.rounding)
     }
 
-    /// What is kept after a question that was not answered.
+    /// What is kept after a recheck, answered or not: the realm may just have said that the session is over.
     async fn settle(&self, token: &OpaqueToken) -> Result<Standing, Refusal> {
         let found = self.bridge.store.access(&token.fingerprint(TokenUse::Access)).await.map_err(store_failed)?;
         match found {
@@ -109,8 +112,9 @@ impl Exchange {
                 return Ok(None);
             }
         }
-        let data_key = data_key(token, record)?;
-        Ok(Some(Plan { client, family: record.family, data_key, purpose: Purpose::Renew }))
+        let AccessFate::Live { jwt_since, .. } = &record.fate else { return Ok(None) };
+        let purpose = Purpose::Renew(token.fingerprint(TokenUse::Access), *jwt_since);
+        Ok(Some(Plan { client, family: record.family, data_key: data_key(token, record)?, purpose }))
     }
 }
 

@@ -64,7 +64,8 @@ impl Exchange {
         trail.family = Some(record.family);
         let family = self.bridge.store.family(record.family).await.map_err(store_failed)?;
         let usable = |family: &Versioned<Family>| {
-            let flight = Flight { asking: false, rotation: self.bridge.policy.load().rotation };
+            let asking = self.bridge.flights.asking(&record.family);
+            let flight = Flight { asking, rotation: self.bridge.policy.load().rotation };
             let grace = known.client.dialect.tokens.refresh_grace;
             match decide_refresh(&family.value, &record, self.bridge.clock.now(), grace, flight) {
                 RefreshDecision::Ask | RefreshDecision::Wait => true,

@@ -25,7 +25,16 @@ impl Heard {
         if self.0.len() > SWEEP_ABOVE {
             self.0.retain(|_, until| *until > now);
         }
-        self.0.insert(Fingerprint::of("logout", token.id.as_bytes()), token.until).is_none()
+        self.0.insert(Self::name(token), token.until).is_none()
+    }
+
+    /// What could not be done shall be told again.
+    fn forget(&self, token: &LogoutToken) {
+        self.0.remove(&Self::name(token));
+    }
+
+    fn name(token: &LogoutToken) -> Fingerprint {
+        Fingerprint::of("logout", token.id.as_bytes())
     }
 }
 
@@ -52,10 +61,20 @@ impl Exchange {
         if !bridge.heard.first_time(&token, now) {
             return Err(refused("the logout token was heard before"));
         }
+        let ended = self.end_session(&token, trail).await;
+        if ended.is_err() {
+            bridge.heard.forget(&token);
+        }
+        ended
+    }
+
+    async fn end_session(&self, token: &LogoutToken, trail: &mut Trail) -> Result<(), Refusal> {
+        let bridge = &self.bridge;
         let session = Fingerprint::of("session", token.session.as_bytes());
         let Some(family) = bridge.store.session(&session).await.map_err(store_failed)? else { return Ok(()) };
         trail.family = Some(family);
         let ended = bridge.store.end(family, Ending::SessionEnded).await.map_err(store_failed)?;
+        let snapshot = bridge.snapshot.load();
         trail.client = ended.and_then(|family| snapshot.table.client(&family.client).map(Arc::clone));
         Ok(())
     }

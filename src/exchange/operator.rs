@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::revoke::Parted;
 use super::{Exchange, store_failed};
 use crate::domain::family::{Ending, Family};
 use crate::domain::opaque::{Fingerprint, OpaqueToken, TokenUse};
@@ -78,23 +79,29 @@ impl Exchange {
         let found = self.find_logins(selector).await?;
         let mut ended = Vec::with_capacity(found.families.len());
         for family in found.families {
-            let realm_told = match selector {
-                Selector::Token(token) => self.word_by_token(token, &family).await?,
-                Selector::Fingerprint(_) | Selector::Client(_) | Selector::User(_) => false,
+            let parted = match selector {
+                Selector::Token(token) => self.part_by_token(token, &family).await?,
+                Selector::Fingerprint(_) | Selector::Client(_) | Selector::User(_) => None,
             };
-            let before = self.bridge.store.end(family.id, Ending::RevokedByOperator).await.map_err(store_failed)?;
-            ended.extend(before.map(|family| Ended { family, realm_told }));
+            let parted = match parted {
+                Some(parted) => Some(parted),
+                None => {
+                    let before = self.bridge.store.end(family.id, Ending::RevokedByOperator).await;
+                    before.map_err(store_failed)?.map(|family| Parted { family, realm_told: false })
+                }
+            };
+            ended.extend(parted.map(|Parted { family, realm_told }| Ended { family, realm_told }));
         }
         Ok(ended)
     }
 
-    async fn word_by_token(&self, token: &OpaqueToken, family: &Family) -> Result<bool, Refusal> {
+    async fn part_by_token(&self, token: &OpaqueToken, family: &Family) -> Result<Option<Parted>, Refusal> {
         let mut trail = crate::telemetry::Trail::default();
-        let Some(named) = self.named(token, &mut trail).await? else { return Ok(false) };
+        let Some(named) = self.named(token, &mut trail).await? else { return Ok(None) };
         let snapshot = self.bridge.snapshot.load_full();
         let client = snapshot.table.client(&family.client);
         let client =
             client.ok_or_else(|| Refusal::server(Fault::Operator, "no mapping has this login's client any more"))?;
-        self.word_for(client, &named).await
+        self.part(client, &named, Ending::RevokedByOperator).await
     }
 }

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use super::flight::{Landing, Plan, Purpose, Rotation};
+use super::flight::{Landing, Plan, Purpose, Rotation, Waits};
 use super::login::token_reply;
+use super::revoke::Named;
 use super::{Exchange, Known, store_failed};
 use crate::domain::dialect::Grant;
 use crate::domain::family::{Ending, Family, RefreshRecord};
@@ -11,14 +12,11 @@ use crate::domain::issue::{REFRESH_KEY, REPLY, TokenReply, binding};
 use crate::domain::opaque::{OpaqueToken, TokenUse};
 use crate::domain::refresh::{Flight, RefreshDecision, decide_refresh};
 use crate::domain::refusal::{Cause, Fault, Refusal};
-use crate::domain::scope;
 use crate::domain::seal::SealingKey;
+use crate::domain::translate;
 use crate::legacy::reply::Reply;
 use crate::telemetry::Trail;
 use crate::telemetry::trail::Note;
-
-/// How long to wait before looking again at what another instance does.
-const LOOK_AGAIN: std::time::Duration = std::time::Duration::from_millis(50);
 
 /// A refresh UUID and what it opened.
 struct Presented {
@@ -36,8 +34,7 @@ impl Exchange {
     ) -> Result<Reply, Refusal> {
         let presented = self.presented(known, grant, trail).await?;
         let asked_at = self.bridge.clock.monotonic();
-        let patience = self.bridge.policy.load().patience * 2;
-        let mut waited = false;
+        let mut waits = Waits::new(self.bridge.policy.load().patience * 2);
         loop {
             let found = self.bridge.store.family(presented.record.family).await.map_err(store_failed)?;
             let family = found.ok_or_else(|| refused("the login is forgotten"))?.value;
@@ -48,28 +45,21 @@ impl Exchange {
                 RefreshDecision::Replay => {
                     let told = replay(&family, &presented.token)?;
                     trail.token = Some(told.access.fingerprint(TokenUse::Access));
-                    if !waited {
-                        trail.notes.push(Note::Replayed);
-                    }
+                    trail.notes.extend((told.expires_in < known.client.promise()).then_some(Note::PromiseShort));
+                    trail.notes.extend((!waits.has_waited()).then_some(Note::Replayed));
                     return Ok(token_reply(known, &TokenReply { grant_type: grant_type.to_owned(), ..told }));
                 }
-                RefreshDecision::Reuse => return Err(self.reused(known, &family, trail).await?),
+                RefreshDecision::Reuse => return Err(self.reused(known, presented, trail).await?),
                 RefreshDecision::Refuse(reason) => return Err(refused(reason)),
                 RefreshDecision::Ask | RefreshDecision::Wait | RefreshDecision::Lose => {}
             }
-            let plan = plan(known, grant_type, grant, &presented)?;
+            let plan = self.plan(known, grant_type, grant, &presented)?;
             let landing = self.fly(plan).await;
-            waited = true;
-            let now = self.bridge.clock.monotonic();
-            trail.realm = Some(now.saturating_sub(asked_at));
-            match landing {
-                Landing::Done => {}
-                Landing::Elsewhere => tokio::time::sleep(LOOK_AGAIN).await,
-                Landing::Failed(refusal) => return Err(refusal),
+            trail.realm = Some(self.bridge.clock.monotonic().saturating_sub(asked_at));
+            if let Landing::Done(Some(note)) = &landing {
+                trail.notes.push(*note);
             }
-            if now.saturating_sub(asked_at) > patience {
-                return Err(Refusal::server(Fault::Upstream, "somebody else's question to the realm took too long"));
-            }
+            waits.once_more(landing).await?;
         }
     }
 
@@ -92,36 +82,38 @@ impl Exchange {
         Ok(Presented { token, record })
     }
 
-    /// A used UUID after its time. The family lives, unless the dialect says otherwise.
+    /// A used UUID after its time. The family lives, unless the dialect says otherwise: then it ends as if it were revoked.
     async fn reused(
         self: &Arc<Self>,
         known: &Known<'_>,
-        family: &Family,
+        presented: Presented,
         trail: &mut Trail,
     ) -> Result<Refusal, Refusal> {
         trail.notes.push(Note::Reuse);
         if known.client.dialect.tokens.reuse_ends_family {
-            self.bridge.store.end(family.id, Ending::Reused).await.map_err(store_failed)?;
+            let named = Named::by_refresh(&presented.token, presented.record);
+            self.part(known.client, &named, Ending::Reused).await?;
         }
         Ok(refused("the refresh token was already used"))
     }
-}
 
-/// What is asked of the realm on behalf of this UUID.
-fn plan(known: &Known<'_>, grant_type: &str, grant: &Grant, presented: &Presented) -> Result<Plan, Refusal> {
-    let record = &presented.record;
-    let wrapping = SealingKey::of_token(&presented.token, TokenUse::Refresh);
-    let data_key = wrapping.unwrap_key(&record.key, binding(REFRESH_KEY, &record.family));
-    let data_key = data_key.map_err(|error| Refusal::server(Fault::Ourselves, error.to_string()))?;
-    let asked = grant.scope.as_ref().and_then(|name| known.request.parameters.value(name));
-    let wish = Rotation {
-        token: presented.token.clone(),
-        generation: record.generation,
-        grant_type: grant_type.to_owned(),
-        scope: asked.map(str::to_owned),
-        realm_scope: asked.map(|asked| scope::to_realm(known.client, asked)),
-    };
-    Ok(Plan { client: Arc::clone(known.client), family: record.family, data_key, purpose: Purpose::Rotate(wish) })
+    /// What is asked of the realm on behalf of this UUID.
+    fn plan(&self, known: &Known<'_>, grant_type: &str, grant: &Grant, presented: &Presented) -> Result<Plan, Refusal> {
+        let record = &presented.record;
+        let wrapping = SealingKey::of_token(&presented.token, TokenUse::Refresh);
+        let data_key = wrapping.unwrap_key(&record.key, binding(REFRESH_KEY, &record.family));
+        let data_key = data_key.map_err(|error| Refusal::server(Fault::Ourselves, error.to_string()))?;
+        let asked = grant.scope.as_ref().and_then(|name| known.request.parameters.value(name));
+        let limit = self.bridge.policy.load().parameter;
+        let wish = Rotation {
+            token: presented.token.clone(),
+            generation: record.generation,
+            grant_type: grant_type.to_owned(),
+            scope: asked.map(str::to_owned),
+            realm_scope: asked.map(|asked| translate::scope(known.client, asked, limit)).transpose()?,
+        };
+        Ok(Plan { client: Arc::clone(known.client), family: record.family, data_key, purpose: Purpose::Rotate(wish) })
+    }
 }
 
 /// The answer that was made for this UUID, out of its seal.

@@ -7,11 +7,12 @@ use secrecy::{ExposeSecret, SecretString};
 use super::access::data_key;
 use super::{Exchange, Known, store_failed};
 use crate::domain::client::Client;
-use crate::domain::family::{Ending, Family, FamilyId};
+use crate::domain::family::{Ending, Family, FamilyId, RefreshRecord};
 use crate::domain::issue::{REALM_REFRESH, REFRESH_KEY, binding};
 use crate::domain::opaque::{OpaqueToken, TokenUse};
 use crate::domain::refusal::{Cause, Fault, Refusal};
 use crate::domain::seal::{Binding, SealingKey};
+use crate::domain::time::Timestamp;
 use crate::legacy::reply::{self, Reply, Says};
 use crate::store::PendingRevocation;
 use crate::telemetry::Trail;
@@ -23,6 +24,22 @@ pub(super) struct Named {
     client: String,
     /// Nothing where the family is over.
     data_key: Option<SealingKey>,
+}
+
+impl Named {
+    pub(super) fn by_refresh(token: &OpaqueToken, record: RefreshRecord) -> Self {
+        let wrapping = SealingKey::of_token(token, TokenUse::Refresh);
+        let data_key = wrapping.unwrap_key(&record.key, binding(REFRESH_KEY, &record.family)).ok();
+        Self { family: record.family, client: record.client, data_key }
+    }
+}
+
+/// A family that was ended.
+pub(super) struct Parted {
+    /// As it was before.
+    pub(super) family: Family,
+    /// Word was left for the realm.
+    pub(super) realm_told: bool,
 }
 
 impl Exchange {
@@ -38,7 +55,10 @@ impl Exchange {
         match named {
             None => trail.notes.push(Note::UnknownToken),
             Some(named) if named.client != known.client.legacy_id => trail.notes.push(Note::Foreign),
-            Some(named) => self.end(known.client, named, trail).await?,
+            Some(named) => {
+                trail.family = Some(named.family);
+                self.part(known.client, &named, Ending::Revoked).await?;
+            }
         }
         Ok(reply::success(&known.client.dialect, Says::Revoked))
     }
@@ -58,48 +78,49 @@ impl Exchange {
         let fingerprint = token.fingerprint(TokenUse::Refresh);
         trail.token = Some(fingerprint);
         let Some(record) = store.refresh(&fingerprint).await.map_err(store_failed)? else { return Ok(None) };
-        let wrapping = SealingKey::of_token(token, TokenUse::Refresh);
-        let data_key = wrapping.unwrap_key(&record.key, binding(REFRESH_KEY, &record.family)).ok();
-        Ok(Some(Named { family: record.family, data_key, client: record.client }))
+        Ok(Some(Named::by_refresh(token, record)))
     }
 
-    async fn end(&self, client: &Arc<Client>, named: Named, trail: &mut Trail) -> Result<(), Refusal> {
-        trail.family = Some(named.family);
-        self.word_for(client, &named).await?; // before the end: a crash between the two forgets nothing
-        self.bridge.store.end(named.family, Ending::Revoked).await.map_err(store_failed)?;
-        Ok(())
-    }
-
-    /// Leaves word for the realm where there is anything to tell. Answers whether there was.
-    pub(super) async fn word_for(&self, client: &Client, named: &Named) -> Result<bool, Refusal> {
+    /// Ends a family, and leaves word for the realm. `None`: there is no such family.
+    pub(super) async fn part(&self, client: &Client, named: &Named, why: Ending) -> Result<Option<Parted>, Refusal> {
         let found = self.bridge.store.family(named.family).await.map_err(store_failed)?;
-        let token = found.as_ref().and_then(|family| open_renewal(&family.value, named.data_key.as_ref()?));
-        let (Some(family), Some(token)) = (&found, &token) else { return Ok(false) };
-        self.leave_word(client, &family.value, token).await?;
+        // Before the end: a crash between the two forgets nothing.
+        let mut realm_told = match &found {
+            Some(family) => self.word_for(client, &family.value, named).await?,
+            None => false,
+        };
+        let ended = self.bridge.store.end(named.family, why).await.map_err(store_failed)?;
+        let Some(family) = ended else { return Ok(None) };
+        // A refresh that landed in between has left the session with a newer token.
+        if found.is_none_or(|found| found.value.renewal != family.renewal) {
+            realm_told |= self.word_for(client, &family, named).await?;
+        }
+        Ok(Some(Parted { family, realm_told }))
+    }
+
+    /// Leaves word of a family where there is anything to tell. Answers whether there was.
+    async fn word_for(&self, client: &Client, family: &Family, named: &Named) -> Result<bool, Refusal> {
+        let token = named.data_key.as_ref().and_then(|data_key| open_renewal(family, data_key));
+        let Some(token) = token else { return Ok(false) };
+        self.leave_word(client, family.id, &token, family.renewal_until).await?;
         Ok(true)
     }
 
-    /// Leaves word for the realm, durably: `tell` passes it on at once, or when the realm is back.
+    /// Leaves word for the realm, durably: `tell` passes it on at once, or when the realm is back. The session ends by itself at
+    /// `until`.
     pub(super) async fn leave_word(
         &self,
         client: &Client,
-        family: &Family,
+        family: FamilyId,
         token: &SecretString,
+        until: Timestamp,
     ) -> Result<(), Refusal> {
         let Some(secret) = client.client_secrets.first() else {
             return Err(Refusal::server(Fault::Operator, "the mapping holds no secret for the realm"));
         };
-        let sealed = outbox_key(secret).seal(
-            token.expose_secret().as_bytes(),
-            outbox_binding(&family.id),
-            &*self.bridge.entropy,
-        );
-        let pending = PendingRevocation {
-            family: family.id,
-            client: client.legacy_id.clone(),
-            sealed,
-            until: family.renewal_until,
-        };
+        let sealed =
+            outbox_key(secret).seal(token.expose_secret().as_bytes(), outbox_binding(&family), &*self.bridge.entropy);
+        let pending = PendingRevocation { family, client: client.legacy_id.clone(), sealed, until };
         self.bridge.store.outbox_put(&pending).await.map_err(store_failed)?;
         self.bridge.untold.notify_one();
         Ok(())

@@ -37,7 +37,7 @@ impl Exchange {
         let mut untold = 0;
         for pending in self.bridge.store.outbox().await? {
             if self.tell_one(&pending).await {
-                self.bridge.store.outbox_delete(pending.family).await?;
+                self.bridge.store.outbox_delete(&pending).await?;
             } else {
                 untold += 1;
             }

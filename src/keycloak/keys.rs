@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use jsonwebtoken::jwk::JwkSet;
-use parking_lot::Mutex;
+use tokio::sync::Mutex;
 
 use super::Keycloak;
 
@@ -27,23 +27,22 @@ impl Default for Keys {
 
 impl Keys {
     /// The keys, with the one of this id among them if the realm has it. `now` is of the monotonic clock.
+    ///
+    /// Who comes while somebody asks waits for the answer: a logout that is refused is not told again.
     pub async fn with(&self, key_id: &str, keycloak: &Keycloak, now: Duration) -> Arc<JwkSet> {
         let known = self.known.load_full();
-        if known.find(key_id).is_some() || !self.may_ask(now) {
+        if known.find(key_id).is_some() {
             return known;
         }
+        let mut asked = self.asked.lock().await;
+        let known = self.known.load_full();
+        if known.find(key_id).is_some() || asked.is_some_and(|asked| now.saturating_sub(asked) < AT_MOST_EVERY) {
+            return known;
+        }
+        *asked = Some(now);
         if let Some(keys) = keycloak.keys().await {
             self.known.store(Arc::new(keys));
         }
         self.known.load_full()
-    }
-
-    fn may_ask(&self, now: Duration) -> bool {
-        let mut asked = self.asked.lock();
-        if asked.is_some_and(|asked| now.saturating_sub(asked) < AT_MOST_EVERY) {
-            return false;
-        }
-        *asked = Some(now);
-        true
     }
 }

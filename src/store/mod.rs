@@ -162,11 +162,11 @@ impl TokenStore {
         }
     }
 
-    /// Forgets a revocation: it was told, or is void.
-    pub async fn outbox_delete(&self, family: FamilyId) -> Result<(), StoreError> {
+    /// Forgets this revocation: it was told, or is void. One of the same family that was put there in the meantime stays.
+    pub async fn outbox_delete(&self, told: &PendingRevocation) -> Result<(), StoreError> {
         match self {
-            Self::Embedded(store) => store.outbox_delete(family).await,
-            Self::Redis(store) => store.outbox_delete(family).await,
+            Self::Embedded(store) => store.outbox_delete(told).await,
+            Self::Redis(store) => store.outbox_delete(told).await,
         }
     }
 

@@ -115,16 +115,6 @@ pub fn revocation(client: &str, family: FamilyId, outcome: &str, detail: &str) {
     }
 }
 
-/// Says that a client's promise cannot be kept.
-pub fn promise_short(client: &str, kept: Duration) {
-    tracing::warn!(
-        event = "promise_short",
-        client,
-        kept_s = kept.as_secs(),
-        "the realm's tokens live shorter than the client was promised"
-    );
-}
-
 /// Writes the one line of a logout that the realm announced.
 pub fn logout(trail: &Trail) {
     let client = trail.client.as_ref().map(|client| client.legacy_id.as_str());
@@ -141,4 +131,14 @@ pub fn logout(trail: &Trail) {
 /// Says that an operator ended a login.
 pub fn ended_by_operator(client: &str, family: FamilyId, realm_told: bool) {
     tracing::warn!(event = "ended_by_operator", client, %family, realm_told);
+}
+
+/// Says that the sweep found records that are not what was written; they are let alone.
+pub fn damaged(records: usize) {
+    tracing::error!(
+        event = "store",
+        what = "sweeping what has expired",
+        damaged = records,
+        "these records are not what was written"
+    );
 }

@@ -4,6 +4,11 @@
     clippy::expect_used,
     clippy::panic,
     clippy::disallowed_methods,
+    clippy::string_slice,
+    clippy::needless_pass_by_value,
+    clippy::format_collect,
+    clippy::cast_possible_truncation,
+    clippy::case_sensitive_file_extension_comparisons,
     reason = "a test fails by panicking, and plays the outside world"
 )]
 
@@ -12,6 +17,7 @@ mod cli;
 mod exchange;
 mod keycloak;
 mod legacy;
+mod mapping;
 mod server;
 mod store;
 mod support;

@@ -294,9 +294,7 @@ impl Redis {
     }
 
     pub(super) async fn outbox_put(&self, pending: &PendingRevocation) -> Result<(), StoreError> {
-        let PendingRevocation { family, client, sealed, until } = pending;
-        let record = record::encode(keys::OUTBOX.as_bytes(), &(family, client, sealed, until));
-        let put = cmd("HSET").arg(keys::OUTBOX).arg(family.to_string()).arg(record).to_owned();
+        let put = cmd("HSET").arg(keys::OUTBOX).arg(pending.family.to_string()).arg(word(pending)).to_owned();
         self.write(vec![put], true).await.map(drop)
     }
 
@@ -312,8 +310,8 @@ impl Redis {
         records.into_iter().map(read).collect()
     }
 
-    pub(super) async fn outbox_delete(&self, family: FamilyId) -> Result<(), StoreError> {
-        self.write(vec![cmd("HDEL").arg(keys::OUTBOX).arg(family.to_string()).to_owned()], false).await.map(drop)
+    pub(super) async fn outbox_delete(&self, told: &PendingRevocation) -> Result<(), StoreError> {
+        self.write(vec![scripts::told(told.family, &word(told))], false).await.map(drop)
     }
 
     pub(super) fn statistics(&self) -> Statistics {
@@ -360,6 +358,12 @@ impl std::fmt::Display for TooFewReplicas {
 }
 
 impl std::error::Error for TooFewReplicas {}
+
+/// A revocation as it waits.
+fn word(pending: &PendingRevocation) -> Vec<u8> {
+    let PendingRevocation { family, client, sealed, until } = pending;
+    record::encode(keys::OUTBOX.as_bytes(), &(family, client, sealed, until))
+}
 
 /// A record with a mark before it that scripts can read: `O` over, `L` live.
 fn marked<T: serde::Serialize>(key: &str, value: &T, over: bool) -> Vec<u8> {

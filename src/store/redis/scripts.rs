@@ -32,6 +32,11 @@ const RELEASE: &str = r"
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 return redis.call('DEL', KEYS[1])";
 
+/// A revocation that the realm has heard, if no other one has taken its place.
+const TOLD: &str = r"
+if redis.call('HGET', KEYS[1], ARGV[1]) ~= ARGV[2] then return 0 end
+return redis.call('HDEL', KEYS[1], ARGV[1])";
+
 /// A family's next state, if it is still in the expected one and no newer lease was granted.
 /// Answers 0 done, 1 conflict, 2 fenced, 3 unknown.
 const COMMIT: &str = r"
@@ -70,6 +75,12 @@ pub(super) fn renew(family: FamilyId, fence: u64, ttl: u64) -> Cmd {
 pub(super) fn release(family: FamilyId, fence: u64) -> Cmd {
     let mut command = eval(RELEASE, &[keys::lease(family)]);
     command.arg(fence);
+    command
+}
+
+pub(super) fn told(family: FamilyId, word: &[u8]) -> Cmd {
+    let mut command = eval(TOLD, &[keys::OUTBOX.to_owned()]);
+    command.arg(family.to_string()).arg(word);
     command
 }
 

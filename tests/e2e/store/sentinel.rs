@@ -2,10 +2,10 @@
 
 use std::fs;
 
-use passbridge::store::{RedisMode, StoreSettings, Wait};
+use passbridge::store::{RedisMode, StoreSettings, TokenStore, Wait};
 
 use super::servers::{Server, settings};
-use super::world::{World, block_on};
+use super::world::{ManualClock, Seeded, World, block_on};
 use crate::support::{eventually, free_ports};
 
 fn sentinel(master: u16) -> Server {
@@ -42,10 +42,21 @@ fn a_failover_is_survived_and_what_a_replica_confirmed_is_there() {
     let before = block_on(world.kept());
     master.kill();
     let alone = RedisMode::Sentinel { master: "bridge".to_owned() };
-    let unwaiting = World::open_eventually(&StoreSettings::Redis(settings(alone, &ports)));
+    let unwaiting = open_eventually(&StoreSettings::Redis(settings(alone, &ports)));
     eventually("the replica has become the master", || block_on(unwaiting.store.put(unwaiting.login().new)).is_ok());
     let found = block_on(world.store.access(&before.access)).unwrap();
     assert_eq!(found, Some(before.new.access.1.clone()), "what a replica had confirmed outlives its master");
     let put = block_on(world.store.put(world.login().new));
     assert!(put.is_err(), "no replica is left to confirm, so nothing is acknowledged");
+}
+
+/// Opens it as soon as it can be opened.
+fn open_eventually(settings: &StoreSettings) -> World {
+    let clock = ManualClock::new();
+    let mut opened = None;
+    eventually("the store opens", || {
+        opened = TokenStore::open(settings, clock.clone()).ok();
+        opened.is_some()
+    });
+    World { store: opened.unwrap(), clock: clock.clone(), chance: Seeded::new(2) }
 }

@@ -93,19 +93,6 @@ impl World {
         Self { store, clock, chance: Seeded::new(1) }
     }
 
-    /// Opens it as soon as it can be opened.
-    pub fn open_eventually(settings: &StoreSettings) -> Self {
-        let begin = std::time::Instant::now();
-        loop {
-            let clock = ManualClock::new();
-            match TokenStore::open(settings, clock.clone()) {
-                Ok(store) => return Self { store, clock, chance: Seeded::new(2) },
-                Err(error) if begin.elapsed() > Duration::from_secs(20) => panic!("{error}"),
-                Err(_) => std::thread::park_timeout(Duration::from_millis(50)),
-            }
-        }
-    }
-
     pub fn now(&self) -> Timestamp {
         self.clock.now()
     }

@@ -221,7 +221,7 @@ pub struct Rotated {
     pub access: (Fingerprint, AccessRecord),
     /// The new refresh UUID's record.
     pub refresh: Option<(Fingerprint, RefreshRecord)>,
-    /// Members that need not be remembered any more.
+    /// Members that are not remembered any more: over, or too many (see [`MOST_ACCESS`]).
     pub forgotten: Vec<Member>,
     /// For the client.
     pub reply: TokenReply,
@@ -262,14 +262,14 @@ pub fn rotate(
     let reply = pair.reply(asked.grant_type, &scope);
     let sealed = SealingKey::of_reply(presented.token).seal(&reply.to_bytes(), binding(REPLY, &family.id), entropy);
     // Used refresh UUIDs are remembered as long as the family can be refreshed, so that reuse is told from nonsense.
-    let (kept, forgotten): (Vec<Member>, Vec<Member>) = family.members.iter().partition(|member| member.until > now);
+    let (members, forgotten) = remembered(&family.members, pair.members(), now);
     let family = Family {
         renewal: pair.renewal.clone(),
         renewal_until: pair.renewal_until,
         generation,
         state: FamilyState::Resting,
         replay: Some(Replay { reply: sealed, since: now }),
-        members: kept.into_iter().chain(pair.members()).collect(),
+        members,
         ..family.clone()
     };
     Rotated {
@@ -280,6 +280,33 @@ pub fn rotate(
         forgotten,
         reply,
     }
+}
+
+/// As many access UUIDs of a family are remembered, the newest: one for each eight seconds of an hour. A client that refreshes
+/// faster than that all the time ends its own oldest ones early; without a bound its family's record, written with every
+/// refresh, would grow for as long as it goes on.
+pub const MOST_ACCESS: usize = 448;
+/// As many refresh UUIDs, the newest. An older one that comes again is refused all the same, as unknown and no longer as used.
+pub const MOST_REFRESH: usize = 64;
+
+/// Whom a family remembers once it has a new pair, and whom no more: the newest that are not over, in the order of their issue.
+fn remembered(old: &[Member], pair: Vec<Member>, now: Timestamp) -> (Vec<Member>, Vec<Member>) {
+    let of = |token_use: TokenUse| pair.iter().filter(|member| member.token_use == token_use).count();
+    let mut places =
+        (MOST_ACCESS.saturating_sub(of(TokenUse::Access)), MOST_REFRESH.saturating_sub(of(TokenUse::Refresh)));
+    let stays = |member: &Member| {
+        let left = match member.token_use {
+            TokenUse::Access => &mut places.0,
+            TokenUse::Refresh => &mut places.1,
+        };
+        let stays = member.until > now && *left > 0;
+        *left -= usize::from(stays);
+        stays
+    };
+    let (mut kept, forgotten): (Vec<Member>, Vec<Member>) = old.iter().rev().copied().partition(stays);
+    kept.reverse();
+    kept.extend(pair);
+    (kept, forgotten)
 }
 
 /// A new JWT behind the access UUIDs that there are; the pair stays the client's.
@@ -341,3 +368,6 @@ pub const REPLY: &str = "reply";
 pub fn binding<'a>(purpose: &'static str, id: &'a FamilyId) -> Binding<'a> {
     Binding { purpose, owner: &id.0 }
 }
+
+#[cfg(test)]
+mod tests;

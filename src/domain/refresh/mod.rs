@@ -15,6 +15,9 @@
 //!   past its end             any                  -                        Refuse
 //! ```
 //!
+//! A replay's age is counted from zero where the clock stands before it: clocks of two instances differ, and are set back by
+//! hand, and a client that lost an answer is no thief for that.
+//!
 //! What happens to a family while it asks:
 //!
 //! ```text
@@ -74,7 +77,7 @@ pub enum RefreshDecision {
     Refuse(&'static str),
 }
 
-/// Decides. `grace` is the dialect's, `asking` says whether somebody holds the family's lease.
+/// Decides. `grace` is the dialect's.
 #[must_use]
 pub fn decide_refresh(
     family: &Family,
@@ -92,8 +95,7 @@ pub fn decide_refresh(
     }
     if record.generation < family.generation {
         let before = record.generation + 1 == family.generation;
-        let replay =
-            family.replay.as_ref().filter(|replay| before && now < replay.since.plus(grace) && now >= replay.since);
+        let replay = family.replay.as_ref().filter(|replay| before && now.since(replay.since) < grace);
         return if replay.is_some() { RefreshDecision::Replay } else { RefreshDecision::Reuse };
     }
     if now >= record.until {
@@ -191,3 +193,6 @@ pub fn decide_access(record: &AccessRecord, now: Timestamp, recheck_after: Durat
         AccessDecision::Use
     }
 }
+
+#[cfg(test)]
+mod tests;
