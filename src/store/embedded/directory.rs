@@ -1,8 +1,10 @@
 //! The directory of an embedded store: whose it is, and in which format it was written.
 //!
-//!     data/lock      held while a process has the store; says which
-//!     data/format    the format's number, readable before anything else is opened
-//!     data/engine/   fjall's own files
+//! ```text
+//! data/lock      held while a process has the store; says which
+//! data/format    the format's number, readable before anything else is opened
+//! data/engine/   fjall's own files
+//! ```
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Read, Seek, Write};
