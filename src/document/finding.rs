@@ -111,6 +111,14 @@ impl Findings {
         self.footing.borrow().clone()
     }
 
+    /// Adds what a reader beside this one found out.
+    pub fn absorb(&self, other: Self) {
+        self.found.borrow_mut().extend(other.found.into_inner());
+        for (path, stamp) in other.footing.into_inner() {
+            self.rests_on(&path, stamp);
+        }
+    }
+
     /// Adds one.
     pub fn push(&self, finding: Finding) {
         self.found.borrow_mut().push(finding);

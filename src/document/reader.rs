@@ -1,5 +1,6 @@
 //! Takes typed values out of a table and reports what does not fit.
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use super::finding::{Findings, Origin};
@@ -11,7 +12,7 @@ use super::value::{Spotted, Table, Value};
 #[derive(Debug)]
 pub struct Reader<'f> {
     table: Table,
-    name: String,
+    name: Rc<str>,
     known: Vec<&'static str>,
     findings: &'f Findings,
 }
@@ -20,7 +21,12 @@ impl<'f> Reader<'f> {
     /// Reads a whole document; `name` is how messages call the table ("" for the document itself).
     #[must_use]
     pub fn new(table: Table, name: &str, findings: &'f Findings) -> Self {
-        Self { table, name: name.to_owned(), known: Vec::new(), findings }
+        Self::named(table, Rc::from(name), findings)
+    }
+
+    fn named(table: Table, name: Rc<str>, findings: &'f Findings) -> Self {
+        // No table of ours has more keys, and a mapping has a hundred thousand tables.
+        Self { table, name, known: Vec::with_capacity(16), findings }
     }
 
     /// Where the table begins.
@@ -251,7 +257,7 @@ impl<'f> Reader<'f> {
     /// A list of tables (`[[key]]`); absent: none.
     pub fn sections(&mut self, key: &'static str) -> Vec<Reader<'f>> {
         let Some(found) = self.take(key) else { return Vec::new() };
-        let name = self.path(key);
+        let name: Rc<str> = Rc::from(self.path(key));
         let kind = found.value.kind();
         let Value::List(items) = found.value else {
             self.wrong(key, (kind, &found.origin), "a list of tables");
@@ -263,7 +269,7 @@ impl<'f> Reader<'f> {
                 self.wrong(key, (kind, &item.origin), "a table");
                 return None;
             };
-            Some(Reader::new(table, &name, self.findings))
+            Some(Reader::named(table, Rc::clone(&name), self.findings))
         };
         items.into_iter().filter_map(read).collect()
     }

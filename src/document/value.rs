@@ -115,7 +115,12 @@ impl Table {
 /// Parses a document. `file` is the name that findings show. `None`: the text is no TOML; every fault of it is among the
 /// findings, and nothing else of the document, so that one slip is not told twenty times.
 pub fn parse(file: &str, text: &str, findings: &Findings) -> Option<Table> {
-    let lines = Lines::new(file, text);
+    parse_part(&Arc::from(file), text, 0, findings)
+}
+
+/// Parses a part of a document that begins after so many lines of its file.
+pub fn parse_part(file: &Arc<str>, text: &str, lines_before: usize, findings: &Findings) -> Option<Table> {
+    let lines = Lines::new(file, text, lines_before);
     let (table, errors) = DeTable::parse_recoverable(text);
     for error in &errors {
         let code = if error.message() == "duplicate key" { "duplicate-key" } else { "syntax" };
@@ -131,12 +136,13 @@ struct Lines<'t> {
     text: &'t str,
     /// Where each line begins; a mapping of 100,000 clients has a million of them.
     starts: Vec<usize>,
+    before: usize,
 }
 
 impl<'t> Lines<'t> {
-    fn new(file: &str, text: &'t str) -> Self {
+    fn new(file: &Arc<str>, text: &'t str, before: usize) -> Self {
         let ends = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at + 1);
-        Self { file: Arc::from(file), text, starts: std::iter::once(0).chain(ends).collect() }
+        Self { file: Arc::clone(file), text, starts: std::iter::once(0).chain(ends).collect(), before }
     }
 
     fn origin(&self, offset: usize) -> Origin {
@@ -145,7 +151,7 @@ impl<'t> Lines<'t> {
         let column = self.text.get(start..offset).map_or(0, |before| before.chars().count()) + 1;
         Origin {
             file: Arc::clone(&self.file),
-            line: u32::try_from(line).unwrap_or(0),
+            line: u32::try_from(self.before + line).unwrap_or(0),
             column: u32::try_from(column).unwrap_or(0),
         }
     }

@@ -9,8 +9,9 @@ use std::sync::Arc;
 use aws_lc_rs::digest;
 
 use super::client::Read;
+use super::parts::{self, Part};
 use super::{Loaded, client, dialect};
-use crate::document::{Findings, Origin, Reader, parse};
+use crate::document::{Findings, Origin, Reader, parse, parse_part};
 use crate::domain::dialect::Dialect;
 use crate::domain::table::{DEFAULT_DIALECT, Table};
 use crate::secrets::{Environment, Sources, files};
@@ -73,20 +74,42 @@ fn clients(
     hash: &mut digest::Context,
     findings: &Findings,
 ) -> Vec<Read> {
+    let paths = files(directory, true, findings);
+    let texts = paths.iter().filter_map(|path| Some((Arc::from(path.to_string_lossy()), text(path, hash, findings)?)));
+    let texts: Vec<(Arc<str>, String)> = texts.collect();
+    let parts: Vec<(&Arc<str>, Part<'_>)> =
+        texts.iter().flat_map(|(file, text)| parts::of(text).into_iter().map(move |part| (file, part))).collect();
+    let read = |(file, part): &(&Arc<str>, Part<'_>)| {
+        let findings = Findings::new();
+        let clients = read_part(file, part, dialects, Sources { directory, environment }, &findings);
+        (clients, findings)
+    };
     let mut clients = Vec::new();
-    let sources = Sources { directory, environment };
-    for path in files(directory, true, findings) {
-        let Some(text) = text(&path, hash, findings) else { continue };
-        let Some(table) = parse(&path.to_string_lossy(), &text, findings) else { continue };
-        let mut file = Reader::new(table, "", findings);
-        clients.extend(file.sections("client").into_iter().map(|entry| client::read(entry, dialects, sources)));
-        file.finish();
+    for (read, found) in parts::each(&parts, read) {
+        clients.extend(read);
+        findings.absorb(found);
     }
     if clients.is_empty() && !findings.blocked() {
         let hint = "add a file; mappings/README.md shows how".to_owned();
         let origin = Origin::file(&directory.to_string_lossy());
         findings.warning("no-clients", &origin, "no file here maps a client: nobody can log in", hint);
     }
+    clients
+}
+
+fn read_part(
+    file: &Arc<str>,
+    part: &Part<'_>,
+    dialects: &Dialects,
+    sources: Sources<'_>,
+    findings: &Findings,
+) -> Vec<Read> {
+    // A name of its own: threads that count one together get into each other's way.
+    let file = Arc::from(&**file);
+    let Some(table) = parse_part(&file, part.text, part.lines_before, findings) else { return Vec::new() };
+    let mut reader = Reader::new(table, "", findings);
+    let clients = reader.sections("client").into_iter().map(|entry| client::read(entry, dialects, sources)).collect();
+    reader.finish();
     clients
 }
 

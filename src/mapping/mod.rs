@@ -8,6 +8,7 @@ mod guard;
 mod hash;
 mod layout;
 mod load;
+mod parts;
 pub mod watch;
 
 use std::collections::HashMap;
