@@ -14,6 +14,7 @@
 
 mod architecture;
 mod cli;
+mod config;
 mod exchange;
 mod keycloak;
 mod legacy;
