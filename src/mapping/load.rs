@@ -38,7 +38,7 @@ pub fn load(directory: &Path, environment: &Environment, findings: &Findings) ->
     let default = Arc::clone(dialects.get(DEFAULT_DIALECT)?);
     let digest = hexadecimal(hash.finish().as_ref());
     let clients = clients.into_iter().filter_map(|read| read.client).collect();
-    Some(Loaded { table: Table::new(clients, dialects, default), digest })
+    Some(Loaded { table: Table::new(clients, dialects, default), digest, footing: findings.footing() })
 }
 
 fn hexadecimal(bytes: &[u8]) -> String {

@@ -80,8 +80,14 @@ async fn sweep(bridge: Arc<Bridge>, end: CancellationToken) {
         // A few at a time, so that logins are not held up by what nobody needs any more.
         loop {
             match bridge.store.sweep(bridge.clock.now()).await {
-                Ok(swept) if swept.more && !end.is_cancelled() => {}
-                Ok(_) => break,
+                Ok(swept) => {
+                    if swept.damaged > 0 {
+                        log::damaged(swept.damaged);
+                    }
+                    if !swept.more || end.is_cancelled() {
+                        break;
+                    }
+                }
                 Err(error) => {
                     log::store("sweeping what has expired", &error);
                     break;

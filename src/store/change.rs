@@ -94,6 +94,8 @@ pub struct Bundle {
 pub struct Swept {
     /// Families that were dropped, with all their records.
     pub families: usize,
+    /// What could not be read on the way: let alone, and a finding for ops.
+    pub damaged: usize,
     /// Whether more is due: sweep again soon.
     pub more: bool,
 }

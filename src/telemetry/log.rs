@@ -132,3 +132,13 @@ pub fn logout(trail: &Trail) {
 pub fn ended_by_operator(client: &str, family: FamilyId, realm_told: bool) {
     tracing::warn!(event = "ended_by_operator", client, %family, realm_told);
 }
+
+/// Says that the sweep found records that are not what was written; they are let alone.
+pub fn damaged(records: usize) {
+    tracing::error!(
+        event = "store",
+        what = "sweeping what has expired",
+        damaged = records,
+        "these records are not what was written"
+    );
+}

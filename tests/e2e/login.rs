@@ -135,3 +135,22 @@ fn curl_logs_in() {
     assert!(text.starts_with("HTTP/1.1 200"), "{text}");
     assert!(text.contains("\"grant_type\": \"passport\""), "{text}");
 }
+
+#[test]
+fn a_store_that_cannot_write_is_a_server_error_and_hands_out_nothing() {
+    let bridge = Bridge::before(Keycloak::shared(), &[Old::of("test_api")]);
+    let (before, _) = bridge.pair("test_api", "90511");
+    bridge.limit_files("1000:");
+    for _ in 0..3 {
+        let answer = bridge.login("test_api", &Passport::good(), "");
+        assert_eq!(answer.refusal(), (500, "3003000".to_owned(), "server_error".to_owned()), "{answer:?}");
+        assert!(!answer.body.contains("access_token"));
+    }
+    bridge.says("no room left");
+    assert!(bridge.active("test_api", &before), "what is kept is still read");
+    let ready = send(bridge.ops, "GET", "/readyz", &[], "");
+    assert_eq!((ready.status, ready.text("store").as_str()), (200, "refusing"));
+    bridge.limit_files("unlimited");
+    eventually("there is room again", || bridge.login("test_api", &Passport::good(), "").status == 200);
+    assert!(bridge.active("test_api", &before));
+}

@@ -18,6 +18,7 @@ mod config;
 mod exchange;
 mod keycloak;
 mod legacy;
+mod life;
 mod mapping;
 mod server;
 mod store;

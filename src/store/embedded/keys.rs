@@ -16,7 +16,7 @@ pub(super) const OPENINGS: &[u8] = b"m:openings";
 
 pub(super) type TokenKey = [u8; 33];
 pub(super) type FamilyKey = [u8; 17];
-pub(super) type ExpiryKey = [u8; 25];
+pub(super) type ExpiryKey = [u8; 17];
 
 pub(super) fn token(token_use: TokenUse, fingerprint: &Fingerprint) -> TokenKey {
     match token_use {
@@ -37,18 +37,18 @@ pub(super) fn outbox(family: FamilyId) -> FamilyKey {
     of_family(OUTBOX, family)
 }
 
-/// Where the sweep finds a family: in order of time.
-pub(super) fn expiry(until: Timestamp, family: FamilyId) -> ExpiryKey {
-    let mut key = [EXPIRY; 25];
-    key[1..9].copy_from_slice(&until.millis().to_be_bytes());
-    key[9..].copy_from_slice(&family.0);
+/// Where the sweep finds families: in order of time; `number` tells those apart that come at the same time.
+pub(super) fn expiry(due: Timestamp, number: u64) -> ExpiryKey {
+    let mut key = [EXPIRY; 17];
+    key[1..9].copy_from_slice(&due.millis().to_be_bytes());
+    key[9..].copy_from_slice(&number.to_be_bytes());
     key
 }
 
-/// The time and the family in such a key.
-pub(super) fn read_expiry(key: &[u8]) -> Option<(Timestamp, FamilyId)> {
-    let (until, family) = key.strip_prefix(&[EXPIRY])?.split_first_chunk::<8>()?;
-    Some((Timestamp::from_millis(u64::from_be_bytes(*until)), FamilyId(family.try_into().ok()?)))
+/// The time in such a key.
+pub(super) fn due_in(key: &[u8]) -> Option<Timestamp> {
+    let (due, _) = key.strip_prefix(&[EXPIRY])?.split_first_chunk::<8>()?;
+    Some(Timestamp::from_millis(u64::from_be_bytes(*due)))
 }
 
 /// The access UUID whose record stands under a key.

@@ -5,14 +5,14 @@
 //! the next writes, once a second at most, it tries whether the disk takes bytes again; if so it opens its files anew, as after
 //! a crash, and goes on.
 //!
-//! What is over is found by an index in order of time (`x`): one entry a family, which is looked at when its time comes and
-//! moved where the family lives longer by then. A keyspace per hour, dropped whole, was the other choice: it would make every
-//! look-up ask several of them, because a fingerprint does not tell its hour.
+//! What is over is found by an index in order of time (`expiry`). A keyspace per hour, dropped whole, was the other choice: it
+//! would make every look-up ask several of them, because a fingerprint does not tell its hour.
 //!
 //! Must not: let anything of fjall be seen from outside, or answer before the disk has.
 
 mod cache;
 mod directory;
+mod expiry;
 mod files;
 mod job;
 mod journal;
@@ -32,12 +32,14 @@ use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 
 use super::change::{Bundle, Change, Find, Lease, PendingRevocation, Statistics, Swept, Version, Versioned};
+use super::ending;
 use super::error::{CommitError, StoreError};
 use super::sweep::Horizon;
 use crate::domain::family::{AccessRecord, Ending, Family, FamilyId, RefreshRecord};
 use crate::domain::opaque::{Fingerprint, TokenUse};
 use crate::domain::seal::Sealed;
 use crate::domain::time::{Clock, Timestamp};
+use expiry::ExpiryIndex;
 use job::{Job, StoredFamily};
 use shared::Shared;
 use writer::Writer;
@@ -66,9 +68,10 @@ impl Embedded {
     )]
     pub(super) fn open(path: &Path, cache_bytes: u64, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
         let horizon = Mutex::new(Horizon::new(clock.now(), clock.monotonic()));
-        let shared = Arc::new(Shared::open(path, cache_bytes, clock)?);
+        let (shared, opening) = Shared::open(path, cache_bytes, clock)?;
+        let shared = Arc::new(shared);
         let (jobs, waiting) = mpsc::channel(WAITING);
-        let writer = Writer::new(Arc::clone(&shared), waiting);
+        let writer = Writer::new(Arc::clone(&shared), ExpiryIndex::of_opening(opening), waiting);
         let writer = Builder::new()
             .name("store-writer".to_owned())
             .spawn(move || writer.run())
@@ -87,8 +90,9 @@ impl Embedded {
     }
 
     pub(super) async fn import(&self, bundle: &Bundle) -> Result<(), StoreError> {
+        let (family, until) = (bundle.family.id, ending::remembered_until(&bundle.family));
         let entries = job::entries_of(bundle);
-        self.ask(|reply| Job::Write { entries, reply }).await
+        self.ask(|reply| Job::Put { family, until, entries, reply }).await
     }
 
     pub(super) fn access(&self, fingerprint: &Fingerprint) -> Result<Option<AccessRecord>, StoreError> {
@@ -155,7 +159,11 @@ impl Embedded {
         let mut swept = Swept::default();
         for _ in 0..SWEPT_AT_ONCE / PORTION {
             let portion: Swept = self.ask(|reply| Job::Sweep { horizon, limit: PORTION, reply }).await?;
-            swept = Swept { families: swept.families + portion.families, more: portion.more };
+            swept = Swept {
+                families: swept.families + portion.families,
+                damaged: swept.damaged + portion.damaged,
+                more: portion.more,
+            };
             if !swept.more {
                 break;
             }

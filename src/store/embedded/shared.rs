@@ -36,12 +36,13 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub(super) fn open(path: &Path, cache_bytes: u64, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
+    /// Opens the directory; answers also how often it was opened by now.
+    pub(super) fn open(path: &Path, cache_bytes: u64, clock: Arc<dyn Clock>) -> Result<(Self, u32), StoreError> {
         let directory = Directory::take(path)?;
         let files = Files::open(&directory.engine(), for_blocks(cache_bytes))?;
         let opening = files.get::<u32>(keys::OPENINGS)?.unwrap_or_default().saturating_add(1);
         files.write(vec![Entry::record(keys::OPENINGS, &opening)])?;
-        Ok(Self {
+        let shared = Self {
             files: ArcSwapOption::from_pointee(files),
             directory: Mutex::new(Some(directory)),
             closed: AtomicBool::new(false),
@@ -50,7 +51,8 @@ impl Shared {
             leases: Leases::of_opening(opening),
             counts: Counts::default(),
             clock,
-        })
+        };
+        Ok((shared, opening))
     }
 
     /// The files, for a short while: nobody keeps them over an await.
@@ -131,7 +133,7 @@ impl Shared {
 
 /// What fjall's blocks get of the cache; the rest is for records.
 const fn for_blocks(cache_bytes: u64) -> u64 {
-    cache_bytes / 2
+    cache_bytes / 4
 }
 
 /// Drops the files once nobody else has them; gives them back if somebody keeps them too long.

@@ -12,9 +12,9 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::super::change::Swept;
 use super::super::error::{CommitError, StoreError};
-use super::files::{Entry, Files};
-use super::job::{self, Job, Reply};
-use super::keys;
+use super::expiry::ExpiryIndex;
+use super::files::Entry;
+use super::job::{self, Due, Job, Reply};
 use super::shared::Shared;
 use crate::domain::family::FamilyId;
 use crate::domain::time::Timestamp;
@@ -32,8 +32,7 @@ pub(super) struct Writer {
     shared: Arc<Shared>,
     jobs: mpsc::Receiver<Job>,
     group: Group,
-    /// Nothing before it is left in the expiry index.
-    swept_to: Timestamp,
+    expiry: ExpiryIndex,
     closing: Option<oneshot::Sender<()>>,
     /// When a write failed, or the files were last tried anew since.
     failed: Option<Duration>,
@@ -43,13 +42,15 @@ pub(super) struct Writer {
 struct Group {
     entries: Vec<Entry>,
     answers: Vec<Answer>,
+    /// Families that are to be entered in the expiry index.
+    expiring: Vec<(Timestamp, FamilyId)>,
     /// Families whose stored state this group changes: nobody may decide on the stored one before the group is written.
     changed: HashSet<FamilyId>,
 }
 
 impl Writer {
-    pub(super) fn new(shared: Arc<Shared>, jobs: mpsc::Receiver<Job>) -> Self {
-        Self { shared, jobs, group: Group::default(), swept_to: Timestamp::default(), closing: None, failed: None }
+    pub(super) fn new(shared: Arc<Shared>, expiry: ExpiryIndex, jobs: mpsc::Receiver<Job>) -> Self {
+        Self { shared, jobs, group: Group::default(), expiry, closing: None, failed: None }
     }
 
     /// Works until it is told to close, or nobody is left who could ask.
@@ -74,14 +75,11 @@ impl Writer {
 
     fn take(&mut self, job: Job) {
         match job {
-            Job::Write { entries, reply } => {
-                for entry in &entries {
-                    if let Some((until, _)) = keys::read_expiry(entry.key()) {
-                        self.swept_to = self.swept_to.min(until);
-                    }
-                }
+            Job::Put { family, until, entries, reply } => {
+                self.group.expiring.push((until, family));
                 self.add(entries, move |written| drop(reply.send(written)));
             }
+            Job::Write { entries, reply } => self.add(entries, move |written| drop(reply.send(written))),
             Job::Commit { change, reply } => {
                 self.settle(change.family.id);
                 let decided = self
@@ -132,13 +130,15 @@ impl Writer {
         }
     }
 
-    fn write(&mut self) {
-        let Group { entries, answers, .. } = mem::take(&mut self.group);
+    /// Makes the group durable, then answers everybody. Answers whether that went well.
+    fn write(&mut self) -> bool {
+        let Group { mut entries, answers, expiring, .. } = mem::take(&mut self.group);
         if answers.is_empty() {
-            return;
+            return true;
         }
         let begun = self.shared.clock.monotonic();
         self.recover(begun);
+        entries.extend(self.expiry.enter(expiring));
         let written = if entries.is_empty() { Ok(()) } else { self.shared.write(entries) };
         if written.is_err() {
             self.failed.get_or_insert(begun);
@@ -147,6 +147,7 @@ impl Writer {
         for answer in answers {
             answer(written.clone());
         }
+        written.is_ok()
     }
 
     /// After a failed write: tries the disk again, once in a while.
@@ -161,34 +162,29 @@ impl Writer {
     fn sweep(&mut self, horizon: Timestamp, limit: usize, reply: Reply<Swept, StoreError>) {
         // The index is read as it is stored: whatever waits must be there first.
         self.write();
-        let due = self.shared.files().and_then(|files| {
-            let due = self.due(&files, horizon, limit)?;
-            let expired = due.iter().map(|due| job::expire(&files, *due, horizon)).collect::<Result<Vec<_>, _>>()?;
-            Ok((due, expired))
-        });
-        let (due, expired) = match due {
+        let due = self.shared.files().and_then(|files| Ok((self.expiry.due(&files, horizon, limit)?, files)));
+        let (due, files) = match due {
             Ok(found) => found,
             Err(error) => return drop(reply.send(Err(error))),
         };
-        let swept =
-            Swept { families: expired.iter().filter(|(_, dropped)| *dropped).count(), more: due.len() == limit };
-        let reached = due.last().filter(|_| swept.more).map_or(horizon, |(until, _)| *until);
-        self.group.changed.extend(due.iter().map(|(_, family)| *family));
-        self.add(expired.into_iter().flat_map(|(entries, _)| entries).collect(), move |written| {
-            drop(reply.send(written.map(|()| swept)));
-        });
-        self.write();
-        self.swept_to = reached;
-    }
-
-    fn due(&self, files: &Files, horizon: Timestamp, limit: usize) -> Result<Vec<(Timestamp, FamilyId)>, StoreError> {
-        let first = keys::expiry(self.swept_to.min(horizon), FamilyId([0; 16])).to_vec();
-        let end = keys::expiry(horizon, FamilyId([0; 16])).to_vec();
-        files
-            .keys(first..end)
-            .take(limit)
-            .map(|key| key.map(|key| keys::read_expiry(&key)))
-            .filter_map(Result::transpose)
-            .collect()
+        let mut swept = Swept { families: 0, damaged: due.damaged, more: due.more_from.is_some() };
+        let mut entries = due.entries;
+        for family in due.families {
+            match job::expire(&files, family, horizon) {
+                Ok(Due::Dropped(dropped)) => {
+                    swept.families += 1;
+                    entries.extend(dropped);
+                }
+                Ok(Due::Extended(until)) => self.group.expiring.push((until, family)),
+                Ok(Due::Gone) => {}
+                Err(StoreError::Corrupt { .. }) => swept.damaged += 1,
+                Err(error) => return drop(reply.send(Err(error))),
+            }
+        }
+        drop(files);
+        self.add(entries, move |written| drop(reply.send(written.map(|()| swept))));
+        if self.write() {
+            self.expiry.swept_to(due.more_from.unwrap_or(horizon));
+        }
     }
 }

@@ -17,7 +17,7 @@ const SWEEP: usize = 512;
 impl Redis {
     /// Redis forgets by itself; what is left to do is to take what it forgot out of the lists, and to drop what our clock calls over.
     pub(in super::super) async fn sweep(&self, now: Timestamp) -> Result<Swept, StoreError> {
-        let mut swept = Swept { families: 0, more: false };
+        let mut swept = Swept::default();
         for first in 0..=keys::LISTS {
             let due = cmd("ZRANGEBYSCORE")
                 .arg(keys::list(first))

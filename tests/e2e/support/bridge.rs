@@ -89,6 +89,13 @@ impl Bridge {
         assert!(killed.expect("kill runs").success());
     }
 
+    /// Limits the size of its files, as a full disk would; or lifts the limit.
+    pub fn limit_files(&self, limit: &str) {
+        let pid = self.child.id().to_string();
+        let limited = Command::new("prlimit").args(["--pid", &pid, &format!("--fsize={limit}")]).status();
+        assert!(limited.expect("prlimit runs").success());
+    }
+
     /// Another configuration beside the first: as that, with these lines added.
     pub fn also_configured(&self, name: &str, further: &str) {
         let first = fs::read_to_string(self.directory.path().join("passbridge.toml")).unwrap();
@@ -203,7 +210,9 @@ fn mapping(old: &Old) -> String {
 type Begun = (Child, Arc<Mutex<String>>, [Option<u16>; 3]);
 
 fn begin(place: &Path) -> Begun {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_passbridge"));
+    // So that a limit on the size of files is an error, as a full disk is, and not the end.
+    let mut command = Command::new("bash");
+    command.args(["-c", "trap '' XFSZ; exec \"$@\"", "bridge", env!("CARGO_BIN_EXE_passbridge")]);
     command.arg("serve").arg("--config").arg(place.join("passbridge.toml"));
     for client in [
         "test_api",

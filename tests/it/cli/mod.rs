@@ -1,5 +1,7 @@
 //! The command line, as an operator uses it: the real program.
 
+mod serve;
+
 use std::fs;
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
@@ -145,4 +147,33 @@ fn tokens_are_found_and_ended_by_whoever_shows_the_ops_token() {
     let refused = run(&world, &["token", "find", "--client", OLD_ID], "");
     assert_eq!(refused.status.code(), Some(1));
     assert!(talk(&refused).contains("the ops token is wrong"), "{}", talk(&refused));
+}
+
+#[test]
+fn the_configuration_in_deploy_and_the_shipped_mappings_are_fine_as_they_are() {
+    let world = Plan::new().files();
+    let shipped = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/passbridge.toml");
+    let checked = run(&world, &["check", "--config", shipped, "--format", "json"], "");
+    assert_eq!(checked.status.code(), Some(0), "{}{}", out(&checked), talk(&checked));
+}
+
+#[test]
+fn every_key_of_the_shipped_configuration_stands_in_the_documentation_and_the_other_way_round() {
+    let read = |name: &str| fs::read_to_string(format!("{}/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap();
+    let (shipped, documented) = (read("deploy/passbridge.toml"), read("docs/CONFIG.md"));
+    let key = |line: &str| {
+        let line = line.trim_start_matches("# ");
+        let (name, _) = line.split_once('=')?;
+        let name = name.trim();
+        name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_').then(|| name.to_owned())
+    };
+    let keys: std::collections::BTreeSet<String> = shipped.lines().filter_map(key).collect();
+    assert!(keys.len() > 30, "{keys:?}");
+    for key in &keys {
+        assert!(documented.contains(&format!("`{key}`")), "docs/CONFIG.md lacks `{key}`");
+    }
+    let told = documented.lines().filter(|line| line.starts_with("| `") || line.starts_with("| |"));
+    for name in told.filter_map(|line| line.split('|').nth(2)).flat_map(|cell| cell.split('`').skip(1).step_by(2)) {
+        assert!(keys.contains(name) || name == "master", "deploy/passbridge.toml lacks `{name}`");
+    }
 }

@@ -52,6 +52,9 @@ pub(crate) use contract;
 
 const TTL: Duration = Duration::from_secs(10);
 
+/// A sweep may come so much late.
+const MINUTE: Duration = Duration::from_mins(1);
+
 pub async fn a_family_that_was_put_is_found_by_each_of_its_names(world: &World) {
     let login = world.kept().await;
     let store = &world.store;
@@ -181,7 +184,7 @@ pub async fn a_family_that_ended_leaves_a_tombstone_until_its_promised_end(world
     world.clock.pass(HOUR);
     world.store.sweep(world.now()).await.unwrap();
     assert!(world.store.access(&login.access).await.unwrap().is_some(), "the refresh UUID has another hour");
-    world.clock.pass(HOUR + TTL);
+    world.clock.pass(HOUR + MINUTE);
     world.store.sweep(world.now()).await.unwrap();
     assert_eq!(world.store.access(&login.access).await.unwrap(), None);
 }
@@ -297,7 +300,7 @@ pub async fn a_sweep_drops_a_family_after_its_last_uuid_and_not_before(world: &W
     world.clock.pass(2 * HOUR);
     world.store.sweep(world.now()).await.unwrap();
     assert!(world.store.refresh(&login.refresh).await.unwrap().is_some(), "its last millisecond has not passed");
-    world.clock.pass(Duration::from_secs(1));
+    world.clock.pass(MINUTE);
     world.store.sweep(world.now()).await.unwrap();
     assert_eq!(world.store.refresh(&login.refresh).await.unwrap(), None);
     assert_eq!(world.store.access(&login.access).await.unwrap(), None);
@@ -327,11 +330,11 @@ pub async fn a_family_that_was_extended_is_swept_at_its_new_end(world: &World) {
     let change = rotated(world, &login);
     let newest = change.access[0].0;
     world.store.commit(change).await.unwrap();
-    world.clock.pass(HOUR + TTL);
+    world.clock.pass(HOUR + MINUTE);
     world.store.sweep(world.now()).await.unwrap();
     assert!(world.store.access(&newest).await.unwrap().is_some());
     assert!(world.store.family(login.id()).await.unwrap().is_some());
-    world.clock.pass(HOUR);
+    world.clock.pass(HOUR + MINUTE);
     world.store.sweep(world.now()).await.unwrap();
     assert_eq!(world.store.family(login.id()).await.unwrap(), None);
     assert_eq!(world.store.access(&newest).await.unwrap(), None);
