@@ -16,6 +16,7 @@
 
 mod architecture;
 mod cli;
+mod config;
 mod exchange;
 mod keycloak;
 mod legacy;

@@ -3,6 +3,7 @@
 mod client;
 mod import;
 mod said;
+mod serve;
 
 use std::fs;
 use std::io::Write;
