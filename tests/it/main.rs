@@ -9,4 +9,5 @@
 
 mod exchange;
 mod keycloak;
+mod legacy;
 mod support;

@@ -155,6 +155,15 @@ impl<S: Read + Write> Connection<S> {
         Some(RawReply { status, head, body })
     }
 
+    /// Waits for an interim answer, which must come before any other.
+    #[track_caller]
+    pub fn wait_for_interim(&mut self) {
+        while !self.buffer.windows(4).any(|window| window == b"\r\n\r\n") {
+            assert!(self.more(), "closed in place of an interim answer");
+        }
+        assert!(self.buffer.starts_with(b"HTTP/1.1 100"), "{}", String::from_utf8_lossy(&self.buffer));
+    }
+
     /// Reads on. `false`: the other side has closed.
     #[track_caller]
     fn more(&mut self) -> bool {

@@ -316,6 +316,11 @@ impl World {
         }
     }
 
+    /// Remembers a text that must show nowhere.
+    pub fn plant_text(&self, secret: &str) {
+        self.planted.lock().push(secret.to_owned());
+    }
+
     /// What an operator is told at a path.
     #[track_caller]
     pub fn ops(&self, path: &str) -> RawReply {
