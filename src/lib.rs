@@ -14,6 +14,7 @@ pub mod store;
 
 pub mod config;
 pub mod document;
+pub mod lifecycle;
 pub mod secrets;
 
 pub mod ops;

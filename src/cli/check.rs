@@ -11,10 +11,8 @@ use crate::{config, mapping};
 /// Prints every finding; errors make the answer a "no", warnings do not.
 pub(super) fn run(path: &Path, environment: &Environment, format: Format) -> ExitCode {
     let findings = Findings::new();
-    let config = config::load(path, environment, &findings);
-    // Where the configuration is wrong the mappings are still looked at, as far as it can be known where they are.
-    let mappings =
-        config.map_or_else(|| path.parent().unwrap_or(Path::new(".")).join("mappings"), |config| config.mappings);
+    // Where the configuration is wrong the mappings are looked at all the same.
+    let (_config, mappings) = config::examine(path, environment, &findings);
     let loaded = mapping::load(&mappings, environment, &findings);
     let findings = findings.into_sorted();
     if show::findings(&findings, format, &mut show::data()).is_err() {

@@ -2,17 +2,24 @@
 //!
 //! Must not: hold a rule that a running bridge would need too.
 
+mod ask;
 mod check;
+mod excerpt;
 mod health;
+mod pinned;
 mod secret;
 mod serve;
 mod show;
+mod store;
+mod token;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
+use crate::config::{self, Config};
+use crate::document::Findings;
 use crate::secrets::Environment;
 
 /// Lets legacy passport clients keep logging in while everything behind them moves to Keycloak.
@@ -46,6 +53,30 @@ enum Command {
     /// Make what a mapping file may contain in place of a clear secret
     #[command(subcommand)]
     Secret(Secret),
+    /// Find or end logins of the running bridge
+    #[command(subcommand)]
+    Token(Token),
+    /// Move a store, while no bridge uses it
+    #[command(subcommand)]
+    Store(Store),
+}
+
+#[derive(Debug, Subcommand)]
+enum Store {
+    /// Copy every login into the store of another configuration, e.g. from the embedded one to Redis
+    Copy {
+        /// The configuration that names the store to copy to
+        #[arg(long, value_name = "FILE")]
+        to: PathBuf,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum Token {
+    /// Show where tokens come from, what they may do, and how long
+    Find(token::Which),
+    /// End logins here, at once; by UUID the realm is told too, else its session runs out by itself
+    Revoke(token::Which),
 }
 
 #[derive(Debug, Subcommand)]
@@ -84,6 +115,9 @@ pub fn run() -> ExitCode {
         Command::Check { format } => check::run(&config, &environment(), format),
         Command::Health => health::run(&config, &environment()),
         Command::Secret(Secret::Hash) => secret::hash(),
+        Command::Store(Store::Copy { to }) => store::copy(&config, &environment(), &to),
+        Command::Token(Token::Find(which)) => token::run(&config, &environment(), "find", &which),
+        Command::Token(Token::Revoke(which)) => token::run(&config, &environment(), "revoke", &which),
     }
 }
 
@@ -93,4 +127,19 @@ fn environment() -> Environment {
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect()
+}
+
+/// The configuration; where it is refused its findings have been said.
+fn configured(path: &Path, environment: &Environment) -> Result<Config, ExitCode> {
+    let findings = Findings::new();
+    config::load(path, environment, &findings).ok_or_else(|| {
+        let _ = show::findings(&findings.into_sorted(), Format::Human, &mut anstream::stderr());
+        ExitCode::from(WRONG_USE)
+    })
+}
+
+/// The bridge did not answer.
+fn unanswered(config: &Config, error: &std::io::Error) -> ExitCode {
+    show::complain(&format!("the bridge does not answer at {}: {error}", config.listen.ops));
+    ExitCode::from(NO)
 }

@@ -1,6 +1,6 @@
 //! `passbridge secret`: what a mapping file may contain in place of a clear secret.
 
-use std::io::{Read, Write};
+use std::io::{IsTerminal, Read, Write};
 use std::process::ExitCode;
 
 use secrecy::SecretString;
@@ -16,8 +16,16 @@ const LONGEST: u64 = 64 * 1024;
 /// Reads a secret from standard input, never from an argument, which other users of the machine could read.
 pub(super) fn hash() -> ExitCode {
     let mut text = Zeroizing::new(String::new());
-    if let Err(error) = std::io::stdin().lock().take(LONGEST).read_to_string(&mut text) {
+    let stdin = std::io::stdin();
+    if stdin.is_terminal() {
+        show::say("type the secret, then Enter and Ctrl-D");
+    }
+    if let Err(error) = stdin.lock().take(LONGEST + 1).read_to_string(&mut text) {
         show::complain(&format!("the secret cannot be read from standard input: {error}"));
+        return ExitCode::from(WRONG_USE);
+    }
+    if text.len() as u64 > LONGEST {
+        show::complain("the secret is longer than 64 KiB");
         return ExitCode::from(WRONG_USE);
     }
     let secret = text.strip_suffix('\n').unwrap_or(&text);

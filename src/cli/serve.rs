@@ -7,19 +7,20 @@ use std::sync::Arc;
 
 use tokio::runtime;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::{MissedTickBehavior, interval};
 
 use super::{Format, NO, WRONG_USE, show};
+use crate::config::survey;
+use crate::domain::time::Clock;
+use crate::mapping::watch::{LOOK, Watch};
 use crate::secrets::Environment;
 use crate::server::{Running, Start, StartError, SystemClock, SystemEntropy, start};
 
-/// Starts, serves, reloads on SIGHUP, drains on SIGTERM or SIGINT.
+/// Starts, serves, reloads on SIGHUP and when files change, drains on SIGTERM or SIGINT.
 pub(super) fn run(config: PathBuf, environment: Environment) -> ExitCode {
-    let running = match start(Start {
-        config,
-        environment,
-        clock: Arc::new(SystemClock::new()),
-        entropy: Arc::new(SystemEntropy),
-    }) {
+    let clock = Arc::new(SystemClock::new());
+    let watching = Watching { path: config.clone(), environment: environment.clone(), clock: Arc::clone(&clock) };
+    let running = match start(Start { config, environment, clock, entropy: Arc::new(SystemEntropy) }) {
         Ok(running) => running,
         Err(StartError::Refused(findings)) => {
             let _ = show::findings(&findings, Format::Human, &mut anstream::stderr());
@@ -31,7 +32,7 @@ pub(super) fn run(config: PathBuf, environment: Environment) -> ExitCode {
             return ExitCode::from(NO);
         }
     };
-    if let Err(error) = signals(&running) {
+    if let Err(error) = signals(&running, &watching) {
         show::complain(&format!("signals cannot be heard: {error}"));
     }
     running.stop();
@@ -44,17 +45,52 @@ pub(super) fn run(config: PathBuf, environment: Environment) -> ExitCode {
     }
 }
 
-/// Hears signals until one of them means the end.
-fn signals(running: &Running) -> io::Result<()> {
+/// Where everything is read from, for looking whether it changed.
+struct Watching {
+    path: PathBuf,
+    environment: Environment,
+    clock: Arc<SystemClock>,
+}
+
+impl Watching {
+    /// What is in use rests on this. Where a file changed between the start and this look, it is loaded again.
+    fn begin(&self, running: &Running) -> Watch {
+        let (footing, digest) = survey(&self.path, &self.environment);
+        if digest.is_none_or(|digest| digest != running.bridge().snapshot.load().digest) {
+            // Findings are in the log, the metrics and /readyz; so below.
+            drop(running.reload());
+        }
+        Watch::new(footing)
+    }
+
+    /// Loads everything again. What it rests on is looked at first, so that nothing that changes meanwhile is missed.
+    fn reload(&self, running: &Running, watch: &mut Watch) {
+        let (footing, _digest) = survey(&self.path, &self.environment);
+        match running.reload() {
+            Ok(()) => watch.taken(footing),
+            Err(_findings) => watch.loaded(footing),
+        }
+    }
+}
+
+/// Hears signals, and looks at the files, until a signal means the end.
+fn signals(running: &Running, watching: &Watching) -> io::Result<()> {
     runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
         let (mut end, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
         let mut hangup = signal(SignalKind::hangup())?;
+        let mut ticks = interval(LOOK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut watch = watching.begin(running);
         loop {
             tokio::select! {
                 _ = end.recv() => return Ok(()),
                 _ = interrupt.recv() => return Ok(()),
-                // Findings are in the log, the metrics and /readyz.
-                _ = hangup.recv() => drop(running.reload()),
+                _ = hangup.recv() => watching.reload(running, &mut watch),
+                _tick = ticks.tick() => {
+                    if watch.observe(watch.look(), watching.clock.monotonic()) {
+                        watching.reload(running, &mut watch);
+                    }
+                }
             }
         }
     })

@@ -1,6 +1,5 @@
 //! How findings and sentences are shown.
 
-use std::fs;
 use std::io::{self, Write};
 
 use anstream::{eprintln as talk, stdout};
@@ -8,6 +7,7 @@ use anstyle::{AnsiColor, Style};
 use serde_json::json;
 
 use super::Format;
+use super::excerpt::{Excerpt, Excerpts};
 use crate::document::{Finding, Severity};
 
 const BOLD: Style = Style::new().bold();
@@ -18,6 +18,11 @@ pub(super) fn say(sentence: &str) {
     talk!("{sentence}");
 }
 
+/// Says how far it has come, over what was said before.
+pub(super) fn progress(sentence: &str) {
+    anstream::eprint!("\r{sentence} ");
+}
+
 /// Says what went wrong.
 pub(super) fn complain(sentence: &str) {
     let red = AnsiColor::Red.on_default().bold();
@@ -26,9 +31,10 @@ pub(super) fn complain(sentence: &str) {
 
 /// Writes findings as data.
 pub(super) fn findings(findings: &[Finding], format: Format, out: &mut dyn Write) -> io::Result<()> {
+    let mut excerpts = Excerpts::default();
     match format {
         Format::Json => writeln!(out, "{:#}", findings.iter().map(as_json).collect::<serde_json::Value>()),
-        Format::Human => findings.iter().try_for_each(|finding| human(finding, out)),
+        Format::Human => findings.iter().try_for_each(|finding| human(finding, excerpts.of(finding), out)),
     }
 }
 
@@ -37,46 +43,41 @@ pub(super) fn data() -> impl Write {
     stdout()
 }
 
+/// The documented shape (mappings/README.md): a place that is not a line of a file has neither line nor column.
 fn as_json(finding: &Finding) -> serde_json::Value {
+    let number = |number: u32| (number > 0).then_some(number);
     json!({
         "severity": finding.severity.word(),
         "code": finding.code,
         "file": &*finding.origin.file,
-        "line": finding.origin.line,
-        "column": finding.origin.column,
+        "line": number(finding.origin.line),
+        "column": number(finding.origin.column),
         "message": finding.message,
         "hint": finding.hint,
     })
 }
 
 /// The place, the sentence, and the line that is meant with a mark under the column.
-fn human(finding: &Finding, out: &mut dyn Write) -> io::Result<()> {
+fn human(finding: &Finding, excerpt: Option<Excerpt>, out: &mut dyn Write) -> io::Result<()> {
     let colour = match finding.severity {
         Severity::Error => AnsiColor::Red,
         Severity::Warning => AnsiColor::Yellow,
     };
     let style = colour.on_default().bold();
     let (word, code, origin) = (finding.severity.word(), finding.code, &finding.origin);
-    writeln!(out, "{BOLD}{origin}{BOLD:#}: {style}{word}{style:#}[{code}]: {}", finding.message)?;
-    if let Some(line) = line(finding) {
+    writeln!(out, "{BOLD}{origin}{BOLD:#}: {style}{word}{style:#}[{code}]: {}", plain(&finding.message))?;
+    if let Some(Excerpt { line, before, marked }) = excerpt {
         let number = origin.line.to_string();
-        let gap = " ".repeat(number.len());
-        let indent = " ".repeat(usize::try_from(origin.column).unwrap_or(1).saturating_sub(1));
-        writeln!(out, "{DIM}{number} |{DIM:#} {line}\n{DIM}{gap} |{DIM:#} {indent}{style}^{style:#}")?;
+        let (gap, indent, mark) = (" ".repeat(number.len()), " ".repeat(before), "^".repeat(marked));
+        writeln!(out, "{DIM}{number} |{DIM:#} {}\n{DIM}{gap} |{DIM:#} {indent}{style}{mark}{style:#}", plain(&line))?;
     }
     if let Some(hint) = &finding.hint {
-        writeln!(out, "  {BOLD}hint:{BOLD:#} {hint}")?;
+        writeln!(out, "  {BOLD}hint:{BOLD:#} {}", plain(hint))?;
     }
     Ok(())
 }
 
-/// The line that is meant. Not where a clear secret stands in it.
-fn line(finding: &Finding) -> Option<String> {
-    if finding.origin.line == 0 || finding.code == "clear-text-secret" {
-        return None;
-    }
-    let text = fs::read_to_string(&*finding.origin.file).ok()?;
-    let line = text.lines().nth(usize::try_from(finding.origin.line).ok()?.checked_sub(1)?)?;
-    let secret = line.contains("secret") || line.contains("password");
-    (!secret && line.len() <= 400).then(|| line.replace('\t', " "))
+/// Without what would move a terminal's cursor or change its colours: keys and names come out of files.
+fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }

@@ -53,15 +53,13 @@ impl Limits {
 pub(super) fn read(section: Option<Reader<'_>>) -> Limits {
     let mut limits = Limits::default();
     let Some(mut section) = section else { return limits };
-    if let Some(found) = section.size("body") {
-        limits.body = usize::try_from(found.value).unwrap_or(usize::MAX);
-    }
-    if let Some(found) = section.size("head") {
-        limits.head = usize::try_from(found.value).unwrap_or(usize::MAX);
-        if limits.head < 8 * 1024 {
-            section.bad_value("head", &found.origin, "at least 8KiB");
+    let mut size = |key, there: &mut usize, least: u64, most: u64| {
+        if let Some(found) = section.size_within(key, least, most) {
+            *there = usize::try_from(found).unwrap_or(usize::MAX);
         }
-    }
+    };
+    size("body", &mut limits.body, 1024, 64 << 20);
+    size("head", &mut limits.head, 8 << 10, 1 << 20);
     let mut count = |key, there: &mut usize| {
         if let Some(found) = section.integer(key, 1, 1_000_000) {
             *there = usize::try_from(found.value).unwrap_or(usize::MAX);
@@ -70,13 +68,9 @@ pub(super) fn read(section: Option<Reader<'_>>) -> Limits {
     count("headers", &mut limits.headers);
     count("connections", &mut limits.connections);
     count("parameter", &mut limits.parameter.characters);
-    let mut duration = |key, there: &mut Duration| {
-        if let Some(found) = section.duration(key) {
-            *there = found.value;
-        }
-    };
-    duration("body_timeout", &mut limits.body_timeout);
-    duration("head_timeout", &mut limits.head_timeout);
+    let (least, most) = (Duration::from_millis(100), Duration::from_mins(10));
+    limits.body_timeout = section.duration_within("body_timeout", limits.body_timeout, least, most);
+    limits.head_timeout = section.duration_within("head_timeout", limits.head_timeout, least, most);
     if let Some(word) = section.word("over_long_signature", &[("tell", false), ("refuse", true)]) {
         limits.parameter.refuse = word.value;
     }

@@ -1,10 +1,10 @@
 //! `[listen]` and `[tls]`.
 
-use std::fs;
 use std::net::SocketAddr;
 
 use zeroize::Zeroizing;
 
+use super::load::pem;
 use crate::document::{Findings, Reader, Spotted};
 use crate::secrets::{Sources, warn_of_readers};
 use crate::server::TlsMaterial;
@@ -14,6 +14,8 @@ use crate::server::TlsMaterial;
 pub struct Listen {
     /// What legacy clients call.
     pub legacy: SocketAddr,
+    /// What only the realm calls; `None`: off.
+    pub realm: Option<SocketAddr>,
     /// Health, metrics. Never public.
     pub ops: SocketAddr,
 }
@@ -23,42 +25,53 @@ pub struct Listen {
 pub struct TlsListeners {
     /// What legacy clients see.
     pub legacy: Option<TlsMaterial>,
+    /// What the realm sees.
+    pub realm: Option<TlsMaterial>,
     /// What operators see.
     pub ops: Option<TlsMaterial>,
 }
 
 impl TlsListeners {
     /// Which listeners speak TLS, and which of them ask for a client's certificate.
-    pub(super) fn kinds(&self) -> [Option<bool>; 2] {
-        [&self.legacy, &self.ops].map(|material| material.as_ref().map(|material| material.client_ca.is_some()))
+    pub(super) fn kinds(&self) -> [Option<bool>; 3] {
+        [&self.legacy, &self.realm, &self.ops]
+            .map(|material| material.as_ref().map(|material| material.client_ca.is_some()))
     }
 }
 
 pub(super) fn read(section: Option<Reader<'_>>, findings: &Findings) -> Listen {
-    let mut listen = Listen { legacy: ([127, 0, 0, 1], 8080).into(), ops: ([127, 0, 0, 1], 9090).into() };
+    let mut listen = Listen { legacy: ([127, 0, 0, 1], 8080).into(), realm: None, ops: ([127, 0, 0, 1], 9090).into() };
     let Some(mut section) = section else { return listen };
-    let mut address = |key, there: &mut SocketAddr| {
-        let text: Spotted<String> = section.text(key)?;
-        match text.value.parse() {
-            Ok(parsed) => *there = parsed,
-            Err(_) => section.bad_value(key, &text.origin, "an address such as \"127.0.0.1:8080\""),
-        }
-        Some(text.origin)
-    };
-    let legacy = address("legacy", &mut listen.legacy);
-    let ops = address("ops", &mut listen.ops);
-    if clash(listen.legacy, listen.ops)
-        && let Some(origin) = ops.or(legacy)
-    {
-        findings.error(
-            "listener-clash",
-            &origin,
-            "`listen.legacy` and `listen.ops` are one address",
-            "choose another port".to_owned(),
-        );
-    }
+    let legacy = address(&mut section, "legacy");
+    let realm = address(&mut section, "realm");
+    let ops = address(&mut section, "ops");
     section.finish();
+    let named = [("legacy", &legacy), ("realm", &realm), ("ops", &ops)];
+    for (index, (name, address)) in named.iter().enumerate() {
+        for (other_name, other) in named.iter().skip(index + 1) {
+            if let (Some(address), Some(other)) = (address, other)
+                && clash(address.value, other.value)
+            {
+                let message = format!("`listen.{name}` and `listen.{other_name}` are one address");
+                findings.error("listener-clash", &other.origin, message, "choose another port".to_owned());
+            }
+        }
+    }
+    listen.legacy = legacy.map_or(listen.legacy, |address| address.value);
+    listen.realm = realm.map(|address| address.value);
+    listen.ops = ops.map_or(listen.ops, |address| address.value);
     listen
+}
+
+fn address(section: &mut Reader<'_>, key: &'static str) -> Option<Spotted<SocketAddr>> {
+    let text = section.text(key)?;
+    match text.value.parse() {
+        Ok(value) => Some(Spotted { value, origin: text.origin }),
+        Err(_) => {
+            section.bad_value(key, &text.origin, "an address such as \"127.0.0.1:8080\"");
+            None
+        }
+    }
 }
 
 /// The same port at the same address, or at all addresses. Port 0 is a free one each time.
@@ -71,9 +84,10 @@ fn clash(one: SocketAddr, other: SocketAddr) -> bool {
 pub(super) fn tls(section: Option<Reader<'_>>, sources: Sources<'_>) -> TlsListeners {
     let Some(mut section) = section else { return TlsListeners::default() };
     let legacy = section.section("legacy").and_then(|section| material(section, sources));
+    let realm = section.section("realm").and_then(|section| material(section, sources));
     let ops = section.section("ops").and_then(|section| material(section, sources));
     section.finish();
-    TlsListeners { legacy, ops }
+    TlsListeners { legacy, realm, ops }
 }
 
 fn material(mut section: Reader<'_>, sources: Sources<'_>) -> Option<TlsMaterial> {
@@ -82,21 +96,15 @@ fn material(mut section: Reader<'_>, sources: Sources<'_>) -> Option<TlsMaterial
     let findings = section.findings();
     let origin = section.origin().clone();
     section.finish();
-    let read = |name: Spotted<String>| {
-        let path = sources.directory.join(&name.value);
-        let unreadable = |error| {
-            findings.error("unreadable-file", &name.origin, format!("{} cannot be read: {error}", path.display()), None)
-        };
-        fs::read(&path).map_err(unreadable).ok()
-    };
+    let read = |name: &Spotted<String>| pem(name, sources, findings);
     if let Some(key) = &key {
         warn_of_readers(&sources.directory.join(&key.value), &key.origin, findings);
     }
     let client_ca = match client_ca {
         None => None,
-        Some(name) => Some(read(name)?),
+        Some(name) => Some(read(&name)?),
     };
-    let material = TlsMaterial { certificate: read(certificate?)?, key: Zeroizing::new(read(key?)?), client_ca };
+    let material = TlsMaterial { certificate: read(&certificate?)?, key: Zeroizing::new(read(&key?)?), client_ca };
     if let Err(reason) = material.check() {
         findings.error("unfit-certificate", &origin, reason, None);
         return None;

@@ -1,31 +1,46 @@
 //! Reads the file, lays the environment over it, and takes every section.
 
-use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{Config, limits, listen, realm, store};
-use crate::document::{Findings, Origin, Reader, Severity, Table, parse};
-use crate::secrets::{Environment, Sources};
+use crate::document::{Findings, Origin, Reader, Severity, Spotted, Table, parse};
+use crate::secrets::{self, Environment, Sources, files};
+
+/// Where the mappings are if nobody says so.
+const MAPPINGS: &str = "mappings";
 
 /// Variables that begin so override the file: `PASSBRIDGE__SECTION__KEY`.
 const PREFIX: &str = "PASSBRIDGE__";
 
+/// A configuration may be long, but not like this.
+const LONGEST: u64 = 1024 * 1024;
+
 /// Loads the configuration. `None`: there are errors among the findings.
 pub fn load(path: &Path, environment: &Environment, findings: &Findings) -> Option<Config> {
-    let table = overlaid(read(path, findings)?, environment, findings);
+    examine(path, environment, findings).0
+}
+
+/// Loads the configuration, and tells where the mappings are even if the rest of it is wrong.
+pub fn examine(path: &Path, environment: &Environment, findings: &Findings) -> (Option<Config>, PathBuf) {
     let directory = path.parent().unwrap_or(Path::new("."));
-    let config = config(Reader::new(table, "", findings), Sources { directory, environment });
-    if findings.blocked() { None } else { config }
+    let Some(table) = read(path, findings) else { return (None, directory.join(MAPPINGS)) };
+    let mut file = Reader::new(overlaid(table, environment, findings), "", findings);
+    let sources = Sources { directory, environment };
+    let mappings = mappings(file.section("mappings"), sources);
+    let config = config(file, sources, mappings.clone());
+    (config.filter(|_| !findings.blocked()), mappings)
 }
 
 fn read(path: &Path, findings: &Findings) -> Option<Table> {
     let name = path.to_string_lossy();
-    match fs::read_to_string(path) {
-        Ok(text) => parse(&name, &text).map_err(|finding| findings.push(finding)).ok(),
-        Err(error) => {
+    let text = files::bytes(path, LONGEST, findings)
+        .and_then(|bytes| String::from_utf8(bytes).map_err(|_| "is not UTF-8".to_owned()));
+    match text {
+        Ok(text) => parse(&name, &text, findings),
+        Err(reason) => {
             let hint = "name another with --config FILE".to_owned();
-            findings.error("unreadable-file", &Origin::file(&name), format!("the file cannot be read: {error}"), hint);
+            findings.error("unreadable-file", &Origin::file(&name), format!("the file {reason}"), hint);
             None
         }
     }
@@ -33,7 +48,8 @@ fn read(path: &Path, findings: &Findings) -> Option<Table> {
 
 fn overlaid(mut table: Table, environment: &Environment, findings: &Findings) -> Table {
     for (variable, value) in environment.with_prefix(PREFIX) {
-        let path: Vec<String> = variable.trim_start_matches(PREFIX).split("__").map(str::to_ascii_lowercase).collect();
+        let keys = variable.strip_prefix(PREFIX).unwrap_or_default();
+        let path: Vec<String> = keys.split("__").map(str::to_ascii_lowercase).collect();
         if let Err(finding) = table.overlay(&path, variable, value.to_owned()) {
             findings.push(finding);
         }
@@ -41,26 +57,39 @@ fn overlaid(mut table: Table, environment: &Environment, findings: &Findings) ->
     table
 }
 
-fn config(mut file: Reader<'_>, sources: Sources<'_>) -> Option<Config> {
+fn mappings(section: Option<Reader<'_>>, sources: Sources<'_>) -> PathBuf {
+    let Some(mut section) = section else { return sources.directory.join(MAPPINGS) };
+    let path = section.text("path").map_or_else(|| MAPPINGS.to_owned(), |text| text.value);
+    section.finish();
+    sources.directory.join(path)
+}
+
+fn config(mut file: Reader<'_>, sources: Sources<'_>, mappings: PathBuf) -> Option<Config> {
     let findings = file.findings();
     let listen = listen::read(file.section("listen"), findings);
     let (workers, trusted_proxies, drain) = server(file.section("server"));
     let tls = listen::tls(file.section("tls"), sources);
     let realm = file.required_section("realm").and_then(|section| realm::read(section, sources));
-    let mappings = match file.section("mappings") {
-        None => "mappings".to_owned(),
-        Some(mut section) => {
-            let path = section.text("path").map_or_else(|| "mappings".to_owned(), |text| text.value);
-            section.finish();
-            path
-        }
-    };
     let limits = limits::read(file.section("limits"));
+    let ops_token = file.section("ops").and_then(|section| ops_token(section, sources));
     let store = store::read(file.section("store"), sources);
     let log = log(file.section("log"));
     file.finish();
-    let mappings = sources.directory.join(mappings);
-    Some(Config { listen, workers, trusted_proxies, drain, tls, realm: realm?, mappings, limits, store: store?, log })
+    let (realm, manner) = realm?;
+    Some(Config {
+        listen,
+        workers,
+        trusted_proxies,
+        drain,
+        tls,
+        realm,
+        manner,
+        mappings,
+        limits,
+        ops_token,
+        store: store?,
+        log,
+    })
 }
 
 fn server(section: Option<Reader<'_>>) -> (usize, Vec<ipnet::IpNet>, Duration) {
@@ -75,9 +104,16 @@ fn server(section: Option<Reader<'_>>) -> (usize, Vec<ipnet::IpNet>, Duration) {
             Err(_) => section.bad_value("trusted_proxies", &text.origin, "a list of networks such as \"10.0.0.0/8\""),
         }
     }
-    let drain = section.duration("drain").map_or(absent, |found| found.value);
+    let drain = section.duration_within("drain", absent, Duration::ZERO, Duration::from_hours(1));
     section.finish();
     (workers, networks, drain)
+}
+
+fn ops_token(mut section: Reader<'_>, sources: Sources<'_>) -> Option<secrecy::SecretString> {
+    let key = section.path("token");
+    let token = section.take("token").and_then(|value| secrets::read(value, &key, sources, section.findings()));
+    section.finish();
+    token
 }
 
 fn log(section: Option<Reader<'_>>) -> String {
@@ -88,6 +124,18 @@ fn log(section: Option<Reader<'_>>) -> String {
     }
     section.finish();
     filter.map_or_else(|| "info".to_owned(), |text| text.value)
+}
+
+/// A file of certificates or a key.
+pub(super) fn pem(name: &Spotted<String>, sources: Sources<'_>, findings: &Findings) -> Option<Vec<u8>> {
+    let path = sources.directory.join(&name.value);
+    match files::bytes(&path, LONGEST, findings) {
+        Ok(bytes) => Some(bytes),
+        Err(reason) => {
+            findings.error("unreadable-file", &name.origin, format!("{} {reason}", path.display()), None);
+            None
+        }
+    }
 }
 
 /// Whether the findings say that a file could not be opened at all, rather than that something in it is wrong.

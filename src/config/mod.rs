@@ -7,14 +7,20 @@ mod listen;
 mod load;
 mod realm;
 mod store;
+mod survey;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 pub use limits::Limits;
 pub use listen::{Listen, TlsListeners};
-pub use load::{load, unopened};
+pub use load::{examine, load, unopened};
+pub use realm::RealmManner;
+pub use survey::survey;
 
+use secrecy::SecretString;
+
+use crate::exchange::Policy;
 use crate::keycloak::RealmSettings;
 use crate::store::StoreSettings;
 
@@ -33,10 +39,14 @@ pub struct Config {
     pub tls: TlsListeners,
     /// The realm.
     pub realm: RealmSettings,
+    /// What it is like.
+    pub manner: RealmManner,
     /// The mapping directory.
     pub mappings: PathBuf,
     /// Bounds.
     pub limits: Limits,
+    /// What an operator must show to change something; `None`: nobody may.
+    pub ops_token: Option<SecretString>,
     /// The token store.
     pub store: StoreSettings,
     /// What is logged: `info`, `warn`, `passbridge=debug`, ...
@@ -44,6 +54,25 @@ pub struct Config {
 }
 
 impl Config {
+    /// What requests are decided by, and a reload may change.
+    #[must_use]
+    pub fn policy(&self) -> Policy {
+        let urls = u32::try_from(self.realm.urls.len()).unwrap_or(u32::MAX);
+        Policy {
+            parameter: self.limits.parameter,
+            rotation: self.manner.rotation,
+            recheck_after: self.manner.recheck_after,
+            issuers: self
+                .realm
+                .urls
+                .iter()
+                .chain(&self.realm.public_url)
+                .map(|url| url.trim_end_matches('/').to_owned())
+                .collect(),
+            patience: self.realm.timeout + self.realm.connect_timeout.saturating_mul(urls),
+        }
+    }
+
     /// The sections in which another configuration differs from this one, and which only a restart changes.
     #[must_use]
     pub fn needing_restart(&self, other: &Self) -> Vec<&'static str> {
@@ -65,7 +94,9 @@ impl Config {
     /// Takes over what a reload has changed; what needs a restart stays as it is in use.
     pub fn take_reloadable(&mut self, other: Self) {
         self.trusted_proxies = other.trusted_proxies;
+        self.ops_token = other.ops_token;
         self.realm = other.realm;
+        self.manner = other.manner;
         self.mappings = other.mappings;
         self.limits.body = other.limits.body;
         self.limits.body_timeout = other.limits.body_timeout;

@@ -1,13 +1,23 @@
 //! `[realm]`.
 
-use std::fs;
 use std::time::Duration;
 
+use super::load::pem;
 use crate::document::{Reader, Spotted};
+use crate::domain::refresh::Rotation;
 use crate::keycloak::RealmSettings;
 use crate::secrets::Sources;
 
-pub(super) fn read(mut section: Reader<'_>, sources: Sources<'_>) -> Option<RealmSettings> {
+/// What the realm is like, beside where it is.
+#[derive(Clone, Copy, Debug)]
+pub struct RealmManner {
+    /// Its "Revoke Refresh Token".
+    pub rotation: Rotation,
+    /// How long a session that it ended without telling us may go unnoticed.
+    pub recheck_after: Duration,
+}
+
+pub(super) fn read(mut section: Reader<'_>, sources: Sources<'_>) -> Option<(RealmSettings, RealmManner)> {
     let named = section.has("urls");
     let urls = section.texts("urls").unwrap_or_default();
     if urls.is_empty() {
@@ -16,12 +26,17 @@ pub(super) fn read(mut section: Reader<'_>, sources: Sources<'_>) -> Option<Real
         section.findings().error("missing-key", section.origin(), message, hint);
     }
     let urls: Vec<String> = urls.into_iter().filter_map(|text| url(&section, "urls", text)).collect();
-    let timeout = section.duration("timeout").map_or(Duration::from_secs(10), |found| found.value);
-    let connect_timeout = section.duration("connect_timeout").map_or(Duration::from_secs(2), |found| found.value);
+    let (short, long) = (Duration::from_millis(100), Duration::from_mins(5));
+    let timeout = section.duration_within("timeout", Duration::from_secs(10), short, long);
+    let connect_timeout = section.duration_within("connect_timeout", Duration::from_secs(2), short, long);
     let public_url = section.text("public_url").and_then(|text| url(&section, "public_url", text));
-    let trusted = section.text("ca").and_then(|text| certificate(&section, &text, sources)).into_iter().collect();
+    let trusted = section.text("ca").and_then(|text| pem(&text, sources, section.findings())).into_iter().collect();
+    let rotation = section.word("rotation", &Rotation::WORDS).map_or(Rotation::Unknown, |word| word.value);
+    let (short, long) = (Duration::from_secs(1), Duration::from_hours(24));
+    let recheck_after = section.duration_within("recheck_after", Duration::from_mins(15), short, long);
     section.finish();
-    (!urls.is_empty()).then_some(RealmSettings { urls, timeout, connect_timeout, public_url, trusted })
+    let manner = RealmManner { rotation, recheck_after };
+    (!urls.is_empty()).then_some((RealmSettings { urls, timeout, connect_timeout, public_url, trusted }, manner))
 }
 
 fn url(section: &Reader<'_>, key: &str, text: Spotted<String>) -> Option<String> {
@@ -34,7 +49,7 @@ fn url(section: &Reader<'_>, key: &str, text: Spotted<String>) -> Option<String>
             "clear-text-secret",
             &text.origin,
             format!("`{}` carries a password", section.path(key)),
-            None,
+            "leave out what stands before `@`".to_owned(),
         );
         return None;
     }
@@ -43,21 +58,5 @@ fn url(section: &Reader<'_>, key: &str, text: Spotted<String>) -> Option<String>
     } else {
         section.bad_value(key, &text.origin, "a URL such as \"https://sso.example.org/auth/realms/SSO\"");
         None
-    }
-}
-
-fn certificate(section: &Reader<'_>, text: &Spotted<String>, sources: Sources<'_>) -> Option<Vec<u8>> {
-    let path = sources.directory.join(&text.value);
-    match fs::read(&path) {
-        Ok(pem) => Some(pem),
-        Err(error) => {
-            section.findings().error(
-                "unreadable-file",
-                &text.origin,
-                format!("{} cannot be read: {error}", path.display()),
-                None,
-            );
-            None
-        }
     }
 }

@@ -1,20 +1,123 @@
 //! `[store]`.
 
-use crate::document::Reader;
-use crate::secrets::Sources;
-use crate::store::StoreSettings;
+use std::time::Duration;
+
+use super::load::pem;
+use crate::document::{Reader, Spotted};
+use crate::secrets::{self, Sources};
+use crate::store::{Password, RedisMode, RedisSettings, StoreSettings, Wait};
+
+/// Of the embedded store's cache, where nothing is said.
+const CACHE: u64 = 64 << 20;
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Embedded,
+    Redis,
+}
 
 pub(super) fn read(section: Option<Reader<'_>>, sources: Sources<'_>) -> Option<StoreSettings> {
     let embedded =
         |path: &str, cache_bytes| StoreSettings::Embedded { path: sources.directory.join(path), cache_bytes };
-    let absent = 64 << 20;
-    let Some(mut section) = section else { return Some(embedded("data", absent)) };
-    let _kind = section.word("kind", &[("embedded", ())]);
-    let path = section.text("path").map_or_else(|| "data".to_owned(), |text| text.value);
-    let cache = section.size("cache");
-    if let Some(found) = cache.as_ref().filter(|found| found.value < 1 << 20) {
-        section.bad_value("cache", &found.origin, "at least 1MiB");
+    let Some(mut section) = section else { return Some(embedded("data", CACHE)) };
+    let named = section.has("kind");
+    let kind = section.word("kind", &[("embedded", Kind::Embedded), ("redis", Kind::Redis)]);
+    if named && kind.is_none() {
+        // What the other keys mean nobody knows.
+        return None;
     }
+    let settings = match kind.map_or(Kind::Embedded, |kind| kind.value) {
+        Kind::Embedded => {
+            let path = section.text("path").map_or_else(|| "data".to_owned(), |text| text.value);
+            let cache = section.size_within("cache", 1 << 20, 1 << 40).unwrap_or(CACHE);
+            unused(&mut section, "embedded", &["urls", "mode", "master", "username", "password", "ca", "wait"]);
+            Some(embedded(&path, cache))
+        }
+        Kind::Redis => {
+            unused(&mut section, "redis", &["path", "cache"]);
+            redis(&mut section, sources).map(StoreSettings::Redis)
+        }
+    };
     section.finish();
-    Some(embedded(&path, cache.map_or(absent, |found| found.value)))
+    settings
+}
+
+/// Keys of the other kind of store: one variable of the environment may have chosen this one.
+fn unused(section: &mut Reader<'_>, kind: &str, keys: &[&'static str]) {
+    for key in keys {
+        if let Some(found) = section.take(key) {
+            let message = format!("`{}` means nothing to the {kind} store", section.path(key));
+            section.findings().warning("unused-key", &found.origin, message, None);
+        }
+    }
+}
+
+fn redis(section: &mut Reader<'_>, sources: Sources<'_>) -> Option<RedisSettings> {
+    let urls = section.texts("urls").unwrap_or_default();
+    if urls.is_empty() {
+        let message = format!("`{}` names no server", section.path("urls"));
+        let hint = "urls = [\"redis://127.0.0.1:6379\"]".to_owned();
+        section.findings().error("missing-key", section.origin(), message, hint);
+    }
+    let wanted = urls.len();
+    let urls: Vec<String> = urls.into_iter().filter_map(|text| url(section, text)).collect();
+    let mode = mode(section);
+    let username = section.text("username").map(|text| text.value);
+    let key = section.path("password");
+    let password = section
+        .take("password")
+        .and_then(|value| secrets::read(value, &key, sources, section.findings()))
+        .map(Password);
+    let ca = section.text("ca").and_then(|text| pem(&text, sources, section.findings()));
+    let wait = section.section("wait").and_then(wait);
+    if wait.is_some() && mode == Some(RedisMode::Cluster) {
+        section.bad_value("wait", section.origin(), "possible with a cluster");
+    }
+    (wanted > 0 && urls.len() == wanted).then_some(RedisSettings { urls, mode: mode?, username, password, ca, wait })
+}
+
+fn mode(section: &mut Reader<'_>) -> Option<RedisMode> {
+    #[derive(Clone, Copy)]
+    enum Word {
+        Single,
+        Cluster,
+        Sentinel,
+    }
+    let words = [("single", Word::Single), ("cluster", Word::Cluster), ("sentinel", Word::Sentinel)];
+    match section.word("mode", &words).map_or(Word::Single, |word| word.value) {
+        Word::Single => Some(RedisMode::Single),
+        Word::Cluster => Some(RedisMode::Cluster),
+        Word::Sentinel => section.required_text("master").map(|name| RedisMode::Sentinel { master: name.value }),
+    }
+}
+
+fn url(section: &Reader<'_>, text: Spotted<String>) -> Option<String> {
+    let rest = text.value.strip_prefix("redis://").or_else(|| text.value.strip_prefix("rediss://"));
+    let Some(rest) = rest.filter(|rest| !rest.is_empty()) else {
+        section.bad_value("urls", &text.origin, "a URL such as \"redis://127.0.0.1:6379\" or \"rediss://...\"");
+        return None;
+    };
+    if rest.contains('@') {
+        let hint = "use username = \"...\" and password = { file = \"PATH\" }".to_owned();
+        section.findings().error(
+            "clear-text-secret",
+            &text.origin,
+            format!("`{}` carries a password", section.path("urls")),
+            hint,
+        );
+        return None;
+    }
+    Some(text.value)
+}
+
+fn wait(mut section: Reader<'_>) -> Option<Wait> {
+    let replicas = section.integer("replicas", 1, 16);
+    let timeout = section.duration_within(
+        "timeout",
+        Duration::from_millis(200),
+        Duration::from_millis(1),
+        Duration::from_mins(1),
+    );
+    section.finish();
+    Some(Wait { replicas: replicas?.value, timeout })
 }

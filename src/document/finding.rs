@@ -2,7 +2,10 @@
 
 use std::cell::RefCell;
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
+
+use super::stamp::{Footing, Stamp};
 
 /// Where something stands: a file's line and column, or an environment variable.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -81,9 +84,13 @@ impl fmt::Display for Finding {
     }
 }
 
-/// Everything that was found, in the order of finding. Shared by the readers of one load.
+/// Everything that one load found out: what is wrong, in the order of finding, and which files it rests on. Shared by the
+/// readers of that load.
 #[derive(Debug, Default)]
-pub struct Findings(RefCell<Vec<Finding>>);
+pub struct Findings {
+    found: RefCell<Vec<Finding>>,
+    footing: RefCell<Footing>,
+}
 
 impl Findings {
     /// Nothing found yet.
@@ -92,9 +99,29 @@ impl Findings {
         Self::default()
     }
 
+    /// Says that the load rests on this path. To be called before it is read: then a change while it is read shows later.
+    /// Of two stamps the first counts, for the same reason.
+    pub fn rests_on(&self, path: &Path, stamp: Stamp) {
+        self.footing.borrow_mut().entry(path.to_owned()).or_insert(stamp);
+    }
+
+    /// What the load rests on so far.
+    #[must_use]
+    pub fn footing(&self) -> Footing {
+        self.footing.borrow().clone()
+    }
+
+    /// Adds what a reader beside this one found out.
+    pub fn absorb(&self, other: Self) {
+        self.found.borrow_mut().extend(other.found.into_inner());
+        for (path, stamp) in other.footing.into_inner() {
+            self.rests_on(&path, stamp);
+        }
+    }
+
     /// Adds one.
     pub fn push(&self, finding: Finding) {
-        self.0.borrow_mut().push(finding);
+        self.found.borrow_mut().push(finding);
     }
 
     /// Adds an error.
@@ -134,13 +161,13 @@ impl Findings {
     /// Whether one of them blocks.
     #[must_use]
     pub fn blocked(&self) -> bool {
-        self.0.borrow().iter().any(|finding| finding.severity == Severity::Error)
+        self.found.borrow().iter().any(|finding| finding.severity == Severity::Error)
     }
 
     /// All of them, sorted by place.
     #[must_use]
     pub fn into_sorted(self) -> Vec<Finding> {
-        let mut all = self.0.into_inner();
+        let mut all = self.found.into_inner();
         all.sort_by(|a, b| a.origin.cmp(&b.origin));
         all
     }

@@ -8,9 +8,12 @@
 
 mod finding;
 mod reader;
+mod slip;
+mod stamp;
 mod units;
 mod value;
 
 pub use finding::{Finding, Findings, Origin, Severity};
 pub use reader::Reader;
-pub use value::{Spotted, Table, Value, parse};
+pub use stamp::{Footing, Stamp};
+pub use value::{Spotted, Table, Value, parse, parse_part};

@@ -1,8 +1,10 @@
 //! Takes typed values out of a table and reports what does not fit.
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use super::finding::{Findings, Origin};
+use super::slip::nearest;
 use super::units;
 use super::value::{Spotted, Table, Value};
 
@@ -10,7 +12,7 @@ use super::value::{Spotted, Table, Value};
 #[derive(Debug)]
 pub struct Reader<'f> {
     table: Table,
-    name: String,
+    name: Rc<str>,
     known: Vec<&'static str>,
     findings: &'f Findings,
 }
@@ -19,7 +21,12 @@ impl<'f> Reader<'f> {
     /// Reads a whole document; `name` is how messages call the table ("" for the document itself).
     #[must_use]
     pub fn new(table: Table, name: &str, findings: &'f Findings) -> Self {
-        Self { table, name: name.to_owned(), known: Vec::new(), findings }
+        Self::named(table, Rc::from(name), findings)
+    }
+
+    fn named(table: Table, name: Rc<str>, findings: &'f Findings) -> Self {
+        // No table of ours has more keys, and a mapping has a hundred thousand tables.
+        Self { table, name, known: Vec::with_capacity(16), findings }
     }
 
     /// Where the table begins.
@@ -47,13 +54,13 @@ impl<'f> Reader<'f> {
         Some(self.table.entries.remove(index).1)
     }
 
-    fn missing(&self, key: &str) {
-        self.findings.error("missing-key", self.origin(), format!("`{}` is missing", self.path(key)), None);
+    /// Reports a key that must be there and is not.
+    pub fn missing(&self, key: &str, hint: impl Into<Option<String>>) {
+        self.findings.error("missing-key", self.origin(), format!("`{}` is missing", self.path(key)), hint);
     }
 
-    fn wrong(&self, key: &str, found: &Spotted<Value>, wanted: &str) {
-        let message = format!("`{}` is {}, wanted {wanted}", self.path(key), found.value.kind());
-        self.findings.error("wrong-type", &found.origin, message, None);
+    fn wrong(&self, key: &str, (kind, origin): (&str, &Origin), wanted: &str) {
+        self.findings.error("wrong-type", origin, format!("`{}` is {kind}, wanted {wanted}", self.path(key)), None);
     }
 
     /// Reports a value of the right type that means nothing.
@@ -64,13 +71,12 @@ impl<'f> Reader<'f> {
     /// A text, if it is there.
     pub fn text(&mut self, key: &'static str) -> Option<Spotted<String>> {
         let found = self.take(key)?;
-        match found.value {
-            Value::Text(text) | Value::Unparsed(text) => Some(Spotted { value: text, origin: found.origin }),
-            _ => {
-                self.wrong(key, &found, "text");
-                None
-            }
-        }
+        let kind = found.value.kind();
+        let (Value::Text(value) | Value::Unparsed(value)) = found.value else {
+            self.wrong(key, (kind, &found.origin), "text");
+            return None;
+        };
+        Some(Spotted { value, origin: found.origin })
     }
 
     /// A text that must be there.
@@ -78,7 +84,7 @@ impl<'f> Reader<'f> {
         let there = self.has(key);
         let text = self.text(key);
         if !there {
-            self.missing(key);
+            self.missing(key, None);
         }
         text
     }
@@ -86,7 +92,7 @@ impl<'f> Reader<'f> {
     /// Whether the key is still there to be taken.
     #[must_use]
     pub fn has(&self, key: &str) -> bool {
-        self.table.entries.iter().any(|(name, _)| name.value == key)
+        self.table.has(key)
     }
 
     fn parsed<T>(&mut self, key: &'static str, wanted: &str, read: impl Fn(&str) -> Option<T>) -> Option<Spotted<T>> {
@@ -102,15 +108,48 @@ impl<'f> Reader<'f> {
 
     /// One of a closed list of words.
     pub fn word<T: Copy>(&mut self, key: &'static str, words: &[(&str, T)]) -> Option<Spotted<T>> {
-        let wanted = words.iter().map(|(word, _)| format!("`{word}`")).collect::<Vec<_>>().join(", ");
-        self.parsed(key, &format!("one of {wanted}"), |text| {
-            words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value)
-        })
+        self.word_or(key, words, "bad-value")
+    }
+
+    /// One of a closed list of words; the code is that of the finding for any other.
+    pub fn word_or<T: Copy>(
+        &mut self,
+        key: &'static str,
+        words: &[(&str, T)],
+        code: &'static str,
+    ) -> Option<Spotted<T>> {
+        let text = self.text(key)?;
+        if let Some((_, value)) = words.iter().find(|(word, _)| *word == text.value) {
+            return Some(Spotted { value: *value, origin: text.origin });
+        }
+        let known: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+        let wanted = known.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ");
+        let hint = nearest(&known, &text.value).map(|word| format!("did you mean `{word}`?"));
+        let message = format!("`{}` is not one of {wanted}", self.path(key));
+        self.findings.error(code, &text.origin, message, hint);
+        None
     }
 
     /// A duration such as `10s` or `250ms`.
     pub fn duration(&mut self, key: &'static str) -> Option<Spotted<Duration>> {
         self.parsed(key, "a duration such as \"10s\" or \"1h\"", units::duration)
+    }
+
+    /// A duration within bounds, both included; else `absent`, which is also what a missing one means.
+    pub fn duration_within(
+        &mut self,
+        key: &'static str,
+        absent: Duration,
+        least: Duration,
+        most: Duration,
+    ) -> Duration {
+        let Some(found) = self.duration(key) else { return absent };
+        if (least..=most).contains(&found.value) {
+            return found.value;
+        }
+        let bound = |bound: Duration| humantime::format_duration(bound).to_string();
+        self.bad_value(key, &found.origin, &format!("a duration from {} to {}", bound(least), bound(most)));
+        absent
     }
 
     /// A size such as `64KiB`, in bytes; a bare whole number is bytes.
@@ -123,16 +162,27 @@ impl<'f> Reader<'f> {
         self.parsed(key, "a size such as \"64KiB\"", units::size)
     }
 
+    /// A size within bounds, both included, in bytes.
+    pub fn size_within(&mut self, key: &'static str, least: u64, most: u64) -> Option<u64> {
+        let found = self.size(key)?;
+        if (least..=most).contains(&found.value) {
+            return Some(found.value);
+        }
+        let wanted = format!("a size from {} to {}", units::written(least), units::written(most));
+        self.bad_value(key, &found.origin, &wanted);
+        None
+    }
+
     /// A whole number within bounds, both included.
     pub fn integer(&mut self, key: &'static str, least: u64, most: u64) -> Option<Spotted<u64>> {
         let found = self.take(key)?;
-        let number = match &found.value {
-            Value::Integer(number) => u64::try_from(*number).ok(),
-            Value::Unparsed(text) => text.trim().parse().ok(),
-            _ => {
-                self.wrong(key, &found, "a whole number");
-                return None;
-            }
+        let number = if let Value::Integer(number) = &found.value {
+            u64::try_from(*number).ok()
+        } else if let Value::Unparsed(text) = &found.value {
+            text.trim().parse().ok()
+        } else {
+            self.wrong(key, (found.value.kind(), &found.origin), "a whole number");
+            return None;
         };
         match number.filter(|number| (least..=most).contains(number)) {
             Some(value) => Some(Spotted { value, origin: found.origin }),
@@ -146,54 +196,52 @@ impl<'f> Reader<'f> {
     /// `true` or `false`; absent means `absent`.
     pub fn boolean(&mut self, key: &'static str, absent: bool) -> bool {
         let Some(found) = self.take(key) else { return absent };
-        match &found.value {
-            Value::Boolean(truth) => *truth,
-            Value::Unparsed(text) if text == "true" => true,
-            Value::Unparsed(text) if text == "false" => false,
-            _ => {
-                self.wrong(key, &found, "true or false");
-                absent
-            }
+        if let Value::Boolean(truth) = &found.value {
+            return *truth;
         }
+        if let Value::Unparsed(text) = &found.value
+            && let Ok(truth) = text.trim().parse()
+        {
+            return truth;
+        }
+        self.wrong(key, (found.value.kind(), &found.origin), "true or false");
+        absent
     }
 
     /// A list of texts; from the environment they are separated by commas. Absent: `None`.
     pub fn texts(&mut self, key: &'static str) -> Option<Vec<Spotted<String>>> {
         let found = self.take(key)?;
-        match found.value {
-            Value::List(items) => Some(items.into_iter().filter_map(|item| self.list_text(key, item)).collect()),
-            Value::Unparsed(text) => {
-                let words = text.split(',').map(str::trim).filter(|word| !word.is_empty());
-                Some(words.map(|word| Spotted { value: word.to_owned(), origin: found.origin.clone() }).collect())
-            }
-            _ => {
-                self.wrong(key, &found, "a list");
-                None
-            }
+        let kind = found.value.kind();
+        if let Value::List(items) = found.value {
+            return Some(items.into_iter().filter_map(|item| self.list_text(key, item)).collect());
         }
+        let Value::Unparsed(text) = found.value else {
+            self.wrong(key, (kind, &found.origin), "a list");
+            return None;
+        };
+        let words = text.split(',').map(str::trim).filter(|word| !word.is_empty());
+        Some(words.map(|word| Spotted { value: word.to_owned(), origin: found.origin.clone() }).collect())
     }
 
     fn list_text(&self, key: &str, item: Spotted<Value>) -> Option<Spotted<String>> {
-        match item.value {
-            Value::Text(text) => Some(Spotted { value: text, origin: item.origin }),
-            _ => {
-                self.wrong(key, &item, "text");
-                None
-            }
-        }
+        let kind = item.value.kind();
+        let Value::Text(value) = item.value else {
+            self.wrong(key, (kind, &item.origin), "text");
+            return None;
+        };
+        Some(Spotted { value, origin: item.origin })
     }
 
     /// A table below this one, if it is there.
     pub fn section(&mut self, key: &'static str) -> Option<Reader<'f>> {
         let found = self.take(key)?;
         let name = self.path(key);
-        match found.value {
-            Value::Table(table) => Some(Reader::new(table, &name, self.findings)),
-            _ => {
-                self.wrong(key, &found, "a table");
-                None
-            }
-        }
+        let kind = found.value.kind();
+        let Value::Table(table) = found.value else {
+            self.wrong(key, (kind, &found.origin), "a table");
+            return None;
+        };
+        Some(Reader::new(table, &name, self.findings))
     }
 
     /// A table that must be there.
@@ -201,7 +249,7 @@ impl<'f> Reader<'f> {
         let there = self.has(key);
         let section = self.section(key);
         if !there {
-            self.missing(key);
+            self.missing(key, None);
         }
         section
     }
@@ -209,17 +257,19 @@ impl<'f> Reader<'f> {
     /// A list of tables (`[[key]]`); absent: none.
     pub fn sections(&mut self, key: &'static str) -> Vec<Reader<'f>> {
         let Some(found) = self.take(key) else { return Vec::new() };
-        let name = self.path(key);
+        let name: Rc<str> = Rc::from(self.path(key));
+        let kind = found.value.kind();
         let Value::List(items) = found.value else {
-            self.wrong(key, &found, "a list of tables");
+            self.wrong(key, (kind, &found.origin), "a list of tables");
             return Vec::new();
         };
-        let read = |item: Spotted<Value>| match item.value {
-            Value::Table(table) => Some(Reader::new(table, &name, self.findings)),
-            _ => {
-                self.wrong(key, &item, "a table");
-                None
-            }
+        let read = |item: Spotted<Value>| {
+            let kind = item.value.kind();
+            let Value::Table(table) = item.value else {
+                self.wrong(key, (kind, &item.origin), "a table");
+                return None;
+            };
+            Some(Reader::named(table, Rc::clone(&name), self.findings))
         };
         items.into_iter().filter_map(read).collect()
     }
@@ -247,15 +297,14 @@ impl<'f> Reader<'f> {
     pub fn into_sections(self) -> Vec<(Spotted<String>, Reader<'f>)> {
         let Self { table, name, findings, .. } = self;
         let shell = Reader::new(Table::empty(table.origin), &name, findings);
-        let read = |(key, value): (Spotted<String>, Spotted<Value>)| match value.value {
-            Value::Table(table) => {
-                let name = shell.path(&key.value);
-                Some((key, Reader::new(table, &name, findings)))
-            }
-            _ => {
-                shell.wrong(&key.value, &value, "a table");
-                None
-            }
+        let read = |(key, value): (Spotted<String>, Spotted<Value>)| {
+            let kind = value.value.kind();
+            let Value::Table(table) = value.value else {
+                shell.wrong(&key.value, (kind, &value.origin), "a table");
+                return None;
+            };
+            let name = shell.path(&key.value);
+            Some((key, Reader::new(table, &name, findings)))
         };
         table.entries.into_iter().filter_map(read).collect()
     }
@@ -263,8 +312,7 @@ impl<'f> Reader<'f> {
     /// Reports every key that nobody took.
     pub fn finish(self) {
         for (key, _) in &self.table.entries {
-            let near = self.known.iter().find(|known| resembles(known, &key.value));
-            let hint = match near {
+            let hint = match nearest(&self.known, &key.value) {
                 Some(known) => format!("did you mean `{known}`?"),
                 None => format!("known here: {}", self.known.join(", ")),
             };
@@ -272,16 +320,4 @@ impl<'f> Reader<'f> {
             self.findings.error("unknown-key", &key.origin, message, hint);
         }
     }
-}
-
-/// Whether a typing slip lies between the two: same letters but for one change, or one contains the other.
-fn resembles(known: &str, found: &str) -> bool {
-    if known.contains(found) || found.contains(known) {
-        return true;
-    }
-    let differing = known.chars().zip(found.chars()).filter(|(a, b)| a != b).count();
-    let prefix = known.chars().zip(found.chars()).take_while(|(a, b)| a == b).count();
-    let suffix = known.chars().rev().zip(found.chars().rev()).take_while(|(a, b)| a == b).count();
-    let longer = known.chars().count().max(found.chars().count());
-    (known.len() == found.len() && differing <= 2) || prefix + suffix + 1 >= longer
 }

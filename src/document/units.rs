@@ -24,6 +24,13 @@ pub(super) fn size(text: &str) -> Option<u64> {
     number.parse::<u64>().ok()?.checked_mul(factor)
 }
 
+/// As people would write it: in the largest unit that leaves a whole number.
+pub(super) fn written(bytes: u64) -> String {
+    let units = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
+    let unit = units.iter().find(|(factor, _)| bytes >= *factor && bytes.is_multiple_of(*factor));
+    unit.map_or_else(|| format!("{bytes} bytes"), |(factor, unit)| format!("{}{unit}", bytes / factor))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -37,5 +44,6 @@ mod tests {
         assert_eq!(size("12parsec"), None);
         assert_eq!(size("-1KiB"), None);
         assert_eq!(size("99999999999GiB"), None);
+        assert_eq!([1, 1024, 1536, 64 << 20].map(written), ["1 bytes", "1KiB", "1536 bytes", "64MiB"]);
     }
 }

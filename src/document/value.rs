@@ -5,7 +5,7 @@ use std::sync::Arc;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::finding::{Finding, Origin, Severity};
+use super::finding::{Finding, Findings, Origin, Severity};
 
 /// A value and its place.
 #[derive(Clone, Debug)]
@@ -69,6 +69,12 @@ impl Table {
         Self { origin, entries: Vec::new() }
     }
 
+    /// Whether something stands under the key.
+    #[must_use]
+    pub fn has(&self, key: &str) -> bool {
+        self.entries.iter().any(|(name, _)| name.value == key)
+    }
+
     /// Puts a value of the environment in place of whatever stands under this path, making tables on the way.
     ///
     /// # Errors
@@ -106,37 +112,46 @@ impl Table {
     }
 }
 
-/// Parses a document. `file` is the name that findings show.
-///
-/// # Errors
-/// The text is no TOML; the finding says where and why.
-pub fn parse(file: &str, text: &str) -> Result<Table, Finding> {
-    let lines = Lines { file: Arc::from(file), text };
-    match DeTable::parse(text) {
-        Ok(table) => Ok(lines.table(table.into_inner(), 0)),
-        Err(error) => Err(Finding {
-            severity: Severity::Error,
-            code: "syntax",
-            origin: lines.origin(error.span().map_or(0, |span| span.start)),
-            message: format!("not valid TOML: {}", error.message().lines().next().unwrap_or("syntax error")),
-            hint: None,
-        }),
+/// Parses a document. `file` is the name that findings show. `None`: the text is no TOML; every fault of it is among the
+/// findings, and nothing else of the document, so that one slip is not told twenty times.
+pub fn parse(file: &str, text: &str, findings: &Findings) -> Option<Table> {
+    parse_part(&Arc::from(file), text, 0, findings)
+}
+
+/// Parses a part of a document that begins after so many lines of its file.
+pub fn parse_part(file: &Arc<str>, text: &str, lines_before: usize, findings: &Findings) -> Option<Table> {
+    let lines = Lines::new(file, text, lines_before);
+    let (table, errors) = DeTable::parse_recoverable(text);
+    for error in &errors {
+        let code = if error.message() == "duplicate key" { "duplicate-key" } else { "syntax" };
+        let origin = lines.origin(error.span().map_or(0, |span| span.start));
+        let message = format!("not valid TOML: {}", error.message().lines().next().unwrap_or("syntax error"));
+        findings.error(code, &origin, message, None);
     }
+    errors.is_empty().then(|| lines.table(table.into_inner(), 0))
 }
 
 struct Lines<'t> {
     file: Arc<str>,
     text: &'t str,
+    /// Where each line begins; a mapping of 100,000 clients has a million of them.
+    starts: Vec<usize>,
+    before: usize,
 }
 
-impl Lines<'_> {
+impl<'t> Lines<'t> {
+    fn new(file: &Arc<str>, text: &'t str, before: usize) -> Self {
+        let ends = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at + 1);
+        Self { file: Arc::clone(file), text, starts: std::iter::once(0).chain(ends).collect(), before }
+    }
+
     fn origin(&self, offset: usize) -> Origin {
-        let before = self.text.get(..offset).unwrap_or(self.text);
-        let line = before.bytes().filter(|byte| *byte == b'\n').count() + 1;
-        let column = before.rsplit('\n').next().map_or(0, |last| last.chars().count()) + 1;
+        let line = self.starts.partition_point(|start| *start <= offset);
+        let start = self.starts.get(line.saturating_sub(1)).copied().unwrap_or(0);
+        let column = self.text.get(start..offset).map_or(0, |before| before.chars().count()) + 1;
         Origin {
-            file: self.file.clone(),
-            line: u32::try_from(line).unwrap_or(0),
+            file: Arc::clone(&self.file),
+            line: u32::try_from(self.before + line).unwrap_or(0),
             column: u32::try_from(column).unwrap_or(0),
         }
     }
@@ -171,5 +186,50 @@ impl Lines<'_> {
             DeValue::Table(table) => Value::Table(self.table(table, offset)),
         };
         Spotted { value, origin: self.origin(offset) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn faults(text: &str) -> Vec<(&'static str, u32, u32)> {
+        let findings = Findings::new();
+        assert!(parse("a.toml", text, &findings).is_none());
+        findings.into_sorted().iter().map(|found| (found.code, found.origin.line, found.origin.column)).collect()
+    }
+
+    #[test]
+    fn every_value_knows_its_line_and_its_column_in_characters() {
+        let findings = Findings::new();
+        let table =
+            parse("a.toml", "\"имя\" = { b = 1 }\n\n[section]\n  key = [\"x\",\n    \"y\"]\n", &findings).unwrap();
+        let places: Vec<_> =
+            table.entries.iter().map(|(key, value)| (key.origin.clone(), value.origin.clone())).collect();
+        let at = |line, column| Origin { file: Arc::from("a.toml"), line, column };
+        assert_eq!(places, [(at(1, 1), at(1, 9)), (at(3, 2), at(3, 1))]);
+        let Value::Table(section) = &table.entries[1].1.value else { panic!("a table") };
+        let Value::List(items) = &section.entries[0].1.value else { panic!("a list") };
+        assert_eq!(items.iter().map(|item| item.origin.clone()).collect::<Vec<_>>(), [at(4, 10), at(5, 5)]);
+    }
+
+    #[test]
+    fn every_fault_of_the_text_is_told_at_once() {
+        assert_eq!(faults("a = 1\na = 2\nb = \n[c\n"), [("duplicate-key", 2, 1), ("syntax", 3, 5), ("syntax", 4, 3)]);
+    }
+
+    #[test]
+    fn the_environment_takes_the_place_of_what_stands_in_the_file() {
+        let findings = Findings::new();
+        let mut table = parse("a.toml", "[limits]\nbody = \"1KiB\"\n", &findings).unwrap();
+        let path = |text: &str| text.split('.').map(str::to_owned).collect::<Vec<_>>();
+        table.overlay(&path("limits.body"), "BODY", "2KiB".to_owned()).unwrap();
+        table.overlay(&path("limits.wrong_secrets.per_client"), "RATE", "5/s".to_owned()).unwrap();
+        let through = table.overlay(&path("limits.body.more"), "MORE", String::new()).unwrap_err();
+        assert_eq!((through.code, through.origin.to_string().as_str()), ("wrong-type", "$MORE"));
+        let mut file = crate::document::Reader::new(table, "", &findings);
+        let mut limits = file.section("limits").unwrap();
+        assert_eq!(limits.size("body").unwrap().value, 2048);
+        assert_eq!(limits.section("wrong_secrets").unwrap().text("per_client").unwrap().value, "5/s");
     }
 }

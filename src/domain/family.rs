@@ -4,6 +4,7 @@
 //! realm sealed.
 
 use std::fmt;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
@@ -29,6 +30,19 @@ impl fmt::Display for FamilyId {
     }
 }
 
+impl FromStr for FamilyId {
+    type Err = NoFamilyId;
+
+    fn from_str(text: &str) -> Result<Self, NoFamilyId> {
+        let number = u128::from_str_radix(text, 16).map_err(|_| NoFamilyId)?;
+        if text.len() == 32 { Ok(Self(number.to_be_bytes())) } else { Err(NoFamilyId) }
+    }
+}
+
+/// That is no name of a family: 32 hexadecimal digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoFamilyId;
+
 impl fmt::Debug for FamilyId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "FamilyId({self})")
@@ -44,6 +58,10 @@ pub enum Ending {
     RevokedByOperator,
     /// The realm ended its session (back-channel logout, or found at a renewal).
     SessionEnded,
+    /// A used refresh UUID came again, and the dialect ends the login for that.
+    Reused,
+    /// A newer access UUID took its place, and the dialect ends the older one for that.
+    Replaced,
 }
 
 /// What an access UUID opens. Complete in itself, so that an API call is one look-up.
@@ -70,6 +88,8 @@ pub enum AccessFate {
     Live {
         /// The realm's access token (purpose `access-jwt`), under the family's data key.
         jwt: Sealed,
+        /// When the realm gave that JWT.
+        jwt_since: Timestamp,
         /// When that JWT ends.
         jwt_until: Timestamp,
         /// The data key, wrapped for this UUID.
@@ -130,8 +150,19 @@ pub struct Family {
     pub generation: u32,
     /// What may be done with it.
     pub state: FamilyState,
-    /// Every UUID that is still remembered.
+    /// The answer of the newest rotation, for whoever lost it.
+    pub replay: Option<Replay>,
+    /// Every UUID that is still remembered, in the order in which they were issued; bounded (`issue::MOST_ACCESS`).
     pub members: Vec<Member>,
+}
+
+/// The answer of a rotation, kept for the grace window.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Replay {
+    /// The pair (purpose `reply`), readable only with the refresh UUID that it was made for.
+    pub reply: Sealed,
+    /// When it was made.
+    pub since: Timestamp,
 }
 
 /// What may be done with a family.
@@ -161,16 +192,4 @@ pub struct NewFamily {
     pub access: (Fingerprint, AccessRecord),
     /// Its refresh UUID's record, where the realm gave a refresh token.
     pub refresh: Option<(Fingerprint, RefreshRecord)>,
-}
-
-impl Family {
-    /// Whether this refresh UUID could be used now: it is the newest, in time, and nothing is in its way.
-    #[must_use]
-    pub fn refreshable(&self, record: &RefreshRecord, now: Timestamp) -> bool {
-        let alive = match self.state {
-            FamilyState::Resting | FamilyState::Asking { .. } => true,
-            FamilyState::Unrefreshable | FamilyState::Over(_) => false,
-        };
-        alive && record.generation == self.generation && now < record.until
-    }
 }

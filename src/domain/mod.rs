@@ -11,6 +11,7 @@ pub mod grant;
 pub mod issue;
 pub mod opaque;
 pub mod promise;
+pub mod refresh;
 pub mod refusal;
 pub mod scope;
 pub mod seal;

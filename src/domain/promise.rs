@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::grant::RealmRefresh;
+
 /// A lifetime that can be told to a client, and whether it is what the client was once promised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Promise {
@@ -16,8 +18,25 @@ pub struct Promise {
 pub struct RealmLife {
     /// The access token.
     pub access: Duration,
-    /// The refresh token: outer `None` where there is none, inner `None` where it does not end.
-    pub refresh: Option<Option<Duration>>,
+    /// The refresh token.
+    pub refresh: RefreshLife,
+}
+
+/// How long the realm's refresh token lives, from now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RefreshLife {
+    /// There is none.
+    None,
+    /// It does not end by time.
+    Endless,
+    /// So long.
+    Lasts(Duration),
+}
+
+impl From<Option<&RealmRefresh>> for RefreshLife {
+    fn from(refresh: Option<&RealmRefresh>) -> Self {
+        refresh.map_or(Self::None, |refresh| refresh.life.map_or(Self::Endless, Self::Lasts))
+    }
 }
 
 /// The smaller of the promise and what the realm's chain can keep for a client that comes back only at the end. Up to
@@ -25,9 +44,9 @@ pub struct RealmLife {
 #[must_use]
 pub fn honest(promise: Duration, rounding: Duration, realm: RealmLife) -> Promise {
     let chain = match realm.refresh {
-        None => Some(realm.access),
-        Some(None) => None,
-        Some(Some(refresh)) => Some(refresh.max(realm.access)),
+        RefreshLife::None => Some(realm.access),
+        RefreshLife::Endless => None,
+        RefreshLife::Lasts(refresh) => Some(refresh.max(realm.access)),
     };
     match chain {
         Some(chain) if chain + rounding < promise => {
@@ -41,31 +60,34 @@ pub fn honest(promise: Duration, rounding: Duration, realm: RealmLife) -> Promis
 mod tests {
     use super::*;
 
-    fn told(access: u64, refresh: Option<Option<u64>>) -> (u64, bool) {
-        let realm = RealmLife {
-            access: Duration::from_secs(access),
-            refresh: refresh.map(|life| life.map(Duration::from_secs)),
-        };
+    use RefreshLife::{Endless, None};
+
+    fn of(seconds: u64) -> RefreshLife {
+        RefreshLife::Lasts(Duration::from_secs(seconds))
+    }
+
+    fn told(access: u64, refresh: RefreshLife) -> (u64, bool) {
+        let realm = RealmLife { access: Duration::from_secs(access), refresh };
         let promise = honest(Duration::from_secs(3600), Duration::from_secs(5), realm);
         (promise.lifetime.as_secs(), promise.kept)
     }
 
     #[test]
     fn one_second_less_at_the_realm_keeps_the_promise_as_in_the_document() {
-        assert_eq!(told(3599, Some(Some(3599))), (3600, true));
+        assert_eq!(told(3599, of(3599)), (3600, true));
         assert_eq!(told(3595, None), (3600, true));
     }
 
     #[test]
     fn a_short_jwt_keeps_it_where_the_refresh_token_lives_long_enough_or_for_ever() {
-        assert_eq!(told(60, Some(Some(36_000))), (3600, true));
-        assert_eq!(told(60, Some(None)), (3600, true));
+        assert_eq!(told(60, of(36_000)), (3600, true));
+        assert_eq!(told(60, Endless), (3600, true));
     }
 
     #[test]
     fn no_more_is_promised_than_the_realm_can_keep() {
         assert_eq!(told(3594, None), (3594, false));
-        assert_eq!(told(60, Some(Some(1800))), (1800, false));
-        assert_eq!(told(600, Some(Some(60))), (600, false));
+        assert_eq!(told(60, of(1800)), (1800, false));
+        assert_eq!(told(600, of(60)), (600, false));
     }
 }

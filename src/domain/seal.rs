@@ -8,7 +8,8 @@ use std::fmt;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use aws_lc_rs::hkdf::{HKDF_SHA256, Salt};
-use serde::{Deserialize, Serialize};
+use serde::de::Visitor;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use zeroize::Zeroizing;
 
 use super::chance::{Entropy, random};
@@ -30,7 +31,7 @@ impl Binding<'_> {
 }
 
 /// A value that is unreadable without its key: nonce, ciphertext, tag (AES-256-GCM).
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Sealed(Vec<u8>);
 
 impl Sealed {
@@ -44,6 +45,37 @@ impl Sealed {
     #[must_use]
     pub const fn from_bytes(bytes: Vec<u8>) -> Self {
         Self(bytes)
+    }
+}
+
+/// As bytes at once: serde would take a `Vec<u8>` apart one by one, which costs as much as a whole look-up.
+impl Serialize for Sealed {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Sealed {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_byte_buf(SealedBytes)
+    }
+}
+
+struct SealedBytes;
+
+impl Visitor<'_> for SealedBytes {
+    type Value = Sealed;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the bytes of a sealed value")
+    }
+
+    fn visit_bytes<E: serde::de::Error>(self, bytes: &[u8]) -> Result<Sealed, E> {
+        Ok(Sealed(bytes.to_vec()))
+    }
+
+    fn visit_byte_buf<E: serde::de::Error>(self, bytes: Vec<u8>) -> Result<Sealed, E> {
+        Ok(Sealed(bytes))
     }
 }
 
@@ -88,6 +120,12 @@ impl SealingKey {
             TokenUse::Access => Self::derive(token.expose().as_bytes(), "wrap access"),
             TokenUse::Refresh => Self::derive(token.expose().as_bytes(), "wrap refresh"),
         }
+    }
+
+    /// The key that a used refresh UUID stands for: opens the answer that was made for it.
+    #[must_use]
+    pub fn of_reply(token: &OpaqueToken) -> Self {
+        Self::derive(token.expose().as_bytes(), "reply")
     }
 
     /// A key derived from other secret bytes for one purpose (HKDF-SHA-256, RFC 5869).

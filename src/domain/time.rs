@@ -1,7 +1,7 @@
 //! Time, as a thing that the core is handed.
 
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
@@ -47,6 +47,12 @@ impl Timestamp {
     #[must_use]
     pub fn ends(self) -> Option<Self> {
         (self != Self::NEVER).then_some(self)
+    }
+
+    /// As the standard library tells time.
+    #[must_use]
+    pub fn system(self) -> SystemTime {
+        UNIX_EPOCH + Duration::from_millis(self.0)
     }
 
     /// How long from `earlier` to this; nothing where that lies later.

@@ -21,6 +21,12 @@ pub struct ParameterLimit {
     pub refuse: bool,
 }
 
+impl ParameterLimit {
+    fn is_exceeded_by(self, value: &str) -> bool {
+        value.chars().nth(self.characters).is_some()
+    }
+}
+
 /// A translated request, and what ops should hear of it.
 #[derive(Debug)]
 pub struct Translated {
@@ -43,13 +49,12 @@ pub fn to_realm(
     address: Option<IpAddr>,
     limit: ParameterLimit,
 ) -> Result<Translated, Refusal> {
-    let too_long = |value: &str| value.chars().nth(limit.characters).is_some();
     let mut fields: Vec<(String, Zeroizing<String>)> =
         grant.fixed.iter().map(|(name, value)| (name.clone(), Zeroizing::new(value.clone()))).collect();
     let mut over_long = None;
     for field in &grant.fields {
         let Some(value) = value(client, field, parameters)? else { continue };
-        if too_long(&value) {
+        if limit.is_exceeded_by(&value) {
             if limit.refuse {
                 return Err(Refusal::client(
                     Cause::InvalidRequest,
@@ -62,17 +67,23 @@ pub fn to_realm(
     }
     let asked_scope = grant.scope.as_ref().and_then(|name| parameters.value(name)).map(str::to_owned);
     if let Some(asked) = &asked_scope {
-        let words = scope::to_realm(client, asked);
-        if too_long(&words) {
-            return Err(Refusal::client(
-                Cause::Scope,
-                "the scope is longer than the realm takes; it would be dropped in silence",
-            ));
-        }
-        fields.push(("scope".to_owned(), Zeroizing::new(words)));
+        fields.push(("scope".to_owned(), Zeroizing::new(scope(client, asked, limit)?)));
     }
     let request = RealmRequest { client: Arc::clone(client), kind: grant.kind, fields, address };
     Ok(Translated { request, asked_scope, over_long })
+}
+
+/// Translates a scope.
+///
+/// # Errors
+/// It is so long that the realm would drop it in silence, and grant more than was asked for.
+pub fn scope(client: &Client, asked: &str, limit: ParameterLimit) -> Result<String, Refusal> {
+    let words = scope::to_realm(client, asked);
+    if limit.is_exceeded_by(&words) {
+        let detail = "the scope is longer than the realm takes; it would be dropped in silence";
+        return Err(Refusal::client(Cause::Scope, detail));
+    }
+    Ok(words)
 }
 
 fn value(client: &Client, field: &GrantField, parameters: &Form) -> Result<Option<Zeroizing<String>>, Refusal> {

@@ -1,19 +1,22 @@
 //! Introspection (RFC 7662) of what was handed out, answered from the bridge's own record.
 
+use std::sync::Arc;
+
+use super::access::Standing;
 use super::{Exchange, Known, store_failed};
 use crate::domain::dialect::Slot;
-use crate::domain::family::{AccessFate, AccessRecord, RefreshRecord};
-use crate::domain::issue::{ACCESS_JWT, ACCESS_KEY, binding};
+use crate::domain::family::{AccessRecord, Family, RefreshRecord};
 use crate::domain::opaque::{OpaqueToken, TokenUse};
-use crate::domain::refusal::{Cause, Fault, Refusal};
-use crate::domain::seal::SealingKey;
+use crate::domain::refresh::{Flight, RefreshDecision, decide_refresh};
+use crate::domain::refusal::{Cause, Refusal};
 use crate::keycloak::wire;
 use crate::legacy::reply::{self, Reply, Says, Value};
+use crate::store::Versioned;
 use crate::telemetry::Trail;
 use crate::telemetry::trail::Note;
 
 impl Exchange {
-    pub(super) async fn introspect(&self, known: &Known<'_>, trail: &mut Trail) -> Result<Reply, Refusal> {
+    pub(super) async fn introspect(self: &Arc<Self>, known: &Known<'_>, trail: &mut Trail) -> Result<Reply, Refusal> {
         let parameters = &known.request.parameters;
         let token =
             parameters.value("token").ok_or_else(|| Refusal::client(Cause::InvalidRequest, "`token` is missing"))?;
@@ -22,45 +25,28 @@ impl Exchange {
         if parameters.value("token_type_hint") == Some("refresh_token") {
             return self.introspect_refresh(known, &token, trail).await;
         }
-        let fingerprint = token.fingerprint(TokenUse::Access);
-        trail.token = Some(fingerprint);
-        match self.bridge.store.access(&fingerprint).await.map_err(store_failed)? {
-            Some(record) if may_see(known, &record.client, trail) => {
-                self.describe_access(known, &token, &record, trail)
-            }
-            Some(_) | None => Ok(inactive(known)),
-        }
+        self.introspect_access(known, &token, trail).await
     }
 
-    fn describe_access(
-        &self,
+    async fn introspect_access(
+        self: &Arc<Self>,
         known: &Known<'_>,
         token: &OpaqueToken,
-        record: &AccessRecord,
         trail: &mut Trail,
     ) -> Result<Reply, Refusal> {
+        let fingerprint = token.fingerprint(TokenUse::Access);
+        trail.token = Some(fingerprint);
+        let Some(record) = self.bridge.store.access(&fingerprint).await.map_err(store_failed)? else {
+            return Ok(inactive(known));
+        };
         trail.family = Some(record.family);
-        let AccessFate::Live { jwt, key, .. } = &record.fate else { return Ok(inactive(known)) };
-        if self.bridge.clock.now() >= record.until {
+        if !may_see(known, &record.client, trail) {
             return Ok(inactive(known));
         }
-        let wrapping = SealingKey::of_token(token, TokenUse::Access);
-        let opened = wrapping
-            .unwrap_key(key, binding(ACCESS_KEY, &record.family))
-            .and_then(|data_key| data_key.open(jwt, binding(ACCESS_JWT, &record.family)))
-            .map_err(|error| Refusal::server(Fault::Ourselves, error.to_string()))?;
-        let claims = wire::claims(std::str::from_utf8(&opened).unwrap_or_default());
-        let dialect = &known.client.dialect;
-        let mut values = vec![
-            (Slot::Scope, Value::Text(&record.scope)),
-            (Slot::ClientId, Value::Text(&record.client)),
-            (Slot::TokenType, Value::Text(&dialect.tokens.token_type)),
-            (Slot::Exp, Value::Number(record.until.secs())),
-            (Slot::Iat, Value::Number(record.issued.secs())),
-        ];
-        values.extend(claims.preferred_username.as_deref().map(|name| (Slot::Username, Value::Text(name))));
-        values.extend(claims.sub.as_deref().map(|subject| (Slot::Subject, Value::Text(subject))));
-        Ok(reply::success(dialect, Says::Active(&values)))
+        match self.standing(token).await? {
+            Standing::Good(record, jwt) => Ok(describe_access(known, &record, &jwt)),
+            Standing::Over(_) | Standing::Unknown => Ok(inactive(known)),
+        }
     }
 
     async fn introspect_refresh(
@@ -77,11 +63,38 @@ impl Exchange {
         };
         trail.family = Some(record.family);
         let family = self.bridge.store.family(record.family).await.map_err(store_failed)?;
-        let Some(family) = family.filter(|family| family.value.refreshable(&record, self.bridge.clock.now())) else {
-            return Ok(inactive(known));
+        let usable = |family: &Versioned<Family>| {
+            let asking = self.bridge.flights.asking(&record.family);
+            let flight = Flight { asking, rotation: self.bridge.policy.load().rotation };
+            let grace = known.client.dialect.tokens.refresh_grace;
+            match decide_refresh(&family.value, &record, self.bridge.clock.now(), grace, flight) {
+                RefreshDecision::Ask | RefreshDecision::Wait => true,
+                RefreshDecision::Lose
+                | RefreshDecision::Replay
+                | RefreshDecision::Reuse
+                | RefreshDecision::Refuse(_) => false,
+            }
         };
-        Ok(describe_refresh(known, &record, &family.value.scope))
+        match family.filter(usable) {
+            Some(family) => Ok(describe_refresh(known, &record, &family.value.scope)),
+            None => Ok(inactive(known)),
+        }
     }
+}
+
+fn describe_access(known: &Known<'_>, record: &AccessRecord, jwt: &[u8]) -> Reply {
+    let claims = wire::claims(std::str::from_utf8(jwt).unwrap_or_default());
+    let dialect = &known.client.dialect;
+    let mut values = vec![
+        (Slot::Scope, Value::Text(&record.scope)),
+        (Slot::ClientId, Value::Text(&record.client)),
+        (Slot::TokenType, Value::Text(&dialect.tokens.token_type)),
+        (Slot::Exp, Value::Number(record.until.secs())),
+        (Slot::Iat, Value::Number(record.issued.secs())),
+    ];
+    values.extend(claims.preferred_username.as_deref().map(|name| (Slot::Username, Value::Text(name))));
+    values.extend(claims.sub.as_deref().map(|subject| (Slot::Subject, Value::Text(subject))));
+    reply::success(dialect, Says::Active(&values))
 }
 
 fn describe_refresh(known: &Known<'_>, record: &RefreshRecord, scope: &str) -> Reply {

@@ -19,7 +19,13 @@ impl Exchange {
     ) -> Result<Reply, Refusal> {
         let bridge = &self.bridge;
         let address = Some(known.address);
-        let wish = translate::to_realm(known.client, grant, &known.request.parameters, address, **bridge.limit.load())?; // the same wish in new words
+        let wish = translate::to_realm(
+            known.client,
+            grant,
+            &known.request.parameters,
+            address,
+            bridge.policy.load().parameter,
+        )?; // the same wish in new words
         if wish.over_long.is_some() {
             trail.notes.push(Note::OverLong);
         }

@@ -6,26 +6,41 @@
 //!
 //! Must not: render a refusal anywhere but in [`Exchange::answer`], log, or look at the network.
 
+mod access;
+mod flight;
 mod introspect;
 mod login;
+mod logout;
+mod operator;
+mod refresh;
+mod revoke;
+mod tell;
 
+use std::borrow::Borrow;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
+pub use flight::Flights;
+pub use logout::Heard;
+pub use operator::{Ended, Found, Selector};
+use tokio::sync::Notify;
 
 use crate::domain::chance::Entropy;
 use crate::domain::client::{Client, Stage};
 use crate::domain::dialect::{Dialect, Endpoint, GrantKind};
+use crate::domain::refresh::Rotation;
 use crate::domain::refusal::{Cause, Fault, Refusal};
 use crate::domain::time::Clock;
 use crate::domain::translate::ParameterLimit;
-use crate::keycloak::Keycloak;
+use crate::keycloak::{Keycloak, Keys};
 use crate::legacy::reply::{self, Reply};
 use crate::legacy::request::{self, Incoming, LegacyRequest};
+use crate::lifecycle::Tasks;
 use crate::mapping::{Guard, Snapshot};
 use crate::store::{StoreError, TokenStore};
-use crate::telemetry::Trail;
+use crate::telemetry::{Metrics, Trail};
 
 /// What all workers share.
 #[derive(Debug)]
@@ -40,8 +55,33 @@ pub struct Bridge {
     pub clock: Arc<dyn Clock>,
     /// Chance.
     pub entropy: Arc<dyn Entropy>,
+    /// What a reload may change.
+    pub policy: ArcSwap<Policy>,
+    /// Who is asking the realm for which family, in this process.
+    pub flights: Flights,
+    /// The realm's public keys.
+    pub keys: Keys,
+    /// Logout tokens that were heard.
+    pub heard: Heard,
+    /// Woken when the realm must be told of a revocation.
+    pub untold: Notify,
+    /// Counts.
+    pub metrics: Arc<Metrics>,
+}
+
+/// What a reload may change.
+#[derive(Clone, Debug)]
+pub struct Policy {
     /// The realm's cap on one parameter.
-    pub limit: ArcSwap<ParameterLimit>,
+    pub parameter: ParameterLimit,
+    /// The realm's "Revoke Refresh Token".
+    pub rotation: Rotation,
+    /// How long a session that the realm ended without telling us may go unnoticed.
+    pub recheck_after: Duration,
+    /// What the realm calls itself.
+    pub issuers: Vec<String>,
+    /// For one whole answer of the realm, all URLs together.
+    pub patience: Duration,
 }
 
 /// One worker's way through the bridge.
@@ -49,6 +89,8 @@ pub struct Bridge {
 pub struct Exchange {
     bridge: Arc<Bridge>,
     keycloak: ArcSwap<Keycloak>,
+    /// Work that goes on when the client that began it has gone.
+    tasks: Tasks,
 }
 
 /// A request whose sender has proved who it is.
@@ -56,6 +98,13 @@ struct Known<'a> {
     client: &'a Arc<Client>,
     request: &'a LegacyRequest,
     address: IpAddr,
+}
+
+/// The endpoint that was called, and the dialects that have it.
+#[derive(Clone, Copy)]
+struct Called<'a> {
+    endpoint: Endpoint,
+    dialects: &'a [Arc<Dialect>],
 }
 
 /// A refusal, and the dialect that its receiver hears.
@@ -67,8 +116,20 @@ struct Refused {
 impl Exchange {
     /// Joins a worker's realm client to what all share.
     #[must_use]
-    pub fn new(bridge: Arc<Bridge>, keycloak: Keycloak) -> Self {
-        Self { bridge, keycloak: ArcSwap::from_pointee(keycloak) }
+    pub fn new(bridge: Arc<Bridge>, keycloak: Keycloak, tasks: Tasks) -> Self {
+        Self { bridge, keycloak: ArcSwap::from_pointee(keycloak), tasks }
+    }
+
+    /// What all workers share.
+    #[must_use]
+    pub fn bridge(&self) -> &Arc<Bridge> {
+        &self.bridge
+    }
+
+    /// Work that goes on when the client that began it has gone.
+    #[must_use]
+    pub fn tasks(&self) -> &Tasks {
+        &self.tasks
     }
 
     /// Asks another realm, or the same one otherwise, from the next request on.
@@ -77,7 +138,13 @@ impl Exchange {
     }
 
     /// Answers a request, come what may. The one place where a cause becomes a reply.
-    pub async fn answer(&self, path: &str, incoming: &Incoming<'_>, address: IpAddr, trail: &mut Trail) -> Reply {
+    pub async fn answer(
+        self: &Arc<Self>,
+        path: &str,
+        incoming: &Incoming<'_>,
+        address: IpAddr,
+        trail: &mut Trail,
+    ) -> Reply {
         let snapshot = self.bridge.snapshot.load_full();
         trail.address = Some(address);
         let Some((endpoint, dialects)) = snapshot.table.endpoint(path) else {
@@ -87,7 +154,7 @@ impl Exchange {
             return reply;
         };
         trail.endpoint = Some(endpoint);
-        match self.decide(&snapshot, endpoint, dialects, incoming, trail).await {
+        match self.decide(&snapshot, Called { endpoint, dialects }, incoming, trail).await {
             Ok(reply) => reply,
             Err(refused) => {
                 let reply = reply::refusal(&refused.dialect, endpoint, refused.refusal.cause);
@@ -110,13 +177,13 @@ impl Exchange {
     }
 
     async fn decide(
-        &self,
+        self: &Arc<Self>,
         snapshot: &Snapshot,
-        endpoint: Endpoint,
-        dialects: &[Arc<Dialect>],
+        called: Called<'_>,
         incoming: &Incoming<'_>,
         trail: &mut Trail,
     ) -> Result<Reply, Refused> {
+        let Called { endpoint, dialects } = called;
         let stranger = dialects.first().unwrap_or(snapshot.table.default_dialect());
         let to_stranger = |refusal| Refused { dialect: Arc::clone(stranger), refusal };
         let request = request::read(endpoint, dialects, incoming).map_err(to_stranger)?;
@@ -127,22 +194,26 @@ impl Exchange {
         let client =
             self.bridge.guard.authenticate(snapshot, &request.presented, address).await.map_err(to_stranger)?;
         trail.client = Some(Arc::clone(&client));
+        if !dialects.iter().any(|dialect| dialect.name == client.dialect.name) {
+            let refusal = Refusal::client(Cause::NotFound, "the client's dialect has no endpoint at this path");
+            return Err(Refused { dialect: Arc::clone(&client.dialect), refusal });
+        }
         let known = Known { client: &client, request: &request, address };
         self.serve(&known, trail).await.map_err(|refusal| Refused { dialect: Arc::clone(&client.dialect), refusal })
     }
 
-    async fn serve(&self, known: &Known<'_>, trail: &mut Trail) -> Result<Reply, Refusal> {
+    async fn serve(self: &Arc<Self>, known: &Known<'_>, trail: &mut Trail) -> Result<Reply, Refusal> {
         if known.client.stage == Stage::Retired {
             return Err(Refusal::client(Cause::GrantForbidden, "the client is retired"));
         }
         match known.request.endpoint {
             Endpoint::Token => self.token(known, trail).await,
             Endpoint::Introspect => self.introspect(known, trail).await,
-            Endpoint::Revoke => Err(Refusal::client(Cause::NotFound, "revocation is not offered yet")),
+            Endpoint::Revoke => self.revoke(known, trail).await,
         }
     }
 
-    async fn token(&self, known: &Known<'_>, trail: &mut Trail) -> Result<Reply, Refusal> {
+    async fn token(self: &Arc<Self>, known: &Known<'_>, trail: &mut Trail) -> Result<Reply, Refusal> {
         let parameters = &known.request.parameters;
         let grant_type = parameters
             .value("grant_type")
@@ -153,12 +224,12 @@ impl Exchange {
         trail.grant = Some(grant_type.to_owned());
         match grant.kind {
             GrantKind::Login => self.login(known, grant_type, grant, trail).await,
-            GrantKind::Refresh => Err(Refusal::client(Cause::GrantUnsupported, "refresh is not offered yet")),
+            GrantKind::Refresh => self.refresh(known, grant_type, grant, trail).await,
         }
     }
 }
 
 /// The store's trouble is ours: the client hears `server_error`, ops hear the sentence.
-fn store_failed(error: StoreError) -> Refusal {
-    Refusal::server(Fault::Ourselves, format!("the token store: {error}"))
+fn store_failed(error: impl Borrow<StoreError>) -> Refusal {
+    Refusal::server(Fault::Ourselves, format!("the token store: {}", error.borrow()))
 }

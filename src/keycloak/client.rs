@@ -1,20 +1,25 @@
 //! Asks the realm: timeouts, connections, failover, and the rule that nothing is sent twice that may have been spent.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
+use jsonwebtoken::jwk::JwkSet;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use secrecy::SecretString;
 
 use super::endpoints::Endpoints;
 use super::wire::{self, unknown, unspent};
+use crate::domain::client::Client;
 use crate::domain::grant::{Fate, NotGranted, RealmGrant, RealmRequest};
 use crate::domain::refusal::{Fault, Refusal};
 use crate::domain::time::Clock;
 
 /// No token answer is longer; a longer one is cut off and counts as lost.
 const LONGEST_ANSWER: usize = 256 * 1024;
+
+const FORM: HeaderValue = HeaderValue::from_static("application/x-www-form-urlencoded");
 
 /// Where the realm is and how long it may take.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,7 +90,8 @@ impl Keycloak {
                 .map_err(|error| Unusable(format!("a trusted certificate of the realm cannot be read: {error}")))?;
             certificates.extend(read);
         }
-        if !certificates.is_empty() {
+        // Without TLS no certificates are needed, and a machine without any is no reason not to start.
+        if !certificates.is_empty() || settings.urls.iter().all(|url| url.starts_with("http://")) {
             builder = builder.tls_certs_only(certificates);
         }
         let http =
@@ -112,13 +118,52 @@ impl Keycloak {
 
     async fn ask(&self, request: &RealmRequest, secret: &SecretString) -> Result<RealmGrant, NotGranted> {
         let body = wire::body(request, secret);
+        let (status, answer) = self.send("token", request.address, &body).await?;
+        wire::read(status, &answer, request.kind, &request.client.dialect.realm)
+    }
+
+    /// Ends the realm's session of a refresh token (OpenID Connect logout). Harmless when it is asked twice.
+    ///
+    /// # Errors
+    /// The realm could not be asked, or refused our own credentials.
+    pub async fn end_session(&self, client: &Client, refresh_token: &SecretString) -> Result<(), NotGranted> {
+        let mut wrong = None;
+        for secret in &client.client_secrets {
+            let body = wire::logout_body(client, secret, refresh_token);
+            let (status, answer) = self.send("logout", None, &body).await?;
+            match wire::read_logout(status, &answer, &client.dialect.realm) {
+                Ok(()) => return Ok(()),
+                Err(refused) if refused.our_credentials => wrong = Some(refused),
+                Err(refused) => return Err(refused),
+            }
+        }
+        Err(wrong.unwrap_or_else(|| unspent(Fault::Operator, "the mapping holds no secret for the realm")))
+    }
+
+    /// The realm's public keys; nothing where they cannot be had now.
+    pub async fn keys(&self) -> Option<JwkSet> {
+        for (index, url) in self.endpoints.in_order(self.clock.monotonic()) {
+            let answer = match self.http.get(format!("{url}/certs")).headers(self.headers.clone()).send().await {
+                Ok(response) if response.status().as_u16() == 200 => read(response).await.ok(),
+                Ok(_) | Err(_) => None,
+            };
+            if let Some(keys) = answer.and_then(|bytes| serde_json::from_slice(&bytes).ok()) {
+                self.endpoints.answered(index);
+                return Some(keys);
+            }
+        }
+        None
+    }
+
+    /// Posts to the first URL that can be reached. What may have been heard is never sent again.
+    async fn send(&self, endpoint: &str, address: Option<IpAddr>, body: &str) -> Result<(u16, Vec<u8>), NotGranted> {
         let mut last = unspent(Fault::Operator, "no realm URL is configured");
         for (index, url) in self.endpoints.in_order(self.clock.monotonic()) {
-            match self.post(url, request, body.as_bytes().to_vec()).await {
-                Ok((status, answer)) => {
+            match self.post(&format!("{url}/{endpoint}"), address, body.as_bytes().to_vec()).await {
+                Ok(answer) => {
                     self.endpoints.answered(index);
                     self.status.set(true);
-                    return wire::read(status, &answer, request.kind, &request.client.dialect.realm);
+                    return Ok(answer);
                 }
                 Err(lost) => {
                     self.status.set(false);
@@ -133,24 +178,27 @@ impl Keycloak {
         Err(last)
     }
 
-    async fn post(&self, url: &str, request: &RealmRequest, body: Vec<u8>) -> Result<(u16, Vec<u8>), NotGranted> {
-        let mut call = self.http.post(url).headers(self.headers.clone()).body(body);
-        if let Some(address) = request.address {
+    async fn post(&self, url: &str, address: Option<IpAddr>, body: Vec<u8>) -> Result<(u16, Vec<u8>), NotGranted> {
+        let mut call = self.http.post(url).headers(self.headers.clone());
+        if let Some(address) = address {
             call = call.header("x-forwarded-for", address.to_string());
         }
-        let mut response = call.send().await.map_err(|error| lost(&error))?;
+        let response = call.body(body).header(CONTENT_TYPE, FORM).send().await.map_err(|error| lost(&error))?;
         let status = response.status().as_u16();
-        let mut answer = Vec::new();
-        while let Some(chunk) =
-            response.chunk().await.map_err(|_| unknown("the realm's answer was cut off or too slow"))?
-        {
-            if answer.len() + chunk.len() > LONGEST_ANSWER {
-                return Err(unknown("the realm's answer is longer than 256 KiB"));
-            }
-            answer.extend_from_slice(&chunk);
-        }
-        Ok((status, answer))
+        Ok((status, read(response).await?))
     }
+}
+
+/// Reads an answer whole, within bounds.
+async fn read(mut response: reqwest::Response) -> Result<Vec<u8>, NotGranted> {
+    let mut answer = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(|_| unknown("the realm's answer was cut off or too slow"))? {
+        if answer.len() + chunk.len() > LONGEST_ANSWER {
+            return Err(unknown("the realm's answer is longer than 256 KiB"));
+        }
+        answer.extend_from_slice(&chunk);
+    }
+    Ok(answer)
 }
 
 /// A grant, and which of the mapping's new secrets the realm took.
@@ -175,7 +223,6 @@ fn lost(error: &reqwest::Error) -> NotGranted {
 
 fn headers(settings: &RealmSettings) -> Result<HeaderMap, Unusable> {
     let mut headers = HeaderMap::new();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
     if let Some(url) = &settings.public_url {
         let bad = || Unusable("`realm.public_url` is no URL".to_owned());
         let (scheme, rest) = url.split_once("://").ok_or_else(bad)?;

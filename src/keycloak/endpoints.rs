@@ -15,11 +15,11 @@ pub(super) struct Endpoints {
 
 impl Endpoints {
     pub(super) fn new(urls: &[String]) -> Self {
-        let token = |url: &String| format!("{}/protocol/openid-connect/token", url.trim_end_matches('/'));
-        Self { urls: urls.iter().map(|url| (token(url), AtomicU64::new(0))).collect() }
+        let endpoints = |url: &String| format!("{}/protocol/openid-connect", url.trim_end_matches('/'));
+        Self { urls: urls.iter().map(|url| (endpoints(url), AtomicU64::new(0))).collect() }
     }
 
-    /// The token endpoints to try, in order: the reachable ones as configured, then those that failed just now.
+    /// The bases of the OpenID Connect endpoints to try, in order: the reachable ones as configured, then those that failed just now.
     pub(super) fn in_order(&self, now: Duration) -> Vec<(usize, &str)> {
         let failed = |at: &AtomicU64| match at.load(Ordering::Relaxed) {
             0 => false,
@@ -56,7 +56,7 @@ mod tests {
         let endpoints = Endpoints::new(&["http://a".to_owned(), "http://b/".to_owned()]);
         let order =
             |now| endpoints.in_order(Duration::from_secs(now)).iter().map(|(index, _)| *index).collect::<Vec<_>>();
-        assert_eq!(endpoints.in_order(Duration::ZERO)[1].1, "http://b/protocol/openid-connect/token");
+        assert_eq!(endpoints.in_order(Duration::ZERO)[1].1, "http://b/protocol/openid-connect");
         assert_eq!(order(0), [0, 1]);
         endpoints.failed(0, Duration::from_secs(1));
         assert_eq!(order(2), [1, 0]);

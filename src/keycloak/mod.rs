@@ -5,6 +5,9 @@
 
 mod client;
 mod endpoints;
+mod keys;
+pub mod logout_token;
 pub mod wire;
 
 pub use client::{Granted, Keycloak, RealmSettings, RealmStatus, Unusable};
+pub use keys::Keys;

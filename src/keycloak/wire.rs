@@ -9,9 +9,10 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
+use crate::domain::client::Client;
 use crate::domain::dialect::{GrantKind, RealmRules};
 use crate::domain::grant::{Fate, NotGranted, RealmGrant, RealmRefresh, RealmRequest};
-use crate::domain::refusal::{Fault, Refusal};
+use crate::domain::refusal::{Cause, Fault, Refusal};
 
 /// The body of a token request: credentials first, then the fields in their order.
 #[must_use]
@@ -22,6 +23,31 @@ pub fn body(request: &RealmRequest, secret: &SecretString) -> Zeroizing<String> 
     form.append_pair("client_secret", secret.expose_secret());
     form.extend_pairs(request.fields.iter().map(|(name, value)| (name, value.as_str())));
     Zeroizing::new(form.finish())
+}
+
+/// The body of a logout request.
+#[must_use]
+pub fn logout_body(client: &Client, secret: &SecretString, refresh_token: &SecretString) -> Zeroizing<String> {
+    let mut form = Serializer::new(String::with_capacity(1024));
+    form.append_pair("client_id", &client.client_id);
+    form.append_pair("client_secret", secret.expose_secret());
+    form.append_pair("refresh_token", refresh_token.expose_secret());
+    Zeroizing::new(form.finish())
+}
+
+/// Reads the answer to a logout. A session that is gone already is as good as ended.
+///
+/// # Errors
+/// The session may still be there.
+pub fn read_logout(status: u16, body: &[u8], rules: &RealmRules) -> Result<(), NotGranted> {
+    match status {
+        200 | 204 => Ok(()),
+        400..=499 if status != 408 && status != 429 => {
+            let refused = refused(status, body, GrantKind::Refresh, rules);
+            if refused.refusal.cause == Cause::RefreshToken { Ok(()) } else { Err(refused) }
+        }
+        _ => Err(unspent(Fault::Upstream, format!("the realm answered {status} to a logout"))),
+    }
 }
 
 #[derive(Deserialize)]

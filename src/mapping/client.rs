@@ -1,31 +1,26 @@
 //! Reads one `[[client]]` of a mapping file (OPERATOR section 4).
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use secrecy::SecretString;
-
 use super::hash::{Parameters, Unfit};
-use crate::document::{Findings, Origin, Reader, Spotted, Value};
+use super::load::Dialects;
+use crate::document::{Findings, Reader, Spotted, Value};
 use crate::domain::client::{Client, LegacySecret, Stage};
 use crate::domain::dialect::Dialect;
 use crate::domain::table::DEFAULT_DIALECT;
 use crate::secrets::{self, Sources};
 
-/// A client, and where its two ids stand, for findings that compare clients.
+/// What could be read of a client; its ids, where they could, are compared with those of others whatever else is wrong.
 pub(super) struct Read {
-    pub(super) client: Client,
-    pub(super) legacy_id: Origin,
-    pub(super) client_id: Origin,
+    /// `None`: something is wrong, and the findings say what.
+    pub(super) client: Option<Client>,
+    pub(super) legacy_id: Option<Spotted<String>>,
+    pub(super) client_id: Option<Spotted<String>>,
 }
 
-/// Reads a client. `None`: something is wrong, and the findings say what.
-pub(super) fn read(
-    mut entry: Reader<'_>,
-    dialects: &BTreeMap<String, Arc<Dialect>>,
-    sources: Sources<'_>,
-) -> Option<Read> {
+/// Reads a client.
+pub(super) fn read(mut entry: Reader<'_>, dialects: &Dialects, sources: Sources<'_>) -> Read {
     let legacy_id = filled(&mut entry, "legacy_id");
     let legacy_secrets =
         slots(&mut entry, "legacy_secret", |value, key, findings| legacy_secret(value, key, sources, findings));
@@ -34,27 +29,28 @@ pub(super) fn read(
         slots(&mut entry, "client_secret", |value, key, findings| secrets::read(value, key, sources, findings));
     let stage = stage(&mut entry);
     let dialect = dialect(&mut entry, dialects);
-    let scopes = scopes(&mut entry);
+    let scopes = scopes(&mut entry, dialect.as_deref());
     let access_token_lifetime = lifetime(&mut entry);
     let may_introspect = entry.boolean("may_introspect", false);
     let allow_query_credentials = entry.boolean("allow_query_credentials", false);
     let mend_unescaped_plus = entry.boolean("mend_unescaped_plus", false);
     entry.finish();
-    let (legacy_id, client_id) = (legacy_id?, client_id?);
-    let client = Client {
-        legacy_id: legacy_id.value,
-        legacy_secrets: legacy_secrets?,
-        client_id: client_id.value,
-        client_secrets: client_secrets?,
-        stage: stage?,
-        dialect: dialect?,
-        scopes,
-        access_token_lifetime,
-        may_introspect,
-        allow_query_credentials,
-        mend_unescaped_plus,
+    let whole = || {
+        Some(Client {
+            legacy_id: legacy_id.as_ref()?.value.clone(),
+            legacy_secrets: legacy_secrets?,
+            client_id: client_id.as_ref()?.value.clone(),
+            client_secrets: client_secrets?,
+            stage: stage?,
+            dialect: dialect?,
+            scopes,
+            access_token_lifetime,
+            may_introspect,
+            allow_query_credentials,
+            mend_unescaped_plus,
+        })
     };
-    Some(Read { client, legacy_id: legacy_id.origin, client_id: client_id.origin })
+    Read { client: whole(), legacy_id, client_id }
 }
 
 fn filled(entry: &mut Reader<'_>, key: &'static str) -> Option<Spotted<String>> {
@@ -74,12 +70,13 @@ fn slots<T>(
 ) -> Option<Vec<T>> {
     let name = entry.path(key);
     let Some(found) = entry.take(key) else {
-        entry.findings().error("missing-key", entry.origin(), format!("`{name}` is missing"), None);
+        entry.missing(key, None);
         return None;
     };
-    let values = match found.value {
-        Value::List(items) => items,
-        value => vec![Spotted { value, origin: found.origin.clone() }],
+    let values = if let Value::List(items) = found.value {
+        items
+    } else {
+        vec![Spotted { value: found.value, origin: found.origin.clone() }]
     };
     if !(1..=2).contains(&values.len()) {
         entry.bad_value(key, &found.origin, "one secret or a list of two");
@@ -92,17 +89,19 @@ fn slots<T>(
 
 /// `{ hash = "..." }`, or where the clear secret lies.
 fn legacy_secret(value: Spotted<Value>, key: &str, sources: Sources<'_>, findings: &Findings) -> Option<LegacySecret> {
-    let origin = value.origin.clone();
-    if let Value::Table(table) = &value.value {
-        let mut reader = Reader::new(table.clone(), key, findings);
-        if reader.has("hash") {
-            let hash = reader.text("hash");
-            reader.finish();
-            return hash.and_then(|hash| checked(hash, key, findings)).map(LegacySecret::Hash);
-        }
+    let Value::Table(table) = value.value else {
+        let hint = "use { hash = \"...\" }; `passbridge secret hash` makes one".to_owned();
+        findings.error("clear-text-secret", &value.origin, format!("`{key}` is a secret in clear text"), hint);
+        return None;
+    };
+    if !table.has("hash") {
+        let value = Spotted { value: Value::Table(table), origin: value.origin };
+        return secrets::read(value, key, sources, findings).map(LegacySecret::Clear);
     }
-    let secret: Option<SecretString> = secrets::read(Spotted { value: value.value, origin }, key, sources, findings);
-    secret.map(LegacySecret::Clear)
+    let mut reader = Reader::new(table, key, findings);
+    let hash = reader.text("hash");
+    reader.finish();
+    hash.and_then(|hash| checked(hash, key, findings)).map(LegacySecret::Hash)
 }
 
 fn checked(hash: Spotted<String>, key: &str, findings: &Findings) -> Option<String> {
@@ -128,57 +127,65 @@ fn checked(hash: Spotted<String>, key: &str, findings: &Findings) -> Option<Stri
 }
 
 fn stage(entry: &mut Reader<'_>) -> Option<Stage> {
-    if entry.has("stage") {
-        entry.word("stage", &Stage::WORDS).map(|word| word.value)
-    } else {
-        entry.findings().error(
-            "missing-key",
-            entry.origin(),
-            format!("`{}` is missing", entry.path("stage")),
-            "`live` or `retired`".to_owned(),
-        );
-        None
+    if !entry.has("stage") {
+        entry.missing("stage", "`live` or `retired`".to_owned());
     }
+    entry.word_or("stage", &Stage::WORDS, "unknown-stage").map(|word| word.value)
 }
 
-fn dialect(entry: &mut Reader<'_>, dialects: &BTreeMap<String, Arc<Dialect>>) -> Option<Arc<Dialect>> {
+fn dialect(entry: &mut Reader<'_>, dialects: &Dialects) -> Option<Arc<Dialect>> {
+    let there = entry.has("dialect");
     let named = entry.text("dialect");
-    let name = named.as_ref().map_or(DEFAULT_DIALECT, |text| text.value.as_str());
-    let found = dialects.get(name).map(Arc::clone);
-    if found.is_none() {
-        let known = dialects.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
-        let origin = named.as_ref().map_or(entry.origin(), |text| &text.origin);
-        entry.findings().error(
-            "unknown-dialect",
-            origin,
-            format!("there is no dialect `{name}` without errors"),
-            format!("known: {known}"),
-        );
+    if there && named.is_none() {
+        return None;
     }
-    found
+    let name = named.as_ref().map_or(DEFAULT_DIALECT, |text| text.value.as_str());
+    if let Some(dialect) = dialects.get(name) {
+        return dialect.clone();
+    }
+    let known = dialects.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+    let origin = named.as_ref().map_or(entry.origin(), |text| &text.origin);
+    entry.findings().error(
+        "unknown-dialect",
+        origin,
+        format!("there is no dialect `{name}`"),
+        format!("known here: {known}; another is a file dialects/{name}.toml"),
+    );
+    None
 }
 
-fn scopes(entry: &mut Reader<'_>) -> Vec<(String, String)> {
+/// Legacy word and realm's word. Where the dialect says which scopes its realm has, the realm's word is one of them.
+fn scopes(entry: &mut Reader<'_>, dialect: Option<&Dialect>) -> Vec<(String, String)> {
     let findings = entry.findings();
     let Some(section) = entry.section("scopes") else { return Vec::new() };
+    let known = dialect.and_then(|dialect| dialect.realm.scopes.as_ref());
     let word = |text: &Spotted<String>| {
-        let good = !text.value.is_empty() && !text.value.contains(|c: char| c.is_whitespace() || c == '"' || c == '\\');
+        // RFC 6749 section 3.3.
+        let good = !text.value.is_empty()
+            && text.value.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\');
         if !good {
-            findings.error(
-                "bad-value",
-                &text.origin,
-                format!("`{}` is no scope word (RFC 6749 section 3.3)", text.value),
-                None,
-            );
+            let message = format!("`{}` is no scope word", text.value);
+            findings.error("bad-value", &text.origin, message, "one word without blanks".to_owned());
         }
         good
     };
-    section
-        .into_texts()
-        .into_iter()
-        .filter(|(legacy, realm)| word(legacy) & word(realm))
-        .map(|(legacy, realm)| (legacy.value, realm.value))
-        .collect()
+    let fits = |(legacy, realm): &(Spotted<String>, Spotted<String>)| {
+        let words = word(legacy) & word(realm);
+        if let Some(known) = known.filter(|known| words && !known.contains(&realm.value)) {
+            let message = format!("the realm has no scope `{}`, says the dialect", realm.value);
+            findings.error("unknown-scope", &realm.origin, message, format!("known there: {}", known.join(", ")));
+        }
+        words
+    };
+    let texts: Vec<_> = section.into_texts().into_iter().filter(fits).collect();
+    for (index, (legacy, realm)) in texts.iter().enumerate() {
+        if let Some((other, _)) = texts.iter().take(index).find(|(_, other)| other.value == realm.value) {
+            let message = format!("`{}` and `{}` are one scope of the realm", other.value, legacy.value);
+            let hint = format!("a client that asks for nothing is told `{}`", other.value);
+            findings.warning("ambiguous-scope", &legacy.origin, message, hint);
+        }
+    }
+    texts.into_iter().map(|(legacy, realm)| (legacy.value, realm.value)).collect()
 }
 
 fn lifetime(entry: &mut Reader<'_>) -> Option<Duration> {

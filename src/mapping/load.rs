@@ -1,20 +1,20 @@
 //! Loads the mapping directory, whole or not at all.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs;
+use std::fmt::Write as _;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use aws_lc_rs::digest;
 
 use super::client::Read;
-use super::hash::Parameters;
+use super::parts::{self, Part};
 use super::{Loaded, client, dialect};
-use crate::document::{Findings, Origin, Reader, parse};
-use crate::domain::client::LegacySecret;
+use crate::document::{Findings, Origin, Reader, parse, parse_part};
 use crate::domain::dialect::Dialect;
 use crate::domain::table::{DEFAULT_DIALECT, Table};
-use crate::secrets::{Environment, Sources};
+use crate::secrets::{Environment, Sources, files};
 
 /// The default dialect, for a mapping directory that has none of its own.
 const SHIPPED: &str = include_str!("../../mappings/dialects/otk-passport.toml");
@@ -22,152 +22,150 @@ const SHIPPED: &str = include_str!("../../mappings/dialects/otk-passport.toml");
 /// No file of a mapping is longer.
 const LONGEST: u64 = 256 * 1024 * 1024;
 
+/// Every dialect by its name; `None`: its file has errors, which are told once and not again at each client.
+pub(super) type Dialects = BTreeMap<String, Option<Arc<Dialect>>>;
+
 /// Loads `clients/*.toml` and `dialects/*.toml` below a directory. `None`: there are errors among the findings.
 pub fn load(directory: &Path, environment: &Environment, findings: &Findings) -> Option<Loaded> {
     let mut hash = digest::Context::new(&digest::SHA256);
-    let dialects = dialects(directory, &mut hash, findings);
-    let clients = clients(directory, &dialects, environment, &mut hash, findings);
+    let dialects = dialects(&directory.join("dialects"), &mut hash, findings);
+    let clients = clients(&directory.join("clients"), &dialects, environment, &mut hash, findings);
     compare(&clients, findings);
     if findings.blocked() {
         return None;
     }
+    let dialects: BTreeMap<_, _> = dialects.into_iter().filter_map(|(name, dialect)| Some((name, dialect?))).collect();
     let default = Arc::clone(dialects.get(DEFAULT_DIALECT)?);
-    let digest = hash.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
-    let clients = clients.into_iter().map(|read| read.client).collect();
+    let digest = hexadecimal(hash.finish().as_ref());
+    let clients = clients.into_iter().filter_map(|read| read.client).collect();
     Some(Loaded { table: Table::new(clients, dialects, default), digest })
 }
 
-fn dialects(directory: &Path, hash: &mut digest::Context, findings: &Findings) -> BTreeMap<String, Arc<Dialect>> {
-    let mut dialects = BTreeMap::new();
-    let mut read = |name: &str, file: &str, text: &str| match parse(file, text) {
-        Ok(table) => {
-            if let Some(dialect) = dialect::read(name, table, findings) {
-                dialects.insert(name.to_owned(), Arc::new(dialect));
-            }
-        }
-        Err(finding) => findings.push(finding),
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        let _infallible = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+fn dialects(directory: &Path, hash: &mut digest::Context, findings: &Findings) -> Dialects {
+    let mut dialects = Dialects::new();
+    let read = |name: &str, file: &str, text: &str| {
+        let dialect = parse(file, text, findings).and_then(|table| dialect::read(name, table, findings));
+        dialect.map(Arc::new)
     };
-    let files = files(&directory.join("dialects"), false, findings);
+    let files = files(directory, false, findings);
     for path in &files {
         let name = path.file_stem().unwrap_or_default().to_string_lossy();
-        if let Some(text) = text(path, hash, findings) {
-            read(&name, &path.to_string_lossy(), &text);
-        }
+        let text = text(path, hash, findings);
+        let dialect = text.and_then(|text| read(&name, &path.to_string_lossy(), &text));
+        dialects.insert(name.into_owned(), dialect);
     }
     if !files.iter().any(|path| path.file_stem().is_some_and(|stem| stem == DEFAULT_DIALECT)) {
-        read(DEFAULT_DIALECT, "(shipped) otk-passport.toml", SHIPPED);
+        dialects.insert(DEFAULT_DIALECT.to_owned(), read(DEFAULT_DIALECT, "(shipped) otk-passport.toml", SHIPPED));
     }
     dialects
 }
 
 fn clients(
     directory: &Path,
-    dialects: &BTreeMap<String, Arc<Dialect>>,
+    dialects: &Dialects,
     environment: &Environment,
     hash: &mut digest::Context,
     findings: &Findings,
 ) -> Vec<Read> {
-    let directory = directory.join("clients");
+    let paths = files(directory, true, findings);
+    let texts = paths.iter().filter_map(|path| Some((Arc::from(path.to_string_lossy()), text(path, hash, findings)?)));
+    let texts: Vec<(Arc<str>, String)> = texts.collect();
+    let parts: Vec<(&Arc<str>, Part<'_>)> =
+        texts.iter().flat_map(|(file, text)| parts::of(text).into_iter().map(move |part| (file, part))).collect();
+    let read = |(file, part): &(&Arc<str>, Part<'_>)| {
+        let findings = Findings::new();
+        let clients = read_part(file, part, dialects, Sources { directory, environment }, &findings);
+        (clients, findings)
+    };
     let mut clients = Vec::new();
-    for path in files(&directory, true, findings) {
-        let Some(text) = text(&path, hash, findings) else { continue };
-        let table = match parse(&path.to_string_lossy(), &text) {
-            Ok(table) => table,
-            Err(finding) => {
-                findings.push(finding);
-                continue;
-            }
-        };
-        let sources = Sources { directory: &directory, environment };
-        let mut file = Reader::new(table, "", findings);
-        let entries = file.sections("client");
-        file.finish();
-        clients.extend(entries.into_iter().filter_map(|entry| client::read(entry, dialects, sources)));
+    for (read, found) in parts::each(&parts, read) {
+        clients.extend(read);
+        findings.absorb(found);
+    }
+    if clients.is_empty() && !findings.blocked() {
+        let hint = "add a file; mappings/README.md shows how".to_owned();
+        let origin = Origin::file(&directory.to_string_lossy());
+        findings.warning("no-clients", &origin, "no file here maps a client: nobody can log in", hint);
     }
     clients
 }
 
-/// The `.toml` files of a directory by name. Hidden files, as editors and Kubernetes leave them, are none of ours.
+fn read_part(
+    file: &Arc<str>,
+    part: &Part<'_>,
+    dialects: &Dialects,
+    sources: Sources<'_>,
+    findings: &Findings,
+) -> Vec<Read> {
+    // A name of its own: threads that count one together get into each other's way.
+    let file = Arc::from(&**file);
+    let Some(table) = parse_part(&file, part.text, part.lines_before, findings) else { return Vec::new() };
+    let mut reader = Reader::new(table, "", findings);
+    let clients = reader.sections("client").into_iter().map(|entry| client::read(entry, dialects, sources)).collect();
+    reader.finish();
+    clients
+}
+
+/// The files of a directory, which need not be there if it is not `required`.
 fn files(directory: &Path, required: bool, findings: &Findings) -> Vec<PathBuf> {
-    let entries = match fs::read_dir(directory) {
-        Ok(entries) => entries,
-        Err(error) => {
-            if required {
-                let origin = Origin::file(&directory.to_string_lossy());
-                findings.error("unreadable-file", &origin, format!("the directory cannot be read: {error}"), None);
-            }
-            return Vec::new();
+    files::list(directory, findings).unwrap_or_else(|error| {
+        if required || error.kind() != ErrorKind::NotFound {
+            let origin = Origin::file(&directory.to_string_lossy());
+            findings.error("unreadable-file", &origin, format!("the directory cannot be read: {}", error.kind()), None);
         }
-    };
-    let ours = |path: &PathBuf| {
-        path.extension().is_some_and(|ending| ending == "toml")
-            && !path.file_name().unwrap_or_default().to_string_lossy().starts_with('.')
-    };
-    let mut paths: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).filter(ours).collect();
-    paths.sort();
-    paths
+        Vec::new()
+    })
 }
 
 fn text(path: &Path, hash: &mut digest::Context, findings: &Findings) -> Option<String> {
-    let origin = Origin::file(&path.to_string_lossy());
-    let unreadable = |reason: String| findings.error("unreadable-file", &origin, reason, None);
-    match fs::metadata(path) {
-        Ok(metadata) if metadata.len() > LONGEST => {
-            unreadable("the file is longer than 256 MiB".to_owned());
-            return None;
-        }
-        Ok(_) | Err(_) => {}
-    }
-    match fs::read(path).map(String::from_utf8) {
-        Ok(Ok(text)) => {
-            for part in [path.file_name().unwrap_or_default().as_encoded_bytes(), text.as_bytes()] {
+    let read = files::bytes(path, LONGEST, findings)
+        .and_then(|bytes| String::from_utf8(bytes).map_err(|_| "is not UTF-8".to_owned()));
+    match read {
+        Ok(text) => {
+            let folder = path.parent().and_then(Path::file_name).unwrap_or_default();
+            let name = path.file_name().unwrap_or_default();
+            for part in [folder.as_encoded_bytes(), name.as_encoded_bytes(), text.as_bytes()] {
                 hash.update(&(part.len() as u64).to_be_bytes());
                 hash.update(part);
             }
             Some(text)
         }
-        Ok(Err(_)) => {
-            unreadable("the file is not UTF-8".to_owned());
-            None
-        }
-        Err(error) => {
-            unreadable(format!("the file cannot be read: {error}"));
+        Err(reason) => {
+            findings.error(
+                "unreadable-file",
+                &Origin::file(&path.to_string_lossy()),
+                format!("the file {reason}"),
+                None,
+            );
             None
         }
     }
 }
 
-/// What only shows when clients are held side by side.
+/// What only shows when clients are held side by side. A client with faults of its own counts too.
 fn compare(clients: &[Read], findings: &Findings) {
     let mut by_old: HashMap<&str, &Origin> = HashMap::with_capacity(clients.len());
     let mut by_new: HashMap<&str, &Origin> = HashMap::with_capacity(clients.len());
     for read in clients {
-        let client = &read.client;
-        if let Some(first) = by_old.insert(&client.legacy_id, &read.legacy_id) {
-            let message = format!("the client `{}` is mapped twice; the first time at {first}", client.legacy_id);
-            findings.error("duplicate-client", &read.legacy_id, message, "leave one of the two".to_owned());
-        }
-        if let Some(first) = by_new.insert(&client.client_id, &read.client_id) {
-            let message =
-                format!("the new client `{}` serves two old ones; the other one at {first}", client.client_id);
-            findings.warning("shared-client", &read.client_id, message, None);
-        }
-    }
-}
-
-/// The cost of most of a table's hashes; the default where there is none.
-pub(super) fn usual_parameters(table: &Table) -> Parameters {
-    let mut counted: HashMap<Parameters, usize> = HashMap::new();
-    for secret in table.clients().flat_map(|client| &client.legacy_secrets) {
-        if let LegacySecret::Hash(hash) = secret
-            && let Ok(parameters) = Parameters::of(hash)
+        if let Some(old) = &read.legacy_id
+            && let Some(first) = by_old.insert(&old.value, &old.origin)
         {
-            *counted.entry(parameters).or_default() += 1;
+            let message = format!("the client `{}` is mapped twice; the first time at {first}", old.value);
+            findings.error("duplicate-client", &old.origin, message, "leave one of the two".to_owned());
+        }
+        if let Some(new) = &read.client_id
+            && let Some(first) = by_new.insert(&new.value, &new.origin)
+        {
+            let message = format!("the new client `{}` serves two old ones; the other one at {first}", new.value);
+            let hint = "intended? The realm cannot tell the two apart".to_owned();
+            findings.warning("shared-client", &new.origin, message, hint);
         }
     }
-    counted
-        .into_iter()
-        .max_by_key(|(parameters, count)| (*count, *parameters))
-        .map(|(parameters, _)| parameters)
-        .unwrap_or_default()
 }

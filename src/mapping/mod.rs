@@ -8,14 +8,20 @@ mod guard;
 mod hash;
 mod layout;
 mod load;
+mod parts;
+pub mod watch;
+
+use std::collections::HashMap;
+use std::sync::Arc;
 
 use secrecy::SecretString;
 
-pub use guard::{Guard, GuardLimits, Rate, Verified};
+pub use guard::{Guard, GuardLimits, GuardStatistics, Rate, Verified};
+use hash::Parameters;
 pub use load::load;
 
 use crate::domain::chance::Entropy;
-use crate::domain::client::LegacySecret;
+use crate::domain::client::{Client, LegacySecret};
 use crate::domain::table::Table;
 
 /// What was loaded from files without an error.
@@ -39,7 +45,7 @@ pub struct Snapshot {
     /// Secrets that were right while this table was in use.
     pub verified: Verified,
     /// What is verified where there is no client.
-    pub decoy: Decoy,
+    pub decoy: Arc<Decoy>,
 }
 
 /// An invented hash: costs what a real one costs, and no secret fits it.
@@ -52,22 +58,47 @@ pub struct Decoy {
 }
 
 impl Snapshot {
-    /// Takes a load into use.
+    /// Takes the first load into use.
     pub fn new(loaded: Loaded, generation: u64, entropy: &dyn Entropy) -> Self {
+        Self::with(loaded, generation, Verified::new(entropy))
+    }
+
+    /// Takes another load into use after this one. Secrets that were right stay so for clients whose old secrets the mapping
+    /// still has as they were; so a reload under load has nobody verified anew.
+    #[must_use]
+    pub fn followed_by(&self, loaded: Loaded) -> Self {
+        Self::with(loaded, self.generation + 1, self.verified.clone())
+    }
+
+    fn with(loaded: Loaded, generation: u64, verified: Verified) -> Self {
         let Loaded { table, digest } = loaded;
-        let decoy = Decoy::of(&table);
-        Self { table, digest, generation, verified: Verified::new(entropy), decoy }
+        let decoy = Arc::new(Decoy::of(&table));
+        Self { table, digest, generation, verified, decoy }
     }
 }
 
 impl Decoy {
     fn of(table: &Table) -> Self {
-        let hashes = |client: &crate::domain::client::Client| {
+        let hashes = |client: &Client| {
             client.legacy_secrets.iter().filter(|secret| matches!(secret, LegacySecret::Hash(_))).count()
         };
         let most = table.clients().map(|client| hashes(client)).max().unwrap_or(0).max(1);
-        Self { hash: load::usual_parameters(table).hash_of_nothing(), hashes: most }
+        Self { hash: usual_parameters(table).hash_of_nobody(), hashes: most }
     }
+}
+
+/// The cost of most of a table's hashes; the default where there is none.
+fn usual_parameters(table: &Table) -> Parameters {
+    let mut counted: HashMap<&str, (usize, &str)> = HashMap::new();
+    for secret in table.clients().flat_map(|client| &client.legacy_secrets) {
+        if let LegacySecret::Hash(hash) = secret {
+            // `$argon2id$v=19$m=19456,t=2,p=1$salt$hash`: all but the last two parts is the cost.
+            let cost = hash.rsplitn(3, '$').nth(2).unwrap_or_default();
+            counted.entry(cost).or_insert((0, hash)).0 += 1;
+        }
+    }
+    let usual = counted.into_iter().max_by_key(|(cost, (count, _))| (*count, *cost));
+    usual.and_then(|(_, (_, hash))| Parameters::of(hash).ok()).unwrap_or_default()
 }
 
 /// A new hash of an old secret (argon2id), as mapping files keep it.
@@ -75,5 +106,5 @@ impl Decoy {
 /// # Errors
 /// The secret cannot be hashed; one sentence says why.
 pub fn hash(secret: &SecretString, entropy: &dyn Entropy) -> Result<String, String> {
-    hash::Parameters::default().hash(secret, entropy)
+    Parameters::default().hash(secret, entropy)
 }

@@ -2,20 +2,23 @@
 //!
 //! Must not: show a secret or a token, or be needed by a legacy client.
 
+mod tokens;
+
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{DefaultBodyLimit, State};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use http::{StatusCode, header};
+use secrecy::SecretString;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use crate::document::Finding;
-use crate::exchange::Bridge;
+use crate::exchange::{Bridge, Exchange};
 use crate::keycloak::RealmStatus;
-use crate::telemetry::Metrics;
 
 /// What the ops listener looks at.
 #[derive(Debug)]
@@ -24,20 +27,28 @@ pub struct OpsService {
     pub bridge: Arc<Bridge>,
     /// The realm, as the workers saw it last.
     pub realm: Arc<RealmStatus>,
-    /// The metrics.
-    pub metrics: Arc<Metrics>,
+    /// For what is asked about logins.
+    pub exchange: Arc<Exchange>,
+    /// What an operator must show to ask that; `None`: nobody may.
+    pub token: ArcSwap<Option<SecretString>>,
     /// Findings of the last load, where it was refused.
     pub refused: parking_lot::Mutex<Vec<Finding>>,
     /// Set when the bridge drains.
     pub stop: CancellationToken,
 }
 
-/// `/healthz`, `/readyz`, `/metrics`.
+/// No request of an operator is longer.
+const LONGEST: usize = 16 * 1024;
+
+/// `/healthz`, `/readyz`, `/metrics`, `/api/v1`.
 pub fn router(service: Arc<OpsService>) -> Router {
     Router::new()
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
+        .route("/api/v1/tokens/find", post(tokens::find))
+        .route("/api/v1/tokens/revoke", post(tokens::revoke))
+        .layer(DefaultBodyLimit::max(LONGEST))
         .with_state(service)
 }
 
@@ -66,6 +77,6 @@ async fn readyz(State(service): State<Arc<OpsService>>) -> Response {
 }
 
 async fn metrics(State(service): State<Arc<OpsService>>) -> Response {
-    let text = service.metrics.text();
+    let text = service.bridge.metrics.text();
     ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response()
 }

@@ -2,15 +2,19 @@
 //!
 //! Must not: look at the environment (it is handed in, read once at the edge), or put a secret into a finding.
 
+pub mod files;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use secrecy::SecretString;
 
 use crate::document::{Findings, Origin, Reader, Spotted, Table, Value};
+
+const HOW: &str = "use { env = \"NAME\" } or { file = \"PATH\" }";
 
 /// No secret is longer.
 const LONGEST: u64 = 64 * 1024;
@@ -56,22 +60,23 @@ pub struct Sources<'a> {
     pub environment: &'a Environment,
 }
 
-/// Reads `{ env = "NAME" }` or `{ file = "PATH" }`. `None`: it cannot be had, and a finding says why.
+/// Reads `{ env = "NAME" }` or `{ file = "PATH" }`. What came out of the environment is the secret itself: it lies where
+/// `{ env }` would look for it. `None`: it cannot be had, and a finding says why.
 pub fn read(value: Spotted<Value>, key: &str, sources: Sources<'_>, findings: &Findings) -> Option<SecretString> {
-    let table = match value.value {
-        Value::Table(table) => table,
-        Value::Text(_) | Value::Unparsed(_) => {
-            let hint = "use { env = \"NAME\" } or { file = \"PATH\" }".to_owned();
-            findings.error("clear-text-secret", &value.origin, format!("`{key}` is a secret in clear text"), hint);
+    if let Value::Table(table) = value.value {
+        return read_table(table, key, sources, findings);
+    }
+    if let Value::Unparsed(text) = value.value {
+        if text.is_empty() {
+            findings.error("unset-variable", &value.origin, format!("`{key}` is set to nothing"), None);
             return None;
         }
-        _ => {
-            let message = format!("`{key}` is {}, wanted a table such as {{ file = \"PATH\" }}", value.value.kind());
-            findings.error("wrong-type", &value.origin, message, None);
-            return None;
-        }
-    };
-    read_table(table, key, sources, findings)
+        return Some(SecretString::from(text));
+    }
+    // A number may be a secret as well as a text: neither is shown.
+    let message = format!("`{key}` is a secret in clear text");
+    findings.error("clear-text-secret", &value.origin, message, HOW.to_owned());
+    None
 }
 
 fn read_table(table: Table, key: &str, sources: Sources<'_>, findings: &Findings) -> Option<SecretString> {
@@ -92,12 +97,7 @@ fn read_table(table: Table, key: &str, sources: Sources<'_>, findings: &Findings
             None
         }
         (None, None) => {
-            findings.error(
-                "missing-key",
-                &origin,
-                format!("`{key}` names no secret"),
-                "use { env = \"NAME\" } or { file = \"PATH\" }".to_owned(),
-            );
+            findings.error("missing-key", &origin, format!("`{key}` names no secret"), HOW.to_owned());
             None
         }
     }
@@ -126,32 +126,28 @@ fn from_environment(
 
 fn from_file(name: &Spotted<String>, key: &str, directory: &Path, findings: &Findings) -> Option<SecretString> {
     let path = directory.join(&name.value);
-    warn_of_readers(&path, &name.origin, findings);
-    match text_of(&path) {
-        Ok(text) => Some(text),
+    match text_of(&path, findings) {
+        Ok(text) => {
+            warn_of_readers(&path, &name.origin, findings);
+            Some(text)
+        }
         Err(reason) => {
-            findings.error(
-                "unreadable-secret",
-                &name.origin,
-                format!("`{key}` names the file {}, which {reason}", path.display()),
-                None,
-            );
+            let message = format!("`{key}` names the file {}, which {reason}", path.display());
+            findings.error("unreadable-secret", &name.origin, message, None);
             None
         }
     }
 }
 
 /// The file's text without one line end behind it.
-fn text_of(path: &PathBuf) -> Result<SecretString, String> {
-    let metadata = fs::metadata(path).map_err(|error| format!("cannot be read: {error}"))?;
-    if !metadata.is_file() {
-        return Err("is no file".to_owned());
+fn text_of(path: &Path, findings: &Findings) -> Result<SecretString, String> {
+    // Reading a pipe or a device would wait for whoever is at its other end.
+    if fs::metadata(path).is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir()) {
+        return Err("is no regular file".to_owned());
     }
-    if metadata.len() > LONGEST {
-        return Err("is longer than 64 KiB".to_owned());
-    }
-    let text = zeroize::Zeroizing::new(fs::read_to_string(path).map_err(|error| format!("cannot be read: {error}"))?);
-    let trimmed = text.strip_suffix('\n').unwrap_or(&text);
+    let bytes = zeroize::Zeroizing::new(files::bytes(path, LONGEST, findings)?);
+    let text = std::str::from_utf8(&bytes).map_err(|_| "is not UTF-8".to_owned())?;
+    let trimmed = text.strip_suffix('\n').unwrap_or(text);
     let trimmed = trimmed.strip_suffix('\r').unwrap_or(trimmed);
     if trimmed.is_empty() { Err("is empty".to_owned()) } else { Ok(SecretString::from(trimmed)) }
 }

@@ -16,9 +16,10 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tower::ServiceExt;
 
-use super::lifecycle::Tasks;
+use super::malformed::{Refuse, Spoken};
 use super::tls::Tls;
 use crate::config::Config;
+use crate::lifecycle::Tasks;
 
 /// What one connection may cost.
 #[derive(Clone, Debug)]
@@ -47,6 +48,8 @@ pub struct Peer(pub IpAddr);
 pub struct Serving {
     /// Answers requests.
     pub router: Router,
+    /// Answers what is no HTTP; `None`: hyper does.
+    pub refuse: Option<Refuse>,
     /// Bounds.
     pub limits: ConnectionLimits,
     /// Where TLS is spoken.
@@ -110,7 +113,9 @@ async fn serve(
         .header_read_timeout(serving.limits.head_timeout)
         .max_headers(serving.limits.headers)
         .max_header_size(serving.limits.head_bytes)
+        .half_close(true) // who has said everything may shut his side and is still answered
         .title_case_headers(true);
+    let stream = Spoken::new(stream, serving.refuse.clone(), peer.0);
     let mut connection = pin!(http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)));
     tokio::select! {
         _ended = connection.as_mut() => {}

@@ -10,9 +10,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::connection::{ConnectionLimits, Serving, accept};
-use super::lifecycle::Tasks;
+use super::realm;
 use super::reload::Reloading;
+use super::tls::Tls;
 use crate::exchange::Bridge;
+use crate::lifecycle::Tasks;
 use crate::ops;
 use crate::telemetry::log;
 
@@ -34,19 +36,29 @@ pub(super) struct Control {
 
 impl Control {
     /// Runs until every worker has ended.
-    pub(super) async fn run(self, listener: TcpListener) {
+    pub(super) async fn run(self, ops: Vec<TcpListener>, realm: Vec<TcpListener>) {
         let shared = self.reloading.shared();
         let end = CancellationToken::new();
         let tasks = Tasks::new(end.clone());
-        let Ok(listener) = tokio::net::TcpListener::from_std(listener) else { return };
-        let serving = Serving {
-            router: ops::router(self.reloading.ops()),
-            limits: self.limits,
-            tls: shared.tls_ops.clone(),
-            permits: Arc::new(Semaphore::new(CONNECTIONS)),
+        let permits = Arc::new(Semaphore::new(CONNECTIONS));
+        let serving = |router, tls: &Option<Tls>| Serving {
+            router,
+            refuse: None,
+            limits: self.limits.clone(),
+            tls: tls.clone(),
+            permits: Arc::clone(&permits),
         };
-        tasks.run(accept(listener, serving, tasks.clone()));
+        let for_ops = serving(ops::router(self.reloading.ops()), &shared.tls_ops);
+        let for_realm = serving(realm::router(self.reloading.teller()), &shared.tls_realm);
+        for (listeners, serving) in [(ops, for_ops), (realm, for_realm)] {
+            for listener in listeners {
+                let Ok(listener) = tokio::net::TcpListener::from_std(listener) else { continue };
+                tasks.run(accept(listener, serving.clone(), tasks.clone()));
+            }
+        }
         tasks.run(sweep(Arc::clone(&shared.bridge), end.clone()));
+        let (teller, told) = (self.reloading.teller(), end.clone());
+        tasks.run(async move { teller.tell(&told).await });
         shared.stop.cancelled().await;
         log::draining();
         self.workers.close();
@@ -68,8 +80,14 @@ async fn sweep(bridge: Arc<Bridge>, end: CancellationToken) {
         // A few at a time, so that logins are not held up by what nobody needs any more.
         loop {
             match bridge.store.sweep(bridge.clock.now()).await {
-                Ok(swept) if swept.more && !end.is_cancelled() => {}
-                Ok(_) => break,
+                Ok(swept) => {
+                    if swept.damaged > 0 {
+                        log::damaged(swept.damaged);
+                    }
+                    if !swept.more || end.is_cancelled() {
+                        break;
+                    }
+                }
                 Err(error) => {
                     log::store("sweeping what has expired", &error);
                     break;

@@ -18,6 +18,7 @@ use tokio::time::timeout;
 
 use super::address::client_address;
 use super::connection::Peer;
+use super::malformed::Refuse;
 use crate::config::Config;
 use crate::domain::refusal::{Cause, Fault, Refusal};
 use crate::domain::time::Clock;
@@ -63,6 +64,33 @@ impl Tuning {
 /// Routes everything to the one handler: paths are the dialects' own.
 pub fn router(service: Arc<LegacyService>) -> Router {
     Router::new().fallback(handle).with_state(service)
+}
+
+/// Answers what is no HTTP, and leaves the trail that any other refusal leaves.
+pub fn refuse_malformed(service: Arc<LegacyService>) -> Refuse {
+    Refuse(Arc::new(move |peer| {
+        let mut trail = Trail { address: Some(peer.to_canonical()), ..Trail::default() };
+        let refusal =
+            Refusal::client(Cause::InvalidRequest, "the request is no HTTP that can be read, or its head is too long");
+        let reply = service.exchange.refuse("", refusal, &mut trail);
+        log::request(&trail, reply.status.as_u16(), Duration::ZERO);
+        service.metrics.request(&trail, Duration::ZERO);
+        bytes_of(&reply)
+    }))
+}
+
+/// A whole answer, after which the connection is closed.
+fn bytes_of(reply: &Reply) -> Vec<u8> {
+    let mut bytes = format!("HTTP/1.1 {}\r\n", reply.status).into_bytes();
+    for (name, value) in &reply.headers {
+        bytes.extend_from_slice(name.as_str().as_bytes());
+        bytes.extend_from_slice(b": ");
+        bytes.extend_from_slice(value.as_bytes());
+        bytes.extend_from_slice(b"\r\n");
+    }
+    bytes.extend_from_slice(format!("connection: close\r\ncontent-length: {}\r\n\r\n", reply.body.len()).as_bytes());
+    bytes.extend_from_slice(&reply.body);
+    bytes
 }
 
 async fn handle(

@@ -11,8 +11,9 @@ mod clock;
 mod connection;
 mod control;
 mod legacy;
-mod lifecycle;
 mod listener;
+mod malformed;
+mod realm;
 mod reload;
 mod shared;
 mod start;
@@ -47,6 +48,8 @@ pub struct Running {
 pub struct Addresses {
     /// Legacy clients.
     pub legacy: SocketAddr,
+    /// The realm, where it may call.
+    pub realm: Option<SocketAddr>,
     /// Operators.
     pub ops: SocketAddr,
 }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
 use super::legacy::Tuning;
@@ -17,38 +18,61 @@ use crate::ops::OpsService;
 use crate::secrets::Environment;
 use crate::telemetry::log;
 
+/// Where everything is read from.
+#[derive(Debug)]
+pub(super) struct Files {
+    /// `passbridge.toml`.
+    pub(super) config: PathBuf,
+    /// The environment.
+    pub(super) environment: Environment,
+}
+
+/// Every way to the realm.
+#[derive(Debug)]
+pub(super) struct Ways {
+    /// One for each worker.
+    pub(super) workers: Vec<Arc<Exchange>>,
+    /// For what is asked of the realm beside requests.
+    pub(super) teller: Arc<Exchange>,
+}
+
+impl Ways {
+    fn all(&self) -> impl Iterator<Item = &Arc<Exchange>> {
+        self.workers.iter().chain([&self.teller])
+    }
+}
+
 /// What a reload reads and what it changes.
 #[derive(Debug)]
 pub(super) struct Reloading {
-    path: PathBuf,
-    environment: Environment,
+    files: Files,
     /// The configuration in use. Held locked while a reload runs, so that two take turns.
     config: Mutex<Config>,
     shared: Shared,
-    exchanges: Vec<Arc<Exchange>>,
+    ways: Ways,
     ops: Arc<OpsService>,
 }
 
 impl Reloading {
-    pub(super) fn new(
-        path: PathBuf,
-        environment: Environment,
-        config: Config,
-        shared: Shared,
-        exchanges: Vec<Arc<Exchange>>,
-    ) -> Self {
+    pub(super) fn new(files: Files, config: Config, shared: Shared, ways: Ways) -> Self {
         let ops = Arc::new(OpsService {
             bridge: Arc::clone(&shared.bridge),
             realm: Arc::clone(&shared.realm),
-            metrics: Arc::clone(&shared.metrics),
+            exchange: Arc::clone(&ways.teller),
+            token: ArcSwap::from_pointee(config.ops_token.clone()),
             refused: Mutex::new(Vec::new()),
             stop: shared.stop.clone(),
         });
-        Self { path, environment, config: Mutex::new(config), shared, exchanges, ops }
+        Self { files, config: Mutex::new(config), shared, ways, ops }
     }
 
     pub(super) fn shared(&self) -> &Shared {
         &self.shared
+    }
+
+    /// The way to the realm that is no worker's.
+    pub(super) fn teller(&self) -> Arc<Exchange> {
+        Arc::clone(&self.ways.teller)
     }
 
     pub(super) fn ops(&self) -> Arc<OpsService> {
@@ -63,7 +87,7 @@ impl Reloading {
         let findings = findings.into_sorted();
         log::findings(&findings);
         let Some(prepared) = prepared else {
-            self.shared.metrics.refused_loads.inc();
+            self.shared.bridge.metrics.refused_loads.inc();
             self.shared.show_table(false);
             log::load_refused(findings.iter().filter(|finding| finding.severity == Severity::Error).count());
             self.ops.refused.lock().clone_from(&findings);
@@ -74,17 +98,22 @@ impl Reloading {
     }
 
     fn prepare(&self, current: &Config, findings: &Findings) -> Option<Prepared> {
-        let config = config::load(&self.path, &self.environment, findings);
+        let config = config::load(&self.files.config, &self.files.environment, findings);
         let mappings = config.as_ref().map_or(&current.mappings, |config| &config.mappings);
-        let loaded = mapping::load(mappings, &self.environment, findings);
+        let loaded = mapping::load(mappings, &self.files.environment, findings);
         let (config, loaded) = (config?, loaded?);
-        let mut realms = Vec::with_capacity(self.exchanges.len());
+        let mut realms = Vec::with_capacity(self.ways.workers.len() + 1);
         if config.realm != current.realm {
-            for _ in &self.exchanges {
+            for _ in self.ways.all() {
                 match self.shared.keycloak(&config) {
                     Ok(keycloak) => realms.push(keycloak),
                     Err(reason) => {
-                        findings.error("unfit-realm", &Origin::file(&self.path.to_string_lossy()), reason, None);
+                        findings.error(
+                            "unfit-realm",
+                            &Origin::file(&self.files.config.to_string_lossy()),
+                            reason,
+                            None,
+                        );
                         return None;
                     }
                 }
@@ -95,17 +124,19 @@ impl Reloading {
 
     fn take(&self, prepared: Prepared, current: &mut Config) {
         let Prepared { config, loaded, realms } = prepared;
-        for (exchange, keycloak) in self.exchanges.iter().zip(realms) {
+        for (exchange, keycloak) in self.ways.all().zip(realms) {
             exchange.exchange_realm(keycloak);
         }
         exchange_certificate(self.shared.tls_legacy.as_ref(), config.tls.legacy.as_ref());
+        exchange_certificate(self.shared.tls_realm.as_ref(), config.tls.realm.as_ref());
         exchange_certificate(self.shared.tls_ops.as_ref(), config.tls.ops.as_ref());
         let bridge = &self.shared.bridge;
         self.shared.tuning.store(Arc::new(Tuning::of(&config)));
-        bridge.limit.store(Arc::new(config.limits.parameter));
+        bridge.policy.store(Arc::new(config.policy()));
         let generation = bridge.snapshot.load().generation + 1;
         log::loaded(generation, &loaded.digest, loaded.table.len());
         bridge.snapshot.store(Arc::new(Snapshot::new(loaded, generation, &*bridge.entropy)));
+        self.ops.token.store(Arc::new(config.ops_token.clone()));
         self.ops.refused.lock().clear();
         self.shared.show_table(true);
         current.needing_restart(&config).into_iter().for_each(log::needs_restart);

@@ -12,15 +12,15 @@ use super::tls::Tls;
 use crate::config::Config;
 use crate::exchange::{Bridge, Exchange};
 use crate::keycloak::{Keycloak, RealmStatus};
-use crate::telemetry::Metrics;
+use crate::lifecycle::Tasks;
 
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) bridge: Arc<Bridge>,
-    pub(super) metrics: Arc<Metrics>,
     pub(super) realm: Arc<RealmStatus>,
     pub(super) tuning: Arc<ArcSwap<Tuning>>,
     pub(super) tls_legacy: Option<Tls>,
+    pub(super) tls_realm: Option<Tls>,
     pub(super) tls_ops: Option<Tls>,
     pub(super) stop: CancellationToken,
 }
@@ -32,21 +32,34 @@ impl Shared {
             .map_err(|unusable| unusable.0)
     }
 
+    /// A way through the bridge, with tasks of its own.
+    pub(super) fn exchange(&self, config: &Config) -> Result<Arc<Exchange>, String> {
+        let tasks = Tasks::new(self.stop.clone());
+        Ok(Arc::new(Exchange::new(Arc::clone(&self.bridge), self.keycloak(config)?, tasks)))
+    }
+
     /// What one worker serves legacy clients with.
     pub(super) fn legacy(&self, config: &Config, exchange: Arc<Exchange>, permits: Arc<Semaphore>) -> Serving {
         let service = LegacyService {
             exchange,
             clock: Arc::clone(&self.bridge.clock),
-            metrics: Arc::clone(&self.metrics),
+            metrics: Arc::clone(&self.bridge.metrics),
             tuning: Arc::clone(&self.tuning),
         };
-        let router = legacy::router(Arc::new(service));
-        Serving { router, limits: ConnectionLimits::of(config), tls: self.tls_legacy.clone(), permits }
+        let service = Arc::new(service);
+        let refuse = Some(legacy::refuse_malformed(Arc::clone(&service)));
+        Serving {
+            router: legacy::router(service),
+            refuse,
+            limits: ConnectionLimits::of(config),
+            tls: self.tls_legacy.clone(),
+            permits,
+        }
     }
 
     /// Shows the table in use in the metrics.
     pub(super) fn show_table(&self, current: bool) {
         let snapshot = self.bridge.snapshot.load();
-        self.metrics.table(snapshot.generation, snapshot.table.len(), current);
+        self.bridge.metrics.table(snapshot.generation, snapshot.table.len(), current);
     }
 }

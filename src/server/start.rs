@@ -1,20 +1,20 @@
 //! Birth: everything that can fail is done before the first connection is accepted, and touches nothing when it fails.
 
+use std::net::{SocketAddr, TcpListener};
 use std::num::NonZero;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::connection::ConnectionLimits;
 use super::control::Control;
 use super::legacy::Tuning;
-use super::lifecycle::thread;
 use super::listener::listen;
-use super::reload::Reloading;
+use super::reload::{Files, Reloading, Ways};
 use super::shared::Shared;
 use super::tls::{Tls, TlsMaterial};
 use super::{Addresses, Running, worker};
@@ -22,8 +22,9 @@ use crate::config::{self, Config};
 use crate::document::{Finding, Findings};
 use crate::domain::chance::Entropy;
 use crate::domain::time::Clock;
-use crate::exchange::{Bridge, Exchange};
-use crate::keycloak::RealmStatus;
+use crate::exchange::{Bridge, Flights, Heard};
+use crate::keycloak::{Keys, RealmStatus};
+use crate::lifecycle::thread;
 use crate::mapping::{self, Guard, Snapshot};
 use crate::secrets::Environment;
 use crate::store::TokenStore;
@@ -69,23 +70,20 @@ pub fn start(start: Start) -> Result<Running, StartError> {
 
     let workers =
         if config.workers == 0 { std::thread::available_parallelism().map_or(1, NonZero::get) } else { config.workers };
-    let bind = |name: &str, address, count| {
-        listen(address, count)
-            .map_err(|error| StartError::Failed(format!("`listen.{name}` = {address} cannot be listened on: {error}")))
-    };
     let legacy = bind("legacy", config.listen.legacy, workers)?;
+    let realm = config.listen.realm.map(|address| bind("realm", address, 1)).transpose()?.unwrap_or_default();
     let ops = bind("ops", config.listen.ops, 1)?;
-    let local = |listeners: &[std::net::TcpListener], there| {
-        listeners.first().and_then(|listener| listener.local_addr().ok()).unwrap_or(there)
+    let addresses = Addresses {
+        legacy: local(&legacy).unwrap_or(config.listen.legacy),
+        realm: local(&realm),
+        ops: local(&ops).unwrap_or(config.listen.ops),
     };
-    let addresses = Addresses { legacy: local(&legacy, config.listen.legacy), ops: local(&ops, config.listen.ops) };
-
     let tls = |material: &Option<TlsMaterial>| material.as_ref().map(Tls::new).transpose().map_err(StartError::Failed);
     let shared = Shared {
-        metrics: Arc::new(Metrics::new()),
         realm: Arc::new(RealmStatus::default()),
         tuning: Arc::new(ArcSwap::from_pointee(Tuning::of(&config))),
         tls_legacy: tls(&config.tls.legacy)?,
+        tls_realm: tls(&config.tls.realm)?,
         tls_ops: tls(&config.tls.ops)?,
         stop: CancellationToken::new(),
         bridge: bridge(&config, Snapshot::new(loaded, 1, &*start.entropy), &start, workers)?,
@@ -93,30 +91,35 @@ pub fn start(start: Start) -> Result<Running, StartError> {
     shared.show_table(true);
     let mut born = Vec::new();
     for _ in 0..workers {
-        born.push(Arc::new(Exchange::new(
-            Arc::clone(&shared.bridge),
-            shared.keycloak(&config).map_err(StartError::Failed)?,
-        )));
+        born.push(shared.exchange(&config).map_err(StartError::Failed)?);
     }
     let alive = TaskTracker::new();
     let permits = Arc::new(Semaphore::new(config.limits.connections));
     let mut threads = Vec::with_capacity(workers + 1);
     for (number, (listener, exchange)) in legacy.into_iter().zip(&born).enumerate() {
         let serving = shared.legacy(&config, Arc::clone(exchange), Arc::clone(&permits));
-        let (stop, drain, token) = (shared.stop.clone(), config.drain, alive.token());
-        threads.push(run(&format!("worker-{number}"), move || worker::run(listener, serving, stop, drain, token))?);
+        let (tasks, drain, token) = (exchange.tasks().clone(), config.drain, alive.token());
+        threads.push(run(&format!("worker-{number}"), move || worker::run(listener, serving, tasks, drain, token))?);
     }
     let stop = shared.stop.clone();
     let bridge = Arc::clone(&shared.bridge);
     let (limits, environment) = (ConnectionLimits::of(&config), start.environment);
-    let reloading = Arc::new(Reloading::new(start.config, environment, config, shared, born));
+    let teller = shared.exchange(&config).map_err(StartError::Failed)?;
+    let files = Files { config: start.config, environment };
+    let reloading = Arc::new(Reloading::new(files, config, shared, Ways { workers: born, teller }));
     let control = Control { reloading: Arc::clone(&reloading), limits, workers: alive };
-    for listener in ops {
-        let control = control.clone();
-        threads.push(run("ops", move || control.run(listener))?);
-    }
-    log::started(addresses.legacy, addresses.ops, workers);
+    threads.push(run("ops", move || control.run(ops, realm))?);
+    log::started(addresses.legacy, addresses.realm, addresses.ops, workers);
     Ok(Running { addresses, bridge, reloading, stop, threads })
+}
+
+fn bind(name: &str, address: SocketAddr, count: usize) -> Result<Vec<TcpListener>, StartError> {
+    let failed = |error| StartError::Failed(format!("`listen.{name}` = {address} cannot be listened on: {error}"));
+    listen(address, count).map_err(failed)
+}
+
+fn local(listeners: &[TcpListener]) -> Option<SocketAddr> {
+    listeners.first().and_then(|listener| listener.local_addr().ok())
 }
 
 fn bridge(config: &Config, snapshot: Snapshot, start: &Start, workers: usize) -> Result<Arc<Bridge>, StartError> {
@@ -131,7 +134,12 @@ fn bridge(config: &Config, snapshot: Snapshot, start: &Start, workers: usize) ->
         store,
         clock: Arc::clone(&start.clock),
         entropy: Arc::clone(&start.entropy),
-        limit: ArcSwap::from_pointee(config.limits.parameter),
+        policy: ArcSwap::from_pointee(config.policy()),
+        flights: Flights::default(),
+        keys: Keys::default(),
+        heard: Heard::default(),
+        untold: Notify::new(),
+        metrics: Arc::new(Metrics::new()),
     }))
 }
 

@@ -4,24 +4,22 @@ use std::net::TcpListener;
 use std::time::Duration;
 
 use tokio::time::timeout;
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::connection::{Serving, accept};
-use super::lifecycle::Tasks;
+use crate::lifecycle::Tasks;
 
 /// Runs until told to stop and what is in flight has ended, or has had its time.
 pub(super) async fn run(
     listener: TcpListener,
     serving: Serving,
-    stop: CancellationToken,
+    tasks: Tasks,
     drain: Duration,
     alive: TaskTrackerToken,
 ) {
     let _alive = alive;
-    let tasks = Tasks::new(stop.clone());
     let Ok(listener) = tokio::net::TcpListener::from_std(listener) else { return };
     tasks.run(accept(listener, serving, tasks.clone()));
-    stop.cancelled().await;
+    tasks.stop().cancelled().await;
     let _ended_in_time = timeout(drain, tasks.ended()).await;
 }

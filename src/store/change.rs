@@ -94,6 +94,8 @@ pub struct Bundle {
 pub struct Swept {
     /// Families that were dropped, with all their records.
     pub families: usize,
+    /// What could not be read on the way: let alone, and a finding for ops.
+    pub damaged: usize,
     /// Whether more is due: sweep again soon.
     pub more: bool,
 }
@@ -105,6 +107,8 @@ pub struct Statistics {
     pub writable: bool,
     /// Bytes on disk.
     pub disk_bytes: u64,
+    /// Bytes of a torn last write that a crash left and opening cut off. Nobody had been told of it.
+    pub torn_bytes: u64,
     /// Bytes of the cache in use.
     pub cache_bytes: u64,
     /// What the cache may hold at most, in bytes.

@@ -15,7 +15,8 @@ mod change;
 mod embedded;
 mod ending;
 mod error;
-mod record;
+pub mod record;
+mod redis;
 mod settings;
 mod sweep;
 
@@ -25,8 +26,9 @@ use std::time::Duration;
 pub use change::{Bundle, Change, Find, Lease, PendingRevocation, Statistics, Swept, Version, Versioned};
 pub use embedded::Embedded;
 pub use error::{Cause, CommitError, StoreError};
-pub use record::{Damage, RECORD_VERSION};
-pub use settings::StoreSettings;
+
+pub use redis::Redis;
+pub use settings::{Password, RedisMode, RedisSettings, StoreSettings, Wait};
 
 use crate::domain::family::{AccessRecord, Ending, Family, FamilyId, NewFamily, RefreshRecord};
 use crate::domain::opaque::Fingerprint;
@@ -37,9 +39,10 @@ use crate::domain::time::{Clock, Timestamp};
 pub enum TokenStore {
     /// Files of this machine.
     Embedded(Arc<Embedded>),
+    /// A Redis that several instances share.
+    Redis(Arc<Redis>),
 }
 
-#[expect(clippy::unused_async, reason = "the shared store waits for the network where the embedded one reads at once")]
 impl TokenStore {
     /// Opens the store, making it where it does not exist. Blocks while it reads what a crash left behind.
     pub fn open(settings: &StoreSettings, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
@@ -47,6 +50,7 @@ impl TokenStore {
             StoreSettings::Embedded { path, cache_bytes } => {
                 Embedded::open(path, *cache_bytes, clock).map(|store| Self::Embedded(Arc::new(store)))
             }
+            StoreSettings::Redis(settings) => Redis::open(settings, clock).map(|store| Self::Redis(Arc::new(store))),
         }
     }
 
@@ -60,6 +64,7 @@ impl TokenStore {
     pub async fn import(&self, bundle: &Bundle) -> Result<(), StoreError> {
         match self {
             Self::Embedded(store) => store.import(bundle).await,
+            Self::Redis(store) => store.import(bundle).await,
         }
     }
 
@@ -67,6 +72,7 @@ impl TokenStore {
     pub async fn access(&self, fingerprint: &Fingerprint) -> Result<Option<AccessRecord>, StoreError> {
         match self {
             Self::Embedded(store) => store.access(fingerprint),
+            Self::Redis(store) => store.access(fingerprint).await,
         }
     }
 
@@ -74,6 +80,7 @@ impl TokenStore {
     pub async fn refresh(&self, fingerprint: &Fingerprint) -> Result<Option<RefreshRecord>, StoreError> {
         match self {
             Self::Embedded(store) => store.refresh(fingerprint),
+            Self::Redis(store) => store.refresh(fingerprint).await,
         }
     }
 
@@ -81,6 +88,7 @@ impl TokenStore {
     pub async fn family(&self, family: FamilyId) -> Result<Option<Versioned<Family>>, StoreError> {
         match self {
             Self::Embedded(store) => store.family(family),
+            Self::Redis(store) => store.family(family).await,
         }
     }
 
@@ -88,6 +96,7 @@ impl TokenStore {
     pub async fn session(&self, session: &Fingerprint) -> Result<Option<FamilyId>, StoreError> {
         match self {
             Self::Embedded(store) => store.session(session),
+            Self::Redis(store) => store.session(session).await,
         }
     }
 
@@ -95,6 +104,7 @@ impl TokenStore {
     pub async fn commit(&self, change: Change) -> Result<(), CommitError> {
         match self {
             Self::Embedded(store) => store.commit(change).await,
+            Self::Redis(store) => store.commit(change).await,
         }
     }
 
@@ -105,6 +115,7 @@ impl TokenStore {
     pub async fn end(&self, family: FamilyId, ending: Ending) -> Result<Option<Family>, StoreError> {
         match self {
             Self::Embedded(store) => store.end(family, ending).await,
+            Self::Redis(store) => store.end(family, ending).await,
         }
     }
 
@@ -112,6 +123,7 @@ impl TokenStore {
     pub async fn lease(&self, family: FamilyId, ttl: Duration) -> Result<Option<Lease>, StoreError> {
         match self {
             Self::Embedded(store) => Ok(store.lease(family, ttl)),
+            Self::Redis(store) => store.lease(family, ttl).await,
         }
     }
 
@@ -119,6 +131,7 @@ impl TokenStore {
     pub async fn renew(&self, lease: Lease, ttl: Duration) -> Result<bool, StoreError> {
         match self {
             Self::Embedded(store) => Ok(store.renew(lease, ttl)),
+            Self::Redis(store) => store.renew(lease, ttl).await,
         }
     }
 
@@ -129,6 +142,7 @@ impl TokenStore {
                 store.release(lease);
                 Ok(())
             }
+            Self::Redis(store) => store.release(lease).await,
         }
     }
 
@@ -136,6 +150,7 @@ impl TokenStore {
     pub async fn outbox_put(&self, pending: &PendingRevocation) -> Result<(), StoreError> {
         match self {
             Self::Embedded(store) => store.outbox_put(pending).await,
+            Self::Redis(store) => store.outbox_put(pending).await,
         }
     }
 
@@ -143,13 +158,15 @@ impl TokenStore {
     pub async fn outbox(&self) -> Result<Vec<PendingRevocation>, StoreError> {
         match self {
             Self::Embedded(store) => store.outbox(),
+            Self::Redis(store) => store.outbox().await,
         }
     }
 
-    /// Forgets a revocation: it was told, or is void.
-    pub async fn outbox_delete(&self, family: FamilyId) -> Result<(), StoreError> {
+    /// Forgets this revocation: it was told, or is void. One of the same family that was put there in the meantime stays.
+    pub async fn outbox_delete(&self, told: &PendingRevocation) -> Result<(), StoreError> {
         match self {
-            Self::Embedded(store) => store.outbox_delete(family).await,
+            Self::Embedded(store) => store.outbox_delete(told).await,
+            Self::Redis(store) => store.outbox_delete(told).await,
         }
     }
 
@@ -157,6 +174,7 @@ impl TokenStore {
     pub async fn sweep(&self, now: Timestamp) -> Result<Swept, StoreError> {
         match self {
             Self::Embedded(store) => store.sweep(now).await,
+            Self::Redis(store) => store.sweep(now).await,
         }
     }
 
@@ -164,6 +182,7 @@ impl TokenStore {
     pub async fn find(&self, what: Find, limit: usize) -> Result<Vec<Family>, StoreError> {
         match self {
             Self::Embedded(store) => store.find(what, limit).await,
+            Self::Redis(store) => store.find(what, limit).await,
         }
     }
 
@@ -171,6 +190,7 @@ impl TokenStore {
     pub async fn export(&self, after: Option<FamilyId>, limit: usize) -> Result<Vec<Bundle>, StoreError> {
         match self {
             Self::Embedded(store) => store.export(after, limit).await,
+            Self::Redis(store) => store.export(after, limit).await,
         }
     }
 
@@ -178,6 +198,7 @@ impl TokenStore {
     pub fn statistics(&self) -> Statistics {
         match self {
             Self::Embedded(store) => store.statistics(),
+            Self::Redis(store) => store.statistics(),
         }
     }
 
@@ -185,6 +206,7 @@ impl TokenStore {
     pub async fn close(&self) {
         match self {
             Self::Embedded(store) => store.close().await,
+            Self::Redis(store) => store.close(),
         }
     }
 }

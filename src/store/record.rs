@@ -43,6 +43,9 @@ impl fmt::Display for Damage {
 impl std::error::Error for Damage {}
 
 /// The bytes of a value that will stand under `key`.
+///
+/// # Panics
+/// Where the value has a shape that postcard cannot write; no record of `domain::family` has.
 #[expect(clippy::expect_used, reason = "the records of domain::family have no shape that postcard cannot write")]
 pub fn encode<T: Serialize>(key: &[u8], value: &T) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(512);

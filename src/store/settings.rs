@@ -1,6 +1,10 @@
 //! Where the store is: pure data, filled by `config`.
 
 use std::path::PathBuf;
+use std::time::Duration;
+
+use secrecy::{ExposeSecret, SecretString};
+use subtle::ConstantTimeEq;
 
 /// Which store, and where (OPERATOR section 3, `[store]`).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,4 +16,58 @@ pub enum StoreSettings {
         /// How much of it is kept in memory, in bytes.
         cache_bytes: u64,
     },
+    /// A Redis or Valkey that several instances share.
+    Redis(RedisSettings),
 }
+
+/// Where a Redis is and how to speak to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RedisSettings {
+    /// `redis://host:port` or `rediss://host:port`: the server, the Sentinels, or nodes of the cluster.
+    pub urls: Vec<String>,
+    /// What they are.
+    pub mode: RedisMode,
+    /// User of the access control list; `None`: the default user.
+    pub username: Option<String>,
+    /// Its password.
+    pub password: Option<Password>,
+    /// PEM certificates to trust in place of the system's.
+    pub ca: Option<Vec<u8>>,
+    /// Wait for replicas before a login is answered.
+    pub wait: Option<Wait>,
+}
+
+/// What the URLs name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RedisMode {
+    /// One server.
+    Single,
+    /// Sentinels that know the master of this name.
+    Sentinel {
+        /// The name.
+        master: String,
+    },
+    /// Nodes of a cluster.
+    Cluster,
+}
+
+/// How many replicas must have a write, and for how long that is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wait {
+    /// How many.
+    pub replicas: u64,
+    /// How long at most; then the write counts as failed.
+    pub timeout: Duration,
+}
+
+/// A password, compared in constant time.
+#[derive(Clone, Debug)]
+pub struct Password(pub SecretString);
+
+impl PartialEq for Password {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.expose_secret().as_bytes().ct_eq(other.0.expose_secret().as_bytes()).into()
+    }
+}
+
+impl Eq for Password {}

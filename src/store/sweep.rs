@@ -9,10 +9,10 @@ use std::time::Duration;
 use crate::domain::time::Timestamp;
 
 /// A lead that is no leap.
-const ORDINARY: Duration = Duration::from_secs(5 * 60);
+const ORDINARY: Duration = Duration::from_mins(5);
 
 /// How long a leap must last to be believed.
-const BELIEVED_AFTER: Duration = Duration::from_secs(60 * 60);
+const BELIEVED_AFTER: Duration = Duration::from_hours(1);
 
 /// What the sweeps so far have seen of the clock.
 #[derive(Clone, Copy, Debug)]

@@ -8,6 +8,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::trail::Trail;
 use crate::document::{Finding, Severity};
+use crate::domain::family::FamilyId;
 use crate::domain::refusal::Fault;
 
 /// Begins to log, as `filter` says (`info`, `passbridge=debug`, ...). A second call changes nothing.
@@ -65,8 +66,9 @@ fn millis(duration: Duration) -> f64 {
 }
 
 /// Says where the bridge listens.
-pub fn started(legacy: SocketAddr, ops: SocketAddr, workers: usize) {
-    tracing::info!(event = "started", %legacy, %ops, workers, version = env!("CARGO_PKG_VERSION"));
+pub fn started(legacy: SocketAddr, realm: Option<SocketAddr>, ops: SocketAddr, workers: usize) {
+    let realm = realm.map(|realm| realm.to_string());
+    tracing::info!(event = "started", %legacy, realm, %ops, workers, version = env!("CARGO_PKG_VERSION"));
 }
 
 /// Says that no new connections are accepted.
@@ -103,4 +105,40 @@ pub fn findings(findings: &[Finding]) {
 /// Says what the store could not do beside serving requests.
 pub fn store(what: &str, error: &dyn std::error::Error) {
     tracing::error!(event = "store", what, detail = error.to_string());
+}
+
+/// Says what became of a revocation at the realm: `told`, `untold` (it will be told again) or `dropped`.
+pub fn revocation(client: &str, family: FamilyId, outcome: &str, detail: &str) {
+    match outcome {
+        "told" => tracing::info!(event = "revocation", client, %family, outcome, detail),
+        _ => tracing::warn!(event = "revocation", client, %family, outcome, detail),
+    }
+}
+
+/// Writes the one line of a logout that the realm announced.
+pub fn logout(trail: &Trail) {
+    let client = trail.client.as_ref().map(|client| client.legacy_id.as_str());
+    let family = trail.family.map(|family| family.to_string());
+    match &trail.refusal {
+        None => tracing::info!(event = "logout", client, family, outcome = "ok"),
+        Some(refusal) => {
+            let detail = refusal.detail.as_ref();
+            tracing::warn!(event = "logout", client, family, outcome = refusal.cause.word(), detail);
+        }
+    }
+}
+
+/// Says that an operator ended a login.
+pub fn ended_by_operator(client: &str, family: FamilyId, realm_told: bool) {
+    tracing::warn!(event = "ended_by_operator", client, %family, realm_told);
+}
+
+/// Says that the sweep found records that are not what was written; they are let alone.
+pub fn damaged(records: usize) {
+    tracing::error!(
+        event = "store",
+        what = "sweeping what has expired",
+        damaged = records,
+        "these records are not what was written"
+    );
 }

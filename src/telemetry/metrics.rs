@@ -34,6 +34,11 @@ struct NoteLabels {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct OutcomeLabels {
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct EndpointLabels {
     endpoint: &'static str,
 }
@@ -49,6 +54,7 @@ pub struct Metrics {
     notes: Family<NoteLabels, Counter>,
     seconds: Histograms,
     realm_seconds: Histogram,
+    logouts: Family<OutcomeLabels, Counter>,
     /// Which load of the mappings is in use; counts from 1.
     generation: Gauge,
     /// Clients in the table in use.
@@ -57,8 +63,8 @@ pub struct Metrics {
     pub refused_loads: Counter,
     /// Whether the files on disk are what is in use: 1, or 0 after a refused load.
     current: Gauge,
-    /// Open connections of legacy clients.
-    pub connections: Gauge,
+    /// Revocations that the realm has not heard yet.
+    pub untold: Gauge,
 }
 
 /// From a quarter of a millisecond to ten seconds.
@@ -83,11 +89,12 @@ impl Metrics {
             notes: Family::default(),
             seconds: Family::new_with_constructor(histogram),
             realm_seconds: histogram(),
+            logouts: Family::default(),
             generation: Gauge::default(),
             clients: Gauge::default(),
             refused_loads: Counter::default(),
             current: Gauge::default(),
-            connections: Gauge::default(),
+            untold: Gauge::default(),
             registry: Registry::default(),
         };
         registry.register(
@@ -107,6 +114,7 @@ impl Metrics {
         );
         registry.register("request_seconds", "From the head of a request to its reply", metrics.seconds.clone());
         registry.register("realm_seconds", "What the realm took of it", metrics.realm_seconds.clone());
+        registry.register("logouts", "Logouts that the realm announced, by outcome", metrics.logouts.clone());
         registry.register("mappings_generation", "Which load of the mappings is in use", metrics.generation.clone());
         registry.register("mappings_clients", "Clients in the table in use", metrics.clients.clone());
         registry.register("mappings_refused_loads", "Loads that were refused", metrics.refused_loads.clone());
@@ -115,7 +123,7 @@ impl Metrics {
             "1: the files are what is in use; 0: the last load was refused",
             metrics.current.clone(),
         );
-        registry.register("connections", "Open connections of legacy clients", metrics.connections.clone());
+        registry.register("revocations_untold", "Revocations that the realm has not heard yet", metrics.untold.clone());
         metrics.registry = registry;
         metrics
     }
@@ -137,6 +145,11 @@ impl Metrics {
         for note in &trail.notes {
             self.notes.get_or_create(&NoteLabels { client: client.clone(), note: note.word() }).inc();
         }
+    }
+
+    /// Counts one logout that the realm announced.
+    pub fn logout(&self, trail: &Trail) {
+        self.logouts.get_or_create(&OutcomeLabels { outcome: trail.outcome() }).inc();
     }
 
     /// Says which table is in use, and whether it is what the files say.

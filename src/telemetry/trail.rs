@@ -48,6 +48,8 @@ pub enum Note {
     Replayed,
     /// A used refresh token came again after its grace window.
     Reuse,
+    /// A token that nobody knows was to be revoked.
+    UnknownToken,
     /// A token of another client was named, and nothing happened to it.
     Foreign,
 }
@@ -62,6 +64,7 @@ impl Note {
             Self::SecondSecret => "second_secret",
             Self::Replayed => "replayed",
             Self::Reuse => "refresh_reuse",
+            Self::UnknownToken => "unknown_token",
             Self::Foreign => "foreign_token",
         }
     }

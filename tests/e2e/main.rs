@@ -1,1 +1,18 @@
+//! The same promises on real servers, started by the tests themselves: Keycloak with the realm of `keycloak/`, Redis, curl.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    clippy::string_slice,
+    clippy::needless_pass_by_value,
+    clippy::format_push_string,
+    clippy::case_sensitive_file_extension_comparisons,
+    reason = "a test fails by panicking, and plays the outside world"
+)]
 
+mod login;
+mod refusals;
+mod store;
+mod support;
+mod token_life;

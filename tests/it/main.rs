@@ -4,10 +4,20 @@
     clippy::expect_used,
     clippy::panic,
     clippy::disallowed_methods,
+    clippy::string_slice,
+    clippy::needless_pass_by_value,
+    clippy::format_collect,
+    clippy::cast_possible_truncation,
+    clippy::case_sensitive_file_extension_comparisons,
     reason = "a test fails by panicking, and plays the outside world"
 )]
 
+mod architecture;
+mod cli;
 mod exchange;
 mod keycloak;
 mod legacy;
+mod mapping;
+mod server;
+mod store;
 mod support;

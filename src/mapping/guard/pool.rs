@@ -1,118 +1,214 @@
-//! The threads that verify hashes: few, with a short queue, so that a flood waits for itself and for nobody else.
+//! The threads that verify: few, with a short queue in which networks take turns, so that a flood waits for itself.
 
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::thread::Builder;
+use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
 
-use argon2::Argon2;
-use parking_lot::Mutex;
-use password_hash::PasswordVerifier;
-use password_hash::phc::PasswordHash;
-use secrecy::{ExposeSecret, SecretString};
-use subtle::ConstantTimeEq;
+use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
 
-/// Callers that may wait. Each costs some 20 ms of one thread, so the last one waits for about three seconds.
-const WAITING: usize = 128;
+use super::argon::Argon;
 
-enum Check {
-    Hash { index: usize, hash: String, secret: SecretString },
-    Clear { index: usize, expected: SecretString, secret: SecretString },
-    Decoy { hash: String, secret: SecretString },
+/// Callers that may wait, and those of one network among them. One takes some 20 ms of a thread, so that the last one waits
+/// for some ten seconds of it.
+const WAITING: usize = 512;
+const WAITING_OF_ONE: usize = 256;
+
+/// A thread that found nothing to do for so long gives its memory back.
+const IDLE: Duration = Duration::from_secs(1);
+
+type Work<A> = Box<dyn FnOnce(&mut Argon) -> A + Send>;
+
+struct Job<A> {
+    work: Work<A>,
+    answer: oneshot::Sender<A>,
 }
 
-/// What is to be verified for one caller.
-#[derive(Default)]
-pub(super) struct Work(Vec<Check>);
+/// Who waits. The network whose turn it is stands in front.
+struct Queue<A> {
+    waiting: HashMap<IpAddr, VecDeque<Job<A>>>,
+    turns: VecDeque<IpAddr>,
+    length: usize,
+    closed: bool,
+}
 
-impl Work {
-    pub(super) fn hash(&mut self, index: usize, hash: &str, secret: &SecretString) {
-        self.0.push(Check::Hash { index, hash: hash.to_owned(), secret: secret.clone() });
-    }
-
-    pub(super) fn clear(&mut self, index: usize, expected: &SecretString, secret: &SecretString) {
-        self.0.push(Check::Clear { index, expected: expected.clone(), secret: secret.clone() });
-    }
-
-    /// Costs what a hash costs, and is never right.
-    pub(super) fn decoy(&mut self, hash: &str, secret: &SecretString) {
-        self.0.push(Check::Decoy { hash: hash.to_owned(), secret: secret.clone() });
-    }
-
-    pub(super) fn hashes(&self) -> u64 {
-        self.0.iter().filter(|check| !matches!(check, Check::Clear { .. })).count() as u64
-    }
-
-    /// The reading that is right. Every check is made, whatever the others said.
-    fn done(self) -> Option<usize> {
-        let mut right = None;
-        for check in self.0 {
-            match check {
-                Check::Hash { index, hash, secret } if verifies(&hash, &secret) => right = right.or(Some(index)),
-                Check::Clear { index, expected, secret } if same(&expected, &secret) => right = right.or(Some(index)),
-                Check::Decoy { hash, secret } => {
-                    let _never_right = std::hint::black_box(verifies(&hash, &secret));
-                }
-                Check::Hash { .. } | Check::Clear { .. } => {}
-            }
+impl<A> Queue<A> {
+    fn push(&mut self, network: IpAddr, job: Job<A>) -> bool {
+        if self.closed || self.length >= WAITING {
+            return false;
         }
-        right
+        let line = self.waiting.entry(network).or_default();
+        if line.len() >= WAITING_OF_ONE {
+            return false;
+        }
+        if line.is_empty() {
+            self.turns.push_back(network);
+        }
+        line.push_back(job);
+        self.length += 1;
+        true
+    }
+
+    fn pop(&mut self) -> Option<Job<A>> {
+        let network = self.turns.pop_front()?;
+        let line = self.waiting.get_mut(&network)?;
+        let job = line.pop_front();
+        if line.is_empty() {
+            self.waiting.remove(&network);
+        } else {
+            self.turns.push_back(network);
+        }
+        self.length = self.length.saturating_sub(usize::from(job.is_some()));
+        job
     }
 }
 
-fn verifies(hash: &str, secret: &SecretString) -> bool {
-    PasswordHash::new(hash)
-        .is_ok_and(|hash| Argon2::default().verify_password(secret.expose_secret().as_bytes(), &hash).is_ok())
+struct Shared<A> {
+    queue: Mutex<Queue<A>>,
+    wake: Condvar,
 }
 
-fn same(expected: &SecretString, secret: &SecretString) -> bool {
-    expected.expose_secret().as_bytes().ct_eq(secret.expose_secret().as_bytes()).into()
+/// The threads. They end with the pool.
+pub(super) struct Pool<A> {
+    shared: Arc<Shared<A>>,
+    threads: Vec<JoinHandle<()>>,
 }
 
-struct Job {
-    work: Work,
-    answer: oneshot::Sender<Option<usize>>,
-}
-
-/// The threads.
-#[derive(Debug)]
-pub(super) struct Pool(SyncSender<Job>);
-
-impl std::fmt::Debug for Job {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Job")
+impl<A> fmt::Debug for Pool<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Pool({} threads)", self.threads.len())
     }
 }
 
-impl Pool {
+impl<A: Send + 'static> Pool<A> {
     pub(super) fn start(threads: usize) -> io::Result<Self> {
-        let (sender, receiver) = sync_channel::<Job>(WAITING);
-        let receiver = Arc::new(Mutex::new(receiver));
+        let queue = Queue { waiting: HashMap::new(), turns: VecDeque::new(), length: 0, closed: false };
+        let shared = Arc::new(Shared { queue: Mutex::new(queue), wake: Condvar::new() });
+        let mut pool = Self { shared, threads: Vec::with_capacity(threads) };
         for number in 0..threads.max(1) {
-            let receiver = Arc::clone(&receiver);
+            let shared = Arc::clone(&pool.shared);
             #[expect(
                 clippy::disallowed_methods,
-                reason = "hashing blocks; these threads end when the guard is dropped"
+                reason = "hashing blocks; these threads end with the pool, which joins them"
             )]
-            Builder::new().name(format!("secrets-{number}")).spawn(move || work(&receiver))?;
+            let thread = Builder::new().name(format!("secrets-{number}")).spawn(move || shared.work())?;
+            pool.threads.push(thread);
         }
-        Ok(Self(sender))
+        Ok(pool)
     }
 
-    /// Queues the work; `None` where too much waits already.
-    pub(super) fn run(&self, work: Work) -> Option<oneshot::Receiver<Option<usize>>> {
+    /// Queues work for a caller from this network; `None` where too much waits already. Work whose caller has gone is not done.
+    pub(super) fn run(
+        &self,
+        network: IpAddr,
+        work: impl FnOnce(&mut Argon) -> A + Send + 'static,
+    ) -> Option<oneshot::Receiver<A>> {
         let (answer, receiver) = oneshot::channel();
-        self.0.try_send(Job { work, answer }).ok().map(|()| receiver)
+        let queued = self.shared.queue.lock().push(network, Job { work: Box::new(work), answer });
+        self.shared.wake.notify_one();
+        queued.then_some(receiver)
+    }
+
+    pub(super) fn waiting(&self) -> usize {
+        self.shared.queue.lock().length
     }
 }
 
-fn work(receiver: &Mutex<Receiver<Job>>) {
-    loop {
-        let Ok(job) = receiver.lock().recv() else { return };
-        // Whoever asked may have gone while this waited.
-        if !job.answer.is_closed() {
-            let _ = job.answer.send(job.work.done());
+impl<A> Drop for Pool<A> {
+    fn drop(&mut self) {
+        {
+            let mut queue = self.shared.queue.lock();
+            queue.closed = true;
+            queue.waiting.clear();
+            queue.turns.clear();
         }
+        self.shared.wake.notify_all();
+        for thread in self.threads.drain(..) {
+            // One that panicked has said so already.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl<A> Shared<A> {
+    fn work(&self) {
+        let mut argon = Argon::default();
+        while let Some(job) = self.next(&mut argon) {
+            if !job.answer.is_closed() {
+                let _caller_gone = job.answer.send((job.work)(&mut argon));
+            }
+        }
+    }
+
+    /// Waits for work; `None`: the pool is at its end.
+    fn next(&self, argon: &mut Argon) -> Option<Job<A>> {
+        let mut queue = self.queue.lock();
+        loop {
+            if queue.closed {
+                return None;
+            }
+            if let Some(job) = queue.pop() {
+                return Some(job);
+            }
+            if argon.is_empty() {
+                self.wake.wait(&mut queue);
+            } else if self.wake.wait_for(&mut queue, IDLE).timed_out() && queue.length == 0 {
+                parking_lot::MutexGuard::unlocked(&mut queue, || argon.release());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn queue() -> Queue<u8> {
+        Queue { waiting: HashMap::new(), turns: VecDeque::new(), length: 0, closed: false }
+    }
+
+    fn job(name: u8) -> Job<u8> {
+        Job { work: Box::new(move |_| name), answer: oneshot::channel().0 }
+    }
+
+    fn drained(queue: &mut Queue<u8>) -> Vec<u8> {
+        std::iter::from_fn(|| queue.pop()).map(|job| (job.work)(&mut Argon::default())).collect()
+    }
+
+    #[test]
+    fn networks_take_turns() {
+        let (flood, honest) = (IpAddr::from([192, 0, 2, 1]), IpAddr::from([192, 0, 2, 2]));
+        let mut queue = queue();
+        for name in 1..=4 {
+            assert!(queue.push(flood, job(name)));
+        }
+        assert!(queue.push(honest, job(100)) && queue.push(honest, job(101)));
+        assert_eq!(drained(&mut queue), [1, 100, 2, 101, 3, 4]);
+        assert!(queue.waiting.is_empty() && queue.turns.is_empty() && queue.length == 0);
+    }
+
+    #[test]
+    fn one_network_cannot_fill_the_queue_and_all_together_cannot_make_it_longer() {
+        let mut queue = queue();
+        let network = |number: u8| IpAddr::from([192, 0, 2, number]);
+        let mut fill = |number: u8| (0..WAITING).filter(|_| queue.push(network(number), job(0))).count();
+        assert_eq!([fill(1), fill(2), fill(3)], [WAITING_OF_ONE, WAITING - WAITING_OF_ONE, 0]);
+    }
+
+    #[test]
+    fn work_whose_caller_has_gone_is_not_done() {
+        let pool = Pool::start(1).unwrap();
+        let network = IpAddr::from([192, 0, 2, 1]);
+        let (release, held) = std::sync::mpsc::channel::<()>();
+        let first = pool.run(network, move |_| held.recv().is_ok()).unwrap();
+        let gone = pool.run(network, |_| panic!("nobody waits for this")).unwrap();
+        let last = pool.run(network, |_| true).unwrap();
+        drop(gone);
+        release.send(()).unwrap();
+        assert_eq!((first.blocking_recv(), last.blocking_recv()), (Ok(true), Ok(true)));
     }
 }

@@ -1,17 +1,23 @@
-//! Secrets that were right once: keyed hashes, dropped with the table that they were right for.
+//! Secrets that were right once, as keyed hashes.
+
+use std::sync::Arc;
 
 use aws_lc_rs::hmac;
 use dashmap::DashSet;
 
 use crate::domain::chance::{Entropy, random};
+use crate::domain::client::{Client, LegacySecret};
 
-/// No more than this many are kept; two for each of 100,000 clients.
+/// No more than this many are kept: two for each of 100,000 clients.
 const MOST: usize = 200_000;
 
-/// HMAC-SHA-256 of client and secret under a key that only this table in this process knows.
+/// HMAC-SHA-256, under a key that only this process knows, of a secret that was right, of its client, and of all that the
+/// mapping says about that client's old secrets. So an entry fits no more once a reload changes any of them, while a reload
+/// that does not leaves it: else each change of one client would have all others' secrets verified anew.
+#[derive(Clone)]
 pub struct Verified {
     key: hmac::Key,
-    seen: DashSet<[u8; 32]>,
+    seen: Arc<DashSet<[u8; 32]>>,
 }
 
 impl std::fmt::Debug for Verified {
@@ -23,24 +29,42 @@ impl std::fmt::Debug for Verified {
 impl Verified {
     /// Nothing verified yet.
     pub fn new(entropy: &dyn Entropy) -> Self {
-        Self { key: hmac::Key::new(hmac::HMAC_SHA256, &random::<32>(entropy)), seen: DashSet::new() }
+        Self { key: hmac::Key::new(hmac::HMAC_SHA256, &random::<32>(entropy)), seen: Arc::default() }
     }
 
-    pub(super) fn contains(&self, id: &str, secret: &str) -> bool {
-        self.seen.contains(&self.hash(id, secret))
+    pub(super) fn contains(&self, client: &Client, secret: &str) -> bool {
+        self.seen.contains(&self.hash(client, secret))
     }
 
-    pub(super) fn insert(&self, id: &str, secret: &str) {
-        if self.seen.len() < MOST {
-            self.seen.insert(self.hash(id, secret));
+    pub(super) fn insert(&self, client: &Client, secret: &str) {
+        // What fits no more is only dropped here; whoever is dropped with it is verified once more.
+        if self.seen.len() >= MOST {
+            self.seen.clear();
         }
+        self.seen.insert(self.hash(client, secret));
     }
 
-    fn hash(&self, id: &str, secret: &str) -> [u8; 32] {
+    /// Whether two secrets are the same. Takes as long wherever they differ, and whatever their lengths.
+    pub(super) fn same(&self, one: &str, other: &str) -> bool {
+        let tag = hmac::sign(&self.key, one.as_bytes());
+        hmac::verify(&self.key, other.as_bytes(), tag.as_ref()).is_ok()
+    }
+
+    fn hash(&self, client: &Client, secret: &str) -> [u8; 32] {
         let mut context = hmac::Context::with_key(&self.key);
-        context.update(&(id.len() as u64).to_be_bytes());
-        context.update(id.as_bytes());
-        context.update(secret.as_bytes());
+        let mut part = |kind: u8, text: &str| {
+            context.update(&[kind]);
+            context.update(&(text.len() as u64).to_be_bytes());
+            context.update(text.as_bytes());
+        };
+        part(0, &client.legacy_id);
+        for old in &client.legacy_secrets {
+            match old {
+                LegacySecret::Hash(hash) => part(1, hash),
+                LegacySecret::Clear(clear) => part(2, secrecy::ExposeSecret::expose_secret(clear)),
+            }
+        }
+        part(3, secret);
         let mut bytes = [0; 32];
         bytes.copy_from_slice(context.sign().as_ref());
         bytes

@@ -15,6 +15,8 @@ use super::super::error::StoreError;
 /// The format that this program writes.
 pub(super) const FORMAT: u32 = 1;
 
+const PROBE: usize = 4 << 20;
+
 /// The directory, ours as long as this value lives.
 #[derive(Debug)]
 pub(super) struct Directory {
@@ -40,12 +42,33 @@ impl Directory {
             }
             Err(error) => return Err(cannot(&marker)(error)),
         }
+        directory.begin_anew_where_it_never_began().map_err(cannot(&directory.engine()))?;
         Ok(directory)
     }
 
     /// Where fjall keeps its files.
     pub(super) fn engine(&self) -> PathBuf {
         self.path.join("engine")
+    }
+
+    /// Clears away what a process left behind that was killed while it made the store: fjall goes on from its version marker
+    /// only, and writes that before its first tree.
+    fn begin_anew_where_it_never_began(&self) -> std::io::Result<()> {
+        let engine = self.engine();
+        let trees = engine.join("keyspaces");
+        let began = engine.join("version").exists() || trees.exists() && std::fs::read_dir(&trees)?.next().is_some();
+        if engine.exists() && !began { std::fs::remove_dir_all(engine) } else { Ok(()) }
+    }
+
+    /// Whether the disk takes bytes: it is asked for as many as a group of writes has at most.
+    pub(super) fn probe(&self) -> Result<(), StoreError> {
+        let path = self.path.join("probe");
+        let written = File::create(&path).and_then(|mut file| {
+            file.write_all(&vec![1; PROBE])?;
+            file.sync_all()
+        });
+        let removed = std::fs::remove_file(&path);
+        written.and(removed).map_err(|error| StoreError::CannotWrite { cause: Arc::new(error) })
     }
 
     fn check_format(&self, text: &str) -> Result<(), StoreError> {

@@ -2,12 +2,13 @@
 
 use std::fmt;
 use std::io::ErrorKind;
-use std::ops::RangeBounds;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
-use fjall::config::CompressionPolicy;
+use fjall::config::{CompressionPolicy, HashRatioPolicy};
 use fjall::{
     CompressionType, Database, Error, Keyspace, KeyspaceCreateOptions, KvSeparationOptions, LsmError, PersistMode,
     Slice,
@@ -17,31 +18,29 @@ use serde::de::DeserializeOwned;
 
 use super::super::error::{Cause, StoreError};
 use super::super::record;
-use super::keys;
+use super::{journal, keys, manifest};
 
 /// Values from this size on lie beside the tree, so that compaction does not move them: JWTs.
 const SEPARATE_FROM: u32 = 512;
 
-/// What is written to memory and journal before it becomes a sorted file. Bounds memory and the time that opening takes.
-const MEMTABLE: u64 = 32 << 20;
-const JOURNALS: u64 = 128 << 20;
+/// What is written to memory and journal before it becomes a sorted file; the trees fill at the same pace. Bounds memory, and
+/// with the journals the time that opening takes.
+const ACCESS_MEMTABLE: u64 = 16 << 20;
+const OTHERS_MEMTABLE: u64 = 10 << 20;
+const JOURNALS: u64 = 64 << 20;
 
-/// One entry of a batch: a key, and its value or nothing where it is removed.
+/// One entry of a batch: a key, and its value or nothing where it is removed. Made on the caller's thread, in the shape in
+/// which fjall keeps it.
 #[derive(Debug)]
 pub(super) struct Entry {
-    key: Vec<u8>,
-    value: Option<Vec<u8>>,
+    key: Slice,
+    value: Option<Slice>,
 }
 
 impl Entry {
     /// A record to be written.
     pub(super) fn record<T: Serialize>(key: &[u8], value: &T) -> Self {
-        Self { key: key.to_vec(), value: Some(record::encode(key, value)) }
-    }
-
-    /// A key whose presence says it all.
-    pub(super) fn mark(key: &[u8]) -> Self {
-        Self { key: key.to_vec(), value: Some(Vec::new()) }
+        Self { key: key.into(), value: Some(record::encode(key, value).into()) }
     }
 
     pub(super) fn key(&self) -> &[u8] {
@@ -50,14 +49,17 @@ impl Entry {
 
     /// A key to be removed.
     pub(super) fn remove(key: &[u8]) -> Self {
-        Self { key: key.to_vec(), value: None }
+        Self { key: key.into(), value: None }
     }
 }
 
 /// The open files.
 pub(super) struct Files {
     database: Database,
-    entries: Keyspace,
+    access: Keyspace,
+    others: Keyspace,
+    /// Bytes of a torn last write, cut off when the files were opened.
+    torn_bytes: u64,
 }
 
 impl fmt::Debug for Files {
@@ -69,16 +71,20 @@ impl fmt::Debug for Files {
 impl Files {
     pub(super) fn open(path: &Path, cache_bytes: u64) -> Result<Self, StoreError> {
         let what = || path.display().to_string();
+        manifest::inspect(path)?;
+        let torn_bytes = journal::inspect(path)?;
         // fjall asserts what it reads of itself; a damaged store is an error to us, never the end of the process.
         let opened = catch_unwind(AssertUnwindSafe(|| -> fjall::Result<Self> {
             let database = Database::builder(path)
                 .cache_size(cache_bytes)
                 .max_cached_files(Some(256))
+                .worker_threads(1) // a second one would spin while the first compacts
                 .max_journaling_size(JOURNALS)
                 .journal_compression(CompressionType::None)
                 .open()?;
-            let entries = database.keyspace("entries", options)?;
-            Ok(Self { database, entries })
+            let access = database.keyspace("access", access_options)?;
+            let others = database.keyspace("others", options)?;
+            Ok(Self { database, access, others, torn_bytes })
         }));
         match opened {
             Ok(opened) => opened.map_err(|error| not_read(error, what())),
@@ -86,30 +92,35 @@ impl Files {
         }
     }
 
-    /// The record under a key.
-    pub(super) fn get<T: DeserializeOwned>(&self, key: &[u8]) -> Result<Option<T>, StoreError> {
-        match self.entries.get(key) {
-            Ok(Some(bytes)) => decode(key, &bytes).map(Some),
-            Ok(None) => Ok(None),
-            Err(error) => Err(not_read(error, keys::describe(key))),
-        }
+    /// Access records have a tree of their own: it is a fraction of all, so that looking through it stays short.
+    fn tree(&self, key: &[u8]) -> &Keyspace {
+        if key.first() == Some(&keys::ACCESS) { &self.access } else { &self.others }
     }
 
-    /// The keys of a range, in order.
-    pub(super) fn keys(&self, range: impl RangeBounds<Vec<u8>>) -> impl Iterator<Item = Result<Slice, StoreError>> {
-        self.entries
-            .range(range)
-            .map(|guard| guard.key().map_err(|error| not_read(error, "a range of keys".to_owned())))
+    /// The record under a key.
+    pub(super) fn get<T: DeserializeOwned>(&self, key: &[u8]) -> Result<Option<T>, StoreError> {
+        self.bytes(key)?.map(|bytes| decode(key, &bytes)).transpose()
+    }
+
+    /// The bytes under a key.
+    pub(super) fn bytes(&self, key: &[u8]) -> Result<Option<Slice>, StoreError> {
+        self.tree(key).get(key).map_err(|error| not_read(error, keys::describe(key)))
+    }
+
+    /// The keys of a range and the bytes under them, in order.
+    pub(super) fn pairs(&self, range: Range<Vec<u8>>) -> impl Iterator<Item = Result<(Slice, Slice), StoreError>> {
+        let what = || "a range of records".to_owned();
+        self.tree(&range.start).range(range).map(move |pair| pair.into_inner().map_err(|error| not_read(error, what())))
     }
 
     /// The records of a range, in order.
     pub(super) fn records<T: DeserializeOwned>(
         &self,
-        range: impl RangeBounds<Vec<u8>>,
+        range: Range<Vec<u8>>,
     ) -> impl Iterator<Item = Result<(Slice, T), StoreError>> {
-        self.entries.range(range).map(|guard| {
-            let (key, value) = guard.into_inner().map_err(|error| not_read(error, "a range of records".to_owned()))?;
-            let value = decode(&key, &value)?;
+        self.pairs(range).map(|pair| {
+            let (key, bytes) = pair?;
+            let value = decode(&key, &bytes)?;
             Ok((key, value))
         })
     }
@@ -119,11 +130,30 @@ impl Files {
         let mut batch = self.database.batch().durability(Some(PersistMode::SyncAll));
         for Entry { key, value } in entries {
             match value {
-                Some(value) => batch.insert(&self.entries, key, value),
-                None => batch.remove(&self.entries, key),
+                Some(value) => batch.insert(self.tree(&key), key, value),
+                None => batch.remove(self.tree(&key), key),
             }
         }
         batch.commit().map_err(not_written)
+    }
+
+    /// Moves what is only in journal and memory into sorted files, so that the next opening has nothing to read again.
+    pub(super) fn flush(&self) {
+        for tree in [&self.access, &self.others] {
+            if tree.rotate_memtable().is_ok() {
+                // Bounded: on a disk that refuses, the journal still has everything.
+                for _ in 0..2_000 {
+                    if tree.sealed_memtable_count() == 0 {
+                        break;
+                    }
+                    std::thread::park_timeout(Duration::from_millis(1));
+                }
+            }
+        }
+    }
+
+    pub(super) fn torn_bytes(&self) -> u64 {
+        self.torn_bytes
     }
 
     pub(super) fn disk_bytes(&self) -> u64 {
@@ -135,17 +165,24 @@ impl Files {
     }
 }
 
-fn options() -> KeyspaceCreateOptions {
-    // Fingerprints are random and JWTs are sealed: nothing here can be compressed.
-    KeyspaceCreateOptions::default()
-        .max_memtable_size(MEMTABLE)
-        .data_block_compression_policy(CompressionPolicy::disabled())
-        .with_kv_separation(Some(
-            KvSeparationOptions::default().separation_threshold(SEPARATE_FROM).compression(CompressionType::None),
-        ))
+/// The tree of access records: a look-up there is the hot path, and nearly all of them hit.
+fn access_options() -> KeyspaceCreateOptions {
+    options()
+        .max_memtable_size(ACCESS_MEMTABLE)
+        .data_block_hash_ratio_policy(HashRatioPolicy::all(1.33))
+        .expect_point_read_hits(true)
 }
 
-fn decode<T: DeserializeOwned>(key: &[u8], bytes: &[u8]) -> Result<T, StoreError> {
+fn options() -> KeyspaceCreateOptions {
+    // Fingerprints are random and JWTs are sealed: nothing here can be compressed.
+    let beside = KvSeparationOptions::default().separation_threshold(SEPARATE_FROM).compression(CompressionType::None);
+    KeyspaceCreateOptions::default()
+        .max_memtable_size(OTHERS_MEMTABLE)
+        .data_block_compression_policy(CompressionPolicy::disabled())
+        .with_kv_separation(Some(beside))
+}
+
+pub(super) fn decode<T: DeserializeOwned>(key: &[u8], bytes: &[u8]) -> Result<T, StoreError> {
     record::decode(key, bytes)
         .map_err(|damage| StoreError::Corrupt { what: keys::describe(key), cause: Arc::new(damage) })
 }
@@ -171,10 +208,13 @@ fn not_written(error: Error) -> StoreError {
     }
 }
 
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "fjall's enums are open: whatever else they say is not the medium's"
+)]
 fn io_kind(error: &Error) -> Option<ErrorKind> {
     match error {
         Error::Io(error) | Error::Storage(LsmError::Io(error)) => Some(error.kind()),
-        // Both enums are fjall's and open: whatever else there is or will be is not the medium's.
         _ => None,
     }
 }

@@ -10,6 +10,7 @@ use super::keys;
 use super::leases::Leases;
 use crate::domain::family::{AccessFate, AccessRecord, Ending, Family, FamilyId, Member, RefreshRecord};
 use crate::domain::opaque::TokenUse;
+use crate::domain::seal::Sealed;
 use crate::domain::time::Timestamp;
 
 /// Where an answer goes. Whoever asked may have gone; then nobody hears it.
@@ -18,12 +19,16 @@ pub(super) type Reply<T, E> = oneshot::Sender<Result<T, E>>;
 /// One request to the writer.
 #[derive(Debug)]
 pub(super) enum Job {
+    /// A family that is born or moves in, and when it will be forgotten.
+    Put { family: FamilyId, until: Timestamp, entries: Vec<Entry>, reply: Reply<(), StoreError> },
     /// Entries that depend on nothing that is stored.
     Write { entries: Vec<Entry>, reply: Reply<(), StoreError> },
     /// A change of a family, if nobody changed it in the meantime.
     Commit { change: Box<Change>, reply: Reply<(), CommitError> },
     /// A family is over.
     End { family: FamilyId, ending: Ending, reply: Reply<Option<Family>, StoreError> },
+    /// The realm has heard of a revocation.
+    Told { pending: PendingRevocation, reply: Reply<(), StoreError> },
     /// Drops families that were forgotten before `horizon`.
     Sweep { horizon: Timestamp, limit: usize, reply: Reply<Swept, StoreError> },
     /// Writes what came before, then closes the files.
@@ -38,7 +43,6 @@ pub(super) fn entries_of(bundle: &Bundle) -> Vec<Entry> {
     let Bundle { family, access, refresh } = bundle;
     let mut entries = Vec::with_capacity(3 + access.len() + refresh.len());
     entries.push(Entry::record(&keys::family(family.id), &(1_u64, family)));
-    entries.push(Entry::mark(&keys::expiry(ending::remembered_until(family), family.id)));
     entries.extend(family.session.map(|session| Entry::record(&keys::session(&session), &family.id)));
     entries.extend(
         access.iter().map(|(fingerprint, record)| Entry::record(&keys::token(TokenUse::Access, fingerprint), record)),
@@ -52,6 +56,14 @@ pub(super) fn entries_of(bundle: &Bundle) -> Vec<Entry> {
 pub(super) fn entry_of_pending(pending: &PendingRevocation) -> Entry {
     let PendingRevocation { family, client, sealed, until } = pending;
     Entry::record(&keys::outbox(*family), &(client, sealed, until))
+}
+
+/// The entry that forgets a revocation; none where another one has taken its place.
+pub(super) fn told(files: &Files, pending: &PendingRevocation) -> Result<Vec<Entry>, StoreError> {
+    let key = keys::outbox(pending.family);
+    let stored = files.get::<(String, Sealed, Timestamp)>(&key)?;
+    let same = stored.is_some_and(|(_, sealed, _)| sealed == pending.sealed);
+    Ok(if same { vec![Entry::remove(&key)] } else { Vec::new() })
 }
 
 /// The entries of a change, or why it may not happen.
@@ -109,25 +121,28 @@ pub(super) fn end(files: &Files, family: FamilyId, cause: Ending) -> Result<Opti
     Ok(Some((entries, former)))
 }
 
-/// What becomes of one family whose time the expiry index says has come.
-pub(super) fn expire(
-    files: &Files,
-    due: (Timestamp, FamilyId),
-    horizon: Timestamp,
-) -> Result<(Vec<Entry>, bool), StoreError> {
-    let (until, id) = due;
-    let mut entries = vec![Entry::remove(&keys::expiry(until, id))];
-    let Some((_, family)) = files.get::<StoredFamily>(&keys::family(id))? else { return Ok((entries, false)) };
-    let remembered = ending::remembered_until(&family);
-    if remembered >= horizon {
-        // It lives longer than when it was entered: enter it anew.
-        entries.push(Entry::mark(&keys::expiry(remembered, id)));
-        return Ok((entries, false));
+/// What becomes of a family whose time the expiry index says has come.
+#[derive(Debug)]
+pub(super) enum Due {
+    /// It is dropped, with all its records.
+    Dropped(Vec<Entry>),
+    /// It was given more time since: until then.
+    Extended(Timestamp),
+    /// It is gone already.
+    Gone,
+}
+
+pub(super) fn expire(files: &Files, family: FamilyId, horizon: Timestamp) -> Result<Due, StoreError> {
+    let key = keys::family(family);
+    let Some((_, family)) = files.get::<StoredFamily>(&key)? else { return Ok(Due::Gone) };
+    let until = ending::remembered_until(&family);
+    if until >= horizon {
+        return Ok(Due::Extended(until));
     }
-    entries.push(Entry::remove(&keys::family(id)));
+    let mut entries = vec![Entry::remove(&key)];
     entries.extend(family.session.map(|session| Entry::remove(&keys::session(&session))));
     entries.extend(family.members.iter().map(remove_member));
-    Ok((entries, true))
+    Ok(Due::Dropped(entries))
 }
 
 fn remove_member(member: &Member) -> Entry {

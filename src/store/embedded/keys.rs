@@ -16,7 +16,7 @@ pub(super) const OPENINGS: &[u8] = b"m:openings";
 
 pub(super) type TokenKey = [u8; 33];
 pub(super) type FamilyKey = [u8; 17];
-pub(super) type ExpiryKey = [u8; 25];
+pub(super) type ExpiryKey = [u8; 17];
 
 pub(super) fn token(token_use: TokenUse, fingerprint: &Fingerprint) -> TokenKey {
     match token_use {
@@ -37,18 +37,23 @@ pub(super) fn outbox(family: FamilyId) -> FamilyKey {
     of_family(OUTBOX, family)
 }
 
-/// Where the sweep finds a family: in order of time.
-pub(super) fn expiry(until: Timestamp, family: FamilyId) -> ExpiryKey {
-    let mut key = [EXPIRY; 25];
-    key[1..9].copy_from_slice(&until.millis().to_be_bytes());
-    key[9..].copy_from_slice(&family.0);
+/// Where the sweep finds families: in order of time; `number` tells those apart that come at the same time.
+pub(super) fn expiry(due: Timestamp, number: u64) -> ExpiryKey {
+    let mut key = [EXPIRY; 17];
+    key[1..9].copy_from_slice(&due.millis().to_be_bytes());
+    key[9..].copy_from_slice(&number.to_be_bytes());
     key
 }
 
-/// The time and the family in such a key.
-pub(super) fn read_expiry(key: &[u8]) -> Option<(Timestamp, FamilyId)> {
-    let (until, family) = key.strip_prefix(&[EXPIRY])?.split_first_chunk::<8>()?;
-    Some((Timestamp::from_millis(u64::from_be_bytes(*until)), FamilyId(family.try_into().ok()?)))
+/// The time in such a key.
+pub(super) fn due_in(key: &[u8]) -> Option<Timestamp> {
+    let (due, _) = key.strip_prefix(&[EXPIRY])?.split_first_chunk::<8>()?;
+    Some(Timestamp::from_millis(u64::from_be_bytes(*due)))
+}
+
+/// The access UUID whose record stands under a key.
+pub(super) fn changed_access(key: &[u8]) -> Option<Fingerprint> {
+    key.strip_prefix(&[ACCESS])?.try_into().ok().map(Fingerprint::from_bytes)
 }
 
 fn of_fingerprint(kind: u8, fingerprint: &Fingerprint) -> TokenKey {
@@ -65,7 +70,8 @@ fn of_family(kind: u8, family: FamilyId) -> FamilyKey {
 
 /// What stands under a key, in words for an error: a kind and the first digits, never more.
 pub(super) fn describe(key: &[u8]) -> String {
-    let digits: String = key.iter().skip(1).take(6).map(|byte| format!("{byte:02x}")).collect();
+    let digits =
+        Fingerprint::from_bytes(std::array::from_fn(|at| key.get(1 + at).copied().unwrap_or_default())).short();
     match key.first().copied() {
         Some(ACCESS) => format!("access record {digits}"),
         Some(REFRESH) => format!("refresh record {digits}"),

@@ -1,45 +1,48 @@
 //! The embedded store: files of one machine, for one process.
 //!
 //! Reads go straight to the files, on the caller's thread. Writes go through one thread that makes whatever waits durable
-//! together (`writer`). When a write fails nothing of it was acknowledged, and the store refuses writes until it is opened
-//! again; reads go on.
+//! together (`writer`). When a write fails nothing of it was acknowledged, and the store refuses writes while reads go on. With
+//! the next writes, once a second at most, it tries whether the disk takes bytes again; if so it opens its files anew, as after
+//! a crash, and goes on.
 //!
-//! What is over is found by an index in order of time (`x`): one entry a family, which is looked at when its time comes and
-//! moved where the family lives longer by then. A keyspace per hour, dropped whole, was the other choice: it would make every
-//! look-up ask several of them, because a fingerprint does not tell its hour.
+//! What is over is found by an index in order of time (`expiry`). A keyspace per hour, dropped whole, was the other choice: it
+//! would make every look-up ask several of them, because a fingerprint does not tell its hour.
 //!
 //! Must not: let anything of fjall be seen from outside, or answer before the disk has.
 
+mod cache;
 mod directory;
+mod expiry;
 mod files;
 mod job;
+mod journal;
 mod keys;
 mod leases;
+mod manifest;
 mod scan;
+mod shared;
 mod writer;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
-use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 
 use super::change::{Bundle, Change, Find, Lease, PendingRevocation, Statistics, Swept, Version, Versioned};
+use super::ending;
 use super::error::{CommitError, StoreError};
 use super::sweep::Horizon;
 use crate::domain::family::{AccessRecord, Ending, Family, FamilyId, RefreshRecord};
 use crate::domain::opaque::{Fingerprint, TokenUse};
 use crate::domain::seal::Sealed;
 use crate::domain::time::{Clock, Timestamp};
-use directory::Directory;
-use files::{Entry, Files};
+use expiry::ExpiryIndex;
 use job::{Job, StoredFamily};
-use leases::Leases;
-use writer::{Counts, Writer};
+use shared::Shared;
+use writer::Writer;
 
 /// As many requests wait for the writer at most; who comes later waits for a place.
 const WAITING: usize = 4096;
@@ -55,34 +58,6 @@ pub struct Embedded {
     jobs: Option<mpsc::Sender<Job>>,
     writer: Option<JoinHandle<()>>,
     horizon: Mutex<Horizon>,
-    cache_limit: u64,
-}
-
-/// What readers and the writer share.
-#[derive(Debug)]
-struct Shared {
-    files: ArcSwapOption<Files>,
-    leases: Leases,
-    counts: Counts,
-    clock: Arc<dyn Clock>,
-    directory: Mutex<Option<Directory>>,
-}
-
-impl Shared {
-    fn files(&self) -> Result<Arc<Files>, StoreError> {
-        self.files.load_full().ok_or(StoreError::Closed)
-    }
-
-    /// Closes the files once the last reader has gone, then lets go of the directory.
-    fn close(&self) {
-        if let Some(mut files) = self.files.swap(None) {
-            while let Err(used) = Arc::try_unwrap(files) {
-                files = used;
-                std::thread::park_timeout(Duration::from_micros(200));
-            }
-        }
-        self.directory.lock().take();
-    }
 }
 
 impl Embedded {
@@ -92,25 +67,16 @@ impl Embedded {
         reason = "the writer blocks on the disk, so it is a thread; `close` and `drop` wait for it"
     )]
     pub(super) fn open(path: &Path, cache_bytes: u64, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
-        let directory = Directory::take(path)?;
-        let files = Files::open(&directory.engine(), cache_bytes)?;
-        let opening = files.get::<u32>(keys::OPENINGS)?.unwrap_or_default().saturating_add(1);
-        files.write(vec![Entry::record(keys::OPENINGS, &opening)])?;
         let horizon = Mutex::new(Horizon::new(clock.now(), clock.monotonic()));
-        let shared = Arc::new(Shared {
-            files: ArcSwapOption::from_pointee(files),
-            leases: Leases::of_opening(opening),
-            counts: Counts::default(),
-            clock,
-            directory: Mutex::new(Some(directory)),
-        });
+        let (shared, opening) = Shared::open(path, cache_bytes, clock)?;
+        let shared = Arc::new(shared);
         let (jobs, waiting) = mpsc::channel(WAITING);
-        let writer = Writer::new(Arc::clone(&shared), waiting);
+        let writer = Writer::new(Arc::clone(&shared), ExpiryIndex::of_opening(opening), waiting);
         let writer = Builder::new()
             .name("store-writer".to_owned())
             .spawn(move || writer.run())
             .map_err(|error| StoreError::CannotOpen { path: path.to_owned(), cause: Arc::new(error) })?;
-        Ok(Self { shared, jobs: Some(jobs), writer: Some(writer), horizon, cache_limit: cache_bytes })
+        Ok(Self { shared, jobs: Some(jobs), writer: Some(writer), horizon })
     }
 
     async fn ask<T, E: From<StoreError>>(
@@ -124,12 +90,13 @@ impl Embedded {
     }
 
     pub(super) async fn import(&self, bundle: &Bundle) -> Result<(), StoreError> {
+        let (family, until) = (bundle.family.id, ending::remembered_until(&bundle.family));
         let entries = job::entries_of(bundle);
-        self.ask(|reply| Job::Write { entries, reply }).await
+        self.ask(|reply| Job::Put { family, until, entries, reply }).await
     }
 
     pub(super) fn access(&self, fingerprint: &Fingerprint) -> Result<Option<AccessRecord>, StoreError> {
-        self.shared.files()?.get(&keys::token(TokenUse::Access, fingerprint))
+        self.shared.access(fingerprint)
     }
 
     pub(super) fn refresh(&self, fingerprint: &Fingerprint) -> Result<Option<RefreshRecord>, StoreError> {
@@ -183,9 +150,8 @@ impl Embedded {
             .collect()
     }
 
-    pub(super) async fn outbox_delete(&self, family: FamilyId) -> Result<(), StoreError> {
-        let entries = vec![Entry::remove(&keys::outbox(family))];
-        self.ask(|reply| Job::Write { entries, reply }).await
+    pub(super) async fn outbox_delete(&self, told: &PendingRevocation) -> Result<(), StoreError> {
+        self.ask(|reply| Job::Told { pending: told.clone(), reply }).await
     }
 
     pub(super) async fn sweep(&self, now: Timestamp) -> Result<Swept, StoreError> {
@@ -193,7 +159,11 @@ impl Embedded {
         let mut swept = Swept::default();
         for _ in 0..SWEPT_AT_ONCE / PORTION {
             let portion: Swept = self.ask(|reply| Job::Sweep { horizon, limit: PORTION, reply }).await?;
-            swept = Swept { families: swept.families + portion.families, more: portion.more };
+            swept = Swept {
+                families: swept.families + portion.families,
+                damaged: swept.damaged + portion.damaged,
+                more: portion.more,
+            };
             if !swept.more {
                 break;
             }
@@ -212,18 +182,7 @@ impl Embedded {
     }
 
     pub(super) fn statistics(&self) -> Statistics {
-        let files = self.shared.files.load_full();
-        let counts = &self.shared.counts;
-        Statistics {
-            writable: files.is_some() && !counts.failing.load(Ordering::Relaxed),
-            disk_bytes: files.as_ref().map_or(0, |files| files.disk_bytes()),
-            cache_bytes: files.as_ref().map_or(0, |files| files.cache_bytes()),
-            cache_limit: self.cache_limit,
-            writes: counts.writes.load(Ordering::Relaxed),
-            failed_writes: counts.failed_writes.load(Ordering::Relaxed),
-            groups: counts.groups.load(Ordering::Relaxed),
-            newest_group: Duration::from_micros(counts.newest_group_micros.load(Ordering::Relaxed)),
-        }
+        self.shared.statistics()
     }
 
     pub(super) async fn close(&self) {

@@ -51,7 +51,7 @@ fn families(files: &Files, after: Option<FamilyId>) -> impl Iterator<Item = Resu
 fn by_prefix(files: &Files, digits: &str, limit: usize) -> Result<Vec<Family>, StoreError> {
     let Some((first, last)) = range_of(digits) else { return Ok(Vec::new()) };
     let mut found = BTreeSet::new();
-    let range = |kind: u8| [&[kind], first.as_slice()].concat()..=[&[kind], last.as_slice()].concat();
+    let range = |kind: u8| [&[kind], first.as_slice()].concat()..[&[kind], last.as_slice(), &[0]].concat();
     for record in files.records::<AccessRecord>(range(keys::ACCESS)).take(limit) {
         found.insert(record?.1.family);
     }

@@ -6,22 +6,24 @@
 use std::collections::HashSet;
 use std::mem;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
 use super::super::change::Swept;
 use super::super::error::{CommitError, StoreError};
-use super::Shared;
-use super::files::{Entry, Files};
-use super::job::{self, Job, Reply};
-use super::keys;
+use super::expiry::ExpiryIndex;
+use super::files::Entry;
+use super::job::{self, Due, Job, Reply};
+use super::shared::Shared;
 use crate::domain::family::FamilyId;
 use crate::domain::time::Timestamp;
 
 /// As many entries become durable together at most: about 2 MiB, so that no answer waits for a whole crowd's bytes.
 const GROUP: usize = 4096;
+
+/// How often a disk that refused is asked again.
+const TRY_AGAIN: Duration = Duration::from_secs(1);
 
 /// What is done once the group is durable, or failed.
 type Answer = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
@@ -30,22 +32,25 @@ pub(super) struct Writer {
     shared: Arc<Shared>,
     jobs: mpsc::Receiver<Job>,
     group: Group,
-    /// Nothing before it is left in the expiry index.
-    swept_to: Timestamp,
+    expiry: ExpiryIndex,
     closing: Option<oneshot::Sender<()>>,
+    /// When a write failed, or the files were last tried anew since.
+    failed: Option<Duration>,
 }
 
 #[derive(Default)]
 struct Group {
     entries: Vec<Entry>,
     answers: Vec<Answer>,
+    /// Families that are to be entered in the expiry index.
+    expiring: Vec<(Timestamp, FamilyId)>,
     /// Families whose stored state this group changes: nobody may decide on the stored one before the group is written.
     changed: HashSet<FamilyId>,
 }
 
 impl Writer {
-    pub(super) fn new(shared: Arc<Shared>, jobs: mpsc::Receiver<Job>) -> Self {
-        Self { shared, jobs, group: Group::default(), swept_to: Timestamp::default(), closing: None }
+    pub(super) fn new(shared: Arc<Shared>, expiry: ExpiryIndex, jobs: mpsc::Receiver<Job>) -> Self {
+        Self { shared, jobs, group: Group::default(), expiry, closing: None, failed: None }
     }
 
     /// Works until it is told to close, or nobody is left who could ask.
@@ -70,14 +75,11 @@ impl Writer {
 
     fn take(&mut self, job: Job) {
         match job {
-            Job::Write { entries, reply } => {
-                for entry in &entries {
-                    if let Some((until, _)) = keys::read_expiry(entry.key()) {
-                        self.swept_to = self.swept_to.min(until);
-                    }
-                }
+            Job::Put { family, until, entries, reply } => {
+                self.group.expiring.push((until, family));
                 self.add(entries, move |written| drop(reply.send(written)));
             }
+            Job::Write { entries, reply } => self.add(entries, move |written| drop(reply.send(written))),
             Job::Commit { change, reply } => {
                 self.settle(change.family.id);
                 let decided = self
@@ -104,6 +106,13 @@ impl Writer {
                     Err(error) => drop(reply.send(Err(error))),
                 }
             }
+            Job::Told { pending, reply } => {
+                self.write(); // a newer one may wait in the group
+                match self.shared.files().and_then(|files| job::told(&files, &pending)) {
+                    Ok(entries) => self.add(entries, move |written| drop(reply.send(written))),
+                    Err(error) => drop(reply.send(Err(error))),
+                }
+            }
             Job::Sweep { horizon, limit, reply } => self.sweep(horizon, limit, reply),
             Job::Close { reply } => self.closing = Some(reply),
         }
@@ -121,75 +130,61 @@ impl Writer {
         }
     }
 
-    fn write(&mut self) {
-        let Group { entries, answers, .. } = mem::take(&mut self.group);
+    /// Makes the group durable, then answers everybody. Answers whether that went well.
+    fn write(&mut self) -> bool {
+        let Group { mut entries, answers, expiring, .. } = mem::take(&mut self.group);
         if answers.is_empty() {
-            return;
+            return true;
         }
         let begun = self.shared.clock.monotonic();
-        let written =
-            if entries.is_empty() { Ok(()) } else { self.shared.files().and_then(|files| files.write(entries)) };
+        self.recover(begun);
+        entries.extend(self.expiry.enter(expiring));
+        let written = if entries.is_empty() { Ok(()) } else { self.shared.write(entries) };
+        if written.is_err() {
+            self.failed.get_or_insert(begun);
+        }
         self.shared.counts.count(&written, answers.len(), self.shared.clock.monotonic().saturating_sub(begun));
         for answer in answers {
             answer(written.clone());
+        }
+        written.is_ok()
+    }
+
+    /// After a failed write: tries the disk again, once in a while.
+    fn recover(&mut self, now: Duration) {
+        if let Some(failed) = self.failed
+            && now.saturating_sub(failed) >= TRY_AGAIN
+        {
+            self.failed = self.shared.reopen().is_err().then_some(now);
         }
     }
 
     fn sweep(&mut self, horizon: Timestamp, limit: usize, reply: Reply<Swept, StoreError>) {
         // The index is read as it is stored: whatever waits must be there first.
         self.write();
-        let due = self.shared.files().and_then(|files| {
-            let due = self.due(&files, horizon, limit)?;
-            let expired = due.iter().map(|due| job::expire(&files, *due, horizon)).collect::<Result<Vec<_>, _>>()?;
-            Ok((due, expired))
-        });
-        let (due, expired) = match due {
+        let due = self.shared.files().and_then(|files| Ok((self.expiry.due(&files, horizon, limit)?, files)));
+        let (due, files) = match due {
             Ok(found) => found,
             Err(error) => return drop(reply.send(Err(error))),
         };
-        let swept =
-            Swept { families: expired.iter().filter(|(_, dropped)| *dropped).count(), more: due.len() == limit };
-        let reached = due.last().filter(|_| swept.more).map_or(horizon, |(until, _)| *until);
-        self.group.changed.extend(due.iter().map(|(_, family)| *family));
-        self.add(expired.into_iter().flat_map(|(entries, _)| entries).collect(), move |written| {
-            drop(reply.send(written.map(|()| swept)))
-        });
-        self.write();
-        self.swept_to = reached;
-    }
-
-    fn due(&self, files: &Files, horizon: Timestamp, limit: usize) -> Result<Vec<(Timestamp, FamilyId)>, StoreError> {
-        let first = keys::expiry(self.swept_to.min(horizon), FamilyId([0; 16])).to_vec();
-        let end = keys::expiry(horizon, FamilyId([0; 16])).to_vec();
-        files
-            .keys(first..end)
-            .take(limit)
-            .map(|key| key.map(|key| keys::read_expiry(&key)))
-            .filter_map(Result::transpose)
-            .collect()
-    }
-}
-
-/// What the writer counts.
-#[derive(Debug, Default)]
-pub(super) struct Counts {
-    pub(super) writes: AtomicU64,
-    pub(super) failed_writes: AtomicU64,
-    pub(super) groups: AtomicU64,
-    pub(super) failing: AtomicBool,
-    pub(super) newest_group_micros: AtomicU64,
-}
-
-impl Counts {
-    fn count(&self, written: &Result<(), StoreError>, answers: usize, took: Duration) {
-        let answers = u64::try_from(answers).unwrap_or(u64::MAX);
-        match written {
-            Ok(()) => &self.writes,
-            Err(_) => &self.failed_writes,
+        let mut swept = Swept { families: 0, damaged: due.damaged, more: due.more_from.is_some() };
+        let mut entries = due.entries;
+        for family in due.families {
+            match job::expire(&files, family, horizon) {
+                Ok(Due::Dropped(dropped)) => {
+                    swept.families += 1;
+                    entries.extend(dropped);
+                }
+                Ok(Due::Extended(until)) => self.group.expiring.push((until, family)),
+                Ok(Due::Gone) => {}
+                Err(StoreError::Corrupt { .. }) => swept.damaged += 1,
+                Err(error) => return drop(reply.send(Err(error))),
+            }
         }
-        .fetch_add(answers, Ordering::Relaxed);
-        self.failing.store(written.is_err(), Ordering::Relaxed);
-        self.groups.fetch_add(1, Ordering::Relaxed);
-        self.newest_group_micros.store(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        drop(files);
+        self.add(entries, move |written| drop(reply.send(written.map(|()| swept))));
+        if self.write() {
+            self.expiry.swept_to(due.more_from.unwrap_or(horizon));
+        }
     }
 }

@@ -40,7 +40,8 @@ fn written(value: &str, writing: Writing) -> String {
 }
 
 fn value() -> impl Strategy<Value = String> {
-    let special = prop::sample::select("+/=%& \r\n\t\0;\"'\\<>#?:@{}\u{feff}\u{202e}\u{10ffff}Яэ".chars().collect::<Vec<_>>());
+    let special =
+        prop::sample::select("+/=%& \r\n\t\0;\"'\\<>#?:@{}\u{feff}\u{202e}\u{10ffff}Яэ".chars().collect::<Vec<_>>());
     let letter = prop_oneof![3 => any::<char>(), 2 => special, 2 => prop::char::range('0', 'z')];
     prop::collection::vec(letter, 1..48).prop_map(String::from_iter)
 }

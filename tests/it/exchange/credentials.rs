@@ -97,10 +97,8 @@ fn another_scheme_or_unreadable_basic_is_wrong_credentials() {
 #[test]
 fn one_of_two_old_secrets_is_enough_and_neither_passes_for_another_client() {
     let more = "legacy_secret = [{ env = \"OLD_SECRET\" }, { env = \"OLDER_SECRET\" }]";
-    let world = Plan::new()
-        .client(&client("rotating", more))
-        .environment("OLDER_SECRET", "planted-older-secret")
-        .start();
+    let world =
+        Plan::new().client(&client("rotating", more)).environment("OLDER_SECRET", "planted-older-secret").start();
     assert_eq!(world.token(&passport("rotating", OLD_SECRET)).status, 200);
     assert_eq!(world.token(&passport("rotating", "planted-older-secret")).status, 200);
     assert_eq!(world.token(&passport(OLD_ID, "planted-older-secret")).status, 401);

@@ -54,17 +54,16 @@ fn letters_of_either_case_are_the_same_uuid() {
 #[test]
 fn what_is_no_uuid_of_ours_is_inactive_and_no_error() {
     let world = World::new();
-    for token in ["b018f31a-c2ef-4274-9fc8-7e3bf99dd3ba", "x", "%00", "b018f31a-c2ef-4274-9fc8-7e3bf99dd3ba-0000000000"] {
+    for token in ["b018f31a-c2ef-4274-9fc8-7e3bf99dd3ba", "x", "%00", "b018f31a-c2ef-4274-9fc8-7e3bf99dd3ba-0000000000"]
+    {
         assert_eq!(asks(&world, OLD_ID, token), INACTIVE, "{token}");
     }
 }
 
 #[test]
 fn another_clients_token_is_seen_by_resource_servers_alone() {
-    let world = Plan::new()
-        .client(&client("other", ""))
-        .client(&client("resource-server", "may_introspect = true"))
-        .start();
+    let world =
+        Plan::new().client(&client("other", "")).client(&client("resource-server", "may_introspect = true")).start();
     let access = world.login().text("access_token");
     assert_eq!(asks(&world, "other", &access), INACTIVE);
     assert!(asks(&world, "resource-server", &access).contains("\"active\":true"));

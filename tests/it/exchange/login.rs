@@ -131,10 +131,7 @@ fn rsa_is_passed_like_gost() {
 #[test]
 fn a_retired_client_is_refused_and_the_realm_is_not_asked() {
     let world = Plan::new().client(&client("old-and-gone", "stage = \"retired\"")).start();
-    assert_eq!(
-        world.token(&passport("old-and-gone", OLD_SECRET)).said(),
-        (400, "unauthorized_client".to_owned())
-    );
+    assert_eq!(world.token(&passport("old-and-gone", OLD_SECRET)).said(), (400, "unauthorized_client".to_owned()));
     assert_eq!(world.token(&passport("old-and-gone", "wrong")).said(), (401, "invalid_client".to_owned()));
     assert_eq!(world.realm.count(), 0);
     let outcome = "passbridge_requests_total{endpoint=\"token\",client=\"old-and-gone\",outcome=\"grant_forbidden\"}";
@@ -205,8 +202,7 @@ fn an_over_long_signature_is_sent_whole_and_told() {
 
 #[test]
 fn an_over_long_signature_is_refused_where_the_operator_says_so() {
-    let world =
-        Plan::new().set("limits", "over_long_signature", "\"refuse\"").set("limits", "parameter", "10").start();
+    let world = Plan::new().set("limits", "over_long_signature", "\"refuse\"").set("limits", "parameter", "10").start();
     assert_eq!(world.token(&passport(OLD_ID, OLD_SECRET)).said(), (400, "invalid_request".to_owned()));
     let mut fields = with("certificate", "ten letter");
     fields[6].1 = "ten+letter";
@@ -256,7 +252,9 @@ fn a_reload_asks_another_realm_from_the_next_request_on() {
 fn a_request_in_flight_keeps_the_table_that_it_began_with() {
     let mut world = World::new();
     let gate = std::sync::Arc::new(tokio::sync::Notify::new());
-    world.realm.next(Mood::Gate(std::sync::Arc::clone(&gate), Box::new(Mood::Grant(crate::support::Granting::default()))));
+    world
+        .realm
+        .next(Mood::Gate(std::sync::Arc::clone(&gate), Box::new(Mood::Grant(crate::support::Granting::default()))));
     let mut waiting = world.connect();
     waiting.write(&post(TOKEN, &passport(OLD_ID, OLD_SECRET)));
     crate::support::eventually("the realm is asked", || world.realm.count() == 1);

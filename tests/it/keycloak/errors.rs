@@ -6,18 +6,8 @@ use crate::support::{Mood, OLD_ID, OLD_SECRET, World, passport};
 const ROWS: [(&str, &str, (u16, &str), &str); 16] = [
     ("invalid_client", "Invalid client or Invalid client credentials", (500, "server_error"), "operator"),
     ("unauthorized_client", "Invalid client or Invalid client credentials", (500, "server_error"), "operator"),
-    (
-        "unauthorized_client",
-        "Client not allowed for direct access grants",
-        (400, "unauthorized_client"),
-        "operator",
-    ),
-    (
-        "unauthorized_client",
-        "Client not enabled to retrieve service account",
-        (500, "server_error"),
-        "operator",
-    ),
+    ("unauthorized_client", "Client not allowed for direct access grants", (400, "unauthorized_client"), "operator"),
+    ("unauthorized_client", "Client not enabled to retrieve service account", (500, "server_error"), "operator"),
     ("invalid_scope", "Invalid scopes: realm-word", (400, "invalid_scope"), "client"),
     ("not_allowed", "Offline tokens not allowed for the user or client", (400, "invalid_scope"), "client"),
     ("invalid_grant", "Invalid user credentials", (401, "invalid_request"), "client"),

@@ -31,7 +31,10 @@ fn unknown() -> Vec<(&'static str, Mood)> {
         ("reset", Mood::Reset),
         ("closed without a word", named("")),
         ("half a head", named("HTTP/1.1 200 OK\r\ncontent-ty")),
-        ("half an answer", named("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 900\r\n\r\n{\"acc")),
+        (
+            "half an answer",
+            named("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 900\r\n\r\n{\"acc"),
+        ),
         ("half a chunk", named("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n100\r\n{\"access_tok")),
         ("no HTTP", named("SSH-2.0-OpenSSH_9.6\r\n")),
         ("500", Mood::answer(500, json, r#"{"error":"unknown_error","error_description":"secret-of-the-realm"}"#)),

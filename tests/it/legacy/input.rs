@@ -87,7 +87,8 @@ fn other_methods_and_paths_are_refused_in_the_dialects_words() {
         assert_eq!(reply.said(), (405, "invalid_request".to_owned()), "{method}");
         assert_eq!(reply.header("allow").as_deref(), Some("POST"), "{method}");
     }
-    for path in ["/", "/auth/oauth/v2/token/", "/AUTH/oauth/v2/token", "/auth/oauth/v2/../v2/token", "//", "/%00", "*"] {
+    for path in ["/", "/auth/oauth/v2/token/", "/AUTH/oauth/v2/token", "/auth/oauth/v2/../v2/token", "//", "/%00", "*"]
+    {
         let reply = world.ask(&post(path, &passport(OLD_ID, OLD_SECRET)));
         assert_eq!(reply.said(), (404, "not_found".to_owned()), "{path}");
     }
@@ -122,9 +123,9 @@ fn a_huge_body_is_refused_before_it_has_all_been_sent_and_the_sender_hears_it() 
 #[test]
 fn the_limit_of_a_body_is_a_setting_that_a_reload_changes() {
     let mut world = World::new();
-    world.change("limits", "body", "\"100B\"");
+    world.change("limits", "body", "\"1KiB\"");
     world.running().reload().unwrap();
-    refused_and_closed(&world, &post(TOKEN, &passport(OLD_ID, OLD_SECRET)), "over 100 bytes");
+    refused_and_closed(&world, &post_body(TOKEN, &[], &[b'a'; 1025]), "over 1 KiB");
 }
 
 #[test]
@@ -199,7 +200,9 @@ fn what_is_smuggled_behind_a_chunked_body_with_a_length_is_not_answered() {
     let world = World::new();
     let body = good_body();
     let smuggled = String::from_utf8(post(TOKEN, &passport(OLD_ID, OLD_SECRET))).unwrap();
-    for head in ["Transfer-Encoding: chunked\r\nContent-Length: 4\r\n", "Content-Length: 4\r\nTransfer-Encoding: chunked\r\n"] {
+    for head in
+        ["Transfer-Encoding: chunked\r\nContent-Length: 4\r\n", "Content-Length: 4\r\nTransfer-Encoding: chunked\r\n"]
+    {
         let chunks = format!("{:x}\r\n{body}\r\n0\r\n\r\n{smuggled}", body.len());
         let mut connection = world.connect();
         connection.write(&with_head(head, &chunks));
@@ -230,7 +233,6 @@ fn what_is_no_http_is_refused_in_the_dialects_words() {
         ("a TLS hello", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n"),
         ("no version", b"POST /auth/oauth/v2/token\r\n\r\n"),
         ("HTTP/3.7", b"POST /auth/oauth/v2/token HTTP/3.7\r\n\r\n"),
-        ("HTTP/2", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
         ("a NUL in a header", b"POST /auth/oauth/v2/token HTTP/1.1\r\nX: a\0b\r\n\r\n"),
         ("a blank in a name", b"POST /auth/oauth/v2/token HTTP/1.1\r\nX y: a\r\n\r\n"),
         ("a folded header", b"POST /auth/oauth/v2/token HTTP/1.1\r\nX: a\r\n b\r\n\r\n"),
@@ -255,7 +257,8 @@ fn what_is_refused_before_it_is_read_is_counted_and_logged_too() {
     let world = World::new();
     refused_and_closed(&world, b"\0garbage\r\n\r\n", "garbage");
     eventually("it is counted", || {
-        world.metric("passbridge_requests_total{endpoint=\"none\",client=\"unknown\",outcome=\"invalid_request\"}") > 0.0
+        world.metric("passbridge_requests_total{endpoint=\"none\",client=\"unknown\",outcome=\"invalid_request\"}")
+            > 0.0
     });
 }
 
@@ -273,4 +276,13 @@ fn connections_beyond_the_bound_are_closed_at_once_and_others_served() {
         connection.write(&post(TOKEN, &passport(OLD_ID, OLD_SECRET)));
         connection.reply().is_some_and(|reply| world.checked(reply).status == 200)
     });
+}
+
+#[test]
+fn who_begins_to_speak_http_2_is_cut_off() {
+    let world = World::new();
+    let mut connection = world.connect();
+    connection.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+    assert!(connection.is_closed());
+    assert_eq!(world.login().status, 200);
 }

@@ -2,5 +2,5 @@
 
 mod dialects;
 mod golden;
-mod input;
 mod habits;
+mod input;

@@ -11,22 +11,30 @@ pub const BEGIN: Timestamp = Timestamp::from_secs(1_768_478_400);
 
 /// A clock that stands still until it is turned.
 #[derive(Debug, Default)]
-pub struct ManualClock(AtomicU64);
+pub struct ManualClock {
+    passed: AtomicU64,
+    set_back: AtomicU64,
+}
 
 impl ManualClock {
     /// Turns it on by so much.
     pub fn turn(&self, by: Duration) {
-        self.0.fetch_add(u64::try_from(by.as_millis()).unwrap(), Ordering::SeqCst);
+        self.passed.fetch_add(u64::try_from(by.as_millis()).unwrap(), Ordering::SeqCst);
+    }
+
+    /// Somebody sets the time of day back by so many seconds; no time passes.
+    pub fn set_back(&self, seconds: u64) {
+        self.set_back.fetch_add(seconds * 1_000, Ordering::SeqCst);
     }
 }
 
 impl Clock for ManualClock {
     fn now(&self) -> Timestamp {
-        BEGIN.plus(self.monotonic())
+        Timestamp::from_millis(BEGIN.plus(self.monotonic()).millis() - self.set_back.load(Ordering::SeqCst))
     }
 
     fn monotonic(&self) -> Duration {
-        Duration::from_millis(self.0.load(Ordering::SeqCst))
+        Duration::from_millis(self.passed.load(Ordering::SeqCst))
     }
 }
 

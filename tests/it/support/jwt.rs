@@ -21,5 +21,10 @@ pub fn refresh(number: u64) -> String {
 }
 
 fn signed(header: &str, claims: &str) -> String {
-    format!("{}.{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims), URL_SAFE_NO_PAD.encode("not a signature"))
+    format!(
+        "{}.{}.{}",
+        URL_SAFE_NO_PAD.encode(header),
+        URL_SAFE_NO_PAD.encode(claims),
+        URL_SAFE_NO_PAD.encode("not a signature")
+    )
 }

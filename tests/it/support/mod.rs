@@ -4,7 +4,6 @@ pub mod capture;
 pub mod chance;
 pub mod jwt;
 pub mod pattern;
-pub mod program;
 pub mod raw;
 pub mod realm;
 pub mod world;
@@ -14,8 +13,8 @@ use std::time::{Duration, Instant};
 
 pub use chance::{BEGIN, ManualClock, Seeded};
 pub use raw::{Connection, RawReply, post, post_with};
-pub use realm::{FakeRealm, Granting, Mood, Seen};
-pub use world::{NEW_ID, OLD_ID, OLD_SECRET, Plan, TOKEN, World, client, passport};
+pub use realm::{FakeRealm, Granting, Mood};
+pub use world::{NEW_ID, NEW_SECRET, OLD_ID, OLD_SECRET, Plan, TOKEN, World, client, passport};
 
 /// Longer than anything here takes on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(20);

@@ -1,6 +1,6 @@
 //! A fake realm with moods: a real server on a real socket, for what a real Keycloak cannot be put into.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -65,7 +65,10 @@ impl Default for Granting {
 impl Mood {
     /// An answer with a status and a body of its own.
     pub fn answer(status: u16, content_type: &str, body: &str) -> Self {
-        let head = format!("HTTP/1.1 {status} Mood\r\ncontent-type: {content_type}\r\ncontent-length: {}\r\nset-cookie: realm=secret-of-the-realm\r\n\r\n", body.len());
+        let head = format!(
+            "HTTP/1.1 {status} Mood\r\ncontent-type: {content_type}\r\ncontent-length: {}\r\nset-cookie: realm=secret-of-the-realm\r\n\r\n",
+            body.len()
+        );
         Self::Bytes([head.as_bytes(), body.as_bytes()].concat())
     }
 }
@@ -83,6 +86,12 @@ impl Seen {
         form_urlencoded::parse(&self.body).into_owned().collect()
     }
 
+    /// The last word of the path.
+    pub fn endpoint(&self) -> &str {
+        let path = self.head.split(' ').nth(1).unwrap_or_default();
+        path.rsplit('/').next().unwrap_or_default()
+    }
+
     /// The value of a form field.
     pub fn field(&self, name: &str) -> Option<String> {
         self.form().into_iter().find(|(known, _)| known == name).map(|(_, value)| value)
@@ -98,6 +107,8 @@ impl Seen {
 struct State {
     next: VecDeque<Mood>,
     usual: Option<Mood>,
+    /// Moods of one endpoint, by the last word of its path.
+    at: BTreeMap<String, (VecDeque<Mood>, Option<Mood>)>,
     seen: Vec<Seen>,
     tokens: Vec<String>,
     granted: u64,
@@ -186,6 +197,21 @@ impl FakeRealm {
         self.state.lock().usual = Some(mood);
     }
 
+    /// The next request to one endpoint (`token`, `logout`, `certs`) is answered in this mood.
+    pub fn next_at(&self, endpoint: &str, mood: Mood) {
+        self.state.lock().at.entry(endpoint.to_owned()).or_default().0.push_back(mood);
+    }
+
+    /// Every request to one endpoint without a mood of its own is answered in this one.
+    pub fn usually_at(&self, endpoint: &str, mood: Mood) {
+        self.state.lock().at.entry(endpoint.to_owned()).or_default().1 = Some(mood);
+    }
+
+    /// Everything that one endpoint was asked so far.
+    pub fn asked(&self, endpoint: &str) -> Vec<Seen> {
+        self.seen().into_iter().filter(|seen| seen.endpoint() == endpoint).collect()
+    }
+
     /// Everything that was asked so far.
     pub fn seen(&self) -> Vec<Seen> {
         self.state.lock().seen.clone()
@@ -234,9 +260,10 @@ async fn serve_all(state: &Mutex<State>, stream: &mut TcpStream) -> std::io::Res
         let Some(seen) = read_request(stream, &mut buffer).await? else { return Ok(()) };
         let mood = {
             let mut state = state.lock();
+            let own = state.at.get_mut(seen.endpoint()).and_then(|(next, usual)| next.pop_front().or(usual.clone()));
             state.seen.push(seen);
             let usual = state.usual.clone();
-            state.next.pop_front().or(usual).unwrap_or(Mood::Grant(Granting::default()))
+            own.or_else(|| state.next.pop_front()).or(usual).unwrap_or(Mood::Grant(Granting::default()))
         };
         if !answer(state, stream, mood).await? {
             return Ok(());
@@ -315,7 +342,10 @@ fn grant(state: &Mutex<State>, granting: &Granting) -> String {
 }
 
 async fn send(stream: &mut TcpStream, status: u16, body: &str) -> std::io::Result<()> {
-    let head = format!("HTTP/1.1 {status} OK\r\ncontent-type: application/json\r\nset-cookie: AUTH_SESSION_ID=secret-of-the-realm\r\nx-realm: secret-of-the-realm\r\ncontent-length: {}\r\n\r\n", body.len());
+    let head = format!(
+        "HTTP/1.1 {status} OK\r\ncontent-type: application/json\r\nset-cookie: AUTH_SESSION_ID=secret-of-the-realm\r\nx-realm: secret-of-the-realm\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
     stream.write_all(&[head.as_bytes(), body.as_bytes()].concat()).await
 }
 

@@ -16,6 +16,8 @@ use super::{Connection, ManualClock, RawReply, Seeded, capture, post};
 
 /// The token endpoint of the shipped dialects.
 pub const TOKEN: &str = "/auth/oauth/v2/token";
+/// The revocation endpoint of the shipped dialects.
+pub const REVOKE: &str = "/auth/oauth/v2/token/revoke";
 /// The introspection endpoint of the shipped dialects.
 pub const INTROSPECT: &str = "/auth/oauth/v2/token/introspect";
 /// The old id of the client that every world has.
@@ -134,6 +136,7 @@ impl Plan {
             planted: Mutex::new(std::mem::take(&mut self.planted)),
             plan: self,
             log,
+            copies: 1,
         };
         world.write();
         world
@@ -151,6 +154,21 @@ pub struct World {
     planted: Mutex<Vec<String>>,
     plan: Plan,
     log: usize,
+    copies: usize,
+}
+
+/// Copies a directory with all that is in it.
+pub fn copy_files(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let place = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_files(&entry.path(), &place);
+        } else {
+            std::fs::copy(entry.path(), place).unwrap();
+        }
+    }
 }
 
 impl World {
@@ -233,6 +251,26 @@ impl World {
     pub fn restart(&mut self) {
         self.end();
         self.begin();
+    }
+
+    /// Starts another bridge on the files as they are this moment, as if this one had been killed.
+    #[track_caller]
+    pub fn crash(&mut self) {
+        let copy = format!("data-{}", self.copies);
+        self.copies += 1;
+        copy_files(&self.store(), &self.path().join(&copy));
+        let killed = self.running.take().expect("the bridge runs");
+        self.change("server", "drain", "\"0s\"");
+        self.change("store", "path", &format!("\"{copy}\""));
+        self.begin();
+        killed.stop();
+        drop(killed.wait());
+    }
+
+    /// The directory of the store in use.
+    pub fn store(&self) -> PathBuf {
+        let store = self.plan.settings.get("store").and_then(|store| store.get("path"));
+        self.path().join(store.map_or("data", |path| path.trim_matches('"')))
     }
 
     /// The bridge.

@@ -1,4 +1,6 @@
 //! Birth and death of threads and tasks. Everything that runs is started here, and is waited for at the end.
+//!
+//! Must not: know what runs.
 
 use std::future::Future;
 use std::io;

@@ -1,0 +1,132 @@
+//! Introspection, the whole request: does it cost more when many families live?
+
+use std::path::Path;
+use std::sync::Arc;
+
+use passbridge::document::Findings;
+use passbridge::domain::chance::{Entropy, random};
+use passbridge::domain::client::Client;
+use passbridge::domain::grant::{RealmGrant, RealmRefresh};
+use passbridge::domain::issue::{self, Asked};
+use passbridge::domain::time::Clock;
+use passbridge::mapping;
+use passbridge::secrets::Environment;
+use passbridge::server::{SystemClock, SystemEntropy};
+use passbridge::store::{StoreSettings, TokenStore};
+use secrecy::SecretString;
+use std::time::Duration;
+
+use crate::Wanted;
+use crate::load::Load;
+use crate::peers::Bridge;
+use crate::report::{Bar, Report};
+use crate::rounds::{self, Contestant, Round, Spread};
+use crate::site::{INTROSPECT, SECRET, Site, legacy_id, post};
+
+const REQUESTS: usize = 8_000;
+/// Of a large store, those that are asked about where only some are busy.
+const HOT: usize = 50_000;
+/// Requests prepared of each kind, taken in turn.
+const MESSAGES: usize = 20_000;
+/// Families that are written together.
+const TOGETHER: usize = 256;
+
+struct Lived {
+    bridge: Bridge,
+    uniform: Arc<Vec<Vec<u8>>>,
+    hot: Arc<Vec<Vec<u8>>>,
+}
+
+pub fn run(wanted: &Wanted, report: &mut Report) {
+    let work = tempfile::Builder::new().prefix("passbridge-bench-").tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let mut sizes = vec![(1_000, "1 k"), (100_000, "100 k")];
+    sizes.extend(wanted.large.then_some((1_000_000, "1 M")));
+    let lived: Vec<(Lived, &str)> = sizes.iter().map(|(count, name)| (live(work.path(), *count), *name)).collect();
+    let mut contestants = Vec::new();
+    for (lived, name) in &lived {
+        for (messages, busy) in [(&lived.uniform, "any"), (&lived.hot, "hot")] {
+            let load = Load {
+                to: lived.bridge.legacy,
+                connections: 64,
+                requests: REQUESTS,
+                messages: Arc::clone(messages),
+                expect: "\"active\":true",
+            };
+            contestants.push((Contestant { name, process: &lived.bridge.process, load }, busy));
+        }
+    }
+    let (contestants, busy): (Vec<_>, Vec<_>) = contestants.into_iter().unzip();
+    let all = rounds::run(&contestants, wanted.rounds(12));
+    for (index, contestant) in contestants.iter().enumerate() {
+        let what = format!("introspection: {} live, {} of them asked about", contestant.name, busy[index]);
+        report.spread("introspection", &what, "CPU us/request", Spread::over(&all[index], Round::cost), Bar::None);
+        if index > 1 {
+            let ratio = Spread::ratio(&all[index], &all[index % 2], Round::cost);
+            let bar = if busy[index] == "hot" { 1.15 } else { 1.3 };
+            report.spread("introspection", &format!("{what} / 1 k live"), "ratio", ratio, Bar::AtMost(bar));
+        }
+    }
+}
+
+/// A bridge whose store holds so many live families, and requests about them.
+fn live(work: &Path, count: usize) -> Lived {
+    eprintln!("bench: writes {count} families");
+    let site = Site::new(work, &format!("live-{count}"), "http://127.0.0.1:1".to_owned());
+    site.write();
+    let loaded = mapping::load(&site.folder.join("mappings"), &Environment::default(), &Findings::new()).unwrap();
+    let client = loaded.table.client(&legacy_id(0)).unwrap();
+    let tokens = fill(&site, client, count);
+    // As many strides as messages, so that a small store is asked about each of its tokens and a large one about any.
+    let chosen = |among: usize| {
+        let step = (among / MESSAGES).max(1);
+        let ask = |number: usize| about(&tokens[(number * step * 7919) % among]);
+        Arc::new((0..MESSAGES).map(ask).collect::<Vec<_>>())
+    };
+    let (uniform, hot) = (chosen(count), chosen(count.min(HOT)));
+    Lived { bridge: Bridge::start(&site), uniform, hot }
+}
+
+fn about(token: &str) -> Vec<u8> {
+    post(INTROSPECT, &[("client_id", &legacy_id(0)), ("client_secret", SECRET), ("token", token)])
+}
+
+/// Fills the store of a site; answers the access UUIDs.
+fn fill(site: &Site, client: &Arc<Client>, count: usize) -> Vec<String> {
+    let settings = StoreSettings::Embedded { path: site.store.clone(), cache_bytes: 64 << 20 };
+    let clock = Arc::new(SystemClock::new());
+    let store = TokenStore::open(&settings, clock.clone()).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let mut tokens = Vec::with_capacity(count);
+    runtime.block_on(async {
+        while tokens.len() < count {
+            let portion = TOGETHER.min(count - tokens.len());
+            let issued: Vec<_> = (0..portion)
+                .map(|_| {
+                    let asked = Asked { client, grant_type: "passport", scope: Some("client_registration") };
+                    issue::mint(asked, &grant(&SystemEntropy), clock.now(), &SystemEntropy)
+                })
+                .collect();
+            tokens.extend(issued.iter().map(|issued| issued.reply.access.expose().to_owned()));
+            let puts = issued.into_iter().map(|issued| store.put(issued.family));
+            futures_util::future::try_join_all(puts).await.unwrap();
+        }
+        store.close().await;
+    });
+    tokens
+}
+
+fn grant(entropy: &dyn Entropy) -> RealmGrant {
+    let number = u64::from_be_bytes(random(entropy));
+    let life = Duration::from_secs(3600);
+    let claims = r#"{"sub":"f:4f1c2a3e:90417","preferred_username":"90417"}"#;
+    use base64::Engine;
+    let access = format!("e30.{}.{}", base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(claims), "s".repeat(1400));
+    RealmGrant {
+        access_token: SecretString::from(access),
+        access_life: life,
+        refresh: Some(RealmRefresh { token: SecretString::from("r".repeat(850)), life: Some(life) }),
+        scope: Some("2F_CA_Auth client_registration profile email".to_owned()),
+        session: Some(format!("{number:032x}")),
+        user: Some("90417".to_owned()),
+    }
+}

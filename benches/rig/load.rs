@@ -1,0 +1,99 @@
+//! The load: so many keep-alive connections, each of which asks again as soon as it was answered.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::task::LocalSet;
+
+use crate::upstream::length;
+
+/// Whom to ask, what, how often.
+#[derive(Clone)]
+pub struct Load {
+    pub to: SocketAddr,
+    pub connections: usize,
+    pub requests: usize,
+    /// The bytes to send, taken in turn.
+    pub messages: Arc<Vec<Vec<u8>>>,
+    /// What every answer must contain.
+    pub expect: &'static str,
+}
+
+/// How it went.
+#[derive(Clone, Debug, Default)]
+pub struct Served {
+    pub requests: usize,
+    pub wall: Duration,
+    /// Sorted.
+    latencies: Vec<Duration>,
+}
+
+impl Served {
+    pub fn per_second(&self) -> f64 {
+        self.requests as f64 / self.wall.as_secs_f64()
+    }
+
+    pub fn percentile(&self, percent: usize) -> Duration {
+        let index = self.latencies.len().saturating_sub(1) * percent / 100;
+        self.latencies.get(index).copied().unwrap_or_default()
+    }
+}
+
+/// Runs the load. Every answer is a 200 that contains what is expected, or the rig ends.
+pub fn run(load: &Load) -> Served {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let local = LocalSet::new();
+    local.block_on(&runtime, async {
+        let mut streams = Vec::new();
+        for _ in 0..load.connections {
+            let stream = TcpStream::connect(load.to).await.unwrap();
+            stream.set_nodelay(true).unwrap();
+            streams.push(stream);
+        }
+        let next = Arc::new(AtomicUsize::new(0));
+        let begun = Instant::now();
+        let clients: Vec<_> = streams
+            .into_iter()
+            .map(|stream| tokio::task::spawn_local(client(stream, load.clone(), Arc::clone(&next))))
+            .collect();
+        let mut latencies = Vec::with_capacity(load.requests);
+        for client in clients {
+            latencies.extend(client.await.unwrap());
+        }
+        let wall = begun.elapsed();
+        latencies.sort_unstable();
+        Served { requests: latencies.len(), wall, latencies }
+    })
+}
+
+async fn client(mut stream: TcpStream, load: Load, next: Arc<AtomicUsize>) -> Vec<Duration> {
+    let mut latencies = Vec::new();
+    let mut buffer = vec![0; 16 * 1024];
+    loop {
+        let number = next.fetch_add(1, Ordering::Relaxed);
+        if number >= load.requests {
+            return latencies;
+        }
+        let begun = Instant::now();
+        stream.write_all(&load.messages[number % load.messages.len()]).await.unwrap();
+        let mut filled = 0;
+        let end = loop {
+            let read = stream.read(&mut buffer[filled..]).await.unwrap();
+            assert!(read > 0, "{} ended a connection after {:?}", load.to, String::from_utf8_lossy(&buffer[..filled]));
+            filled += read;
+            match length(&buffer[..filled]) {
+                Some(length) if filled >= length => break length,
+                Some(_) | None => {}
+            }
+        };
+        latencies.push(begun.elapsed());
+        let answer = &buffer[..end];
+        let good = answer.starts_with(b"HTTP/1.1 200")
+            && answer.windows(load.expect.len()).any(|window| window == load.expect.as_bytes());
+        assert!(good, "{} answered {:?}", load.to, String::from_utf8_lossy(answer));
+    }
+}

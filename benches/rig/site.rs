@@ -1,0 +1,151 @@
+//! A site: configuration, mappings and store of one bridge in a folder of its own, and what its clients send.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use passbridge::mapping;
+use passbridge::server::SystemEntropy;
+use secrecy::SecretString;
+
+pub const SECRET: &str = "an-old-secret-nobody-remembers";
+pub const TOKEN: &str = "/auth/oauth/v2/token";
+pub const INTROSPECT: &str = "/auth/oauth/v2/token/introspect";
+
+/// The old id of the client with this number.
+pub fn legacy_id(number: usize) -> String {
+    format!("l7xx{number:08x}")
+}
+
+/// Where a bridge's files are.
+pub struct Site {
+    pub folder: PathBuf,
+    /// Where the store is.
+    pub store: PathBuf,
+    /// Where logins are asked for.
+    pub realm: String,
+    pub clients: usize,
+    pub connections: usize,
+}
+
+impl Site {
+    /// A site with 100 clients and a store on the disk, in front of this realm.
+    pub fn new(work: &Path, name: &str, realm: String) -> Self {
+        let folder = work.join(name);
+        Self { store: folder.join("store"), folder, realm, clients: 100, connections: 10_000 }
+    }
+
+    /// Writes the files; answers where the bridge will listen.
+    pub fn write(&self) -> (SocketAddr, SocketAddr) {
+        let clients = self.folder.join("mappings/clients");
+        fs::create_dir_all(&clients).unwrap();
+        let (legacy, ops) = (free(), free());
+        let hash = mapping::hash(&SecretString::from(SECRET), &SystemEntropy).unwrap();
+        let secrets = self.folder.join("secrets");
+        fs::create_dir_all(&secrets).unwrap();
+        let mut text = String::new();
+        for number in 0..self.clients {
+            // As the test realm has it: client 0 is a real one.
+            let (client, secret) = match number {
+                0 => ("test_api".to_owned(), "test-api-secret".to_owned()),
+                _ => (format!("client_{number}"), format!("client-{number}-secret")),
+            };
+            let file = secrets.join(&client);
+            private(&file, &secret);
+            let (old, file) = (legacy_id(number), file.display());
+            write!(text, "[[client]]\nlegacy_id = \"{old}\"\nlegacy_secret = {{ hash = \"{hash}\" }}\nclient_id = \"{client}\"\nclient_secret = {{ file = \"{file}\" }}\nstage = \"live\"\n\n").unwrap();
+        }
+        fs::write(clients.join("all.toml"), text).unwrap();
+        let config = format!(
+            "[listen]\nlegacy = \"{legacy}\"\nops = \"{ops}\"\n[server]\nworkers = 1\n[limits]\nconnections = {}\n\
+             [realm]\nurls = [\"{}\"]\n[mappings]\npath = \"mappings\"\n[store]\npath = \"{}\"\n",
+            self.connections,
+            self.realm,
+            self.store.display(),
+        );
+        fs::write(self.config(), config).unwrap();
+        (legacy, ops)
+    }
+
+    pub fn config(&self) -> PathBuf {
+        self.folder.join("passbridge.toml")
+    }
+}
+
+fn private(path: &Path, text: &str) {
+    use std::os::unix::fs::PermissionsExt;
+    fs::write(path, text).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
+}
+
+/// An address that is free now.
+pub fn free() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).unwrap()
+}
+
+/// A POST of a form, as an old client sends it.
+pub fn post(path: &str, form: &[(&str, &str)]) -> Vec<u8> {
+    let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
+    format!(
+        "POST {path} HTTP/1.1\r\nHost: legacy.example\r\nUser-Agent: legacy-client/1.0\r\nAccept: */*\r\n\
+         Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .into_bytes()
+}
+
+/// A login with this passport.
+pub fn login(client: usize, passport: &Passport) -> Vec<u8> {
+    let form = [
+        ("client_id", legacy_id(client).as_str()),
+        ("client_secret", SECRET),
+        ("grant_type", "passport"),
+        ("certificate", &passport.certificate),
+        ("algorithm", &passport.algorithm),
+        ("signature", &passport.signature),
+        ("scope", "client_registration"),
+    ]
+    .map(|(name, value)| (name, value.to_owned()));
+    post(TOKEN, &form.each_ref().map(|(name, value)| (*name, value.as_str())))
+}
+
+/// A cookie and a signature by it.
+#[derive(Clone, Debug, serde::Deserialize)]
+pub struct Passport {
+    pub certificate: String,
+    pub algorithm: String,
+    pub signature: String,
+}
+
+impl Passport {
+    /// As long as a real one: 204 and 2884 characters, of base64's alphabet.
+    pub fn invented() -> Self {
+        let alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+        let text = |length: usize| (0..length).map(|n| char::from(alphabet[n * 37 % 64])).collect::<String>();
+        let certificate = text(204).replace('+', "-").replace('/', "_");
+        Self { certificate, algorithm: "RSA".to_owned(), signature: text(2884) }
+    }
+
+    /// Real ones, each of another user, good for an hour.
+    pub fn real(count: usize) -> Vec<Self> {
+        let user = |n: usize| 90501 + n % 20;
+        (0..count)
+            .map(|n| {
+                let wish = format!(r#"{{"user":"{}","expires_in":3600}}"#, user(n));
+                let output = Command::new(repository().join("scripts/passport"))
+                    .args(["batch", &wish, "1"])
+                    .stderr(Stdio::inherit())
+                    .output()
+                    .unwrap();
+                serde_json::from_slice(&output.stdout).unwrap()
+            })
+            .collect()
+    }
+}
+
+/// The top of the work tree.
+pub fn repository() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}

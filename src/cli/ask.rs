@@ -1,0 +1,68 @@
+//! Asks the running bridge over its ops listener.
+
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::time::Duration;
+
+use secrecy::{ExposeSecret, SecretString};
+
+use super::pinned;
+use crate::config::Config;
+
+/// For a connection, and for each piece of an answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// No answer is longer.
+const LONGEST: u64 = 64 * 1024 * 1024;
+
+/// An answer: its status, and its body.
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) body: String,
+}
+
+/// Asks for something that needs no token.
+pub(super) fn get(config: &Config, path: &str) -> io::Result<Answer> {
+    exchange(config, &format!("GET {path} HTTP/1.0\r\n\r\n"))
+}
+
+/// Asks for something that needs the ops token.
+pub(super) fn post(config: &Config, path: &str, token: &SecretString, body: &str) -> io::Result<Answer> {
+    let (token, length) = (token.expose_secret(), body.len());
+    let head = format!("POST {path} HTTP/1.0\r\nAuthorization: Bearer {token}\r\nContent-Length: {length}\r\n\r\n");
+    exchange(config, &format!("{head}{body}"))
+}
+
+fn exchange(config: &Config, request: &str) -> io::Result<Answer> {
+    let mut stream = TcpStream::connect_timeout(&reachable(config.listen.ops), PATIENCE)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    let mut text = String::new();
+    match &config.tls.ops {
+        None => {
+            stream.write_all(request.as_bytes())?;
+            stream.take(LONGEST).read_to_string(&mut text)?;
+        }
+        Some(material) => {
+            let mut session = pinned::session(material).map_err(io::Error::other)?;
+            let mut stream = rustls::Stream::new(&mut session, &mut stream);
+            stream.write_all(request.as_bytes())?;
+            let read = stream.take(LONGEST).read_to_string(&mut text);
+            // The answer ends with the connection, which not everybody ends as TLS would have it.
+            read.map(drop).or_else(|error| if text.is_empty() { Err(error) } else { Ok(()) })?;
+        }
+    }
+    let unreadable = || io::Error::new(io::ErrorKind::InvalidData, "that was no answer of a bridge");
+    let (head, body) = text.split_once("\r\n\r\n").ok_or_else(unreadable)?;
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).ok_or_else(unreadable)?;
+    Ok(Answer { status, body: body.to_owned() })
+}
+
+/// Where to ask a listener that listens on all addresses.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let here = match address {
+        SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::LOCALHOST),
+    };
+    SocketAddr::new(if address.ip().is_unspecified() { here } else { address.ip() }, address.port())
+}

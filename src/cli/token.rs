@@ -1,0 +1,103 @@
+//! `passbridge token`: logins by UUID, fingerprint, client or user; provenance, never a token.
+
+use std::io::{self, Read, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::Args;
+use serde_json::{Value, json};
+use zeroize::Zeroizing;
+
+use super::{Format, NO, WRONG_USE, ask, show};
+use crate::secrets::Environment;
+
+/// Which logins are meant. Without an option: that of the UUID on standard input.
+#[derive(Debug, Args)]
+pub(super) struct Which {
+    /// Those whose tokens' fingerprints begin so (6 digits or more, as logs show them)
+    #[arg(long, value_name = "PREFIX", group = "which")]
+    fingerprint: Option<String>,
+    /// All logins of a legacy client
+    #[arg(long, value_name = "ID", group = "which")]
+    client: Option<String>,
+    /// All logins of a passport user
+    #[arg(long, value_name = "NAME", group = "which")]
+    user: Option<String>,
+    /// How logins are written
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    format: Format,
+}
+
+/// Finds (`find`) or ends (`revoke`) logins.
+pub(super) fn run(path: &Path, environment: &Environment, action: &str, which: &Which) -> ExitCode {
+    let config = match super::configured(path, environment) {
+        Ok(config) => config,
+        Err(status) => return status,
+    };
+    let Some(token) = &config.ops_token else {
+        show::complain("no `ops.token` is configured\n  hint: [ops] token = { file = \"ops.token\" }");
+        return ExitCode::from(WRONG_USE);
+    };
+    let question = match question(which) {
+        Ok(question) => question,
+        Err(error) => {
+            show::complain(&format!("the UUID cannot be read from standard input: {error}"));
+            return ExitCode::from(WRONG_USE);
+        }
+    };
+    let answer = match ask::post(&config, &format!("/api/v1/tokens/{action}"), token, &question) {
+        Ok(answer) => answer,
+        Err(error) => return super::unanswered(&config, &error),
+    };
+    let body: Value = serde_json::from_str(&answer.body).unwrap_or_default();
+    if answer.status != 200 {
+        show::complain(body["error"].as_str().unwrap_or("the bridge refused"));
+        return ExitCode::from(NO);
+    }
+    let logins = body["logins"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let written = match which.format {
+        Format::Json => writeln!(show::data(), "{body:#}"),
+        Format::Human => logins.iter().try_for_each(|login| human(login, &mut show::data())),
+    };
+    if body["more"] == json!(true) {
+        show::say("there are more; narrow it down");
+    }
+    if logins.is_empty() {
+        show::say("no such login");
+    }
+    ExitCode::from(if logins.is_empty() || written.is_err() { NO } else { 0 })
+}
+
+fn question(which: &Which) -> io::Result<Zeroizing<String>> {
+    let asked = match which {
+        Which { fingerprint: Some(prefix), .. } => json!({ "fingerprint": prefix }),
+        Which { client: Some(client), .. } => json!({ "client": client }),
+        Which { user: Some(user), .. } => json!({ "user": user }),
+        Which { .. } => {
+            let mut text = Zeroizing::new(String::new());
+            io::stdin().lock().take(256).read_to_string(&mut text)?;
+            json!({ "token": text.trim() })
+        }
+    };
+    Ok(Zeroizing::new(asked.to_string()))
+}
+
+fn human(login: &Value, out: &mut impl Write) -> io::Result<()> {
+    let text = |name: &str| login[name].as_str().unwrap_or("never");
+    writeln!(out, "login {} of {}: {}", text("family"), text("client"), text("state"))?;
+    writeln!(
+        out,
+        "  born {}, refreshed {} times, refreshable until {}",
+        text("born"),
+        login["refreshed"],
+        text("refreshable_until")
+    )?;
+    if let Some(realm) = login["realm"].as_str() {
+        writeln!(out, "  realm: {realm}")?;
+    }
+    for token in login["tokens"].as_array().map(Vec::as_slice).unwrap_or_default() {
+        let text = |name: &str| token[name].as_str().unwrap_or("never");
+        writeln!(out, "  {:7} {}  until {}", text("use"), text("fingerprint"), text("until"))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,62 @@
+//! What a load rests on, without taking it into use.
+
+use std::path::Path;
+
+use super::examine;
+use crate::document::{Findings, Footing};
+use crate::mapping;
+use crate::secrets::Environment;
+
+/// What a load of these files rests on, and the digest of the mappings if nothing is wrong. Takes nothing into use.
+#[must_use]
+pub fn survey(path: &Path, environment: &Environment) -> (Footing, Option<String>) {
+    let findings = Findings::new();
+    let (_config, mappings) = examine(path, environment, &findings);
+    let loaded = mapping::load(&mappings, environment, &findings);
+    (findings.footing(), loaded.map(|loaded| loaded.digest))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::PathBuf;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::document::Stamp;
+    use crate::mapping::watch::Watch;
+
+    #[test]
+    fn a_load_rests_on_everything_that_it_reads() {
+        let directory = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| {
+            let path = directory.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        };
+        write("passbridge.toml", "[realm]\nurls = [\"http://127.0.0.1:1\"]\n[ops]\ntoken = { file = \"ops.token\" }\n");
+        write("ops.token", "x");
+        let client = "[[client]]\nlegacy_id = \"a\"\nlegacy_secret = { file = \"old\" }\nclient_id = \"b\"\n\
+                      client_secret = { file = \"new\" }\nstage = \"live\"\n";
+        write("mappings/clients/a.toml", client);
+        write("mappings/clients/old", "x");
+        let environment = Environment::default();
+        let (footing, digest) = survey(&directory.path().join("passbridge.toml"), &environment);
+        let relative = |path: &PathBuf| path.strip_prefix(directory.path()).unwrap().to_string_lossy().into_owned();
+        let mut expected = ["passbridge.toml", "ops.token", "mappings/clients", "mappings/dialects"].to_vec();
+        expected.extend(["mappings/clients/a.toml", "mappings/clients/old", "mappings/clients/new"]);
+        expected.sort_unstable();
+        assert_eq!(footing.keys().map(relative).collect::<Vec<_>>(), expected);
+        assert_eq!((digest, &footing[&directory.path().join("mappings/clients/new")]), (None, &Stamp::Absent));
+        // The secret that was missing arrives, and so does a dialect.
+        let mut watch = Watch::new(footing);
+        for name in ["mappings/clients/new", "mappings/dialects/mine.toml"] {
+            write(name, "x");
+            assert!(!watch.observe(watch.look(), Duration::ZERO), "{name}");
+            assert!(watch.observe(watch.look(), Duration::from_millis(250)), "{name}");
+            watch.loaded(watch.look());
+        }
+        fs::remove_file(directory.path().join("mappings/dialects/mine.toml")).unwrap();
+        assert!(survey(&directory.path().join("passbridge.toml"), &environment).1.is_some());
+    }
+}

@@ -1,0 +1,373 @@
+//! A grant of the realm becomes a family with its first pair of opaque tokens.
+
+use std::time::Duration;
+
+use secrecy::ExposeSecret;
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use super::chance::Entropy;
+use super::client::Client;
+use super::family::{
+    AccessFate, AccessRecord, Family, FamilyId, FamilyState, Member, NewFamily, RefreshRecord, Replay,
+};
+use super::grant::{RealmGrant, RealmRefresh};
+use super::opaque::{Fingerprint, OpaqueToken, TokenUse};
+use super::promise::{self, Promise, RealmLife};
+use super::scope;
+use super::seal::{Binding, Sealed, SealingKey};
+use super::time::Timestamp;
+
+/// What the client is told.
+#[derive(Debug)]
+pub struct TokenReply {
+    /// The `grant_type` of the request.
+    pub grant_type: String,
+    /// The access UUID.
+    pub access: OpaqueToken,
+    /// The refresh UUID, where the realm gave a refresh token.
+    pub refresh: Option<OpaqueToken>,
+    /// How long the access UUID lives.
+    pub expires_in: Duration,
+    /// Granted scope in legacy words.
+    pub scope: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct KeptReply<'a> {
+    grant_type: &'a str,
+    access: &'a str,
+    refresh: Option<&'a str>,
+    expires_in: u64,
+    scope: &'a str,
+}
+
+impl TokenReply {
+    /// The reply as it is sealed for the grace window.
+    fn to_bytes(&self) -> Zeroizing<Vec<u8>> {
+        let kept = KeptReply {
+            grant_type: &self.grant_type,
+            access: self.access.expose(),
+            refresh: self.refresh.as_ref().map(OpaqueToken::expose),
+            expires_in: self.expires_in.as_secs(),
+            scope: &self.scope,
+        };
+        Zeroizing::new(postcard::to_stdvec(&kept).unwrap_or_default())
+    }
+
+    /// A reply out of its seal; `None`: these bytes are none.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let kept: KeptReply<'_> = postcard::from_bytes(bytes).ok()?;
+        let refresh = match kept.refresh {
+            None => None,
+            Some(text) => Some(OpaqueToken::parse(text)?),
+        };
+        Some(Self {
+            grant_type: kept.grant_type.to_owned(),
+            access: OpaqueToken::parse(kept.access)?,
+            refresh,
+            expires_in: Duration::from_secs(kept.expires_in),
+            scope: kept.scope.to_owned(),
+        })
+    }
+}
+
+/// A family that was just born: the store keeps the one half, the client hears the other.
+#[derive(Debug)]
+pub struct Issued {
+    /// For the store.
+    pub family: NewFamily,
+    /// For the client.
+    pub reply: TokenReply,
+    /// The full legacy promise is kept.
+    pub promise_kept: bool,
+}
+
+/// What a login asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// Whose login.
+    pub client: &'a Client,
+    /// The `grant_type` of the request.
+    pub grant_type: &'a str,
+    /// The scope in legacy words.
+    pub scope: Option<&'a str>,
+}
+
+/// A pair that was just minted, with its records.
+struct Pair {
+    access: OpaqueToken,
+    access_entry: (Fingerprint, AccessRecord),
+    refresh: Option<OpaqueToken>,
+    refresh_entry: Option<(Fingerprint, RefreshRecord)>,
+    promise: Promise,
+    renewal: Option<Sealed>,
+    renewal_until: Timestamp,
+}
+
+impl Pair {
+    fn members(&self) -> Vec<Member> {
+        let (fingerprint, record) = &self.access_entry;
+        let access = Member { token_use: TokenUse::Access, fingerprint: *fingerprint, until: record.until };
+        let refresh = self.refresh_entry.iter();
+        let refresh = refresh.map(|(fingerprint, record)| Member {
+            token_use: TokenUse::Refresh,
+            fingerprint: *fingerprint,
+            until: record.until,
+        });
+        std::iter::once(access).chain(refresh).collect()
+    }
+
+    fn reply(&self, grant_type: &str, scope: &str) -> TokenReply {
+        TokenReply {
+            grant_type: grant_type.to_owned(),
+            access: self.access.clone(),
+            refresh: self.refresh.clone(),
+            expires_in: self.promise.lifetime,
+            scope: scope.to_owned(),
+        }
+    }
+}
+
+/// What a pair is minted for.
+struct For<'a> {
+    client: &'a Client,
+    family: FamilyId,
+    data_key: &'a SealingKey,
+    generation: u32,
+    scope: &'a str,
+}
+
+fn pair(what: &For<'_>, grant: &RealmGrant, now: Timestamp, entropy: &dyn Entropy) -> Pair {
+    let (client, id, data_key) = (what.client, what.family, what.data_key);
+    let rules = &client.dialect.tokens;
+    let life = RealmLife { access: grant.access_life, refresh: grant.refresh.as_ref().into() };
+    let promise = promise::honest(client.promise(), rules.rounding, life);
+    let renewal_until =
+        grant.refresh.as_ref().map_or(now, |refresh| refresh.life.map_or(Timestamp::NEVER, |life| now.plus(life)));
+
+    let access = OpaqueToken::mint(entropy, rules.shape, now);
+    let access_record = AccessRecord {
+        family: id,
+        client: client.legacy_id.clone(),
+        scope: what.scope.to_owned(),
+        issued: now,
+        until: now.plus(promise.lifetime),
+        fate: AccessFate::Live {
+            jwt: data_key.seal(grant.access_token.expose_secret().as_bytes(), binding(ACCESS_JWT, &id), entropy),
+            jwt_since: now,
+            jwt_until: now.plus(grant.access_life),
+            key: data_key.wrap(&SealingKey::of_token(&access, TokenUse::Access), binding(ACCESS_KEY, &id), entropy),
+        },
+    };
+    let refresh = grant.refresh.is_some().then(|| OpaqueToken::mint(entropy, rules.shape, now));
+    let refresh_entry = refresh.as_ref().map(|token| {
+        let key = data_key.wrap(&SealingKey::of_token(token, TokenUse::Refresh), binding(REFRESH_KEY, &id), entropy);
+        let client = client.legacy_id.clone();
+        let record =
+            RefreshRecord { family: id, client, generation: what.generation, key, issued: now, until: renewal_until };
+        (token.fingerprint(TokenUse::Refresh), record)
+    });
+    let seal = |refresh: &RealmRefresh| {
+        data_key.seal(refresh.token.expose_secret().as_bytes(), binding(REALM_REFRESH, &id), entropy)
+    };
+    Pair {
+        access_entry: (access.fingerprint(TokenUse::Access), access_record),
+        access,
+        refresh,
+        refresh_entry,
+        promise,
+        renewal: grant.refresh.as_ref().map(seal),
+        renewal_until,
+    }
+}
+
+/// Mints the first pair of a new family.
+pub fn mint(asked: Asked<'_>, grant: &RealmGrant, now: Timestamp, entropy: &dyn Entropy) -> Issued {
+    let client = asked.client;
+    let id = FamilyId::random(entropy);
+    let data_key = SealingKey::random(entropy);
+    let scope = scope::to_legacy(client, asked.scope, grant.scope.as_deref());
+    let pair =
+        pair(&For { client, family: id, data_key: &data_key, generation: 0, scope: &scope }, grant, now, entropy);
+    let family = Family {
+        id,
+        client: client.legacy_id.clone(),
+        born: now,
+        scope: scope.clone(),
+        session: grant.session.as_ref().map(|session| Fingerprint::of("session", session.as_bytes())),
+        user: grant.user.as_ref().map(|user| Fingerprint::of("user", user.as_bytes())),
+        renewal: pair.renewal.clone(),
+        renewal_until: pair.renewal_until,
+        generation: 0,
+        state: FamilyState::Resting,
+        replay: None,
+        members: pair.members(),
+    };
+    Issued {
+        reply: pair.reply(asked.grant_type, &scope),
+        promise_kept: pair.promise.kept,
+        family: NewFamily { family, access: pair.access_entry, refresh: pair.refresh_entry },
+    }
+}
+
+/// What a rotation changes: the family as it will be, and the records of its new pair.
+#[derive(Debug)]
+pub struct Rotated {
+    /// The family, one generation later.
+    pub family: Family,
+    /// The new access UUID's record.
+    pub access: (Fingerprint, AccessRecord),
+    /// The new refresh UUID's record.
+    pub refresh: Option<(Fingerprint, RefreshRecord)>,
+    /// Members that are not remembered any more: over, or too many (see [`MOST_ACCESS`]).
+    pub forgotten: Vec<Member>,
+    /// For the client.
+    pub reply: TokenReply,
+    /// The full legacy promise is kept.
+    pub promise_kept: bool,
+}
+
+/// The refresh UUID that is being used, and what it opened.
+#[derive(Clone, Copy, Debug)]
+pub struct Presented<'a> {
+    /// The UUID.
+    pub token: &'a OpaqueToken,
+    /// The family's data key.
+    pub data_key: &'a SealingKey,
+}
+
+/// Mints the next pair of a family. Whoever loses the answer can fetch it again with the same refresh UUID.
+pub fn rotate(
+    family: &Family,
+    asked: Asked<'_>,
+    presented: Presented<'_>,
+    grant: &RealmGrant,
+    moment: Moment<'_>,
+) -> Rotated {
+    let Moment { now, entropy } = moment;
+    let scope = match asked.scope {
+        Some(_) => scope::to_legacy(asked.client, asked.scope, grant.scope.as_deref()),
+        None => family.scope.clone(),
+    };
+    let generation = family.generation.saturating_add(1);
+    let data_key = presented.data_key;
+    let pair = pair(
+        &For { client: asked.client, family: family.id, data_key, generation, scope: &scope },
+        grant,
+        now,
+        entropy,
+    );
+    let reply = pair.reply(asked.grant_type, &scope);
+    let sealed = SealingKey::of_reply(presented.token).seal(&reply.to_bytes(), binding(REPLY, &family.id), entropy);
+    // Used refresh UUIDs are remembered as long as the family can be refreshed, so that reuse is told from nonsense.
+    let (members, forgotten) = remembered(&family.members, pair.members(), now);
+    let family = Family {
+        renewal: pair.renewal.clone(),
+        renewal_until: pair.renewal_until,
+        generation,
+        state: FamilyState::Resting,
+        replay: Some(Replay { reply: sealed, since: now }),
+        members,
+        ..family.clone()
+    };
+    Rotated {
+        family,
+        promise_kept: pair.promise.kept,
+        access: pair.access_entry,
+        refresh: pair.refresh_entry,
+        forgotten,
+        reply,
+    }
+}
+
+/// As many access UUIDs of a family are remembered, the newest: one for each eight seconds of an hour. A client that refreshes
+/// faster than that all the time ends its own oldest ones early; without a bound its family's record, written with every
+/// refresh, would grow for as long as it goes on.
+pub const MOST_ACCESS: usize = 448;
+/// As many refresh UUIDs, the newest. An older one that comes again is refused all the same, as unknown and no longer as used.
+pub const MOST_REFRESH: usize = 64;
+
+/// Whom a family remembers once it has a new pair, and whom no more: the newest that are not over, in the order of their issue.
+fn remembered(old: &[Member], pair: Vec<Member>, now: Timestamp) -> (Vec<Member>, Vec<Member>) {
+    let of = |token_use: TokenUse| pair.iter().filter(|member| member.token_use == token_use).count();
+    let mut places =
+        (MOST_ACCESS.saturating_sub(of(TokenUse::Access)), MOST_REFRESH.saturating_sub(of(TokenUse::Refresh)));
+    let stays = |member: &Member| {
+        let left = match member.token_use {
+            TokenUse::Access => &mut places.0,
+            TokenUse::Refresh => &mut places.1,
+        };
+        let stays = member.until > now && *left > 0;
+        *left -= usize::from(stays);
+        stays
+    };
+    let (mut kept, forgotten): (Vec<Member>, Vec<Member>) = old.iter().rev().copied().partition(stays);
+    kept.reverse();
+    kept.extend(pair);
+    (kept, forgotten)
+}
+
+/// A new JWT behind the access UUIDs that there are; the pair stays the client's.
+pub fn renew(
+    family: &Family,
+    access: Vec<(Fingerprint, AccessRecord)>,
+    data_key: &SealingKey,
+    grant: &RealmGrant,
+    moment: Moment<'_>,
+) -> (Family, Vec<(Fingerprint, AccessRecord)>) {
+    let Moment { now, entropy } = moment;
+    let jwt = data_key.seal(grant.access_token.expose_secret().as_bytes(), binding(ACCESS_JWT, &family.id), entropy);
+    let renewed = |(fingerprint, record): (Fingerprint, AccessRecord)| {
+        let fate = match record.fate {
+            AccessFate::Live { key, .. } => {
+                AccessFate::Live { jwt: jwt.clone(), jwt_since: now, jwt_until: now.plus(grant.access_life), key }
+            }
+            over @ AccessFate::Over(_) => over,
+        };
+        (fingerprint, AccessRecord { fate, ..record })
+    };
+    let seal = |refresh: &RealmRefresh| {
+        data_key.seal(refresh.token.expose_secret().as_bytes(), binding(REALM_REFRESH, &family.id), entropy)
+    };
+    let family = Family {
+        renewal: grant.refresh.as_ref().map(seal),
+        renewal_until: grant
+            .refresh
+            .as_ref()
+            .map_or(now, |refresh| refresh.life.map_or(Timestamp::NEVER, |life| now.plus(life))),
+        state: FamilyState::Resting,
+        ..family.clone()
+    };
+    (family, access.into_iter().map(renewed).collect())
+}
+
+/// When something happens, and the chance it happens with.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment<'a> {
+    /// Now.
+    pub now: Timestamp,
+    /// Chance.
+    pub entropy: &'a dyn Entropy,
+}
+
+/// Purpose of a sealed access JWT.
+pub const ACCESS_JWT: &str = "access-jwt";
+/// Purpose of a data key wrapped for an access UUID.
+pub const ACCESS_KEY: &str = "access-key";
+/// Purpose of a data key wrapped for a refresh UUID.
+pub const REFRESH_KEY: &str = "refresh-key";
+/// Purpose of the sealed refresh token of the realm.
+pub const REALM_REFRESH: &str = "realm-refresh";
+/// Purpose of a sealed reply.
+pub const REPLY: &str = "reply";
+
+/// Binds a sealed value to its family.
+#[must_use]
+pub fn binding<'a>(purpose: &'static str, id: &'a FamilyId) -> Binding<'a> {
+    Binding { purpose, owner: &id.0 }
+}
+
+#[cfg(test)]
+mod tests;

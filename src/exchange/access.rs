@@ -1,0 +1,137 @@
+//! An access UUID in use: its JWT, renewed where that is due. Introspection and the gateway come by here.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::timeout;
+use zeroize::Zeroizing;
+
+use super::flight::{Plan, Purpose, Waits};
+use super::{Exchange, store_failed};
+use crate::domain::family::{AccessFate, AccessRecord, FamilyState};
+use crate::domain::issue::{ACCESS_JWT, ACCESS_KEY, binding};
+use crate::domain::opaque::{OpaqueToken, TokenUse};
+use crate::domain::refresh::{AccessDecision, Over, decide_access};
+use crate::domain::refusal::{Fault, Refusal};
+use crate::domain::seal::SealingKey;
+
+/// A recheck makes nobody wait longer: who is rechecked has a JWT that is good for more than that.
+const RECHECK: Duration = Duration::from_secs(1);
+
+/// What an access UUID stands for right now.
+#[derive(Debug)]
+pub enum Standing {
+    /// Good: its record, and the JWT behind it.
+    Good(Box<AccessRecord>, Zeroizing<Vec<u8>>),
+    /// Ours, and over.
+    Over(Over),
+    /// Nobody of ours.
+    Unknown,
+}
+
+impl Exchange {
+    /// Finds what an access UUID stands for, and renews the JWT behind it where that is due.
+    ///
+    /// # Errors
+    /// The JWT is over and the realm cannot be asked, or the store fails.
+    pub async fn standing(self: &Arc<Self>, token: &OpaqueToken) -> Result<Standing, Refusal> {
+        let fingerprint = token.fingerprint(TokenUse::Access);
+        let mut waits = Waits::new(self.bridge.policy.load().patience);
+        loop {
+            let Some(record) = self.bridge.store.access(&fingerprint).await.map_err(store_failed)? else {
+                return Ok(Standing::Unknown);
+            };
+            let recheck_after = self.bridge.policy.load().recheck_after;
+            match decide_access(&record, self.bridge.clock.now(), recheck_after) {
+                AccessDecision::Over(over) => return Ok(Standing::Over(over)),
+                AccessDecision::Use => return good(token, record),
+                AccessDecision::UseAndRenew => {
+                    if let Some(plan) = self.renewal(token, &record).await? {
+                        let _lands_by_itself = self.board(plan);
+                    }
+                    return good(token, record);
+                }
+                AccessDecision::Recheck => {
+                    if let Some(plan) = self.renewal(token, &record).await? {
+                        // A realm that is slow or away now tells later: the flight goes on, and the next use looks again.
+                        let _told = timeout(RECHECK, self.fly(plan)).await;
+                    }
+                    return self.settle(token).await;
+                }
+                AccessDecision::RenewFirst => {}
+            }
+            let Some(plan) = self.renewal(token, &record).await? else {
+                // Nothing can be asked any more: it lives to the end of the JWT that there is.
+                return if self.is_carried(&record) { good(token, record) } else { Ok(Standing::Over(Over::Expired)) };
+            };
+            let landing = self.fly(plan).await;
+            if let Err(refusal) = waits.once_more(landing).await {
+                return self.after_failure(token, refusal).await;
+            }
+        }
+    }
+
+    /// Whether what is missing at the end of the promise is little enough for us to carry (`[lifetimes] rounding`).
+    fn is_carried(&self, record: &AccessRecord) -> bool {
+        let AccessFate::Live { jwt_until, .. } = &record.fate else { return false };
+        let snapshot = self.bridge.snapshot.load();
+        let client = snapshot.table.client(&record.client);
+        client.is_some_and(|client| record.until.since(*jwt_until) <= client.dialect.tokens.rounding)
+    }
+
+    /// What is kept after a recheck, answered or not: the realm may just have said that the session is over.
+    async fn settle(&self, token: &OpaqueToken) -> Result<Standing, Refusal> {
+        let found = self.bridge.store.access(&token.fingerprint(TokenUse::Access)).await.map_err(store_failed)?;
+        match found {
+            None => Ok(Standing::Unknown),
+            Some(AccessRecord { fate: AccessFate::Over(ending), .. }) => Ok(Standing::Over(Over::Ended(ending))),
+            Some(record) => good(token, record),
+        }
+    }
+
+    /// A JWT that is over and was not renewed: over, if the realm said so; else the failure.
+    async fn after_failure(&self, token: &OpaqueToken, refusal: Refusal) -> Result<Standing, Refusal> {
+        match self.settle(token).await? {
+            Standing::Good(..) => Err(Refusal::server(refusal.fault, refusal.detail)),
+            standing @ (Standing::Over(_) | Standing::Unknown) => Ok(standing),
+        }
+    }
+
+    /// What to ask the realm for a new JWT; `None` where it cannot be asked for this family any more.
+    async fn renewal(&self, token: &OpaqueToken, record: &AccessRecord) -> Result<Option<Plan>, Refusal> {
+        let snapshot = self.bridge.snapshot.load();
+        let Some(client) = snapshot.table.client(&record.client) else { return Ok(None) };
+        let client = Arc::clone(client);
+        let Some(family) = self.bridge.store.family(record.family).await.map_err(store_failed)? else {
+            return Ok(None);
+        };
+        let renewable = family.value.renewal.is_some() && self.bridge.clock.now() < family.value.renewal_until;
+        match family.value.state {
+            FamilyState::Resting | FamilyState::Asking { .. } if renewable => {}
+            FamilyState::Resting | FamilyState::Asking { .. } | FamilyState::Unrefreshable | FamilyState::Over(_) => {
+                return Ok(None);
+            }
+        }
+        let AccessFate::Live { jwt_since, .. } = &record.fate else { return Ok(None) };
+        let purpose = Purpose::Renew(token.fingerprint(TokenUse::Access), *jwt_since);
+        Ok(Some(Plan { client, family: record.family, data_key: data_key(token, record)?, purpose }))
+    }
+}
+
+fn good(token: &OpaqueToken, record: AccessRecord) -> Result<Standing, Refusal> {
+    let AccessFate::Live { jwt, .. } = &record.fate else { return Ok(Standing::Over(Over::Expired)) };
+    let opened = data_key(token, &record)?.open(jwt, binding(ACCESS_JWT, &record.family));
+    let jwt = opened.map_err(|error| Refusal::server(Fault::Ourselves, error.to_string()))?;
+    Ok(Standing::Good(Box::new(record), jwt))
+}
+
+/// The family's data key, as this UUID opens it.
+pub(super) fn data_key(token: &OpaqueToken, record: &AccessRecord) -> Result<SealingKey, Refusal> {
+    let AccessFate::Live { key, .. } = &record.fate else {
+        return Err(Refusal::server(Fault::Ourselves, "a token that is over opens nothing"));
+    };
+    let wrapping = SealingKey::of_token(token, TokenUse::Access);
+    wrapping
+        .unwrap_key(key, binding(ACCESS_KEY, &record.family))
+        .map_err(|error| Refusal::server(Fault::Ourselves, error.to_string()))
+}

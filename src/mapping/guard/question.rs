@@ -1,0 +1,130 @@
+//! What is to be found out about one caller, away from the workers.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use secrecy::{ExposeSecret, SecretString};
+
+use super::argon::Argon;
+use super::{Books, Verified, known};
+use crate::domain::client::{Client, Credentials, LegacySecret, Presented};
+use crate::mapping::{Decoy, Snapshot};
+
+/// What was found out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// It is the client's secret.
+    Right,
+    /// It is not, or there is no such client.
+    Wrong,
+    /// There were too many wrong ones before it.
+    Unverified,
+}
+
+/// Whom a caller claims to be, and with which secret.
+pub(super) struct Question {
+    /// `None`: the claimed id is nobody's, or may not stand where it stood.
+    pub(super) client: Option<Arc<Client>>,
+    /// By this text wrong secrets are counted, whether or not it is anybody's id.
+    pub(super) claimed: String,
+    pub(super) network: IpAddr,
+    /// The readings of the one secret.
+    secrets: Vec<SecretString>,
+    verified: Verified,
+    decoy: Arc<Decoy>,
+    books: Arc<Books>,
+}
+
+impl Question {
+    pub(super) fn of(snapshot: &Snapshot, presented: &Presented, address: IpAddr, books: &Arc<Books>) -> Self {
+        let placement = presented.placement;
+        let client = presented.readings.iter().find_map(|reading| known(snapshot, reading, placement)).cloned();
+        let claimed = match (&client, presented.readings.first()) {
+            (Some(client), _) => client.legacy_id.clone(),
+            (None, Some(first)) => first.id.clone(),
+            (None, None) => String::new(),
+        };
+        let meant = |reading: &&Credentials| reading.id == claimed;
+        let secrets = presented.readings.iter().filter(meant).map(|reading| reading.secret.clone()).collect();
+        Self {
+            client,
+            network: network(address),
+            secrets,
+            verified: snapshot.verified.clone(),
+            decoy: Arc::clone(&snapshot.decoy),
+            books: Arc::clone(books),
+            claimed,
+        }
+    }
+
+    /// Answers it. The right secret is remembered, a wrong one counted.
+    pub(super) fn answer(self, argon: &mut Argon) -> Outcome {
+        if let Some(client) = &self.client {
+            // Of many that come at once with the same secret, one is verified.
+            if self.secrets.iter().any(|secret| self.verified.contains(client, secret.expose_secret())) {
+                return Outcome::Right;
+            }
+        }
+        // Those who waited in front may have used up what may be wrong.
+        if !self.books.may_try(&self.claimed, self.network) {
+            self.books.unverified.fetch_add(1, Ordering::Relaxed);
+            return Outcome::Unverified;
+        }
+        for secret in &self.secrets {
+            if self.is_right(secret, argon) {
+                if let Some(client) = &self.client {
+                    self.verified.insert(client, secret.expose_secret());
+                }
+                return Outcome::Right;
+            }
+        }
+        self.books.failed(&self.claimed, self.network);
+        Outcome::Wrong
+    }
+
+    /// Compares with every old secret of the client. Where none fits, as many hashes were verified as for anybody.
+    fn is_right(&self, secret: &SecretString, argon: &mut Argon) -> bool {
+        let mut verifies = |hash: &str| {
+            self.books.verifications.fetch_add(1, Ordering::Relaxed);
+            argon.verifies(hash, secret)
+        };
+        let mut hashes = 0;
+        for old in self.client.iter().flat_map(|client| &client.legacy_secrets) {
+            let right = match old {
+                LegacySecret::Hash(hash) => {
+                    hashes += 1;
+                    verifies(hash)
+                }
+                LegacySecret::Clear(clear) => self.verified.same(clear.expose_secret(), secret.expose_secret()),
+            };
+            if right {
+                return true;
+            }
+        }
+        for _ in hashes..self.decoy.hashes {
+            let _never_right = std::hint::black_box(verifies(&self.decoy.hash));
+        }
+        false
+    }
+}
+
+/// One person can have a whole /64.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(six) => IpAddr::from((u128::from(six) & !u128::from(u64::MAX)).to_be_bytes()),
+        four @ IpAddr::V4(_) => four,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_is_an_address_or_half_of_a_long_one() {
+        let same = |one: &str, other: &str| network(one.parse().unwrap()) == network(other.parse().unwrap());
+        assert!(same("2001:db8::1", "2001:db8::ffff:1") && !same("2001:db8::1", "2001:db8:0:1::1"));
+        assert!(same("192.0.2.1", "::ffff:192.0.2.1") && !same("192.0.2.1", "192.0.2.2"));
+    }
+}

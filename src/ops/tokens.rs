@@ -1,0 +1,161 @@
+//! `POST /api/v1/tokens/find` and `/revoke`: logins for operators who show the ops token. Answers provenance, never a token.
+
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderMap, StatusCode, header};
+use secrecy::ExposeSecret;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use subtle::ConstantTimeEq;
+
+use super::OpsService;
+use crate::domain::family::{Ending, Family, FamilyState};
+use crate::domain::opaque::{OpaqueToken, TokenUse};
+use crate::domain::refusal::Refusal;
+use crate::domain::time::Timestamp;
+use crate::exchange::{Ended, Selector};
+use crate::telemetry::log;
+
+/// Which logins are meant: exactly one of these.
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+enum Asked {
+    Token(String),
+    Fingerprint(String),
+    Client(String),
+    User(String),
+}
+
+pub(super) async fn find(State(service): State<Arc<OpsService>>, headers: HeaderMap, body: Bytes) -> Response {
+    let selector = match asked(&service, &headers, &body) {
+        Ok(selector) => selector,
+        Err(denied) => return denied.answer(),
+    };
+    match service.exchange.find_logins(&selector).await {
+        Ok(found) => {
+            let families: Vec<Value> = found.families.iter().map(describe).collect();
+            answer(StatusCode::OK, &json!({"logins": families, "more": found.more}))
+        }
+        Err(refusal) => failed(&refusal),
+    }
+}
+
+pub(super) async fn revoke(State(service): State<Arc<OpsService>>, headers: HeaderMap, body: Bytes) -> Response {
+    let selector = match asked(&service, &headers, &body) {
+        Ok(selector) => selector,
+        Err(denied) => return denied.answer(),
+    };
+    match service.exchange.end_logins(&selector).await {
+        Ok(ended) => {
+            for ended in &ended {
+                log::ended_by_operator(&ended.family.client, ended.family.id, ended.realm_told);
+            }
+            let logins: Vec<Value> = ended.iter().map(describe_ended).collect();
+            answer(StatusCode::OK, &json!({"logins": logins}))
+        }
+        Err(refusal) => failed(&refusal),
+    }
+}
+
+fn asked(service: &OpsService, headers: &HeaderMap, body: &[u8]) -> Result<Selector, Denied> {
+    authorized(service, headers)?;
+    let bad = |sentence| Denied { status: StatusCode::BAD_REQUEST, sentence };
+    let asked = serde_json::from_slice(body).map_err(|_| bad("say one of token, fingerprint, client, user"))?;
+    Ok(match asked {
+        Asked::Token(text) => Selector::Token(OpaqueToken::parse(&text).ok_or_else(|| bad("that is no UUID of ours"))?),
+        Asked::Fingerprint(prefix) => {
+            if prefix.len() < 6 || !prefix.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+                return Err(bad("a fingerprint is at least 6 hexadecimal digits"));
+            }
+            Selector::Fingerprint(prefix.to_ascii_lowercase())
+        }
+        Asked::Client(client) => Selector::Client(client),
+        Asked::User(user) => Selector::User(user),
+    })
+}
+
+fn authorized(service: &OpsService, headers: &HeaderMap) -> Result<(), Denied> {
+    let refused = |sentence| Denied { status: StatusCode::UNAUTHORIZED, sentence };
+    let token = service.token.load();
+    let Some(token) = token.as_ref() else {
+        return Err(refused("no `ops.token` is configured, so nobody may ask this"));
+    };
+    let shown = headers.get(header::AUTHORIZATION).map(http::HeaderValue::as_bytes).unwrap_or_default();
+    let shown = shown.strip_prefix(b"Bearer ").unwrap_or_default();
+    if token.expose_secret().as_bytes().ct_eq(shown).into() {
+        Ok(())
+    } else {
+        Err(refused("the ops token is wrong or missing"))
+    }
+}
+
+/// Why nothing was done.
+struct Denied {
+    status: StatusCode,
+    sentence: &'static str,
+}
+
+impl Denied {
+    fn answer(&self) -> Response {
+        answer(self.status, &json!({"error": self.sentence}))
+    }
+}
+
+fn answer(status: StatusCode, body: &Value) -> Response {
+    let headers = [(header::CACHE_CONTROL, "no-store"), (header::CONTENT_TYPE, "application/json")];
+    (status, headers, format!("{body}\n")).into_response()
+}
+
+fn failed(refusal: &Refusal) -> Response {
+    answer(StatusCode::INTERNAL_SERVER_ERROR, &json!({"error": refusal.detail}))
+}
+
+fn describe(family: &Family) -> Value {
+    let time = |at: Timestamp| at.ends().map(|at| humantime::format_rfc3339_seconds(at.system()).to_string());
+    let members: Vec<Value> = family
+        .members
+        .iter()
+        .map(|member| {
+            let token_use = match member.token_use {
+                TokenUse::Access => "access",
+                TokenUse::Refresh => "refresh",
+            };
+            json!({"use": token_use, "fingerprint": member.fingerprint.short(), "until": time(member.until)})
+        })
+        .collect();
+    json!({
+        "family": family.id.to_string(),
+        "client": family.client,
+        "born": time(family.born),
+        "scope": family.scope,
+        "state": state(&family.state),
+        "refreshed": family.generation,
+        "refreshable_until": time(family.renewal_until),
+        "tokens": members,
+    })
+}
+
+fn describe_ended(ended: &Ended) -> Value {
+    let mut described = describe(&ended.family);
+    if let Some(object) = described.as_object_mut() {
+        let realm = if ended.realm_told { "told" } else { "its session runs out by itself" };
+        object.insert("realm".to_owned(), realm.into());
+    }
+    described
+}
+
+fn state(state: &FamilyState) -> &'static str {
+    match state {
+        FamilyState::Resting => "alive",
+        FamilyState::Asking { .. } => "asking the realm",
+        FamilyState::Unrefreshable => "not refreshable: an answer of the realm was lost",
+        FamilyState::Over(Ending::Revoked) => "revoked",
+        FamilyState::Over(Ending::RevokedByOperator) => "revoked by an operator",
+        FamilyState::Over(Ending::SessionEnded) => "ended by the realm",
+        FamilyState::Over(Ending::Reused) => "ended: a used refresh token came again",
+        FamilyState::Over(Ending::Replaced) => "replaced",
+    }
+}

@@ -1,0 +1,57 @@
+//! The listener that only the realm calls: `POST /backchannel-logout` (OpenID Connect Back-Channel Logout 1.0).
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use http::{StatusCode, header};
+use serde_json::json;
+
+use crate::domain::refusal::{Cause, Refusal};
+use crate::exchange::Exchange;
+use crate::legacy::form;
+use crate::telemetry::{Trail, log};
+
+/// No logout request is longer.
+const LONGEST: usize = 16 * 1024;
+
+pub(super) fn router(exchange: Arc<Exchange>) -> Router {
+    Router::new().route("/backchannel-logout", post(logout)).layer(DefaultBodyLimit::max(LONGEST)).with_state(exchange)
+}
+
+async fn logout(State(exchange): State<Arc<Exchange>>, body: Bytes) -> Response {
+    let mut trail = Trail::default();
+    let heard = match form::parse(&body).map(|form| form.value("logout_token").map(str::to_owned)) {
+        Ok(Some(token)) => exchange.hear_logout(&token, &mut trail).await,
+        Ok(None) | Err(_) => Err(Refusal::client(Cause::InvalidRequest, "the request carries no `logout_token`")),
+    };
+    trail.refusal = heard.err();
+    log::logout(&trail);
+    exchange.bridge().metrics.logout(&trail);
+    answer(trail.refusal)
+}
+
+/// What section 2.8 of the specification says; the sentence helps whoever reads the realm's log.
+fn answer(refusal: Option<Refusal>) -> Response {
+    let no_store = [(header::CACHE_CONTROL, "no-store")];
+    let Some(refusal) = refusal else { return (StatusCode::OK, no_store).into_response() };
+    if refusal.cause == Cause::ServerError {
+        return (
+            StatusCode::INTERNAL_SERVER_ERROR,
+            no_store,
+            axum_json("server_error", "the logout could not be kept"),
+        )
+            .into_response();
+    }
+    (StatusCode::BAD_REQUEST, no_store, axum_json("invalid_request", &refusal.detail)).into_response()
+}
+
+fn axum_json(error: &str, description: &str) -> ([(header::HeaderName, &'static str); 1], String) {
+    (
+        [(header::CONTENT_TYPE, "application/json")],
+        json!({"error": error, "error_description": description}).to_string(),
+    )
+}

@@ -1,0 +1,392 @@
+//! The store that several instances share: Redis or Valkey, single, by Sentinel, or as a cluster.
+//!
+//! Every key of a family but its index entries is in one hash slot, and no command crosses slots. Round trips:
+//!
+//! | operation | round trips |
+//! |---|---|
+//! | put | 2: records and indexes side by side, then the family's state |
+//! | access, refresh, session | 1 |
+//! | family | 1 |
+//! | lease, renew, release | 1 each |
+//! | commit | 2, and 1 more where members are forgotten |
+//! | end | 4: state, members, tombstones, state |
+//!
+//! Replication is asynchronous: a failover may lose what the last moments wrote, unless `wait` asks for replicas.
+//!
+//! Must not: touch two slots by one command, keep a key of a family without an expiry where the family has an end, or hang.
+
+mod keys;
+mod link;
+mod scan;
+mod scripts;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use redis::{Cmd, FromRedisValue, RedisError, RedisResult, Value, cmd};
+
+use self::link::Link;
+use self::scripts::Next;
+use super::change::{Bundle, Change, Lease, PendingRevocation, Statistics, Version, Versioned};
+use super::ending;
+use super::error::{CommitError, StoreError};
+use super::record;
+use super::settings::{RedisSettings, Wait};
+use crate::domain::family::{AccessFate, AccessRecord, Ending, Family, FamilyId, FamilyState, RefreshRecord};
+use crate::domain::opaque::{Fingerprint, TokenUse};
+use crate::domain::time::{Clock, Timestamp};
+
+/// What is written today.
+const FORMAT: u32 = 1;
+/// How often a family that others change is tried to be ended.
+const TRIES: usize = 16;
+
+/// Families in Redis.
+#[derive(Debug)]
+pub struct Redis {
+    link: Link,
+    clock: Arc<dyn Clock>,
+    wait: Option<Wait>,
+    closed: AtomicBool,
+    writes: AtomicU64,
+    failed: AtomicU64,
+    writable: AtomicBool,
+}
+
+impl Redis {
+    /// Connects, and looks at the format.
+    pub fn open(settings: &RedisSettings, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
+        let path = || PathBuf::from(settings.urls.first().cloned().unwrap_or_default());
+        let failed = |error: RedisError| StoreError::CannotOpen { path: path(), cause: Arc::new(error) };
+        let link = Link::new(settings).map_err(failed)?;
+        let claim = cmd("SET").arg(keys::FORMAT).arg(FORMAT).arg("NX").to_owned();
+        let answers = link.run_blocking(vec![claim, cmd("GET").arg(keys::FORMAT).to_owned()]).map_err(failed)?;
+        let found: u32 =
+            answers.into_iter().nth(1).map_or(Ok(0), u32::from_redis_value).map_err(|error| failed(error.into()))?;
+        if found != FORMAT {
+            return Err(StoreError::Format { path: path(), found, known: FORMAT });
+        }
+        Ok(Self {
+            link,
+            clock,
+            wait: settings.wait,
+            closed: AtomicBool::new(false),
+            writes: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+            writable: AtomicBool::new(true),
+        })
+    }
+
+    async fn read(&self, command: Cmd) -> Result<Value, StoreError> {
+        self.open_still()?;
+        let mut answer = self.link.run(vec![command.clone()]).await;
+        if answer.is_err() {
+            // A read may be asked twice: the connection may have been to a server that is gone.
+            answer = self.link.run(vec![command]).await;
+        }
+        let cannot_read =
+            |error| StoreError::CannotRead { what: "a record in Redis".to_owned(), cause: Arc::new(error) };
+        answer.map_err(cannot_read).map(|answers| answers.into_iter().next().unwrap_or(Value::Nil))
+    }
+
+    async fn write(&self, mut commands: Vec<Cmd>, durable: bool) -> Result<Vec<Value>, StoreError> {
+        self.open_still()?;
+        let answered = commands.len();
+        if let Some(wait) = self.wait.filter(|_| durable) {
+            commands.push(cmd("WAIT").arg(wait.replicas).arg(millis(wait.timeout)).to_owned());
+        }
+        self.writes.fetch_add(1, Ordering::Relaxed);
+        let mut answers = self.link.run(commands).await.map_err(|error| self.cannot_write(Arc::new(error)))?;
+        if let Some(wait) = self.wait.filter(|_| durable) {
+            let replicas = answers.pop().map_or(Ok(0), u64::from_redis_value).unwrap_or(0);
+            if replicas < wait.replicas {
+                return Err(self.cannot_write(Arc::new(TooFewReplicas { wanted: wait.replicas, found: replicas })));
+            }
+        }
+        answers.truncate(answered);
+        self.writable.store(true, Ordering::Relaxed);
+        Ok(answers)
+    }
+
+    fn cannot_write(&self, cause: super::error::Cause) -> StoreError {
+        self.failed.fetch_add(1, Ordering::Relaxed);
+        self.writable.store(false, Ordering::Relaxed);
+        StoreError::CannotWrite { cause }
+    }
+
+    fn open_still(&self) -> Result<(), StoreError> {
+        if self.closed.load(Ordering::Relaxed) { Err(StoreError::Closed) } else { Ok(()) }
+    }
+
+    /// Keeps a family with its records. Its state comes last: nobody knows the UUIDs before.
+    pub(super) async fn import(&self, bundle: &Bundle) -> Result<(), StoreError> {
+        let Bundle { family, access, refresh } = bundle;
+        let forgotten = ending::remembered_until(family);
+        let mut commands = self.tokens(access, refresh);
+        if let Some(session) = &family.session {
+            let key = keys::session(session);
+            commands.push(self.set(
+                &key,
+                &record::encode(key.as_bytes(), &family.id),
+                family.renewal_until.max(forgotten),
+            ));
+        }
+        commands.push(listed(family.id, forgotten));
+        self.write(commands, false).await?;
+        let key = keys::state(family.id);
+        let mut state = cmd("HSET");
+        state.arg(&key).arg("v").arg(1).arg("d").arg(record::encode(key.as_bytes(), family));
+        let mut commands = vec![state];
+        commands.extend(self.ttl(forgotten).map(|ttl| cmd("PEXPIRE").arg(&key).arg(ttl).to_owned()));
+        self.write(commands, true).await.map(drop)
+    }
+
+    fn tokens(&self, access: &[(Fingerprint, AccessRecord)], refresh: &[(Fingerprint, RefreshRecord)]) -> Vec<Cmd> {
+        let access = access.iter().map(|(fingerprint, value)| {
+            let key = keys::token(TokenUse::Access, fingerprint);
+            scripts::keep(&key, &marked(&key, value, matches!(value.fate, AccessFate::Over(_))), self.ttl(value.until))
+        });
+        let refresh = refresh.iter().map(|(fingerprint, value)| {
+            let key = keys::token(TokenUse::Refresh, fingerprint);
+            scripts::keep(&key, &marked(&key, value, value.key.as_bytes().is_empty()), self.ttl(value.until))
+        });
+        access.chain(refresh).collect()
+    }
+
+    pub(super) async fn access(&self, fingerprint: &Fingerprint) -> Result<Option<AccessRecord>, StoreError> {
+        self.token(&keys::token(TokenUse::Access, fingerprint)).await
+    }
+
+    pub(super) async fn refresh(&self, fingerprint: &Fingerprint) -> Result<Option<RefreshRecord>, StoreError> {
+        self.token(&keys::token(TokenUse::Refresh, fingerprint)).await
+    }
+
+    async fn token<T: serde::de::DeserializeOwned>(&self, key: &str) -> Result<Option<T>, StoreError> {
+        let Some(bytes) = bytes(self.read(cmd("GET").arg(key).to_owned()).await?) else { return Ok(None) };
+        let (_mark, record) = bytes.split_first().ok_or_else(|| corrupt(key, record::Damage::Short))?;
+        record::decode(key.as_bytes(), record).map(Some).map_err(|damage| corrupt(key, damage))
+    }
+
+    pub(super) async fn family(&self, family: FamilyId) -> Result<Option<Versioned<Family>>, StoreError> {
+        let key = keys::state(family);
+        let answer = self.read(cmd("HMGET").arg(&key).arg("v").arg("d").to_owned()).await?;
+        let (version, bytes): (Option<u64>, Option<Vec<u8>>) =
+            FromRedisValue::from_redis_value(answer).map_err(|_| corrupt(&key, record::Damage::Shape))?;
+        let (Some(version), Some(bytes)) = (version, bytes) else { return Ok(None) };
+        let value = record::decode(key.as_bytes(), &bytes).map_err(|damage| corrupt(&key, damage))?;
+        Ok(Some(Versioned { value, version: Version(version) }))
+    }
+
+    pub(super) async fn session(&self, session: &Fingerprint) -> Result<Option<FamilyId>, StoreError> {
+        let key = keys::session(session);
+        let Some(bytes) = bytes(self.read(cmd("GET").arg(&key).to_owned()).await?) else { return Ok(None) };
+        record::decode(key.as_bytes(), &bytes).map(Some).map_err(|damage| corrupt(&key, damage))
+    }
+
+    pub(super) async fn commit(&self, change: Change) -> Result<(), CommitError> {
+        let Change { expected: Version(expected), fence, family, access, refresh, removals } = change;
+        let before = self.family(family.id).await?.ok_or(CommitError::Unknown)?;
+        if before.version.0 != expected {
+            return Err(CommitError::Conflict);
+        }
+        let forgotten = ending::remembered_until(&family);
+        let mut commands = self.tokens(&access, &refresh);
+        if let Some(session) = family.session.filter(|session| before.value.session != Some(*session)) {
+            let key = keys::session(&session);
+            commands.push(self.set(
+                &key,
+                &record::encode(key.as_bytes(), &family.id),
+                family.renewal_until.max(forgotten),
+            ));
+        }
+        commands.push(listed(family.id, forgotten));
+        self.write(commands, false).await?;
+        let record = record::encode(keys::state(family.id).as_bytes(), &family);
+        let next = Next { family: family.id, expected, fence, record: &record, ttl: self.ttl(forgotten) };
+        self.next(&next).await?;
+        let mut gone: Vec<Cmd> = removals
+            .iter()
+            .map(|member| cmd("DEL").arg(keys::token(member.token_use, &member.fingerprint)).to_owned())
+            .collect();
+        let moved = before.value.session.filter(|session| family.session != Some(*session));
+        gone.extend(moved.map(|session| cmd("DEL").arg(keys::session(&session)).to_owned()));
+        if !gone.is_empty() {
+            self.write(gone, false).await?;
+        }
+        Ok(())
+    }
+
+    async fn next(&self, next: &Next<'_>) -> Result<(), CommitError> {
+        let answers = self.write(vec![scripts::commit(next)], true).await?;
+        match answers.into_iter().next().map(u8::from_redis_value) {
+            Some(Ok(0)) => Ok(()),
+            Some(Ok(1)) => Err(CommitError::Conflict),
+            Some(Ok(2)) => Err(CommitError::Fenced),
+            Some(Ok(3)) => Err(CommitError::Unknown),
+            Some(_) | None => Err(corrupt(&keys::state(next.family), record::Damage::Shape).into()),
+        }
+    }
+
+    /// Tombstones first, then the state: until the state says so the end is not answered, and a change in between begins it again.
+    pub(super) async fn end(&self, id: FamilyId, why: Ending) -> Result<Option<Family>, StoreError> {
+        for _ in 0..TRIES {
+            let Some(known) = self.family(id).await? else { return Ok(None) };
+            let before = known.value;
+            if let FamilyState::Over(_) = before.state {
+                return Ok(Some(before));
+            }
+            self.bury(&before, why).await?;
+            let over = ending::over(&before, why);
+            let record = record::encode(keys::state(id).as_bytes(), &over);
+            let ttl = self.ttl(ending::remembered_until(&over));
+            match self.next(&Next { family: id, expected: known.version.0, fence: None, record: &record, ttl }).await {
+                Ok(()) => return Ok(Some(before)),
+                Err(CommitError::Conflict | CommitError::Fenced) => {}
+                Err(CommitError::Unknown) => return Ok(None),
+                Err(CommitError::Store(error)) => return Err(error),
+            }
+        }
+        Err(StoreError::Refusing)
+    }
+
+    async fn bury(&self, family: &Family, why: Ending) -> Result<(), StoreError> {
+        let mut access = Vec::new();
+        let mut refresh = Vec::new();
+        for member in &family.members {
+            match member.token_use {
+                TokenUse::Access => {
+                    let found = self.access(&member.fingerprint).await?;
+                    access.extend(found.map(|record| (member.fingerprint, ending::access_over(record, why))));
+                }
+                TokenUse::Refresh => {
+                    let found = self.refresh(&member.fingerprint).await?;
+                    refresh.extend(found.map(|record| (member.fingerprint, ending::refresh_over(record))));
+                }
+            }
+        }
+        let mut commands = self.tokens(&access, &refresh);
+        commands.extend(family.session.map(|session| cmd("DEL").arg(keys::session(&session)).to_owned()));
+        if commands.is_empty() { Ok(()) } else { self.write(commands, false).await.map(drop) }
+    }
+
+    pub(super) async fn lease(&self, family: FamilyId, ttl: Duration) -> Result<Option<Lease>, StoreError> {
+        let fence = self.number(scripts::lease(family, millis(ttl))).await?;
+        Ok((fence > 0).then_some(Lease { family, fence }))
+    }
+
+    pub(super) async fn renew(&self, lease: Lease, ttl: Duration) -> Result<bool, StoreError> {
+        Ok(self.number(scripts::renew(lease.family, lease.fence, millis(ttl))).await? > 0)
+    }
+
+    pub(super) async fn release(&self, lease: Lease) -> Result<(), StoreError> {
+        self.number(scripts::release(lease.family, lease.fence)).await.map(drop)
+    }
+
+    async fn number(&self, command: Cmd) -> Result<u64, StoreError> {
+        let answers = self.write(vec![command], false).await?;
+        answers
+            .into_iter()
+            .next()
+            .map_or(Ok(0), u64::from_redis_value)
+            .map_err(|_| corrupt("an answer of Redis", record::Damage::Shape))
+    }
+
+    pub(super) async fn outbox_put(&self, pending: &PendingRevocation) -> Result<(), StoreError> {
+        let put = cmd("HSET").arg(keys::OUTBOX).arg(pending.family.to_string()).arg(word(pending)).to_owned();
+        self.write(vec![put], true).await.map(drop)
+    }
+
+    pub(super) async fn outbox(&self) -> Result<Vec<PendingRevocation>, StoreError> {
+        let answer = self.read(cmd("HVALS").arg(keys::OUTBOX).to_owned()).await?;
+        let records: Vec<Vec<u8>> =
+            FromRedisValue::from_redis_value(answer).map_err(|_| corrupt(keys::OUTBOX, record::Damage::Shape))?;
+        let read = |bytes: Vec<u8>| {
+            let (family, client, sealed, until) =
+                record::decode(keys::OUTBOX.as_bytes(), &bytes).map_err(|damage| corrupt(keys::OUTBOX, damage))?;
+            Ok(PendingRevocation { family, client, sealed, until })
+        };
+        records.into_iter().map(read).collect()
+    }
+
+    pub(super) async fn outbox_delete(&self, told: &PendingRevocation) -> Result<(), StoreError> {
+        self.write(vec![scripts::told(told.family, &word(told))], false).await.map(drop)
+    }
+
+    pub(super) fn statistics(&self) -> Statistics {
+        Statistics {
+            writable: self.writable.load(Ordering::Relaxed) && !self.closed.load(Ordering::Relaxed),
+            writes: self.writes.load(Ordering::Relaxed),
+            failed_writes: self.failed.load(Ordering::Relaxed),
+            ..Statistics::default()
+        }
+    }
+
+    pub(super) fn close(&self) {
+        self.closed.store(true, Ordering::Relaxed);
+    }
+
+    fn set(&self, key: &str, record: &[u8], until: Timestamp) -> Cmd {
+        let mut command = cmd("SET");
+        command.arg(key).arg(record);
+        if let Some(ttl) = self.ttl(until) {
+            command.arg("PX").arg(ttl);
+        }
+        command
+    }
+
+    /// Milliseconds until then, at least one; nothing where it never comes.
+    fn ttl(&self, until: Timestamp) -> Option<u64> {
+        let until = until.ends()?;
+        // A month bounds what the clocks of two instances can disagree about, and what Redis can count.
+        Some(until.millis().saturating_sub(self.clock.now().millis()).clamp(1, 1 << 42))
+    }
+}
+
+/// Fewer replicas than the configuration asks for have the write.
+#[derive(Debug)]
+struct TooFewReplicas {
+    wanted: u64,
+    found: u64,
+}
+
+impl std::fmt::Display for TooFewReplicas {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} of {} replicas have it", self.found, self.wanted)
+    }
+}
+
+impl std::error::Error for TooFewReplicas {}
+
+/// A revocation as it waits.
+fn word(pending: &PendingRevocation) -> Vec<u8> {
+    let PendingRevocation { family, client, sealed, until } = pending;
+    record::encode(keys::OUTBOX.as_bytes(), &(family, client, sealed, until))
+}
+
+/// A record with a mark before it that scripts can read: `O` over, `L` live.
+fn marked<T: serde::Serialize>(key: &str, value: &T, over: bool) -> Vec<u8> {
+    let mut bytes = vec![if over { b'O' } else { b'L' }];
+    bytes.extend(record::encode(key.as_bytes(), value));
+    bytes
+}
+
+/// Enters a family into its list, by when it is forgotten. A score is a double: exact to the millisecond for 285,000 years.
+fn listed(family: FamilyId, forgotten: Timestamp) -> Cmd {
+    let score = forgotten.ends().map_or_else(|| "+inf".to_owned(), |at| at.millis().to_string());
+    cmd("ZADD").arg(keys::list_of(family)).arg(score).arg(family.to_string()).to_owned()
+}
+
+fn bytes(value: Value) -> Option<Vec<u8>> {
+    let read: RedisResult<Option<Vec<u8>>> = FromRedisValue::from_redis_value(value).map_err(Into::into);
+    read.ok().flatten()
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn corrupt(what: &str, damage: record::Damage) -> StoreError {
+    StoreError::Corrupt { what: what.to_owned(), cause: Arc::new(damage) }
+}

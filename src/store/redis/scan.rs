@@ -1,0 +1,159 @@
+//! What goes through many families: the sweep, finding, and the export. By the lists, 256 of them, each in a slot of its own.
+
+use redis::{FromRedisValue, cmd};
+
+use super::super::change::{Bundle, Find, Swept};
+use super::super::ending;
+use super::super::error::StoreError;
+use super::super::record::Damage;
+use super::{Redis, corrupt, keys};
+use crate::domain::family::{Family, FamilyId};
+use crate::domain::opaque::TokenUse;
+use crate::domain::time::Timestamp;
+
+/// So many families are dropped by one sweep.
+const SWEEP: usize = 512;
+
+impl Redis {
+    /// Redis forgets by itself; what is left to do is to take what it forgot out of the lists, and to drop what our clock calls over.
+    pub(in super::super) async fn sweep(&self, now: Timestamp) -> Result<Swept, StoreError> {
+        let mut swept = Swept::default();
+        for first in 0..=keys::LISTS {
+            let due = cmd("ZRANGEBYSCORE")
+                .arg(keys::list(first))
+                .arg("-inf")
+                .arg(format!("({}", now.millis()))
+                .arg("LIMIT")
+                .arg(0)
+                .arg(SWEEP)
+                .to_owned();
+            for family in ids(self.read(due).await?)? {
+                if swept.families >= SWEEP {
+                    swept.more = true;
+                    return Ok(swept);
+                }
+                if self.drop_if_due(family, now).await? {
+                    swept.families += 1;
+                }
+            }
+        }
+        Ok(swept)
+    }
+
+    async fn drop_if_due(&self, id: FamilyId, now: Timestamp) -> Result<bool, StoreError> {
+        let known = self.family(id).await?;
+        if let Some(family) = &known {
+            let forgotten = ending::remembered_until(&family.value);
+            if forgotten >= now {
+                self.write(vec![super::listed(id, forgotten)], false).await?;
+                return Ok(false);
+            }
+        }
+        let mut gone = Vec::new();
+        if let Some(family) = &known {
+            gone.extend(
+                family
+                    .value
+                    .members
+                    .iter()
+                    .map(|member| cmd("DEL").arg(keys::token(member.token_use, &member.fingerprint)).to_owned()),
+            );
+            gone.extend(family.value.session.map(|session| cmd("DEL").arg(keys::session(&session)).to_owned()));
+        }
+        gone.push(cmd("DEL").arg(keys::state(id)).arg(keys::fence(id)).to_owned());
+        gone.push(cmd("ZREM").arg(keys::list_of(id)).arg(id.to_string()).to_owned());
+        self.write(gone, false).await?;
+        Ok(true)
+    }
+
+    pub(in super::super) async fn find(&self, what: Find, limit: usize) -> Result<Vec<Family>, StoreError> {
+        if let Find::Prefix(prefix) = &what
+            && prefix.len() == 64
+        {
+            return self.find_whole(prefix).await;
+        }
+        let fits = |family: &Family| match &what {
+            Find::Client(client) => family.client == *client,
+            Find::User(user) => family.user == Some(*user),
+            Find::Prefix(prefix) => {
+                family.members.iter().any(|member| member.fingerprint.to_string().starts_with(prefix))
+            }
+        };
+        let mut found = Vec::new();
+        for first in 0..=keys::LISTS {
+            for id in self.listed_ids(first).await? {
+                if found.len() >= limit {
+                    return Ok(found);
+                }
+                found.extend(self.family(id).await?.map(|known| known.value).filter(|family| fits(family)));
+            }
+        }
+        Ok(found)
+    }
+
+    /// A whole fingerprint is a key: no list is read.
+    async fn find_whole(&self, fingerprint: &str) -> Result<Vec<Family>, StoreError> {
+        let mut families = Vec::new();
+        for kind in ["a", "r"] {
+            let key = format!("pb:{kind}:{fingerprint}");
+            let family = match kind {
+                "a" => self.token::<crate::domain::family::AccessRecord>(&key).await?.map(|record| record.family),
+                _ => self.token::<crate::domain::family::RefreshRecord>(&key).await?.map(|record| record.family),
+            };
+            if let Some(id) = family {
+                families.extend(self.family(id).await?.map(|known| known.value));
+            }
+        }
+        Ok(families)
+    }
+
+    pub(in super::super) async fn export(
+        &self,
+        after: Option<FamilyId>,
+        limit: usize,
+    ) -> Result<Vec<Bundle>, StoreError> {
+        let mut bundles = Vec::new();
+        let begin = after.and_then(|id| id.0.first().copied()).unwrap_or_default();
+        for first in begin..=keys::LISTS {
+            let mut ids = self.listed_ids(first).await?;
+            ids.sort_unstable();
+            for id in ids.into_iter().filter(|id| after.is_none_or(|after| *id > after)) {
+                if bundles.len() >= limit {
+                    return Ok(bundles);
+                }
+                bundles.extend(self.bundle(id).await?);
+            }
+        }
+        Ok(bundles)
+    }
+
+    async fn bundle(&self, id: FamilyId) -> Result<Option<Bundle>, StoreError> {
+        let Some(known) = self.family(id).await? else { return Ok(None) };
+        let mut bundle = Bundle { family: known.value, access: Vec::new(), refresh: Vec::new() };
+        for member in bundle.family.members.clone() {
+            match member.token_use {
+                TokenUse::Access => {
+                    bundle
+                        .access
+                        .extend(self.access(&member.fingerprint).await?.map(|record| (member.fingerprint, record)));
+                }
+                TokenUse::Refresh => {
+                    bundle
+                        .refresh
+                        .extend(self.refresh(&member.fingerprint).await?.map(|record| (member.fingerprint, record)));
+                }
+            }
+        }
+        Ok(Some(bundle))
+    }
+
+    async fn listed_ids(&self, first: u8) -> Result<Vec<FamilyId>, StoreError> {
+        ids(self.read(cmd("ZRANGE").arg(keys::list(first)).arg(0).arg(-1).to_owned()).await?)
+    }
+}
+
+fn ids(value: redis::Value) -> Result<Vec<FamilyId>, StoreError> {
+    let texts: Vec<String> =
+        FromRedisValue::from_redis_value(value).map_err(|_| corrupt("a list of families", Damage::Shape))?;
+    texts.iter().map(|text| text.parse().map_err(|_| corrupt("a list of families", Damage::Shape))).collect()
+}

@@ -1,0 +1,104 @@
+//! The scripts: each touches the keys of one slot, and each does its whole work or nothing.
+
+use redis::{Cmd, cmd};
+
+use crate::domain::family::FamilyId;
+
+use super::keys;
+
+/// A token's record, unless one that is over stands there: an end is never undone. 79 is `O`.
+const KEEP: &str = r"
+local there = redis.call('GETRANGE', KEYS[1], 0, 0)
+if there == 'O' then return 0 end
+if ARGV[2] == '' then redis.call('SET', KEYS[1], ARGV[1]) else redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) end
+return 1";
+
+/// A lease and its fence, if nobody has one.
+const LEASE: &str = r"
+if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
+local fence = redis.call('INCR', KEYS[2])
+redis.call('SET', KEYS[1], fence, 'PX', ARGV[1])
+local ttl = redis.call('PTTL', KEYS[3])
+if ttl > 0 then redis.call('PEXPIRE', KEYS[2], ttl + 3600000) end
+return fence";
+
+/// A lease for longer, if it is still ours.
+const RENEW: &str = r"
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+return redis.call('PEXPIRE', KEYS[1], ARGV[2])";
+
+/// A lease given back, if it is still ours.
+const RELEASE: &str = r"
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+return redis.call('DEL', KEYS[1])";
+
+/// A revocation that the realm has heard, if no other one has taken its place.
+const TOLD: &str = r"
+if redis.call('HGET', KEYS[1], ARGV[1]) ~= ARGV[2] then return 0 end
+return redis.call('HDEL', KEYS[1], ARGV[1])";
+
+/// A family's next state, if it is still in the expected one and no newer lease was granted.
+/// Answers 0 done, 1 conflict, 2 fenced, 3 unknown.
+const COMMIT: &str = r"
+local version = redis.call('HGET', KEYS[1], 'v')
+if not version then return 3 end
+if version ~= ARGV[1] then return 1 end
+if ARGV[2] ~= '' and tonumber(redis.call('GET', KEYS[2]) or '0') > tonumber(ARGV[2]) then return 2 end
+redis.call('HSET', KEYS[1], 'v', tostring(tonumber(version) + 1), 'd', ARGV[3])
+if ARGV[4] == '' then redis.call('PERSIST', KEYS[1]) else redis.call('PEXPIRE', KEYS[1], ARGV[4]) end
+return 0";
+
+fn eval(script: &str, keys: &[String]) -> Cmd {
+    let mut command = cmd("EVAL");
+    command.arg(script.trim_start()).arg(keys.len()).arg(keys);
+    command
+}
+
+pub(super) fn keep(key: &str, record: &[u8], ttl: Option<u64>) -> Cmd {
+    let mut command = eval(KEEP, &[key.to_owned()]);
+    command.arg(record).arg(text(ttl));
+    command
+}
+
+pub(super) fn lease(family: FamilyId, ttl: u64) -> Cmd {
+    let mut command = eval(LEASE, &[keys::lease(family), keys::fence(family), keys::state(family)]);
+    command.arg(ttl);
+    command
+}
+
+pub(super) fn renew(family: FamilyId, fence: u64, ttl: u64) -> Cmd {
+    let mut command = eval(RENEW, &[keys::lease(family)]);
+    command.arg(fence).arg(ttl);
+    command
+}
+
+pub(super) fn release(family: FamilyId, fence: u64) -> Cmd {
+    let mut command = eval(RELEASE, &[keys::lease(family)]);
+    command.arg(fence);
+    command
+}
+
+pub(super) fn told(family: FamilyId, word: &[u8]) -> Cmd {
+    let mut command = eval(TOLD, &[keys::OUTBOX.to_owned()]);
+    command.arg(family.to_string()).arg(word);
+    command
+}
+
+/// A family's next state: what is expected, and what shall be.
+pub(super) struct Next<'a> {
+    pub(super) family: FamilyId,
+    pub(super) expected: u64,
+    pub(super) fence: Option<u64>,
+    pub(super) record: &'a [u8],
+    pub(super) ttl: Option<u64>,
+}
+
+pub(super) fn commit(next: &Next<'_>) -> Cmd {
+    let mut command = eval(COMMIT, &[keys::state(next.family), keys::fence(next.family)]);
+    command.arg(next.expected).arg(text(next.fence)).arg(next.record).arg(text(next.ttl));
+    command
+}
+
+fn text(number: Option<u64>) -> String {
+    number.map_or_else(String::new, |number| number.to_string())
+}

@@ -1,0 +1,70 @@
+//! Bad days of a shared store: gone, slow, restarted empty, an instance that was paused.
+
+use std::time::{Duration, Instant};
+
+use passbridge::domain::family::FamilyState;
+use passbridge::store::{Change, CommitError, StoreError};
+
+use super::servers::{Server, single};
+use super::world::{World, block_on};
+use crate::support::eventually;
+
+#[test]
+fn a_redis_that_is_gone_is_told_at_once_and_one_that_is_back_is_used() {
+    let mut server = Server::start();
+    let world = World::open(&single(&server));
+    let login = block_on(world.kept());
+    server.kill();
+    assert!(matches!(block_on(world.store.access(&login.access)), Err(StoreError::CannotRead { .. })));
+    assert!(matches!(block_on(world.store.put(world.login().new)), Err(StoreError::CannotWrite { .. })));
+    assert!(!world.store.statistics().writable);
+    server.restart_empty();
+    assert_eq!(
+        block_on(world.store.access(&login.access)).unwrap(),
+        None,
+        "it came back empty: nobody's token is known"
+    );
+    let next = block_on(world.kept());
+    assert!(block_on(world.store.access(&next.access)).unwrap().is_some());
+    assert!(world.store.statistics().writable);
+}
+
+#[test]
+fn a_redis_that_hangs_is_an_error_within_bounds_and_never_a_hang() {
+    let server = Server::start();
+    let world = World::open(&single(&server));
+    let login = block_on(world.kept());
+    server.signal("-STOP");
+    let begin = Instant::now();
+    assert!(block_on(world.store.put(world.login().new)).is_err());
+    assert!(begin.elapsed() < Duration::from_secs(8), "{:?}", begin.elapsed());
+    server.signal("-CONT");
+    eventually("it answers again", || block_on(world.store.access(&login.access)).is_ok_and(|found| found.is_some()));
+}
+
+#[test]
+fn an_instance_that_was_paused_cannot_overwrite_what_another_decided() {
+    let server = Server::start();
+    let world = World::open(&single(&server));
+    let other = World::open(&single(&server));
+    let login = block_on(world.kept());
+    let short = Duration::from_millis(200);
+    let paused = block_on(world.store.lease(login.id(), short)).unwrap().expect("nobody has it");
+    assert!(block_on(other.store.lease(login.id(), short)).unwrap().is_none(), "one at a time, on whatever instance");
+    let known = block_on(world.store.family(login.id())).unwrap().unwrap();
+    let mut taken = None;
+    eventually("the lease runs out", || {
+        taken = block_on(other.store.lease(login.id(), Duration::from_secs(60))).unwrap();
+        taken.is_some()
+    });
+    assert!(taken.unwrap().fence > paused.fence);
+    assert!(!block_on(world.store.renew(paused, short)).unwrap(), "it is lost");
+    let late = Change {
+        fence: Some(paused.fence),
+        ..Change::of(
+            known.version,
+            passbridge::domain::family::Family { state: FamilyState::Unrefreshable, ..known.value },
+        )
+    };
+    assert!(matches!(block_on(world.store.commit(late)), Err(CommitError::Fenced)));
+}

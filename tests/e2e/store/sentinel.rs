@@ -1,0 +1,62 @@
+//! A master with a replica, watched by three Sentinels: a failover is survived.
+
+use std::fs;
+
+use passbridge::store::{RedisMode, StoreSettings, TokenStore, Wait};
+
+use super::servers::{Server, settings};
+use super::world::{ManualClock, Seeded, World, block_on};
+use crate::support::{eventually, free_ports};
+
+fn sentinel(master: u16) -> Server {
+    let [port] = free_ports();
+    let place = tempfile::tempdir().unwrap().keep();
+    let file = place.join("sentinel.conf");
+    let text = format!(
+        "port {port}\nsentinel monitor bridge 127.0.0.1 {master} 2\nsentinel down-after-milliseconds bridge 500\nsentinel failover-timeout bridge 2000\n"
+    );
+    fs::write(&file, text).unwrap();
+    Server::with(port, &[&file.display().to_string(), "--sentinel"])
+}
+
+#[test]
+fn a_failover_is_survived_and_what_a_replica_confirmed_is_there() {
+    let mut master = Server::start();
+    let [port] = free_ports();
+    let (port_text, master_text) = (port.to_string(), master.port.to_string());
+    let replica = Server::with(port, &["--port", &port_text, "--replicaof", "127.0.0.1", &master_text]);
+    eventually("the replica follows", || {
+        String::from_utf8_lossy(&replica.cli(&["info", "replication"]).stdout).contains("master_link_status:up")
+    });
+    let sentinels: Vec<Server> = (0..3).map(|_| sentinel(master.port)).collect();
+    eventually("the Sentinels know each other and the replica", || {
+        sentinels.iter().all(|sentinel| {
+            let said = String::from_utf8_lossy(&sentinel.cli(&["info", "sentinel"]).stdout).into_owned();
+            said.contains("status=ok") && said.contains("slaves=1") && said.contains("sentinels=3")
+        })
+    });
+    let ports: Vec<u16> = sentinels.iter().map(|sentinel| sentinel.port).collect();
+    let mut known = settings(RedisMode::Sentinel { master: "bridge".to_owned() }, &ports);
+    known.wait = Some(Wait { replicas: 1, timeout: std::time::Duration::from_secs(2) });
+    let world = World::open(&StoreSettings::Redis(known.clone()));
+    let before = block_on(world.kept());
+    master.kill();
+    let alone = RedisMode::Sentinel { master: "bridge".to_owned() };
+    let unwaiting = open_eventually(&StoreSettings::Redis(settings(alone, &ports)));
+    eventually("the replica has become the master", || block_on(unwaiting.store.put(unwaiting.login().new)).is_ok());
+    let found = block_on(world.store.access(&before.access)).unwrap();
+    assert_eq!(found, Some(before.new.access.1.clone()), "what a replica had confirmed outlives its master");
+    let put = block_on(world.store.put(world.login().new));
+    assert!(put.is_err(), "no replica is left to confirm, so nothing is acknowledged");
+}
+
+/// Opens it as soon as it can be opened.
+fn open_eventually(settings: &StoreSettings) -> World {
+    let clock = ManualClock::new();
+    let mut opened = None;
+    eventually("the store opens", || {
+        opened = TokenStore::open(settings, clock.clone()).ok();
+        opened.is_some()
+    });
+    World { store: opened.unwrap(), clock: clock.clone(), chance: Seeded::new(2) }
+}

@@ -1,0 +1,108 @@
+//! One server, in clear text; and one with TLS and an access control list.
+
+use std::fs;
+
+use passbridge::store::{Password, RedisMode, RedisSettings, StoreError, StoreSettings, TokenStore};
+use secrecy::SecretString;
+
+use super::contract_of_redis;
+use super::servers::{Server, settings, single};
+use super::world::{ManualClock, World, block_on};
+use crate::support::free_ports;
+
+fn on_single(test: impl AsyncFn(&World)) {
+    let server = Server::start();
+    let world = World::open(&single(&server));
+    block_on(test(&world));
+}
+
+contract_of_redis!(on_single);
+
+/// A server that speaks TLS alone, knows one user, and lets him touch our keys alone.
+fn guarded() -> (Server, RedisSettings) {
+    let made = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned(), "localhost".to_owned()]).unwrap();
+    let files = tempfile::tempdir().unwrap().keep();
+    let write = |name: &str, text: String| {
+        fs::write(files.join(name), text).unwrap();
+        files.join(name).display().to_string()
+    };
+    let certificate = write("server.pem", made.cert.pem());
+    let key = write("server.key", made.signing_key.serialize_pem());
+    let users = write(
+        "users.conf",
+        "user default off\nuser bridge on >an-invented-password ~pb:* +@all -@dangerous +info\n".to_owned(),
+    );
+    let [port] = free_ports();
+    let port_text = port.to_string();
+    let arguments = [
+        "--port",
+        "0",
+        "--tls-port",
+        &port_text,
+        "--tls-cert-file",
+        &certificate,
+        "--tls-key-file",
+        &key,
+        "--tls-ca-cert-file",
+        &certificate,
+        "--tls-auth-clients",
+        "no",
+        "--aclfile",
+        &users.replace("users.conf", "users.acl"),
+    ];
+    fs::rename(&users, users.replace("users.conf", "users.acl")).unwrap();
+    let server = Server::with(port, &arguments);
+    let known = RedisSettings {
+        urls: vec![format!("rediss://localhost:{port}")],
+        username: Some("bridge".to_owned()),
+        password: Some(Password(SecretString::from("an-invented-password"))),
+        ca: Some(made.cert.pem().into_bytes()),
+        ..settings(RedisMode::Single, &[])
+    };
+    (server, known)
+}
+
+#[test]
+fn a_server_with_tls_and_an_access_control_list_keeps_families() {
+    let (_server, known) = guarded();
+    let world = World::open(&StoreSettings::Redis(known));
+    block_on(super::contract::a_family_that_was_put_is_found_by_each_of_its_names(&world));
+    block_on(super::contract::a_family_that_ended_leaves_a_tombstone_until_its_promised_end(&world));
+}
+
+#[test]
+fn a_wrong_password_an_unknown_certificate_and_clear_text_are_each_told() {
+    let (server, known) = guarded();
+    let wrong = RedisSettings { password: Some(Password(SecretString::from("wrong"))), ..known.clone() };
+    let stranger = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap().cert.pem().into_bytes();
+    let untrusted = RedisSettings { ca: Some(stranger), ..known.clone() };
+    let clear = RedisSettings { urls: vec![format!("redis://localhost:{}", server.port)], ..known };
+    for settings in [wrong, untrusted, clear] {
+        let opened = TokenStore::open(&StoreSettings::Redis(settings), ManualClock::new());
+        assert!(matches!(opened, Err(StoreError::CannotOpen { .. })), "{opened:?}");
+    }
+}
+
+#[test]
+fn every_key_of_a_family_carries_its_expiry() {
+    let server = Server::start();
+    let world = World::open(&single(&server));
+    let login = block_on(world.kept());
+    block_on(world.store.lease(login.id(), std::time::Duration::from_secs(10))).unwrap();
+    let keys = String::from_utf8(server.cli(&["--scan"]).stdout).unwrap();
+    let mut seen = 0;
+    for key in keys.lines().filter(|key| !key.starts_with("pb:x:") && *key != "pb:format") {
+        let ttl: i64 = String::from_utf8(server.cli(&["PTTL", key]).stdout).unwrap().trim().parse().unwrap();
+        assert!(ttl > 0, "{key} has no expiry");
+        seen += 1;
+    }
+    assert_eq!(seen, 6, "access, refresh, session, state, lease, fence: {keys}");
+}
+
+#[test]
+fn a_newer_format_is_refused() {
+    let server = Server::start();
+    server.cli(&["SET", "pb:format", "2"]);
+    let opened = TokenStore::open(&single(&server), ManualClock::new());
+    assert!(matches!(opened, Err(StoreError::Format { found: 2, .. })), "{opened:?}");
+}

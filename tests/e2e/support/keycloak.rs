@@ -1,0 +1,90 @@
+//! One real Keycloak for the whole binary, with the realm SSO of `keycloak/`; and its administrator.
+
+use std::fs::File;
+use std::process::Command;
+use std::sync::OnceLock;
+
+use serde_json::Value;
+
+use super::http::{Answer, form, send};
+use super::process::{begin_for_good, bound_to_us, free_ports, repository};
+
+/// A Keycloak that is ready.
+#[derive(Debug)]
+pub struct Keycloak {
+    pub port: u16,
+    /// Where its database is; gone with it.
+    _directory: tempfile::TempDir,
+}
+
+impl Keycloak {
+    /// The one that all tests share; rotation is off there.
+    pub fn shared() -> &'static Self {
+        static SHARED: OnceLock<Keycloak> = OnceLock::new();
+        SHARED.get_or_init(|| Self::start(&[]))
+    }
+
+    /// The other one, whose refresh tokens may be used once.
+    pub fn rotating() -> &'static Self {
+        static ROTATING: OnceLock<Keycloak> = OnceLock::new();
+        ROTATING.get_or_init(|| Self::start(&["--rotation", "on"]))
+    }
+
+    fn start(further: &[&str]) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let [port, management] = free_ports();
+        let script = format!("{}/scripts/keycloak", repository());
+        let mut arguments: Vec<String> = vec!["start".to_owned()];
+        let (port_text, management_text) = (port.to_string(), management.to_string());
+        let place = directory.path().join("keycloak").display().to_string();
+        for (name, value) in [("--port", &port_text), ("--management-port", &management_text), ("--dir", &place)] {
+            arguments.extend([name.to_owned(), value.clone()]);
+        }
+        arguments.extend(further.iter().map(|&argument| argument.to_owned()));
+        let log = File::create(directory.path().join("keycloak.log")).unwrap();
+        let mut command = bound_to_us(&script, &arguments);
+        command.env("KEYCLOAK_QUICK", "1").stdout(log.try_clone().unwrap()).stderr(log);
+        #[expect(clippy::zombie_processes, reason = "it ends with the binary")]
+        let child = begin_for_good(command);
+        let (management, pid) = (management.to_string(), child.id().to_string());
+        let ready = Command::new(&script)
+            .args(["wait", "--management-port", &management, "--timeout", "180", "--pid", &pid])
+            .status();
+        let log = std::fs::read_to_string(directory.path().join("keycloak.log")).unwrap_or_default();
+        assert!(ready.expect("the script runs").success(), "Keycloak did not start:\n{log}");
+        Self { port, _directory: directory }
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}/auth/realms/SSO", self.port)
+    }
+
+    /// Asks the administrator's API.
+    pub fn admin(&self, method: &str, path: &str, body: &Value) -> Answer {
+        let fields = [
+            ("grant_type", "password"),
+            ("client_id", "admin-cli"),
+            ("username", "admin"),
+            ("password", "admin-password"),
+        ];
+        let form_type = [("Content-Type", "application/x-www-form-urlencoded")];
+        let token =
+            send(self.port, "POST", "/auth/realms/master/protocol/openid-connect/token", &form_type, &form(&fields));
+        let bearer = format!("Bearer {}", token.text("access_token"));
+        let headers = [("Authorization", bearer.as_str()), ("Content-Type", "application/json")];
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        send(self.port, method, &format!("/auth/admin/realms/SSO{path}"), &headers, &body)
+    }
+
+    /// The realm's own id of a client.
+    pub fn client(&self, client_id: &str) -> Value {
+        self.admin("GET", &format!("/clients?clientId={client_id}"), &Value::Null).json()[0].clone()
+    }
+
+    /// The sessions of a user.
+    pub fn sessions(&self, username: &str) -> Vec<Value> {
+        let users = self.admin("GET", &format!("/users?username={username}&exact=true"), &Value::Null).json();
+        let id = users[0]["id"].as_str().expect("the user exists").to_owned();
+        self.admin("GET", &format!("/users/{id}/sessions"), &Value::Null).json().as_array().cloned().unwrap_or_default()
+    }
+}

@@ -1,0 +1,40 @@
+//! Children that end with the test binary, however it ends.
+
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Sender, channel};
+use std::thread;
+
+/// A child that the kernel kills when the thread that began it ends; that thread lives as long as the binary.
+pub fn bound_to_us(program: &str, arguments: &[String]) -> Command {
+    let mut command = Command::new("setpriv");
+    command.arg("--pdeathsig").arg("KILL").arg(program).args(arguments);
+    command.stdin(Stdio::null());
+    command
+}
+
+/// Does something on a thread that does not end before the binary does, so that children begun there live as long.
+pub fn for_good<T: Send + 'static>(begin: impl FnOnce() -> T + Send + 'static) -> T {
+    let (sender, receiver) = channel();
+    thread::spawn(move || {
+        sender.send(begin()).unwrap();
+        let (_forever, never): (Sender<()>, _) = channel();
+        let _ = never.recv();
+    });
+    receiver.recv().expect("what was begun has not failed")
+}
+
+/// Begins a child that lives as long as the binary.
+pub fn begin_for_good(mut command: Command) -> Child {
+    for_good(move || command.spawn().expect("the program starts"))
+}
+
+/// The top of the repository.
+pub fn repository() -> &'static str {
+    env!("CARGO_MANIFEST_DIR")
+}
+
+/// Ports that were free a moment ago.
+pub fn free_ports<const N: usize>() -> [u16; N] {
+    let held: [std::net::TcpListener; N] = std::array::from_fn(|_| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
+    held.map(|listener| listener.local_addr().unwrap().port())
+}

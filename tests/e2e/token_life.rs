@@ -1,0 +1,200 @@
+//! The UUIDs live: refresh, renewal, revocation and the realm's own logouts, on the real Keycloak.
+
+use serde_json::{Value, json};
+
+use super::store::servers::Server;
+use super::support::{Bridge, Keycloak, Old, eventually};
+
+const REFRESH_REFUSED: (u16, &str, &str) = (400, "3003113", "invalid_grant");
+
+#[track_caller]
+fn refused(bridge: &Bridge, client: &str, token: &str) {
+    let answer = bridge.refresh(client, token);
+    let (status, code, error) = answer.refusal();
+    assert_eq!((status, code.as_str(), error.as_str()), REFRESH_REFUSED, "{answer:?}\n{}", bridge.log());
+}
+
+#[test]
+fn a_refresh_gives_the_next_pair_whatever_the_realms_rotation_is() {
+    for (keycloak, rotation) in [(Keycloak::shared(), "off"), (Keycloak::rotating(), "on")] {
+        let bridge =
+            Bridge::configured(&keycloak.url(), &[Old::of("test_api")], &format!("rotation = \"{rotation}\""), "");
+        let (first_access, first) = bridge.pair("test_api", "90501");
+        let answer = bridge.refresh("test_api", &first);
+        assert_eq!(answer.status, 200, "{answer:?}\n{}", bridge.log());
+        let (access, second) = (answer.text("access_token"), answer.text("refresh_token"));
+        let expected = format!(
+            "{{\r\n  \"grant_type\": \"refresh_token\",\r\n  \"access_token\":\"{access}\",\r\n  \"token_type\":\"Bearer\",\r\n  \"expires_in\":3600,\r\n  \"refresh_token\":\"{second}\",\r\n  \"scope\":\"client_registration\"\r\n}}"
+        );
+        assert_eq!(answer.body, expected);
+        assert!(bridge.active("test_api", &access) && bridge.active("test_api", &first_access));
+        assert_eq!(bridge.refresh("test_api", &first).body, answer.body, "a lost answer can be fetched again");
+        let third = bridge.refresh("test_api", &second);
+        assert_eq!(third.status, 200, "the realm's session lives: {third:?}\n{}", bridge.log());
+        refused(&bridge, "test_api", &first);
+        assert_eq!(bridge.refresh("test_api", &third.text("refresh_token")).status, 200, "reuse ends nothing");
+    }
+}
+
+#[test]
+fn fifty_refreshes_at_once_are_one_question_and_fifty_equal_answers() {
+    let keycloak = Keycloak::rotating();
+    let bridge = Bridge::configured(&keycloak.url(), &[Old::of("test_api")], "rotation = \"on\"", "");
+    let (_, token) = bridge.pair("test_api", "90502");
+    let answers: Vec<String> = std::thread::scope(|scope| {
+        let asked: Vec<_> = (0..50).map(|_| scope.spawn(|| bridge.refresh("test_api", &token))).collect();
+        asked
+            .into_iter()
+            .map(|answer| answer.join().unwrap())
+            .map(|answer| {
+                assert_eq!(answer.status, 200, "{answer:?}\n{}", bridge.log());
+                answer.body
+            })
+            .collect()
+    });
+    assert!(answers.iter().all(|answer| *answer == answers[0]));
+    let next: Value = serde_json::from_str(&answers[0]).unwrap();
+    assert_eq!(bridge.refresh("test_api", next["refresh_token"].as_str().unwrap()).status, 200, "the session lives on");
+}
+
+#[test]
+fn a_revoked_uuid_is_dead_at_once_and_its_session_soon_after() {
+    let keycloak = Keycloak::shared();
+    let bridge = Bridge::before(keycloak, &[Old::of("test_api"), Old::of("market_terminal")]);
+    for (user, by_refresh, delete) in [("90503", false, false), ("90504", true, false), ("90505", true, true)] {
+        let (access, refresh) = bridge.pair("test_api", user);
+        assert_eq!(keycloak.sessions(user).len(), 1);
+        let token = if by_refresh { &refresh } else { &access };
+        let foreign = bridge.post("/auth/oauth/v2/token/revoke", "market_terminal", &[("token", token)]);
+        assert!(bridge.active("test_api", &access), "another client's word does nothing");
+        let answer = if delete {
+            let target =
+                format!("/auth/oauth/v2/token/revoke?token={token}&client_id=test_api&client_secret={}", Old::SECRET);
+            super::support::send(bridge.legacy, "DELETE", &target, &[], "")
+        } else {
+            bridge.post(
+                "/auth/oauth/v2/token/revoke",
+                "test_api",
+                &[("token", token), ("token_type_hint", "access_token")],
+            )
+        };
+        assert_eq!(
+            (answer.status, answer.body.as_str()),
+            (200, "{\r\n  \"result\":\"revoked\"\r\n}"),
+            "{}",
+            bridge.log()
+        );
+        assert_eq!(answer.body, foreign.body);
+        assert!(!bridge.active("test_api", &access));
+        refused(&bridge, "test_api", &refresh);
+        eventually("the realm's session is over", || keycloak.sessions(user).is_empty());
+        let again = bridge.post("/auth/oauth/v2/token/revoke", "test_api", &[("token", token)]);
+        assert_eq!(again.body, answer.body, "it is idempotent");
+    }
+}
+
+#[test]
+fn a_session_that_an_administrator_ends_is_dead_here_within_a_second() {
+    let keycloak = Keycloak::shared();
+    let bridge = Bridge::configured(&keycloak.url(), &[Old::of("announced")], "rotation = \"off\"", "# back-channel");
+    let mut client = keycloak.client("announced");
+    let url = format!("http://127.0.0.1:{}/backchannel-logout", bridge.realm.expect("the listener for the realm"));
+    client["attributes"]["backchannel.logout.url"] = json!(url);
+    let id = client["id"].as_str().unwrap().to_owned();
+    assert_eq!(keycloak.admin("PUT", &format!("/clients/{id}"), &client).status, 204);
+    let (access, refresh) = bridge.pair("announced", "90506");
+    assert!(bridge.active("announced", &access));
+    let session = keycloak.sessions("90506")[0]["id"].as_str().unwrap().to_owned();
+    assert_eq!(keycloak.admin("DELETE", &format!("/sessions/{session}"), &Value::Null).status, 204);
+    let begin = std::time::Instant::now();
+    eventually("the UUID is dead", || !bridge.active("announced", &access));
+    assert!(begin.elapsed() < std::time::Duration::from_secs(1), "{:?}\n{}", begin.elapsed(), bridge.log());
+    refused(&bridge, "announced", &refresh);
+}
+
+#[test]
+fn a_session_that_ended_unannounced_is_noticed_at_its_next_use() {
+    let keycloak = Keycloak::shared();
+    let bridge =
+        Bridge::configured(&keycloak.url(), &[Old::of("test_api")], "rotation = \"off\"\nrecheck_after = \"1s\"", "");
+    let (access, refresh) = bridge.pair("test_api", "90507");
+    assert!(bridge.active("test_api", &access));
+    let session = keycloak.sessions("90507")[0]["id"].as_str().unwrap().to_owned();
+    assert_eq!(keycloak.admin("DELETE", &format!("/sessions/{session}"), &Value::Null).status, 204);
+    eventually("it is noticed at a use after `recheck_after`", || !bridge.active("test_api", &access));
+    refused(&bridge, "test_api", &refresh);
+}
+
+#[test]
+fn a_pair_survives_a_kill_of_the_bridge() {
+    let keycloak = Keycloak::rotating();
+    let bridge = Bridge::configured(&keycloak.url(), &[Old::of("test_api")], "rotation = \"on\"", "");
+    let (access, refresh) = bridge.pair("test_api", "90508");
+    let bridge = bridge.kill_and_restart();
+    assert!(bridge.active("test_api", &access));
+    let answer = bridge.refresh("test_api", &refresh);
+    assert_eq!(answer.status, 200, "{answer:?}\n{}", bridge.log());
+    let bridge = bridge.kill_and_restart();
+    assert_eq!(bridge.refresh("test_api", &refresh).body, answer.body, "the answer can be fetched again after a crash");
+}
+
+#[test]
+fn two_instances_on_one_redis_ask_once_and_answer_alike() {
+    let keycloak = Keycloak::rotating();
+    let redis = Server::start();
+    let store = format!("[store]\nkind = \"redis\"\nurls = [\"redis://127.0.0.1:{}\"]", redis.port);
+    let clients = [Old::of("test_api")];
+    let bridge = || Bridge::configured(&keycloak.url(), &clients, "rotation = \"on\"", &store);
+    let (one, other) = (bridge(), bridge());
+    let (access, token) = one.pair("test_api", "90509");
+    assert!(other.active("test_api", &access), "what one hands out the other knows");
+    let answers: Vec<String> = std::thread::scope(|scope| {
+        let bridges = [&one, &other];
+        let asked: Vec<_> = (0..50)
+            .map(|number| (bridges[number % 2], &token))
+            .map(|(bridge, token)| scope.spawn(move || bridge.refresh("test_api", token)))
+            .collect();
+        asked
+            .into_iter()
+            .map(|answer| answer.join().unwrap())
+            .map(|answer| {
+                assert_eq!(answer.status, 200, "{answer:?}\n{}\n{}", one.log(), other.log());
+                answer.body
+            })
+            .collect()
+    });
+    assert!(answers.iter().all(|answer| *answer == answers[0]));
+    let next: Value = serde_json::from_str(&answers[0]).unwrap();
+    let newest = other.refresh("test_api", next["refresh_token"].as_str().unwrap());
+    assert_eq!(newest.status, 200, "the session lives on: {newest:?}");
+    let revoked = one.post("/auth/oauth/v2/token/revoke", "test_api", &[("token", &access)]);
+    assert_eq!(revoked.status, 200);
+    assert!(!other.active("test_api", &newest.text("access_token")), "what one ends is over at the other");
+}
+
+#[test]
+fn a_store_is_moved_to_redis_without_losing_a_login() {
+    let keycloak = Keycloak::shared();
+    let bridge = Bridge::before(keycloak, &[Old::of("test_api")]);
+    let (access, refresh) = bridge.pair("test_api", "90510");
+    let running = bridge.program(&["store", "copy", "--to", "passbridge.toml"]);
+    assert_eq!(running.status.code(), Some(2), "one store is no two: {running:?}");
+    let redis = Server::start();
+    bridge.also_configured(
+        "redis.toml",
+        &format!("[store]\nkind = \"redis\"\nurls = [\"redis://127.0.0.1:{}\"]", redis.port),
+    );
+    let busy = bridge.program(&["store", "copy", "--to", "redis.toml"]);
+    assert_eq!(busy.status.code(), Some(1), "{busy:?}");
+    assert!(
+        String::from_utf8_lossy(&busy.stderr).contains("another process"),
+        "a running bridge is not copied: {busy:?}"
+    );
+    bridge.kill();
+    let copied = bridge.program(&["store", "copy", "--to", "redis.toml"]);
+    assert!(copied.status.success(), "{copied:?}");
+    assert!(String::from_utf8_lossy(&copied.stderr).contains("1 logins copied"), "{copied:?}");
+    let bridge = bridge.restart_with("redis.toml");
+    assert!(bridge.active("test_api", &access));
+    assert_eq!(bridge.refresh("test_api", &refresh).status, 200, "{}", bridge.log());
+}

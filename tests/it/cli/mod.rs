@@ -1,0 +1,177 @@
+//! The command line, as an operator uses it: the real program.
+
+use std::fs;
+use std::io::Write;
+use std::process::{Command, Output, Stdio};
+
+use crate::support::{OLD_ID, Plan, World, client};
+
+fn run(world: &World, arguments: &[&str], input: &str) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_passbridge"));
+    command.current_dir(world.path()).args(arguments).env_clear();
+    command.env("OLD_SECRET", "planted-old-secret").env("NEW_SECRET", "planted-new-secret");
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    child.wait_with_output().unwrap()
+}
+
+fn out(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn talk(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+#[test]
+fn check_is_quiet_on_standard_output_where_all_is_fine() {
+    let world = Plan::new().files();
+    let checked = run(&world, &["check"], "");
+    assert_eq!((checked.status.code(), out(&checked).as_str()), (Some(0), ""), "{}", talk(&checked));
+    assert!(talk(&checked).contains("1 client, 0 warnings: fine"), "{}", talk(&checked));
+}
+
+#[test]
+fn check_tells_every_finding_at_once_with_its_place_and_what_to_do() {
+    let world = Plan::new().client(&client("other", "stagee = \"live\"\nmay_introspect = \"yes\"")).files();
+    let checked = run(&world, &["check"], "");
+    assert_eq!(checked.status.code(), Some(1));
+    let text = out(&checked);
+    assert!(text.contains("error[unknown-key]") && text.contains("did you mean `stage`?"), "{text}");
+    assert!(text.contains("error[wrong-type]") && text.contains("may_introspect"), "{text}");
+    assert!(!text.contains('\u{1b}'), "no colour where nobody sees it");
+    let checked = run(&world, &["check", "--format", "json"], "");
+    let findings: serde_json::Value = serde_json::from_str(&out(&checked)).unwrap();
+    let finding = findings.as_array().unwrap().iter().find(|finding| finding["code"] == "unknown-key").unwrap();
+    assert_eq!(finding["severity"], "error");
+    assert!(finding["file"].as_str().unwrap().ends_with(".toml") && finding["line"].as_u64().unwrap() > 1, "{finding}");
+}
+
+#[test]
+fn check_cannot_open_what_is_not_there() {
+    let world = Plan::new().files();
+    let checked = run(&world, &["check", "--config", "nowhere.toml"], "");
+    assert_eq!(checked.status.code(), Some(2), "{}", out(&checked));
+    assert_eq!(run(&world, &["no-such-command"], "").status.code(), Some(2));
+}
+
+#[test]
+fn a_warning_alone_is_no_reason_to_say_no() {
+    let world = Plan::new().client(&client("other", "")).files();
+    let checked = run(&world, &["check"], "");
+    assert_eq!(checked.status.code(), Some(0), "{}", out(&checked));
+    assert!(out(&checked).contains("warning[shared-client]"), "{}", out(&checked));
+}
+
+#[test]
+fn a_clear_secret_is_refused_and_not_repeated() {
+    let world = Plan::new().without_clients().client(&client(OLD_ID, "client_secret = \"planted-in-clear\"")).files();
+    for arguments in [&["check"][..], &["check", "--format", "json"], &["serve"]] {
+        let output = run(&world, arguments, "");
+        assert!(!(out(&output) + &talk(&output)).contains("planted-in-clear"), "{arguments:?}");
+        assert!((out(&output) + &talk(&output)).contains("clear-text-secret"), "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_refused_configuration_starts_nothing_and_touches_nothing() {
+    let world = Plan::new().set("limits", "nonsense", "1").files();
+    let before: Vec<_> = fs::read_dir(world.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let served = run(&world, &["serve"], "");
+    assert_eq!((served.status.code(), out(&served).as_str()), (Some(2), ""));
+    assert!(
+        talk(&served).contains("unknown-key") && talk(&served).contains("nothing was started"),
+        "{}",
+        talk(&served)
+    );
+    let after: Vec<_> = fs::read_dir(world.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert_eq!(before, after);
+}
+
+#[test]
+fn a_secret_is_hashed_from_standard_input_and_never_from_an_argument() {
+    let world = Plan::new().files();
+    let hashed = run(&world, &["secret", "hash"], "planted-to-hash\n");
+    let hash = out(&hashed);
+    assert!(hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$") && hash.ends_with('\n'), "{hash}");
+    assert_ne!(hash, out(&run(&world, &["secret", "hash"], "planted-to-hash\n")), "each has a salt of its own");
+    assert_eq!(run(&world, &["secret", "hash"], "").status.code(), Some(2));
+    assert_eq!(run(&world, &["secret", "hash", "planted-to-hash"], "").status.code(), Some(2));
+    let mapped = client(OLD_ID, &format!("legacy_secret = {{ hash = \"{}\" }}", hash.trim()));
+    let world = Plan::new().without_clients().client(&mapped).start();
+    assert_eq!(world.token(&crate::support::passport(OLD_ID, "planted-to-hash")).status, 200);
+    assert_eq!(world.token(&crate::support::passport(OLD_ID, "another")).status, 401);
+}
+
+#[test]
+fn health_asks_the_running_bridge() {
+    let mut world = World::new();
+    let ops = world.running().addresses().ops;
+    world.change("listen", "ops", &format!("\"{ops}\""));
+    assert_eq!(run(&world, &["health"], "").status.code(), Some(0));
+    world.end();
+    let asked = run(&world, &["health"], "");
+    assert_eq!(asked.status.code(), Some(1));
+    assert!(talk(&asked).contains("does not answer"), "{}", talk(&asked));
+}
+
+#[test]
+fn tokens_are_found_and_ended_by_whoever_shows_the_ops_token() {
+    let mut world = Plan::new().set("ops", "token", "{ env = \"OLD_SECRET\" }").start();
+    let reply = world.login();
+    let (access, refresh) = (reply.text("access_token"), reply.text("refresh_token"));
+    let ops = world.running().addresses().ops;
+    world.change("listen", "ops", &format!("\"{ops}\""));
+    for (arguments, input) in [
+        (vec!["token", "find"], access.as_str()),
+        (vec!["token", "find"], refresh.as_str()),
+        (vec!["token", "find", "--client", OLD_ID], ""),
+        (vec!["token", "find", "--user", "90417"], ""),
+    ] {
+        let found = run(&world, &arguments, input);
+        assert_eq!(found.status.code(), Some(0), "{arguments:?}: {}", talk(&found));
+        let text = out(&found);
+        assert!(text.contains(OLD_ID) && text.contains("alive"), "{arguments:?}: {text}");
+        assert!(!text.contains(&access) && !text.contains(&refresh), "provenance, never a token");
+    }
+    assert_eq!(run(&world, &["token", "find", "--client", "nobody"], "").status.code(), Some(1));
+    let ended = run(&world, &["token", "revoke", "--format", "json"], &access);
+    assert_eq!(ended.status.code(), Some(0), "{}", talk(&ended));
+    let answer: serde_json::Value = serde_json::from_str(&out(&ended)).unwrap();
+    assert_eq!(answer["logins"][0]["realm"], "told");
+    assert!(!world.active(&access));
+    world.change("ops", "token", "{ env = \"NEW_SECRET\" }");
+    let refused = run(&world, &["token", "find", "--client", OLD_ID], "");
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(talk(&refused).contains("the ops token is wrong"), "{}", talk(&refused));
+}
+
+#[test]
+fn the_configuration_in_deploy_and_the_shipped_mappings_are_fine_as_they_are() {
+    let world = Plan::new().files();
+    let shipped = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/passbridge.toml");
+    let checked = run(&world, &["check", "--config", shipped, "--format", "json"], "");
+    assert_eq!(checked.status.code(), Some(0), "{}{}", out(&checked), talk(&checked));
+}
+
+#[test]
+fn every_key_of_the_shipped_configuration_stands_in_the_documentation_and_the_other_way_round() {
+    let read = |name: &str| fs::read_to_string(format!("{}/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap();
+    let (shipped, documented) = (read("deploy/passbridge.toml"), read("docs/CONFIG.md"));
+    let key = |line: &str| {
+        let line = line.trim_start_matches("# ");
+        let (name, _) = line.split_once('=')?;
+        let name = name.trim();
+        name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_').then(|| name.to_owned())
+    };
+    let keys: std::collections::BTreeSet<String> = shipped.lines().filter_map(key).collect();
+    assert!(keys.len() > 30, "{keys:?}");
+    for key in &keys {
+        assert!(documented.contains(&format!("`{key}`")), "docs/CONFIG.md lacks `{key}`");
+    }
+    let told = documented.lines().filter(|line| line.starts_with("| `") || line.starts_with("| |"));
+    for name in told.filter_map(|line| line.split('|').nth(2)).flat_map(|cell| cell.split('`').skip(1).step_by(2)) {
+        assert!(keys.contains(name) || name == "master", "deploy/passbridge.toml lacks `{name}`");
+    }
+}

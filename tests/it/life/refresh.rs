@@ -1,0 +1,390 @@
+//! A refresh over real sockets, and what two who refresh at once get.
+
+use super::{
+    OTHER, gated, grant, login, noted, pair, refresh, refreshed, refreshes, refreshing, refreshing_by, refused, reply,
+    rotation, send, server_error, until_asked,
+};
+use crate::support::{Granting, Mood, NEW_SECRET, OLD_ID, Plan, World, client, passport, post, TOKEN};
+
+#[test]
+fn the_answer_is_laid_out_as_in_the_document() {
+    let world = World::new();
+    let (_, old) = login(&world);
+    let reply = refresh(&world, &old);
+    let (access, refresh) = pair(&reply);
+    assert_eq!(
+        reply.body,
+        format!(
+            "{{\r\n  \"grant_type\": \"refresh_token\",\r\n  \"access_token\":\"{access}\",\r\n  \"token_type\":\"Bearer\",\r\n  \
+             \"expires_in\":3600,\r\n  \"refresh_token\":\"{refresh}\",\r\n  \"scope\":\"client_registration\"\r\n}}"
+        )
+    );
+    assert_eq!(reply.header("content-type").as_deref(), Some("application/json;charset=UTF-8"));
+    assert_eq!(reply.header("pragma").as_deref(), Some("no-cache"));
+}
+
+#[test]
+fn the_realm_hears_its_own_refresh_token_and_the_new_credentials_and_nothing_else() {
+    let world = World::new();
+    let (_, uuid) = login(&world);
+    let realms = world.realm.tokens()[1].clone();
+    refreshed(&world, &uuid);
+    let expected = [
+        ("client_id", "test_api"),
+        ("client_secret", NEW_SECRET),
+        ("grant_type", "refresh_token"),
+        ("refresh_token", &realms),
+    ];
+    assert_eq!(world.realm.last().form(), expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
+}
+
+#[test]
+fn each_refresh_gives_a_new_pair_and_spends_the_realms_newest_token() {
+    let world = World::new();
+    let (access, mut uuid) = login(&world);
+    let mut seen = vec![access, uuid.clone()];
+    for _ in 0..5 {
+        let (access, next) = refreshed(&world, &uuid);
+        assert!(world.active(&access));
+        assert!(!seen.contains(&access) && !seen.contains(&next));
+        seen.extend([access, next.clone()]);
+        uuid = next;
+    }
+    let spent = refreshes(&world);
+    let given: Vec<String> = world.realm.tokens().into_iter().skip(1).step_by(2).take(5).collect();
+    assert_eq!(spent, given);
+}
+
+#[test]
+fn the_old_access_uuid_stays_good_until_its_own_end() {
+    let world = World::new();
+    let (old, uuid) = login(&world);
+    world.turn(600);
+    let (new, _) = refreshed(&world, &uuid);
+    assert!(world.active(&old) && world.active(&new));
+    world.turn(2999);
+    assert!(world.active(&old) && world.active(&new));
+    world.turn(1);
+    assert!(!world.active(&old) && world.active(&new));
+}
+
+#[test]
+fn a_scope_that_is_asked_for_is_translated_narrowed_and_told_in_legacy_words() {
+    let more = "[client.scopes]\nclient_registration = \"registration\"\nold_mail = \"email\"";
+    let world = Plan::new().without_clients().client(&client(OLD_ID, more)).start();
+    let granting = |scope| Mood::Grant(Granting { scope: Some(scope), ..Granting::default() });
+    world.realm.next(granting("registration email profile"));
+    let mut asked = passport(OLD_ID, crate::support::OLD_SECRET);
+    asked[3].1 = "client_registration old_mail";
+    let first = world.token(&asked);
+    assert_eq!(first.text("scope"), "client_registration old_mail");
+    world.realm.next(granting("email profile"));
+    let (_, uuid) = pair(&first);
+    let narrow = world.token(&[refreshing(&uuid), vec![("scope", "old_mail")]].concat());
+    assert_eq!(narrow.text("scope"), "old_mail");
+    assert_eq!(world.realm.last().field("scope").as_deref(), Some("email"));
+    assert_eq!(world.introspect(&narrow.text("access_token"), "").text("scope"), "old_mail");
+    // Without a word about it the login's scope counts again (RFC 6749 section 6).
+    world.realm.next(granting("registration email profile"));
+    let (_, uuid) = pair(&narrow);
+    let wide = refresh(&world, &uuid);
+    assert_eq!(wide.text("scope"), "client_registration old_mail");
+    assert_eq!(world.realm.last().field("scope"), None);
+}
+
+#[test]
+fn a_scope_that_the_realm_does_not_give_is_refused_and_the_login_lives() {
+    let world = rotation("on").start();
+    let (_, uuid) = login(&world);
+    world.realm.next(Mood::Refuse(400, "invalid_scope", "Invalid scopes: more"));
+    let reply = world.token(&[refreshing(&uuid), vec![("scope", "more")]].concat());
+    assert_eq!(reply.header("x-ca-err").as_deref(), Some("3003115"));
+    refreshed(&world, &uuid);
+}
+
+#[test]
+fn a_scope_so_long_that_the_realm_would_drop_it_in_silence_is_refused() {
+    let world = World::new();
+    let (_, uuid) = login(&world);
+    let long = "s".repeat(4001);
+    let reply = world.token(&[refreshing(&uuid), vec![("scope", long.as_str())]].concat());
+    assert_eq!(reply.header("x-ca-err").as_deref(), Some("3003115"));
+    assert!(refreshes(&world).is_empty());
+    refreshed(&world, &uuid);
+}
+
+#[test]
+fn fifty_at_once_make_one_call_and_get_one_answer() {
+    let world = rotation("on").set("server", "workers", "2").start();
+    let (_, uuid) = login(&world);
+    let gate = gated(&world, grant());
+    let waiting: Vec<_> = (0..50).map(|_| send(&world, &refreshing(&uuid))).collect();
+    until_asked(&world, 1);
+    gate.notify_one();
+    let replies: Vec<_> = waiting.into_iter().map(|connection| reply(&world, connection)).collect();
+    assert_eq!(replies[0].status, 200, "{}", replies[0].body);
+    assert!(replies.iter().all(|reply| reply.body == replies[0].body));
+    assert_eq!(refreshes(&world).len(), 1);
+}
+
+#[test]
+fn fifty_at_once_hear_one_failure_of_the_realm() {
+    let world = rotation("on").set("server", "workers", "2").start();
+    let (_, uuid) = login(&world);
+    let gate = gated(&world, Mood::Refuse(400, "invalid_grant", "Session not active"));
+    let waiting: Vec<_> = (0..50).map(|_| send(&world, &refreshing(&uuid))).collect();
+    until_asked(&world, 1);
+    gate.notify_one();
+    for connection in waiting {
+        refused(&reply(&world, connection));
+    }
+    assert_eq!(refreshes(&world).len(), 1);
+}
+
+#[test]
+fn a_lost_answer_can_be_fetched_again_inside_the_grace_window() {
+    let world = World::new();
+    let (_, uuid) = login(&world);
+    let first = refresh(&world, &uuid);
+    world.turn(59);
+    let again = refresh(&world, &uuid);
+    assert_eq!(again.body, first.body);
+    assert_eq!(refreshes(&world).len(), 1);
+    noted(&world, "replayed", 1.0);
+}
+
+#[test]
+fn a_lost_answer_can_be_fetched_again_from_another_bridge_on_the_same_files() {
+    let mut world = World::new();
+    let (_, uuid) = login(&world);
+    let first = refresh(&world, &uuid);
+    world.restart();
+    assert_eq!(refresh(&world, &uuid).body, first.body);
+}
+
+#[test]
+fn after_the_grace_window_reuse_is_refused_and_noted_and_the_login_lives() {
+    let world = World::new();
+    let (_, uuid) = login(&world);
+    let (access, next) = refreshed(&world, &uuid);
+    world.turn(60);
+    refused(&refresh(&world, &uuid));
+    noted(&world, "refresh_reuse", 1.0);
+    assert!(world.active(&access));
+    refreshed(&world, &next);
+}
+
+#[test]
+fn only_the_newest_exchange_is_replayed() {
+    let world = World::new();
+    let (_, oldest) = login(&world);
+    let (_, older) = refreshed(&world, &oldest);
+    let newest = refreshed(&world, &older);
+    refused(&refresh(&world, &oldest));
+    assert_eq!(refreshed(&world, &older), newest);
+    noted(&world, "refresh_reuse", 1.0);
+}
+
+#[test]
+fn another_clients_uuid_is_refused_noted_and_still_its_owners() {
+    let world = Plan::new().client(&client(OTHER, "")).start();
+    let (access, uuid) = login(&world);
+    refused(&world.token(&refreshing_by(OTHER, &uuid)));
+    let foreign = format!("passbridge_notes_total{{client=\"{OTHER}\",note=\"foreign_token\"}}");
+    assert!((world.metric(&foreign) - 1.0).abs() < f64::EPSILON);
+    assert!(refreshes(&world).is_empty());
+    assert!(world.active(&access));
+    refreshed(&world, &uuid);
+    refused(&world.token(&refreshing_by(OTHER, &uuid))); // nor its answer
+}
+
+#[test]
+fn what_is_no_refresh_uuid_of_ours_is_refused_and_nobody_is_asked() {
+    let world = World::new();
+    let (access, uuid) = login(&world);
+    let strangers = [access.as_str(), "7c9e6679-7425-40de-944b-e07fc1f90ae7", "nonsense", "eyJhbGciOiJIUzI1NiJ9.e30.x"];
+    for stranger in strangers {
+        refused(&refresh(&world, stranger));
+    }
+    assert!(refreshes(&world).is_empty());
+    let without: Vec<_> = refreshing("").into_iter().filter(|(name, _)| *name != "refresh_token").collect();
+    assert_eq!(world.token(&without).header("x-ca-err").as_deref(), Some("3003103"));
+    // In capitals it is the same token.
+    assert_eq!(refresh(&world, &uuid.to_ascii_uppercase()).status, 200);
+}
+
+#[test]
+fn an_expired_refresh_uuid_is_refused_and_nobody_is_asked() {
+    let world = World::new();
+    let (_, uuid) = login(&world);
+    world.turn(3599);
+    refused(&refresh(&world, &uuid));
+    assert!(refreshes(&world).is_empty());
+}
+
+#[test]
+fn a_refresh_uuid_without_an_end_works_after_years() {
+    let world = World::new();
+    world.realm.usually(Mood::Grant(Granting { refresh_expires_in: Some(0), ..Granting::default() }));
+    let (_, uuid) = login(&world);
+    world.turn(5 * 365 * 24 * 3600);
+    refreshed(&world, &uuid);
+}
+
+#[test]
+fn a_client_that_hangs_up_loses_nothing() {
+    let world = rotation("on").start();
+    let (_, uuid) = login(&world);
+    let gate = gated(&world, grant());
+    let hasty = send(&world, &refreshing(&uuid));
+    until_asked(&world, 1);
+    drop(hasty);
+    gate.notify_one();
+    let patient = refresh(&world, &uuid);
+    assert_eq!(patient.status, 200, "{}", patient.body);
+    assert_eq!(refresh(&world, &uuid).body, patient.body);
+    assert_eq!(refreshes(&world).len(), 1);
+}
+
+#[test]
+fn a_realm_that_gives_no_new_refresh_token_leaves_the_old_one_good() {
+    let world = rotation("off").start();
+    let (_, uuid) = login(&world);
+    let silent = || Mood::Grant(Granting { refresh: false, refresh_expires_in: None, ..Granting::default() });
+    world.realm.next(silent());
+    let (_, second) = refreshed(&world, &uuid);
+    world.realm.next(silent());
+    refreshed(&world, &second);
+    let spent = refreshes(&world);
+    assert_eq!(spent.len(), 2);
+    assert_eq!(spent[0], spent[1]);
+}
+
+#[test]
+fn a_refresh_token_that_is_not_replaced_ends_when_it_would_have_ended() {
+    let world = rotation("off").start();
+    let (_, uuid) = login(&world);
+    let silent = Granting { refresh: false, refresh_expires_in: None, ..Granting::default() };
+    world.realm.usually(Mood::Grant(silent));
+    world.turn(3598);
+    let (_, next) = refreshed(&world, &uuid);
+    world.turn(1);
+    refused(&refresh(&world, &next));
+}
+
+#[test]
+fn a_clock_that_is_set_back_refuses_no_lost_answer() {
+    let world = World::new();
+    world.turn(600);
+    let (_, uuid) = login(&world);
+    let first = refresh(&world, &uuid);
+    world.clock.set_back(300);
+    assert_eq!(refresh(&world, &uuid).body, first.body);
+    noted(&world, "refresh_reuse", 0.0);
+}
+
+#[test]
+fn a_second_new_secret_is_used_where_the_realm_refuses_the_first_and_told() {
+    let more = "client_secret = [{ env = \"NEW_SECRET\" }, { env = \"NEXT_SECRET\" }]";
+    let plan = rotation("on").without_clients().client(&client(OLD_ID, more));
+    let world = plan.environment("NEXT_SECRET", "planted-next-secret").start();
+    let (_, uuid) = login(&world);
+    world.realm.next(Mood::Refuse(401, "unauthorized_client", "Invalid client or Invalid client credentials"));
+    refreshed(&world, &uuid);
+    let spent = refreshes(&world);
+    assert_eq!((spent.len(), &spent[0]), (2, &spent[1]), "nothing was spent by the first");
+    noted(&world, "second_secret", 1.0);
+}
+
+#[test]
+fn our_own_wrong_credentials_are_the_operators_fault_and_spend_nothing() {
+    let world = rotation("on").start();
+    let (_, uuid) = login(&world);
+    world.realm.next(Mood::Refuse(401, "unauthorized_client", "Invalid client or Invalid client credentials"));
+    server_error(&refresh(&world, &uuid));
+    let fault = format!("passbridge_faults_total{{client=\"{OLD_ID}\",fault=\"operator\"}}");
+    assert!((world.metric(&fault) - 1.0).abs() < f64::EPSILON);
+    refreshed(&world, &uuid);
+}
+
+#[test]
+fn a_promise_that_a_refresh_cannot_keep_is_told_to_client_and_operators() {
+    let world = World::new();
+    let (_, uuid) = login(&world);
+    let granting = Granting { expires_in: 60, refresh_expires_in: Some(120), ..Granting::default() };
+    world.realm.next(Mood::Grant(granting));
+    assert_eq!(refresh(&world, &uuid).json("expires_in"), 120);
+    noted(&world, "promise_short", 1.0);
+}
+
+fn strict(line: &str) -> Plan {
+    let dialect = include_str!("../../../mappings/dialects/otk-passport.toml");
+    let (key, _) = line.split_once(" = ").unwrap();
+    assert!(dialect.contains(&format!("{key} ")) || dialect.contains(&format!("\n{key}")));
+    let changed: Vec<&str> =
+        dialect.lines().map(|known| if known.trim_start().starts_with(key) { line } else { known }).collect();
+    Plan::new().dialect("otk-passport", &changed.join("\n"))
+}
+
+#[test]
+fn a_dialect_can_end_the_old_access_uuid_with_its_refresh() {
+    let world = strict("ends_old_access = true").start();
+    let (first, uuid) = login(&world);
+    let (second, uuid) = refreshed(&world, &uuid);
+    assert!(!world.active(&first) && world.active(&second));
+    let (third, _) = refreshed(&world, &uuid);
+    assert!(!world.active(&first) && !world.active(&second) && world.active(&third));
+}
+
+#[test]
+fn a_dialect_can_end_the_login_of_a_reused_refresh_uuid_here_and_at_the_realm() {
+    let world = strict("reuse_ends_family = true").start();
+    let (first, uuid) = login(&world);
+    let (second, next) = refreshed(&world, &uuid);
+    assert_eq!(refreshed(&world, &uuid), (second.clone(), next.clone()), "not inside the grace window");
+    world.turn(60);
+    refused(&refresh(&world, &uuid));
+    assert!(!world.active(&first) && !world.active(&second));
+    refused(&refresh(&world, &next));
+    crate::support::eventually("the realm is told", || super::told(&world).len() == 1);
+    assert_eq!(Some(&super::told(&world)[0]), world.realm.tokens().last());
+}
+
+#[test]
+fn a_refresh_uuid_is_described_while_it_is_on_its_way() {
+    let world = rotation("on").start();
+    let (_, uuid) = login(&world);
+    let gate = gated(&world, grant());
+    let waiting = send(&world, &refreshing(&uuid));
+    until_asked(&world, 1);
+    assert_eq!(world.introspect(&uuid, "refresh_token").json("active"), true);
+    gate.notify_one();
+    assert_eq!(reply(&world, waiting).status, 200);
+    assert_eq!(world.introspect(&uuid, "refresh_token").json("active"), false);
+}
+
+#[test]
+fn two_families_refresh_side_by_side() {
+    let world = rotation("on").start();
+    let (_, one) = login(&world);
+    let (_, other) = login(&world);
+    let gate = gated(&world, grant());
+    let waiting = send(&world, &refreshing(&one));
+    until_asked(&world, 1);
+    refreshed(&world, &other); // while the first still waits
+    gate.notify_one();
+    assert_eq!(reply(&world, waiting).status, 200);
+}
+
+#[test]
+fn one_connection_serves_refresh_after_refresh() {
+    let world = World::new();
+    let (_, mut uuid) = login(&world);
+    let mut connection = world.connect();
+    for _ in 0..20 {
+        let answer = connection.ask(&post(TOKEN, &refreshing(&uuid)));
+        let answer = world.checked(answer);
+        uuid = answer.text("refresh_token");
+    }
+    assert_eq!(refreshes(&world).len(), 20);
+}

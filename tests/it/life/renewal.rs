@@ -1,0 +1,264 @@
+//! The promise kept: a JWT of a minute behind a UUID of an hour.
+
+use super::{gated, login, noted, refresh, refreshed, refreshes, refused, reply, rotation, send, server_error, until_asked};
+use crate::support::world::INTROSPECT;
+use crate::support::{Connection, Granting, Mood, OLD_ID, OLD_SECRET, Plan, World, eventually, post};
+
+fn short() -> Mood {
+    Mood::Grant(Granting { expires_in: 60, refresh_expires_in: Some(36_000), ..Granting::default() })
+}
+
+/// A realm whose JWTs live for a minute.
+fn minute(plan: Plan) -> World {
+    let world = plan.start();
+    world.realm.usually(short());
+    world
+}
+
+fn asking(world: &World, uuid: &str) -> Connection {
+    let fields = [("client_id", OLD_ID), ("client_secret", OLD_SECRET), ("token", uuid)];
+    let mut connection = world.connect();
+    connection.write(&post(INTROSPECT, &fields));
+    connection
+}
+
+#[test]
+fn the_uuid_lives_its_hour_over_jwts_of_a_minute() {
+    let world = minute(rotation("on"));
+    let reply = world.login();
+    assert_eq!(reply.json("expires_in"), 3600);
+    let access = reply.text("access_token");
+    for _ in 0..29 {
+        world.turn(120);
+        assert!(world.active(&access));
+    }
+    assert_eq!(refreshes(&world).len(), 29);
+    world.turn(119);
+    assert!(world.active(&access));
+    world.turn(1);
+    assert!(!world.active(&access), "its hour is over");
+}
+
+#[test]
+fn nobody_is_asked_while_the_jwt_is_good() {
+    let world = minute(rotation("on"));
+    let (access, _) = login(&world);
+    for _ in 0..4 {
+        world.turn(11);
+        assert!(world.active(&access));
+    }
+    assert!(refreshes(&world).is_empty());
+}
+
+#[test]
+fn it_is_renewed_ahead_without_anybody_waiting() {
+    let world = minute(rotation("on"));
+    let (access, _) = login(&world);
+    world.turn(50);
+    let gate = gated(&world, short());
+    assert!(world.active(&access), "though the realm has not answered yet");
+    until_asked(&world, 1);
+    assert!(world.active(&access));
+    gate.notify_one();
+    eventually("the family rests", || {
+        world.turn(0);
+        world.introspect(&access, "").status == 200 && refreshes(&world).len() == 1 && world.active(&access)
+    });
+    world.turn(47);
+    assert!(world.active(&access));
+    assert_eq!(refreshes(&world).len(), 1);
+}
+
+#[test]
+fn fifty_at_once_renew_once() {
+    for seconds in [59, 120] {
+        let world = minute(rotation("on").set("server", "workers", "2"));
+        let (access, _) = login(&world);
+        world.turn(seconds);
+        let gate = gated(&world, short());
+        let waiting: Vec<_> = (0..50).map(|_| asking(&world, &access)).collect();
+        until_asked(&world, 1);
+        gate.notify_one();
+        for connection in waiting {
+            assert_eq!(reply(&world, connection).json("active"), true);
+        }
+        assert_eq!(refreshes(&world).len(), 1, "after {seconds} s");
+    }
+}
+
+#[test]
+fn a_renewal_and_a_refresh_at_once_spend_no_token_twice() {
+    let world = minute(rotation("on").set("server", "workers", "2"));
+    let (access, uuid) = login(&world);
+    world.turn(120);
+    let gate = gated(&world, short());
+    let renewing = asking(&world, &access);
+    until_asked(&world, 1);
+    let refreshing = send(&world, &super::refreshing(&uuid));
+    gate.notify_one();
+    assert_eq!(reply(&world, renewing).json("active"), true);
+    assert_eq!(reply(&world, refreshing).status, 200);
+    let spent = refreshes(&world);
+    assert_eq!(spent.len(), 2);
+    assert_ne!(spent[0], spent[1]);
+}
+
+#[test]
+fn every_access_uuid_of_the_family_is_renewed_by_one_question() {
+    let world = minute(rotation("on"));
+    let (first, uuid) = login(&world);
+    let (second, _) = refreshed(&world, &uuid);
+    world.turn(120);
+    assert!(world.active(&first) && world.active(&second));
+    assert_eq!(refreshes(&world).len(), 2, "the refresh and one renewal");
+}
+
+#[test]
+fn a_renewal_leaves_the_clients_pair_and_its_lost_answer_alone() {
+    let world = minute(rotation("on"));
+    let (_, uuid) = login(&world);
+    let first = refresh(&world, &uuid);
+    world.turn(59);
+    assert!(world.active(&first.text("access_token")));
+    assert_eq!(refreshes(&world).len(), 2);
+    assert_eq!(refresh(&world, &uuid).body, first.body);
+    refreshed(&world, &first.text("refresh_token"));
+}
+
+#[test]
+fn a_session_that_the_realm_ended_unannounced_is_noticed_when_a_recheck_is_due() {
+    let world = rotation("on").set("realm", "recheck_after", "\"5m\"").start();
+    let (access, uuid) = login(&world);
+    world.realm.usually(Mood::Refuse(400, "invalid_grant", "Session not active"));
+    world.turn(299);
+    assert!(world.active(&access), "nobody asks before its time");
+    assert!(refreshes(&world).is_empty());
+    world.turn(1);
+    assert!(!world.active(&access));
+    assert!(!world.active(&access));
+    refused(&refresh(&world, &uuid));
+    assert_eq!(refreshes(&world).len(), 1);
+}
+
+#[test]
+fn a_session_that_the_realm_ended_unannounced_is_noticed_when_its_jwt_is_over() {
+    let world = minute(rotation("off"));
+    let (access, uuid) = login(&world);
+    world.turn(61);
+    world.realm.usually(Mood::Refuse(400, "invalid_grant", "Session not active"));
+    assert!(!world.active(&access));
+    refused(&refresh(&world, &uuid));
+}
+
+#[test]
+fn a_recheck_of_a_session_that_lives_gives_it_a_new_jwt() {
+    let world = rotation("on").set("realm", "recheck_after", "\"5m\"").start();
+    let (access, _) = login(&world);
+    world.turn(300);
+    assert!(world.active(&access) && world.active(&access));
+    assert_eq!(refreshes(&world).len(), 1);
+    world.turn(299);
+    assert!(world.active(&access));
+    assert_eq!(refreshes(&world).len(), 1);
+}
+
+#[test]
+fn a_realm_that_is_down_takes_no_good_jwt_away() {
+    let world = rotation("on").set("realm", "recheck_after", "\"5m\"").start();
+    let (access, uuid) = login(&world);
+    world.realm.close();
+    world.turn(300);
+    assert!(world.active(&access) && world.active(&access));
+    world.realm.listen();
+    assert!(world.active(&access));
+    assert_eq!(refreshes(&world).len(), 1);
+    refreshed(&world, &uuid);
+}
+
+#[test]
+fn a_realm_that_hangs_keeps_nobody_waiting_who_has_a_good_jwt() {
+    let world = rotation("off").set("realm", "recheck_after", "\"5m\"").set("realm", "timeout", "\"60s\"").start();
+    let (access, _) = login(&world);
+    world.turn(300);
+    world.realm.next(Mood::Hang);
+    // Within the patience of the tests, which is shorter than the realm's.
+    assert!(world.active(&access) && world.active(&access));
+    assert_eq!(refreshes(&world).len(), 1);
+    world.realm.close(); // what hangs would hold the drain
+}
+
+#[test]
+fn a_realm_that_is_down_behind_an_ended_jwt_is_server_error_and_nothing_is_lost() {
+    let world = minute(rotation("on"));
+    let (access, uuid) = login(&world);
+    world.turn(60);
+    world.realm.close();
+    server_error(&world.introspect(&access, ""));
+    world.realm.listen();
+    assert!(world.active(&access));
+    refreshed(&world, &uuid);
+}
+
+#[test]
+fn a_renewal_whose_answer_is_lost_leaves_the_uuid_its_jwt() {
+    let world = minute(rotation("on"));
+    let (access, uuid) = login(&world);
+    world.turn(50);
+    world.realm.next(Mood::Reset);
+    assert!(world.active(&access));
+    until_asked(&world, 1);
+    eventually("the loss is known", || refresh(&world, &uuid).status == 400);
+    assert!(world.active(&access));
+    world.turn(10);
+    assert!(!world.active(&access));
+    assert_eq!(refreshes(&world).len(), 1);
+}
+
+#[test]
+fn without_a_refresh_token_the_uuid_lives_as_long_as_its_jwt() {
+    let world = World::new();
+    world.realm.next(Mood::Grant(Granting { expires_in: 60, refresh: false, ..Granting::default() }));
+    let reply = world.login();
+    assert_eq!(reply.json("expires_in"), 60);
+    noted(&world, "promise_short", 1.0);
+    let access = reply.text("access_token");
+    world.turn(59);
+    assert!(world.active(&access));
+    world.turn(1);
+    assert!(!world.active(&access));
+    assert!(refreshes(&world).is_empty());
+}
+
+#[test]
+fn a_client_without_a_mapping_any_more_is_not_renewed() {
+    let reader = crate::support::client("reader", "may_introspect = true");
+    let mut world = minute(rotation("on").client(&reader));
+    let (access, _) = login(&world);
+    world.change_clients(std::slice::from_ref(&reader));
+    world.running().reload().unwrap();
+    let active = |world: &World| {
+        let fields = [("client_id", "reader"), ("client_secret", OLD_SECRET), ("token", access.as_str())];
+        world.ask(&post(INTROSPECT, &fields)).json("active") == true
+    };
+    assert!(active(&world), "to the end of its JWT");
+    world.turn(60);
+    assert!(!active(&world));
+    assert!(refreshes(&world).is_empty());
+}
+
+#[test]
+fn another_instances_renewal_is_waited_for() {
+    use passbridge::domain::opaque::{OpaqueToken, TokenUse};
+    let world = minute(rotation("on"));
+    let (access, _) = login(&world);
+    world.turn(60);
+    let store = world.running().bridge().store.clone();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let fingerprint = OpaqueToken::parse(&access).unwrap().fingerprint(TokenUse::Access);
+    let family = runtime.block_on(store.access(&fingerprint)).unwrap().unwrap().family;
+    let lease = runtime.block_on(store.lease(family, std::time::Duration::from_secs(15))).unwrap().unwrap();
+    let waiting = asking(&world, &access);
+    super::meanwhile(&world);
+    runtime.block_on(store.release(lease)).unwrap();
+    assert_eq!(reply(&world, waiting).json("active"), true);
+}

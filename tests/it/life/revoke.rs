@@ -1,0 +1,207 @@
+//! A revocation: every UUID of the family is over at once, however the client asks for it.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+use super::{
+    OTHER, REVOKED, gated, grant, login, noted, pair, refresh, refreshed, refreshing, refused, reply, revoke, revoking,
+    rotation, send, told, until_asked,
+};
+use crate::support::world::REVOKE;
+use crate::support::{OLD_ID, OLD_SECRET, Plan, RawReply, World, client, eventually, passport, post, post_with};
+
+fn revoked(reply: &RawReply) {
+    assert_eq!((reply.status, reply.body.as_str()), (200, REVOKED));
+}
+
+fn basic(secret: &str) -> String {
+    format!("Basic {}", STANDARD.encode(format!("{OLD_ID}:{secret}")))
+}
+
+fn delete(query: &str, headers: &str) -> Vec<u8> {
+    format!("DELETE {REVOKE}?{query} HTTP/1.1\r\nHost: old.example.org\r\n{headers}\r\n").into_bytes()
+}
+
+/// Everything of the family is over, and the realm hears that its session is.
+#[track_caller]
+fn is_over(world: &World, access: &str, uuid: &str) {
+    assert!(!world.active(access));
+    assert_eq!(world.introspect(uuid, "refresh_token").json("active"), false);
+    refused(&refresh(world, uuid));
+    let newest = world.realm.tokens().last().cloned().unwrap();
+    eventually("the realm is told", || told(world).last() == Some(&newest));
+}
+
+#[test]
+fn each_way_of_asking_ends_the_family_and_the_realms_session() {
+    let credentials = format!("client_id={OLD_ID}&client_secret={OLD_SECRET}");
+    let authorization = format!("Authorization: {}\r\n", basic(OLD_SECRET));
+    type Way = Box<dyn Fn(&str) -> Vec<u8>>;
+    let ways: Vec<(&str, Way)> = vec![
+        ("POST, credentials in the body", Box::new(|uuid| post(REVOKE, &revoking(uuid)))),
+        (
+            "POST, Basic",
+            Box::new(|uuid| post_with(REVOKE, &[("Authorization", &basic(OLD_SECRET))], &[("token", uuid)])),
+        ),
+        (
+            "DELETE, credentials in the query",
+            Box::new({
+                let credentials = credentials.clone();
+                move |uuid| delete(&format!("{credentials}&token={uuid}&token_type_hint=access_token"), "")
+            }),
+        ),
+        ("DELETE, Basic", Box::new(move |uuid| delete(&format!("token={uuid}"), &authorization))),
+    ];
+    for (name, way) in ways {
+        for which in ["access", "refresh"] {
+            let world = World::new();
+            let (access, uuid) = login(&world);
+            let token = if which == "access" { &access } else { &uuid };
+            let reply = world.ask(&way(token));
+            assert_eq!((reply.status, reply.body.as_str()), (200, REVOKED), "{name}, {which}");
+            is_over(&world, &access, &uuid);
+        }
+    }
+}
+
+#[test]
+fn credentials_in_the_query_of_a_post_count_only_where_the_mapping_allows_it() {
+    let world = Plan::new().client(&client("very-old", "allow_query_credentials = true")).start();
+    let by_query = |id: &str, uuid: &str| {
+        let path = format!("{REVOKE}?client_id={id}&client_secret={OLD_SECRET}");
+        world.ask(&post(&path, &[("token", uuid)]))
+    };
+    let (access, _) = login(&world);
+    let refused = by_query(OLD_ID, &access);
+    assert_eq!(refused.said(), (401, "invalid_client".to_owned()));
+    assert_eq!(refused.header("x-ca-err").as_deref(), Some("3004201"));
+    assert!(world.active(&access));
+    let very_old = pair(&world.token(&passport("very-old", OLD_SECRET))).0;
+    revoked(&by_query("very-old", &very_old));
+    eventually("the realm is told", || told(&world).len() == 1);
+}
+
+#[test]
+fn any_hint_or_none_finds_the_token() {
+    for hint in ["access_token", "refresh_token", "nonsense", ""] {
+        for which in [0, 1] {
+            let world = World::new();
+            let (access, uuid) = login(&world);
+            let token = [&access, &uuid][which];
+            revoked(&world.ask(&post(REVOKE, &[revoking(token), vec![("token_type_hint", hint)]].concat())));
+            is_over(&world, &access, &uuid);
+        }
+    }
+}
+
+#[test]
+fn an_older_uuid_ends_the_whole_family_with_the_realms_newest_token() {
+    for which in [0, 1] {
+        let world = World::new();
+        let (old_access, old) = login(&world);
+        let (_, between) = refreshed(&world, &old);
+        let (access, uuid) = refreshed(&world, &between);
+        world.turn(120);
+        revoke(&world, [&old_access, &old][which]);
+        is_over(&world, &access, &uuid);
+        assert!(!world.active(&old_access));
+    }
+}
+
+#[test]
+fn one_familys_end_is_not_anothers() {
+    let world = World::new();
+    let (one, _) = login(&world);
+    let (other, uuid) = login(&world);
+    revoke(&world, &one);
+    assert!(!world.active(&one) && world.active(&other));
+    refreshed(&world, &uuid);
+}
+
+#[test]
+fn it_can_be_asked_again_and_again() {
+    let world = World::new();
+    let (access, uuid) = login(&world);
+    for token in [&access, &access, &uuid, &access] {
+        revoke(&world, token);
+    }
+    is_over(&world, &access, &uuid);
+    eventually("nothing is left to be told", || world.metric("passbridge_revocations_untold") == 0.0);
+    assert_eq!(told(&world).len(), 1);
+}
+
+#[test]
+fn unknown_and_foreign_tokens_hear_the_same_and_nothing_happens() {
+    let world = Plan::new().client(&client(OTHER, "")).start();
+    let foreign = pair(&world.token(&passport(OTHER, OLD_SECRET)));
+    for token in ["7c9e6679-7425-40de-944b-e07fc1f90ae7", "nonsense", "eyJhbGciOiJIUzI1NiJ9.e30.x"] {
+        revoke(&world, token);
+    }
+    noted(&world, "unknown_token", 3.0);
+    for token in [&foreign.0, &foreign.1] {
+        revoke(&world, token);
+    }
+    noted(&world, "foreign_token", 2.0);
+    let refreshed = world.token(&super::refreshing_by(OTHER, &foreign.1));
+    assert_eq!(refreshed.status, 200);
+    assert!(told(&world).is_empty());
+}
+
+#[test]
+fn wrong_credentials_and_a_missing_token_end_nothing() {
+    let world = World::new();
+    let (access, _) = login(&world);
+    let wrong = [("client_id", OLD_ID), ("client_secret", "wrong"), ("token", access.as_str())];
+    let reply = world.ask(&post(REVOKE, &wrong));
+    assert_eq!(reply.header("x-ca-err").as_deref(), Some("3004201"));
+    let reply = world.ask(&post(REVOKE, &[("client_id", OLD_ID), ("client_secret", OLD_SECRET)]));
+    assert_eq!(reply.header("x-ca-err").as_deref(), Some("3004103"));
+    assert!(world.active(&access));
+}
+
+#[test]
+fn a_refresh_in_flight_is_ended_too_and_the_session_that_it_prolonged() {
+    for word in ["on", "off", "unknown"] {
+        let world = rotation(word).start();
+        let (access, uuid) = login(&world);
+        let old = world.realm.tokens().last().cloned().unwrap();
+        let gate = gated(&world, grant());
+        let waiting = send(&world, &refreshing(&uuid));
+        until_asked(&world, 1);
+        revoke(&world, &access);
+        assert!(!world.active(&access), "at once");
+        eventually("the realm hears the token that there was", || told(&world) == [old.clone()]);
+        gate.notify_one();
+        refused(&reply(&world, waiting));
+        is_over(&world, &access, &uuid);
+        eventually("nothing is left to be told", || world.metric("passbridge_revocations_untold") == 0.0);
+    }
+}
+
+#[test]
+fn a_renewal_in_flight_is_ended_too() {
+    let world = rotation("on").start();
+    let short = crate::support::Granting {
+        expires_in: 60,
+        refresh_expires_in: Some(3600),
+        ..crate::support::Granting::default()
+    };
+    world.realm.next(crate::support::Mood::Grant(short));
+    let (access, uuid) = login(&world);
+    world.turn(50);
+    let gate = gated(&world, grant());
+    assert!(world.active(&access));
+    until_asked(&world, 1);
+    revoke(&world, &uuid);
+    gate.notify_one();
+    is_over(&world, &access, &uuid);
+}
+
+#[test]
+fn after_its_family_was_revoked_a_lost_answer_is_not_handed_out() {
+    let world = World::new();
+    let (_, uuid) = login(&world);
+    let (access, _) = refreshed(&world, &uuid);
+    revoke(&world, &access);
+    refused(&refresh(&world, &uuid));
+}

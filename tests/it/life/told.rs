@@ -1,0 +1,233 @@
+//! What the realm must still be told of revocations, while it is away.
+
+use super::{login, refreshed, revoke, rotation, told};
+use crate::support::{Granting, Mood, NEW_SECRET, OLD_ID, Plan, World, client, eventually};
+
+fn untold(world: &World) -> usize {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(world.running().bridge().store.outbox()).unwrap().len()
+}
+
+/// What became of revocations, by the log of this world's own client.
+fn outcomes(world: &World, client: &str) -> Vec<String> {
+    let lines = world.log("\"revocation\"").into_iter().filter(|line| line["client"] == client);
+    lines.map(|line| line["outcome"].as_str().unwrap().to_owned()).collect()
+}
+
+/// A world of one client with a name of its own, whose log lines are its own among those of all worlds.
+fn of(client_id: &str, more: &str) -> Plan {
+    rotation("on").client(&client(client_id, more))
+}
+
+fn login_of(world: &World, client_id: &str) -> String {
+    let reply = world.token(&crate::support::passport(client_id, crate::support::OLD_SECRET));
+    reply.text("access_token")
+}
+
+fn revoke_by(world: &World, client_id: &str, uuid: &str) {
+    let fields =
+        [("client_id", client_id), ("client_secret", crate::support::OLD_SECRET), ("token", uuid)];
+    let reply = world.ask(&crate::support::post(crate::support::world::REVOKE, &fields));
+    assert_eq!(reply.status, 200);
+}
+
+/// Has the realm told again at once, in place of waiting for the next round.
+fn hurry(world: &World) {
+    world.running().bridge().untold.notify_one();
+}
+
+#[test]
+fn a_realm_that_is_away_keeps_no_revoked_uuid_alive_and_is_told_when_it_is_back() {
+    let world = of("told-later", "").start();
+    let access = login_of(&world, "told-later");
+    let newest = world.realm.tokens().last().cloned().unwrap();
+    world.realm.close();
+    revoke_by(&world, "told-later", &access);
+    assert!(!world.active(&access));
+    eventually("it was tried", || outcomes(&world, "told-later") == ["untold"]);
+    eventually("operators see it", || world.metric("passbridge_revocations_untold") == 1.0);
+    world.realm.listen();
+    hurry(&world);
+    eventually("the realm is told", || told(&world) == [newest.clone()]);
+    eventually("it is forgotten", || untold(&world) == 0 && world.metric("passbridge_revocations_untold") == 0.0);
+    assert_eq!(outcomes(&world, "told-later"), ["untold", "told"]);
+    let seen = world.realm.asked("logout").pop().unwrap();
+    assert_eq!(seen.field("client_id").as_deref(), Some("test_api"));
+    assert_eq!(seen.field("client_secret").as_deref(), Some(NEW_SECRET));
+}
+
+#[test]
+fn what_was_not_told_is_told_by_the_next_bridge_on_the_same_files() {
+    for crash in [false, true] {
+        let mut world = rotation("on").start();
+        let (access, _) = login(&world);
+        let newest = world.realm.tokens().last().cloned().unwrap();
+        world.realm.close();
+        revoke(&world, &access);
+        if crash {
+            world.crash();
+        } else {
+            world.restart();
+        }
+        assert!(!world.active(&access));
+        assert_eq!(untold(&world), 1);
+        world.realm.listen();
+        hurry(&world);
+        eventually("the realm is told", || told(&world) == [newest.clone()] && untold(&world) == 0);
+    }
+}
+
+#[test]
+fn a_realm_in_a_bad_mood_is_told_again() {
+    let moods = [
+        Mood::answer(503, "text/html", "booting"),
+        Mood::answer(500, "application/json", "{}"),
+        Mood::Reset,
+        Mood::Refuse(401, "unauthorized_client", "Invalid client or Invalid client credentials"),
+    ];
+    for mood in moods {
+        let world = rotation("on").start();
+        let (access, _) = login(&world);
+        world.realm.next_at("logout", mood.clone());
+        revoke(&world, &access);
+        eventually("it was tried", || told(&world).len() == 1);
+        hurry(&world);
+        eventually("it was told", || told(&world).len() == 2 && untold(&world) == 0);
+    }
+}
+
+#[test]
+fn a_session_that_is_gone_at_the_realm_is_as_good_as_ended() {
+    for mood in [
+        Mood::Refuse(400, "invalid_grant", "Session not active"),
+        Mood::Refuse(400, "invalid_grant", "Invalid refresh token"),
+        Mood::Bytes(b"HTTP/1.1 204 No Content\r\n\r\n".to_vec()),
+    ] {
+        let world = rotation("on").start();
+        let (access, _) = login(&world);
+        world.realm.next_at("logout", mood.clone());
+        revoke(&world, &access);
+        eventually("it was told", || told(&world).len() == 1 && untold(&world) == 0);
+    }
+}
+
+#[test]
+fn it_is_dropped_when_the_session_has_ended_by_itself() {
+    let world = of("ended-by-itself", "").start();
+    let access = login_of(&world, "ended-by-itself");
+    world.realm.close();
+    revoke_by(&world, "ended-by-itself", &access);
+    eventually("it was tried", || outcomes(&world, "ended-by-itself") == ["untold"]);
+    world.turn(3599);
+    hurry(&world);
+    eventually("it is dropped", || untold(&world) == 0);
+    assert_eq!(outcomes(&world, "ended-by-itself"), ["untold", "dropped"]);
+    world.realm.listen();
+    assert!(told(&world).is_empty());
+}
+
+#[test]
+fn it_is_dropped_when_the_new_secret_was_exchanged() {
+    let mut world = of("exchanged", "").environment("NEXT_SECRET", "planted-next-secret").start();
+    let access = login_of(&world, "exchanged");
+    world.realm.close();
+    revoke_by(&world, "exchanged", &access);
+    eventually("it was tried", || outcomes(&world, "exchanged") == ["untold"]);
+    world.change_clients(&[client(OLD_ID, ""), client("exchanged", "client_secret = { env = \"NEXT_SECRET\" }")]);
+    world.running().reload().unwrap();
+    hurry(&world);
+    eventually("it is dropped", || untold(&world) == 0);
+    assert_eq!(outcomes(&world, "exchanged"), ["untold", "dropped"]);
+}
+
+#[test]
+fn while_two_secrets_are_known_it_opens_with_either() {
+    let mut world = of("rotating-secrets", "").environment("NEXT_SECRET", "planted-next-secret").start();
+    let access = login_of(&world, "rotating-secrets");
+    let newest = world.realm.tokens().last().cloned().unwrap();
+    world.realm.close();
+    revoke_by(&world, "rotating-secrets", &access);
+    eventually("it was tried", || !outcomes(&world, "rotating-secrets").is_empty());
+    let both = client("rotating-secrets", "client_secret = [{ env = \"NEXT_SECRET\" }, { env = \"NEW_SECRET\" }]");
+    world.change_clients(&[both]);
+    world.running().reload().unwrap();
+    world.realm.listen();
+    hurry(&world);
+    eventually("the realm is told", || told(&world) == [newest.clone()] && untold(&world) == 0);
+}
+
+#[test]
+fn it_is_dropped_with_its_clients_mapping() {
+    let mut world = of("unmapped", "").start();
+    let access = login_of(&world, "unmapped");
+    world.realm.close();
+    revoke_by(&world, "unmapped", &access);
+    eventually("it was tried", || !outcomes(&world, "unmapped").is_empty());
+    world.change_clients(&[client(OLD_ID, "")]);
+    world.running().reload().unwrap();
+    hurry(&world);
+    eventually("it is dropped", || outcomes(&world, "unmapped").last().is_some_and(|last| last == "dropped"));
+}
+
+#[test]
+fn the_word_opens_only_with_the_new_secret() {
+    use passbridge::domain::issue::binding;
+    use passbridge::domain::seal::SealingKey;
+    let world = rotation("on").start();
+    let (access, _) = login(&world);
+    let newest = world.realm.tokens().last().cloned().unwrap();
+    world.realm.close();
+    revoke(&world, &access);
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let pending = runtime.block_on(world.running().bridge().store.outbox()).unwrap().pop().unwrap();
+    assert!(pending.sealed.as_bytes().len() > newest.len());
+    let open = |secret: &str, purpose| {
+        let key = SealingKey::derive(secret.as_bytes(), purpose);
+        key.open(&pending.sealed, binding("outbox", &pending.family)).ok()
+    };
+    assert_eq!(open(NEW_SECRET, "outbox").unwrap().as_slice(), newest.as_bytes());
+    assert!(open(crate::support::OLD_SECRET, "outbox").is_none());
+    assert!(open(NEW_SECRET, "reply").is_none());
+    assert!(open(&access, "outbox").is_none());
+}
+
+#[test]
+fn a_word_that_a_late_grant_leaves_lives_as_long_as_the_session_that_it_prolonged() {
+    let world = rotation("on").start();
+    let (access, uuid) = login(&world);
+    world.turn(3590);
+    let gate = super::gated(&world, Mood::Grant(Granting::default()));
+    let waiting = super::send(&world, &super::refreshing(&uuid));
+    super::until_asked(&world, 1);
+    revoke(&world, &access);
+    eventually("the older one is told", || told(&world).len() == 1 && untold(&world) == 0);
+    world.realm.next_at("logout", Mood::answer(503, "text/html", "booting"));
+    gate.notify_one();
+    super::refused(&super::reply(&world, waiting));
+    eventually("it was tried", || told(&world).len() == 2);
+    world.turn(60); // the older token would have ended by now
+    hurry(&world);
+    eventually("it is told", || told(&world).len() == 3 && untold(&world) == 0);
+    assert_eq!(told(&world).last(), world.realm.tokens().last());
+}
+
+#[test]
+fn a_newer_word_is_not_forgotten_with_the_one_that_was_just_told() {
+    let world = rotation("on").start();
+    let (_, uuid) = login(&world);
+    let (access, next) = refreshed(&world, &uuid);
+    let refresh = super::gated(&world, Mood::Grant(Granting::default()));
+    let waiting = super::send(&world, &super::refreshing(&next));
+    super::until_asked(&world, 2);
+    // The realm hears of the older token slowly: in the meantime the refresh lands, and leaves word of the newer one.
+    let logout = std::sync::Arc::new(tokio::sync::Notify::new());
+    let slow = Mood::Gate(std::sync::Arc::clone(&logout), Box::new(Mood::Bytes(b"HTTP/1.1 204 Gone\r\n\r\n".to_vec())));
+    world.realm.next_at("logout", slow);
+    revoke(&world, &access);
+    eventually("the older one is being told", || told(&world).len() == 1);
+    refresh.notify_one();
+    super::refused(&super::reply(&world, waiting));
+    logout.notify_one();
+    eventually("the newer one is told too", || told(&world).last() == world.realm.tokens().last());
+    eventually("nothing is left", || untold(&world) == 0);
+}

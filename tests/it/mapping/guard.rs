@@ -1,0 +1,58 @@
+//! The guard from the outside: what is verified, how often, and what a caller can tell.
+
+use crate::support::{OLD_ID, OLD_SECRET, Plan, Seeded, World, client, passport};
+
+#[test]
+fn the_second_login_of_a_client_verifies_nothing() {
+    let hash = passbridge::mapping::hash(&OLD_SECRET.into(), &Seeded::new(3)).unwrap();
+    let hashed = client(OLD_ID, &format!("legacy_secret = {{ hash = \"{hash}\" }}"));
+    let world = Plan::new().without_clients().client(&hashed).start();
+    assert_eq!(world.login().status, 200);
+    assert_eq!(world.verifications(), 1, "the first login is verified");
+    assert_eq!(world.login().status, 200);
+    assert_eq!(world.verifications(), 1, "the second is known by a keyed hash");
+}
+
+#[test]
+fn a_wrong_secret_and_an_unknown_client_are_the_same_in_bytes_and_in_work() {
+    let world = World::new();
+    let before = world.verifications();
+    let wrong = world.token(&passport(OLD_ID, "wrong"));
+    let of_wrong = world.verifications() - before;
+    let unknown = world.token(&passport("nobody", "wrong"));
+    let of_unknown = world.verifications() - before - of_wrong;
+    assert_eq!((wrong.status, &wrong.body), (401, &unknown.body));
+    assert_eq!(wrong.header("x-ca-err"), unknown.header("x-ca-err"));
+    assert_eq!(of_wrong, of_unknown, "both cost the same");
+    assert!(of_wrong >= 1);
+    assert_eq!(world.realm.count(), 0);
+}
+
+#[test]
+fn beyond_the_limit_wrong_secrets_are_refused_unverified_and_a_verified_client_is_served() {
+    let world =
+        Plan::new().set("limits", "wrong_secrets", "{ per_client = \"3/min\", per_address = \"1000/min\" }").start();
+    assert_eq!(world.login().status, 200);
+    for _ in 0..3 {
+        assert_eq!(world.token(&passport(OLD_ID, "wrong")).status, 401);
+    }
+    let verified = world.verifications();
+    let beyond = world.token(&passport(OLD_ID, "wrong"));
+    assert_eq!((beyond.status, world.verifications()), (401, verified), "the same refusal, and no work");
+    assert_eq!(world.login().status, 200, "a secret that was right before is never refused");
+    world.turn(61);
+    assert_eq!(world.token(&passport(OLD_ID, "wrong")).status, 401);
+    assert!(world.verifications() > verified, "a minute later they are verified again");
+}
+
+#[test]
+fn one_address_cannot_try_many_clients() {
+    let world =
+        Plan::new().set("limits", "wrong_secrets", "{ per_client = \"1000/min\", per_address = \"5/min\" }").start();
+    for number in 0..5 {
+        assert_eq!(world.token(&passport(&format!("nobody-{number}"), OLD_SECRET)).status, 401);
+    }
+    let verified = world.verifications();
+    assert_eq!(world.token(&passport("nobody-at-all", OLD_SECRET)).status, 401);
+    assert_eq!(world.verifications(), verified);
+}

@@ -1,0 +1,5 @@
+//! Listeners, reload and drain, from the outside.
+
+mod drain;
+mod reload;
+mod tls;

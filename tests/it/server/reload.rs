@@ -1,0 +1,95 @@
+//! Reload: whole or not at all, and told.
+
+use std::fs;
+
+use crate::support::{FakeRealm, NEW_SECRET, OLD_ID, OLD_SECRET, Plan, TOKEN, World, client, passport, post_with};
+
+#[test]
+fn a_good_change_takes_effect_and_counts_a_generation() {
+    let mut world = World::new();
+    assert_eq!(world.login().status, 200);
+    world.change_clients(&[client(OLD_ID, "client_id = \"market_terminal\"")]);
+    world.running().reload().unwrap();
+    assert_eq!(world.login().status, 200);
+    assert_eq!(world.realm.last().field("client_id").as_deref(), Some("market_terminal"));
+    let ready = world.ops("/readyz").json("mappings");
+    assert_eq!((&ready["generation"], &ready["current"]), (&2.into(), &true.into()));
+    assert!((world.metric("passbridge_mappings_generation") - 2.0).abs() < f64::EPSILON);
+}
+
+#[test]
+fn one_error_in_any_file_keeps_the_last_good_table_and_says_so() {
+    let mut world = World::new();
+    let good = world.ops("/readyz").json("mappings")["digest"].clone();
+    let other = client("another", "client_id = \"elsewhere\"");
+    world.change_clients(&[other.clone(), client(OLD_ID, "stage = \"nowhere\"")]);
+    let findings = world.running().reload().unwrap_err();
+    assert!(findings.iter().any(|finding| finding.message.contains("stage")), "{findings:?}");
+    assert_eq!(world.login().status, 200, "the last good table serves");
+    let reply = world.token(&passport("another", OLD_SECRET));
+    assert_eq!(reply.status, 401, "nothing of the refused load is in use");
+    let ready = world.ops("/readyz");
+    assert_eq!(ready.status, 200, "what was good is still served");
+    let mappings = ready.json("mappings");
+    assert_eq!((&mappings["current"], &mappings["digest"]), (&false.into(), &good));
+    assert!(mappings["refused"][0].as_str().unwrap().contains("stage"), "{mappings}");
+    assert!(world.metric("passbridge_mappings_current").abs() < f64::EPSILON);
+    assert!((world.metric("passbridge_mappings_refused_loads_total") - 1.0).abs() < f64::EPSILON);
+    world.change_clients(&[other, client(OLD_ID, "")]);
+    world.running().reload().unwrap();
+    assert_eq!(world.ops("/readyz").json("mappings")["current"], true);
+    assert_eq!(world.token(&passport("another", OLD_SECRET)).status, 200);
+}
+
+#[test]
+fn a_refused_configuration_changes_nothing_either() {
+    let mut world = World::new();
+    let other = FakeRealm::start();
+    world.change("realm", "urls", &format!("[\"{}\"]", other.url()));
+    world.change("limits", "nonsense", "1");
+    assert!(world.running().reload().is_err());
+    assert_eq!(world.login().status, 200);
+    assert_eq!(other.count(), 0, "the realm of the refused configuration is not asked");
+}
+
+#[test]
+fn the_realm_and_the_trusted_proxies_change_without_a_restart() {
+    let mut world = World::new();
+    let other = FakeRealm::start();
+    world.change("realm", "urls", &format!("[\"{}\"]", other.url()));
+    world.change("server", "trusted_proxies", "[\"127.0.0.0/8\"]");
+    world.running().reload().unwrap();
+    let request = post_with(TOKEN, &[("X-Forwarded-For", "198.51.100.7")], &passport(OLD_ID, OLD_SECRET));
+    assert_eq!(world.ask(&request).status, 200);
+    assert_eq!(other.last().header("x-forwarded-for").as_deref(), Some("198.51.100.7"));
+}
+
+#[test]
+fn what_needs_a_restart_is_told_and_left_as_it_is() {
+    let mut world = World::new();
+    let address = world.legacy();
+    world.change("listen", "legacy", "\"127.0.0.1:1\"");
+    world.change("store", "path", "\"elsewhere\"");
+    world.running().reload().unwrap();
+    assert_eq!(world.legacy(), address);
+    assert_eq!(world.login().status, 200);
+    let told: Vec<String> =
+        world.log("needs_restart").iter().map(|line| line["section"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(told, ["listen", "store"]);
+    assert!(!world.path().join("elsewhere").exists());
+}
+
+#[test]
+fn secrets_from_files_are_read_again() {
+    let world =
+        Plan::new().without_clients().client(&client(OLD_ID, "client_secret = { file = \"new.secret\" }")).files();
+    let mut world = world;
+    fs::write(world.path().join("mappings/clients/new.secret"), "planted-before").unwrap();
+    world.begin();
+    assert_eq!(world.login().status, 200);
+    assert_eq!(world.realm.last().field("client_secret").as_deref(), Some("planted-before"));
+    fs::write(world.path().join("mappings/clients/new.secret"), NEW_SECRET).unwrap();
+    world.running().reload().unwrap();
+    assert_eq!(world.login().status, 200);
+    assert_eq!(world.realm.last().field("client_secret").as_deref(), Some(NEW_SECRET));
+}

@@ -1,0 +1,395 @@
+//! The contract, as tests that any variant of the store must pass.
+//!
+//! `contract!(run)` makes each of them a `#[test]` that hands the function to `run`.
+
+use std::time::Duration;
+
+use passbridge::domain::family::{AccessFate, Ending, Family, FamilyId, FamilyState, Member};
+use passbridge::domain::opaque::{Fingerprint, TokenUse};
+use passbridge::domain::seal::Sealed;
+use passbridge::store::{Change, CommitError, Find, PendingRevocation, Version};
+
+use super::world::{HOUR, Login, World, access_record, refresh_record};
+
+macro_rules! contract {
+    ($run:path: $($name:ident,)*) => {
+        $(#[test] fn $name() { $run(crate::store::contract::$name); })*
+    };
+    ($run:path) => {
+        crate::store::contract::contract! { $run:
+            a_family_that_was_put_is_found_by_each_of_its_names,
+            what_was_never_put_is_not_found,
+            a_family_without_a_refresh_uuid_is_a_family,
+            many_logins_at_once_are_all_kept,
+            an_access_print_is_no_refresh_print,
+            a_change_is_seen_whole,
+            a_change_decided_on_an_old_version_is_a_conflict_and_leaves_nothing,
+            of_many_changes_of_one_version_one_happens,
+            a_change_of_an_unknown_family_is_told,
+            a_change_can_forget_members,
+            a_change_can_move_the_session,
+            a_family_that_ended_leaves_a_tombstone_until_its_promised_end,
+            an_ended_family_keeps_nothing_of_the_realm,
+            the_first_ending_stays,
+            ending_an_unknown_family_does_nothing,
+            a_change_decided_before_the_end_does_not_bring_the_family_back,
+            a_lease_excludes_others_until_it_is_released,
+            a_lease_runs_out_and_the_next_has_a_greater_fence,
+            a_renewed_lease_does_not_run_out,
+            a_lost_lease_cannot_be_renewed_or_released,
+            a_change_under_an_old_fence_is_refused,
+            the_outbox_keeps_a_revocation_until_it_is_deleted,
+            a_sweep_drops_a_family_after_its_last_uuid_and_not_before,
+            a_sweep_does_a_bounded_amount_and_says_that_more_is_due,
+            a_family_that_was_extended_is_swept_at_its_new_end,
+            families_are_found_by_client_user_and_prefix,
+            an_export_is_every_family_once_with_its_records,
+            a_closed_store_says_so,
+        }
+    };
+}
+pub(crate) use contract;
+
+const TTL: Duration = Duration::from_secs(10);
+
+/// A sweep may come so much late.
+const MINUTE: Duration = Duration::from_mins(1);
+
+pub async fn a_family_that_was_put_is_found_by_each_of_its_names(world: &World) {
+    let login = world.kept().await;
+    let store = &world.store;
+    assert_eq!(store.access(&login.access).await.unwrap(), Some(login.new.access.1.clone()));
+    assert_eq!(store.refresh(&login.refresh).await.unwrap(), login.new.refresh.as_ref().map(|(_, it)| it.clone()));
+    assert_eq!(store.session(&login.session()).await.unwrap(), Some(login.id()));
+    let family = store.family(login.id()).await.unwrap().unwrap();
+    assert_eq!((family.value, family.version), (login.new.family, Version(1)));
+}
+
+pub async fn what_was_never_put_is_not_found(world: &World) {
+    world.kept().await;
+    let nobody = Fingerprint::of("access", b"nobody");
+    assert_eq!(world.store.access(&nobody).await.unwrap(), None);
+    assert_eq!(world.store.refresh(&nobody).await.unwrap(), None);
+    assert_eq!(world.store.session(&nobody).await.unwrap(), None);
+    assert_eq!(world.store.family(FamilyId([7; 16])).await.unwrap(), None);
+}
+
+pub async fn a_family_without_a_refresh_uuid_is_a_family(world: &World) {
+    let mut login = world.login();
+    login.new.refresh = None;
+    login.new.family.renewal = None;
+    login.new.family.session = None;
+    login.new.family.members.truncate(1);
+    world.store.put(login.new.clone()).await.unwrap();
+    assert_eq!(world.store.access(&login.access).await.unwrap(), Some(login.new.access.1));
+    assert_eq!(world.store.refresh(&login.refresh).await.unwrap(), None);
+}
+
+pub async fn many_logins_at_once_are_all_kept(world: &World) {
+    let logins: Vec<Login> = (0..200).map(|_| world.login()).collect();
+    let puts = logins.iter().map(|login| world.store.put(login.new.clone()));
+    for put in futures_util::future::join_all(puts).await {
+        put.unwrap();
+    }
+    for login in logins {
+        assert_eq!(world.store.access(&login.access).await.unwrap(), Some(login.new.access.1));
+    }
+}
+
+pub async fn an_access_print_is_no_refresh_print(world: &World) {
+    let login = world.kept().await;
+    assert_eq!(world.store.refresh(&login.access).await.unwrap(), None);
+    assert_eq!(world.store.access(&login.refresh).await.unwrap(), None);
+}
+
+/// The family after its first refresh.
+fn rotated(world: &World, login: &Login) -> Change {
+    let (id, now) = (login.id(), world.now());
+    let access = access_record(&world.chance, id, "crm", &login.key, now);
+    let refresh = refresh_record(&world.chance, id, "crm", &login.key, (now, 1));
+    let mut family = Family { generation: 1, ..login.new.family.clone() };
+    family.members.push(Member { token_use: TokenUse::Access, fingerprint: access.0, until: access.1.until });
+    family.members.push(Member { token_use: TokenUse::Refresh, fingerprint: refresh.0, until: refresh.1.until });
+    Change { access: vec![access], refresh: vec![refresh], ..Change::of(Version(1), family) }
+}
+
+pub async fn a_change_is_seen_whole(world: &World) {
+    let login = world.kept().await;
+    let change = rotated(world, &login);
+    world.store.commit(change.clone()).await.unwrap();
+    let family = world.store.family(login.id()).await.unwrap().unwrap();
+    assert_eq!((family.value, family.version), (change.family, Version(2)));
+    for (fingerprint, record) in change.access {
+        assert_eq!(world.store.access(&fingerprint).await.unwrap(), Some(record));
+    }
+    for (fingerprint, record) in change.refresh {
+        assert_eq!(world.store.refresh(&fingerprint).await.unwrap(), Some(record));
+    }
+    assert_eq!(world.store.access(&login.access).await.unwrap(), Some(login.new.access.1));
+}
+
+pub async fn a_change_decided_on_an_old_version_is_a_conflict_and_leaves_nothing(world: &World) {
+    let login = world.kept().await;
+    world.store.commit(Change::of(Version(1), login.new.family.clone())).await.unwrap();
+    let late = Change { family: Family { generation: 9, ..login.new.family.clone() }, ..rotated(world, &login) };
+    assert!(matches!(world.store.commit(late).await, Err(CommitError::Conflict)));
+    assert_eq!(world.store.family(login.id()).await.unwrap().unwrap().value.generation, 0);
+}
+
+pub async fn of_many_changes_of_one_version_one_happens(world: &World) {
+    let login = world.kept().await;
+    let commits = (1..=20).map(|generation| {
+        let family = Family { generation, ..login.new.family.clone() };
+        world.store.commit(Change::of(Version(1), family))
+    });
+    let done = futures_util::future::join_all(commits).await;
+    assert_eq!(done.iter().filter(|done| done.is_ok()).count(), 1);
+    assert!(done.iter().all(|done| matches!(done, Ok(()) | Err(CommitError::Conflict))));
+    let winner = done.iter().position(Result::is_ok).unwrap() + 1;
+    let family = world.store.family(login.id()).await.unwrap().unwrap();
+    assert_eq!((family.value.generation as usize, family.version), (winner, Version(2)));
+}
+
+pub async fn a_change_of_an_unknown_family_is_told(world: &World) {
+    let login = world.login();
+    let done = world.store.commit(Change::of(Version(1), login.new.family)).await;
+    assert!(matches!(done, Err(CommitError::Unknown)));
+}
+
+pub async fn a_change_can_forget_members(world: &World) {
+    let login = world.kept().await;
+    let mut change = rotated(world, &login);
+    change.removals = login.new.family.members.clone();
+    change.family.members.drain(..2);
+    world.store.commit(change).await.unwrap();
+    assert_eq!(world.store.access(&login.access).await.unwrap(), None);
+    assert_eq!(world.store.refresh(&login.refresh).await.unwrap(), None);
+}
+
+pub async fn a_change_can_move_the_session(world: &World) {
+    let login = world.kept().await;
+    let other = Fingerprint::of("session", b"other");
+    let family = Family { session: Some(other), ..login.new.family.clone() };
+    world.store.commit(Change::of(Version(1), family)).await.unwrap();
+    assert_eq!(world.store.session(&login.session()).await.unwrap(), None);
+    assert_eq!(world.store.session(&other).await.unwrap(), Some(login.id()));
+}
+
+pub async fn a_family_that_ended_leaves_a_tombstone_until_its_promised_end(world: &World) {
+    let login = world.kept().await;
+    world.store.end(login.id(), Ending::Revoked).await.unwrap();
+    let record = world.store.access(&login.access).await.unwrap().unwrap();
+    assert_eq!(record.fate, AccessFate::Over(Ending::Revoked));
+    assert_eq!(record.until, login.new.access.1.until);
+    world.clock.pass(HOUR);
+    world.store.sweep(world.now()).await.unwrap();
+    assert!(world.store.access(&login.access).await.unwrap().is_some(), "the refresh UUID has another hour");
+    world.clock.pass(HOUR + MINUTE);
+    world.store.sweep(world.now()).await.unwrap();
+    assert_eq!(world.store.access(&login.access).await.unwrap(), None);
+}
+
+pub async fn an_ended_family_keeps_nothing_of_the_realm(world: &World) {
+    let login = world.kept().await;
+    let former = world.store.end(login.id(), Ending::SessionEnded).await.unwrap().unwrap();
+    assert_eq!(former, login.new.family, "whoever ends it is told what it was, with the realm's refresh token");
+    let family = world.store.family(login.id()).await.unwrap().unwrap().value;
+    assert_eq!(family.state, FamilyState::Over(Ending::SessionEnded));
+    assert_eq!((family.renewal, family.session), (None, None));
+    assert_eq!(world.store.session(&login.session()).await.unwrap(), None);
+    let refresh = world.store.refresh(&login.refresh).await.unwrap().unwrap();
+    assert_eq!((refresh.family, refresh.key), (login.id(), Sealed::from_bytes(Vec::new())));
+}
+
+pub async fn the_first_ending_stays(world: &World) {
+    let login = world.kept().await;
+    world.store.end(login.id(), Ending::Revoked).await.unwrap();
+    let former = world.store.end(login.id(), Ending::SessionEnded).await.unwrap().unwrap();
+    assert_eq!(former.state, FamilyState::Over(Ending::Revoked));
+    let record = world.store.access(&login.access).await.unwrap().unwrap();
+    assert_eq!(record.fate, AccessFate::Over(Ending::Revoked));
+}
+
+pub async fn ending_an_unknown_family_does_nothing(world: &World) {
+    assert_eq!(world.store.end(FamilyId([9; 16]), Ending::Revoked).await.unwrap(), None);
+}
+
+pub async fn a_change_decided_before_the_end_does_not_bring_the_family_back(world: &World) {
+    let login = world.kept().await;
+    let mut change = rotated(world, &login);
+    change.access.push(login.new.access.clone());
+    world.store.end(login.id(), Ending::Revoked).await.unwrap();
+    assert!(matches!(world.store.commit(change).await, Err(CommitError::Conflict)));
+    let record = world.store.access(&login.access).await.unwrap().unwrap();
+    assert_eq!(record.fate, AccessFate::Over(Ending::Revoked), "a tombstone is never overwritten");
+}
+
+pub async fn a_lease_excludes_others_until_it_is_released(world: &World) {
+    let id = world.kept().await.id();
+    let lease = world.store.lease(id, TTL).await.unwrap().unwrap();
+    assert_eq!(world.store.lease(id, TTL).await.unwrap(), None);
+    let other = world.kept().await.id();
+    assert!(world.store.lease(other, TTL).await.unwrap().is_some());
+    world.store.release(lease).await.unwrap();
+    assert!(world.store.lease(id, TTL).await.unwrap().unwrap().fence > lease.fence);
+}
+
+pub async fn a_lease_runs_out_and_the_next_has_a_greater_fence(world: &World) {
+    let id = world.kept().await.id();
+    let first = world.store.lease(id, TTL).await.unwrap().unwrap();
+    world.clock.pass(TTL);
+    let second = world.store.lease(id, TTL).await.unwrap().unwrap();
+    assert!(second.fence > first.fence);
+}
+
+pub async fn a_renewed_lease_does_not_run_out(world: &World) {
+    let id = world.kept().await.id();
+    let lease = world.store.lease(id, TTL).await.unwrap().unwrap();
+    for _ in 0..5 {
+        world.clock.pass(TTL / 2);
+        assert!(world.store.renew(lease, TTL).await.unwrap());
+        assert_eq!(world.store.lease(id, TTL).await.unwrap(), None);
+    }
+}
+
+pub async fn a_lost_lease_cannot_be_renewed_or_released(world: &World) {
+    let id = world.kept().await.id();
+    let lost = world.store.lease(id, TTL).await.unwrap().unwrap();
+    world.clock.pass(TTL);
+    world.store.lease(id, TTL).await.unwrap().unwrap();
+    assert!(!world.store.renew(lost, TTL).await.unwrap());
+    world.store.release(lost).await.unwrap();
+    assert_eq!(world.store.lease(id, TTL).await.unwrap(), None, "the second lease still holds");
+}
+
+pub async fn a_change_under_an_old_fence_is_refused(world: &World) {
+    let login = world.kept().await;
+    let paused = world.store.lease(login.id(), TTL).await.unwrap().unwrap();
+    world.clock.pass(TTL);
+    let second = world.store.lease(login.id(), TTL).await.unwrap().unwrap();
+    let change = |fence| Change { fence: Some(fence), ..Change::of(Version(1), login.new.family.clone()) };
+    assert!(matches!(world.store.commit(change(paused.fence)).await, Err(CommitError::Fenced)));
+    world.store.commit(change(second.fence)).await.unwrap();
+}
+
+pub async fn the_outbox_keeps_a_revocation_until_it_is_deleted(world: &World) {
+    let pending = |byte: u8| PendingRevocation {
+        family: FamilyId([byte; 16]),
+        client: "crm".to_owned(),
+        sealed: Sealed::from_bytes(vec![byte; 40]),
+        until: world.now().plus(HOUR),
+    };
+    for byte in [1, 2] {
+        world.store.outbox_put(&pending(byte)).await.unwrap();
+    }
+    let newer = PendingRevocation { sealed: Sealed::from_bytes(vec![9; 40]), ..pending(1) };
+    world.store.outbox_delete(&newer).await.unwrap();
+    let mut outbox = world.store.outbox().await.unwrap();
+    outbox.sort_by_key(|pending| pending.family);
+    assert_eq!(outbox, [pending(1), pending(2)]);
+    world.store.outbox_put(&newer).await.unwrap();
+    world.store.outbox_delete(&pending(1)).await.unwrap();
+    assert_eq!(world.store.outbox().await.unwrap().len(), 2, "a newer one was not told yet");
+    world.store.outbox_delete(&newer).await.unwrap();
+    world.store.outbox_delete(&newer).await.unwrap();
+    assert_eq!(world.store.outbox().await.unwrap(), [pending(2)]);
+}
+
+pub async fn a_sweep_drops_a_family_after_its_last_uuid_and_not_before(world: &World) {
+    let login = world.kept().await;
+    world.clock.pass(2 * HOUR);
+    world.store.sweep(world.now()).await.unwrap();
+    assert!(world.store.refresh(&login.refresh).await.unwrap().is_some(), "its last millisecond has not passed");
+    world.clock.pass(MINUTE);
+    world.store.sweep(world.now()).await.unwrap();
+    assert_eq!(world.store.refresh(&login.refresh).await.unwrap(), None);
+    assert_eq!(world.store.access(&login.access).await.unwrap(), None);
+    assert_eq!(world.store.session(&login.session()).await.unwrap(), None);
+    assert_eq!(world.store.family(login.id()).await.unwrap(), None);
+}
+
+pub async fn a_sweep_does_a_bounded_amount_and_says_that_more_is_due(world: &World) {
+    let logins: Vec<Login> = (0..1_200).map(|_| world.login()).collect();
+    let puts = logins.iter().map(|login| world.store.put(login.new.clone()));
+    futures_util::future::join_all(puts).await;
+    world.clock.pass(3 * HOUR);
+    let mut calls = 0;
+    while world.store.sweep(world.now()).await.unwrap().more {
+        calls += 1;
+        assert!(calls < 100, "every sweep gets on");
+    }
+    for login in &logins {
+        assert_eq!(world.store.access(&login.access).await.unwrap(), None);
+        assert_eq!(world.store.family(login.id()).await.unwrap(), None);
+    }
+}
+
+pub async fn a_family_that_was_extended_is_swept_at_its_new_end(world: &World) {
+    let login = world.kept().await;
+    world.clock.pass(HOUR);
+    let change = rotated(world, &login);
+    let newest = change.access[0].0;
+    world.store.commit(change).await.unwrap();
+    world.clock.pass(HOUR + MINUTE);
+    world.store.sweep(world.now()).await.unwrap();
+    assert!(world.store.access(&newest).await.unwrap().is_some());
+    assert!(world.store.family(login.id()).await.unwrap().is_some());
+    world.clock.pass(HOUR + MINUTE);
+    world.store.sweep(world.now()).await.unwrap();
+    assert_eq!(world.store.family(login.id()).await.unwrap(), None);
+    assert_eq!(world.store.access(&newest).await.unwrap(), None);
+}
+
+pub async fn families_are_found_by_client_user_and_prefix(world: &World) {
+    let crm = world.kept().await;
+    let erp = Login::new(&world.chance, world.now(), "erp");
+    world.store.put(erp.new.clone()).await.unwrap();
+    let find = |what| async { ids(world.store.find(what, 10).await.unwrap()) };
+    assert_eq!(find(Find::Client("erp".to_owned())).await, [erp.id()]);
+    assert_eq!(find(Find::Client("nobody".to_owned())).await, []);
+    assert_eq!(find(Find::User(crm.new.family.user.unwrap())).await, sorted(vec![crm.id(), erp.id()]));
+    assert_eq!(find(Find::Prefix(crm.access.short())).await, [crm.id()]);
+    assert_eq!(find(Find::Prefix(crm.refresh.short()[..7].to_owned())).await, [crm.id()]);
+    assert_eq!(find(Find::Prefix(crm.refresh.to_string())).await, [crm.id()]);
+    assert_eq!(find(Find::Prefix("not hex".to_owned())).await, []);
+    assert_eq!(world.store.find(Find::User(crm.new.family.user.unwrap()), 1).await.unwrap().len(), 1);
+}
+
+fn ids(families: Vec<Family>) -> Vec<FamilyId> {
+    sorted(families.into_iter().map(|family| family.id).collect())
+}
+
+fn sorted(mut ids: Vec<FamilyId>) -> Vec<FamilyId> {
+    ids.sort();
+    ids
+}
+
+pub async fn an_export_is_every_family_once_with_its_records(world: &World) {
+    let mut expected = Vec::new();
+    for _ in 0..25 {
+        expected.push(world.kept().await);
+    }
+    expected.sort_by_key(Login::id);
+    let (mut found, mut after) = (Vec::new(), None);
+    loop {
+        let page = world.store.export(after, 10).await.unwrap();
+        let Some(last) = page.last() else { break };
+        after = Some(last.family.id);
+        found.extend(page);
+    }
+    assert_eq!(found.len(), expected.len());
+    for (found, login) in found.into_iter().zip(expected) {
+        assert_eq!(found.family, login.new.family);
+        assert_eq!(found.access, [login.new.access]);
+        assert_eq!(found.refresh.first(), login.new.refresh.as_ref());
+    }
+}
+
+pub async fn a_closed_store_says_so(world: &World) {
+    let login = world.kept().await;
+    world.store.close().await;
+    world.store.close().await;
+    let error = world.store.put(world.login().new).await.unwrap_err();
+    assert_eq!(error.to_string(), "the token store is closed");
+    assert!(world.store.access(&login.access).await.is_err());
+}

@@ -1,0 +1,179 @@
+//! When the store cannot do what it is asked: it says why, and acknowledges nothing.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use passbridge::store::{Find, StoreError, TokenStore};
+
+use super::world::{BEGIN, Login, ManualClock, Seeded, World, block_on, embedded};
+
+fn open(directory: &Path) -> Result<TokenStore, StoreError> {
+    TokenStore::open(&embedded(directory), ManualClock::new())
+}
+
+#[test]
+fn a_second_process_is_told_who_has_the_store() {
+    let directory = tempfile::tempdir().unwrap();
+    let _world = World::open(&embedded(directory.path()));
+    let error = open(directory.path()).unwrap_err();
+    let expected = format!(
+        "the token store {} belongs to another process (pid {}): one bridge per directory",
+        directory.path().display(),
+        std::process::id()
+    );
+    assert_eq!(error.to_string(), expected);
+}
+
+#[test]
+fn the_next_process_may_have_it_once_the_first_has_gone() {
+    let directory = tempfile::tempdir().unwrap();
+    drop(World::open(&embedded(directory.path())));
+    drop(World::open(&embedded(directory.path())));
+    let world = World::open(&embedded(directory.path()));
+    block_on(world.store.close());
+    open(directory.path()).unwrap();
+}
+
+#[test]
+fn a_newer_format_is_refused_and_left_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    drop(World::open(&embedded(directory.path())));
+    fs::write(directory.path().join("format"), "9\n").unwrap();
+    let error = open(directory.path()).unwrap_err();
+    assert!(matches!(error, StoreError::Format { found: 9, .. }));
+    assert!(error.to_string().contains("has format 9, and this program knows formats up to"), "{error}");
+    assert_eq!(fs::read_to_string(directory.path().join("format")).unwrap(), "9\n");
+}
+
+#[test]
+fn a_directory_without_its_format_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    drop(World::open(&embedded(directory.path())));
+    fs::remove_file(directory.path().join("format")).unwrap();
+    assert!(matches!(open(directory.path()), Err(StoreError::CannotOpen { .. })));
+}
+
+#[test]
+fn a_store_whose_making_was_cut_off_is_made_anew() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("format"), "1\n").unwrap();
+    fs::create_dir_all(directory.path().join("engine/keyspaces")).unwrap();
+    fs::write(directory.path().join("engine/lock"), "").unwrap();
+    fs::write(directory.path().join("engine/0.jnl"), [0; 4096]).unwrap();
+    let store = open(directory.path()).unwrap();
+    block_on(store.put(Login::new(&Seeded::new(1), BEGIN, "crm").new)).unwrap();
+}
+
+#[test]
+fn a_store_that_lost_its_version_marker_is_not_taken_for_a_new_one() {
+    let directory = tempfile::tempdir().unwrap();
+    drop(World::open(&embedded(directory.path())));
+    fs::remove_file(directory.path().join("engine/version")).unwrap();
+    assert!(open(directory.path()).is_err());
+    assert!(directory.path().join("engine/0.jnl").exists());
+}
+
+#[test]
+fn a_file_in_the_directorys_place_is_told() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("data");
+    fs::write(&path, "not a directory").unwrap();
+    let error = open(&path).unwrap_err();
+    assert!(error.to_string().starts_with("the token store cannot open"), "{error}");
+}
+
+#[test]
+fn a_directory_that_cannot_be_made_is_told() {
+    // /proc takes no directories, not even from root.
+    let error = open(Path::new("/proc/passbridge-store")).unwrap_err();
+    assert!(matches!(error, StoreError::CannotOpen { .. }), "{error:?}");
+}
+
+#[test]
+fn the_directory_is_for_its_owner_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("data");
+    open(&path).unwrap();
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
+}
+
+const FULL: &str = "PASSBRIDGE_TEST_FULL_DIRECTORY";
+
+/// Runs under a limit on the size of files, as a full disk would be: writes until it fails, is given room, and goes on.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "how this test speaks to the process that it starts")]
+fn a_writer_on_a_full_disk() {
+    let Some(directory) = std::env::var_os(FULL) else { return };
+    let clock = ManualClock::new();
+    let store = TokenStore::open(&embedded(Path::new(&directory)), clock.clone()).unwrap();
+    let chance = Seeded::new(3);
+    let mut kept: Vec<Login> = Vec::new();
+    let error = loop {
+        let login = large_login(&chance);
+        match block_on(store.put(login.new.clone())) {
+            Ok(()) => kept.push(login),
+            Err(error) => break error,
+        }
+        assert!(kept.len() < 20, "the limit was never met");
+    };
+    assert!(matches!(error, StoreError::Full { .. }), "{error:?}");
+    assert!(!kept.is_empty());
+
+    // It refuses, and does not wear the disk out by trying: reads go on.
+    let next = block_on(store.put(large_login(&chance).new)).unwrap_err();
+    assert!(matches!(next, StoreError::Refusing), "{next:?}");
+    assert!(!store.statistics().writable && store.statistics().failed_writes == 2);
+    for login in &kept {
+        assert!(block_on(store.access(&login.access)).unwrap().is_some());
+    }
+    clock.pass(Duration::from_secs(1));
+    assert!(block_on(store.put(large_login(&chance).new)).is_err(), "there is still no room");
+
+    // Somebody makes room.
+    let pid = std::process::id().to_string();
+    assert!(Command::new("prlimit").args(["--pid", &pid, "--fsize=unlimited"]).status().unwrap().success());
+    clock.pass(Duration::from_secs(1));
+    let login = large_login(&chance);
+    block_on(store.put(login.new.clone())).unwrap();
+    kept.push(login);
+    assert!(store.statistics().writable);
+    for login in kept {
+        assert!(block_on(store.access(&login.access)).unwrap().is_some());
+        println!("kept {}", login.access);
+    }
+}
+
+fn large_login(chance: &Seeded) -> Login {
+    let mut login = Login::new(chance, BEGIN, "crm");
+    login.new.family.scope = "x".repeat(1 << 20);
+    login
+}
+
+#[test]
+fn a_full_disk_is_told_and_costs_nothing_that_was_acknowledged() {
+    let directory = tempfile::tempdir().unwrap();
+    // A new journal is made with room for 64 MiB; one that was closed has the size of what is in it.
+    drop(open(directory.path()).unwrap());
+    drop(open(directory.path()).unwrap());
+    let script = "trap '' XFSZ; ulimit -S -f \"$1\"; shift; exec \"$@\"";
+    let output = Command::new("/bin/bash")
+        .args(["-c", script, "limited", "4096"])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", "store::refusal::a_writer_on_a_full_disk", "--nocapture", "--test-threads=1"])
+        .env(FULL, directory.path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    let kept: Vec<&str> = said.lines().filter_map(|line| line.split_once("kept ").map(|(_, hex)| hex)).collect();
+    assert!(kept.len() > 1);
+    // The next process has everything.
+    let store = open(directory.path()).unwrap();
+    for hex in kept {
+        let found = block_on(store.find(Find::Prefix(hex.to_owned()), 1)).unwrap();
+        assert_eq!(found.len(), 1);
+    }
+}

@@ -1,1 +1,0 @@
-//! The real program, as an operator runs it.
