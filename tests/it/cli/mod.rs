@@ -1,5 +1,7 @@
 //! The command line, as an operator uses it: the real program.
 
+mod serve;
+
 use std::fs;
 use std::io::Write;
 use std::process::{Command, Output, Stdio};

@@ -4,6 +4,7 @@ pub mod capture;
 pub mod chance;
 pub mod jwt;
 pub mod pattern;
+pub mod program;
 pub mod raw;
 pub mod realm;
 pub mod world;
