@@ -4,6 +4,7 @@ mod client;
 mod import;
 mod said;
 mod serve;
+mod signals;
 
 use std::fs;
 use std::io::Write;

@@ -5,6 +5,7 @@ pub mod chance;
 pub mod jwt;
 pub mod pattern;
 pub mod planted;
+pub mod program;
 pub mod raw;
 pub mod realm;
 pub mod world;
