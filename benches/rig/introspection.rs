@@ -120,7 +120,8 @@ fn grant(entropy: &dyn Entropy) -> RealmGrant {
     let life = Duration::from_secs(3600);
     let claims = r#"{"sub":"f:4f1c2a3e:90417","preferred_username":"90417"}"#;
     use base64::Engine;
-    let access = format!("e30.{}.{}", base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(claims), "s".repeat(1400));
+    let access =
+        format!("e30.{}.{}", base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(claims), "s".repeat(1400));
     RealmGrant {
         access_token: SecretString::from(access),
         access_life: life,

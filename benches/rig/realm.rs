@@ -5,13 +5,13 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::Wanted;
+use crate::load;
 use crate::load::Load;
 use crate::peers::Bridge;
 use crate::process::Process;
 use crate::report::{Bar, Report};
 use crate::rounds::{self, Contestant, Round, Spread};
 use crate::site::{self, Passport, Site, free, post, repository};
-use crate::load;
 
 /// Enough for the JVM to have compiled what a login needs.
 const WARM_UP: usize = 6_000;
@@ -49,10 +49,22 @@ pub fn run(wanted: &Wanted, report: &mut Report) {
         report.spread("realm", &what, "logins/s", Spread::over(rounds, rate), Bar::None);
         let millis = Spread::over(rounds, |round| round.served.percentile(50).as_secs_f64() * 1e3);
         report.spread("realm", &format!("{what}, p50"), "ms", millis, Bar::None);
-        report.spread("realm", &format!("{what}, Keycloak's CPU"), "us/login", Spread::over(rounds, Round::cost), Bar::None);
+        report.spread(
+            "realm",
+            &format!("{what}, Keycloak's CPU"),
+            "us/login",
+            Spread::over(rounds, Round::cost),
+            Bar::None,
+        );
     }
     let ratio = Spread::ratio(&all[1], &all[0], rate);
-    report.spread("realm", "logins on a real Keycloak: through passbridge / itself", "ratio", ratio, Bar::AtLeast(0.95));
+    report.spread(
+        "realm",
+        "logins on a real Keycloak: through passbridge / itself",
+        "ratio",
+        ratio,
+        Bar::AtLeast(0.95),
+    );
 }
 
 /// A real Keycloak with the test realm, ready.

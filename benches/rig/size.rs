@@ -1,7 +1,7 @@
 //! What the bridge takes while it does nothing: memory, and the time until it is ready.
 
-use std::net::{SocketAddr, TcpStream};
 use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use crate::Wanted;
@@ -32,7 +32,13 @@ pub fn run(wanted: &Wanted, report: &mut Report) {
         resident.push(bridge.process.resident() as f64 / MIB);
         bridge.start.as_secs_f64() * 1e3
     }));
-    report.spread("size", "start to ready, 10,000 mappings, each with a file of its own", "ms", starts, Bar::AtMost(300.0));
+    report.spread(
+        "size",
+        "start to ready, 10,000 mappings, each with a file of its own",
+        "ms",
+        starts,
+        Bar::AtMost(300.0),
+    );
     report.spread("size", "memory of a fresh bridge, 10,000 mappings", "MiB", Spread::of(resident), Bar::AtMost(30.0));
 
     let bridge = Bridge::start(&site("memory", 100));
