@@ -1,5 +1,6 @@
 //! Introspection, the whole request: does it cost more when many families live?
 
+use base64::Engine;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -119,7 +120,6 @@ fn grant(entropy: &dyn Entropy) -> RealmGrant {
     let number = u64::from_be_bytes(random(entropy));
     let life = Duration::from_secs(3600);
     let claims = r#"{"sub":"f:4f1c2a3e:90417","preferred_username":"90417"}"#;
-    use base64::Engine;
     let access =
         format!("e30.{}.{}", base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(claims), "s".repeat(1400));
     RealmGrant {

@@ -4,6 +4,7 @@
 
 mod ask;
 mod check;
+mod client;
 mod excerpt;
 mod health;
 mod pinned;
@@ -50,6 +51,9 @@ enum Command {
     },
     /// Ask the running bridge whether it is ready: for health checks of containers
     Health,
+    /// The mapping table, and one client's way through its migration
+    #[command(subcommand)]
+    Client(client::Client),
     /// Make what a mapping file may contain in place of a clear secret
     #[command(subcommand)]
     Secret(Secret),
@@ -114,6 +118,7 @@ pub fn run() -> ExitCode {
         Command::Serve => serve::run(config, environment()),
         Command::Check { format } => check::run(&config, &environment(), format),
         Command::Health => health::run(&config, &environment()),
+        Command::Client(client) => client::run(&config, &environment(), client),
         Command::Secret(Secret::Hash) => secret::hash(),
         Command::Store(Store::Copy { to }) => store::copy(&config, &environment(), &to),
         Command::Token(Token::Find(which)) => token::run(&config, &environment(), "find", &which),

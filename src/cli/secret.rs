@@ -13,33 +13,35 @@ use crate::server::SystemEntropy;
 /// No secret is longer.
 const LONGEST: u64 = 64 * 1024;
 
-/// Reads a secret from standard input, never from an argument, which other users of the machine could read.
+/// Prints the hash of a secret.
 pub(super) fn hash() -> ExitCode {
+    match hashed() {
+        Ok(hash) if writeln!(show::data(), "{hash}").is_ok() => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::from(NO),
+        Err(reason) => {
+            show::complain(&reason);
+            ExitCode::from(WRONG_USE)
+        }
+    }
+}
+
+/// Reads a secret from standard input, never from an argument, which other users of the machine could read.
+pub(super) fn hashed() -> Result<String, String> {
     let mut text = Zeroizing::new(String::new());
     let stdin = std::io::stdin();
     if stdin.is_terminal() {
         show::say("type the secret, then Enter and Ctrl-D");
     }
-    if let Err(error) = stdin.lock().take(LONGEST + 1).read_to_string(&mut text) {
-        show::complain(&format!("the secret cannot be read from standard input: {error}"));
-        return ExitCode::from(WRONG_USE);
-    }
+    let read = stdin.lock().take(LONGEST + 1).read_to_string(&mut text);
+    read.map_err(|error| format!("the secret cannot be read from standard input: {error}"))?;
     if text.len() as u64 > LONGEST {
-        show::complain("the secret is longer than 64 KiB");
-        return ExitCode::from(WRONG_USE);
+        return Err("the secret is longer than 64 KiB".to_owned());
     }
     let secret = text.strip_suffix('\n').unwrap_or(&text);
     let secret = secret.strip_suffix('\r').unwrap_or(secret);
     if secret.is_empty() {
-        show::complain("the secret is empty\n  hint: printf %s \"$SECRET\" | passbridge secret hash");
-        return ExitCode::from(WRONG_USE);
+        let hint = "hint: printf %s \"$SECRET\" | passbridge ...";
+        return Err(format!("the secret on standard input is empty\n  {hint}"));
     }
-    match mapping::hash(&SecretString::from(secret), &SystemEntropy) {
-        Ok(hash) if writeln!(show::data(), "{hash}").is_ok() => ExitCode::SUCCESS,
-        Ok(_) => ExitCode::from(NO),
-        Err(reason) => {
-            show::complain(&reason);
-            ExitCode::from(NO)
-        }
-    }
+    mapping::hash(&SecretString::from(secret), &SystemEntropy)
 }

@@ -28,6 +28,7 @@ pub(super) fn read(mut entry: Reader<'_>, dialects: &Dialects, sources: Sources<
     let client_secrets =
         slots(&mut entry, "client_secret", |value, key, findings| secrets::read(value, key, sources, findings));
     let stage = stage(&mut entry);
+    stage_change(&mut entry);
     let dialect = dialect(&mut entry, dialects);
     let scopes = scopes(&mut entry, dialect.as_deref());
     let access_token_lifetime = lifetime(&mut entry);
@@ -131,6 +132,17 @@ fn stage(entry: &mut Reader<'_>) -> Option<Stage> {
         entry.missing("stage", "`live` or `retired`".to_owned());
     }
     entry.word_or("stage", &Stage::WORDS, "unknown-stage").map(|word| word.value)
+}
+
+/// What `client stage` leaves for `client rollback`. It decides nothing here, and must mean something there.
+fn stage_change(entry: &mut Reader<'_>) {
+    let Some(mut change) = entry.section("stage_change") else { return };
+    if !change.has("from") {
+        change.missing("from", "`client stage` writes this".to_owned());
+    }
+    let _read_by_rollback = change.word_or("from", &Stage::WORDS, "unknown-stage");
+    let _for_people = (change.text("at"), change.text("why"));
+    change.finish();
 }
 
 fn dialect(entry: &mut Reader<'_>, dialects: &Dialects) -> Option<Arc<Dialect>> {

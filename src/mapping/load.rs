@@ -25,20 +25,58 @@ const LONGEST: u64 = 256 * 1024 * 1024;
 /// Every dialect by its name; `None`: its file has errors, which are told once and not again at each client.
 pub(super) type Dialects = BTreeMap<String, Option<Arc<Dialect>>>;
 
+/// The text that a file of clients would have after a change that is not made yet.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Proposed<'a> {
+    pub(super) path: &'a Path,
+    pub(super) text: &'a str,
+}
+
+/// What a load reads, and the digest of it.
+struct Shelf<'a> {
+    hash: digest::Context,
+    proposed: Option<Proposed<'a>>,
+    findings: &'a Findings,
+}
+
 /// Loads `clients/*.toml` and `dialects/*.toml` below a directory. `None`: there are errors among the findings.
 pub fn load(directory: &Path, environment: &Environment, findings: &Findings) -> Option<Loaded> {
-    let mut hash = digest::Context::new(&digest::SHA256);
-    let dialects = dialects(&directory.join("dialects"), &mut hash, findings);
-    let clients = clients(&directory.join("clients"), &dialects, environment, &mut hash, findings);
+    read(directory, environment, None, findings).0
+}
+
+/// Loads, with one file as it would be after a change. The digest is there whatever is wrong.
+pub(super) fn read(
+    directory: &Path,
+    environment: &Environment,
+    proposed: Option<Proposed<'_>>,
+    findings: &Findings,
+) -> (Option<Loaded>, String) {
+    let mut shelf = Shelf { hash: digest::Context::new(&digest::SHA256), proposed, findings };
+    let dialects = dialects(&directory.join("dialects"), &mut shelf);
+    let clients = clients(&directory.join("clients"), &dialects, environment, &mut shelf);
     compare(&clients, findings);
-    if findings.blocked() {
-        return None;
-    }
-    let dialects: BTreeMap<_, _> = dialects.into_iter().filter_map(|(name, dialect)| Some((name, dialect?))).collect();
-    let default = Arc::clone(dialects.get(DEFAULT_DIALECT)?);
-    let digest = hexadecimal(hash.finish().as_ref());
-    let clients = clients.into_iter().filter_map(|read| read.client).collect();
-    Some(Loaded { table: Table::new(clients, dialects, default), digest })
+    let digest = hexadecimal(shelf.hash.finish().as_ref());
+    let loaded = || {
+        let dialects: BTreeMap<_, _> =
+            dialects.into_iter().filter_map(|(name, dialect)| Some((name, dialect?))).collect();
+        let default = Arc::clone(dialects.get(DEFAULT_DIALECT)?);
+        let clients = clients.into_iter().filter_map(|read| read.client).collect();
+        Some(Loaded { table: Table::new(clients, dialects, default), digest: digest.clone() })
+    };
+    (if findings.blocked() { None } else { loaded() }, digest)
+}
+
+/// The files of clients, by name.
+pub(super) fn client_files(mappings: &Path, findings: &Findings) -> Vec<PathBuf> {
+    files(&mappings.join("clients"), true, findings)
+}
+
+/// A file's text; `None`: a finding says why not.
+pub(super) fn readable(path: &Path, findings: &Findings) -> Option<String> {
+    let read = files::bytes(path, LONGEST, findings)
+        .and_then(|bytes| String::from_utf8(bytes).map_err(|_| "is not UTF-8".to_owned()));
+    let origin = || Origin::file(&path.to_string_lossy());
+    read.map_err(|reason| findings.error("unreadable-file", &origin(), format!("the file {reason}"), None)).ok()
 }
 
 fn hexadecimal(bytes: &[u8]) -> String {
@@ -48,7 +86,8 @@ fn hexadecimal(bytes: &[u8]) -> String {
     })
 }
 
-fn dialects(directory: &Path, hash: &mut digest::Context, findings: &Findings) -> Dialects {
+fn dialects(directory: &Path, shelf: &mut Shelf<'_>) -> Dialects {
+    let findings = shelf.findings;
     let mut dialects = Dialects::new();
     let read = |name: &str, file: &str, text: &str| {
         let dialect = parse(file, text, findings).and_then(|table| dialect::read(name, table, findings));
@@ -57,7 +96,7 @@ fn dialects(directory: &Path, hash: &mut digest::Context, findings: &Findings) -
     let files = files(directory, false, findings);
     for path in &files {
         let name = path.file_stem().unwrap_or_default().to_string_lossy();
-        let text = text(path, hash, findings);
+        let text = shelf.text(path);
         let dialect = text.and_then(|text| read(&name, &path.to_string_lossy(), &text));
         dialects.insert(name.into_owned(), dialect);
     }
@@ -67,15 +106,10 @@ fn dialects(directory: &Path, hash: &mut digest::Context, findings: &Findings) -
     dialects
 }
 
-fn clients(
-    directory: &Path,
-    dialects: &Dialects,
-    environment: &Environment,
-    hash: &mut digest::Context,
-    findings: &Findings,
-) -> Vec<Read> {
-    let paths = files(directory, true, findings);
-    let texts = paths.iter().filter_map(|path| Some((Arc::from(path.to_string_lossy()), text(path, hash, findings)?)));
+fn clients(directory: &Path, dialects: &Dialects, environment: &Environment, shelf: &mut Shelf<'_>) -> Vec<Read> {
+    let findings = shelf.findings;
+    let paths = shelf.clients(directory);
+    let texts = paths.iter().filter_map(|path| Some((Arc::from(path.to_string_lossy()), shelf.text(path)?)));
     let texts: Vec<(Arc<str>, String)> = texts.collect();
     let parts: Vec<(&Arc<str>, Part<'_>)> =
         texts.iter().flat_map(|(file, text)| parts::of(text).into_iter().map(move |part| (file, part))).collect();
@@ -113,6 +147,35 @@ fn read_part(
     clients
 }
 
+impl Shelf<'_> {
+    /// The files of clients, with the one that a change would add.
+    fn clients(&self, directory: &Path) -> Vec<PathBuf> {
+        let mut files = files(directory, true, self.findings);
+        if let Some(proposed) = self.proposed
+            && !files.iter().any(|path| path == proposed.path)
+        {
+            files.push(proposed.path.to_owned());
+            files.sort();
+        }
+        files
+    }
+
+    fn text(&mut self, path: &Path) -> Option<String> {
+        let proposed = self.proposed.filter(|proposed| proposed.path == path);
+        let text = match proposed {
+            Some(proposed) => proposed.text.to_owned(),
+            None => readable(path, self.findings)?,
+        };
+        let folder = path.parent().and_then(Path::file_name).unwrap_or_default();
+        let name = path.file_name().unwrap_or_default();
+        for part in [folder.as_encoded_bytes(), name.as_encoded_bytes(), text.as_bytes()] {
+            self.hash.update(&(part.len() as u64).to_be_bytes());
+            self.hash.update(part);
+        }
+        Some(text)
+    }
+}
+
 /// The files of a directory, which need not be there if it is not `required`.
 fn files(directory: &Path, required: bool, findings: &Findings) -> Vec<PathBuf> {
     files::list(directory, findings).unwrap_or_else(|error| {
@@ -122,31 +185,6 @@ fn files(directory: &Path, required: bool, findings: &Findings) -> Vec<PathBuf> 
         }
         Vec::new()
     })
-}
-
-fn text(path: &Path, hash: &mut digest::Context, findings: &Findings) -> Option<String> {
-    let read = files::bytes(path, LONGEST, findings)
-        .and_then(|bytes| String::from_utf8(bytes).map_err(|_| "is not UTF-8".to_owned()));
-    match read {
-        Ok(text) => {
-            let folder = path.parent().and_then(Path::file_name).unwrap_or_default();
-            let name = path.file_name().unwrap_or_default();
-            for part in [folder.as_encoded_bytes(), name.as_encoded_bytes(), text.as_bytes()] {
-                hash.update(&(part.len() as u64).to_be_bytes());
-                hash.update(part);
-            }
-            Some(text)
-        }
-        Err(reason) => {
-            findings.error(
-                "unreadable-file",
-                &Origin::file(&path.to_string_lossy()),
-                format!("the file {reason}"),
-                None,
-            );
-            None
-        }
-    }
 }
 
 /// What only shows when clients are held side by side. A client with faults of its own counts too.

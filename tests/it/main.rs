@@ -5,6 +5,8 @@
     clippy::panic,
     clippy::disallowed_methods,
     clippy::string_slice,
+    clippy::float_cmp,
+    clippy::items_after_statements,
     clippy::needless_pass_by_value,
     clippy::format_collect,
     clippy::cast_possible_truncation,
@@ -17,6 +19,7 @@ mod cli;
 mod exchange;
 mod keycloak;
 mod legacy;
+mod life;
 mod mapping;
 mod server;
 mod store;

@@ -1,5 +1,9 @@
 //! The command line, as an operator uses it: the real program.
 
+mod client;
+mod import;
+mod said;
+
 use std::fs;
 use std::io::Write;
 use std::process::{Command, Output, Stdio};

@@ -4,7 +4,6 @@ mod blind;
 mod bounds;
 mod logout;
 mod lost;
-mod model;
 mod refresh;
 mod renewal;
 mod revoke;
@@ -15,9 +14,7 @@ use std::sync::Arc;
 use tokio::sync::Notify;
 
 use crate::support::world::REVOKE;
-use crate::support::{
-    Connection, Granting, Mood, OLD_ID, OLD_SECRET, Plan, RawReply, TOKEN, World, eventually, post,
-};
+use crate::support::{Connection, Granting, Mood, OLD_ID, OLD_SECRET, Plan, RawReply, TOKEN, World, eventually, post};
 
 /// Another client than the usual one, with the same secrets.
 const OTHER: &str = "another-client";
@@ -27,18 +24,18 @@ fn rotation(word: &str) -> Plan {
     Plan::new().set("realm", "rotation", &format!("\"{word}\""))
 }
 
+/// The same; its bridge ends without waiting for what is in flight.
+fn mortal(word: &str) -> Plan {
+    rotation(word).set("server", "drain", "\"0s\"")
+}
+
 /// A refresh of the usual client.
 fn refreshing(uuid: &str) -> Vec<(&str, &str)> {
     refreshing_by(OLD_ID, uuid)
 }
 
 fn refreshing_by<'a>(client: &'a str, uuid: &'a str) -> Vec<(&'a str, &'a str)> {
-    vec![
-        ("grant_type", "refresh_token"),
-        ("client_id", client),
-        ("client_secret", OLD_SECRET),
-        ("refresh_token", uuid),
-    ]
+    vec![("grant_type", "refresh_token"), ("client_id", client), ("client_secret", OLD_SECRET), ("refresh_token", uuid)]
 }
 
 #[track_caller]

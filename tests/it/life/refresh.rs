@@ -4,7 +4,7 @@ use super::{
     OTHER, gated, grant, login, noted, pair, refresh, refreshed, refreshes, refreshing, refreshing_by, refused, reply,
     rotation, send, server_error, until_asked,
 };
-use crate::support::{Granting, Mood, NEW_SECRET, OLD_ID, Plan, World, client, passport, post, TOKEN};
+use crate::support::{Granting, Mood, NEW_SECRET, OLD_ID, Plan, TOKEN, World, client, passport, post};
 
 #[test]
 fn the_answer_is_laid_out_as_in_the_document() {

@@ -1,6 +1,8 @@
 //! The promise kept: a JWT of a minute behind a UUID of an hour.
 
-use super::{gated, login, noted, refresh, refreshed, refreshes, refused, reply, rotation, send, server_error, until_asked};
+use super::{
+    gated, login, noted, refresh, refreshed, refreshes, refused, reply, rotation, send, server_error, until_asked,
+};
 use crate::support::world::INTROSPECT;
 use crate::support::{Connection, Granting, Mood, OLD_ID, OLD_SECRET, Plan, World, eventually, post};
 

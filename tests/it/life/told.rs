@@ -11,7 +11,9 @@ fn untold(world: &World) -> usize {
 /// What became of revocations, by the log of this world's own client.
 fn outcomes(world: &World, client: &str) -> Vec<String> {
     let lines = world.log("\"revocation\"").into_iter().filter(|line| line["client"] == client);
-    lines.map(|line| line["outcome"].as_str().unwrap().to_owned()).collect()
+    let mut outcomes: Vec<String> = lines.map(|line| line["outcome"].as_str().unwrap().to_owned()).collect();
+    outcomes.dedup(); // a slow machine sees it tried again by itself
+    outcomes
 }
 
 /// A world of one client with a name of its own, whose log lines are its own among those of all worlds.
@@ -25,8 +27,7 @@ fn login_of(world: &World, client_id: &str) -> String {
 }
 
 fn revoke_by(world: &World, client_id: &str, uuid: &str) {
-    let fields =
-        [("client_id", client_id), ("client_secret", crate::support::OLD_SECRET), ("token", uuid)];
+    let fields = [("client_id", client_id), ("client_secret", crate::support::OLD_SECRET), ("token", uuid)];
     let reply = world.ask(&crate::support::post(crate::support::world::REVOKE, &fields));
     assert_eq!(reply.status, 200);
 }
@@ -101,7 +102,7 @@ fn a_session_that_is_gone_at_the_realm_is_as_good_as_ended() {
     for mood in [
         Mood::Refuse(400, "invalid_grant", "Session not active"),
         Mood::Refuse(400, "invalid_grant", "Invalid refresh token"),
-        Mood::Bytes(b"HTTP/1.1 204 No Content\r\n\r\n".to_vec()),
+        Mood::answer(200, "application/json", "{}"),
     ] {
         let world = rotation("on").start();
         let (access, _) = login(&world);
@@ -221,7 +222,7 @@ fn a_newer_word_is_not_forgotten_with_the_one_that_was_just_told() {
     super::until_asked(&world, 2);
     // The realm hears of the older token slowly: in the meantime the refresh lands, and leaves word of the newer one.
     let logout = std::sync::Arc::new(tokio::sync::Notify::new());
-    let slow = Mood::Gate(std::sync::Arc::clone(&logout), Box::new(Mood::Bytes(b"HTTP/1.1 204 Gone\r\n\r\n".to_vec())));
+    let slow = Mood::Gate(std::sync::Arc::clone(&logout), Box::new(Mood::ended()));
     world.realm.next_at("logout", slow);
     revoke(&world, &access);
     eventually("the older one is being told", || told(&world).len() == 1);

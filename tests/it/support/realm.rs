@@ -63,10 +63,15 @@ impl Default for Granting {
 }
 
 impl Mood {
+    /// The answer to a logout.
+    pub fn ended() -> Self {
+        Self::Bytes(b"HTTP/1.1 204 No Content\r\n\r\n".to_vec())
+    }
+
     /// An answer with a status and a body of its own.
     pub fn answer(status: u16, content_type: &str, body: &str) -> Self {
         let head = format!(
-            "HTTP/1.1 {status} Mood\r\ncontent-type: {content_type}\r\ncontent-length: {}\r\nset-cookie: realm=secret-of-the-realm\r\n\r\n",
+            "HTTP/1.1 {status} Mood\r\nconnection: close\r\ncontent-type: {content_type}\r\ncontent-length: {}\r\nset-cookie: realm=secret-of-the-realm\r\n\r\n",
             body.len()
         );
         Self::Bytes([head.as_bytes(), body.as_bytes()].concat())
@@ -261,6 +266,8 @@ async fn serve_all(state: &Mutex<State>, stream: &mut TcpStream) -> std::io::Res
         let mood = {
             let mut state = state.lock();
             let own = state.at.get_mut(seen.endpoint()).and_then(|(next, usual)| next.pop_front().or(usual.clone()));
+            // Whoever puts the realm into a mood means its grants.
+            let own = own.or_else(|| (seen.endpoint() == "logout").then(Mood::ended));
             state.seen.push(seen);
             let usual = state.usual.clone();
             own.or_else(|| state.next.pop_front()).or(usual).unwrap_or(Mood::Grant(Granting::default()))

@@ -290,6 +290,11 @@ impl World {
         self.running().addresses().legacy
     }
 
+    /// Where operators ask, while the bridge runs.
+    pub fn ops_address(&self) -> Option<SocketAddr> {
+        self.running.as_ref().map(|running| running.addresses().ops)
+    }
+
     /// A connection to the legacy listener.
     #[track_caller]
     pub fn connect(&self) -> Connection {

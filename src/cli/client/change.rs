@@ -1,0 +1,134 @@
+//! `client add`, `stage`, `rollback` and `secret`: one client's entry is changed, and the running bridge has it afterwards.
+
+use std::process::ExitCode;
+
+use super::super::{secret as old, show};
+use super::{Action, Add, Reference, Slot, taken};
+use crate::config::Config;
+use crate::domain::client::Stage;
+use crate::domain::time::Clock;
+use crate::mapping::edit::{self, Addition, Desk, NewClient, NewSecret, Refused, SecretSlots};
+use crate::mapping::entries::Entry;
+use crate::secrets::Environment;
+use crate::server::SystemClock;
+
+/// Adds a client that no file has.
+pub(super) fn add(config: &Config, environment: &Environment, add: &Add) -> Result<ExitCode, Refused> {
+    let client_secret = add.client_secret.secret()?;
+    let legacy_secret = hashed_or(add.legacy_secret.as_ref())?;
+    let desk = Desk::open(&config.mappings, environment)?;
+    let client = NewClient {
+        legacy_id: add.id.clone(),
+        legacy_secret,
+        client_id: add.client_id.clone(),
+        client_secret,
+        stage: add.stage.to_owned(),
+        dialect: add.dialect.clone(),
+        scopes: add.scopes.clone(),
+    };
+    let changed = desk.add(&Addition::new(&config.mappings, &add.into, &[client])?)?;
+    drop(desk);
+    Ok(taken::wait(config, &changed, &format!("`{}` is added, at stage {}", add.id, add.stage)))
+}
+
+/// Moves a client to a stage.
+pub(super) fn stage(
+    config: &Config,
+    environment: &Environment,
+    id: &str,
+    to: &str,
+    why: &str,
+) -> Result<ExitCode, Refused> {
+    if why.trim().is_empty() {
+        return Err("why is it moved?\n  hint: --why \"ticket 4711: moved to the realm\"".to_owned().into());
+    }
+    let desk = Desk::open(&config.mappings, environment)?;
+    let entry = desk.entry(id)?;
+    if entry.stage == to {
+        show::say(&format!("`{id}` is at stage {to} already; nothing was changed"));
+        return Ok(ExitCode::SUCCESS);
+    }
+    moved(config, desk, &entry, to, why)
+}
+
+/// Moves a client back to where it was before its last move, else to `legacy` where there is an old server.
+pub(super) fn rollback(
+    config: &Config,
+    environment: &Environment,
+    id: &str,
+    why: Option<&str>,
+) -> Result<ExitCode, Refused> {
+    let desk = Desk::open(&config.mappings, environment)?;
+    let entry = desk.entry(id)?;
+    let legacy = Stage::WORDS.iter().map(|(word, _)| *word).find(|word| *word == "legacy");
+    let before = entry.stage_change.as_ref().map(|change| change.from.as_str()).or(legacy);
+    let Some(before) = before else {
+        let hint = format!("hint: say where it goes: passbridge client stage {id} STAGE --why TEXT");
+        return Err(format!(
+            "`{id}` was moved by no command, and without [otk] there is no stage `legacy` to go back to\n  {hint}"
+        )
+        .into());
+    };
+    if entry.stage == before {
+        return Err(
+            format!("`{id}` is at stage {before} already\n  hint: say where it goes with `client stage`").into()
+        );
+    }
+    moved(config, desk, &entry, before, why.unwrap_or("rolled back"))
+}
+
+fn moved(config: &Config, desk: Desk<'_>, entry: &Entry, to: &str, why: &str) -> Result<ExitCode, Refused> {
+    let at = humantime::format_rfc3339_seconds(SystemClock::new().now().system()).to_string();
+    let changed = desk.change(entry, |table| {
+        edit::stage(table, to, &at, why);
+        Ok(())
+    })?;
+    drop(desk);
+    Ok(taken::wait(config, &changed, &format!("`{}` moved from {} to {to}", entry.legacy_id, entry.stage)))
+}
+
+/// Adds, promotes or retires the second of two secrets.
+pub(super) fn secret(config: &Config, environment: &Environment, slot: &Slot) -> Result<ExitCode, Refused> {
+    let (key, which) =
+        if slot.new { ("client_secret", "secret at the realm") } else { ("legacy_secret", "old secret") };
+    let added = match slot.action {
+        Action::Add if slot.new && slot.from.is_none() => {
+            let hint =
+                "hint: put it into a file or a variable of the bridge, and say --from file:PATH or --from env:NAME";
+            return Err(format!("a secret of the realm is sent to it, so a hash of it is of no use\n  {hint}").into());
+        }
+        Action::Add => Some(hashed_or(slot.from.as_ref())?),
+        Action::Promote | Action::Retire if slot.from.is_some() => {
+            return Err("--from goes with `add` alone\n  hint: leave it out".to_owned().into());
+        }
+        Action::Promote | Action::Retire => None,
+    };
+    let desk = Desk::open(&config.mappings, environment)?;
+    let entry = desk.entry(&slot.id)?;
+    let changed = desk.change(&entry, |table| {
+        let mut slots = SecretSlots::of(table, key)?;
+        match (slot.action, &added) {
+            (Action::Add, Some(secret)) => slots.add(secret)?,
+            (Action::Add, None) => {}
+            (Action::Promote, _) => slots.promote()?,
+            (Action::Retire, _) => slots.retire()?,
+        }
+        slots.into(table, key);
+        Ok(())
+    })?;
+    drop(desk);
+    let what = match slot.action {
+        Action::Add => "has a second",
+        Action::Promote => "prefers its second",
+        Action::Retire => "has no second any more:",
+    };
+    Ok(taken::wait(config, &changed, &format!("`{}` {what} {which}", slot.id)))
+}
+
+/// A secret where it lies, or one from standard input as a hash.
+fn hashed_or(reference: Option<&Reference>) -> Result<NewSecret, Refused> {
+    match reference {
+        Some(reference) => reference.secret(),
+        None => Ok(NewSecret::Hash(old::hashed()?)),
+    }
+}

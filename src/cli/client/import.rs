@@ -1,0 +1,221 @@
+//! `client import`: a table of clients into the mapping, whole or not at all; dry unless told otherwise.
+
+use std::collections::HashMap;
+use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use clap::Args;
+use parking_lot::Mutex;
+use secrecy::SecretString;
+use serde_json::json;
+
+use super::super::{Format, NO, show};
+use super::rows::{self, Row};
+use super::{counted, plain, stage_word, taken};
+use crate::config::Config;
+use crate::document::Findings;
+use crate::mapping;
+use crate::mapping::edit::{Addition, Desk, NewClient, NewSecret, Refused};
+use crate::mapping::entries::entries;
+use crate::secrets::Environment;
+use crate::server::SystemEntropy;
+
+/// A table and what becomes of it.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Import {
+    /// `.csv` or `.json` with `legacy_id`, `legacy_secret`, `client_id`, `client_secret`, `scopes`, `stage`, `dialect`
+    file: PathBuf,
+    /// Change the mapping; without this it is only shown what would change
+    #[arg(long)]
+    write: bool,
+    /// The stage of clients for which the table has none
+    #[arg(long, value_name = "STAGE", value_parser = stage_word)]
+    stage: Option<&'static str>,
+    /// The file of the mapping that they go into
+    #[arg(long, value_name = "FILE", default_value = "imported.toml")]
+    into: String,
+    /// How changes and problems are written
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    format: Format,
+}
+
+/// What is wrong with a row.
+struct Problem {
+    line: u64,
+    message: String,
+}
+
+/// A client whose old secret, where the table has it in clear, is not hashed yet.
+struct Planned {
+    line: u64,
+    client: NewClient,
+    clear: Option<SecretString>,
+}
+
+/// Shows what would change, and changes it with `--write`.
+pub(super) fn run(config: &Config, environment: &Environment, import: &Import) -> Result<ExitCode, Refused> {
+    let rows = rows::read(&import.file)?;
+    let (mut planned, mut problems) = plan(config, import, &rows);
+    // With a hash of nobody's in place of those that cost time.
+    let clients: Vec<_> = planned.iter().map(|planned| planned.client.clone()).collect();
+    let addition = Addition::new(&config.mappings, &import.into, &clients)?;
+    let findings = addition.check(&config.mappings, environment);
+    if let Err(findings) = &findings {
+        for finding in findings {
+            let row = addition.client_of(finding).and_then(|index| planned.get(index));
+            let hint = finding.hint.as_ref().map(|hint| format!("\n  hint: {hint}")).unwrap_or_default();
+            problems
+                .push(Problem { line: row.map_or(0, |row| row.line), message: format!("{}{hint}", finding.message) });
+        }
+    }
+    problems.sort_by_key(|problem| problem.line);
+    let write = import.write && problems.is_empty() && !planned.is_empty();
+    report(import, &planned, &problems, write).map_err(|error| format!("standard output: {error}"))?;
+    if !problems.is_empty() {
+        show::complain(&format!("nothing was changed: {}", counted(problems.len(), "problem")));
+        return Ok(ExitCode::from(NO));
+    }
+    if !write {
+        let _ = show::findings(&findings.unwrap_or_default(), Format::Human, &mut anstream::stderr());
+        let dry = if planned.is_empty() { "nothing to do" } else { "nothing was changed\n  hint: --write adds them" };
+        show::say(&format!("{}: {dry}", counted(planned.len(), "client")));
+        return Ok(ExitCode::SUCCESS);
+    }
+    hash(&mut planned)?;
+    let clients: Vec<_> = planned.into_iter().map(|planned| planned.client).collect();
+    let desk = Desk::open(&config.mappings, environment)?;
+    let changed = desk.add(&Addition::new(&config.mappings, &import.into, &clients)?)?;
+    drop(desk);
+    Ok(taken::wait(config, &changed, &format!("{} added", counted(clients.len(), "client"))))
+}
+
+/// Every row as a client, or what is wrong with it.
+fn plan(config: &Config, import: &Import, rows: &[Row]) -> (Vec<Planned>, Vec<Problem>) {
+    let mapped = entries(&config.mappings, &Findings::new());
+    let mut known: HashMap<&str, String> =
+        mapped.iter().map(|entry| (entry.legacy_id.as_str(), format!("mapped already, at {}", entry.origin))).collect();
+    let (mut planned, mut problems) = (Vec::new(), Vec::new());
+    let nobody = mapping::hash_of_nobody();
+    for row in rows {
+        match client(row, import.stage, &nobody) {
+            Ok((client, clear)) => {
+                let id = row.field("legacy_id").unwrap_or_default();
+                if let Some(where_) = known.insert(id, format!("in line {} already", row.line)) {
+                    problems
+                        .push(Problem { line: row.line, message: format!("the client `{}` is {where_}", plain(id)) });
+                } else {
+                    planned.push(Planned { line: row.line, client, clear });
+                }
+            }
+            Err(messages) => {
+                problems.extend(messages.into_iter().map(|message| Problem { line: row.line, message }));
+            }
+        }
+    }
+    (planned, problems)
+}
+
+/// A row as a client. Secrets are in no message.
+fn client(row: &Row, stage: Option<&str>, nobody: &str) -> Result<(NewClient, Option<SecretString>), Vec<String>> {
+    if let Some(malformed) = &row.malformed {
+        return Err(vec![format!("the row {malformed}")]);
+    }
+    let mut wrong = Vec::new();
+    let mut needed = |column: &str| {
+        let field = row.field(column).unwrap_or_default();
+        if field.is_empty() {
+            wrong.push(format!("`{column}` is missing"));
+        }
+        field
+    };
+    let (legacy_id, old, client_id, new) =
+        (needed("legacy_id"), needed("legacy_secret"), needed("client_id"), needed("client_secret"));
+    let (legacy_secret, clear) = match NewSecret::reference(old) {
+        Some(reference) => (reference, None),
+        None if old.starts_with("$argon2") => (NewSecret::Hash(old.to_owned()), None),
+        None => (NewSecret::Hash(nobody.to_owned()), Some(SecretString::from(old))),
+    };
+    let client_secret = NewSecret::reference(new);
+    if client_secret.is_none() && !new.is_empty() {
+        let hint = "hint: put it into a file or a variable of the bridge, and say file:PATH or env:NAME";
+        wrong.push(format!("`client_secret` is a secret in clear text, which no mapping may contain\n  {hint}"));
+    }
+    let stage = row.field("stage").or(stage);
+    let word = stage.map(stage_word);
+    match &word {
+        None => wrong.push("`stage` is missing\n  hint: --stage STAGE is for those that have none".to_owned()),
+        Some(Err(known)) => wrong.push(format!("`stage` is not {known}")),
+        Some(Ok(_)) => {}
+    }
+    let (Some(client_secret), Some(Ok(stage)), true) = (client_secret, word, wrong.is_empty()) else {
+        return Err(wrong);
+    };
+    let scopes = row.field("scopes").unwrap_or_default().split_whitespace();
+    let pair = |word: &str| {
+        word.split_once('=').map_or((word.to_owned(), word.to_owned()), |(old, new)| (old.to_owned(), new.to_owned()))
+    };
+    let client = NewClient {
+        legacy_id: legacy_id.to_owned(),
+        legacy_secret,
+        client_id: client_id.to_owned(),
+        client_secret,
+        stage: stage.to_owned(),
+        dialect: row.field("dialect").map(str::to_owned),
+        scopes: scopes.map(pair).collect(),
+    };
+    Ok((client, clear))
+}
+
+/// Hashes what is in clear, on every core, and shows how far it is.
+fn hash(planned: &mut [Planned]) -> Result<(), String> {
+    let all = planned.iter().filter(|planned| planned.clear.is_some()).count();
+    let (done, failed) = (AtomicUsize::new(0), Mutex::new(None));
+    let shown = io::stderr().is_terminal();
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let share = planned.len().div_ceil(cores).max(1);
+    std::thread::scope(|scope| {
+        for share in planned.chunks_mut(share) {
+            scope.spawn(|| {
+                for planned in share {
+                    let Some(clear) = planned.clear.take() else { continue };
+                    match mapping::hash(&clear, &SystemEntropy) {
+                        Ok(hash) => planned.client.legacy_secret = NewSecret::Hash(hash),
+                        Err(reason) => *failed.lock() = Some(reason),
+                    }
+                    let count = done.fetch_add(1, Ordering::Relaxed) + 1;
+                    if shown {
+                        show::progress(&format!("hashed {count} of {}", counted(all, "old secret")));
+                    }
+                }
+            });
+        }
+    });
+    if shown && all > 0 {
+        show::say("");
+    }
+    failed.into_inner().map_or(Ok(()), Err)
+}
+
+fn report(import: &Import, planned: &[Planned], problems: &[Problem], written: bool) -> io::Result<()> {
+    let (file, mut out) = (import.file.display().to_string(), show::data());
+    if import.format == Format::Json {
+        let change = |planned: &Planned| {
+            let client = &planned.client;
+            json!({"line": planned.line, "legacy_id": client.legacy_id, "client_id": client.client_id, "stage": client.stage})
+        };
+        let problem = |problem: &Problem| json!({"line": problem.line, "message": problem.message});
+        let changes: Vec<_> = planned.iter().map(change).collect();
+        let problems: Vec<_> = problems.iter().map(problem).collect();
+        return writeln!(out, "{:#}", json!({"add": changes, "problems": problems, "write": written}));
+    }
+    for Planned { client, .. } in planned {
+        let (old, new) = (plain(&client.legacy_id), plain(&client.client_id));
+        writeln!(out, "add {old} as {new}, at stage {}", client.stage)?;
+    }
+    for Problem { line, message } in problems {
+        writeln!(out, "{file}:{line}: error: {message}")?;
+    }
+    Ok(())
+}

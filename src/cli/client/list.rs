@@ -1,0 +1,153 @@
+//! `client list` and `client show`: what the files say. They work where secrets cannot be opened.
+
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+use serde_json::{Map, Value, json};
+
+use super::super::{Format, NO, WRONG_USE, show as view};
+use super::{counted, plain, refused};
+use crate::config;
+use crate::document::Findings;
+use crate::mapping::edit;
+use crate::mapping::entries::{Entry, SecretKind, entries};
+use crate::secrets::Environment;
+
+/// Lists clients, by file and line.
+pub(super) fn list(path: &Path, environment: &Environment, stage: Option<&str>, format: Format) -> ExitCode {
+    let (_config, mappings) = config::examine(path, environment, &Findings::new());
+    let findings = Findings::new();
+    let mut found = entries(&mappings, &findings);
+    found.retain(|entry| stage.is_none_or(|stage| entry.stage == stage));
+    let written = match format {
+        Format::Json => {
+            writeln!(
+                view::data(),
+                "{:#}",
+                Value::Array(found.iter().map(|entry| Value::Object(as_json(entry))).collect())
+            )
+        }
+        Format::Human => table(&found, &mut view::data()),
+    };
+    let errors = findings.into_sorted();
+    let _ = view::findings(&errors, Format::Human, &mut anstream::stderr());
+    view::say(&counted(found.len(), "client"));
+    ExitCode::from(if config::unopened(&errors) {
+        WRONG_USE
+    } else if errors.is_empty() && written.is_ok() {
+        0
+    } else {
+        NO
+    })
+}
+
+/// Shows one client.
+pub(super) fn show(path: &Path, environment: &Environment, id: &str, format: Format) -> ExitCode {
+    let (_config, mappings) = config::examine(path, environment, &Findings::new());
+    let entry = match edit::entry(&mappings, id) {
+        Ok(entry) => entry,
+        Err(reason) => return refused(reason),
+    };
+    let written = match format {
+        Format::Json => writeln!(view::data(), "{:#}", Value::Object(as_json(&entry))),
+        Format::Human => human(&entry, &mut view::data()),
+    };
+    ExitCode::from(if written.is_ok() { 0 } else { NO })
+}
+
+/// docs/MIGRATION.md has this shape.
+fn as_json(entry: &Entry) -> Map<String, Value> {
+    let secrets = |kinds: &[SecretKind]| {
+        kinds.iter().map(|kind| json!({"kind": kind.word(), "name": kind.name()})).collect::<Value>()
+    };
+    let scopes: Map<String, Value> =
+        entry.scopes.iter().map(|(legacy, realm)| (legacy.clone(), realm.as_str().into())).collect();
+    let change =
+        entry.stage_change.as_ref().map(|change| json!({"from": change.from, "at": change.at, "why": change.why}));
+    let fields = [
+        ("legacy_id", entry.legacy_id.as_str().into()),
+        ("client_id", entry.client_id.as_str().into()),
+        ("stage", entry.stage.as_str().into()),
+        ("stage_change", change.into()),
+        ("dialect", entry.dialect.as_str().into()),
+        ("legacy_secrets", secrets(&entry.legacy_secrets)),
+        ("client_secrets", secrets(&entry.client_secrets)),
+        ("scopes", scopes.into()),
+        ("access_token_lifetime", entry.access_token_lifetime.clone().into()),
+        ("may_introspect", entry.may_introspect.into()),
+        ("allow_query_credentials", entry.allow_query_credentials.into()),
+        ("mend_unescaped_plus", entry.mend_unescaped_plus.into()),
+        ("file", entry.file.to_string_lossy().into()),
+        ("line", entry.origin.line.into()),
+    ];
+    fields.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+}
+
+fn kinds(kinds: &[SecretKind]) -> String {
+    let named = |kind: &SecretKind| match kind.name() {
+        Some(name) => format!("{}:{}", kind.word(), plain(name)),
+        None => kind.word().to_owned(),
+    };
+    kinds.iter().map(named).collect::<Vec<_>>().join(" ")
+}
+
+fn place(entry: &Entry) -> String {
+    format!("{}:{}", entry.file.display(), entry.origin.line)
+}
+
+fn table(entries: &[Entry], out: &mut dyn Write) -> io::Result<()> {
+    let head = ["LEGACY ID", "STAGE", "CLIENT ID", "OLD SECRET", "NEW SECRET", "WHERE"].map(str::to_owned);
+    let row = |entry: &Entry| {
+        [
+            plain(&entry.legacy_id),
+            plain(&entry.stage),
+            plain(&entry.client_id),
+            kinds(&entry.legacy_secrets),
+            kinds(&entry.client_secrets),
+            place(entry),
+        ]
+    };
+    let rows: Vec<[String; 6]> = entries.iter().map(row).collect();
+    let mut widths = [0; 6];
+    for row in rows.iter().chain([&head]) {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = cell.chars().count().max(*width);
+        }
+    }
+    for row in [&head].into_iter().chain(&rows) {
+        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
+        writeln!(out, "{}", cells.collect::<Vec<_>>().join("  ").trim_end())?;
+    }
+    Ok(())
+}
+
+fn human(entry: &Entry, out: &mut dyn Write) -> io::Result<()> {
+    let mut line = |name: &str, text: &str| writeln!(out, "{name:12} {text}");
+    line("client", &plain(&entry.legacy_id))?;
+    line("at", &place(entry))?;
+    line("realm's id", &plain(&entry.client_id))?;
+    line("stage", &plain(&entry.stage))?;
+    if let Some(change) = &entry.stage_change {
+        let words = format!("{} until {}: {}", change.from, change.at, change.why);
+        line("was", &plain(&words))?;
+    }
+    line("dialect", &plain(&entry.dialect))?;
+    line("old secret", &kinds(&entry.legacy_secrets))?;
+    line("new secret", &kinds(&entry.client_secrets))?;
+    for (legacy, realm) in &entry.scopes {
+        line("scope", &plain(&format!("{legacy} is {realm} at the realm")))?;
+    }
+    if let Some(lifetime) = &entry.access_token_lifetime {
+        line("promise", &plain(lifetime))?;
+    }
+    let allowed = [
+        (entry.may_introspect, "ask about every client's tokens"),
+        (entry.allow_query_credentials, "put credentials into a query"),
+        (entry.mend_unescaped_plus, "forget to escape `+`"),
+    ];
+    for (_, what) in allowed.iter().filter(|(may, _)| *may) {
+        line("may", what)?;
+    }
+    Ok(())
+}

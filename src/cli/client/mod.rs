@@ -1,0 +1,205 @@
+//! `passbridge client`: the mapping table, and one client's way through its migration.
+
+mod change;
+mod import;
+mod list;
+mod rows;
+mod taken;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand, ValueEnum};
+
+use super::{Format, NO, WRONG_USE, show};
+use crate::config::{self, Config};
+use crate::document::{Findings, Severity};
+use crate::domain::client::Stage;
+use crate::mapping::edit::{NewSecret, Refused};
+use crate::secrets::Environment;
+
+/// What is done with clients.
+#[derive(Debug, Subcommand)]
+pub(super) enum Client {
+    /// List the clients that the mapping files have
+    List {
+        /// Only those at this stage
+        #[arg(long, value_name = "STAGE", value_parser = stage_word)]
+        stage: Option<&'static str>,
+        /// How clients are written
+        #[arg(long, value_enum, default_value_t = Format::Human)]
+        format: Format,
+    },
+    /// Show what the mapping files say of a client, and where; of secrets only how they are kept
+    Show {
+        /// The old client id
+        id: String,
+        /// How the client is written
+        #[arg(long, value_enum, default_value_t = Format::Human)]
+        format: Format,
+    },
+    /// Add a client; its old secret is read from standard input and kept as a hash
+    Add(Add),
+    /// Move a client to a stage, and wait until the running bridge has it
+    Stage {
+        /// The old client id
+        id: String,
+        /// Where it goes
+        #[arg(value_parser = stage_word)]
+        stage: &'static str,
+        /// Why: kept in the file beside the stage
+        #[arg(long, value_name = "TEXT")]
+        why: String,
+    },
+    /// Move a client back to the stage before its last change
+    Rollback {
+        /// The old client id
+        id: String,
+        /// Why: kept in the file beside the stage
+        #[arg(long, value_name = "TEXT")]
+        why: Option<String>,
+    },
+    /// Exchange a secret while it is used: add the second, promote it to the first, retire the second
+    Secret(Slot),
+    /// Show what a table of clients (CSV or JSON) would add to the mapping; add it with --write
+    Import(import::Import),
+}
+
+/// A client that no file has.
+#[derive(Debug, Args)]
+pub(super) struct Add {
+    /// The old client id
+    id: String,
+    /// The client id at the realm
+    #[arg(long, value_name = "ID")]
+    client_id: String,
+    /// Where its secret at the realm lies: `env:NAME` or `file:PATH`
+    #[arg(long, value_name = "WHERE")]
+    client_secret: Reference,
+    /// Where its old secret lies; without this it is read from standard input and kept as a hash
+    #[arg(long, value_name = "WHERE")]
+    legacy_secret: Option<Reference>,
+    /// Its stage
+    #[arg(long, default_value = "live", value_parser = stage_word)]
+    stage: &'static str,
+    /// How it speaks, where it is not the default
+    #[arg(long, value_name = "NAME")]
+    dialect: Option<String>,
+    /// The legacy word of a scope and the realm's; can be given again
+    #[arg(long = "scope", value_name = "OLD=NEW", value_parser = scope)]
+    scopes: Vec<(String, String)>,
+    /// The file of the mapping that it goes into
+    #[arg(long, value_name = "FILE", default_value = "added.toml")]
+    into: String,
+}
+
+/// One of the two secrets of a client.
+#[derive(Debug, Args)]
+pub(super) struct Slot {
+    /// The old client id
+    id: String,
+    /// What happens
+    #[arg(value_enum)]
+    action: Action,
+    /// The realm's secret; without this the old one
+    #[arg(long)]
+    new: bool,
+    /// Where the added secret lies: `env:NAME` or `file:PATH`. An old one can come by standard input instead, and is kept as a hash
+    #[arg(long, value_name = "WHERE")]
+    from: Option<Reference>,
+}
+
+/// What happens to the slots of a secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Action {
+    /// A second one counts too
+    Add,
+    /// The second one becomes the first
+    Promote,
+    /// The second one ends
+    Retire,
+}
+
+/// Where a secret lies; what somebody typed who gave the secret itself is not kept, so that no message repeats it.
+#[derive(Clone, Debug)]
+struct Reference(Option<NewSecret>);
+
+impl From<String> for Reference {
+    fn from(text: String) -> Self {
+        Self(NewSecret::reference(&text))
+    }
+}
+
+impl Reference {
+    fn secret(&self) -> Result<NewSecret, Refused> {
+        let hint = "hint: say env:NAME or file:PATH";
+        self.0.clone().ok_or_else(|| format!("a secret is no argument: others could read it\n  {hint}").into())
+    }
+}
+
+fn stage_word(text: &str) -> Result<&'static str, String> {
+    let found = Stage::WORDS.iter().find(|(word, _)| *word == text);
+    found.map(|(word, _)| *word).ok_or_else(|| format!("one of {}", Stage::WORDS.map(|(word, _)| word).join(", ")))
+}
+
+fn scope(text: &str) -> Result<(String, String), &'static str> {
+    let (old, new) = text.split_once('=').ok_or("say OLD=NEW, the legacy word and the realm's")?;
+    Ok((old.to_owned(), new.to_owned()))
+}
+
+/// Runs one of them.
+pub(super) fn run(path: &Path, environment: &Environment, client: Client) -> ExitCode {
+    match client {
+        Client::List { stage, format } => list::list(path, environment, stage, format),
+        Client::Show { id, format } => list::show(path, environment, &id, format),
+        Client::Add(add) => with(path, environment, |config| change::add(config, environment, &add)),
+        Client::Stage { id, stage, why } => {
+            with(path, environment, |config| change::stage(config, environment, &id, stage, &why))
+        }
+        Client::Rollback { id, why } => {
+            with(path, environment, |config| change::rollback(config, environment, &id, why.as_deref()))
+        }
+        Client::Import(import) => with(path, environment, |config| import::run(config, environment, &import)),
+        Client::Secret(slot) => with(path, environment, |config| change::secret(config, environment, &slot)),
+    }
+}
+
+/// Does something that needs the whole configuration.
+fn with(path: &Path, environment: &Environment, act: impl FnOnce(&Config) -> Result<ExitCode, Refused>) -> ExitCode {
+    let findings = Findings::new();
+    let (Some(config), _mappings) = config::examine(path, environment, &findings) else {
+        let _ = show::findings(&findings.into_sorted(), Format::Human, &mut anstream::stderr());
+        show::complain("the configuration has errors; nothing was changed");
+        return ExitCode::from(WRONG_USE);
+    };
+    act(&config).unwrap_or_else(refused)
+}
+
+fn refused(refused: Refused) -> ExitCode {
+    match refused {
+        Refused::Sentence(sentence) => show::complain(&sentence),
+        Refused::Findings(findings) => {
+            let bare = |mut finding: crate::document::Finding| {
+                // The line would be that of a text which stands nowhere.
+                finding.origin.line = 0;
+                finding.origin.column = 0;
+                finding
+            };
+            let findings: Vec<_> = findings.into_iter().map(bare).collect();
+            let _ = show::findings(&findings, Format::Human, &mut anstream::stderr());
+            let errors = findings.iter().filter(|finding| finding.severity == Severity::Error).count();
+            show::complain(&format!("nothing was changed: the mapping would have {}", counted(errors, "error")));
+        }
+    }
+    ExitCode::from(NO)
+}
+
+/// `1 client`, `2 clients`.
+fn counted(count: usize, word: &str) -> String {
+    format!("{count} {word}{}", if count == 1 { "" } else { "s" })
+}
+
+/// Without what a terminal would act upon.
+fn plain(text: &str) -> String {
+    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
+}

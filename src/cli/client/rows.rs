@@ -1,0 +1,141 @@
+//! Rows of a table of clients, out of CSV or JSON (OPERATOR section 4).
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+use zeroize::Zeroizing;
+
+/// Every column; the header has them in any order, and leaves out those behind the first four if it likes.
+pub(super) const COLUMNS: [&str; 7] =
+    ["legacy_id", "legacy_secret", "client_id", "client_secret", "scopes", "stage", "dialect"];
+
+/// No table is longer.
+const LONGEST: u64 = 256 * 1024 * 1024;
+
+/// One client of the table.
+#[derive(Debug, Default)]
+pub(super) struct Row {
+    /// The line of a CSV file; of JSON, the number of the entry.
+    pub(super) line: u64,
+    fields: BTreeMap<&'static str, Zeroizing<String>>,
+    /// What is wrong before anybody knows what it means.
+    pub(super) malformed: Option<String>,
+}
+
+impl Row {
+    /// A field with something in it.
+    pub(super) fn field(&self, column: &str) -> Option<&str> {
+        self.fields.get(column).map(|text| text.as_str()).filter(|text| !text.is_empty())
+    }
+}
+
+/// Reads all rows.
+///
+/// # Errors
+/// It is no such table at all; a sentence says why.
+pub(super) fn read(path: &Path) -> Result<Vec<Row>, String> {
+    let unreadable = |error: std::io::Error| format!("{} cannot be read: {}", path.display(), error.kind());
+    if fs::metadata(path).map_err(unreadable)?.len() > LONGEST {
+        return Err(format!("{} is longer than 256 MiB\n  hint: import it in parts", path.display()));
+    }
+    let bytes = Zeroizing::new(fs::read(path).map_err(unreadable)?);
+    let rows = match path.extension().and_then(|ending| ending.to_str()) {
+        Some("csv") => of_csv(bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes)),
+        Some("json") => of_json(&bytes),
+        Some(_) | None => Err("is neither CSV nor JSON by its name\n  hint: name it .csv or .json".to_owned()),
+    };
+    rows.map_err(|reason| format!("{} {reason}", path.display()))
+}
+
+fn known(name: &str) -> Result<&'static str, String> {
+    let found = COLUMNS.into_iter().find(|column| *column == name);
+    found.ok_or_else(|| format!("has the unknown column `{name}`\n  hint: known are {}", COLUMNS.join(", ")))
+}
+
+fn of_csv(bytes: &[u8]) -> Result<Vec<Row>, String> {
+    let mut reader = csv::ReaderBuilder::new().flexible(true).trim(csv::Trim::Headers).from_reader(bytes);
+    let header = reader.headers().map_err(|_| "has no header in UTF-8".to_owned())?.clone();
+    let columns = header.iter().map(known).collect::<Result<Vec<_>, _>>()?;
+    for (index, column) in columns.iter().enumerate() {
+        if columns.iter().take(index).any(|other| other == column) {
+            return Err(format!("has the column `{column}` twice\n  hint: leave one of the two"));
+        }
+    }
+    let missing: Vec<_> = COLUMNS.into_iter().take(4).filter(|column| !columns.contains(column)).collect();
+    if !missing.is_empty() {
+        let hint = format!("hint: the first line names the columns: {}", COLUMNS.join(","));
+        return Err(format!("lacks the column `{}`\n  {hint}", missing.join("`, `")));
+    }
+    let mut lines = Lines { bytes, offset: 0, line: 1 };
+    let mut rows = Vec::new();
+    for record in reader.into_records() {
+        rows.push(match record {
+            Ok(record) => {
+                let fits = record.len() == columns.len();
+                let wrong = format!("has {} fields, the header {}", record.len(), columns.len());
+                let fields = columns.iter().copied().zip(record.iter().map(|text| Zeroizing::new(text.to_owned())));
+                let line = lines.of(record.position());
+                Row { line, fields: fields.collect(), malformed: (!fits).then_some(wrong) }
+            }
+            Err(error) => {
+                let line = lines.of(error.position());
+                Row { line, malformed: Some("is not UTF-8".to_owned()), ..Row::default() }
+            }
+        });
+    }
+    Ok(rows)
+}
+
+/// Counts lines as editors do. The reader's own count stands before the line end where that is `\r\n`.
+struct Lines<'b> {
+    bytes: &'b [u8],
+    offset: usize,
+    line: u64,
+}
+
+impl Lines<'_> {
+    /// The line of what begins here or behind the line ends that are here. Positions only grow.
+    fn of(&mut self, position: Option<&csv::Position>) -> u64 {
+        let begin = position.and_then(|position| usize::try_from(position.byte()).ok()).unwrap_or(self.offset);
+        while let Some(byte) = self.bytes.get(self.offset) {
+            if self.offset >= begin && !matches!(byte, b'\r' | b'\n') {
+                break;
+            }
+            self.line += u64::from(*byte == b'\n');
+            self.offset += 1;
+        }
+        self.line
+    }
+}
+
+fn of_json(bytes: &[u8]) -> Result<Vec<Row>, String> {
+    let unfit = |error: &serde_json::Error| {
+        // Its own words may repeat a value.
+        let place = format!("line {}, column {}", error.line(), error.column());
+        format!("is no list of JSON objects ({place})\n  hint: [{{\"legacy_id\": \"...\", ...}}, ...]")
+    };
+    let entries: Vec<BTreeMap<String, Value>> = serde_json::from_slice(bytes).map_err(|error| unfit(&error))?;
+    entries.into_iter().zip(1..).map(|(entry, line)| of_entry(entry, line)).collect()
+}
+
+fn of_entry(entry: BTreeMap<String, Value>, line: u64) -> Result<Row, String> {
+    let mut row = Row { line, ..Row::default() };
+    for (name, value) in entry {
+        let column = known(&name)?;
+        let text = if let Value::String(text) = value {
+            text
+        } else if let (Value::Object(scopes), "scopes") = (&value, column) {
+            let pairs = scopes.iter().map(|(old, new)| format!("{old}={}", new.as_str().unwrap_or_default()));
+            pairs.collect::<Vec<_>>().join(" ")
+        } else if value.is_null() {
+            String::new()
+        } else {
+            row.malformed = Some(format!("has something else than a text as `{column}`"));
+            continue;
+        };
+        row.fields.insert(column, Zeroizing::new(text));
+    }
+    Ok(row)
+}

@@ -1,0 +1,203 @@
+//! The keys of a client that commands change, and how a new client is written.
+
+use toml_edit::{Array, ArrayOfTables, DocumentMut, InlineTable, Item, Table, TableLike, Value};
+
+/// Puts a value in place of the one under this key; a comment behind it stays.
+fn set(table: &mut dyn TableLike, key: &str, value: impl Into<Value>) {
+    let mut value = value.into();
+    match table.get_mut(key) {
+        Some(there) => {
+            if let Some(old) = there.as_value() {
+                *value.decor_mut() = old.decor().clone();
+            }
+            *there = Item::Value(value);
+        }
+        None => drop(table.insert(key, Item::Value(value))),
+    }
+}
+
+fn inline<const N: usize>(fields: [(&str, &str); N]) -> Value {
+    let mut table = InlineTable::new();
+    for (key, text) in fields {
+        table.insert(key, text.into());
+    }
+    Value::InlineTable(table)
+}
+
+/// Moves a client to a stage, and remembers where it was, when it left, and why.
+pub fn stage(table: &mut dyn TableLike, to: &str, at: &str, why: &str) {
+    let from = table.get("stage").and_then(Item::as_str).unwrap_or_default().to_owned();
+    set(table, "stage", to);
+    set(table, "stage_change", inline([("from", &from), ("at", at), ("why", why)]));
+}
+
+/// A secret as a mapping file may hold it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NewSecret {
+    /// A hash in PHC text: of old secrets only.
+    Hash(String),
+    /// The name of a variable.
+    Env(String),
+    /// The path of a file.
+    File(String),
+}
+
+impl NewSecret {
+    /// `env:NAME` or `file:PATH`; `None`: it is neither, and may be a secret.
+    #[must_use]
+    pub fn reference(text: &str) -> Option<Self> {
+        let named = |prefix| text.strip_prefix(prefix).filter(|name: &&str| !name.is_empty()).map(str::to_owned);
+        named("env:").map(Self::Env).or_else(|| named("file:").map(Self::File))
+    }
+
+    fn value(&self) -> Value {
+        match self {
+            Self::Hash(hash) => inline([("hash", hash)]),
+            Self::Env(name) => inline([("env", name)]),
+            Self::File(path) => inline([("file", path)]),
+        }
+    }
+}
+
+/// One or two secrets of a client. The first is the preferred one.
+#[derive(Debug)]
+pub struct SecretSlots(Vec<Value>);
+
+impl SecretSlots {
+    /// Those under `legacy_secret` or `client_secret`.
+    ///
+    /// # Errors
+    /// They are written in a way that nothing changes.
+    pub fn of(table: &dyn TableLike, key: &str) -> Result<Self, String> {
+        match table.get(key) {
+            Some(Item::Value(Value::Array(list))) => Ok(Self(list.iter().cloned().collect())),
+            Some(Item::Value(value @ Value::InlineTable(_))) => {
+                let mut value = value.clone();
+                // A comment behind it is the key's, and stays there.
+                value.decor_mut().clear();
+                Ok(Self(vec![value]))
+            }
+            Some(_) | None => Err(format!(
+                "`{key}` is not written as {{ ... }} or as a list of them\n  hint: write it so, or change it by hand"
+            )),
+        }
+    }
+
+    /// Adds one as the second.
+    ///
+    /// # Errors
+    /// There are two.
+    pub fn add(&mut self, secret: &NewSecret) -> Result<(), String> {
+        if self.0.len() != 1 {
+            return Err("the client has two secrets already\n  hint: `retire` ends the second one".to_owned());
+        }
+        self.0.push(secret.value());
+        Ok(())
+    }
+
+    /// Makes the second the first.
+    ///
+    /// # Errors
+    /// There is one.
+    pub fn promote(&mut self) -> Result<(), String> {
+        if self.0.len() != 2 {
+            return Err("the client has one secret only\n  hint: `add` brings the second one".to_owned());
+        }
+        self.0.reverse();
+        Ok(())
+    }
+
+    /// Ends the second.
+    ///
+    /// # Errors
+    /// There is one.
+    pub fn retire(&mut self) -> Result<(), String> {
+        if self.0.len() != 2 {
+            return Err("the client has one secret only, and would have none\n  hint: to switch the client off: `client stage ID retired`".to_owned());
+        }
+        self.0.pop();
+        Ok(())
+    }
+
+    /// Puts them under the key.
+    pub fn into(self, table: &mut dyn TableLike, key: &str) {
+        let comments = |value: &Value| {
+            let decor = value.decor();
+            [decor.prefix(), decor.suffix()]
+                .into_iter()
+                .flatten()
+                .any(|raw| raw.as_str().is_some_and(|raw| raw.contains('#')))
+        };
+        let commented = self.0.iter().any(comments);
+        let mut values = self.0;
+        if let [only] = values.as_mut_slice()
+            && !commented
+        {
+            only.decor_mut().clear();
+            let only = only.clone();
+            set(table, key, only);
+            return;
+        }
+        let mut list = Array::new();
+        for value in values {
+            if commented {
+                list.push_formatted(value);
+            } else {
+                // Without the blanks that it had in its old place.
+                let mut value = value;
+                value.decor_mut().clear();
+                list.push(value);
+            }
+        }
+        if let Some(old) = table.get(key).and_then(Item::as_array) {
+            list.set_trailing(old.trailing().clone());
+        }
+        set(table, key, list);
+    }
+}
+
+/// A client that no file has yet.
+#[derive(Clone, Debug)]
+pub struct NewClient {
+    /// The old client id.
+    pub legacy_id: String,
+    /// Its secret.
+    pub legacy_secret: NewSecret,
+    /// The client id at the realm.
+    pub client_id: String,
+    /// Its secret there.
+    pub client_secret: NewSecret,
+    /// The stage's word.
+    pub stage: String,
+    /// The dialect, where it is not the default.
+    pub dialect: Option<String>,
+    /// Legacy word and realm's word.
+    pub scopes: Vec<(String, String)>,
+}
+
+impl NewClient {
+    /// As it stands in a file.
+    pub(super) fn text(&self) -> String {
+        let mut table = Table::new();
+        set(&mut table, "legacy_id", &*self.legacy_id);
+        set(&mut table, "legacy_secret", self.legacy_secret.value());
+        set(&mut table, "client_id", &*self.client_id);
+        set(&mut table, "client_secret", self.client_secret.value());
+        set(&mut table, "stage", &*self.stage);
+        if let Some(dialect) = &self.dialect {
+            set(&mut table, "dialect", &**dialect);
+        }
+        if !self.scopes.is_empty() {
+            let mut scopes = InlineTable::new();
+            for (legacy, realm) in &self.scopes {
+                scopes.insert(legacy, realm.as_str().into());
+            }
+            set(&mut table, "scopes", Value::InlineTable(scopes));
+        }
+        let mut clients = ArrayOfTables::new();
+        clients.push(table);
+        let mut document = DocumentMut::new();
+        document.insert("client", Item::ArrayOfTables(clients));
+        document.to_string()
+    }
+}

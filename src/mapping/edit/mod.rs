@@ -1,0 +1,332 @@
+//! Changes what mapping files say of a client: one file at a time, checked first, comments and order kept.
+//!
+//! Must not: write what would bring a new error, leave half a file, or lose what somebody else wrote meanwhile.
+
+mod atomic;
+mod fields;
+
+use std::collections::HashMap;
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use toml_edit::{DocumentMut, Item, TableLike};
+
+pub use fields::{NewClient, NewSecret, SecretSlots, stage};
+
+use super::entries::{Entry, entries};
+use super::load::{self, Proposed};
+use crate::document::{Finding, Findings, Severity};
+use crate::secrets::Environment;
+
+/// Whoever changes files of clients holds this one locked. Hidden, so that nobody takes it for a mapping.
+const LOCK: &str = ".passbridge.lock";
+
+/// How often a held lock is tried again, 100 ms apart.
+const TRIES: u32 = 100;
+
+/// Why nothing was changed.
+#[derive(Debug)]
+pub enum Refused {
+    /// A sentence that says what to do.
+    Sentence(String),
+    /// The mapping would have these errors, which it does not have now.
+    Findings(Vec<Finding>),
+}
+
+impl From<String> for Refused {
+    fn from(sentence: String) -> Self {
+        Self::Sentence(sentence)
+    }
+}
+
+/// What was changed.
+#[derive(Debug)]
+pub struct Changed {
+    /// The file.
+    pub file: PathBuf,
+    /// The digest that a bridge shows once it has the change.
+    pub digest: String,
+    /// What to be aware of that was not so before.
+    pub warnings: Vec<Finding>,
+}
+
+/// The mapping directory, in the hands of one who changes it. Others wait.
+#[derive(Debug)]
+pub struct Desk<'a> {
+    mappings: &'a Path,
+    environment: &'a Environment,
+    _lock: File,
+}
+
+impl<'a> Desk<'a> {
+    /// Takes the directory in hand.
+    ///
+    /// # Errors
+    /// It cannot be written, or somebody else has it.
+    pub fn open(mappings: &'a Path, environment: &'a Environment) -> Result<Self, Refused> {
+        let path = mappings.join("clients").join(LOCK);
+        let opened = OpenOptions::new().write(true).create(true).truncate(false).open(&path);
+        let lock = opened.or_else(|error| File::open(&path).map_err(|_| error)).map_err(|error| {
+            let kind = error.kind();
+            format!("{} cannot be written: {kind}\n  hint: run this as the owner of the mapping files", path.display())
+        })?;
+        for _ in 0..TRIES {
+            match lock.try_lock() {
+                Ok(()) => return Ok(Self { mappings, environment, _lock: lock }),
+                Err(TryLockError::WouldBlock) => std::thread::park_timeout(Duration::from_millis(100)),
+                Err(TryLockError::Error(error)) => return Err(format!("{}: {error}", path.display()).into()),
+            }
+        }
+        Err("somebody else is changing the mapping files\n  hint: try again when that is done".to_owned().into())
+    }
+
+    /// What the files say of a client.
+    ///
+    /// # Errors
+    /// Nothing, or twice.
+    pub fn entry(&self, legacy_id: &str) -> Result<Entry, Refused> {
+        entry(self.mappings, legacy_id)
+    }
+
+    /// Changes a client where it stands.
+    ///
+    /// # Errors
+    /// The change says no, brings a new error, or the file cannot be written.
+    pub fn change(
+        &self,
+        entry: &Entry,
+        change: impl FnOnce(&mut dyn TableLike) -> Result<(), String>,
+    ) -> Result<Changed, Refused> {
+        let before = text(&entry.file)?;
+        let after = edited(&before, &entry.legacy_id, change).map_err(|reason| at(&entry.file, &reason))?;
+        self.take(&entry.file, Some(&before), &after)
+    }
+
+    /// Adds clients at the end of a file, which is made if there is none.
+    ///
+    /// # Errors
+    /// One of them would bring a new error, or the file cannot be written.
+    pub fn add(&self, addition: &Addition) -> Result<Changed, Refused> {
+        self.take(&addition.path, addition.before.as_deref(), &addition.after)
+    }
+
+    /// Checks the whole directory as it would be, and only then writes.
+    fn take(&self, path: &Path, before: Option<&str>, after: &str) -> Result<Changed, Refused> {
+        let (digest, warnings) = check(self.mappings, self.environment, path, after).map_err(Refused::Findings)?;
+        atomic::write(path, before, after).map_err(|reason| at(path, &reason))?;
+        Ok(Changed { file: path.to_owned(), digest, warnings })
+    }
+}
+
+/// Clients at the end of a file, thought and not written.
+#[derive(Debug)]
+pub struct Addition {
+    path: PathBuf,
+    before: Option<String>,
+    after: String,
+    /// The line that each client begins at.
+    starts: Vec<usize>,
+}
+
+impl Addition {
+    /// What a file would be with these clients behind what it has.
+    ///
+    /// # Errors
+    /// There is no such file, and none of that name can be made.
+    pub fn new(mappings: &Path, name: &str, clients: &[NewClient]) -> Result<Self, Refused> {
+        let plain = !name.starts_with('.') && !name.contains('/') && name.len() > 5;
+        if !plain || Path::new(name).extension().is_none_or(|ending| ending != "toml") {
+            return Err(format!("`{name}` is no name for a mapping file\n  hint: one such as `partners.toml`").into());
+        }
+        let path = mappings.join("clients").join(name);
+        let before = if path.symlink_metadata().is_ok() { Some(text(&path)?) } else { None };
+        let mut after = before.clone().unwrap_or_default();
+        if matches!(document(&after).map_err(|reason| at(&path, &reason))?.get("client"), Some(Item::Value(_))) {
+            let hint = "hint: name another file with --into";
+            let reason = format!("`client` is a list in one value, to which nothing is added\n  {hint}");
+            return Err(at(&path, &reason).into());
+        }
+        let mut line = after.lines().count() + 1;
+        let mut starts = Vec::with_capacity(clients.len());
+        for client in clients {
+            if !after.is_empty() {
+                after.push_str(if after.ends_with('\n') { "\n" } else { "\n\n" });
+                line += 1;
+            }
+            starts.push(line);
+            let text = client.text();
+            line += text.lines().count();
+            after.push_str(&text);
+        }
+        Ok(Self { path, before, after, starts })
+    }
+
+    /// Checks without a change: warnings that would be new, or the errors.
+    ///
+    /// # Errors
+    /// The errors that would be new.
+    pub fn check(&self, mappings: &Path, environment: &Environment) -> Result<Vec<Finding>, Vec<Finding>> {
+        check(mappings, environment, &self.path, &self.after).map(|(_digest, warnings)| warnings)
+    }
+
+    /// The added client that a finding is about.
+    #[must_use]
+    pub fn client_of(&self, finding: &Finding) -> Option<usize> {
+        if *finding.origin.file != *self.path.to_string_lossy() {
+            return None;
+        }
+        let line = usize::try_from(finding.origin.line).ok()?;
+        self.starts.partition_point(|start| *start <= line).checked_sub(1)
+    }
+}
+
+/// The digest that the directory would have, and what would be new among its findings.
+fn check(
+    mappings: &Path,
+    environment: &Environment,
+    path: &Path,
+    after: &str,
+) -> Result<(String, Vec<Finding>), Vec<Finding>> {
+    let (now, then) = (Findings::new(), Findings::new());
+    let _table = load::read(mappings, environment, None, &now);
+    let proposed = Proposed { path, text: after };
+    let (_table, digest) = load::read(mappings, environment, Some(proposed), &then);
+    let new = unheard(&now.into_sorted(), then.into_sorted());
+    let (errors, warnings): (Vec<_>, Vec<_>) = new.into_iter().partition(|finding| finding.severity == Severity::Error);
+    if errors.is_empty() { Ok((digest, warnings)) } else { Err(errors) }
+}
+
+/// What the files say of a client.
+///
+/// # Errors
+/// Nothing, or twice.
+pub fn entry(mappings: &Path, legacy_id: &str) -> Result<Entry, Refused> {
+    let findings = Findings::new();
+    let mut found: Vec<Entry> = entries(mappings, &findings);
+    found.retain(|entry| entry.legacy_id == legacy_id);
+    let errors = findings.into_sorted();
+    match (found.pop(), found.pop()) {
+        (Some(entry), None) => Ok(entry),
+        (Some(second), Some(first)) => Err(Refused::Sentence(format!(
+            "the client `{legacy_id}` is mapped twice: at {} and at {}\n  hint: leave one of the two",
+            first.origin, second.origin
+        ))),
+        (None, _) if !errors.is_empty() => Err(Refused::Findings(errors)),
+        (None, _) => Err(Refused::Sentence(format!(
+            "there is no client `{legacy_id}` in {}\n  hint: `passbridge client list` shows all",
+            mappings.join("clients").display()
+        ))),
+    }
+}
+
+/// Those of `then` that were not there `now`, whatever lines they have moved to.
+fn unheard(now: &[Finding], mut then: Vec<Finding>) -> Vec<Finding> {
+    let sentence = |finding: &Finding| (finding.code, finding.message.clone(), finding.origin.file.to_string());
+    let mut known: HashMap<_, usize> = HashMap::new();
+    for finding in now {
+        *known.entry(sentence(finding)).or_default() += 1;
+    }
+    then.retain(|finding| match known.get_mut(&sentence(finding)) {
+        Some(count) if *count > 0 => {
+            *count -= 1;
+            false
+        }
+        Some(_) | None => true,
+    });
+    then
+}
+
+fn at(path: &Path, reason: &str) -> String {
+    format!("{}: {reason}", path.display())
+}
+
+fn text(path: &Path) -> Result<String, String> {
+    fs::read_to_string(path).map_err(|error| at(path, &format!("cannot be read: {}", error.kind())))
+}
+
+fn document(text: &str) -> Result<DocumentMut, String> {
+    text.parse().map_err(|error: toml_edit::TomlError| format!("not valid TOML: {}", error.message()))
+}
+
+/// The text with one client changed. Nothing but that client differs.
+fn edited(
+    before: &str,
+    legacy_id: &str,
+    change: impl FnOnce(&mut dyn TableLike) -> Result<(), String>,
+) -> Result<String, String> {
+    let windows = before.contains("\r\n");
+    let end = if windows { "\r\n" } else { "\n" };
+    let whole = |text: String| if text.ends_with('\n') { text } else { text + end };
+    let before = whole(before.to_owned());
+    let rendered = |document: &DocumentMut| {
+        let text = whole(document.to_string());
+        if windows { text.replace("\r\n", "\n").replace('\n', "\r\n") } else { text }
+    };
+    let mut document = document(&before)?;
+    if rendered(&document) != before {
+        let hint = "give all lines the same ends, or change it by hand";
+        return Err(format!("cannot be changed without touching other lines\n  hint: {hint}"));
+    }
+    change(client(&mut document, legacy_id).ok_or("the client is not there any more")?)?;
+    Ok(rendered(&document))
+}
+
+fn client<'d>(document: &'d mut DocumentMut, legacy_id: &str) -> Option<&'d mut dyn TableLike> {
+    let meant = |table: &dyn TableLike| table.get("legacy_id").and_then(Item::as_str) == Some(legacy_id);
+    let clients = document.get_mut("client")?;
+    if clients.is_array_of_tables() {
+        let mut tables = clients.as_array_of_tables_mut()?.iter_mut();
+        return tables.find(|table| meant(*table)).map(|table| table as &mut dyn TableLike);
+    }
+    let mut tables = clients.as_array_mut()?.iter_mut().filter_map(toml_edit::Value::as_inline_table_mut);
+    tables.find(|table| meant(*table)).map(|table| table as &mut dyn TableLike)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FILE: &str = "# ours\n[[client]]\nlegacy_id = 'one' # first\nstage=\"live\"   # since spring\n\n  # the second\n[[client]]\nstage = \"live\"\nlegacy_id = \"two\"\n[client.scopes]\na = \"b\" # end";
+
+    fn retired(text: &str, id: &str) -> Result<String, String> {
+        edited(text, id, |table| {
+            stage(table, "retired", "2026-11-24T12:00:00Z", "it is \"over\"");
+            Ok(())
+        })
+    }
+
+    #[test]
+    fn only_the_lines_of_the_change_differ() {
+        let note = "stage_change = { from = \"live\", at = \"2026-11-24T12:00:00Z\", why = 'it is \"over\"' }\n";
+        let one = retired(FILE, "one").unwrap();
+        let wanted =
+            FILE.replace("stage=\"live\"   # since spring\n", &format!("stage=\"retired\"   # since spring\n{note}"));
+        assert_eq!(one, wanted + "\n");
+        let two = retired(FILE, "two").unwrap();
+        let wanted = FILE.replace(
+            "stage = \"live\"\nlegacy_id = \"two\"\n",
+            &format!("stage = \"retired\"\nlegacy_id = \"two\"\n{note}"),
+        );
+        assert_eq!(two, wanted + "\n");
+    }
+
+    #[test]
+    fn lines_that_end_as_on_windows_stay_so() {
+        let windows = FILE.replace('\n', "\r\n");
+        let changed = retired(&windows, "one").unwrap();
+        assert_eq!(changed.matches("\r\n").count(), changed.matches('\n').count());
+        assert!(retired(&FILE.replacen('\n', "\r\n", 3), "one").is_err());
+    }
+
+    #[test]
+    fn a_list_in_one_line_is_changed_too() {
+        let text =
+            "client = [{ legacy_id = \"one\", stage = \"live\" }, { legacy_id = \"two\", stage = \"live\" }] # all\n";
+        let changed = retired(text, "two").unwrap();
+        assert!(changed.starts_with(
+            "client = [{ legacy_id = \"one\", stage = \"live\" }, { legacy_id = \"two\", stage = \"retired\""
+        ));
+        assert!(changed.ends_with("] # all\n"), "{changed}");
+    }
+}

@@ -1,0 +1,160 @@
+//! What mapping files say of their clients, without opening a secret: for people who ask, and for changing it.
+
+use std::path::{Path, PathBuf};
+
+use super::load;
+use crate::document::{Findings, Origin, Reader, Value, parse};
+use crate::domain::table::DEFAULT_DIALECT;
+
+/// A `[[client]]` as it stands in its file.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// The old client id.
+    pub legacy_id: String,
+    /// The client id at the realm.
+    pub client_id: String,
+    /// The stage's word, good or not.
+    pub stage: String,
+    /// The last change of the stage, where a command made it.
+    pub stage_change: Option<StageChange>,
+    /// The dialect's name.
+    pub dialect: String,
+    /// Old secrets, the preferred one first.
+    pub legacy_secrets: Vec<SecretKind>,
+    /// Secrets at the realm, the preferred one first.
+    pub client_secrets: Vec<SecretKind>,
+    /// Legacy word and realm's word.
+    pub scopes: Vec<(String, String)>,
+    /// The promise, where it is not the dialect's.
+    pub access_token_lifetime: Option<String>,
+    /// It may ask about every client's tokens.
+    pub may_introspect: bool,
+    /// It may put its credentials into the query of a POST.
+    pub allow_query_credentials: bool,
+    /// Blanks in its certificates are turned back into `+`.
+    pub mend_unescaped_plus: bool,
+    /// The file.
+    pub file: PathBuf,
+    /// Where it stands there.
+    pub origin: Origin,
+}
+
+/// `stage_change = { from = "live", at = "2026-11-24T12:00:00Z", why = "..." }`
+#[derive(Clone, Debug)]
+pub struct StageChange {
+    /// The stage before.
+    pub from: String,
+    /// When, RFC 3339.
+    pub at: String,
+    /// Why, in somebody's words.
+    pub why: String,
+}
+
+/// How a secret is kept. Never the secret, nor its hash.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SecretKind {
+    /// Its hash.
+    Hash,
+    /// The name of a variable.
+    Env(String),
+    /// The path of a file.
+    File(String),
+    /// In a way that no mapping may.
+    Unfit,
+}
+
+impl SecretKind {
+    /// The word for it.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Hash => "hash",
+            Self::Env(_) => "env",
+            Self::File(_) => "file",
+            Self::Unfit => "unfit",
+        }
+    }
+
+    /// The variable or the file.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        match self {
+            Self::Env(name) | Self::File(name) => Some(name),
+            Self::Hash | Self::Unfit => None,
+        }
+    }
+}
+
+/// Every client of the mapping directory, by file and line. Findings tell of files that cannot be read.
+#[must_use]
+pub fn entries(mappings: &Path, findings: &Findings) -> Vec<Entry> {
+    let mut entries = Vec::new();
+    for path in load::client_files(mappings, findings) {
+        let Some(text) = load::readable(&path, findings) else { continue };
+        entries.extend(of_file(&path, &text, findings));
+    }
+    entries
+}
+
+/// Every client of one file.
+pub(super) fn of_file(path: &Path, text: &str, findings: &Findings) -> Vec<Entry> {
+    let Some(table) = parse(&path.to_string_lossy(), text, findings) else { return Vec::new() };
+    // What is wrong in a client is for `check` to say.
+    let unheard = Findings::new();
+    let mut file = Reader::new(table, "", &unheard);
+    file.sections("client").into_iter().map(|entry| read(entry, path)).collect()
+}
+
+fn read(mut entry: Reader<'_>, path: &Path) -> Entry {
+    let origin = entry.origin().clone();
+    let stage_change = entry.section("stage_change").and_then(|mut change| {
+        let mut text = |key| change.text(key).map(|text| text.value);
+        let (from, at, why) = (text("from"), text("at"), text("why"));
+        Some(StageChange { from: from?, at: at.unwrap_or_default(), why: why.unwrap_or_default() })
+    });
+    let scopes = entry.section("scopes").map(Reader::into_texts).unwrap_or_default();
+    let (legacy_secrets, client_secrets) = (kinds(&mut entry, "legacy_secret"), kinds(&mut entry, "client_secret"));
+    let (may_introspect, allow_query_credentials, mend_unescaped_plus) = (
+        entry.boolean("may_introspect", false),
+        entry.boolean("allow_query_credentials", false),
+        entry.boolean("mend_unescaped_plus", false),
+    );
+    let mut text = |key| entry.text(key).map(|text| text.value);
+    Entry {
+        legacy_id: text("legacy_id").unwrap_or_default(),
+        client_id: text("client_id").unwrap_or_default(),
+        stage: text("stage").unwrap_or_default(),
+        dialect: text("dialect").unwrap_or_else(|| DEFAULT_DIALECT.to_owned()),
+        access_token_lifetime: text("access_token_lifetime"),
+        stage_change,
+        legacy_secrets,
+        client_secrets,
+        scopes: scopes.into_iter().map(|(legacy, realm)| (legacy.value, realm.value)).collect(),
+        may_introspect,
+        allow_query_credentials,
+        mend_unescaped_plus,
+        file: path.to_owned(),
+        origin,
+    }
+}
+
+fn kinds(entry: &mut Reader<'_>, key: &'static str) -> Vec<SecretKind> {
+    let Some(found) = entry.take(key) else { return Vec::new() };
+    let values = if let Value::List(items) = found.value {
+        items.into_iter().map(|item| item.value).collect()
+    } else {
+        vec![found.value]
+    };
+    values.into_iter().map(kind).collect()
+}
+
+fn kind(value: Value) -> SecretKind {
+    let Value::Table(table) = value else { return SecretKind::Unfit };
+    let unheard = Findings::new();
+    let mut table = Reader::new(table, "", &unheard);
+    if table.has("hash") {
+        return SecretKind::Hash;
+    }
+    let env = table.text("env").map(|name| SecretKind::Env(name.value));
+    env.or_else(|| table.text("file").map(|path| SecretKind::File(path.value))).unwrap_or(SecretKind::Unfit)
+}

@@ -1,0 +1,264 @@
+//! `passbridge client`.
+
+use std::fs::{self, File};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::PathBuf;
+
+use super::said::run;
+use crate::support::{NEW_ID, OLD_ID, Plan, World, client, passport};
+
+/// A file with every way of writing that an edit must not disturb.
+const ODD: &str = "# Partners; ask Ann before you change anything.\n\n[[client]]\nlegacy_id = 'l7xx3c0ffee'   # the shop\nlegacy_secret = { env = \"OLD_SECRET\" } # rotated in May\nclient_id=\"test_api\"\nclient_secret = { env = \"NEW_SECRET\" }\nstage = \"live\"\t# since spring\n\n# The second one.\n[[client]]\n  legacy_id = \"second\"\n  client_id = \"second_api\"\n  legacy_secret = [\n    { env = \"OLD_SECRET\" },\n    { env = \"NEW_SECRET\" },\n  ]\n  client_secret = { env = \"NEW_SECRET\" }\n  stage = \"live\"\n  access_token_lifetime = \"2h\"\n[client.scopes]\nread = \"realm_read\" # end\n";
+
+fn odd() -> World {
+    Plan::new().without_clients().client(ODD).files()
+}
+
+fn file(world: &World, name: &str) -> PathBuf {
+    world.path().join("mappings/clients").join(name)
+}
+
+fn all(world: &World) -> String {
+    fs::read_to_string(file(world, "all.toml")).unwrap()
+}
+
+#[test]
+fn a_list_says_what_stands_where_and_no_secret() {
+    let world = odd();
+    let listed = run(&world, &["client", "list", "--format", "json"], "").fine().json();
+    let first = &listed[0];
+    assert_eq!(first["legacy_id"], OLD_ID);
+    assert_eq!(first["client_id"], NEW_ID);
+    assert_eq!(first["stage"], "live");
+    assert_eq!(first["stage_change"], serde_json::Value::Null);
+    assert_eq!(first["dialect"], "otk-passport");
+    assert_eq!(first["legacy_secrets"], serde_json::json!([{"kind": "env", "name": "OLD_SECRET"}]));
+    assert_eq!(first["line"], 3);
+    assert!(first["file"].as_str().unwrap().ends_with("clients/all.toml"));
+    assert_eq!(listed[1]["scopes"], serde_json::json!({"read": "realm_read"}));
+    assert_eq!(listed[1]["access_token_lifetime"], "2h");
+    assert_eq!(listed[1]["legacy_secrets"].as_array().unwrap().len(), 2);
+    let human = run(&world, &["client", "list"], "").fine();
+    assert_eq!(human.out.lines().count(), 3);
+    assert!(human.out.starts_with("LEGACY ID"), "{}", human.out);
+    assert!(human.err.contains("2 clients"), "{}", human.err);
+    assert_eq!(run(&world, &["client", "list", "--stage", "retired"], "").fine().out.lines().count(), 1);
+    run(&world, &["client", "list", "--stage", "gone"], "").refused(2, "one of ");
+}
+
+#[test]
+fn a_client_is_shown_with_its_place() {
+    let world = odd();
+    let shown = run(&world, &["client", "show", "second"], "").fine().out;
+    assert!(shown.contains("clients/all.toml:11\n"), "{shown}");
+    assert!(shown.contains("env:OLD_SECRET env:NEW_SECRET\n"), "{shown}");
+    assert!(shown.contains("read is realm_read at the realm\n"), "{shown}");
+    let json = run(&world, &["client", "show", "second", "--format", "json"], "").fine().json();
+    assert_eq!(json["client_id"], "second_api");
+    run(&world, &["client", "show", "third"], "").refused(1, "`passbridge client list` shows all");
+}
+
+#[test]
+fn a_broken_file_does_not_hide_the_others() {
+    let world = odd();
+    fs::write(file(&world, "broken.toml"), "[[client]\n").unwrap();
+    let listed = run(&world, &["client", "list"], "");
+    listed.refused(1, "broken.toml");
+    assert_eq!(listed.out.lines().count(), 3);
+}
+
+#[test]
+fn a_stage_changes_its_lines_and_no_other() {
+    let world = odd();
+    let said = run(&world, &["client", "stage", OLD_ID, "retired", "--why", "moved \"away\""], "").fine();
+    assert!(said.out.is_empty());
+    assert!(said.err.contains("moved from live to retired"), "{}", said.err);
+    assert!(said.err.contains("no bridge answers at"), "{}", said.err);
+    let after = all(&world);
+    let (changed, rest): (Vec<_>, Vec<_>) = after.lines().partition(|line| line.contains("stage_change"));
+    let expected = ODD.replacen("stage = \"live\"\t# since", "stage = \"retired\"\t# since", 1);
+    assert_eq!(rest, expected.lines().collect::<Vec<_>>());
+    assert_eq!(changed.len(), 1);
+    let shown = run(&world, &["client", "show", OLD_ID, "--format", "json"], "").fine().json();
+    assert_eq!(shown["stage_change"]["from"], "live");
+    assert_eq!(shown["stage_change"]["why"], "moved \"away\"");
+    assert!(shown["stage_change"]["at"].as_str().unwrap().ends_with('Z'));
+    run(&world, &["check"], "").fine();
+}
+
+#[test]
+fn a_client_goes_back_to_the_stage_before() {
+    let world = odd();
+    run(&world, &["client", "rollback", OLD_ID], "").refused(1, "without [otk] there is no stage `legacy`");
+    run(&world, &["client", "stage", OLD_ID, "retired", "--why", "a test"], "").fine();
+    run(&world, &["client", "rollback", OLD_ID, "--why", "too early"], "").fine();
+    let shown = run(&world, &["client", "show", OLD_ID, "--format", "json"], "").fine().json();
+    assert_eq!((&shown["stage"], &shown["stage_change"]["from"]), (&"live".into(), &"retired".into()));
+    assert_eq!(shown["stage_change"]["why"], "too early");
+    // The way back has a way back.
+    run(&world, &["client", "rollback", OLD_ID], "").fine();
+    let shown = run(&world, &["client", "show", OLD_ID, "--format", "json"], "").fine().json();
+    assert_eq!(shown["stage"], "retired");
+}
+
+#[test]
+fn what_means_nothing_is_refused_and_changes_nothing() {
+    let world = odd();
+    let why = ["--why", "a test"];
+    run(&world, &["client", "stage", OLD_ID, "gone", why[0], why[1]], "").refused(2, "one of ");
+    run(&world, &["client", "stage", OLD_ID, "retired"], "").refused(2, "--why");
+    run(&world, &["client", "stage", OLD_ID, "retired", "--why", " "], "").refused(1, "hint: --why");
+    run(&world, &["client", "stage", "nobody", "retired", why[0], why[1]], "")
+        .refused(1, "there is no client `nobody`");
+    run(&world, &["client", "stage", OLD_ID, "live", why[0], why[1]], "").fine();
+    assert_eq!(all(&world), ODD);
+}
+
+#[test]
+fn an_added_client_can_log_in_once_the_command_is_done() {
+    let world = Plan::new().start();
+    let add = ["client", "add", "l7xxnew", "--client-id", "new_api", "--client-secret", "env:NEW_SECRET"];
+    let said = run(&world, &add, "planted-typed\n").fine();
+    assert!(said.err.contains("has it, as generation"), "{}", said.err);
+    let text = fs::read_to_string(file(&world, "added.toml")).unwrap();
+    assert!(text.contains("$argon2id$") && !text.contains("planted-typed"), "{text}");
+    assert_eq!(world.token(&passport("l7xxnew", "planted-typed")).status, 200);
+    run(&world, &add, "planted-typed\n").refused(1, "`l7xxnew` is mapped twice");
+    assert_eq!(fs::read_to_string(file(&world, "added.toml")).unwrap(), text);
+    run(&world, &["client", "stage", "l7xxnew", "retired", "--why", "a test"], "").fine();
+    assert_ne!(world.token(&passport("l7xxnew", "planted-typed")).status, 200);
+    run(&world, &["client", "rollback", "l7xxnew"], "").fine();
+    assert_eq!(world.token(&passport("l7xxnew", "planted-typed")).status, 200);
+}
+
+#[test]
+fn a_client_is_added_behind_what_a_file_has() {
+    let world = odd();
+    let add = ["client", "add", "third \"3\"", "--client-id", "x", "--client-secret", "env:NEW_SECRET"];
+    let more = ["--legacy-secret", "env:OLD_SECRET", "--scope", "read=realm.read", "--into", "all.toml"];
+    run(&world, &[&add[..], &more[..]].concat(), "").fine();
+    let text = all(&world);
+    assert!(text.starts_with(ODD), "{text}");
+    assert!(text.contains("scopes = { read = \"realm.read\" }"), "{text}");
+    run(&world, &["client", "show", "third \"3\""], "").fine();
+}
+
+#[test]
+fn a_client_that_would_be_an_error_is_not_added() {
+    let world = odd();
+    let add = |id, secret, into| {
+        let fixed = ["client", "add", id, "--client-id", "x", "--client-secret", secret, "--into", into];
+        run(&world, &fixed, "planted-typed")
+    };
+    add("a", "env:UNSET", "added.toml").refused(1, "which is not set");
+    add("a", "planted-typed", "added.toml").refused(1, "say env:NAME or file:PATH");
+    add("a", "env:NEW_SECRET", "../x.toml").refused(1, "is no name for a mapping file");
+    add("a", "env:NEW_SECRET", ".x.toml").refused(1, "is no name for a mapping file");
+    let empty = ["client", "add", "a", "--client-id", "x", "--client-secret", "env:NEW_SECRET"];
+    run(&world, &empty, "\n").refused(1, "is empty");
+    let names: Vec<_> = fs::read_dir(file(&world, "")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(names.iter().all(|name| name == "all.toml" || name == ".passbridge.lock"), "{names:?}");
+}
+
+#[test]
+fn a_fault_that_was_there_before_does_not_stop_a_change() {
+    let world = odd();
+    fs::write(file(&world, "other.toml"), client("other", "client_secret = { env = \"UNSET\" }\n")).unwrap();
+    run(&world, &["client", "stage", OLD_ID, "retired", "--why", "a test"], "").fine();
+}
+
+#[test]
+fn a_changed_file_keeps_its_mode_and_a_link_stays_a_link() {
+    let world = odd();
+    let real = world.path().join("elsewhere.toml");
+    fs::rename(file(&world, "all.toml"), &real).unwrap();
+    symlink(&real, file(&world, "all.toml")).unwrap();
+    fs::set_permissions(&real, fs::Permissions::from_mode(0o640)).unwrap();
+    run(&world, &["client", "stage", OLD_ID, "retired", "--why", "a test"], "").fine();
+    assert!(file(&world, "all.toml").symlink_metadata().unwrap().is_symlink());
+    assert_eq!(real.metadata().unwrap().mode() & 0o7777, 0o640);
+    assert!(fs::read_to_string(&real).unwrap().contains("retired"));
+}
+
+#[test]
+fn what_kubernetes_mounted_is_left_alone() {
+    let world = odd();
+    let version = file(&world, "..2026_11_24");
+    fs::create_dir(&version).unwrap();
+    fs::rename(file(&world, "all.toml"), version.join("all.toml")).unwrap();
+    symlink("..2026_11_24", file(&world, "..data")).unwrap();
+    symlink("..data/all.toml", file(&world, "all.toml")).unwrap();
+    run(&world, &["client", "stage", OLD_ID, "retired", "--why", "a test"], "").refused(1, "change the ConfigMap");
+    assert_eq!(all(&world), ODD);
+}
+
+#[test]
+fn changes_at_the_same_time_take_turns() {
+    let more: Vec<_> = (0..4).map(|number| client(&format!("c{number}"), "")).collect();
+    let world = more.iter().fold(Plan::new(), |plan, text| plan.client(text)).files();
+    std::thread::scope(|scope| {
+        for number in 0..4 {
+            let world = &world;
+            let id = format!("c{number}");
+            scope.spawn(move || run(world, &["client", "stage", &id, "retired", "--why", "a test"], "").fine());
+        }
+    });
+    assert_eq!(all(&world).matches("stage = \"retired\"").count(), 4);
+}
+
+#[test]
+fn whoever_holds_the_files_is_waited_for() {
+    let world = odd();
+    let lock = File::create(file(&world, ".passbridge.lock")).unwrap();
+    lock.lock().unwrap();
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| run(&world, &["client", "stage", OLD_ID, "retired", "--why", "a test"], ""));
+        std::thread::park_timeout(std::time::Duration::from_millis(300));
+        assert_eq!(all(&world), ODD);
+        lock.unlock().unwrap();
+        waiting.join().unwrap().fine();
+    });
+}
+
+#[test]
+fn an_old_secret_is_exchanged_without_a_gap() {
+    let world = Plan::new().without_clients().client(ODD).start();
+    let secret = |action: &[&str], input| run(&world, &[&["client", "secret", OLD_ID], action].concat(), input);
+    let status = |secret| world.token(&passport(OLD_ID, secret)).status;
+    secret(&["promote"], "").refused(1, "`add` brings the second one");
+    secret(&["retire"], "").refused(1, "would have none");
+    secret(&["add"], "planted-typed\n").fine();
+    assert_eq!((status(crate::support::OLD_SECRET), status("planted-typed")), (200, 200));
+    secret(&["add"], "planted-typed2\n").refused(1, "two secrets already");
+    secret(&["promote"], "").fine();
+    let text = all(&world);
+    assert!(text.contains("}, { env = \"OLD_SECRET\" }] # rotated in May\n"), "{text}");
+    secret(&["retire"], "").fine();
+    assert_eq!((status(crate::support::OLD_SECRET) == 200, status("planted-typed")), (false, 200));
+    let text = all(&world);
+    let lines = ODD.lines().zip(text.lines()).filter(|(old, new)| old != new).count();
+    assert_eq!((lines, text.lines().count()), (1, ODD.lines().count()), "{text}");
+}
+
+#[test]
+fn a_secret_of_the_realm_is_named_and_never_typed() {
+    let world = odd();
+    let secret =
+        |action: &[&str]| run(&world, &[&["client", "secret", "second", "--new"], action].concat(), "planted-typed");
+    secret(&["add"]).refused(1, "--from file:PATH");
+    secret(&["add", "--from", "env:UNSET"]).refused(1, "which is not set");
+    secret(&["add", "--from", "env:OLD_SECRET"]).fine();
+    secret(&["promote", "--from", "env:OLD_SECRET"]).refused(1, "leave it out");
+    secret(&["promote"]).fine();
+    let shown = run(&world, &["client", "show", "second"], "").fine().out;
+    assert!(shown.contains("new secret   env:OLD_SECRET env:NEW_SECRET\n"), "{shown}");
+    secret(&["retire"]).fine();
+    let text = all(&world);
+    assert_eq!(
+        text,
+        ODD.replace(
+            "client_secret = { env = \"NEW_SECRET\" }\n  stage",
+            "client_secret = { env = \"OLD_SECRET\" }\n  stage"
+        )
+    );
+}

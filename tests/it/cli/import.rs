@@ -1,0 +1,117 @@
+//! `passbridge client import`.
+
+use std::fs;
+
+use super::said::{Said, run};
+use crate::support::{OLD_ID, Plan, World, passport};
+
+const HEADER: &str = "legacy_id,legacy_secret,client_id,client_secret,scopes,stage,dialect\n";
+
+fn import(world: &World, name: &str, text: &str, more: &[&str]) -> Said {
+    let table = world.path().join(name);
+    fs::write(&table, text).unwrap();
+    run(world, &[&["client", "import", table.to_str().unwrap()], more].concat(), "")
+}
+
+fn imported(world: &World) -> Option<String> {
+    fs::read_to_string(world.path().join("mappings/clients/imported.toml")).ok()
+}
+
+#[test]
+fn an_import_is_dry_until_it_is_told_to_write() {
+    let world = Plan::new().start();
+    // Another order, a byte order mark, quotes and a comma in a field, a column that is left out.
+    let text = "\u{feff}client_id,client_secret,legacy_id,legacy_secret,stage,scopes\r\nnew_a,env:NEW_SECRET,\"a, the \"\"first\"\"\",planted-typed-a,live,read=realm.read write\r\nnew_b,env:NEW_SECRET,b,planted-typed-b,,\r\n";
+    let dry = import(&world, "all.csv", text, &["--stage", "live"]).fine();
+    assert_eq!(dry.out, "add a, the \"first\" as new_a, at stage live\nadd b as new_b, at stage live\n");
+    assert!(dry.err.contains("hint: --write adds them"), "{}", dry.err);
+    assert_eq!(imported(&world), None);
+    let written = import(&world, "all.csv", text, &["--stage", "live", "--write"]).fine();
+    assert!(
+        written.err.contains("2 clients added") && written.err.contains("has it, as generation"),
+        "{}",
+        written.err
+    );
+    let mapping = imported(&world).unwrap();
+    assert!(!mapping.contains("planted-typed") && mapping.matches("$argon2id$").count() == 2, "{mapping}");
+    assert!(mapping.contains("scopes = { read = \"realm.read\", write = \"write\" }"), "{mapping}");
+    assert_eq!(world.token(&passport("b", "planted-typed-b")).status, 200);
+    assert_ne!(world.token(&passport("b", "planted-typed-a")).status, 200);
+    let again = import(&world, "all.csv", text, &["--stage", "live", "--write"]);
+    again.refused(1, "nothing was changed: 2 problems");
+    assert!(
+        again.out.contains("all.csv:2: error: the client `a, the \"first\"` is mapped already, at "),
+        "{}",
+        again.out
+    );
+    assert_eq!(imported(&world).unwrap(), mapping);
+}
+
+#[test]
+fn json_is_as_good_as_csv() {
+    let world = Plan::new().files();
+    let text = "[{\"legacy_id\": \"a\", \"legacy_secret\": \"env:OLD_SECRET\", \"client_id\": \"new_a\", \"client_secret\": \"env:NEW_SECRET\", \"scopes\": {\"read\": \"realm.read\"}, \"stage\": \"retired\", \"dialect\": null}]";
+    let written = import(&world, "all.json", text, &["--write", "--format", "json"]).fine().json();
+    let add = serde_json::json!([{"line": 1, "legacy_id": "a", "client_id": "new_a", "stage": "retired"}]);
+    assert_eq!(written, serde_json::json!({"add": add, "problems": [], "write": true}));
+    let shown = run(&world, &["client", "show", "a", "--format", "json"], "").fine().json();
+    assert_eq!((&shown["stage"], &shown["scopes"]["read"]), (&"retired".into(), &"realm.read".into()));
+    import(&world, "bad.json", "{\"legacy_id\": \"planted-typed\"}", &[]).refused(1, "is no list of JSON objects");
+    import(&world, "bad.json", "[{\"legacy\": \"planted-typed\"}]", &[]).refused(1, "unknown column `legacy`");
+    import(&world, "bad.txt", text, &[]).refused(1, "name it .csv or .json");
+}
+
+#[test]
+fn what_is_wrong_is_told_line_by_line_and_nothing_is_written() {
+    let world = Plan::new().files();
+    let hash = "$argon2id$v=19$m=8";
+    let rows = [
+        "good,env:OLD_SECRET,new,env:NEW_SECRET,,live,",
+        "clear,planted-typed,new2,planted-typed,,live,",
+        ",env:OLD_SECRET,new3,env:NEW_SECRET,,live,",
+        "good,env:OLD_SECRET,new4,env:NEW_SECRET,,live,",
+        "few,env:OLD_SECRET",
+        "gone,env:OLD_SECRET,new6,env:NEW_SECRET,,gone,",
+        "tongue,env:OLD_SECRET,new7,env:NEW_SECRET,,live,esperanto",
+        "unset,env:OLD_SECRET,new8,env:UNSET,,live,",
+        "hash,HASH,new9,env:NEW_SECRET,,live,",
+        "scope,env:OLD_SECRET,new10,env:NEW_SECRET,a=\\,live,",
+        "none,env:OLD_SECRET,new11,env:NEW_SECRET,,,",
+    ];
+    let mapped = format!("{OLD_ID},env:OLD_SECRET,new12,env:NEW_SECRET,,live,\n");
+    let text = HEADER.to_owned() + &rows.join("\n").replace("HASH", &format!("\"{hash}\"")) + "\n" + &mapped;
+    let said = import(&world, "bad.csv", &text, &["--write"]);
+    said.refused(1, "nothing was changed: 11 problems");
+    for (line, words) in [
+        (3, "`client_secret` is a secret in clear text"),
+        (4, "`legacy_id` is missing"),
+        (5, "the client `good` is in line 2 already"),
+        (6, "the row has 2 fields, the header 7"),
+        (7, "`stage` is not one of "),
+        (8, "there is no dialect `esperanto`"),
+        (9, "`UNSET`, which is not set"),
+        (10, "is no hash in PHC text"),
+        (11, "is no scope word"),
+        (12, "`stage` is missing"),
+        (13, "is mapped already"),
+    ] {
+        let found =
+            said.out.lines().any(|told| told.contains(&format!("bad.csv:{line}: error: ")) && told.contains(words));
+        assert!(found, "{line}: {words}: {}", said.out);
+    }
+    assert_eq!(imported(&world), None);
+}
+
+#[test]
+fn a_table_that_is_none_is_refused_with_a_sentence() {
+    let world = Plan::new().files();
+    import(&world, "x.csv", "legacy_id,secret\n", &[]).refused(1, "unknown column `secret`");
+    import(&world, "x.csv", "legacy_id,client_id\n", &[])
+        .refused(1, "lacks the column `legacy_secret`, `client_secret`");
+    import(&world, "x.csv", "legacy_id,legacy_id\n", &[]).refused(1, "`legacy_id` twice");
+    import(&world, "x.csv", "", &[]).refused(1, "lacks the column");
+    import(&world, "x.csv", HEADER, &["--write"]).fine();
+    import(&world, "x.csv", HEADER, &["--into", "../x.toml"]).refused(1, "no name for a mapping file");
+    run(&world, &["client", "import", "nowhere.csv"], "").refused(1, "cannot be read");
+    assert_eq!(imported(&world), None);
+}
