@@ -1,8 +1,8 @@
 //! What becomes of a family when the realm's answer is lost, or the bridge with it.
 
 use super::{
-    gated, grant, login, mortal, pair, refresh, refreshed, refreshes, refreshing, refused, reply, rotation, send, server_error,
-    until_asked,
+    gated, grant, login, mortal, pair, refresh, refreshed, refreshes, refreshing, refused, reply, rotation, send,
+    server_error, until_asked,
 };
 use crate::support::{Granting, Mood, Plan, World};
 
