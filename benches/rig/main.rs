@@ -28,6 +28,7 @@ mod report;
 mod rounds;
 mod site;
 mod size;
+mod steps;
 mod upstream;
 
 use std::path::PathBuf;
@@ -55,8 +56,9 @@ impl Wanted {
 type Chapter = (&'static str, fn(&Wanted, &mut Report));
 
 /// `profile` is run only when it is named.
-const CHAPTERS: [Chapter; 6] = [
+const CHAPTERS: [Chapter; 7] = [
     ("login", login::run),
+    ("steps", steps::run),
     ("guard", guard::run),
     ("introspection", introspection::run),
     ("size", size::run),

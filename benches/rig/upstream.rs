@@ -69,14 +69,14 @@ pub fn length(message: &[u8]) -> Option<usize> {
 }
 
 /// The canned answer: 2.7 KB of JSON, of which 1.5 KB are the access token.
-struct Answer {
-    bytes: Vec<u8>,
+pub struct Answer {
+    pub bytes: Vec<u8>,
     number_at: usize,
     given: AtomicU64,
 }
 
 impl Answer {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let claims = serde_json::json!({
             "exp": 1_764_000_000, "iat": 1_763_996_400, "iss": "http://realm.example/auth/realms/SSO", "aud": ["ca", "account"],
             "sub": "f:4f1c2a3e-0c6e-4f77-9d5e-2f8f4c7d1a11:90417", "typ": "Bearer", "azp": "test_api",
