@@ -111,7 +111,7 @@ fn a_client_has_all_that_its_file_says() {
     let LegacySecret::Hash(hash) = &client.legacy_secrets[0] else { panic!("a hash") };
     let LegacySecret::Clear(clear) = &client.legacy_secrets[1] else { panic!("a file's secret") };
     assert_eq!((hash.as_str(), clear.expose_secret()), (HASH, "planted-secret"));
-    let new: Vec<_> = client.client_secrets.iter().map(|secret| secret.expose_secret()).collect();
+    let new: Vec<_> = client.client_secrets.iter().map(ExposeSecret::expose_secret).collect();
     assert_eq!(new, ["planted-secret-new", "planted-secret"]);
     assert_eq!(client.scopes, [("orders".to_owned(), "new_orders".to_owned())]);
     assert_eq!(client.promise(), Duration::from_secs(5_400));
