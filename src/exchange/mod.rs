@@ -1,8 +1,10 @@
 //! The spine: one request of the old world from its bytes to its reply, a file for each use.
 //!
-//!     bytes -legacy::request-> LegacyRequest -guard.authenticate-> Client -translate-> RealmRequest
-//!       -Keycloak::grant (the only call outward)-> RealmGrant -issue-> { NewFamily, TokenReply }
-//!       -TokenStore::put-> -legacy::reply-> bytes
+//! ```text
+//! bytes -legacy::request-> LegacyRequest -guard.authenticate-> Client -translate-> RealmRequest
+//!   -Keycloak::grant (the only call outward)-> RealmGrant -issue-> { NewFamily, TokenReply }
+//!   -TokenStore::put-> -legacy::reply-> bytes
+//! ```
 //!
 //! Must not: render a refusal anywhere but in [`Exchange::answer`], log, or look at the network.
 
