@@ -40,7 +40,7 @@ use crate::legacy::request::{self, Incoming, LegacyRequest};
 use crate::lifecycle::Tasks;
 use crate::mapping::{Guard, Snapshot};
 use crate::store::{StoreError, TokenStore};
-use crate::telemetry::{Metrics, Trail};
+use crate::telemetry::{Edge, Metrics, Trail};
 
 /// What all workers share.
 #[derive(Debug)]
@@ -67,6 +67,8 @@ pub struct Bridge {
     pub untold: Notify,
     /// Counts.
     pub metrics: Arc<Metrics>,
+    /// Writes down what happened.
+    pub edge: Edge,
 }
 
 /// What a reload may change.
