@@ -3,6 +3,7 @@
 //! Must not: hold a rule that a running bridge would need too.
 
 mod ask;
+mod audit;
 mod check;
 mod client;
 mod excerpt;
@@ -60,6 +61,8 @@ enum Command {
     /// Find or end logins of the running bridge
     #[command(subcommand)]
     Token(Token),
+    /// Show who was let in, refreshed, revoked, refused, and why; or verify that nothing was changed
+    Audit(audit::Asked),
     /// Move a store, while no bridge uses it
     #[command(subcommand)]
     Store(Store),
@@ -120,6 +123,7 @@ pub fn run() -> ExitCode {
         Command::Health => health::run(&config, &environment()),
         Command::Client(client) => client::run(&config, &environment(), client),
         Command::Secret(Secret::Hash) => secret::hash(),
+        Command::Audit(asked) => audit::run(&config, &environment(), &asked),
         Command::Store(Store::Copy { to }) => store::copy(&config, &environment(), &to),
         Command::Token(Token::Find(which)) => token::run(&config, &environment(), "find", &which),
         Command::Token(Token::Revoke(which)) => token::run(&config, &environment(), "revoke", &which),

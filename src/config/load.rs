@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{Config, limits, listen, realm, store};
+use super::{Config, audit, limits, listen, realm, store};
 use crate::document::{Findings, Origin, Reader, Severity, Spotted, Table, parse};
 use crate::secrets::{self, Environment, Sources, files};
 
@@ -73,6 +73,7 @@ fn config(mut file: Reader<'_>, sources: Sources<'_>, mappings: PathBuf) -> Opti
     let limits = limits::read(file.section("limits"));
     let ops_token = file.section("ops").and_then(|section| ops_token(section, sources));
     let store = store::read(file.section("store"), sources);
+    let audit = audit::read(file.section("audit"), sources.directory, store.as_ref());
     let log = log(file.section("log"));
     file.finish();
     let (realm, manner) = realm?;
@@ -88,6 +89,7 @@ fn config(mut file: Reader<'_>, sources: Sources<'_>, mappings: PathBuf) -> Opti
         limits,
         ops_token,
         store: store?,
+        audit,
         log,
     })
 }

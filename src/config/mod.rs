@@ -2,6 +2,7 @@
 //!
 //! Must not: read the environment by itself (it is handed in), start anything, or let a key pass that nothing honours.
 
+mod audit;
 mod limits;
 mod listen;
 mod load;
@@ -23,6 +24,7 @@ use secrecy::SecretString;
 use crate::exchange::Policy;
 use crate::keycloak::RealmSettings;
 use crate::store::StoreSettings;
+use crate::telemetry::audit::AuditSettings;
 
 /// Everything that an operator may set.
 #[derive(Debug)]
@@ -49,6 +51,8 @@ pub struct Config {
     pub ops_token: Option<SecretString>,
     /// The token store.
     pub store: StoreSettings,
+    /// The audit; `None`: off.
+    pub audit: Option<AuditSettings>,
     /// What is logged: `info`, `warn`, `passbridge=debug`, ...
     pub log: String,
 }
@@ -87,6 +91,7 @@ impl Config {
         compare("tls", self.tls.kinds() == other.tls.kinds());
         compare("limits", self.limits.fixed() == other.limits.fixed());
         compare("store", self.store == other.store);
+        compare("audit", self.audit == other.audit);
         compare("log", self.log == other.log);
         sections
     }

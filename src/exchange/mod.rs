@@ -42,7 +42,7 @@ use crate::legacy::request::{self, Incoming, LegacyRequest};
 use crate::lifecycle::Tasks;
 use crate::mapping::{Guard, Snapshot};
 use crate::store::{StoreError, TokenStore};
-use crate::telemetry::{Metrics, Trail};
+use crate::telemetry::{Edge, Metrics, Trail};
 
 /// What all workers share.
 #[derive(Debug)]
@@ -69,6 +69,8 @@ pub struct Bridge {
     pub untold: Notify,
     /// Counts.
     pub metrics: Arc<Metrics>,
+    /// Writes down what happened.
+    pub edge: Edge,
 }
 
 /// What a reload may change.

@@ -69,6 +69,7 @@ async fn readyz(State(service): State<Arc<OpsService>>) -> Response {
             "refused": refused,
         },
         "realm": service.realm.word(),
+        "audit": service.bridge.edge.audit_word(),
         "store": if store.writable { "writable" } else { "refusing" },
     });
     let status = if draining { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };

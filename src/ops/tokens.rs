@@ -17,7 +17,6 @@ use crate::domain::opaque::{OpaqueToken, TokenUse};
 use crate::domain::refusal::Refusal;
 use crate::domain::time::Timestamp;
 use crate::exchange::{Ended, Selector};
-use crate::telemetry::log;
 
 /// Which logins are meant: exactly one of these.
 #[derive(Deserialize)]
@@ -51,7 +50,7 @@ pub(super) async fn revoke(State(service): State<Arc<OpsService>>, headers: Head
     match service.exchange.end_logins(&selector).await {
         Ok(ended) => {
             for ended in &ended {
-                log::ended_by_operator(&ended.family.client, ended.family.id, ended.realm_told);
+                service.bridge.edge.ended_by_operator(&ended.family.client, ended.family.id, ended.realm_told);
             }
             let logins: Vec<Value> = ended.iter().map(describe_ended).collect();
             answer(StatusCode::OK, &json!({"logins": logins}))

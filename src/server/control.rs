@@ -66,6 +66,7 @@ impl Control {
         end.cancel();
         let _ended_in_time = timeout(DRAIN, tasks.ended()).await;
         shared.bridge.store.close().await;
+        shared.bridge.edge.close();
     }
 }
 

@@ -25,7 +25,7 @@ use crate::domain::time::Clock;
 use crate::exchange::Exchange;
 use crate::legacy::reply::Reply;
 use crate::legacy::request::Incoming;
-use crate::telemetry::{Metrics, Trail, log};
+use crate::telemetry::Trail;
 
 /// What one worker's handler needs.
 #[derive(Debug)]
@@ -34,8 +34,6 @@ pub struct LegacyService {
     pub exchange: Arc<Exchange>,
     /// Time.
     pub clock: Arc<dyn Clock>,
-    /// Counts.
-    pub metrics: Arc<Metrics>,
     /// What a reload may change.
     pub tuning: Arc<ArcSwap<Tuning>>,
 }
@@ -73,8 +71,7 @@ pub fn refuse_malformed(service: Arc<LegacyService>) -> Refuse {
         let refusal =
             Refusal::client(Cause::InvalidRequest, "the request is no HTTP that can be read, or its head is too long");
         let reply = service.exchange.refuse("", refusal, &mut trail);
-        log::request(&trail, reply.status.as_u16(), Duration::ZERO);
-        service.metrics.request(&trail, Duration::ZERO);
+        service.exchange.bridge().edge.request(&trail, reply.status.as_u16(), Duration::ZERO);
         bytes_of(&reply)
     }))
 }
@@ -121,8 +118,7 @@ async fn handle(
         }
     };
     let took = service.clock.monotonic().saturating_sub(started);
-    log::request(&trail, reply.status.as_u16(), took);
-    service.metrics.request(&trail, took);
+    service.exchange.bridge().edge.request(&trail, reply.status.as_u16(), took);
     respond(reply, close)
 }
 

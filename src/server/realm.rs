@@ -13,7 +13,7 @@ use serde_json::json;
 use crate::domain::refusal::{Cause, Refusal};
 use crate::exchange::Exchange;
 use crate::legacy::form;
-use crate::telemetry::{Trail, log};
+use crate::telemetry::Trail;
 
 /// No logout request is longer.
 const LONGEST: usize = 16 * 1024;
@@ -29,8 +29,7 @@ async fn logout(State(exchange): State<Arc<Exchange>>, body: Bytes) -> Response 
         Ok(None) | Err(_) => Err(Refusal::client(Cause::InvalidRequest, "the request carries no `logout_token`")),
     };
     trail.refusal = heard.err();
-    log::logout(&trail);
-    exchange.bridge().metrics.logout(&trail);
+    exchange.bridge().edge.logout(&trail);
     answer(trail.refusal)
 }
 

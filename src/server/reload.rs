@@ -87,9 +87,10 @@ impl Reloading {
         let findings = findings.into_sorted();
         log::findings(&findings);
         let Some(prepared) = prepared else {
-            self.shared.bridge.metrics.refused_loads.inc();
             self.shared.show_table(false);
-            log::load_refused(findings.iter().filter(|finding| finding.severity == Severity::Error).count());
+            let errors = findings.iter().filter(|finding| finding.severity == Severity::Error).count();
+            let used = self.shared.bridge.snapshot.load();
+            self.shared.bridge.edge.load_refused(errors, used.generation, &used.digest);
             self.ops.refused.lock().clone_from(&findings);
             return Err(findings);
         };
@@ -133,8 +134,14 @@ impl Reloading {
         let bridge = &self.shared.bridge;
         self.shared.tuning.store(Arc::new(Tuning::of(&config)));
         bridge.policy.store(Arc::new(config.policy()));
-        let generation = bridge.snapshot.load().generation + 1;
-        log::loaded(generation, &loaded.digest, loaded.table.len());
+        let before = bridge.snapshot.load_full();
+        let generation = before.generation + 1;
+        bridge.edge.loaded(generation, &loaded.digest, loaded.table.len());
+        for client in loaded.table.clients() {
+            if let Some(was) = before.table.client(&client.legacy_id).filter(|was| was.stage != client.stage) {
+                bridge.edge.staged(&client.legacy_id, was.stage, client.stage);
+            }
+        }
         bridge.snapshot.store(Arc::new(Snapshot::new(loaded, generation, &*bridge.entropy)));
         self.ops.token.store(Arc::new(config.ops_token.clone()));
         self.ops.refused.lock().clear();

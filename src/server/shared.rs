@@ -40,12 +40,8 @@ impl Shared {
 
     /// What one worker serves legacy clients with.
     pub(super) fn legacy(&self, config: &Config, exchange: Arc<Exchange>, permits: Arc<Semaphore>) -> Serving {
-        let service = LegacyService {
-            exchange,
-            clock: Arc::clone(&self.bridge.clock),
-            metrics: Arc::clone(&self.bridge.metrics),
-            tuning: Arc::clone(&self.tuning),
-        };
+        let service =
+            LegacyService { exchange, clock: Arc::clone(&self.bridge.clock), tuning: Arc::clone(&self.tuning) };
         let service = Arc::new(service);
         let refuse = Some(legacy::refuse_malformed(Arc::clone(&service)));
         Serving {

@@ -4,6 +4,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::num::NonZero;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 
 use arc_swap::ArcSwap;
 use tokio::sync::{Notify, Semaphore};
@@ -28,7 +29,8 @@ use crate::lifecycle::thread;
 use crate::mapping::{self, Guard, Snapshot};
 use crate::secrets::Environment;
 use crate::store::TokenStore;
-use crate::telemetry::{Metrics, log};
+use crate::telemetry::audit::Audit;
+use crate::telemetry::{Edge, Metrics, log};
 
 /// What a bridge is born of.
 #[derive(Debug)]
@@ -79,6 +81,7 @@ pub fn start(start: Start) -> Result<Running, StartError> {
         ops: local(&ops).unwrap_or(config.listen.ops),
     };
     let tls = |material: &Option<TlsMaterial>| material.as_ref().map(Tls::new).transpose().map_err(StartError::Failed);
+    let (bridge, mut threads) = bridge(&config, Snapshot::new(loaded, 1, &*start.entropy), &start, workers)?;
     let shared = Shared {
         realm: Arc::new(RealmStatus::default()),
         tuning: Arc::new(ArcSwap::from_pointee(Tuning::of(&config))),
@@ -86,7 +89,7 @@ pub fn start(start: Start) -> Result<Running, StartError> {
         tls_realm: tls(&config.tls.realm)?,
         tls_ops: tls(&config.tls.ops)?,
         stop: CancellationToken::new(),
-        bridge: bridge(&config, Snapshot::new(loaded, 1, &*start.entropy), &start, workers)?,
+        bridge,
     };
     shared.show_table(true);
     let mut born = Vec::new();
@@ -95,7 +98,6 @@ pub fn start(start: Start) -> Result<Running, StartError> {
     }
     let alive = TaskTracker::new();
     let permits = Arc::new(Semaphore::new(config.limits.connections));
-    let mut threads = Vec::with_capacity(workers + 1);
     for (number, (listener, exchange)) in legacy.into_iter().zip(&born).enumerate() {
         let serving = shared.legacy(&config, Arc::clone(exchange), Arc::clone(&permits));
         let (tasks, drain, token) = (exchange.tasks().clone(), config.drain, alive.token());
@@ -122,13 +124,22 @@ fn local(listeners: &[TcpListener]) -> Option<SocketAddr> {
     listeners.first().and_then(|listener| listener.local_addr().ok())
 }
 
-fn bridge(config: &Config, snapshot: Snapshot, start: &Start, workers: usize) -> Result<Arc<Bridge>, StartError> {
+/// What all share, and the threads that it keeps.
+fn bridge(
+    config: &Config,
+    snapshot: Snapshot,
+    start: &Start,
+    workers: usize,
+) -> Result<(Arc<Bridge>, Vec<JoinHandle<()>>), StartError> {
     let store = TokenStore::open(&config.store, Arc::clone(&start.clock))
         .map_err(|error| StartError::Failed(error.to_string()))?;
     let verifiers = workers.saturating_sub(1).max(1);
     let guard = Guard::new(config.limits.wrong_secrets, verifiers, Arc::clone(&start.clock))
         .map_err(|error| StartError::Failed(format!("no thread for verifying secrets: {error}")))?;
-    Ok(Arc::new(Bridge {
+    let metrics = Arc::new(Metrics::new());
+    let (edge, threads) = edge(config, &metrics, &start.clock)?;
+    edge.began(snapshot.generation, &snapshot.digest, snapshot.table.len());
+    let bridge = Arc::new(Bridge {
         snapshot: ArcSwap::from_pointee(snapshot),
         guard,
         store,
@@ -139,11 +150,26 @@ fn bridge(config: &Config, snapshot: Snapshot, start: &Start, workers: usize) ->
         keys: Keys::default(),
         heard: Heard::default(),
         untold: Notify::new(),
-        metrics: Arc::new(Metrics::new()),
-    }))
+        metrics,
+        edge,
+    });
+    Ok((bridge, threads))
 }
 
-fn run<F, Fut>(name: &str, body: F) -> Result<std::thread::JoinHandle<()>, StartError>
+fn edge(
+    config: &Config,
+    metrics: &Arc<Metrics>,
+    clock: &Arc<dyn Clock>,
+) -> Result<(Edge, Vec<JoinHandle<()>>), StartError> {
+    let Some(settings) = config.audit.clone() else { return Ok((Edge::new(Arc::clone(metrics), None), Vec::new())) };
+    let path = settings.path.display().to_string();
+    let (audit, thread) = Audit::start(settings, Arc::clone(clock), Arc::clone(metrics)).map_err(|error| {
+        StartError::Failed(format!("the audit cannot be kept in {path}: {error}; `audit.path` names another place"))
+    })?;
+    Ok((Edge::new(Arc::clone(metrics), Some(audit)), vec![thread]))
+}
+
+fn run<F, Fut>(name: &str, body: F) -> Result<JoinHandle<()>, StartError>
 where
     F: FnOnce() -> Fut + Send + 'static,
     Fut: Future<Output = ()>,

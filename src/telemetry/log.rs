@@ -142,3 +142,29 @@ pub fn damaged(records: usize) {
         "these records are not what was written"
     );
 }
+
+/// Says that a load brought a client to another stage.
+pub fn staged(client: &str, before: &str, stage: &str) {
+    tracing::info!(event = "staged", client, before, stage);
+}
+
+/// Says that the audit cannot be written. Logins go on.
+pub fn audit_failed(error: &std::io::Error) {
+    let detail = error.to_string();
+    tracing::error!(event = "audit", outcome = "failing", detail, "records wait, and are lost when too many do");
+}
+
+/// Says that the audit is written again.
+pub fn audit_recovered() {
+    tracing::info!(event = "audit", outcome = "recovered");
+}
+
+/// Says how many records were lost at the end of the process, as they could not be written.
+pub fn audit_lost(records: usize) {
+    tracing::error!(event = "audit", outcome = "lost", records);
+}
+
+/// Says where the chain stood when a file was full: kept elsewhere, this proves that nothing before was changed or cut off.
+pub fn audit_followed(seq: u64, hash: &str) {
+    tracing::info!(event = "audit", outcome = "followed", seq, hash);
+}

@@ -65,6 +65,12 @@ pub struct Metrics {
     current: Gauge,
     /// Revocations that the realm has not heard yet.
     pub untold: Gauge,
+    /// Records of the audit that were written.
+    pub audit_records: Counter,
+    /// Records of the audit that were left out.
+    pub audit_lost: Counter,
+    /// Whether the audit can be written: 1, or 0; 0 too where it is off.
+    pub audit_writable: Gauge,
 }
 
 /// From a quarter of a millisecond to ten seconds.
@@ -95,6 +101,9 @@ impl Metrics {
             refused_loads: Counter::default(),
             current: Gauge::default(),
             untold: Gauge::default(),
+            audit_records: Counter::default(),
+            audit_lost: Counter::default(),
+            audit_writable: Gauge::default(),
             registry: Registry::default(),
         };
         registry.register(
@@ -124,8 +133,19 @@ impl Metrics {
             metrics.current.clone(),
         );
         registry.register("revocations_untold", "Revocations that the realm has not heard yet", metrics.untold.clone());
+        metrics.register_audit(&mut registry);
         metrics.registry = registry;
         metrics
+    }
+
+    fn register_audit(&self, registry: &mut Registry) {
+        registry.register("audit_records", "Records of the audit that were written", self.audit_records.clone());
+        registry.register("audit_lost", "Records of the audit that were left out", self.audit_lost.clone());
+        registry.register(
+            "audit_writable",
+            "1: the audit can be written; 0: it cannot, or is off",
+            self.audit_writable.clone(),
+        );
     }
 
     /// Counts one request.

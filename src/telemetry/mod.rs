@@ -1,10 +1,13 @@
-//! What a request leaves behind: its trail, from which one log line and the metrics are made.
+//! What a request leaves behind: its trail, from which one log line, the metrics and a row of the audit are made, at the edge.
 //!
 //! Must not: hold a token, a secret, a passport or a signature; change what a client is told.
 
+pub mod audit;
+mod edge;
 pub mod log;
 pub mod metrics;
 pub mod trail;
 
+pub use edge::Edge;
 pub use metrics::Metrics;
 pub use trail::Trail;

@@ -14,9 +14,9 @@ const MAY_USE: [(&str, &[&str]); 16] = [
     ("keycloak", &["domain"]),
     ("store", &["domain"]),
     ("mapping", &["domain", "document", "secrets"]),
-    ("telemetry", &["domain", "document"]),
+    ("telemetry", &["domain", "document", "lifecycle"]),
     ("exchange", &["domain", "legacy", "keycloak", "mapping", "store", "telemetry", "lifecycle"]),
-    ("config", &["domain", "document", "secrets", "keycloak", "mapping", "store", "exchange", "server"]),
+    ("config", &["domain", "document", "secrets", "keycloak", "mapping", "store", "exchange", "server", "telemetry"]),
     ("ops", &["domain", "document", "exchange", "keycloak", "store", "telemetry", "mapping"]),
     (
         "server",

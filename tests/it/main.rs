@@ -25,3 +25,4 @@ mod mapping;
 mod server;
 mod store;
 mod support;
+mod telemetry;

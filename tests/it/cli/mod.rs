@@ -1,5 +1,6 @@
 //! The command line, as an operator uses it: the real program.
 
+mod audit;
 mod client;
 mod import;
 mod said;

@@ -95,6 +95,21 @@ fn a_logout_of_the_realm_ends_the_family_before_it_is_answered() {
 }
 
 #[test]
+fn a_logout_is_in_the_audit_with_the_login_that_it_ended() {
+    let mut world = hearing(rotation("on"));
+    login(&world);
+    heard(&tell(&world, &signed(&header(), &claims(&world, "one"), &KEY)));
+    unheard(&tell(&world, "no token"));
+    world.end();
+    let audit = world.audit();
+    let kind = |what: &str| audit.iter().filter(|record| record["what"] == what).collect::<Vec<_>>();
+    let (logins, logouts) = (kind("login"), kind("logout"));
+    assert_eq!((&logouts[0]["outcome"], &logouts[0]["family"]), (&json!("ok"), &logins[0]["family"]));
+    assert_eq!(logouts[0]["client"], logins[0]["client"]);
+    assert_eq!((&logouts[1]["outcome"], &logouts[1]["client"]), (&json!("invalid_request"), &Value::Null));
+}
+
+#[test]
 fn only_that_sessions_family_ends() {
     let world = hearing(rotation("on"));
     let (one, _) = login(&world);

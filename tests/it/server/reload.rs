@@ -75,7 +75,7 @@ fn what_needs_a_restart_is_told_and_left_as_it_is() {
     assert_eq!(world.login().status, 200);
     let told: Vec<String> =
         world.log("needs_restart").iter().map(|line| line["section"].as_str().unwrap().to_owned()).collect();
-    assert_eq!(told, ["listen", "store"]);
+    assert_eq!(told, ["listen", "store", "audit"], "the audit stands in the store's directory");
     assert!(!world.path().join("elsewhere").exists());
 }
 

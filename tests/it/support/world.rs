@@ -385,6 +385,17 @@ impl World {
         log.lines().filter(|line| line.contains(text)).map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
+    /// Every record of the audit so far, from its files.
+    pub fn audit(&self) -> Vec<serde_json::Value> {
+        let text = self.audit_text();
+        text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    }
+
+    fn audit_text(&self) -> String {
+        let files = passbridge::telemetry::audit::files(&self.store().join("audit")).unwrap_or_default();
+        files.iter().map(|path| std::fs::read_to_string(path).unwrap_or_default()).collect()
+    }
+
     /// Turns the clock.
     pub fn turn(&self, seconds: u64) {
         self.clock.turn(Duration::from_secs(seconds));
@@ -394,7 +405,7 @@ impl World {
         let mut secrets = self.planted.lock().clone();
         secrets.extend(self.realm.tokens());
         secrets.extend(["planted-certificate", "planted+signature", "planted%2Bsignature"].map(str::to_owned));
-        let mut places = vec![("the log", capture::since(self.log))];
+        let mut places = vec![("the log", capture::since(self.log)), ("the audit", self.audit_text())];
         if self.running.is_some() {
             places.push(("/metrics", self.ops("/metrics").body));
             places.push(("/readyz", self.ops("/readyz").body));

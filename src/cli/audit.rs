@@ -1,0 +1,161 @@
+//! `passbridge audit`: reads the audit's files, whether a bridge runs or not.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::SystemTime;
+
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use super::{Format, NO, WRONG_USE, show};
+use crate::domain::time::Clock;
+use crate::secrets::Environment;
+use crate::server::SystemClock;
+use crate::telemetry::audit::{Verdict, files, verify};
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(super) struct Asked {
+    #[command(subcommand)]
+    action: Option<Action>,
+    /// Only what this legacy client did, or somebody in its name
+    #[arg(long, value_name = "ID")]
+    client: Option<String>,
+    /// Only what happened since then: 2026-11-24T12:00:00Z, or so long ago: 2h
+    #[arg(long, value_name = "T")]
+    since: Option<String>,
+    /// How records are written; json: as they stand in the files, one on a line
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    format: Format,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Check that no record was removed or changed
+    Verify {
+        /// How the verdict is written
+        #[arg(long, value_enum, default_value_t = Format::Human)]
+        format: Format,
+    },
+}
+
+pub(super) fn run(path: &Path, environment: &Environment, asked: &Asked) -> ExitCode {
+    let config = match super::configured(path, environment) {
+        Ok(config) => config,
+        Err(status) => return status,
+    };
+    let Some(settings) = config.audit else {
+        show::complain("no audit is kept\n  hint: [audit] enabled = true");
+        return ExitCode::from(WRONG_USE);
+    };
+    let unreadable = |error: io::Error| {
+        show::complain(&format!("the audit in {} cannot be read: {error}", settings.path.display()));
+        ExitCode::from(WRONG_USE)
+    };
+    if let Some(Action::Verify { format }) = asked.action {
+        return match verify(&settings.path).and_then(|verdict| tell(&verdict, format).map(|()| verdict)) {
+            Ok(verdict) => ExitCode::from(if verdict.faults.is_empty() { 0 } else { NO }),
+            Err(error) => unreadable(error),
+        };
+    }
+    let since = match asked.since.as_deref().map(since).transpose() {
+        Ok(since) => since,
+        Err(text) => {
+            let hint = "hint: --since 2026-11-24T12:00:00Z, or --since 2h";
+            show::complain(&format!("`{text}` is neither a time nor a duration\n  {hint}"));
+            return ExitCode::from(WRONG_USE);
+        }
+    };
+    match files(&settings.path).and_then(|files| list(&files, asked, since)) {
+        Ok(()) => ExitCode::SUCCESS,
+        // Whoever reads a pipe may have seen enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => unreadable(error),
+    }
+}
+
+fn since(text: &str) -> Result<SystemTime, &str> {
+    let ago = |ago| SystemClock::new().now().system().checked_sub(ago);
+    humantime::parse_rfc3339(text).or_else(|_| humantime::parse_duration(text).ok().and_then(ago).ok_or(text))
+}
+
+fn list(files: &[std::path::PathBuf], asked: &Asked, since: Option<SystemTime>) -> io::Result<()> {
+    let mut out = show::data();
+    for path in files {
+        let mut file = BufReader::new(File::open(path)?);
+        let mut line = Vec::new();
+        while file.read_until(b'\n', &mut line)? > 0 {
+            // What a crash cut off is `verify`'s to tell.
+            if let Ok(record) = serde_json::from_slice::<Value>(&line)
+                && is_meant(&record, asked.client.as_deref(), since)
+            {
+                match asked.format {
+                    Format::Json => out.write_all(&line)?,
+                    Format::Human => writeln!(out, "{}", sentence(&record))?,
+                }
+            }
+            line.clear();
+        }
+    }
+    Ok(())
+}
+
+fn is_meant(record: &Value, client: Option<&str>, since: Option<SystemTime>) -> bool {
+    let named = |name: &str| record[name].as_str().is_some_and(|id| Some(id) == client);
+    let time = || record["time"].as_str().and_then(|time| humantime::parse_rfc3339(time).ok());
+    (client.is_none() || named("client") || named("claimed")) && since.is_none_or(|since| time() >= Some(since))
+}
+
+/// When, what, how it ended, who, and the rest by name.
+fn sentence(record: &Value) -> String {
+    let text = |name: &str| record[name].as_str().unwrap_or_default();
+    let mut words = vec![text("time").to_owned(), text("what").to_owned()];
+    let mut push = |name: &str, word: String| {
+        if !record[name].is_null() {
+            words.push(word);
+        }
+    };
+    push("outcome", text("outcome").to_owned());
+    push("client", text("client").to_owned());
+    push("claimed", format!("somebody as {}", text("claimed")));
+    push("address", format!("from {}", text("address")));
+    for name in ["stage_before", "stage", "grant", "family", "token", "generation", "digest", "clients", "errors"] {
+        push(name, format!("{name}={}", plain(&record[name])));
+    }
+    for name in ["version", "clean", "torn", "lost", "through", "realm_told", "fault"] {
+        push(name, format!("{name}={}", plain(&record[name])));
+    }
+    push("notes", format!("notes={}", record["notes"]));
+    push("why", format!("({})", text("why")));
+    // Ids come from outside, and could move a terminal's cursor.
+    words.join(" ").chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
+}
+
+fn plain(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+fn tell(verdict: &Verdict, format: Format) -> io::Result<()> {
+    let mut out = show::data();
+    let Verdict { files, records, first, last, hash, tears, crashes, lost, faults } = verdict;
+    if format == Format::Json {
+        let faults: Vec<Value> = faults
+            .iter()
+            .map(|fault| json!({"file": fault.file.to_string_lossy(), "line": fault.line, "message": fault.message}))
+            .collect();
+        let body = json!({
+            "intact": faults.is_empty(), "files": files, "records": records, "first": first, "last": last,
+            "hash": hash, "tears": tears, "unclean_ends": crashes, "lost": lost, "faults": faults,
+        });
+        return writeln!(out, "{body:#}");
+    }
+    for fault in faults {
+        writeln!(out, "{}:{}: {}", fault.file.display(), fault.line, fault.message)?;
+    }
+    writeln!(out, "{records} records in {files} files, {first} to {last}; the last one's hash is {hash}")?;
+    writeln!(out, "{crashes} unclean ends, {tears} cut-off lines, {lost} records that could not be written")?;
+    show::say(if faults.is_empty() { "nothing was removed or changed" } else { "this is not what was written" });
+    Ok(())
+}

@@ -1,0 +1,152 @@
+//! The directory of the audit: `SEQ-DAY.jsonl`, named by their first record and its day (UTC), in the order of their names.
+
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{self, BufRead, BufReader};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use super::chain::{self, Head};
+
+/// The directory, ours as long as this value lives.
+#[derive(Debug)]
+pub(super) struct Directory {
+    path: PathBuf,
+    _lock: File,
+}
+
+/// A file of the audit.
+#[derive(Debug)]
+pub(super) struct Named {
+    /// Its first record.
+    pub(super) first: u64,
+    /// Days since 1970.
+    pub(super) day: u64,
+    pub(super) path: PathBuf,
+}
+
+/// The file that is written to.
+#[derive(Debug)]
+pub(super) struct Open {
+    pub(super) file: File,
+    pub(super) day: u64,
+    pub(super) length: u64,
+    /// Its last line does not end.
+    pub(super) unended: bool,
+    /// Something was written that may not be durable yet.
+    pub(super) unsynced: bool,
+}
+
+/// Where the chain stands on disk.
+#[derive(Debug, Default)]
+pub(super) struct Resumed {
+    pub(super) head: Head,
+    /// The last record said that this was the end, or there is none.
+    pub(super) clean: bool,
+    /// The last file.
+    pub(super) open: Option<Open>,
+    /// Bytes behind the last record.
+    pub(super) torn: u64,
+}
+
+/// A day.
+pub(super) const DAY: u64 = 86_400;
+
+impl Directory {
+    /// Takes the directory, making it where it does not exist.
+    pub(super) fn take(path: &Path) -> io::Result<Self> {
+        DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+        let mut options = OpenOptions::new();
+        let lock = options.write(true).create(true).truncate(false).mode(0o600).open(path.join("lock"))?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
+            Err(TryLockError::WouldBlock) => Err(io::Error::other("another process writes there")),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
+
+    pub(super) fn list(&self) -> io::Result<Vec<Named>> {
+        list(&self.path)
+    }
+
+    /// Begins another file.
+    pub(super) fn begin(&self, first: u64, day: u64) -> io::Result<Open> {
+        let path = self.path.join(format!("{first:012}-{}.jsonl", date(day)));
+        let file = append(&path)?;
+        File::open(&self.path)?.sync_all()?;
+        Ok(Open { length: file.metadata()?.len(), file, day, unended: false, unsynced: false })
+    }
+
+    /// Finds the end of the chain.
+    pub(super) fn resume(&self) -> io::Result<Resumed> {
+        let mut names = self.list()?;
+        let Some(last) = names.pop() else { return Ok(Resumed { clean: true, ..Resumed::default() }) };
+        let Ends { length, whole, unended, mut record } = ends(&last.path)?;
+        while let (None, Some(earlier)) = (&record, names.pop()) {
+            record = ends(&earlier.path)?.record;
+        }
+        let torn = length - whole;
+        let clean = torn == 0 && record.as_ref().is_none_or(|record| record.what == "stop");
+        let open = Open { file: append(&last.path)?, day: last.day, length, unended, unsynced: true };
+        Ok(Resumed { head: record.map(chain::Record::head).unwrap_or_default(), clean, open: Some(open), torn })
+    }
+}
+
+fn append(path: &Path) -> io::Result<File> {
+    OpenOptions::new().append(true).create(true).mode(0o600).open(path)
+}
+
+/// How a file ends.
+#[derive(Default)]
+struct Ends {
+    length: u64,
+    /// Where the last record ends.
+    whole: u64,
+    /// The last line lacks its end.
+    unended: bool,
+    record: Option<chain::Record>,
+}
+
+/// Reads a file to its end. A record that lacks but its line's end is whole.
+fn ends(path: &Path) -> io::Result<Ends> {
+    let (mut ends, mut line) = (Ends::default(), Vec::new());
+    let mut file = BufReader::new(File::open(path)?);
+    while file.read_until(b'\n', &mut line)? > 0 {
+        ends.length += line.len() as u64;
+        ends.unended = !line.ends_with(b"\n");
+        if let Some(record) = chain::read(line.strip_suffix(b"\n").unwrap_or(&line)) {
+            (ends.whole, ends.record) = (ends.length, Some(record));
+        }
+        line.clear();
+    }
+    Ok(ends)
+}
+
+/// The files of an audit, oldest first.
+///
+/// # Errors
+/// The directory cannot be read.
+pub fn files(path: &Path) -> io::Result<Vec<PathBuf>> {
+    Ok(list(path)?.into_iter().map(|named| named.path).collect())
+}
+
+pub(super) fn list(path: &Path) -> io::Result<Vec<Named>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(path)? {
+        let path = entry?.path();
+        found.extend(named(&path).map(|(first, day)| Named { first, day, path }));
+    }
+    found.sort_by_key(|named| named.first);
+    Ok(found)
+}
+
+fn named(path: &Path) -> Option<(u64, u64)> {
+    let (first, date) = path.file_name()?.to_str()?.strip_suffix(".jsonl")?.split_once('-')?;
+    let day = humantime::parse_rfc3339(&format!("{date}T00:00:00Z")).ok()?;
+    let since = day.duration_since(std::time::UNIX_EPOCH).ok()?;
+    Some((first.parse().ok()?, since.as_secs() / DAY))
+}
+
+fn date(day: u64) -> String {
+    let at = std::time::UNIX_EPOCH + std::time::Duration::from_secs(day * DAY);
+    humantime::format_rfc3339_seconds(at).to_string().chars().take(10).collect()
+}

@@ -1,0 +1,117 @@
+//! The audit: who was let in, refreshed, revoked or refused, why, when, and by which fingerprint. Append-only JSON lines, each
+//! chained to the one before, so that what is missing or changed shows.
+//!
+//! One thread writes. Workers hand it what it shall write through a bounded queue and never wait: where the queue is full, or
+//! strangers are refused faster than is worth a line each, it is counted, and a record says how many are missing.
+
+mod chain;
+mod directory;
+mod entry;
+mod verify;
+mod writer;
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::mpsc::{Sender, channel};
+use tokio_util::sync::CancellationToken;
+
+pub use directory::files;
+pub use entry::Entry;
+pub use verify::{Fault, Verdict, verify};
+
+use self::directory::Directory;
+use self::writer::Writer;
+use super::Metrics;
+use crate::domain::time::{Clock, Timestamp};
+use crate::lifecycle::thread;
+
+/// Where the audit is, and how long.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuditSettings {
+    /// The directory; one process at a time.
+    pub path: PathBuf,
+    /// Files whose last day lies so far back are forgotten.
+    pub keep: Duration,
+    /// A file that has reached this many bytes is followed by another; so is that of another day.
+    pub file_size: u64,
+}
+
+/// Entries that wait to be written, at most.
+const QUEUE: usize = 32_768;
+
+/// Refusals of callers who proved nothing, written one by one, at most so many in a minute.
+const STRANGERS: u32 = 600;
+
+/// Hands entries to the thread that writes.
+#[derive(Debug)]
+pub struct Audit {
+    queue: Sender<Entry>,
+    missing: Arc<Missing>,
+    strangers: Mutex<(u64, u32)>,
+    end: CancellationToken,
+    clock: Arc<dyn Clock>,
+}
+
+/// What was left out since the last record that said so.
+#[derive(Debug, Default)]
+pub(super) struct Missing {
+    /// The queue was full.
+    queue: AtomicU64,
+    /// Too many strangers.
+    strangers: AtomicU64,
+}
+
+impl Audit {
+    /// Takes the directory and starts the thread.
+    ///
+    /// # Errors
+    /// The directory cannot be made or written to, or another process has it.
+    pub fn start(
+        settings: AuditSettings,
+        clock: Arc<dyn Clock>,
+        metrics: Arc<Metrics>,
+    ) -> io::Result<(Self, JoinHandle<()>)> {
+        let directory = Directory::take(&settings.path)?;
+        let (queue, waiting) = channel(QUEUE);
+        let (missing, end) = (Arc::<Missing>::default(), CancellationToken::new());
+        let writer = Writer::new(directory, settings, (Arc::clone(&clock), metrics), Arc::clone(&missing));
+        let ended = end.clone();
+        let thread = thread("audit", move || writer.run(waiting, ended))?;
+        Ok((Self { queue, missing, strangers: Mutex::default(), end, clock }, thread))
+    }
+
+    /// The time of day, for an entry.
+    pub(super) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Hands over; never waits.
+    pub(super) fn record(&self, entry: Entry) {
+        if entry.is_strangers() && !self.may_write_of_a_stranger() {
+            self.missing.strangers.fetch_add(1, Ordering::Relaxed);
+        } else if self.queue.try_send(entry).is_err() {
+            self.missing.queue.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Writes what waits, says that this was the end, and ends.
+    pub(super) fn close(&self) {
+        self.end.cancel();
+    }
+
+    fn may_write_of_a_stranger(&self) -> bool {
+        let minute = self.clock.monotonic().as_secs() / 60;
+        let mut written = self.strangers.lock();
+        if written.0 != minute {
+            *written = (minute, 0);
+        }
+        written.1 = written.1.saturating_add(1);
+        written.1 <= STRANGERS
+    }
+}

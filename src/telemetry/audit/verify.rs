@@ -1,0 +1,157 @@
+//! Reads an audit from end to end and says what is not as it was written.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader};
+use std::path::{Path, PathBuf};
+
+use super::chain::{self, Head, Record};
+use super::directory;
+
+/// What an audit is worth.
+#[derive(Debug, Default)]
+pub struct Verdict {
+    /// Files.
+    pub files: usize,
+    /// Records that are as they were written.
+    pub records: u64,
+    /// The first of them.
+    pub first: u64,
+    /// The last of them.
+    pub last: u64,
+    /// Its hash: whoever noted an earlier one elsewhere finds it in the files.
+    pub hash: String,
+    /// Lines that a crash cut off, each told by the record behind it.
+    pub tears: u64,
+    /// Starts after an end that was none in order.
+    pub crashes: u64,
+    /// Records that could not be written, as the chain itself says.
+    pub lost: u64,
+    /// What was removed or changed. Empty: nothing.
+    pub faults: Vec<Fault>,
+}
+
+/// Something that was removed or changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// Where.
+    pub file: PathBuf,
+    /// The line, from 1.
+    pub line: u64,
+    /// What.
+    pub message: String,
+}
+
+/// Bytes that are no record.
+#[derive(Default)]
+struct Loose {
+    bytes: u64,
+    line: u64,
+    /// One of the lines ends as a record does: it was one.
+    whole: bool,
+    unended: bool,
+}
+
+struct Reading<'a> {
+    verdict: Verdict,
+    head: Option<Head>,
+    loose: Loose,
+    /// Up to here records were forgotten, as the chain says.
+    through: u64,
+    file: &'a Path,
+    line: u64,
+}
+
+/// Reads everything.
+///
+/// # Errors
+/// A file cannot be read.
+pub fn verify(path: &Path) -> io::Result<Verdict> {
+    let files = directory::list(path)?;
+    let mut reading = Reading {
+        verdict: Verdict { files: files.len(), ..Verdict::default() },
+        head: None,
+        loose: Loose::default(),
+        through: 0,
+        file: path,
+        line: 0,
+    };
+    for named in &files {
+        reading.loose_ends(false);
+        (reading.file, reading.line) = (&named.path, 0);
+        let mut file = BufReader::new(File::open(&named.path)?);
+        let mut line = Vec::new();
+        while file.read_until(b'\n', &mut line)? > 0 {
+            reading.line += 1;
+            reading.take(&line);
+            line.clear();
+        }
+    }
+    reading.loose_ends(true);
+    if reading.verdict.first > 1 && reading.through + 1 < reading.verdict.first {
+        let message =
+            format!("the records before {} are missing, and none says that they were forgotten", reading.verdict.first);
+        let file = files.first().map_or(path, |named| named.path.as_path()).to_owned();
+        reading.verdict.faults.push(Fault { file, line: 1, message });
+    }
+    reading.verdict.hash = reading.head.unwrap_or_default().hash;
+    Ok(reading.verdict)
+}
+
+impl Reading<'_> {
+    fn take(&mut self, line: &[u8]) {
+        let text = line.strip_suffix(b"\n");
+        match chain::read(text.unwrap_or(line)) {
+            Some(record) => self.record(record),
+            None => {
+                if self.loose.bytes == 0 {
+                    self.loose.line = self.line;
+                }
+                self.loose.bytes += line.len() as u64;
+                self.loose.whole |= chain::looks_whole(text.unwrap_or(line));
+                self.loose.unended = text.is_none();
+            }
+        }
+    }
+
+    fn record(&mut self, record: Record) {
+        let loose = std::mem::take(&mut self.loose);
+        if loose.bytes > 0 && (record.torn != Some(loose.bytes) || loose.whole) {
+            self.fault(loose.line, "this is no record, or was changed".to_owned());
+        } else if record.torn.is_some() && loose.bytes == 0 {
+            self.fault(self.line, "the cut-off line of which this record tells is not there".to_owned());
+        } else {
+            self.verdict.tears += u64::from(loose.bytes > 0);
+        }
+        if let Some(head) = &self.head {
+            let expected = head.seq + 1;
+            if record.seq > expected {
+                self.fault(self.line, format!("records {expected} to {} are missing", record.seq - 1));
+            } else if record.seq < expected {
+                self.fault(self.line, format!("record {} comes where {expected} should", record.seq));
+            } else if record.prev != head.hash {
+                self.fault(self.line, format!("record {} is not chained to the one before", record.seq));
+            }
+        } else {
+            self.verdict.first = record.seq;
+        }
+        self.verdict.records += 1;
+        self.verdict.last = record.seq;
+        self.verdict.crashes += u64::from(record.clean == Some(false));
+        self.verdict.lost += record.lost.unwrap_or(0);
+        self.through = self.through.max(record.through.unwrap_or(0));
+        self.head = Some(record.head());
+    }
+
+    /// Bytes behind the last record of a file. At the very end a running bridge may just be writing them, and the next start
+    /// will tell of them.
+    fn loose_ends(&mut self, at_the_end: bool) {
+        let loose = std::mem::take(&mut self.loose);
+        if loose.bytes > 0 && (!at_the_end || loose.whole || !loose.unended) {
+            self.fault(loose.line, "this is no record, or was changed".to_owned());
+        }
+    }
+
+    fn fault(&mut self, line: u64, message: String) {
+        self.verdict.faults.push(Fault { file: self.file.to_owned(), line, message });
+    }
+}

@@ -1,0 +1,242 @@
+//! The thread that writes. What it cannot write it keeps and tries again each second; a disk that is full stops no login.
+
+use std::collections::VecDeque;
+use std::fs;
+use std::io::{self, Write as _};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::sync::mpsc::Receiver;
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use super::chain::{self, Head};
+use super::directory::{DAY, Directory, Open};
+use super::entry::Entry;
+use super::{AuditSettings, Missing};
+use crate::domain::time::Clock;
+use crate::telemetry::{Metrics, log};
+
+/// How often what was written is made durable, and what could not be written is tried again.
+const TICK: Duration = Duration::from_secs(1);
+
+/// Entries in one write, at most.
+const BATCH: usize = 1_024;
+
+pub(super) struct Writer {
+    directory: Directory,
+    settings: AuditSettings,
+    clock: Arc<dyn Clock>,
+    metrics: Arc<Metrics>,
+    missing: Arc<Missing>,
+    /// Not written yet.
+    pending: VecDeque<Entry>,
+    /// `None`: to be found on disk, at the start and after a failure.
+    open: Option<Open>,
+    /// The last record that surely is on disk.
+    head: Head,
+    started: bool,
+    failing: bool,
+    /// The day on which old files were last looked for.
+    tidied: Option<u64>,
+}
+
+impl Writer {
+    pub(super) fn new(
+        directory: Directory,
+        settings: AuditSettings,
+        (clock, metrics): (Arc<dyn Clock>, Arc<Metrics>),
+        missing: Arc<Missing>,
+    ) -> Self {
+        metrics.audit_writable.set(1);
+        Self {
+            directory,
+            settings,
+            clock,
+            metrics,
+            missing,
+            pending: VecDeque::new(),
+            open: None,
+            head: Head::default(),
+            started: false,
+            failing: false,
+            tidied: None,
+        }
+    }
+
+    pub(super) async fn run(mut self, mut queue: Receiver<Entry>, end: CancellationToken) {
+        let mut ticks = interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut batch = Vec::with_capacity(BATCH);
+        loop {
+            tokio::select! {
+                biased;
+                _tick = ticks.tick() => self.tick(),
+                () = end.cancelled() => break,
+                // While nothing can be written the queue holds what comes, as long as it can.
+                count = queue.recv_many(&mut batch, BATCH), if !self.failing => {
+                    if count == 0 {
+                        break;
+                    }
+                    self.pending.extend(batch.drain(..));
+                    self.attempt(false);
+                }
+            }
+        }
+        queue.close();
+        while let Some(entry) = queue.recv().await {
+            self.pending.push_back(entry);
+        }
+        self.say_what_is_missing();
+        self.pending.push_back(Entry::new(self.clock.now(), "stop"));
+        self.attempt(true);
+        if !self.pending.is_empty() {
+            log::audit_lost(self.pending.len());
+        }
+    }
+
+    fn tick(&mut self) {
+        self.say_what_is_missing();
+        self.attempt(true);
+        let today = self.clock.now().secs() / DAY;
+        if !self.failing && self.tidied != Some(today) {
+            match self.forget() {
+                Ok(()) => self.tidied = Some(today),
+                Err(error) => self.failed(&error),
+            }
+        }
+    }
+
+    fn say_what_is_missing(&mut self) {
+        for (count, why) in [
+            (&self.missing.queue, "the queue was full: records came faster than they could be written"),
+            (&self.missing.strangers, "refusals of strangers beyond 600 a minute; each is in the log"),
+        ] {
+            let lost = count.swap(0, Ordering::Relaxed);
+            if lost > 0 {
+                self.metrics.audit_lost.inc_by(lost);
+                let gap = Entry { lost: Some(lost), why: Some(why.to_owned()), ..Entry::new(self.clock.now(), "gap") };
+                self.pending.push_back(gap);
+            }
+        }
+    }
+
+    fn attempt(&mut self, durable: bool) {
+        let done = self.write().and_then(|()| if durable { self.sync() } else { Ok(()) });
+        match done {
+            Ok(()) if self.failing => {
+                self.failing = false;
+                self.metrics.audit_writable.set(1);
+                log::audit_recovered();
+            }
+            Ok(()) => {}
+            Err(error) => self.failed(&error),
+        }
+    }
+
+    /// What is on disk is found anew before the next try.
+    fn failed(&mut self, error: &io::Error) {
+        self.open = None;
+        if !self.failing {
+            self.failing = true;
+            self.metrics.audit_writable.set(0);
+            log::audit_failed(error);
+        }
+    }
+
+    fn write(&mut self) -> io::Result<()> {
+        if self.open.is_none() {
+            self.resume()?;
+        }
+        while let Some(entry) = self.pending.front() {
+            let today = entry.at.secs() / DAY;
+            let mut open = match self.open.take() {
+                Some(open) if open.day >= today && open.length < self.settings.file_size => open,
+                followed => self.follow(followed, today)?,
+            };
+            let (mut head, mut text) = (self.head.clone(), String::new());
+            if open.unended {
+                text.push('\n');
+            }
+            let mut count = 0;
+            for entry in self.pending.iter().take(BATCH).take_while(|entry| entry.at.secs() / DAY <= open.day) {
+                if open.length + text.len() as u64 >= self.settings.file_size && count > 0 {
+                    break;
+                }
+                text.push_str(&chain::seal(&mut head, entry)?);
+                count += 1;
+            }
+            open.file.write_all(text.as_bytes())?;
+            open.length += text.len() as u64;
+            self.pending.drain(..count);
+            self.metrics.audit_records.inc_by(count as u64);
+            (open.unended, open.unsynced) = (false, true);
+            (self.open, self.head) = (Some(open), head);
+        }
+        Ok(())
+    }
+
+    /// Another day, or enough of this file.
+    fn follow(&self, followed: Option<Open>, today: u64) -> io::Result<Open> {
+        let day = followed.as_ref().map_or(today, |open| open.day.max(today));
+        if let Some(open) = followed {
+            open.file.sync_data()?;
+            log::audit_followed(self.head.seq, &self.head.hash);
+        }
+        self.directory.begin(self.head.seq + 1, day)
+    }
+
+    /// Finds the end of the chain on disk, and what it is to go on with.
+    fn resume(&mut self) -> io::Result<()> {
+        let found = self.directory.resume()?;
+        if self.started {
+            // What of the last write is there is not written again, nor what was to be said of an earlier tear.
+            let written = usize::try_from(found.head.seq.saturating_sub(self.head.seq)).unwrap_or(usize::MAX);
+            self.pending.drain(..written.min(self.pending.len()));
+            if self.pending.front().is_some_and(|entry| entry.torn.is_some()) {
+                self.pending.pop_front();
+            }
+            let gone = self.head.seq.saturating_sub(found.head.seq);
+            if gone > 0 {
+                let why = Some("the disk lost what it had taken".to_owned());
+                self.pending.push_front(Entry { lost: Some(gone), why, ..Entry::new(self.clock.now(), "gap") });
+            }
+        } else {
+            self.started = true;
+            let version = Some(env!("CARGO_PKG_VERSION"));
+            let start = Entry { version, clean: Some(found.clean), ..Entry::new(self.clock.now(), "start") };
+            self.pending.push_front(start);
+        }
+        if found.torn > 0 {
+            let bytes = found.torn + u64::from(found.open.as_ref().is_some_and(|open| open.unended));
+            let why = Some("a write was cut off here".to_owned());
+            self.pending.push_front(Entry { torn: Some(bytes), why, ..Entry::new(self.clock.now(), "torn") });
+        }
+        (self.head, self.open) = (found.head, found.open);
+        Ok(())
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        if let Some(open) = self.open.as_mut().filter(|open| open.unsynced) {
+            open.file.sync_data()?;
+            open.unsynced = false;
+        }
+        Ok(())
+    }
+
+    /// Removes files that are old enough; the chain says so first.
+    fn forget(&mut self) -> io::Result<()> {
+        let files = self.directory.list()?;
+        let now = self.clock.now().secs();
+        let is_old = |day: u64| ((day + 1) * DAY).saturating_add(self.settings.keep.as_secs()) <= now;
+        // Never the last, which is written to.
+        let old: Vec<_> = files.windows(2).take_while(|pair| is_old(pair[0].day)).collect();
+        let Some([_, kept]) = old.last() else { return Ok(()) };
+        let through = Some(kept.first.saturating_sub(1));
+        self.pending.push_back(Entry { through, ..Entry::new(self.clock.now(), "forgotten") });
+        self.write()?;
+        self.sync()?;
+        old.iter().filter_map(|pair| pair.first()).try_for_each(|named| fs::remove_file(&named.path))
+    }
+}

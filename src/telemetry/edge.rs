@@ -1,0 +1,117 @@
+//! The edge: what happened becomes, from one source, a log line, metrics and a row of the audit.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::audit::{Audit, Entry};
+use super::{Metrics, Trail, log};
+use crate::domain::client::Stage;
+use crate::domain::family::FamilyId;
+
+/// Writes down what happened.
+#[derive(Debug)]
+pub struct Edge {
+    metrics: Arc<Metrics>,
+    audit: Option<Audit>,
+}
+
+impl Edge {
+    /// With or without an audit.
+    #[must_use]
+    pub fn new(metrics: Arc<Metrics>, audit: Option<Audit>) -> Self {
+        Self { metrics, audit }
+    }
+
+    /// A request was answered.
+    pub fn request(&self, trail: &Trail, status: u16, took: Duration) {
+        log::request(trail, status, took);
+        self.metrics.request(trail, took);
+        if let Some(audit) = &self.audit
+            && let Some(entry) = Entry::of_request(audit.now(), trail)
+        {
+            audit.record(entry);
+        }
+    }
+
+    /// The realm announced a logout.
+    pub fn logout(&self, trail: &Trail) {
+        log::logout(trail);
+        self.metrics.logout(trail);
+        self.record("logout", |entry| Entry::of(entry.at, entry.what, trail));
+    }
+
+    /// An operator ended a login.
+    pub fn ended_by_operator(&self, client: &str, family: FamilyId, realm_told: bool) {
+        log::ended_by_operator(client, family, realm_told);
+        self.record("operator_revocation", |entry| Entry {
+            outcome: "ok",
+            client: Some(client.to_owned()),
+            family: Some(family.to_string()),
+            realm_told: Some(realm_told),
+            ..entry
+        });
+    }
+
+    /// Files were taken into use by a reload.
+    pub fn loaded(&self, generation: u64, digest: &str, clients: usize) {
+        log::loaded(generation, digest, clients);
+        self.began(generation, digest, clients);
+    }
+
+    /// Files were taken into use at the start, of which the log tells otherwise.
+    pub fn began(&self, generation: u64, digest: &str, clients: usize) {
+        self.record("load", |entry| Entry {
+            outcome: "ok",
+            generation: Some(generation),
+            digest: Some(digest.to_owned()),
+            clients: Some(clients),
+            ..entry
+        });
+    }
+
+    /// Files were refused; generation and digest are those that stay in use.
+    pub fn load_refused(&self, errors: usize, generation: u64, digest: &str) {
+        log::load_refused(errors);
+        self.metrics.refused_loads.inc();
+        self.record("load", |entry| Entry {
+            outcome: "refused",
+            errors: Some(errors),
+            generation: Some(generation),
+            digest: Some(digest.to_owned()),
+            ..entry
+        });
+    }
+
+    /// A load brought a client to another stage.
+    pub fn staged(&self, client: &str, before: Stage, now: Stage) {
+        log::staged(client, before.word(), now.word());
+        self.record("stage", |entry| Entry {
+            outcome: "ok",
+            client: Some(client.to_owned()),
+            stage: Some(now.word()),
+            stage_before: Some(before.word()),
+            ..entry
+        });
+    }
+
+    /// `writing`, `failing` or `off`.
+    #[must_use]
+    pub fn audit_word(&self) -> &'static str {
+        match (&self.audit, self.metrics.audit_writable.get()) {
+            (None, _) => "off",
+            (Some(_), 0) => "failing",
+            (Some(_), _) => "writing",
+        }
+    }
+
+    /// This was all: the audit ends.
+    pub fn close(&self) {
+        self.audit.iter().for_each(Audit::close);
+    }
+
+    fn record(&self, what: &'static str, fill: impl FnOnce(Entry) -> Entry) {
+        if let Some(audit) = &self.audit {
+            audit.record(fill(Entry::new(audit.now(), what)));
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! `passbridge audit`: the rows of one client, since a time, and whether they are what was written.
+
+use std::fs;
+
+use super::{out, run, talk};
+use crate::support::{OLD_ID, OLD_SECRET, Plan, World, client, passport};
+
+/// A login of each of two clients, the second a day later; the bridge has ended.
+fn two_days() -> World {
+    let mut world = Plan::new().client(&client("later", "client_id = \"other\"")).start();
+    world.login();
+    world.turn(86_400);
+    assert_eq!(world.token(&passport("later", OLD_SECRET)).status, 200);
+    world.end();
+    world
+}
+
+#[test]
+fn records_are_shown_to_people_and_programs_by_client_and_since_a_time() {
+    let world = two_days();
+    let all = run(&world, &["audit"], "");
+    assert_eq!(all.status.code(), Some(0), "{}", talk(&all));
+    let text = out(&all);
+    assert_eq!(text.lines().count(), 5, "{text}");
+    assert!(text.contains(&format!("login ok {OLD_ID} from 127.0.0.1 stage=live grant=passport family=")), "{text}");
+    let mine = out(&run(&world, &["audit", "--client", OLD_ID], ""));
+    assert_eq!(mine.lines().count(), 1, "{mine}");
+    let began = world.audit()[0]["time"].as_str().unwrap()[..10].to_owned();
+    let since = format!("{began}T23:59:59Z");
+    let later = out(&run(&world, &["audit", "--since", &since, "--format", "json"], ""));
+    let records: Vec<serde_json::Value> = later.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let kinds: Vec<_> = records.iter().map(|record| record["what"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["login", "stop"]);
+    assert_eq!(records[0]["client"], "later");
+    assert!(records.iter().all(|record| record["seq"].is_u64() && record["hash"].is_string()), "as in the files");
+    assert_eq!(out(&run(&world, &["audit", "--since", "1s"], "")), "", "the world's clock is long past");
+    assert_eq!(out(&run(&world, &["audit", "--since", "100000d"], "")).lines().count(), 5);
+}
+
+#[test]
+fn what_is_no_time_is_refused_with_what_to_write() {
+    let world = Plan::new().files();
+    let asked = run(&world, &["audit", "--since", "yesterday"], "");
+    assert_eq!((asked.status.code(), out(&asked).as_str()), (Some(2), ""));
+    assert!(talk(&asked).contains("--since 2h"), "{}", talk(&asked));
+    let asked = run(&world, &["audit"], "");
+    assert_eq!(asked.status.code(), Some(2), "there is none yet");
+    assert!(talk(&asked).contains("cannot be read"), "{}", talk(&asked));
+    let off = Plan::new().set("audit", "enabled", "false").files();
+    let asked = run(&off, &["audit", "verify"], "");
+    assert_eq!(asked.status.code(), Some(2));
+    assert!(talk(&asked).contains("no audit is kept"), "{}", talk(&asked));
+}
+
+#[test]
+fn verify_says_yes_or_no_and_where() {
+    let world = two_days();
+    let verified = run(&world, &["audit", "verify"], "");
+    assert_eq!(verified.status.code(), Some(0), "{}", talk(&verified));
+    assert!(out(&verified).contains("5 records in 2 files, 1 to 5"), "{}", out(&verified));
+    let file = passbridge::telemetry::audit::files(&world.store().join("audit")).unwrap().remove(0);
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, text.replace(OLD_ID, "l7xxc0ffee3")).unwrap();
+    let verified = run(&world, &["audit", "verify", "--format", "json"], "");
+    assert_eq!(verified.status.code(), Some(1));
+    let verdict: serde_json::Value = serde_json::from_str(&out(&verified)).unwrap();
+    assert_eq!((&verdict["intact"], &verdict["faults"][0]["line"]), (&false.into(), &3.into()), "{verdict}");
+    let told = out(&run(&world, &["audit", "verify"], ""));
+    assert!(told.contains(":3: this is no record, or was changed"), "{told}");
+}

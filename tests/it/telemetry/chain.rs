@@ -1,0 +1,334 @@
+//! The chain: nothing is removed or changed unseen, whatever the machine does.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use passbridge::domain::refusal::{Cause, Refusal};
+use passbridge::telemetry::audit::{Audit, AuditSettings, Verdict, files, verify};
+use passbridge::telemetry::{Edge, Metrics, Trail};
+
+use crate::support::{ManualClock, OLD_ID, OLD_SECRET, Plan, World, eventually, passport};
+
+/// An edge with an audit in a directory.
+struct Kept {
+    edge: Arc<Edge>,
+    metrics: Arc<Metrics>,
+    clock: Arc<ManualClock>,
+    thread: JoinHandle<()>,
+}
+
+impl Kept {
+    fn begin(path: &Path, keep_days: u64, file_size: u64) -> Self {
+        Self::at(path, keep_days, file_size, Arc::default())
+    }
+
+    fn at(path: &Path, keep_days: u64, file_size: u64, clock: Arc<ManualClock>) -> Self {
+        let settings =
+            AuditSettings { path: path.to_owned(), keep: Duration::from_secs(keep_days * 86_400), file_size };
+        let metrics = Arc::new(Metrics::new());
+        let (audit, thread) = Audit::start(settings, Arc::<ManualClock>::clone(&clock), Arc::clone(&metrics)).unwrap();
+        Self { edge: Arc::new(Edge::new(Arc::clone(&metrics), Some(audit))), metrics, clock, thread }
+    }
+
+    /// Writes so many refusals down, and waits until they are in the files.
+    #[track_caller]
+    fn refuse(&self, times: u64) {
+        let before = self.metrics.audit_records.get();
+        for _ in 0..times {
+            let refusal = Some(Refusal::client(Cause::NotFound, "no endpoint has this path"));
+            self.edge.request(&Trail { refusal, ..Trail::default() }, 404, Duration::ZERO);
+        }
+        eventually("all is written", || self.metrics.audit_records.get() >= before + times);
+    }
+
+    fn end(self) {
+        self.edge.close();
+        self.thread.join().unwrap();
+    }
+}
+
+#[track_caller]
+fn intact(path: &Path) -> Verdict {
+    let verdict = verify(path).unwrap();
+    assert_eq!(verdict.faults, [], "{verdict:?}");
+    verdict
+}
+
+/// The messages of what is wrong.
+fn faults(path: &Path) -> Vec<String> {
+    verify(path).unwrap().faults.into_iter().map(|fault| fault.message).collect()
+}
+
+fn last(path: &Path) -> PathBuf {
+    files(path).unwrap().pop().unwrap()
+}
+
+/// An audit of ten refusals between its start and its stop.
+fn ten() -> tempfile::TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    let kept = Kept::begin(directory.path(), 90, 1 << 20);
+    kept.refuse(10);
+    kept.end();
+    let verdict = intact(directory.path());
+    assert_eq!((verdict.records, verdict.first, verdict.last, verdict.crashes), (12, 1, 12, 0));
+    directory
+}
+
+fn edit(path: &Path, change: impl FnOnce(&mut Vec<String>)) {
+    let text = fs::read_to_string(path).unwrap();
+    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    change(&mut lines);
+    fs::write(path, lines.join("\n") + "\n").unwrap();
+}
+
+#[test]
+fn a_changed_a_removed_and_an_exchanged_record_show() {
+    let directory = ten();
+    let path = directory.path();
+    edit(&last(path), |lines| lines[4] = lines[4].replace("not_found", "not_fount"));
+    assert_eq!(faults(path), ["this is no record, or was changed", "records 5 to 5 are missing"]);
+    let directory = ten();
+    edit(&last(directory.path()), |lines| drop(lines.drain(3..6)));
+    assert_eq!(faults(directory.path()), ["records 4 to 6 are missing"]);
+    let directory = ten();
+    edit(&last(directory.path()), |lines| lines.swap(3, 4));
+    assert!(faults(directory.path()).contains(&"record 4 comes where 6 should".to_owned()));
+    // A whole other chain spliced in: right by itself, and chained to nothing here.
+    let (directory, other) = (ten(), tempfile::tempdir().unwrap());
+    let kept = Kept::begin(other.path(), 90, 1 << 20);
+    kept.clock.turn(Duration::from_secs(1));
+    kept.refuse(10);
+    kept.end();
+    let foreign = fs::read_to_string(last(other.path())).unwrap();
+    edit(&last(directory.path()), |lines| lines[8] = foreign.lines().nth(8).unwrap().to_owned());
+    assert!(faults(directory.path()).contains(&"record 9 is not chained to the one before".to_owned()));
+}
+
+#[test]
+fn the_first_records_do_not_vanish_without_a_word() {
+    let directory = ten();
+    edit(&last(directory.path()), |lines| drop(lines.drain(..2)));
+    let faults = faults(directory.path());
+    assert_eq!(faults, ["the records before 3 are missing, and none says that they were forgotten"]);
+}
+
+#[test]
+fn sha256sum_comes_to_the_same_hash() {
+    let directory = ten();
+    let script = "sed -n 3p \"$1\" >\"$1.line\"; prev=$(sed 's/.*\"prev\":\"\\([0-9a-f]*\\)\".*/\\1/' \"$1.line\"); \
+                  printf %s \"$prev$(sed 's/,\"hash\":\"[0-9a-f]*\"}$//' \"$1.line\")\" | sha256sum";
+    let output = Command::new("bash").args(["-c", script, "check"]).arg(last(directory.path())).output().unwrap();
+    let hash = String::from_utf8(output.stdout).unwrap()[..64].to_owned();
+    assert!(fs::read_to_string(last(directory.path())).unwrap().lines().nth(2).unwrap().contains(&hash));
+}
+
+#[test]
+fn a_torn_last_line_is_recognised_and_the_chain_goes_on_with_a_record_that_says_so() {
+    for cut in [2, 3, 40, 200] {
+        let directory = ten();
+        let path = last(directory.path());
+        let bytes = fs::read(&path).unwrap();
+        fs::write(&path, &bytes[..bytes.len() - cut]).unwrap();
+        let kept = Kept::begin(directory.path(), 90, 1 << 20);
+        kept.refuse(1);
+        kept.end();
+        let verdict = intact(directory.path());
+        assert_eq!((verdict.tears, verdict.crashes), (1, 1), "cut by {cut}");
+        let text = fs::read_to_string(&path).unwrap();
+        let records: Vec<&str> = text.lines().skip(12).collect();
+        assert!(records[0].contains("\"what\":\"torn\"") && records[1].contains("\"what\":\"start\""), "{records:#?}");
+        // Nobody may pass a change off as a tear.
+        edit(&path, |lines| lines[11].clear());
+        assert_eq!(verify(directory.path()).unwrap().faults.len(), 1);
+    }
+}
+
+#[test]
+fn a_last_record_that_lacks_but_the_end_of_its_line_is_whole() {
+    let directory = ten();
+    let path = last(directory.path());
+    let bytes = fs::read(&path).unwrap();
+    fs::write(&path, &bytes[..bytes.len() - 1]).unwrap();
+    assert_eq!(intact(directory.path()).records, 12);
+    Kept::begin(directory.path(), 90, 1 << 20).end();
+    let verdict = intact(directory.path());
+    assert_eq!((verdict.records, verdict.tears, verdict.crashes), (14, 0, 0));
+}
+
+#[test]
+fn a_whole_record_that_was_changed_before_a_start_is_no_tear() {
+    let directory = ten();
+    edit(&last(directory.path()), |lines| lines[11] = lines[11].replace("stop", "stob"));
+    let kept = Kept::begin(directory.path(), 90, 1 << 20);
+    kept.refuse(1);
+    kept.end();
+    assert_eq!(faults(directory.path()), ["this is no record, or was changed"]);
+}
+
+#[test]
+fn files_follow_each_other_by_size_and_by_day_and_old_ones_are_forgotten_with_a_word() {
+    let directory = tempfile::tempdir().unwrap();
+    let kept = Kept::begin(directory.path(), 2, 8 << 10);
+    kept.refuse(100);
+    let by_size = files(directory.path()).unwrap();
+    assert!(by_size.len() > 3, "{by_size:?}");
+    for path in &by_size {
+        assert!(fs::metadata(path).unwrap().len() < 9 << 10);
+    }
+    kept.clock.turn(Duration::from_secs(86_400));
+    kept.refuse(1);
+    assert_eq!(files(directory.path()).unwrap().len(), by_size.len() + 1);
+    assert_eq!(intact(directory.path()).first, 1);
+    kept.clock.turn(Duration::from_secs(2 * 86_400));
+    eventually("the first day is forgotten", || !by_size.iter().any(|path| path.exists()));
+    kept.end();
+    let verdict = intact(directory.path());
+    assert!(verdict.first > 100, "{verdict:?}");
+    // And a start goes on where it was.
+    Kept::begin(directory.path(), 90, 8 << 10).end();
+    assert!(intact(directory.path()).last > verdict.last);
+}
+
+#[test]
+fn a_directory_that_is_gone_stops_no_login_and_what_waited_is_written_when_it_is_back() {
+    let mut world = World::new();
+    let path = world.store().join("audit");
+    eventually("the audit began", || !files(&path).unwrap().is_empty());
+    let aside = world.store().join("aside");
+    fs::rename(&path, &aside).unwrap();
+    // The next day's file has no place.
+    world.turn(86_400);
+    world.login();
+    eventually("it is told", || world.metric("passbridge_audit_writable").abs() < f64::EPSILON);
+    assert!(world.log("\"audit\"").iter().any(|line| line["outcome"] == "failing"));
+    assert_eq!(world.ops("/readyz").json("audit"), "failing");
+    world.login();
+    fs::rename(&aside, &path).unwrap();
+    eventually("it is written again", || world.metric("passbridge_audit_writable") > 0.5);
+    assert_eq!(world.ops("/readyz").json("audit"), "writing");
+    world.end();
+    assert_eq!(world.audit().iter().filter(|record| record["what"] == "login").count(), 2);
+    assert_eq!(intact(&path).lost, 0);
+}
+
+const FULL: &str = "PASSBRIDGE_TEST_FULL_AUDIT";
+
+/// Runs under a limit on the size of files, as a full disk would be: a write is cut off in the middle of a line.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "how this test speaks to the process that it starts")]
+fn an_audit_on_a_full_disk() {
+    let Some(directory) = std::env::var_os(FULL) else { return };
+    let kept = Kept::begin(Path::new(&directory), 90, 1 << 20);
+    let refuse = |times: u64| {
+        for _ in 0..times {
+            let refusal = Some(Refusal::client(Cause::NotFound, "no endpoint has this path"));
+            kept.edge.request(&Trail { refusal, ..Trail::default() }, 404, Duration::ZERO);
+        }
+    };
+    refuse(400);
+    eventually("it is told", || kept.metrics.audit_writable.get() == 0);
+    refuse(100);
+    let pid = std::process::id().to_string();
+    assert!(Command::new("prlimit").args(["--pid", &pid, "--fsize=unlimited"]).status().unwrap().success());
+    eventually("there is room", || kept.metrics.audit_writable.get() == 1);
+    kept.end();
+}
+
+#[test]
+fn a_full_disk_loses_nothing_that_waits_and_its_cut_off_line_is_told() {
+    let directory = tempfile::tempdir().unwrap();
+    let script = "trap '' XFSZ; ulimit -S -f 64; exec \"$@\"";
+    let output = Command::new("/bin/bash")
+        .args(["-c", script, "limited"])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", "telemetry::chain::an_audit_on_a_full_disk", "--nocapture", "--test-threads=1"])
+        .env(FULL, directory.path())
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let verdict = intact(directory.path());
+    assert_eq!((verdict.tears, verdict.lost, verdict.crashes), (1, 0, 0));
+    assert_eq!(verdict.records, 500 + 3, "start, torn, stop");
+}
+
+#[test]
+fn what_a_killed_process_had_written_is_intact_and_the_next_one_goes_on() {
+    let mut world = World::new();
+    for round in 1..=3 {
+        world.login();
+        let logins = |world: &World| {
+            let records = world.audit();
+            records.iter().filter(|record| record["what"] == "login").count()
+        };
+        eventually("the login is written", || logins(&world) == round);
+        world.crash();
+    }
+    world.end();
+    let verdict = intact(&world.store().join("audit"));
+    assert_eq!((verdict.crashes, verdict.lost), (3, 0));
+}
+
+#[test]
+fn kill_minus_nine_under_load_leaves_a_chain_that_is_whole() {
+    let mut world = Plan::new().files();
+    for round in 0..4 {
+        let mut served = Served::begin(&mut world);
+        for _ in 0..20 * (round + 1) {
+            served.login(&world);
+        }
+        served.child.kill().unwrap();
+        served.child.wait().unwrap();
+    }
+    // The next start says what it found.
+    let mut served = Served::begin(&mut world);
+    served.login(&world);
+    assert!(Command::new("kill").args(["-TERM", &served.child.id().to_string()]).status().unwrap().success());
+    assert!(served.child.wait().unwrap().success());
+    let verdict = intact(&world.store().join("audit"));
+    assert_eq!((verdict.crashes, verdict.lost), (4, 0), "{verdict:?}");
+    let logins = world.audit().iter().filter(|record| record["what"] == "login").count();
+    assert!(logins > 190, "{logins} of 201: what was in the queue at the kill is all that is lost");
+}
+
+/// The real program.
+struct Served {
+    child: std::process::Child,
+    address: std::net::SocketAddr,
+}
+
+impl Served {
+    fn begin(world: &mut World) -> Self {
+        let port = || std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let (address, ops) = (port(), port());
+        world.change("listen", "legacy", &format!("\"{address}\""));
+        world.change("listen", "ops", &format!("\"{ops}\""));
+        let child = Command::new(env!("CARGO_BIN_EXE_passbridge"))
+            .args(["serve", "--config"])
+            .arg(world.config())
+            .env_clear()
+            .env("OLD_SECRET", OLD_SECRET)
+            .env("NEW_SECRET", crate::support::NEW_SECRET)
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        eventually("the bridge listens", || std::net::TcpStream::connect(address).is_ok());
+        Self { child, address }
+    }
+
+    #[track_caller]
+    fn login(&mut self, world: &World) {
+        let request = crate::support::post(crate::support::TOKEN, &passport(OLD_ID, OLD_SECRET));
+        let reply = crate::support::Connection::open(self.address).ask(&request);
+        assert_eq!(reply.status, 200, "{}", reply.body);
+        world.plant(&reply);
+    }
+}
