@@ -13,6 +13,7 @@
 
 mod clients;
 mod login;
+mod realm;
 mod refusals;
 mod store;
 mod support;

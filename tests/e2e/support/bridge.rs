@@ -14,6 +14,7 @@ use super::eventually;
 use super::http::{Answer, form, send, try_send};
 use super::keycloak::Keycloak;
 use super::passport::{Passport, Wish};
+use super::process::ended;
 
 /// A client of the old world, and who it is in the new one.
 #[derive(Clone, Copy, Debug)]
@@ -90,11 +91,7 @@ impl Bridge {
         let id = self.child.id();
         let killed = Command::new("kill").args(["-9", &id.to_string()]).status();
         assert!(killed.expect("kill runs").success());
-        // A process of several threads is a zombie before the last of them has let go of its files.
-        eventually("nothing but its exit status is left", || {
-            let threads = fs::read_dir(format!("/proc/{id}/task")).map_or(0, Iterator::count);
-            threads == 1 && fs::read_to_string(format!("/proc/{id}/stat")).is_ok_and(|stat| stat.contains(") Z "))
-        });
+        eventually("nothing but its exit status is left", || ended(id));
     }
 
     /// Limits the size of its files, as a full disk would; or lifts the limit.

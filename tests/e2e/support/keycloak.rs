@@ -14,7 +14,7 @@ use super::process::{begin_for_good, bound_to_us, free_ports, repository};
 pub struct Keycloak {
     pub port: u16,
     /// Where its database is; gone with it.
-    _directory: tempfile::TempDir,
+    directory: tempfile::TempDir,
 }
 
 impl Keycloak {
@@ -31,9 +31,21 @@ impl Keycloak {
     }
 
     fn start(further: &[&str]) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let [port, management] = free_ports();
+        let ports = free_ports();
+        let (keycloak, id) = Self::boot(ports, further);
         let script = format!("{}/scripts/keycloak", repository());
+        let (management, id) = (ports[1].to_string(), id.to_string());
+        let ready = Command::new(&script)
+            .args(["wait", "--management-port", &management, "--timeout", "180", "--pid", &id])
+            .status();
+        let log = std::fs::read_to_string(keycloak.directory.path().join("keycloak.log")).unwrap_or_default();
+        assert!(ready.expect("the script runs").success(), "Keycloak did not start:\n{log}");
+        keycloak
+    }
+
+    /// One of the test's own at these ports: for clients, and for its health. It only begins to start. Answers its id, too.
+    pub fn boot([port, management]: [u16; 2], further: &[&str]) -> (Self, u32) {
+        let directory = tempfile::tempdir().unwrap();
         let mut arguments: Vec<String> = vec!["start".to_owned()];
         let (port_text, management_text) = (port.to_string(), management.to_string());
         let place = directory.path().join("keycloak").display().to_string();
@@ -42,17 +54,11 @@ impl Keycloak {
         }
         arguments.extend(further.iter().map(|&argument| argument.to_owned()));
         let log = File::create(directory.path().join("keycloak.log")).unwrap();
-        let mut command = bound_to_us(&script, &arguments);
+        let mut command = bound_to_us(&format!("{}/scripts/keycloak", repository()), &arguments);
         command.env("KEYCLOAK_QUICK", "1").stdout(log.try_clone().unwrap()).stderr(log);
-        #[expect(clippy::zombie_processes, reason = "it ends with the binary")]
+        #[expect(clippy::zombie_processes, reason = "it ends with the binary, or by the test that began it")]
         let child = begin_for_good(command);
-        let (management, pid) = (management.to_string(), child.id().to_string());
-        let ready = Command::new(&script)
-            .args(["wait", "--management-port", &management, "--timeout", "180", "--pid", &pid])
-            .status();
-        let log = std::fs::read_to_string(directory.path().join("keycloak.log")).unwrap_or_default();
-        assert!(ready.expect("the script runs").success(), "Keycloak did not start:\n{log}");
-        Self { port, _directory: directory }
+        (Self { port, directory }, child.id())
     }
 
     pub fn url(&self) -> String {
@@ -86,5 +92,18 @@ impl Keycloak {
         let users = self.admin("GET", &format!("/users?username={username}&exact=true"), &Value::Null).json();
         let id = users[0]["id"].as_str().expect("the user exists").to_owned();
         self.admin("GET", &format!("/users/{id}/sessions"), &Value::Null).json().as_array().cloned().unwrap_or_default()
+    }
+
+    /// What the realm wrote down of a user's doings, the newest first: kind, client, the address it came from.
+    pub fn events(&self, kind: &str, client: &str) -> Vec<Value> {
+        let told = self.admin("GET", &format!("/events?type={kind}&client={client}&max=100"), &Value::Null).json();
+        told.as_array().cloned().unwrap_or_default()
+    }
+
+    /// From now on the realm writes down what its users do.
+    pub fn keep_events(&self) {
+        let kinds = ["LOGIN", "LOGIN_ERROR", "REFRESH_TOKEN", "LOGOUT"];
+        let wish = serde_json::json!({"eventsEnabled": true, "eventsExpiration": 3600, "enabledEventTypes": kinds});
+        assert_eq!(self.admin("PUT", "/events/config", &wish).status, 204);
     }
 }

@@ -38,3 +38,10 @@ pub fn free_ports<const N: usize>() -> [u16; N] {
     let held: [std::net::TcpListener; N] = std::array::from_fn(|_| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
     held.map(|listener| listener.local_addr().unwrap().port())
 }
+
+/// Whether nothing but the exit status of a child is left. A process of several threads calls itself a zombie before the last of
+/// them has let go of its files.
+pub fn ended(id: u32) -> bool {
+    let threads = std::fs::read_dir(format!("/proc/{id}/task")).map_or(0, Iterator::count);
+    threads == 1 && std::fs::read_to_string(format!("/proc/{id}/stat")).is_ok_and(|stat| stat.contains(") Z "))
+}
