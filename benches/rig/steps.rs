@@ -165,7 +165,7 @@ fn read(client: &Arc<Client>, body: &[u8]) -> LegacyRequest {
 }
 
 fn wish(client: &Arc<Client>, legacy: &LegacyRequest) -> translate::Translated {
-    let grant = client.dialect.grants.get("passport").unwrap();
+    let grant = &client.dialect.grants["passport"];
     translate::to_realm(client, grant, &legacy.parameters, Some([127, 0, 0, 1].into()), LIMIT).unwrap()
 }
 

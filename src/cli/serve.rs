@@ -53,22 +53,19 @@ struct Watching {
 }
 
 impl Watching {
-    /// What is in use rests on this. Where a file changed between the start and this look, it is loaded again.
-    fn begin(&self, running: &Running) -> Watch {
-        let (footing, digest) = survey(&self.path, &self.environment);
-        if digest.is_none_or(|digest| digest != running.bridge().snapshot.load().digest) {
-            // Findings are in the log, the metrics and /readyz; so below.
-            drop(running.reload());
-        }
-        Watch::new(footing)
-    }
-
-    /// Loads everything again. What it rests on is looked at first, so that nothing that changes meanwhile is missed.
+    /// Loads everything again. Findings are in the log, the metrics and `/readyz`.
     fn reload(&self, running: &Running, watch: &mut Watch) {
-        let (footing, _digest) = survey(&self.path, &self.environment);
-        match running.reload() {
-            Ok(()) => watch.taken(footing),
-            Err(_findings) => watch.loaded(footing),
+        for _try in 0..2 {
+            if running.reload().is_ok() {
+                watch.taken(running.bridge().snapshot.load().footing.clone());
+                return;
+            }
+            let (footing, fine) = survey(&self.path, &self.environment);
+            watch.loaded(footing);
+            // Where nothing is wrong any more, it was mended between the two looks, which nobody would notice later.
+            if !fine {
+                return;
+            }
         }
     }
 }
@@ -80,7 +77,7 @@ fn signals(running: &Running, watching: &Watching) -> io::Result<()> {
         let mut hangup = signal(SignalKind::hangup())?;
         let mut ticks = interval(LOOK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut watch = watching.begin(running);
+        let mut watch = Watch::new(running.bridge().snapshot.load().footing.clone());
         loop {
             tokio::select! {
                 _ = end.recv() => return Ok(()),

@@ -43,7 +43,7 @@ pub(super) fn data() -> impl Write {
     stdout()
 }
 
-/// The documented shape (mappings/README.md): a place that is not a line of a file has neither line nor column.
+/// The documented shape (docs/CONFIG.md): a place that is not a line of a file has neither line nor column.
 fn as_json(finding: &Finding) -> serde_json::Value {
     let number = |number: u32| (number > 0).then_some(number);
     json!({

@@ -30,11 +30,15 @@ pub(super) fn read(section: Option<Reader<'_>>, sources: Sources<'_>) -> Option<
         Kind::Embedded => {
             let path = section.text("path").map_or_else(|| "data".to_owned(), |text| text.value);
             let cache = section.size_within("cache", 1 << 20, 1 << 40).unwrap_or(CACHE);
-            unused(&mut section, "embedded", &["urls", "mode", "master", "username", "password", "ca", "wait"]);
+            unused(
+                &mut section,
+                "to the embedded store",
+                &["urls", "mode", "master", "username", "password", "ca", "wait"],
+            );
             Some(embedded(&path, cache))
         }
         Kind::Redis => {
-            unused(&mut section, "redis", &["path", "cache"]);
+            unused(&mut section, "to the redis store", &["path", "cache"]);
             redis(&mut section, sources).map(StoreSettings::Redis)
         }
     };
@@ -42,11 +46,11 @@ pub(super) fn read(section: Option<Reader<'_>>, sources: Sources<'_>) -> Option<
     settings
 }
 
-/// Keys of the other kind of store: one variable of the environment may have chosen this one.
-fn unused(section: &mut Reader<'_>, kind: &str, keys: &[&'static str]) {
+/// Keys of another kind of store: one variable of the environment may have chosen this one.
+fn unused(section: &mut Reader<'_>, to_what: &str, keys: &[&'static str]) {
     for key in keys {
         if let Some(found) = section.take(key) {
-            let message = format!("`{}` means nothing to the {kind} store", section.path(key));
+            let message = format!("`{}` means nothing {to_what}", section.path(key));
             section.findings().warning("unused-key", &found.origin, message, None);
         }
     }
@@ -84,7 +88,11 @@ fn mode(section: &mut Reader<'_>) -> Option<RedisMode> {
         Sentinel,
     }
     let words = [("single", Word::Single), ("cluster", Word::Cluster), ("sentinel", Word::Sentinel)];
-    match section.word("mode", &words).map_or(Word::Single, |word| word.value) {
+    let mode = section.word("mode", &words).map_or(Word::Single, |word| word.value);
+    if !matches!(mode, Word::Sentinel) {
+        unused(section, "without `mode = \"sentinel\"`", &["master"]);
+    }
+    match mode {
         Word::Single => Some(RedisMode::Single),
         Word::Cluster => Some(RedisMode::Cluster),
         Word::Sentinel => section.required_text("master").map(|name| RedisMode::Sentinel { master: name.value }),

@@ -7,13 +7,13 @@ use crate::document::{Findings, Footing};
 use crate::mapping;
 use crate::secrets::Environment;
 
-/// What a load of these files rests on, and the digest of the mappings if nothing is wrong. Takes nothing into use.
+/// What a load of these files rests on, and whether nothing is wrong with them. Takes nothing into use.
 #[must_use]
-pub fn survey(path: &Path, environment: &Environment) -> (Footing, Option<String>) {
+pub fn survey(path: &Path, environment: &Environment) -> (Footing, bool) {
     let findings = Findings::new();
     let (_config, mappings) = examine(path, environment, &findings);
     let loaded = mapping::load(&mappings, environment, &findings);
-    (findings.footing(), loaded.map(|loaded| loaded.digest))
+    (findings.footing(), loaded.is_some())
 }
 
 #[cfg(test)]
@@ -41,13 +41,13 @@ mod tests {
         write("mappings/clients/a.toml", client);
         write("mappings/clients/old", "x");
         let environment = Environment::default();
-        let (footing, digest) = survey(&directory.path().join("passbridge.toml"), &environment);
+        let (footing, fine) = survey(&directory.path().join("passbridge.toml"), &environment);
         let relative = |path: &PathBuf| path.strip_prefix(directory.path()).unwrap().to_string_lossy().into_owned();
         let mut expected = ["passbridge.toml", "ops.token", "mappings/clients", "mappings/dialects"].to_vec();
         expected.extend(["mappings/clients/a.toml", "mappings/clients/old", "mappings/clients/new"]);
         expected.sort_unstable();
         assert_eq!(footing.keys().map(relative).collect::<Vec<_>>(), expected);
-        assert_eq!((digest, &footing[&directory.path().join("mappings/clients/new")]), (None, &Stamp::Absent));
+        assert_eq!((fine, &footing[&directory.path().join("mappings/clients/new")]), (false, &Stamp::Absent));
         // The secret that was missing arrives, and so does a dialect.
         let mut watch = Watch::new(footing);
         for name in ["mappings/clients/new", "mappings/dialects/mine.toml"] {
@@ -57,6 +57,6 @@ mod tests {
             watch.loaded(watch.look());
         }
         fs::remove_file(directory.path().join("mappings/dialects/mine.toml")).unwrap();
-        assert!(survey(&directory.path().join("passbridge.toml"), &environment).1.is_some());
+        assert!(survey(&directory.path().join("passbridge.toml"), &environment).1);
     }
 }

@@ -61,7 +61,11 @@ pub(super) fn read(
             dialects.into_iter().filter_map(|(name, dialect)| Some((name, dialect?))).collect();
         let default = Arc::clone(dialects.get(DEFAULT_DIALECT)?);
         let clients = clients.into_iter().filter_map(|read| read.client).collect();
-        Some(Loaded { table: Table::new(clients, dialects, default), digest: digest.clone() })
+        Some(Loaded {
+            table: Table::new(clients, dialects, default),
+            digest: digest.clone(),
+            footing: findings.footing(),
+        })
     };
     (if findings.blocked() { None } else { loaded() }, digest)
 }

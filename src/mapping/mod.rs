@@ -22,6 +22,7 @@ pub use guard::{Guard, GuardLimits, GuardStatistics, Rate, Verified};
 use hash::Parameters;
 pub use load::load;
 
+use crate::document::Footing;
 use crate::domain::chance::Entropy;
 use crate::domain::client::{Client, LegacySecret};
 use crate::domain::table::Table;
@@ -33,6 +34,8 @@ pub struct Loaded {
     pub table: Table,
     /// SHA-256 over names and bytes of all files, hexadecimal.
     pub digest: String,
+    /// Every file that this load rests on, those of the configuration that was loaded with it included.
+    pub footing: Footing,
 }
 
 /// A table in use, and what belongs to it. Requests hold on to it from beginning to end.
@@ -42,6 +45,8 @@ pub struct Snapshot {
     pub table: Table,
     /// [`Loaded::digest`].
     pub digest: String,
+    /// [`Loaded::footing`].
+    pub footing: Footing,
     /// Counts the loads that were taken into use, from 1.
     pub generation: u64,
     /// Secrets that were right while this table was in use.
@@ -73,9 +78,9 @@ impl Snapshot {
     }
 
     fn with(loaded: Loaded, generation: u64, verified: Verified) -> Self {
-        let Loaded { table, digest } = loaded;
+        let Loaded { table, digest, footing } = loaded;
         let decoy = Arc::new(Decoy::of(&table));
-        Self { table, digest, generation, verified, decoy }
+        Self { table, digest, footing, generation, verified, decoy }
     }
 }
 

@@ -11,6 +11,7 @@
     reason = "a test fails by panicking, and plays the outside world"
 )]
 
+mod clients;
 mod login;
 mod refusals;
 mod store;

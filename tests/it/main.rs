@@ -5,6 +5,8 @@
     clippy::panic,
     clippy::disallowed_methods,
     clippy::string_slice,
+    clippy::float_cmp,
+    clippy::items_after_statements,
     clippy::needless_pass_by_value,
     clippy::format_collect,
     clippy::cast_possible_truncation,
@@ -14,6 +16,7 @@
 
 mod architecture;
 mod cli;
+mod config;
 mod exchange;
 mod keycloak;
 mod legacy;

@@ -71,8 +71,10 @@ impl Bridge {
             let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("mappings/dialects").join(dialect);
             fs::copy(shipped, place.join("mappings/dialects").join(dialect)).unwrap();
         }
+        // The first login finds a cold Keycloak, perhaps on a busy machine.
+        let patience = if realm.contains("timeout") { "" } else { "timeout = \"60s\"\n" };
         let config = format!(
-            "[listen]\nlegacy = \"127.0.0.1:0\"\nops = \"127.0.0.1:0\"\n{}\n[realm]\nurls = [\"{url}\"]\n{realm}\n[server]\nworkers = 2\n{further}\n",
+            "[listen]\nlegacy = \"127.0.0.1:0\"\nops = \"127.0.0.1:0\"\n{}\n[realm]\nurls = [\"{url}\"]\n{patience}{realm}\n[server]\nworkers = 2\n{further}\n",
             if further.contains("# back-channel") { "realm = \"127.0.0.1:0\"" } else { "" }
         );
         fs::write(place.join("passbridge.toml"), config).unwrap();
@@ -83,10 +85,16 @@ impl Bridge {
         Self { legacy, ops, realm: ports[2], child, directory, log }
     }
 
-    /// Killed at once, as by a power cut.
+    /// Killed at once, as by a power cut. What it held is free afterwards.
     pub fn kill(&self) {
-        let killed = Command::new("kill").args(["-9", &self.child.id().to_string()]).status();
+        let id = self.child.id();
+        let killed = Command::new("kill").args(["-9", &id.to_string()]).status();
         assert!(killed.expect("kill runs").success());
+        // A process of several threads is a zombie before the last of them has let go of its files.
+        eventually("nothing but its exit status is left", || {
+            let threads = fs::read_dir(format!("/proc/{id}/task")).map_or(0, Iterator::count);
+            threads == 1 && fs::read_to_string(format!("/proc/{id}/stat")).is_ok_and(|stat| stat.contains(") Z "))
+        });
     }
 
     /// Limits the size of its files, as a full disk would; or lifts the limit.

@@ -10,7 +10,7 @@ pub use bridge::{Bridge, Old};
 pub use http::{form, send};
 pub use keycloak::Keycloak;
 pub use passport::{Passport, Wish};
-pub use process::{bound_to_us, for_good, free_ports};
+pub use process::{bound_to_us, for_good, free_ports, repository};
 
 /// Waits until something is so; it must come to be within 20 seconds.
 #[track_caller]

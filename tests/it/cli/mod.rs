@@ -3,6 +3,8 @@
 mod client;
 mod import;
 mod said;
+mod serve;
+mod signals;
 
 use std::fs;
 use std::io::Write;

@@ -1,30 +1,34 @@
-//! What a family may grow to.
+//! What a family may grow to. That its access UUIDs are bounded too is proved beside `domain::issue`: it takes too many here.
 
-use super::{login, refreshed, refreshes, rotation};
-use passbridge::domain::issue::{MOST_ACCESS, MOST_REFRESH};
+use passbridge::domain::issue::MOST_REFRESH;
 use passbridge::domain::opaque::{OpaqueToken, TokenUse};
 
+use super::{login, refreshed, rotation};
+use crate::support::block_on;
+
 #[test]
-fn a_client_that_refreshes_all_the_time_does_not_make_the_store_grow() {
+fn a_client_that_refreshes_all_the_time_does_not_make_its_family_grow() {
     let world = rotation("off").start();
-    let (first, mut uuid) = login(&world);
-    let mut newest = first.clone();
-    let mut all = vec![first];
-    for _ in 0..MOST_ACCESS + 50 {
-        world.turn(1);
-        (newest, uuid) = refreshed(&world, &uuid);
-        all.push(newest.clone());
-    }
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let store = &world.running().bridge().store;
-    let fingerprint = OpaqueToken::parse(&uuid).unwrap().fingerprint(TokenUse::Refresh);
-    let record = runtime.block_on(store.refresh(&fingerprint)).unwrap().unwrap();
-    let family = runtime.block_on(store.family(record.family)).unwrap().unwrap().value;
-    assert_eq!(family.members.len(), MOST_ACCESS + MOST_REFRESH);
-    assert!(world.active(&newest));
-    assert!(world.active(&all[51]), "the newest {MOST_ACCESS} are good");
-    assert!(!world.active(&all[50]), "what was pushed out is forgotten");
-    let forgotten = OpaqueToken::parse(&all[50]).unwrap().fingerprint(TokenUse::Access);
-    assert!(runtime.block_on(store.access(&forgotten)).unwrap().is_none(), "with its record");
-    assert_eq!(refreshes(&world).len(), MOST_ACCESS + 50);
+    let (mut access, mut used) = (Vec::new(), Vec::new());
+    let (first, mut uuid) = login(&world);
+    access.push(first);
+    for _ in 0..MOST_REFRESH + 20 {
+        world.turn(1);
+        let (newest, next) = refreshed(&world, &uuid);
+        access.push(newest);
+        used.push(std::mem::replace(&mut uuid, next));
+    }
+    let record = |uuid: &String| {
+        let fingerprint = OpaqueToken::parse(uuid).unwrap().fingerprint(TokenUse::Refresh);
+        block_on(store.refresh(&fingerprint)).unwrap()
+    };
+    let id = record(&uuid).unwrap().family;
+    let family = block_on(store.family(id)).unwrap().unwrap().value;
+    assert_eq!(family.members.len(), access.len() + MOST_REFRESH);
+    assert!(access.iter().all(|access| world.active(access)), "each to its promised end");
+    assert_eq!(used.iter().filter_map(record).count(), MOST_REFRESH - 1, "the forgotten ones went with their records");
+    super::refused(&super::refresh(&world, &used[0]));
+    super::refused(&super::refresh(&world, &used[used.len() - 2]));
+    super::noted(&world, "refresh_reuse", 1.0);
 }

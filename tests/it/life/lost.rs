@@ -1,8 +1,8 @@
 //! What becomes of a family when the realm's answer is lost, or the bridge with it.
 
 use super::{
-    gated, grant, login, pair, refresh, refreshed, refreshes, refreshing, refused, reply, rotation, send, server_error,
-    until_asked,
+    gated, grant, login, mortal, pair, refresh, refreshed, refreshes, refreshing, refused, reply, rotation, send,
+    server_error, until_asked,
 };
 use crate::support::{Granting, Mood, Plan, World};
 
@@ -141,7 +141,7 @@ fn a_session_that_the_realm_has_ended_ends_the_family_at_once() {
 #[test]
 fn after_a_crash_in_mid_question_the_family_is_asked_for_again_only_with_rotation_off() {
     for (word, forgives) in [("on", false), ("unknown", false), ("off", true)] {
-        let mut world = rotation(word).start();
+        let mut world = mortal(word).start();
         let (access, uuid) = login(&world);
         let _never_opened = gated(&world, grant());
         let _lost = send(&world, &refreshing(&uuid));
@@ -161,7 +161,7 @@ fn after_a_crash_in_mid_question_the_family_is_asked_for_again_only_with_rotatio
 
 #[test]
 fn after_a_crash_an_answered_refresh_is_there_and_can_be_fetched_again() {
-    let mut world = rotation("on").start();
+    let mut world = mortal("on").start();
     let (_, uuid) = login(&world);
     let first = refresh(&world, &uuid);
     world.crash();
@@ -174,7 +174,7 @@ fn after_a_crash_an_answered_refresh_is_there_and_can_be_fetched_again() {
 
 #[test]
 fn an_answer_that_was_lost_before_a_crash_stays_lost_after_it() {
-    let mut world = rotation("on").start();
+    let mut world = mortal("on").start();
     let (_, uuid) = login(&world);
     world.realm.next(Mood::Reset);
     server_error(&refresh(&world, &uuid));
@@ -195,7 +195,7 @@ fn the_answer_before_a_lost_one_can_still_be_fetched_again() {
 
 #[test]
 fn a_reload_that_learns_that_rotation_is_off_helps_after_a_crash() {
-    let mut world = rotation("on").start();
+    let mut world = mortal("on").start();
     let (_, uuid) = login(&world);
     let _never_opened = gated(&world, grant());
     let _lost = send(&world, &refreshing(&uuid));

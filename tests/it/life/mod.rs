@@ -24,6 +24,11 @@ fn rotation(word: &str) -> Plan {
     Plan::new().set("realm", "rotation", &format!("\"{word}\""))
 }
 
+/// The same; its bridge ends without waiting for what is in flight.
+fn mortal(word: &str) -> Plan {
+    rotation(word).set("server", "drain", "\"0s\"")
+}
+
 /// A refresh of the usual client.
 fn refreshing(uuid: &str) -> Vec<(&str, &str)> {
     refreshing_by(OLD_ID, uuid)

@@ -4,6 +4,8 @@ pub mod capture;
 pub mod chance;
 pub mod jwt;
 pub mod pattern;
+pub mod planted;
+pub mod program;
 pub mod raw;
 pub mod realm;
 pub mod world;

@@ -121,6 +121,22 @@ impl<S: Read + Write> Connection<S> {
         self.read_reply(true)
     }
 
+    /// As [`Connection::reply`], where the other side may die in the middle of it.
+    #[track_caller]
+    pub fn whole_reply(&mut self) -> Option<RawReply> {
+        loop {
+            let end = self.buffer.windows(4).position(|window| window == b"\r\n\r\n");
+            let length = end.and_then(|end| header(&String::from_utf8_lossy(&self.buffer[..end]), "content-length"));
+            let whole = end.zip(length).map(|(end, length)| end + 4 + length.parse::<usize>().unwrap());
+            if whole.is_some_and(|whole| self.buffer.len() >= whole) {
+                return self.reply();
+            }
+            if !self.more() {
+                return None;
+            }
+        }
+    }
+
     /// As [`Connection::reply`], for a HEAD request, whose reply has a length and no body.
     #[track_caller]
     pub fn reply_without_body(&mut self) -> Option<RawReply> {

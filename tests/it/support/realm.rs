@@ -71,7 +71,7 @@ impl Mood {
     /// An answer with a status and a body of its own.
     pub fn answer(status: u16, content_type: &str, body: &str) -> Self {
         let head = format!(
-            "HTTP/1.1 {status} Mood\r\ncontent-type: {content_type}\r\ncontent-length: {}\r\nset-cookie: realm=secret-of-the-realm\r\n\r\n",
+            "HTTP/1.1 {status} Mood\r\nconnection: close\r\ncontent-type: {content_type}\r\ncontent-length: {}\r\nset-cookie: realm=secret-of-the-realm\r\n\r\n",
             body.len()
         );
         Self::Bytes([head.as_bytes(), body.as_bytes()].concat())

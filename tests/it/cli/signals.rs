@@ -1,0 +1,220 @@
+//! The real program: signals, and what survives when it is killed or cannot write.
+
+use std::net::TcpStream;
+use std::os::unix::process::ExitStatusExt;
+use std::process::Command;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use crate::support::program::Program;
+use crate::support::world::INTROSPECT;
+use crate::support::{
+    Connection, Granting, Mood, OLD_ID, OLD_SECRET, Plan, TOKEN, World, client, eventually, passport, post,
+};
+
+fn login() -> Vec<u8> {
+    post(TOKEN, &passport(OLD_ID, OLD_SECRET))
+}
+
+fn asking_about(token: &str) -> Vec<u8> {
+    post(INTROSPECT, &[("client_id", OLD_ID), ("client_secret", OLD_SECRET), ("token", token)])
+}
+
+fn gated(world: &World) -> Arc<Notify> {
+    let gate = Arc::new(Notify::new());
+    world.realm.next(Mood::Gate(Arc::clone(&gate), Box::new(Mood::Grant(Granting::default()))));
+    gate
+}
+
+#[test]
+fn a_hangup_takes_a_good_change_and_refuses_a_bad_one_whole() {
+    let mut world = Plan::new().files();
+    let program = Program::serve(&world);
+    let mappings = || program.told("/readyz").json("mappings");
+    program.signal("HUP");
+    eventually("all is read again though nothing changed", || mappings()["generation"].as_u64() == Some(2));
+    world.change_clients(&[client("newcomer", "")]);
+    program.signal("HUP");
+    eventually("the change is in use", || mappings()["generation"].as_u64() > Some(2));
+    assert_eq!(program.ask(&post(TOKEN, &passport("newcomer", OLD_SECRET))).status, 200);
+    assert_eq!(program.ask(&login()).status, 401);
+
+    world.change_clients(&[client(OLD_ID, ""), client("newcomer", "stagee = \"live\"")]);
+    program.signal("HUP");
+    eventually("the change is refused", || mappings()["current"] == false);
+    assert!(mappings()["refused"].to_string().contains("unknown-key"), "{}", mappings());
+    assert_eq!(program.ask(&post(TOKEN, &passport("newcomer", OLD_SECRET))).status, 200, "the last good table serves");
+    assert_eq!(program.ask(&login()).status, 401, "nothing of the bad file is in use");
+    assert_eq!(program.told("/readyz").status, 200);
+    assert!(program.told("/metrics").body.contains("passbridge_mappings_current 0"));
+    assert!(!program.lines("load_refused").is_empty());
+}
+
+#[test]
+fn what_needs_a_restart_is_told_by_a_hangup_and_left_as_it_is() {
+    let mut world = Plan::new().files();
+    let program = Program::serve(&world);
+    world.change("server", "workers", "2");
+    program.signal("HUP");
+    eventually("it is told", || program.lines("needs_restart").iter().any(|line| line["section"] == "server"));
+    assert_eq!(program.ask(&login()).status, 200);
+}
+
+#[test]
+fn a_terminated_program_finishes_what_is_in_flight_takes_nothing_new_and_ends_with_0() {
+    let world = Plan::new().files();
+    let mut program = Program::serve(&world);
+    let gate = gated(&world);
+    let mut busy = Connection::open(program.legacy);
+    busy.write(&login());
+    eventually("the realm is asked", || world.realm.count() == 1);
+    program.signal("TERM");
+    eventually("nobody is accepted any more", || TcpStream::connect(program.legacy).is_err());
+    assert_eq!(program.told("/readyz").status, 503);
+    gate.notify_one();
+    let reply = busy.reply().unwrap();
+    reply.check();
+    assert_eq!(reply.status, 200);
+    assert_eq!(program.ended().code(), Some(0));
+    assert_eq!(program.lines("draining").len(), 1);
+    let program = Program::serve(&world);
+    let answered = program.ask(&asking_about(&reply.text("access_token")));
+    assert_eq!(answered.json("active"), true, "what was answered while draining is kept");
+}
+
+#[test]
+fn an_interrupt_is_an_orderly_end_too() {
+    let world = Plan::new().files();
+    let mut program = Program::serve(&world);
+    program.signal("INT");
+    assert_eq!(program.ended().code(), Some(0));
+}
+
+#[test]
+fn a_drain_has_an_end_though_the_realm_never_answers() {
+    let world = Plan::new().set("server", "drain", "\"100ms\"").files();
+    let mut program = Program::serve(&world);
+    world.realm.next(Mood::Hang);
+    let mut busy = Connection::open(program.legacy);
+    busy.write(&login());
+    eventually("the realm is asked", || world.realm.count() == 1);
+    program.signal("TERM");
+    assert_eq!(program.ended().code(), Some(0));
+    assert!(busy.is_closed(), "no answer that is not kept");
+}
+
+/// Logs in without end from several connections until nobody answers; remembers every UUID that was answered.
+fn load(program: &Program, answered: &Arc<Mutex<Vec<String>>>) -> Vec<std::thread::JoinHandle<()>> {
+    let client = |address| {
+        let answered = Arc::clone(answered);
+        move || {
+            let mut connection = Connection::open(address);
+            while connection.write(&login()) {
+                let Some(reply) = connection.whole_reply() else { return };
+                assert_eq!(reply.status, 200, "{}", reply.body);
+                answered.lock().push(reply.text("access_token"));
+            }
+        }
+    };
+    (0..8).map(|_| std::thread::spawn(client(program.legacy))).collect()
+}
+
+#[test]
+fn every_answered_uuid_is_alive_after_the_program_was_killed_under_load() {
+    let world = Plan::new().set("server", "workers", "2").files();
+    let answered = Arc::<Mutex<Vec<String>>>::default();
+    for round in 1..=4 {
+        let mut program = Program::serve(&world);
+        let clients = load(&program, &answered);
+        eventually("there are logins", || answered.lock().len() >= round * 60);
+        program.signal("KILL");
+        assert_eq!(program.ended().signal(), Some(9));
+        for client in clients {
+            client.join().unwrap();
+        }
+        let program = Program::serve(&world);
+        let mut connection = Connection::open(program.legacy);
+        for token in answered.lock().iter() {
+            let reply = connection.ask(&asking_about(token));
+            assert_eq!(reply.json("active"), true, "lost in round {round}, of {}", answered.lock().len());
+        }
+    }
+}
+
+/// The program under a limit on the size of files, as a full disk would be. The signal that would end it is ignored.
+fn limited() -> Command {
+    let script = "trap '' XFSZ; exec \"$@\"";
+    let mut command = Command::new("/bin/bash");
+    command.args(["-c", script, "limited", env!("CARGO_BIN_EXE_passbridge")]);
+    command
+}
+
+fn limit(program: &Program, bytes: &str) {
+    let limited =
+        Command::new("prlimit").args(["--pid", &program.id().to_string(), &format!("--fsize={bytes}:")]).status();
+    assert!(limited.unwrap().success());
+}
+
+#[test]
+fn a_store_that_cannot_write_answers_server_error_and_hands_out_nothing() {
+    let world = Plan::new().files();
+    let mut program = Program::serve_by(&world, limited());
+    let before = program.ask(&login()).text("access_token");
+    limit(&program, "1");
+    for _ in 0..3 {
+        let reply = program.ask(&login());
+        assert_eq!(reply.said(), (500, "server_error".to_owned()));
+        assert!(!reply.body.contains("token"), "{}", reply.body);
+    }
+    let reply = program.ask(&asking_about(&before));
+    assert_eq!(reply.json("active"), true, "what was kept is still read");
+    assert_eq!(program.told("/readyz").json("store"), "refusing");
+    let lines = program.lines("request");
+    let refused = lines.iter().find(|line| line["outcome"] == "server_error").unwrap();
+    assert_eq!((&refused["fault"], &refused["level"]), (&"ourselves".into(), &"WARN".into()));
+
+    limit(&program, "unlimited");
+    eventually("there is room, and it goes on", || program.ask(&login()).status == 200);
+    assert_eq!(program.told("/readyz").json("store"), "writable");
+    program.signal("TERM");
+    assert_eq!(program.ended().code(), Some(0));
+    let program = Program::serve(&world);
+    assert_eq!(program.ask(&asking_about(&before)).json("active"), true);
+}
+
+#[test]
+fn a_second_program_on_the_same_store_is_refused_and_the_first_goes_on() {
+    let world = Plan::new().files();
+    let program = Program::serve(&world);
+    let output = Command::new(env!("CARGO_BIN_EXE_passbridge"))
+        .args(["serve", "--config"])
+        .arg(world.config())
+        .env("OLD_SECRET", OLD_SECRET)
+        .env("NEW_SECRET", OLD_SECRET)
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains(&format!("pid {}", program.id())), "{said}");
+    assert_eq!(program.ask(&login()).status, 200);
+}
+
+#[test]
+fn a_listener_that_is_taken_is_named_and_leaves_no_store_behind() {
+    let mut world = Plan::new().files();
+    // Without SO_REUSEPORT on the other side nobody else gets the port.
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    world.change("listen", "legacy", &format!("\"{}\"", taken.local_addr().unwrap()));
+    let output = Command::new(env!("CARGO_BIN_EXE_passbridge"))
+        .args(["serve", "--config"])
+        .arg(world.config())
+        .env("OLD_SECRET", OLD_SECRET)
+        .env("NEW_SECRET", OLD_SECRET)
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("listen.legacy"));
+    assert!(!world.path().join("data").exists());
+}

@@ -1,0 +1,352 @@
+//! `passbridge.toml`: what is taken, and what is said of every fault that can be planted into it.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use passbridge::config::{self, Config};
+use passbridge::document::{Finding, Findings};
+use passbridge::secrets::Environment;
+use passbridge::store::{RedisMode, StoreSettings};
+use secrecy::ExposeSecret;
+
+use crate::support::planted::{Planted, error, warning};
+
+const REALM: &str = "[realm]\nurls = [\"http://127.0.0.1:8180/auth/realms/SSO\"]\n";
+
+struct Site {
+    directory: tempfile::TempDir,
+    environment: Vec<(String, String)>,
+}
+
+impl Site {
+    fn new(text: &str) -> Self {
+        let site = Self { directory: tempfile::tempdir().unwrap(), environment: Vec::new() };
+        site.write("passbridge.toml", text);
+        site
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        let path = self.directory.path().join(name);
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
+    }
+
+    fn with(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    fn path(&self) -> PathBuf {
+        self.directory.path().join("passbridge.toml")
+    }
+
+    fn load(&self) -> (Option<Config>, Findings) {
+        let environment: Environment = self.environment.iter().cloned().collect();
+        let findings = Findings::new();
+        (config::load(&self.path(), &environment, &findings), findings)
+    }
+
+    #[track_caller]
+    fn loaded(&self) -> Config {
+        let (config, findings) = self.load();
+        config.unwrap_or_else(|| panic!("{:#?}", findings.into_sorted()))
+    }
+
+    #[track_caller]
+    fn only(&self) -> Finding {
+        let found = self.load().1.into_sorted();
+        assert_eq!(found.len(), 1, "{found:#?}");
+        found.into_iter().next().unwrap()
+    }
+}
+
+#[track_caller]
+fn assert_all_found(planted: &[Planted]) {
+    for fault in planted {
+        let site = Site::new(&fault.written());
+        site.write("readable", "planted-secret\n");
+        fs::set_permissions(site.directory.path().join("readable"), fs::Permissions::from_mode(0o644)).unwrap();
+        let (config, findings) = site.load();
+        assert_eq!(config.is_none(), findings.blocked(), "{}", fault.text);
+        fault.assert_found("passbridge.toml", findings);
+    }
+}
+
+/// A fault in a section beside a good realm.
+fn beside(section: &str) -> String {
+    format!("{REALM}{section}\n")
+}
+
+#[test]
+fn only_the_realm_has_no_default() {
+    let site = Site::new(REALM);
+    let config = site.loaded();
+    assert_eq!(
+        (config.listen.legacy.to_string(), config.listen.ops.to_string()),
+        ("127.0.0.1:8080".into(), "127.0.0.1:9090".into())
+    );
+    assert_eq!((config.listen.realm, config.workers, config.trusted_proxies.len()), (None, 0, 0));
+    assert_eq!(config.realm.urls, ["http://127.0.0.1:8180/auth/realms/SSO"]);
+    assert_eq!((config.realm.timeout, config.manner.recheck_after), (Duration::from_secs(10), Duration::from_mins(15)));
+    assert_eq!(config.mappings, site.directory.path().join("mappings"));
+    assert_eq!(
+        (config.limits.body, config.limits.parameter.characters, config.limits.parameter.refuse),
+        (65_536, 4_000, false)
+    );
+    let rates = config.limits.wrong_secrets;
+    assert_eq!(
+        (rates.per_client.count, rates.per_address.count, rates.per_address.period),
+        (60, 300, Duration::from_mins(1))
+    );
+    let StoreSettings::Embedded { path, cache_bytes } = config.store else { panic!("embedded") };
+    assert_eq!((path, cache_bytes), (site.directory.path().join("data"), 64 << 20));
+    assert!(config.ops_token.is_none());
+    let nothing = Site::new("").only();
+    assert_eq!((nothing.code, nothing.message.as_str()), ("missing-key", "`realm` is missing"));
+}
+
+#[test]
+fn every_value_can_come_from_the_environment() {
+    let site = Site::new(
+        "[realm]\nurls = [\"http://file\"]\ntimeout = \"1s\"\n[limits]\nwrong_secrets = { per_client = \"1/s\" }\n",
+    )
+    .with("PASSBRIDGE__REALM__URLS", "http://one/auth/realms/SSO, http://two/auth/realms/SSO")
+    .with("PASSBRIDGE__REALM__ROTATION", "off")
+    .with("PASSBRIDGE__LISTEN__LEGACY", "[::1]:80")
+    .with("PASSBRIDGE__SERVER__WORKERS", "3")
+    .with("PASSBRIDGE__SERVER__TRUSTED_PROXIES", "10.0.0.0/8,192.0.2.1")
+    .with("PASSBRIDGE__LIMITS__WRONG_SECRETS__PER_ADDRESS", "7/h")
+    .with("PASSBRIDGE__LIMITS__BODY", "8KiB")
+    .with("PASSBRIDGE__LIMITS__OVER_LONG_SIGNATURE", "refuse")
+    .with("PASSBRIDGE__OPS__TOKEN", "planted-secret")
+    .with("PASSBRIDGE__STORE__CACHE", "1MiB")
+    .with("PASSBRIDGE_RUN", "is somebody else's");
+    let config = site.loaded();
+    assert_eq!(config.realm.urls, ["http://one/auth/realms/SSO", "http://two/auth/realms/SSO"]);
+    assert_eq!((config.realm.timeout.as_secs(), config.workers, config.trusted_proxies.len()), (1, 3, 2));
+    assert_eq!((config.listen.legacy.to_string(), config.limits.body), ("[::1]:80".to_owned(), 8_192));
+    let rates = config.limits.wrong_secrets;
+    assert_eq!((rates.per_client.count, rates.per_address.count, rates.per_address.period.as_secs()), (1, 7, 3_600));
+    assert!(config.limits.parameter.refuse);
+    assert_eq!(config.ops_token.unwrap().expose_secret(), "planted-secret");
+}
+
+#[test]
+fn a_variable_that_means_nothing_is_told_by_its_name() {
+    let typo = Site::new(REALM).with("PASSBRIDGE__LISTEN__LEGCY", "127.0.0.1:1").only();
+    assert_eq!((typo.code, typo.origin.to_string().as_str()), ("unknown-key", "$PASSBRIDGE__LISTEN__LEGCY"));
+    assert_eq!(typo.hint.as_deref(), Some("did you mean `legacy`?"));
+    let section = Site::new(REALM).with("PASSBRIDGE__LSITEN__LEGACY", "127.0.0.1:1").only();
+    assert_eq!((section.code, section.hint.as_deref()), ("unknown-key", Some("did you mean `listen`?")));
+    let through =
+        Site::new(REALM).with("PASSBRIDGE__REALM__TIMEOUT__MORE", "1s").with("PASSBRIDGE__REALM__TIMEOUT", "1s").only();
+    assert_eq!((through.code, through.message.as_str()), ("wrong-type", "`timeout` is not a section"));
+    let value = Site::new(REALM).with("PASSBRIDGE__SERVER__WORKERS", "many").only();
+    assert_eq!((value.code, value.origin.to_string().as_str()), ("bad-value", "$PASSBRIDGE__SERVER__WORKERS"));
+    let empty = Site::new(REALM).with("PASSBRIDGE__OPS__TOKEN", "").only();
+    assert_eq!(empty.code, "unset-variable");
+}
+
+#[test]
+fn relative_paths_begin_where_the_file_is() {
+    let site = Site::new(&beside(
+        "[mappings]\npath = \"../elsewhere\"\n[store]\npath = \"/var/lib/x\"\n[ops]\ntoken = { file = \"token\" }",
+    ));
+    site.write("token", "planted-secret\n");
+    let config = site.loaded();
+    assert_eq!(config.mappings, site.directory.path().join("../elsewhere"));
+    assert!(matches!(config.store, StoreSettings::Embedded { path, .. } if path == std::path::Path::new("/var/lib/x")));
+    assert_eq!(config.ops_token.unwrap().expose_secret(), "planted-secret");
+}
+
+#[test]
+fn a_redis_store_has_keys_of_its_own() {
+    let text = "[store]\nkind = \"redis\"\nurls = [\"redis://a:1\", \"redis://b:1\"]\nmode = \"sentinel\"\nmaster = \"main\"\n\
+                username = \"bridge\"\npassword = { env = \"REDIS\" }\n";
+    let config = Site::new(&beside(text)).with("REDIS", "planted-secret").loaded();
+    let StoreSettings::Redis(redis) = config.store else { panic!("redis") };
+    assert_eq!(
+        (redis.urls.len(), redis.mode, redis.username.as_deref()),
+        (2, RedisMode::Sentinel { master: "main".into() }, Some("bridge"))
+    );
+    assert_eq!(redis.password.unwrap().0.expose_secret(), "planted-secret");
+}
+
+#[test]
+fn wrong_keys_and_values_are_told() {
+    assert_all_found(&[
+        error("unknown-key", beside("[▲lsiten]\nlegacy = \"x\""), "unknown key `lsiten`", "did you mean `listen`?"),
+        error("unknown-key", beside("[listen]\n▲legcy = \"127.0.0.1:1\""), "unknown key `listen.legcy`", "`legacy`"),
+        error(
+            "unknown-key",
+            beside("[limits]\nwrong_secrets = { ▲per_clients = \"1/s\" }"),
+            "`limits.wrong_secrets.per_clients`",
+            "`per_client`",
+        ),
+        error("wrong-type", format!("listen = ▲7\n{REALM}"), "`listen` is a whole number, wanted a table", ""),
+        error("bad-value", beside("[listen]\nlegacy = ▲\"8080\""), "`listen.legacy` is not an address", ""),
+        error("bad-value", beside("[listen]\nops = ▲\"localhost:9090\""), "an address such as", ""),
+        error(
+            "listener-clash",
+            beside("[listen]\nlegacy = \"0.0.0.0:80\"\nops = ▲\"127.0.0.1:80\""),
+            "are one address",
+            "another port",
+        ),
+        error("bad-value", beside("[server]\nworkers = ▲-1"), "a whole number from 0 to 1024", ""),
+        error("bad-value", beside("[server]\nworkers = ▲2000"), "a whole number from 0 to 1024", ""),
+        error("bad-value", beside("[server]\ntrusted_proxies = [\"10.0.0.0/8\", ▲\"ten\"]"), "a list of networks", ""),
+        error("bad-value", beside("[server]\ndrain = ▲\"2h\""), "a duration from 0s to 1h", ""),
+        error(
+            "bad-value",
+            format!("{REALM}timeout = ▲\"0s\"\n"),
+            "`realm.timeout` is not a duration from 100ms to 5m",
+            "",
+        ),
+        error("bad-value", format!("{REALM}recheck_after = ▲\"0s\"\n"), "from 1s to 1day", ""),
+        error("bad-value", format!("{REALM}rotation = ▲\"yes\"\n"), "is not one of", ""),
+        error("bad-value", beside("[limits]\nbody = ▲\"1\""), "`limits.body` is not a size from 1KiB to 64MiB", ""),
+        error("bad-value", beside("[limits]\nbody = ▲\"64 parsec\""), "a size such as", ""),
+        error("bad-value", beside("[limits]\nhead = ▲\"1KiB\""), "a size from 8KiB to 1MiB", ""),
+        error("bad-value", beside("[limits]\nhead_timeout = ▲\"0s\""), "from 100ms to 10m", ""),
+        error(
+            "bad-value",
+            beside("[limits]\nwrong_secrets = { per_client = ▲\"0/min\" }"),
+            "a rate such as \"60/min\"",
+            "",
+        ),
+        error("bad-value", beside("[limits]\nwrong_secrets = { per_client = ▲\"60\" }"), "a rate such as", ""),
+        error(
+            "bad-value",
+            beside("[limits]\nover_long_signature = ▲\"tel\""),
+            "`tell`, `refuse`",
+            "did you mean `tell`?",
+        ),
+        error("bad-value", beside("[log]\nfilter = ▲\"passbridge=loud\""), "a filter such as", ""),
+        error("syntax", beside("[limits▲\nbody = 1"), "not valid TOML", ""),
+        error("duplicate-key", beside("[▲realm]"), "duplicate key", ""),
+    ]);
+}
+
+#[test]
+fn a_realm_that_cannot_be_asked_is_told() {
+    let url = "a URL such as";
+    assert_all_found(&[
+        error("missing-key", "▲[realm]\ntimeout = \"1s\"\n", "`realm.urls` is missing", "urls = ["),
+        error("missing-key", "▲[realm]\nurls = []\n", "names no realm", "urls = ["),
+        error("bad-value", "[realm]\nurls = [▲\"sso.example.org/auth/realms/SSO\"]\n", url, ""),
+        error("bad-value", "[realm]\nurls = [▲\"ftp://sso.example.org\"]\n", url, ""),
+        error("bad-value", "[realm]\nurls = [▲\"http://sso.example.org/?x=1\"]\n", url, ""),
+        error(
+            "clear-text-secret",
+            "[realm]\nurls = [▲\"http://x:planted-secret@sso.example.org\"]\n",
+            "carries a password",
+            "before `@`",
+        ),
+        error("unreadable-file", format!("{REALM}ca = ▲\"gone.pem\"\n"), "gone.pem cannot be read: No such file", ""),
+    ]);
+}
+
+#[test]
+fn a_store_that_cannot_be_opened_is_told() {
+    let redis = |lines: &str| beside(&format!("[store]\nkind = \"redis\"\n{lines}"));
+    assert_all_found(&[
+        error(
+            "bad-value",
+            beside("[store]\nkind = ▲\"rediss\"\nurls = [\"x\"]"),
+            "`embedded`, `redis`",
+            "did you mean `redis`?",
+        ),
+        error("bad-value", beside("[store]\ncache = ▲\"1KiB\""), "a size from 1MiB to", ""),
+        warning("unused-key", beside("[store]\nurls = ▲[\"redis://a:1\"]"), "means nothing to the embedded store", ""),
+        warning(
+            "unused-key",
+            redis("urls = [\"redis://a:1\"]\npath = ▲\"data\""),
+            "means nothing to the redis store",
+            "",
+        ),
+        warning("unused-key", redis("urls = [\"redis://a:1\"]\nmaster = ▲\"main\""), "nothing without `mode", ""),
+        error("bad-value", redis("urls = [▲\"http://a:1\"]"), "a URL such as \"redis://", ""),
+        error(
+            "clear-text-secret",
+            redis("urls = [▲\"redis://:planted-secret@a:1\"]"),
+            "carries a password",
+            "password = {",
+        ),
+        error(
+            "clear-text-secret",
+            redis("urls = [\"redis://a:1\"]\npassword = ▲\"planted-secret\""),
+            "in clear text",
+            "use { env",
+        ),
+    ]);
+}
+
+#[test]
+fn certificates_and_secrets_that_cannot_be_had_are_told() {
+    let tls = |certificate: &str, key: &str| {
+        beside(&format!("[tls]\nlegacy = ▲{{ certificate = {certificate}, key = {key} }}"))
+    };
+    let moved = |text: String, before: &str| text.replace('▲', "").replacen(before, &format!("▲{before}"), 1);
+    assert_all_found(&[
+        error("unfit-certificate", tls("\"passbridge.toml\"", "\"passbridge.toml\""), "", ""),
+        error(
+            "unreadable-file",
+            moved(tls("\"gone.pem\"", "\"passbridge.toml\""), "\"gone.pem\""),
+            "gone.pem cannot be read",
+            "",
+        ),
+        error(
+            "clear-text-secret",
+            beside("[ops]\ntoken = ▲\"planted-secret\""),
+            "`ops.token` is a secret in clear text",
+            "use { env",
+        ),
+        error("unset-variable", beside("[ops]\ntoken = { env = ▲\"NOWHERE\" }"), "which is not set", "set NOWHERE"),
+        error("unreadable-secret", beside("[ops]\ntoken = { file = ▲\"gone\" }"), "cannot be read: No such file", ""),
+        warning(
+            "world-readable",
+            beside("[ops]\ntoken = { file = ▲\"readable\" }"),
+            "can be read by everybody",
+            "chmod o-r",
+        ),
+    ]);
+}
+
+#[test]
+fn all_faults_are_told_at_once() {
+    let text = "nonsense = 1\n[listen]\nlegacy = \"x\"\nlegcy = 1\n[limits]\nbody = true\n[ops]\ntoken = \"planted-secret\"\n[store]\nkind = 1\n";
+    let site = Site::new(text).with("PASSBRIDGE__SERVER__WORKERS", "x").with("PASSBRIDGE__SERVER__WORKRES", "x");
+    let mut codes: Vec<_> = site.load().1.into_sorted().iter().map(|finding| finding.code).collect();
+    codes.sort_unstable();
+    let expected = [
+        "bad-value",
+        "bad-value",
+        "clear-text-secret",
+        "missing-key",
+        "unknown-key",
+        "unknown-key",
+        "unknown-key",
+        "wrong-type",
+        "wrong-type",
+    ];
+    assert_eq!(codes, expected);
+}
+
+#[test]
+fn a_file_that_is_not_there_is_told_with_what_to_do() {
+    let site = Site::new(REALM);
+    fs::remove_file(site.path()).unwrap();
+    let found = site.only();
+    assert_eq!((found.code, found.origin.line), ("unreadable-file", 0));
+    assert!(found.message.contains("No such file") && found.hint.unwrap().contains("--config"), "{}", found.message);
+}
+
+#[test]
+fn where_the_mappings_are_is_known_even_if_the_rest_is_wrong() {
+    let site = Site::new("[mappings]\npath = \"there\"\n[limits]\nbody = 1\n");
+    let (config, mappings) = config::examine(&site.path(), &Environment::default(), &Findings::new());
+    assert!(config.is_none());
+    assert_eq!(mappings, site.directory.path().join("there"));
+}

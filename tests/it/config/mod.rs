@@ -1,0 +1,4 @@
+//! `passbridge.toml`: what is taken, what is said of every fault, and the files that are shipped.
+
+mod load;
+mod shipped;

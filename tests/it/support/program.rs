@@ -1,0 +1,128 @@
+//! The real program, as an operator runs it: a process that hears signals and can be killed.
+
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use parking_lot::Mutex;
+
+use super::{Connection, NEW_SECRET, OLD_SECRET, RawReply, World, eventually};
+
+/// `passbridge serve` on the files of a world that runs no bridge itself. Killed when dropped.
+#[derive(Debug)]
+pub struct Program {
+    child: Child,
+    log: Arc<Mutex<String>>,
+    reader: Option<JoinHandle<()>>,
+    pub legacy: SocketAddr,
+    pub ops: SocketAddr,
+}
+
+impl Program {
+    /// Starts it and waits until it serves.
+    #[track_caller]
+    pub fn serve(world: &World) -> Self {
+        Self::serve_by(world, Command::new(env!("CARGO_BIN_EXE_passbridge")))
+    }
+
+    /// The same, by a command that in the end becomes the program.
+    #[track_caller]
+    pub fn serve_by(world: &World, mut command: Command) -> Self {
+        command.args(["serve", "--config"]).arg(world.config()).env_clear();
+        command.env("OLD_SECRET", OLD_SECRET).env("NEW_SECRET", NEW_SECRET).env("PATH", "/usr/bin:/bin");
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let log = Arc::<Mutex<String>>::default();
+        let reader = std::thread::spawn({
+            let (stderr, log) = (child.stderr.take().unwrap(), Arc::clone(&log));
+            move || read(stderr, &log)
+        });
+        let unknown = SocketAddr::from(([0, 0, 0, 0], 0));
+        let mut program = Self { child, log, reader: Some(reader), legacy: unknown, ops: unknown };
+        eventually("the program serves", || {
+            assert!(program.child.try_wait().unwrap().is_none(), "it ended: {}", program.log());
+            !program.lines("started").is_empty()
+        });
+        let started = program.lines("started").remove(0);
+        program.legacy = started["legacy"].as_str().unwrap().parse().unwrap();
+        program.ops = started["ops"].as_str().unwrap().parse().unwrap();
+        program
+    }
+
+    /// All that it has said.
+    pub fn log(&self) -> String {
+        self.log.lock().clone()
+    }
+
+    /// Its log lines of this event.
+    pub fn lines(&self, event: &str) -> Vec<serde_json::Value> {
+        let lines = self.log();
+        let lines = lines.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+        lines.filter(|line| line["event"] == event).collect()
+    }
+
+    /// Sends it a signal: `HUP`, `TERM`, `KILL`.
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args([format!("-{name}"), self.child.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits for its end.
+    #[track_caller]
+    pub fn ended(&mut self) -> ExitStatus {
+        let mut status = None;
+        eventually("the program ends", || {
+            status = self.child.try_wait().unwrap();
+            status.is_some()
+        });
+        if let Some(reader) = self.reader.take() {
+            reader.join().unwrap();
+        }
+        status.unwrap()
+    }
+
+    /// One request on a connection of its own.
+    #[track_caller]
+    pub fn ask(&self, request: &[u8]) -> RawReply {
+        let reply = Connection::open(self.legacy).ask(request);
+        reply.check();
+        reply
+    }
+
+    /// What an operator is told at a path.
+    #[track_caller]
+    pub fn told(&self, path: &str) -> RawReply {
+        Connection::open(self.ops).ask(format!("GET {path} HTTP/1.1\r\nHost: ops\r\n\r\n").as_bytes())
+    }
+}
+
+fn read(stderr: impl Read, log: &Mutex<String>) {
+    for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+        let mut log = log.lock();
+        log.push_str(&line);
+        log.push('\n');
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if let Some(reader) = self.reader.take() {
+            let _ = reader.join();
+        }
+        if !std::thread::panicking() {
+            let log = self.log();
+            for secret in ["eyJ", "planted"] {
+                assert!(!log.contains(secret), "a secret in the log: {secret}");
+            }
+        }
+    }
+}
