@@ -1,6 +1,8 @@
 //! Records and their chain. A record is a JSON object on a line; its last member is
 //!
-//!     hash = SHA-256 over `prev` (64 hexadecimal digits) and the line up to, without, `,"hash":`
+//! ```text
+//! hash = SHA-256 over `prev` (64 hexadecimal digits) and the line up to, without, `,"hash":`
+//! ```
 //!
 //! and its `prev` is the `hash` of the record before, 64 zeros for the very first. So `sha256sum` can check it too.
 
