@@ -77,6 +77,12 @@ const LOOK_AGAIN: Duration = Duration::from_millis(50);
 const LEASE: Duration = Duration::from_secs(15);
 
 impl Flights {
+    /// How many there are.
+    #[must_use]
+    pub fn under_way(&self) -> usize {
+        self.0.len()
+    }
+
     /// Whether somebody of this process asks for the family.
     pub(super) fn asking(&self, family: &FamilyId) -> bool {
         self.0.contains_key(family)

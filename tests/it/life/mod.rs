@@ -4,6 +4,7 @@ mod blind;
 mod bounds;
 mod logout;
 mod lost;
+mod model;
 mod refresh;
 mod renewal;
 mod revoke;

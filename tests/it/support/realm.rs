@@ -356,7 +356,7 @@ async fn send(stream: &mut TcpStream, status: u16, body: &str) -> std::io::Resul
     stream.write_all(&[head.as_bytes(), body.as_bytes()].concat()).await
 }
 
-async fn read_request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> std::io::Result<Option<Seen>> {
+pub async fn read_request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> std::io::Result<Option<Seen>> {
     loop {
         if let Some(end) = buffer.windows(4).position(|window| window == b"\r\n\r\n") {
             let head = String::from_utf8_lossy(&buffer[..end]).into_owned();
