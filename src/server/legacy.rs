@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, HttpBody};
 use axum::extract::{Extension, Request, State};
 use axum::response::Response;
 use futures_util::FutureExt;
@@ -26,6 +26,8 @@ use crate::exchange::Exchange;
 use crate::legacy::reply::Reply;
 use crate::legacy::request::Incoming;
 use crate::telemetry::Trail;
+
+const TOO_LONG: &str = "the body is longer than `limits.body`";
 
 /// What one worker's handler needs.
 #[derive(Debug)]
@@ -134,9 +136,13 @@ async fn read(service: &LegacyService, body: Body) -> Result<bytes::Bytes, Refus
         let tuning = service.tuning.load();
         (tuning.body, tuning.body_timeout)
     };
+    // A length that is told and too long need not be waited for.
+    if usize::try_from(body.size_hint().lower()).map_or(true, |told| told > longest) {
+        return Err(unreadable(TOO_LONG));
+    }
     match timeout(patience, Limited::new(body, longest).collect()).await {
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(unreadable("the body is longer than `limits.body`")),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(unreadable(TOO_LONG)),
         Ok(Err(_)) => Err(unreadable("the body ended before its length, or its framing is broken")),
         Err(_) => Err(unreadable("the body came too slowly")),
     }

@@ -109,9 +109,18 @@ fn a_body_over_the_limit_is_refused_and_one_at_it_is_read() {
     assert_eq!(world.token_body(body(64 * 1024).as_bytes()).status, 200);
     world.realm.take_last();
     refused_and_closed(&world, &post_body(TOKEN, &[], body(64 * 1024 + 1).as_bytes()), "one byte more");
-    refused_and_closed(&world, &with_head("Content-Length: 99999999999\r\n", "a"), "a claim of 99 GB");
     let chunk = format!("10001\r\n{}\r\n0\r\n\r\n", body(0x1_0001));
     refused_and_closed(&world, &with_head("Transfer-Encoding: chunked\r\n", &chunk), "chunked");
+}
+
+#[test]
+fn a_length_over_the_limit_is_refused_at_once_and_not_waited_for() {
+    let world = Plan::new().set("limits", "body_timeout", "\"10m\"").start();
+    refused_and_closed(&world, &with_head("Content-Length: 99999999999\r\n", "a"), "a claim of 99 GB");
+    let mut connection = world.connect();
+    connection.write(&with_head("Content-Length: 65537\r\nExpect: 100-continue\r\n", ""));
+    is_malformed(&connection.reply().unwrap(), "expecting");
+    assert_eq!(connection.interim, 0, "nobody is asked to send what will not be read");
 }
 
 #[test]
