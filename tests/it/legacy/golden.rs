@@ -25,7 +25,13 @@ fn world(dialect: &str) -> (World, Values) {
         .dialect(dialect, &text)
         .start();
     let mut values = Values::new();
-    values.insert("expired".to_owned(), world.login().text("access_token"));
+    let reply = world.login();
+    values.insert("expired".to_owned(), reply.text("access_token"));
+    values.insert("used".to_owned(), reply.text("refresh_token"));
+    let refresh = [("grant_type", "refresh_token"), ("client_id", OLD_ID), ("client_secret", OLD_SECRET)];
+    let used = reply.text("refresh_token");
+    let reply = world.token(&[&refresh[..], &[("refresh_token", &used)]].concat());
+    assert_eq!(reply.status, 200, "{}", reply.body);
     world.turn(3600);
     let reply = world.token(&passport(OLD_ID, OLD_SECRET));
     values.insert("access".to_owned(), reply.text("access_token"));
