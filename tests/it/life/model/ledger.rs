@@ -165,9 +165,13 @@ impl Ledger {
         let (status, body) = said;
         let text = |name: &str| body[name].as_str().unwrap_or_default().to_owned();
         match (&question.kind, status) {
-            (Kind::Foreign, 200) => fits(body["access_token"].is_null() && body["active"] != true, "a stranger was served"),
+            (Kind::Foreign, 200) => {
+                fits(body["access_token"].is_null() && body["active"] != true, "a stranger was served")
+            }
             (Kind::Foreign, 400) => Ok(()),
-            (Kind::Refresh(token), 200) => self.gave(question, token, (text("access_token"), text("refresh_token")), end),
+            (Kind::Refresh(token), 200) => {
+                self.gave(question, token, (text("access_token"), text("refresh_token")), end)
+            }
             (Kind::Refresh(token), 400) => self.refused(question, token, end),
             (Kind::Introspect(token), 200) if body["active"] == true => self.active(question, token),
             (Kind::Introspect(token), 200) => self.inactive(token, end),
@@ -228,7 +232,7 @@ impl Ledger {
         let login = &self.logins[known.login];
         let begun = question.begun;
         fits(!known.refreshes, "a refresh token as an access token")?;
-        fits(!login.revoked.is_some_and(|revoked| revoked < begun), "a revoked login")?;
+        fits(login.revoked.is_none_or(|revoked| revoked >= begun), "a revoked login")?;
         fits(begun.second < known.told.second + PROMISE, "after its promised end")?;
         let dead = login.died.is_some_and(|died| begun.second > died.second + JWT + ROUNDING);
         fits(!dead, "long after its session has ended")

@@ -14,7 +14,7 @@ use passbridge::domain::family::FamilyState;
 use passbridge::domain::refresh::Rotation;
 use passbridge::domain::time::Clock;
 use proptest::prelude::*;
-use proptest::test_runner::{Config, TestRunner};
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
 use self::bridge::{Asking, Endpoint, Ground, Living, Manner};
 use self::ledger::{Kind, Ledger, Question};
@@ -31,18 +31,31 @@ const ROUNDING: u64 = 5;
 /// Another client.
 const STRANGER: &str = "stranger";
 
-const CASES: u32 = 300;
+const CASES: u32 = 150;
 
 /// What happens next. Numbers choose among what there is.
 #[derive(Clone, Copy, Debug)]
 enum Step {
     Login,
     /// With the newest refresh token but so many.
-    Refresh { login: usize, back: usize },
-    Introspect { login: usize, back: usize },
-    Revoke { login: usize, back: usize, refresh: bool },
+    Refresh {
+        login: usize,
+        back: usize,
+    },
+    Introspect {
+        login: usize,
+        back: usize,
+    },
+    Revoke {
+        login: usize,
+        back: usize,
+        refresh: bool,
+    },
     /// Another client has got hold of a token.
-    Steal { login: usize, back: usize },
+    Steal {
+        login: usize,
+        back: usize,
+    },
     /// Somebody hangs up.
     HangUp(usize),
     Land(usize, Outcome),
@@ -50,9 +63,15 @@ enum Step {
     /// An administrator ends a session; the realm tells nobody.
     Kill(usize),
     /// The bridge ends in mid-sentence. What it was asking the realm is heard, or not.
-    Crash { heard: bool },
+    Crash {
+        heard: bool,
+    },
     /// It ends while an answer of the realm comes in; so much of that is still done.
-    CrashInLanding { which: usize, outcome: Outcome, polls: usize },
+    CrashInLanding {
+        which: usize,
+        outcome: Outcome,
+        polls: usize,
+    },
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -85,8 +104,7 @@ fn step() -> impl Strategy<Value = Step> {
 fn manner() -> impl Strategy<Value = Manner> {
     let rotation = prop_oneof![Just(Rotation::On), Just(Rotation::Off), Just(Rotation::Unknown)];
     let recheck = prop_oneof![Just(30_u64), Just(900)];
-    (rotation, recheck)
-        .prop_map(|(rotation, recheck)| Manner { rotation, recheck_after: Duration::from_secs(recheck) })
+    (rotation, recheck).prop_map(|(rotation, recheck)| Manner { rotation, recheck_after: Duration::from_secs(recheck) })
 }
 
 /// Everything that plays together in one case.
@@ -143,7 +161,9 @@ impl<'a> Play<'a> {
                 self.with(login, back, |(_, refresh)| {
                     (Kind::Foreign, Endpoint::Token, STRANGER, ("refresh_token", refresh))
                 });
-                self.with(login, back, |(access, _)| (Kind::Foreign, Endpoint::Introspect, STRANGER, ("token", access)));
+                self.with(login, back, |(access, _)| {
+                    (Kind::Foreign, Endpoint::Introspect, STRANGER, ("token", access))
+                });
                 self.with(login, back, |(access, _)| (Kind::Foreign, Endpoint::Revoke, STRANGER, ("token", access)));
             }
             Step::HangUp(which) if !self.open.is_empty() => {
@@ -177,7 +197,8 @@ impl<'a> Play<'a> {
         let said = self.living().until(|| asking.said());
         let (status, body) = said.ok_or_else(|| TestCaseError::fail("a login is never answered"))?;
         prop_assert_eq!(status, 200);
-        let pair = (body["access_token"].as_str().unwrap().to_owned(), body["refresh_token"].as_str().unwrap().to_owned());
+        let pair =
+            (body["access_token"].as_str().unwrap().to_owned(), body["refresh_token"].as_str().unwrap().to_owned());
         let (session, moment) = (self.realm.newest(), self.moment());
         self.ledger.login(session, pair, moment).map_err(TestCaseError::fail)
     }
@@ -288,8 +309,14 @@ impl<'a> Play<'a> {
 fn whatever_happens_in_whatever_order_what_was_promised_is_kept() {
     let realm = Realm::start();
     let ground = Ground::new(realm.address);
-    let config = Config { cases: CASES, max_shrink_iters: 500, max_shrink_time: 60_000, failure_persistence: None, ..Config::default() };
-    let mut runner = TestRunner::new(config);
+    let config = Config {
+        cases: CASES,
+        max_shrink_iters: 500,
+        max_shrink_time: 60_000,
+        failure_persistence: None,
+        ..Config::default()
+    };
+    let mut runner = TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha));
     let life = (manner(), prop::collection::vec(step(), 1..60));
     let played = runner.run(&life, |(manner, steps)| {
         let mut play = Play::new(&ground, &realm, manner);

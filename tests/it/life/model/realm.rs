@@ -77,7 +77,8 @@ impl State {
 
     /// What Keycloak does with a refresh token: with rotation a used one ends its whole session.
     fn refresh(&mut self, token: &str) -> (u16, String) {
-        let refused = |description| (400, json!({"error": "invalid_grant", "error_description": description}).to_string());
+        let refused =
+            |description| (400, json!({"error": "invalid_grant", "error_description": description}).to_string());
         let Some(number) = self.owners.get(token).copied() else { return refused("Invalid refresh token") };
         let session = &mut self.sessions[number];
         if session.ended {
