@@ -207,9 +207,6 @@ impl Exchange {
     }
 
     async fn serve(self: &Arc<Self>, known: &Known<'_>, trail: &mut Trail) -> Result<Reply, Refusal> {
-        if known.client.stage == Stage::Retired {
-            return Err(Refusal::client(Cause::GrantForbidden, "the client is retired"));
-        }
         match known.request.endpoint {
             Endpoint::Token => self.token(known, trail).await,
             Endpoint::Introspect => self.introspect(known, trail).await,
@@ -227,6 +224,10 @@ impl Exchange {
         };
         trail.grant = Some(grant_type.to_owned());
         match grant.kind {
+            // What was handed out before stays good until its end, whatever the stage becomes (OPERATOR section 5).
+            GrantKind::Login if known.client.stage == Stage::Retired => {
+                Err(Refusal::client(Cause::GrantForbidden, "the client is retired"))
+            }
             GrantKind::Login => self.login(known, grant_type, grant, trail).await,
             GrantKind::Refresh => self.refresh(known, grant_type, grant, trail).await,
         }

@@ -13,7 +13,7 @@ use crate::config::{self, Config};
 use crate::document::{Finding, Findings, Origin, Severity};
 use crate::exchange::Exchange;
 use crate::keycloak::Keycloak;
-use crate::mapping::{self, Loaded, Snapshot};
+use crate::mapping::{self, Loaded};
 use crate::ops::OpsService;
 use crate::secrets::Environment;
 use crate::telemetry::log;
@@ -142,7 +142,7 @@ impl Reloading {
                 bridge.edge.staged(&client.legacy_id, was.stage, client.stage);
             }
         }
-        bridge.snapshot.store(Arc::new(Snapshot::new(loaded, generation, &*bridge.entropy)));
+        bridge.snapshot.store(Arc::new(before.followed_by(loaded)));
         self.ops.token.store(Arc::new(config.ops_token.clone()));
         self.ops.refused.lock().clear();
         self.shared.show_table(true);

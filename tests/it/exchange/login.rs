@@ -129,6 +129,24 @@ fn rsa_is_passed_like_gost() {
 }
 
 #[test]
+fn what_a_client_had_before_it_was_retired_stays_good() {
+    let mut world = World::new();
+    let reply = world.login();
+    let (access, refresh) = (reply.text("access_token"), reply.text("refresh_token"));
+    world.change_clients(&[client(OLD_ID, "stage = \"retired\"")]);
+    world.running().reload().unwrap();
+    assert_eq!(world.token(&passport(OLD_ID, OLD_SECRET)).status, 400, "no new login");
+    assert!(world.active(&access));
+    let fields = [
+        ("grant_type", "refresh_token"),
+        ("client_id", OLD_ID),
+        ("client_secret", OLD_SECRET),
+        ("refresh_token", &*refresh),
+    ];
+    assert_eq!(world.token(&fields).status, 200);
+}
+
+#[test]
 fn a_retired_client_is_refused_and_the_realm_is_not_asked() {
     let world = Plan::new().client(&client("old-and-gone", "stage = \"retired\"")).start();
     assert_eq!(world.token(&passport("old-and-gone", OLD_SECRET)).said(), (400, "unauthorized_client".to_owned()));

@@ -14,6 +14,23 @@ fn the_second_login_of_a_client_verifies_nothing() {
 }
 
 #[test]
+fn a_reload_that_leaves_a_clients_secrets_alone_has_nothing_verified_anew() {
+    let hash = passbridge::mapping::hash(&OLD_SECRET.into(), &Seeded::new(3)).unwrap();
+    let hashed = |more: &str| client(OLD_ID, &format!("legacy_secret = {{ hash = \"{hash}\" }}\n{more}"));
+    let mut world = Plan::new().without_clients().client(&hashed("")).start();
+    assert_eq!(world.login().status, 200);
+    world.change_clients(&[hashed("client_id = \"market_terminal\"")]);
+    world.running().reload().unwrap();
+    assert_eq!(world.login().status, 200);
+    assert_eq!(world.verifications(), 1);
+    let other = passbridge::mapping::hash(&OLD_SECRET.into(), &Seeded::new(4)).unwrap();
+    world.change_clients(&[client(OLD_ID, &format!("legacy_secret = {{ hash = \"{other}\" }}"))]);
+    world.running().reload().unwrap();
+    assert_eq!(world.login().status, 200);
+    assert_eq!(world.verifications(), 2, "another hash is another secret until it is verified");
+}
+
+#[test]
 fn a_wrong_secret_and_an_unknown_client_are_the_same_in_bytes_and_in_work() {
     let world = World::new();
     let before = world.verifications();

@@ -73,7 +73,7 @@ fn a_refusal_tells_why_and_whose_fault_and_a_strangers_claim_is_no_client() {
         [Some("token"), Some("client_credentials"), None, Some("nobody\u{fffd}"), Some("client"), Some(strange)],
         [Some("token"), Some("client_credentials"), None, Some(OLD_ID), Some("client"), Some("the secret is wrong")],
         [
-            Some("token"),
+            Some("login"),
             Some("grant_forbidden"),
             Some("old-and-gone"),
             None,
