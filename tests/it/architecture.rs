@@ -65,12 +65,17 @@ fn room(path: &Path) -> String {
     below.components().next().unwrap().as_os_str().to_string_lossy().into_owned()
 }
 
+/// A file without the tests at its end. A mere `mod tests;` ends nothing.
+fn code(text: &str) -> &str {
+    text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default()
+}
+
 /// The rooms that a file names by `crate::ROOM`, outside its tests.
 fn used(text: &str) -> BTreeSet<String> {
-    let code = text.split("#[cfg(test)]").next().unwrap_or_default();
     let word =
         |rest: &str| rest.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or_default().to_owned();
-    code.lines()
+    code(text)
+        .lines()
         .filter(|line| !line.trim_start().starts_with("//"))
         .flat_map(|line| line.split("crate::").skip(1).map(word).collect::<Vec<_>>())
         .filter(|name| !name.is_empty())
@@ -107,16 +112,62 @@ fn every_room_says_what_it_must_not_do() {
 fn no_file_is_a_question_about_its_seams() {
     for path in sources("src") {
         let text = fs::read_to_string(&path).unwrap();
-        let lines = text.split("#[cfg(test)]").next().unwrap_or_default().lines().count();
+        let lines = code(&text).lines().count();
         assert!(lines <= LONGEST, "{} has {lines} lines", path.display());
     }
+}
+
+/// The files that a file declares by `mod NAME;`.
+fn declared(path: &Path) -> Vec<PathBuf> {
+    let text = fs::read_to_string(path).unwrap();
+    let names = text.lines().filter_map(|line| {
+        let line = line.trim_start().trim_start_matches("pub(super) ").trim_start_matches("pub(crate) ");
+        line.trim_start_matches("pub ").strip_prefix("mod ")?.strip_suffix(';').map(str::to_owned)
+    });
+    let leads = ["mod.rs", "lib.rs", "main.rs"].iter().any(|name| path.ends_with(name));
+    let below = if leads { path.parent().unwrap().to_owned() } else { path.with_extension("") };
+    let file = |name: String| {
+        let (plain, folder) = (below.join(format!("{name}.rs")), below.join(&name).join("mod.rs"));
+        if folder.exists() { folder } else { plain }
+    };
+    names.map(file).collect()
+}
+
+#[test]
+fn every_file_is_part_of_the_program_or_of_its_tests() {
+    let top = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for (directory, roots) in [("src", &["lib.rs", "main.rs"][..]), ("tests/it", &["main.rs"])] {
+        let mut open: Vec<PathBuf> = roots.iter().map(|root| top.join(directory).join(root)).collect();
+        let mut reached = BTreeSet::new();
+        while let Some(path) = open.pop() {
+            assert!(path.exists(), "{} is declared and not there", path.display());
+            open.extend(declared(&path));
+            reached.insert(path);
+        }
+        let lost: Vec<PathBuf> = sources(directory).into_iter().filter(|path| !reached.contains(path)).collect();
+        assert!(lost.is_empty(), "nobody declares {lost:#?}");
+    }
+}
+
+#[test]
+fn the_wall_sees_a_forbidden_use() {
+    assert_eq!(
+        used("use crate::store::X;\n#[cfg(test)]\nmod tests;\nfn f() -> crate::ops::Y"),
+        names(&["ops", "store"])
+    );
+    assert_eq!(used("// crate::ops\n#[cfg(test)]\nmod tests {\n    use crate::store;"), names(&[]));
+}
+
+fn names(names: &[&str]) -> BTreeSet<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
 }
 
 #[test]
 fn no_test_sleeps_and_no_machine_is_named() {
     for path in sources("tests").into_iter().chain(sources("src")) {
         let text = fs::read_to_string(&path).unwrap();
-        let sleeps = ["thread::", "sleep("].concat();
+        let in_a_test = !path.starts_with(Path::new(env!("CARGO_MANIFEST_DIR")).join("src"));
+        let sleeps = [if in_a_test { "" } else { "thread::" }, "sle", "ep("].concat();
         assert!(!text.contains(&sleeps), "{} sleeps", path.display());
         for place in [["/", "work/"].concat(), ["/", "root/"].concat()] {
             assert!(!text.contains(&place), "{} names {place}", path.display());
