@@ -16,8 +16,8 @@ use crate::site::{self, Passport, Site, free, post, repository};
 /// Enough for the JVM to have compiled what a login needs.
 const WARM_UP: usize = 6_000;
 const REQUESTS: usize = 800;
-/// More would only wait in Keycloak.
-const CONNECTIONS: usize = 8;
+/// Enough that Keycloak always has work: its rate is compared then, not the time that one login takes.
+const CONNECTIONS: usize = 16;
 const PASSPORTS: usize = 20;
 
 pub fn run(wanted: &Wanted, report: &mut Report) {

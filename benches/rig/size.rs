@@ -29,6 +29,8 @@ pub fn run(wanted: &Wanted, report: &mut Report) {
     let starts = (0..wanted.rounds(7)).map(|n| Bridge::start(&site(&format!("start-{n}"), MAPPINGS)));
     let mut resident = Vec::new();
     let starts = Spread::of(starts.map(|bridge| {
+        // Idle is what it holds once the allocator has given back what loading took.
+        std::thread::sleep(Duration::from_secs(3));
         resident.push(bridge.process.resident() as f64 / MIB);
         bridge.start.as_secs_f64() * 1e3
     }));

@@ -3,13 +3,13 @@
 //! The records are the nouns that the store keeps. They hold no readable token: UUIDs as fingerprints, everything of the
 //! realm sealed.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
 use super::chance::{Entropy, random};
-use super::opaque::{Fingerprint, TokenUse};
+use super::opaque::{Fingerprint, TokenUse, hexadecimal};
 use super::seal::Sealed;
 use super::time::Timestamp;
 
@@ -26,7 +26,7 @@ impl FamilyId {
 
 impl fmt::Display for FamilyId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        self.0.iter().flat_map(|byte| hexadecimal(*byte)).try_for_each(|digit| f.write_char(digit))
     }
 }
 

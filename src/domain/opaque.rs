@@ -1,6 +1,6 @@
 //! The opaque token: the UUID that a legacy client holds in place of a JWT, and the fingerprint we know it by.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::str::FromStr;
 
 use aws_lc_rs::digest;
@@ -79,6 +79,11 @@ impl fmt::Debug for OpaqueToken {
     }
 }
 
+/// A byte as two digits.
+pub(super) fn hexadecimal(byte: u8) -> [char; 2] {
+    [byte >> 4, byte & 15].map(|half| char::from_digit(u32::from(half), 16).unwrap_or_default())
+}
+
 /// SHA-256 of a purpose and a value that is itself unguessable: it finds a record and cannot be turned back.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Fingerprint([u8; 32]);
@@ -112,13 +117,13 @@ impl Fingerprint {
     /// The first 12 hexadecimal digits: how logs, the audit and `token find` name a token.
     #[must_use]
     pub fn short(&self) -> String {
-        self.to_string().chars().take(12).collect()
+        self.0.iter().take(6).flat_map(|byte| hexadecimal(*byte)).collect()
     }
 }
 
 impl fmt::Display for Fingerprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        self.0.iter().flat_map(|byte| hexadecimal(*byte)).try_for_each(|digit| f.write_char(digit))
     }
 }
 

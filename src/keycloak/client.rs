@@ -5,11 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use jsonwebtoken::jwk::JwkSet;
-use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use reqwest::{Method, Request, Url};
 use secrecy::SecretString;
+use zeroize::Zeroizing;
 
-use super::endpoints::Endpoints;
+use super::endpoints::{Endpoints, Urls};
 use super::wire::{self, unknown, unspent};
 use crate::domain::client::Client;
 use crate::domain::grant::{Fate, NotGranted, RealmGrant, RealmRequest};
@@ -19,6 +22,7 @@ use crate::domain::time::Clock;
 /// No token answer is longer; a longer one is cut off and counts as lost.
 const LONGEST_ANSWER: usize = 256 * 1024;
 
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORM: HeaderValue = HeaderValue::from_static("application/x-www-form-urlencoded");
 
 /// Where the realm is and how long it may take.
@@ -97,7 +101,9 @@ impl Keycloak {
         let http =
             builder.build().map_err(|error| Unusable(format!("no client for the realm can be made: {error}")))?;
         let headers = headers(settings)?;
-        Ok(Self { http, endpoints: Endpoints::new(&settings.urls), headers, clock, status })
+        let endpoints =
+            Endpoints::new(&settings.urls).ok_or_else(|| Unusable("`realm.urls` has one that is no URL".to_owned()))?;
+        Ok(Self { http, endpoints, headers, clock, status })
     }
 
     /// Asks for a grant. The second new secret is tried where the realm says that the first is wrong: nothing was spent then.
@@ -118,7 +124,7 @@ impl Keycloak {
 
     async fn ask(&self, request: &RealmRequest, secret: &SecretString) -> Result<RealmGrant, NotGranted> {
         let body = wire::body(request, secret);
-        let (status, answer) = self.send("token", request.address, &body).await?;
+        let (status, answer) = self.send(|urls| &urls.token, request.address, body).await?;
         wire::read(status, &answer, request.kind, &request.client.dialect.realm)
     }
 
@@ -130,7 +136,7 @@ impl Keycloak {
         let mut wrong = None;
         for secret in &client.client_secrets {
             let body = wire::logout_body(client, secret, refresh_token);
-            let (status, answer) = self.send("logout", None, &body).await?;
+            let (status, answer) = self.send(|urls| &urls.logout, None, body).await?;
             match wire::read_logout(status, &answer, &client.dialect.realm) {
                 Ok(()) => return Ok(()),
                 Err(refused) if refused.our_credentials => wrong = Some(refused),
@@ -142,8 +148,9 @@ impl Keycloak {
 
     /// The realm's public keys; nothing where they cannot be had now.
     pub async fn keys(&self) -> Option<JwkSet> {
-        for (index, url) in self.endpoints.in_order(self.clock.monotonic()) {
-            let answer = match self.http.get(format!("{url}/certs")).headers(self.headers.clone()).send().await {
+        for (index, urls) in self.endpoints.in_order(self.clock.monotonic()) {
+            let question = self.http.get(urls.certs.clone()).headers(self.headers.clone());
+            let answer = match question.send().await {
                 Ok(response) if response.status().as_u16() == 200 => read(response).await.ok(),
                 Ok(_) | Err(_) => None,
             };
@@ -156,10 +163,17 @@ impl Keycloak {
     }
 
     /// Posts to the first URL that can be reached. What may have been heard is never sent again.
-    async fn send(&self, endpoint: &str, address: Option<IpAddr>, body: &str) -> Result<(u16, Vec<u8>), NotGranted> {
+    async fn send(
+        &self,
+        endpoint: impl Fn(&Urls) -> &Url,
+        address: Option<IpAddr>,
+        body: Zeroizing<String>,
+    ) -> Result<(u16, Vec<u8>), NotGranted> {
+        // Shared by all tries, and wiped with the last of them.
+        let body = Bytes::from_owner(body);
         let mut last = unspent(Fault::Operator, "no realm URL is configured");
-        for (index, url) in self.endpoints.in_order(self.clock.monotonic()) {
-            match self.post(&format!("{url}/{endpoint}"), address, body.as_bytes().to_vec()).await {
+        for (index, urls) in self.endpoints.in_order(self.clock.monotonic()) {
+            match self.post(endpoint(urls), address, body.clone()).await {
                 Ok(answer) => {
                     self.endpoints.answered(index);
                     self.status.set(true);
@@ -178,12 +192,16 @@ impl Keycloak {
         Err(last)
     }
 
-    async fn post(&self, url: &str, address: Option<IpAddr>, body: Vec<u8>) -> Result<(u16, Vec<u8>), NotGranted> {
-        let mut call = self.http.post(url).headers(self.headers.clone());
-        if let Some(address) = address {
-            call = call.header("x-forwarded-for", address.to_string());
+    async fn post(&self, url: &Url, address: Option<IpAddr>, body: Bytes) -> Result<(u16, Vec<u8>), NotGranted> {
+        let mut question = Request::new(Method::POST, url.clone());
+        *question.body_mut() = Some(body.into());
+        let headers = question.headers_mut();
+        headers.clone_from(&self.headers);
+        headers.insert(CONTENT_TYPE, FORM);
+        if let Some(address) = address.and_then(|address| HeaderValue::try_from(address.to_string()).ok()) {
+            headers.insert(FORWARDED_FOR, address);
         }
-        let response = call.body(body).header(CONTENT_TYPE, FORM).send().await.map_err(|error| lost(&error))?;
+        let response = self.http.execute(question).await.map_err(|error| lost(&error))?;
         let status = response.status().as_u16();
         Ok((status, read(response).await?))
     }
@@ -191,7 +209,8 @@ impl Keycloak {
 
 /// Reads an answer whole, within bounds.
 async fn read(mut response: reqwest::Response) -> Result<Vec<u8>, NotGranted> {
-    let mut answer = Vec::new();
+    let expected = response.content_length().and_then(|length| usize::try_from(length).ok()).unwrap_or_default();
+    let mut answer = Vec::with_capacity(expected.min(LONGEST_ANSWER));
     while let Some(chunk) = response.chunk().await.map_err(|_| unknown("the realm's answer was cut off or too slow"))? {
         if answer.len() + chunk.len() > LONGEST_ANSWER {
             return Err(unknown("the realm's answer is longer than 256 KiB"));

@@ -3,35 +3,51 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use reqwest::Url;
+
 /// How long a URL that could not be reached is asked after the others.
 const PASSED_OVER: Duration = Duration::from_secs(5);
+
+/// The OpenID Connect endpoints at one of the realm's URLs, parsed once for all requests.
+#[derive(Debug)]
+pub(super) struct Urls {
+    pub(super) token: Url,
+    pub(super) logout: Url,
+    pub(super) certs: Url,
+}
+
+impl Urls {
+    /// `None`: it is no URL.
+    fn of(realm: &str) -> Option<Self> {
+        let endpoint =
+            |name| Url::parse(&format!("{}/protocol/openid-connect/{name}", realm.trim_end_matches('/'))).ok();
+        Some(Self { token: endpoint("token")?, logout: endpoint("logout")?, certs: endpoint("certs")? })
+    }
+}
 
 /// One worker's view of the realm's URLs.
 #[derive(Debug)]
 pub(super) struct Endpoints {
     /// Each with the time of its last failure in milliseconds of the monotonic clock; 0: none.
-    urls: Vec<(String, AtomicU64)>,
+    urls: Vec<(Urls, AtomicU64)>,
 }
 
 impl Endpoints {
-    pub(super) fn new(urls: &[String]) -> Self {
-        let endpoints = |url: &String| format!("{}/protocol/openid-connect", url.trim_end_matches('/'));
-        Self { urls: urls.iter().map(|url| (endpoints(url), AtomicU64::new(0))).collect() }
+    /// `None`: one of them is no URL.
+    pub(super) fn new(realms: &[String]) -> Option<Self> {
+        let urls: Option<Vec<_>> = realms.iter().map(|realm| Some((Urls::of(realm)?, AtomicU64::new(0)))).collect();
+        Some(Self { urls: urls? })
     }
 
-    /// The bases of the OpenID Connect endpoints to try, in order: the reachable ones as configured, then those that failed just now.
-    pub(super) fn in_order(&self, now: Duration) -> Vec<(usize, &str)> {
+    /// The endpoints to try, in order: the reachable ones as configured, then those that failed just now.
+    pub(super) fn in_order(&self, now: Duration) -> Vec<(usize, &Urls)> {
         let failed = |at: &AtomicU64| match at.load(Ordering::Relaxed) {
             0 => false,
             at => now.saturating_sub(Duration::from_millis(at)) < PASSED_OVER,
         };
-        let (down, up): (Vec<_>, Vec<_>) = self
-            .urls
-            .iter()
-            .enumerate()
-            .map(|(index, (url, at))| (index, url.as_str(), failed(at)))
-            .partition(|(_, _, down)| *down);
-        up.into_iter().chain(down).map(|(index, url, _)| (index, url)).collect()
+        let mut order: Vec<_> = self.urls.iter().enumerate().collect();
+        order.sort_by_key(|(_, (_, at))| failed(at));
+        order.into_iter().map(|(index, (urls, _))| (index, urls)).collect()
     }
 
     pub(super) fn failed(&self, index: usize, now: Duration) {
@@ -53,10 +69,10 @@ mod tests {
 
     #[test]
     fn a_url_that_failed_is_passed_over_for_five_seconds() {
-        let endpoints = Endpoints::new(&["http://a".to_owned(), "http://b/".to_owned()]);
+        let endpoints = Endpoints::new(&["http://a".to_owned(), "http://b/".to_owned()]).unwrap();
         let order =
             |now| endpoints.in_order(Duration::from_secs(now)).iter().map(|(index, _)| *index).collect::<Vec<_>>();
-        assert_eq!(endpoints.in_order(Duration::ZERO)[1].1, "http://b/protocol/openid-connect");
+        assert_eq!(endpoints.in_order(Duration::ZERO)[1].1.token.as_str(), "http://b/protocol/openid-connect/token");
         assert_eq!(order(0), [0, 1]);
         endpoints.failed(0, Duration::from_secs(1));
         assert_eq!(order(2), [1, 0]);

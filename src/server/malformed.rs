@@ -11,6 +11,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use memchr::memmem;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// How hyper's own refusals go on behind their status line.
@@ -57,10 +58,9 @@ impl<S: AsyncWrite + Unpin> Spoken<S> {
 
 /// The bytes with hyper's own refusal replaced; `None`: there is none among them.
 fn replaced(bytes: &[u8], refuse: impl FnOnce() -> Vec<u8>) -> Option<Vec<u8>> {
-    let find = |bytes: &[u8], what: &[u8]| bytes.windows(what.len()).position(|window| window == what);
-    let empty = find(bytes, EMPTY)?;
-    let begin = bytes.get(..empty)?.windows(STATUS.len()).rposition(|window| window == STATUS)?;
-    let end = empty + find(bytes.get(empty..)?, HEAD_END)? + HEAD_END.len();
+    let empty = memmem::find(bytes, EMPTY)?;
+    let begin = memmem::rfind(bytes.get(..empty)?, STATUS)?;
+    let end = empty + memmem::find(bytes.get(empty..)?, HEAD_END)? + HEAD_END.len();
     Some([bytes.get(..begin)?, &refuse(), bytes.get(end..)?].concat())
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tracing::Level;
 use tracing_subscriber::EnvFilter;
 
+pub use super::line::Line;
 use super::trail::Trail;
 use crate::document::{Finding, Severity};
 use crate::domain::family::FamilyId;
@@ -14,14 +15,8 @@ use crate::domain::refusal::Fault;
 /// Begins to log, as `filter` says (`info`, `passbridge=debug`, ...). A second call changes nothing.
 pub fn begin(filter: &str) {
     let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
-    let subscriber = tracing_subscriber::fmt()
-        .json()
-        .flatten_event(true)
-        .with_current_span(false)
-        .with_span_list(false)
-        .with_writer(std::io::stderr)
-        .with_env_filter(filter)
-        .finish();
+    let subscriber =
+        tracing_subscriber::fmt().event_format(Line).with_writer(std::io::stderr).with_env_filter(filter).finish();
     // Tests begin several bridges in one process; the first one's log serves all.
     let _ = tracing::subscriber::set_global_default(subscriber);
 }
@@ -39,7 +34,7 @@ pub fn request(trail: &Trail, status: u16, took: Duration) {
                 stage = trail.stage().map(crate::domain::client::Stage::word),
                 dialect = trail.client.as_ref().map(|client| client.dialect.name.as_str()),
                 grant = trail.grant.as_deref(),
-                address = trail.address.map(|address| address.to_string()),
+                address = trail.address.map(display),
                 status,
                 outcome = trail.outcome(),
                 fault = trail.refusal.as_ref().map(|refusal| refusal.fault.word()),
@@ -50,7 +45,7 @@ pub fn request(trail: &Trail, status: u16, took: Duration) {
                     .map(|note| note.word())
                     .collect::<Vec<_>>()
                     .join(" ")),
-                family = trail.family.map(|family| family.to_string()),
+                family = trail.family.map(display),
                 token = trail.token.map(|token| token.short()),
                 realm_ms = trail.realm.map(millis),
                 took_ms = millis(took),

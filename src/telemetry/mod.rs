@@ -4,6 +4,7 @@
 
 pub mod audit;
 mod edge;
+mod line;
 pub mod log;
 pub mod metrics;
 pub mod trail;

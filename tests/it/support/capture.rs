@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::sync::LazyLock;
 
 use parking_lot::Mutex;
+use passbridge::telemetry::log::Line;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
@@ -35,8 +36,7 @@ impl MakeWriter<'_> for Capture {
 pub fn begin() -> usize {
     static BEGUN: LazyLock<()> = LazyLock::new(|| {
         let subscriber = tracing_subscriber::fmt()
-            .json()
-            .flatten_event(true)
+            .event_format(Line)
             .with_writer(Capture)
             .with_env_filter(EnvFilter::new("debug"))
             .finish();
