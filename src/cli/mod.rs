@@ -6,6 +6,7 @@ mod ask;
 mod audit;
 mod check;
 mod client;
+mod doctor;
 mod excerpt;
 mod health;
 mod pinned;
@@ -50,6 +51,8 @@ enum Command {
         #[arg(long, value_enum, default_value_t = Format::Human)]
         format: Format,
     },
+    /// Ask the realm, live and free of side effects, whether logins would work: every URL, every client
+    Doctor(doctor::Asked),
     /// Ask the running bridge whether it is ready: for health checks of containers
     Health,
     /// The mapping table, and one client's way through its migration
@@ -120,6 +123,7 @@ pub fn run() -> ExitCode {
     match arguments.command {
         Command::Serve => serve::run(config, environment()),
         Command::Check { format } => check::run(&config, &environment(), format),
+        Command::Doctor(asked) => doctor::run(&config, &environment(), &asked),
         Command::Health => health::run(&config, &environment()),
         Command::Client(client) => client::run(&config, &environment(), client),
         Command::Secret(Secret::Hash) => secret::hash(),

@@ -25,8 +25,13 @@ pub(super) fn hash() -> ExitCode {
     }
 }
 
-/// Reads a secret from standard input, never from an argument, which other users of the machine could read.
+/// Reads a secret and hashes it.
 pub(super) fn hashed() -> Result<String, String> {
+    mapping::hash(&read()?, &SystemEntropy)
+}
+
+/// Reads a secret from standard input, never from an argument, which other users of the machine could read.
+pub(super) fn read() -> Result<SecretString, String> {
     let mut text = Zeroizing::new(String::new());
     let stdin = std::io::stdin();
     if stdin.is_terminal() {
@@ -43,5 +48,5 @@ pub(super) fn hashed() -> Result<String, String> {
         let hint = "hint: printf %s \"$SECRET\" | passbridge ...";
         return Err(format!("the secret on standard input is empty\n  {hint}"));
     }
-    mapping::hash(&SecretString::from(secret), &SystemEntropy)
+    Ok(SecretString::from(secret))
 }

@@ -78,6 +78,6 @@ fn human(finding: &Finding, excerpt: Option<Excerpt>, out: &mut dyn Write) -> io
 }
 
 /// Without what would move a terminal's cursor or change its colours: keys and names come out of files.
-fn plain(text: &str) -> String {
+pub(super) fn plain(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }

@@ -5,9 +5,10 @@ use std::net::SocketAddr;
 use zeroize::Zeroizing;
 
 use super::load::pem;
-use crate::document::{Findings, Reader, Spotted};
+use crate::document::{Findings, Origin, Reader, Spotted};
+use crate::domain::time::Clock;
 use crate::secrets::{Sources, warn_of_readers};
-use crate::server::TlsMaterial;
+use crate::server::{NEAR, SystemClock, TlsMaterial};
 
 /// Addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,10 +105,25 @@ fn material(mut section: Reader<'_>, sources: Sources<'_>) -> Option<TlsMaterial
         None => None,
         Some(name) => Some(read(&name)?),
     };
+    let shown = certificate.as_ref().map_or_else(|| origin.clone(), |name| name.origin.clone());
     let material = TlsMaterial { certificate: read(&certificate?)?, key: Zeroizing::new(read(&key?)?), client_ca };
     if let Err(reason) = material.check() {
         findings.error("unfit-certificate", &origin, reason, None);
         return None;
     }
+    warn_of_the_end(&material, &shown, findings);
     Some(material)
+}
+
+/// A certificate that is over is shown all the same: some clients look at none, and a bridge that is down helps nobody.
+fn warn_of_the_end(material: &TlsMaterial, origin: &Origin, findings: &Findings) {
+    let Some(end) = material.ends() else { return };
+    let now = SystemClock::new().now();
+    let day = humantime::format_rfc3339_seconds(end.system());
+    let hint = "put the next one in its place: a reload shows it".to_owned();
+    if end <= now {
+        findings.warning("certificate-expired", origin, format!("this certificate ended at {day}"), hint);
+    } else if end.since(now) < NEAR {
+        findings.warning("certificate-expiring", origin, format!("this certificate ends soon, at {day}"), hint);
+    }
 }

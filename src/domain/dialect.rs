@@ -247,6 +247,8 @@ pub struct RealmRules {
     pub errors: Vec<RealmErrorRow>,
     /// The scopes that the realm has, in its words, where the dialect says so.
     pub scopes: Option<Vec<String>>,
+    /// How long a session there lasts at most, where the dialect says so.
+    pub longest_session: Option<Duration>,
 }
 
 /// What one error of the realm means.

@@ -25,6 +25,13 @@ impl Timestamp {
         Self(secs.saturating_mul(1_000))
     }
 
+    /// From a moment of the standard library; nothing before 1970.
+    #[must_use]
+    pub fn of(moment: SystemTime) -> Option<Self> {
+        let since = moment.duration_since(UNIX_EPOCH).ok()?;
+        u64::try_from(since.as_millis()).ok().map(Self)
+    }
+
     /// Milliseconds since 1970.
     #[must_use]
     pub const fn millis(self) -> u64 {

@@ -23,7 +23,7 @@ use crate::domain::time::Clock;
 const LONGEST_ANSWER: usize = 256 * 1024;
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const FORM: HeaderValue = HeaderValue::from_static("application/x-www-form-urlencoded");
+pub(super) const FORM: HeaderValue = HeaderValue::from_static("application/x-www-form-urlencoded");
 
 /// Where the realm is and how long it may take.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,27 +79,8 @@ impl Keycloak {
     ///
     /// # Errors
     /// A certificate or the public URL cannot be used.
-    #[expect(clippy::disallowed_methods, reason = "the realm is asked from here and nowhere else")]
     pub fn new(settings: &RealmSettings, clock: Arc<dyn Clock>, status: Arc<RealmStatus>) -> Result<Self, Unusable> {
-        let mut builder = reqwest::Client::builder()
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .timeout(settings.timeout)
-            .connect_timeout(settings.connect_timeout)
-            .pool_idle_timeout(Duration::from_secs(20))
-            .tcp_nodelay(true);
-        let mut certificates = Vec::new();
-        for pem in &settings.trusted {
-            let read = reqwest::Certificate::from_pem_bundle(pem)
-                .map_err(|error| Unusable(format!("a trusted certificate of the realm cannot be read: {error}")))?;
-            certificates.extend(read);
-        }
-        // Without TLS no certificates are needed, and a machine without any is no reason not to start.
-        if !certificates.is_empty() || settings.urls.iter().all(|url| url.starts_with("http://")) {
-            builder = builder.tls_certs_only(certificates);
-        }
-        let http =
-            builder.build().map_err(|error| Unusable(format!("no client for the realm can be made: {error}")))?;
+        let http = http(settings, false)?;
         let headers = headers(settings)?;
         let endpoints =
             Endpoints::new(&settings.urls).ok_or_else(|| Unusable("`realm.urls` has one that is no URL".to_owned()))?;
@@ -208,7 +189,7 @@ impl Keycloak {
 }
 
 /// Reads an answer whole, within bounds.
-async fn read(mut response: reqwest::Response) -> Result<Vec<u8>, NotGranted> {
+pub(super) async fn read(mut response: reqwest::Response) -> Result<Vec<u8>, NotGranted> {
     let expected = response.content_length().and_then(|length| usize::try_from(length).ok()).unwrap_or_default();
     let mut answer = Vec::with_capacity(expected.min(LONGEST_ANSWER));
     while let Some(chunk) = response.chunk().await.map_err(|_| unknown("the realm's answer was cut off or too slow"))? {
@@ -230,7 +211,7 @@ pub struct Granted {
 }
 
 /// Before the connection stood, nothing was spent; after that nobody knows.
-fn lost(error: &reqwest::Error) -> NotGranted {
+pub(super) fn lost(error: &reqwest::Error) -> NotGranted {
     if error.is_connect() || error.is_builder() {
         return unspent(Fault::Upstream, "the realm cannot be reached");
     }
@@ -240,7 +221,31 @@ fn lost(error: &reqwest::Error) -> NotGranted {
     unknown("the connection to the realm was lost before its answer")
 }
 
-fn headers(settings: &RealmSettings) -> Result<HeaderMap, Unusable> {
+/// A client that speaks to nobody but the realm: no proxy, no redirects, and only the certificates that are trusted.
+#[expect(clippy::disallowed_methods, reason = "the realm is asked from this room and nowhere else")]
+pub(super) fn http(settings: &RealmSettings, shows_certificates: bool) -> Result<reqwest::Client, Unusable> {
+    let mut builder = reqwest::Client::builder()
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .timeout(settings.timeout)
+        .connect_timeout(settings.connect_timeout)
+        .pool_idle_timeout(Duration::from_secs(20))
+        .tls_info(shows_certificates)
+        .tcp_nodelay(true);
+    let mut certificates = Vec::new();
+    for pem in &settings.trusted {
+        let read = reqwest::Certificate::from_pem_bundle(pem)
+            .map_err(|error| Unusable(format!("a trusted certificate of the realm cannot be read: {error}")))?;
+        certificates.extend(read);
+    }
+    // Without TLS no certificates are needed, and a machine without any is no reason not to start.
+    if !certificates.is_empty() || settings.urls.iter().all(|url| url.starts_with("http://")) {
+        builder = builder.tls_certs_only(certificates);
+    }
+    builder.build().map_err(|error| Unusable(format!("no client for the realm can be made: {error}")))
+}
+
+pub(super) fn headers(settings: &RealmSettings) -> Result<HeaderMap, Unusable> {
     let mut headers = HeaderMap::new();
     if let Some(url) = &settings.public_url {
         let bad = || Unusable("`realm.public_url` is no URL".to_owned());

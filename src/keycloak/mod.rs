@@ -7,6 +7,7 @@ mod client;
 mod endpoints;
 mod keys;
 pub mod logout_token;
+pub mod probe;
 pub mod wire;
 
 pub use client::{Granted, Keycloak, RealmSettings, RealmStatus, Unusable};

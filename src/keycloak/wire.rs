@@ -67,9 +67,9 @@ struct TokenAnswer {
 }
 
 #[derive(Deserialize)]
-struct ErrorAnswer {
-    error: String,
-    error_description: Option<String>,
+pub(super) struct ErrorAnswer {
+    pub(super) error: String,
+    pub(super) error_description: Option<String>,
 }
 
 /// The claims of an access token that we look at. It came from the realm itself, so its signature is not checked again.
@@ -81,6 +81,8 @@ pub struct Claims {
     pub sub: Option<String>,
     /// The user's name.
     pub preferred_username: Option<String>,
+    /// When it was issued, by the realm's clock: seconds since 1970.
+    pub iat: Option<u64>,
 }
 
 /// Reads the claims; nothing where it is no JWT.
@@ -157,7 +159,7 @@ fn refused(status: u16, body: &[u8], kind: GrantKind, rules: &RealmRules) -> Not
 }
 
 /// The realm's own text for our log: bounded, one line, nothing that could be a token.
-fn printable(text: &str) -> String {
+pub(super) fn printable(text: &str) -> String {
     let clean: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(160).collect();
     clean.split(' ').map(|word| if word.len() > 60 { "[long word]" } else { word }).collect::<Vec<_>>().join(" ")
 }

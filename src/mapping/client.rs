@@ -31,7 +31,7 @@ pub(super) fn read(mut entry: Reader<'_>, dialects: &Dialects, sources: Sources<
     stage_change(&mut entry);
     let dialect = dialect(&mut entry, dialects);
     let scopes = scopes(&mut entry, dialect.as_deref());
-    let access_token_lifetime = lifetime(&mut entry);
+    let access_token_lifetime = lifetime(&mut entry, dialect.as_deref());
     let may_introspect = entry.boolean("may_introspect", false);
     let allow_query_credentials = entry.boolean("allow_query_credentials", false);
     let mend_unescaped_plus = entry.boolean("mend_unescaped_plus", false);
@@ -200,10 +200,26 @@ fn scopes(entry: &mut Reader<'_>, dialect: Option<&Dialect>) -> Vec<(String, Str
     texts.into_iter().map(|(legacy, realm)| (legacy.value, realm.value)).collect()
 }
 
-fn lifetime(entry: &mut Reader<'_>) -> Option<Duration> {
-    let found = entry.duration("access_token_lifetime")?;
-    if found.value.as_secs() == 0 || found.value > Duration::from_hours(24 * 366) {
-        entry.bad_value("access_token_lifetime", &found.origin, "between one second and one year");
+/// The legacy promise. Where the dialect says how long the realm's sessions last, one beyond that cannot be kept.
+fn lifetime(entry: &mut Reader<'_>, dialect: Option<&Dialect>) -> Option<Duration> {
+    let found = entry.duration("access_token_lifetime");
+    if let Some(own) = &found
+        && (own.value.as_secs() == 0 || own.value > Duration::from_hours(24 * 366))
+    {
+        entry.bad_value("access_token_lifetime", &own.origin, "between one second and one year");
     }
-    Some(found.value)
+    if let Some(dialect) = dialect
+        && let Some(longest) = dialect.realm.longest_session
+    {
+        let promise = found.as_ref().map_or(dialect.tokens.access_token, |own| own.value);
+        if promise > longest + dialect.tokens.rounding {
+            let [promised, longest] = [promise, longest].map(humantime::format_duration);
+            let origin = found.as_ref().map_or(entry.origin(), |own| &own.origin);
+            let message =
+                format!("{promised} are promised, and a session of the realm lasts {longest}, says the dialect");
+            let hint = "the client is told the shorter time; shorten the promise, or lengthen the session".to_owned();
+            entry.findings().warning("promise-too-long", origin, message, hint);
+        }
+    }
+    found.map(|found| found.value)
 }

@@ -221,8 +221,9 @@ pub(super) fn headers(section: Reader<'_>) -> Vec<(String, String)> {
 fn realm(mut section: Reader<'_>) -> RealmRules {
     let rows = section.sections("errors").into_iter().filter_map(realm_error).collect();
     let scopes = section.texts("scopes").map(|texts| texts.into_iter().map(|text| text.value).collect());
+    let longest_session = section.duration("longest_session").map(|found| found.value);
     section.finish();
-    RealmRules { errors: rows, scopes }
+    RealmRules { errors: rows, scopes, longest_session }
 }
 
 fn realm_error(mut section: Reader<'_>) -> Option<RealmErrorRow> {

@@ -7,6 +7,7 @@
 //! Must not: know what a request means.
 
 mod address;
+mod certificate;
 mod clock;
 mod connection;
 mod control;
@@ -24,6 +25,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+pub use certificate::{NEAR, ends};
 pub use clock::{SystemClock, SystemEntropy};
 pub use start::{Start, StartError, start};
 pub use tls::TlsMaterial;

@@ -13,6 +13,8 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use crate::domain::time::Timestamp;
+
 /// What a listener shows, in PEM.
 #[derive(Clone)]
 pub struct TlsMaterial {
@@ -94,6 +96,12 @@ fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
 }
 
 impl TlsMaterial {
+    /// When the certificate ends; nothing where it cannot be read.
+    #[must_use]
+    pub fn ends(&self) -> Option<Timestamp> {
+        super::certificate::ends(certificates(&self.certificate).ok()?.first()?)
+    }
+
     /// Whether a listener could show it.
     ///
     /// # Errors

@@ -12,6 +12,7 @@
 )]
 
 mod clients;
+mod doctor;
 mod login;
 mod realm;
 mod refusals;

@@ -35,7 +35,8 @@ const MAY_USE: [(&str, &[&str]); 16] = [
             "lifecycle",
         ],
     ),
-    ("cli", &["domain", "document", "secrets", "mapping", "store", "config", "server", "telemetry", "ops"]),
+    // `doctor` asks the realm by the probes of `keycloak`.
+    ("cli", &["domain", "document", "secrets", "keycloak", "mapping", "store", "config", "server", "telemetry", "ops"]),
     ("lib.rs", &[]),
     ("main.rs", &[]),
 ];

@@ -1,7 +1,7 @@
 //! A bridge: the real program, with files of its own.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
@@ -109,8 +109,18 @@ impl Bridge {
 
     /// Runs the program on this bridge's files.
     pub fn program(&self, arguments: &[&str]) -> Output {
+        self.program_told(arguments, "")
+    }
+
+    /// The same, with this on its standard input.
+    pub fn program_told(&self, arguments: &[&str], input: &str) -> Output {
         let mut command = Command::new(env!("CARGO_BIN_EXE_passbridge"));
-        command.current_dir(self.directory.path()).args(arguments).output().expect("the program runs")
+        know_secrets(&mut command);
+        command.current_dir(self.directory.path()).args(arguments);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the program runs");
+        child.stdin.take().unwrap().write_all(input.as_bytes()).expect("the program reads");
+        child.wait_with_output().expect("the program ends")
     }
 
     /// Begun again with another of its configurations.
@@ -219,22 +229,7 @@ fn begin(place: &Path) -> Begun {
     let mut command = Command::new("bash");
     command.args(["-c", "trap '' XFSZ; exec \"$@\"", "bridge", env!("CARGO_BIN_EXE_passbridge")]);
     command.arg("serve").arg("--config").arg(place.join("passbridge.toml"));
-    for client in [
-        "test_api",
-        "market_terminal",
-        "back_office",
-        "no_direct_grants",
-        "switched_off",
-        "short_lived",
-        "flow_not_bound",
-        "once_only",
-        "announced",
-        "public_app",
-        "ca",
-    ] {
-        command.env(format!("NEW_{}", client.to_uppercase()), format!("{}-secret", client.replace('_', "-")));
-    }
-    command.env("WRONG", "this-is-not-the-secret");
+    know_secrets(&mut command);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     let mut child = command.spawn().expect("the bridge starts");
     let log = Arc::new(Mutex::new(String::new()));
@@ -251,6 +246,26 @@ fn begin(place: &Path) -> Begun {
     });
     let ports = ports(&receiver, &log);
     (child, log, ports)
+}
+
+/// The secrets of the realm's clients, and a wrong one.
+fn know_secrets(command: &mut Command) {
+    for client in [
+        "test_api",
+        "market_terminal",
+        "back_office",
+        "no_direct_grants",
+        "switched_off",
+        "short_lived",
+        "flow_not_bound",
+        "once_only",
+        "announced",
+        "public_app",
+        "ca",
+    ] {
+        command.env(format!("NEW_{}", client.to_uppercase()), format!("{}-secret", client.replace('_', "-")));
+    }
+    command.env("WRONG", "this-is-not-the-secret");
 }
 
 fn ports(receiver: &Receiver<String>, log: &Mutex<String>) -> [Option<u16>; 3] {

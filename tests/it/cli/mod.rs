@@ -2,6 +2,7 @@
 
 mod audit;
 mod client;
+mod doctor;
 mod import;
 mod said;
 mod serve;

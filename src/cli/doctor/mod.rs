@@ -1,0 +1,152 @@
+//! `passbridge doctor`: asks the realm whether logins would work. Live, and free of side effects: nothing is logged in, changed or
+//! spent; the realm notes a refused login for each question that knocks at its door.
+
+mod client;
+mod finding;
+mod here;
+mod realm;
+mod settings;
+
+use std::io::IsTerminal;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Args;
+use futures_util::{StreamExt, stream};
+use secrecy::SecretString;
+use tokio::runtime;
+
+use super::{Format, NO, WRONG_USE, secret, show};
+use crate::config::{self, Config};
+use crate::document::Findings;
+use crate::domain::client::{Client, Stage};
+use crate::domain::table::Table;
+use crate::keycloak::probe::Probe;
+use crate::mapping;
+use crate::secrets::Environment;
+use finding::{Finding, Weight};
+
+/// Clients that are looked at side by side: enough to be done with a thousand in a minute, too few to be a load.
+const TOGETHER: usize = 8;
+
+/// What is looked at.
+#[derive(Debug, Args)]
+pub(super) struct Asked {
+    /// Only this legacy client, whatever its stage; can be given again. Without it: every client that is not retired
+    #[arg(long = "client", value_name = "ID")]
+    clients: Vec<String>,
+    /// A client of the realm that may read its settings (`view-realm`, `view-clients`); its secret is read from standard input
+    #[arg(long, value_name = "CLIENT_ID")]
+    reader: Option<String>,
+    /// How findings are written
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    format: Format,
+}
+
+/// Looks at everything; errors make the answer a "no", warnings and notes do not.
+pub(super) fn run(path: &Path, environment: &Environment, asked: &Asked) -> ExitCode {
+    let findings = Findings::new();
+    let config = config::load(path, environment, &findings);
+    let loaded = config.as_ref().and_then(|config| mapping::load(&config.mappings, environment, &findings));
+    let (Some(config), Some(loaded)) = (config, loaded) else {
+        let _ = show::findings(&findings.into_sorted(), Format::Human, &mut anstream::stderr());
+        show::complain("configuration or mappings have errors; nobody was asked\n  hint: passbridge check");
+        return ExitCode::from(WRONG_USE);
+    };
+    let wrong_use = |sentence: &str| {
+        show::complain(sentence);
+        ExitCode::from(WRONG_USE)
+    };
+    let clients = match chosen(&loaded.table, &asked.clients) {
+        Ok(clients) => clients,
+        Err(id) => return wrong_use(&format!("no file maps the client `{id}`\n  hint: passbridge client list")),
+    };
+    let reader = match asked.reader.as_ref().map(|id| secret::read().map(|secret| (id.clone(), secret))).transpose() {
+        Ok(reader) => reader,
+        Err(reason) => return wrong_use(&reason),
+    };
+    // A second bridge in one process finds the provider installed, which is as good.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let probe = match Probe::new(&config.realm) {
+        Ok(probe) => probe,
+        Err(unusable) => return wrong_use(&unusable.0),
+    };
+    let runtime = match runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return wrong_use(&format!("the machine gives no runtime: {error}")),
+    };
+    let visit = Visit { probe, config: &config, table: &loaded.table, clients, reader };
+    tell(&runtime.block_on(visit.all()), visit.clients.len(), asked.format)
+}
+
+/// The clients that are meant, by their old ids; or the id that nobody has.
+fn chosen(table: &Table, ids: &[String]) -> Result<Vec<Arc<Client>>, String> {
+    let mut clients = if ids.is_empty() {
+        table.clients().filter(|client| client.stage != Stage::Retired).cloned().collect()
+    } else {
+        let named = ids.iter().map(|id| table.client(id).cloned().ok_or_else(|| id.clone()));
+        named.collect::<Result<Vec<_>, _>>()?
+    };
+    clients.sort_by(|one, other| one.legacy_id.cmp(&other.legacy_id));
+    clients.dedup_by(|one, other| one.legacy_id == other.legacy_id);
+    Ok(clients)
+}
+
+fn tell(findings: &[Finding], clients: usize, format: Format) -> ExitCode {
+    if finding::write(findings, format, &mut show::data()).is_err() {
+        return ExitCode::from(WRONG_USE);
+    }
+    let count = |weight| findings.iter().filter(|finding| finding.weight == weight).count();
+    let (errors, warnings) = (count(Weight::Error), count(Weight::Warning));
+    let verdict = if errors == 0 { "logins would work" } else { "logins would fail" };
+    show::say(&format!("clients: {clients}; errors: {errors}; warnings: {warnings}: {verdict}"));
+    ExitCode::from(if errors == 0 { 0 } else { NO })
+}
+
+/// One look at everything.
+struct Visit<'a> {
+    probe: Probe,
+    config: &'a Config,
+    table: &'a Table,
+    clients: Vec<Arc<Client>>,
+    reader: Option<(String, SecretString)>,
+}
+
+impl Visit<'_> {
+    async fn all(&self) -> Vec<Finding> {
+        let mut findings = here::look(self.config);
+        let (url, found) = realm::look(&self.probe, self.config, self.reader.is_some()).await;
+        findings.extend(found);
+        let Some(url) = url else {
+            findings.push(Finding::unchecked("the clients", "no URL of the realm answers"));
+            return findings;
+        };
+        findings.extend(realm::parameters(&self.probe, url, self.config, &self.clients).await);
+        let settings = match settings::read(&self.probe, url, self.reader.as_ref()).await {
+            Ok(settings) => Some(settings),
+            Err(why_not) => {
+                findings.push(why_not);
+                None
+            }
+        };
+        if let Some(settings) = &settings {
+            findings.extend(settings.look(url, self.config, self.table));
+        }
+        let (total, terminal) = (self.clients.len(), std::io::stderr().is_terminal());
+        let mut visits = stream::iter(&self.clients)
+            .map(|client| client::look(&self.probe, url, client, settings.as_ref()))
+            .buffered(TOGETHER)
+            .enumerate();
+        while let Some((index, found)) = visits.next().await {
+            findings.extend(found);
+            if terminal {
+                show::progress(&format!("{} of {total} clients", index + 1));
+            }
+        }
+        if terminal {
+            show::say("");
+        }
+        findings
+    }
+}

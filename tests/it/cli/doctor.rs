@@ -1,0 +1,247 @@
+//! `passbridge doctor`: moods of the realm that a real one cannot be put into, and what is on our side.
+
+use serde_json::Value;
+
+use super::{out, run, talk};
+use crate::support::{Mood, NEW_ID, OLD_ID, Plan, World, client};
+
+fn described(issuer: &str, date: &str) -> Mood {
+    let body = format!("{{\"issuer\":\"{issuer}\"}}");
+    let length = body.len();
+    Mood::Bytes(
+        format!("HTTP/1.1 200 OK\r\nconnection: close\r\n{date}content-length: {length}\r\n\r\n{body}").into_bytes(),
+    )
+}
+
+/// The realm is healthy: it describes itself, takes the credentials, and asks for a passport.
+fn healthy(world: &World) {
+    world.realm.usually_at("openid-configuration", described(&world.realm.url(), ""));
+    world.realm.usually_at("introspect", Mood::answer(200, "application/json", "{\"active\":false}"));
+    world.realm.usually_at("token", Mood::Refuse(400, "invalid_request", "Missing parameter: certificate"));
+}
+
+fn doctor(world: &World, arguments: &[&str]) -> (Option<i32>, Vec<Value>) {
+    let output = run(world, &[&["doctor", "--format", "json"], arguments].concat(), "planted-reader-secret\n");
+    assert!(!(out(&output) + &talk(&output)).contains("planted"), "{}{}", out(&output), talk(&output));
+    let findings = serde_json::from_str(&out(&output)).unwrap_or_else(|_| panic!("{}", talk(&output)));
+    (output.status.code(), findings)
+}
+
+fn codes(findings: &[Value]) -> Vec<&str> {
+    findings.iter().map(|finding| finding["code"].as_str().unwrap()).filter(|code| *code != "not-checked").collect()
+}
+
+fn unchecked(findings: &[Value]) -> String {
+    let notes = findings.iter().filter(|finding| finding["code"] == "not-checked");
+    notes.map(|note| note["message"].as_str().unwrap()).collect::<Vec<_>>().join("; ")
+}
+
+#[test]
+fn before_a_healthy_realm_only_notes_say_what_was_not_seen() {
+    let world = Plan::new().files();
+    healthy(&world);
+    let (status, findings) = doctor(&world, &[]);
+    assert_eq!((status, codes(&findings)), (Some(0), vec![]), "{findings:#?}");
+    let notes = unchecked(&findings);
+    for what in ["the clock of", "the token store", "lifetimes"] {
+        assert!(notes.contains(what), "{notes}");
+    }
+    let human = run(&world, &["doctor"], "");
+    assert!(out(&human).contains("note[not-checked]: not checked: ") && out(&human).contains("\n  hint: "));
+    assert!(talk(&human).contains("clients: 1; errors: 0; warnings: 0: logins would work"), "{}", talk(&human));
+    for seen in world.realm.asked("token") {
+        assert_eq!(seen.field("grant_type_moex").as_deref(), Some("passport"));
+        assert_eq!(seen.field("client_id").as_deref(), Some(NEW_ID));
+    }
+}
+
+#[test]
+fn a_realm_whose_clock_is_wrong_or_whose_issuer_is_another_is_told() {
+    let world = Plan::new().files();
+    healthy(&world);
+    let past = described("https://sso.example.org/realms/SSO", "date: Sun, 06 Nov 1994 08:49:37 GMT\r\n");
+    world.realm.usually_at("openid-configuration", past);
+    let (status, findings) = doctor(&world, &[]);
+    assert_eq!((status, codes(&findings)), (Some(0), vec!["issuer-unknown", "clock-skew"]), "{findings:#?}");
+    let told = |code: &str, part: &str| {
+        findings.iter().find(|finding| finding["code"] == code).unwrap()[part].as_str().unwrap().to_owned()
+    };
+    assert!(told("issuer-unknown", "hint").contains("public_url = \"https://sso.example.org/realms/SSO\""));
+    assert!(told("clock-skew", "message").starts_with("the bridge's clock is"));
+}
+
+#[test]
+fn two_urls_with_two_issuers_are_not_one_realm() {
+    let mut world = Plan::new().files();
+    healthy(&world);
+    let url = world.realm.url();
+    world.change("realm", "urls", &format!("[\"{url}\", \"{url}/\"]"));
+    world.realm.next_at("openid-configuration", described(&url, ""));
+    world.realm.next_at("openid-configuration", described("https://another.example.org/realms/SSO", ""));
+    let (status, findings) = doctor(&world, &[]);
+    assert_eq!(status, Some(1));
+    assert!(codes(&findings).contains(&"issuers-differ"), "{findings:#?}");
+}
+
+#[test]
+fn a_realm_that_lets_in_without_a_passport_is_told_and_its_session_ended() {
+    let world = Plan::new().files();
+    healthy(&world);
+    world.realm.usually_at("token", Mood::Grant(crate::support::Granting::default()));
+    let (status, findings) = doctor(&world, &[]);
+    assert_eq!((status, codes(&findings)), (Some(1), vec!["open-door"]), "{findings:#?}");
+    let ended = world.realm.asked("logout");
+    assert_eq!(ended.len(), world.realm.asked("token").len(), "each session that was opened is ended");
+    assert!(ended.iter().all(|seen| seen.field("refresh_token").is_some()));
+}
+
+#[test]
+fn a_realm_that_drops_a_long_parameter_is_told() {
+    let world = Plan::new().files();
+    healthy(&world);
+    let (bad, dropped) = ("Passport certificate is malformed", "Missing parameter: signature");
+    world.realm.next_at("token", Mood::Refuse(400, "invalid_grant", bad));
+    world.realm.next_at("token", Mood::Refuse(400, "invalid_grant", bad));
+    world.realm.next_at("token", Mood::Refuse(400, "invalid_request", dropped));
+    let (status, findings) = doctor(&world, &[]);
+    assert_eq!((status, codes(&findings)), (Some(0), vec!["long-parameter"]), "{findings:#?}");
+    assert!(findings.iter().any(|finding| finding["message"].as_str().unwrap().contains("`signature` of 4001")));
+    let long = &world.realm.asked("token")[2];
+    assert_eq!((long.field("signature").unwrap().len(), long.field("certificate").unwrap().len()), (4001, 4));
+}
+
+#[test]
+fn answers_that_say_nothing_are_told_as_such_and_nobody_waits_for_ever() {
+    for (mood, code) in [
+        (Mood::answer(502, "text/html", "<html>"), "unexpected-answer"),
+        (Mood::Reset, "realm-unreachable"),
+        (Mood::Hang, "realm-unreachable"),
+    ] {
+        let world = Plan::new().set("realm", "timeout", "\"300ms\"").files();
+        healthy(&world);
+        world.realm.usually_at("introspect", mood.clone());
+        let (status, findings) = doctor(&world, &[]);
+        assert_eq!((status, codes(&findings)), (Some(1), vec![code]), "{mood:?}: {findings:#?}");
+        assert_eq!(findings.last().unwrap()["client"], OLD_ID);
+    }
+    let world = Plan::new().files();
+    world.realm.close();
+    let (status, findings) = doctor(&world, &[]);
+    assert_eq!((status, codes(&findings)), (Some(1), vec!["realm-unreachable"]), "{findings:#?}");
+    assert!(unchecked(&findings).contains("the clients"), "{findings:#?}");
+}
+
+#[test]
+fn a_thousand_clients_are_looked_at_a_few_at_a_time_and_told_in_their_order() {
+    let mut plan = Plan::new().without_clients();
+    for number in 0..1_000 {
+        plan = plan.client(&client(&format!("old-{number:04}"), &format!("client_id = \"new-{number:04}\"")));
+    }
+    let world = plan.files();
+    healthy(&world);
+    world.realm.usually_at("introspect", Mood::answer(403, "application/json", "{}"));
+    let (status, findings) = doctor(&world, &[]);
+    assert_eq!(status, Some(1));
+    let told: Vec<&str> = findings.iter().filter_map(|finding| finding["client"].as_str()).collect();
+    assert_eq!(told, (0..1_000).map(|number| format!("old-{number:04}")).collect::<Vec<_>>());
+}
+
+#[test]
+fn the_running_bridge_says_how_its_store_is_and_wrong_use_asks_nobody() {
+    let mut world = Plan::new().start();
+    healthy(&world);
+    let ops = world.running().addresses().ops;
+    world.change("listen", "ops", &format!("\"{ops}\""));
+    let (status, findings) = doctor(&world, &["--client", OLD_ID]);
+    assert_eq!((status, codes(&findings)), (Some(0), vec![]), "{findings:#?}");
+    assert!(!unchecked(&findings).contains("the token store"), "{findings:#?}");
+    let asked = world.realm.count();
+    let wrong = run(&world, &["doctor", "--client", "nobody"], "");
+    assert_eq!(wrong.status.code(), Some(2));
+    assert!(talk(&wrong).contains("no file maps the client `nobody`\n  hint: "), "{}", talk(&wrong));
+    world.change_clients(&[client(OLD_ID, "nonsense = 1")]);
+    assert_eq!(run(&world, &["doctor"], "").status.code(), Some(2));
+    assert_eq!(world.realm.count(), asked);
+}
+
+/// A certificate that ends so many days from now, with its key, into `old.pem` and `old.key`.
+fn certify(world: &World, days: i64) {
+    let now = passbridge::server::SystemClock::new();
+    let today = i64::try_from(passbridge::domain::time::Clock::now(&now).secs() / 86_400).unwrap();
+    let (whole_days, since) = (u64::try_from(today + days).unwrap(), std::time::UNIX_EPOCH);
+    let day =
+        humantime::format_rfc3339_seconds(since + std::time::Duration::from_secs(whole_days * 86_400)).to_string();
+    let number = |from: usize, to: usize| day[from..to].parse().unwrap();
+    let mut wish = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    wish.not_before = rcgen::date_time_ymd(2001, 1, 1);
+    wish.not_after =
+        rcgen::date_time_ymd(number(0, 4), u8::try_from(number(5, 7)).unwrap(), u8::try_from(number(8, 10)).unwrap());
+    let key = rcgen::KeyPair::generate().unwrap();
+    std::fs::write(world.path().join("old.pem"), wish.self_signed(&key).unwrap().pem()).unwrap();
+    std::fs::write(world.path().join("old.key"), key.serialize_pem()).unwrap();
+}
+
+#[test]
+fn certificates_near_their_end_are_told_by_check_and_by_doctor() {
+    let tls = "{ certificate = \"old.pem\", key = \"old.key\" }";
+    let world = Plan::new().set("tls", "legacy", tls).files();
+    healthy(&world);
+    for (days, code, status) in
+        [(-400, Some("certificate-expired"), 1), (20, Some("certificate-expiring"), 0), (40, None, 0)]
+    {
+        certify(&world, days);
+        let checked = run(&world, &["check"], "");
+        assert_eq!(checked.status.code(), Some(0), "it is shown all the same");
+        assert_eq!(code.is_some(), out(&checked).contains("warning[certificate-"), "{days}: {}", out(&checked));
+        let (answer, findings) = doctor(&world, &[]);
+        assert_eq!((answer, codes(&findings)), (Some(status), Vec::from_iter(code)), "{days}: {findings:#?}");
+    }
+    let other = rcgen::KeyPair::generate().unwrap();
+    std::fs::write(world.path().join("old.key"), other.serialize_pem()).unwrap();
+    let checked = run(&world, &["check"], "");
+    assert_eq!(checked.status.code(), Some(1));
+    assert!(out(&checked).contains("error[unfit-certificate]"), "a key of another certificate: {}", out(&checked));
+}
+
+#[test]
+fn a_reader_sees_the_realms_clock_its_scopes_and_its_longest_session() {
+    let shipped = concat!(env!("CARGO_MANIFEST_DIR"), "/mappings/dialects/otk-passport.toml");
+    let dialect = std::fs::read_to_string(shipped).unwrap();
+    let said = "[realm]\nscopes = [\"orders\", \"nowhere\"]\nlongest_session = \"30m\"\n";
+    let dialect = dialect.replacen("[[realm.errors]]", &format!("{said}\n[[realm.errors]]"), 1);
+    let mut world = Plan::new().dialect("otk-passport", &dialect).files();
+    let checked = run(&world, &["check"], "");
+    assert_eq!(checked.status.code(), Some(0), "{}", out(&checked));
+    let told = "warning[promise-too-long]: 1h are promised, and a session of the realm lasts 30m, says the dialect";
+    assert!(out(&checked).contains(told), "{}", out(&checked));
+    world.change_clients(&[client(OLD_ID, "access_token_lifetime = \"30m\"")]);
+    assert!(!out(&run(&world, &["check"], "")).contains("promise-too-long"));
+    healthy(&world);
+    // Three knocks find out how long a parameter may be.
+    for _ in 0..3 {
+        world.realm.next_at("token", Mood::Refuse(400, "invalid_grant", "a"));
+    }
+    // Its clock stands at the beginning of 2020.
+    let jwt = "e30.eyJpYXQiOjE1Nzc4MzY4MDB9.c2ln";
+    let token = format!("{{\"access_token\":\"{jwt}\",\"expires_in\":60}}");
+    world.realm.usually_at("token", Mood::answer(200, "application/json", &token));
+    let settings = "{\"revokeRefreshToken\":true,\"ssoSessionIdleTimeout\":60,\"ssoSessionMaxLifespan\":36000,\"accessTokenLifespan\":60}";
+    world.realm.usually_at("SSO", Mood::answer(200, "application/json", settings));
+    world.realm.usually_at("client-scopes", Mood::answer(200, "application/json", "[{\"name\":\"orders\"}]"));
+    world.realm.usually_at(
+        &format!("clients?clientId={NEW_ID}"),
+        Mood::answer(
+            200,
+            "application/json",
+            "[{\"enabled\":true,\"attributes\":{\"client.session.idle.timeout\":\"1200\"}}]",
+        ),
+    );
+    let (_, findings) = doctor(&world, &["--reader", "reader"]);
+    let codes = codes(&findings);
+    for code in ["clock-skew", "unknown-scope", "longest-session", "rotation-unknown", "promise-short"] {
+        assert!(codes.contains(&code), "{code}: {findings:#?}");
+    }
+    assert!(
+        world.realm.asked("SSO").iter().all(|seen| seen.header("authorization").unwrap() == format!("Bearer {jwt}"))
+    );
+}
