@@ -26,6 +26,11 @@ pub(super) fn get(config: &Config, path: &str) -> io::Result<Answer> {
     exchange(config, &format!("GET {path} HTTP/1.0\r\n\r\n"))
 }
 
+/// Reads something that needs the ops token.
+pub(super) fn get_as(config: &Config, path: &str, token: &SecretString) -> io::Result<Answer> {
+    exchange(config, &format!("GET {path} HTTP/1.0\r\nAuthorization: Bearer {}\r\n\r\n", token.expose_secret()))
+}
+
 /// Asks for something that needs the ops token.
 pub(super) fn post(config: &Config, path: &str, token: &SecretString, body: &str) -> io::Result<Answer> {
     let (token, length) = (token.expose_secret(), body.len());

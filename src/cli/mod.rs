@@ -6,6 +6,7 @@ mod ask;
 mod audit;
 mod check;
 mod client;
+mod diff;
 mod doctor;
 mod excerpt;
 mod health;
@@ -53,6 +54,12 @@ enum Command {
     },
     /// Ask the realm, live and free of side effects, whether logins would work: every URL, every client
     Doctor(doctor::Asked),
+    /// Compare what the running bridge uses with what the files say
+    Diff {
+        /// How differences are written
+        #[arg(long, value_enum, default_value_t = Format::Human)]
+        format: Format,
+    },
     /// Ask the running bridge whether it is ready: for health checks of containers
     Health,
     /// The mapping table, and one client's way through its migration
@@ -124,6 +131,7 @@ pub fn run() -> ExitCode {
         Command::Serve => serve::run(config, environment()),
         Command::Check { format } => check::run(&config, &environment(), format),
         Command::Doctor(asked) => doctor::run(&config, &environment(), &asked),
+        Command::Diff { format } => diff::run(&config, &environment(), format),
         Command::Health => health::run(&config, &environment()),
         Command::Client(client) => client::run(&config, &environment(), client),
         Command::Secret(Secret::Hash) => secret::hash(),

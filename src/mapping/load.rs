@@ -83,7 +83,7 @@ pub(super) fn readable(path: &Path, findings: &Findings) -> Option<String> {
     read.map_err(|reason| findings.error("unreadable-file", &origin(), format!("the file {reason}"), None)).ok()
 }
 
-fn hexadecimal(bytes: &[u8]) -> String {
+pub(super) fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
         let _infallible = write!(text, "{byte:02x}");
         text

@@ -11,6 +11,7 @@ mod hash;
 mod layout;
 mod load;
 mod parts;
+mod shown;
 pub mod watch;
 
 use std::collections::HashMap;
@@ -21,6 +22,7 @@ use secrecy::SecretString;
 pub use guard::{Guard, GuardLimits, GuardStatistics, Rate, Verified};
 use hash::Parameters;
 pub use load::load;
+pub use shown::{dialect_digest, proof, proves, shown};
 
 use crate::document::Footing;
 use crate::domain::chance::Entropy;

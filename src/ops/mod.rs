@@ -2,6 +2,7 @@
 //!
 //! Must not: show a secret or a token, or be needed by a legacy client.
 
+mod table;
 mod tokens;
 
 use std::sync::Arc;
@@ -33,12 +34,17 @@ pub struct OpsService {
     pub token: ArcSwap<Option<SecretString>>,
     /// Findings of the last load, where it was refused.
     pub refused: parking_lot::Mutex<Vec<Finding>>,
+    /// Sections that differ from what is in use until a restart.
+    pub needs_restart: parking_lot::Mutex<Vec<&'static str>>,
     /// Set when the bridge drains.
     pub stop: CancellationToken,
 }
 
 /// No request of an operator is longer.
 const LONGEST: usize = 16 * 1024;
+
+/// ... but proofs for a thousand clients.
+const MANY: usize = 1024 * 1024;
 
 /// `/healthz`, `/readyz`, `/metrics`, `/api/v1`.
 pub fn router(service: Arc<OpsService>) -> Router {
@@ -49,6 +55,8 @@ pub fn router(service: Arc<OpsService>) -> Router {
         .route("/api/v1/tokens/find", post(tokens::find))
         .route("/api/v1/tokens/revoke", post(tokens::revoke))
         .layer(DefaultBodyLimit::max(LONGEST))
+        .route("/api/v1/table", get(table::table))
+        .route("/api/v1/table/secrets", post(table::secrets).layer(DefaultBodyLimit::max(MANY)))
         .with_state(service)
 }
 

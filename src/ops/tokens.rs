@@ -76,7 +76,8 @@ fn asked(service: &OpsService, headers: &HeaderMap, body: &[u8]) -> Result<Selec
     })
 }
 
-fn authorized(service: &OpsService, headers: &HeaderMap) -> Result<(), Denied> {
+/// Whether the ops token was shown.
+pub(super) fn authorized(service: &OpsService, headers: &HeaderMap) -> Result<(), Denied> {
     let refused = |sentence| Denied { status: StatusCode::UNAUTHORIZED, sentence };
     let token = service.token.load();
     let Some(token) = token.as_ref() else {
@@ -92,18 +93,18 @@ fn authorized(service: &OpsService, headers: &HeaderMap) -> Result<(), Denied> {
 }
 
 /// Why nothing was done.
-struct Denied {
-    status: StatusCode,
-    sentence: &'static str,
+pub(super) struct Denied {
+    pub(super) status: StatusCode,
+    pub(super) sentence: &'static str,
 }
 
 impl Denied {
-    fn answer(&self) -> Response {
+    pub(super) fn answer(&self) -> Response {
         answer(self.status, &json!({"error": self.sentence}))
     }
 }
 
-fn answer(status: StatusCode, body: &Value) -> Response {
+pub(super) fn answer(status: StatusCode, body: &Value) -> Response {
     let headers = [(header::CACHE_CONTROL, "no-store"), (header::CONTENT_TYPE, "application/json")];
     (status, headers, format!("{body}\n")).into_response()
 }

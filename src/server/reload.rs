@@ -61,6 +61,7 @@ impl Reloading {
             exchange: Arc::clone(&ways.teller),
             token: ArcSwap::from_pointee(config.ops_token.clone()),
             refused: Mutex::new(Vec::new()),
+            needs_restart: Mutex::new(Vec::new()),
             stop: shared.stop.clone(),
         });
         Self { files, config: Mutex::new(config), shared, ways, ops }
@@ -146,7 +147,9 @@ impl Reloading {
         self.ops.token.store(Arc::new(config.ops_token.clone()));
         self.ops.refused.lock().clear();
         self.shared.show_table(true);
-        current.needing_restart(&config).into_iter().for_each(log::needs_restart);
+        let needs_restart = current.needing_restart(&config);
+        needs_restart.iter().copied().for_each(log::needs_restart);
+        *self.ops.needs_restart.lock() = needs_restart;
         current.take_reloadable(config);
     }
 }

@@ -2,6 +2,7 @@
 
 mod audit;
 mod client;
+mod diff;
 mod doctor;
 mod import;
 mod said;

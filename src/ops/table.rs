@@ -1,0 +1,60 @@
+//! `GET /api/v1/table`: the table in use; `POST /api/v1/table/secrets`: whether somebody has the same secrets. For operators who
+//! show the ops token.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::response::Response;
+use http::{HeaderMap, StatusCode};
+use secrecy::ExposeSecret;
+use serde_json::{Map, Value, json};
+
+use super::OpsService;
+use super::tokens::{Denied, answer, authorized};
+use crate::mapping::{dialect_digest, proves, shown};
+
+/// The table in use, clients by their old ids. Nothing of a secret is in it.
+pub(super) async fn table(State(service): State<Arc<OpsService>>, headers: HeaderMap) -> Response {
+    if let Err(denied) = authorized(&service, &headers) {
+        return denied.answer();
+    }
+    let snapshot = service.bridge.snapshot.load_full();
+    let clients: Map<String, Value> =
+        snapshot.table.clients().map(|client| (client.legacy_id.clone(), shown(client).into())).collect();
+    let dialects: Map<String, Value> = snapshot
+        .table
+        .dialects()
+        .iter()
+        .map(|(name, dialect)| (name.clone(), dialect_digest(dialect).into()))
+        .collect();
+    let refused: Vec<String> = service.refused.lock().iter().map(ToString::to_string).collect();
+    let body = json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "generation": snapshot.generation,
+        "digest": snapshot.digest,
+        "refused": refused,
+        "needs_restart": &*service.needs_restart.lock(),
+        "dialects": dialects,
+        "clients": clients,
+    });
+    answer(StatusCode::OK, &body)
+}
+
+/// Takes `{ID: proof}` and answers the ids whose secrets are others here. A client that is not here has none.
+pub(super) async fn secrets(State(service): State<Arc<OpsService>>, headers: HeaderMap, body: Bytes) -> Response {
+    if let Err(denied) = authorized(&service, &headers) {
+        return denied.answer();
+    }
+    let Ok(proofs) = serde_json::from_slice::<BTreeMap<String, String>>(&body) else {
+        let sentence = "say {\"ID\": \"proof\"} for each client";
+        return Denied { status: StatusCode::BAD_REQUEST, sentence }.answer();
+    };
+    let token = service.token.load_full();
+    let key = token.as_ref().as_ref().map(|token| token.expose_secret().as_bytes()).unwrap_or_default();
+    let snapshot = service.bridge.snapshot.load_full();
+    let same = |id: &str, proof: &str| snapshot.table.client(id).is_some_and(|client| proves(client, key, proof));
+    let differ: Vec<&String> = proofs.iter().filter(|(id, proof)| !same(id, proof)).map(|(id, _)| id).collect();
+    answer(StatusCode::OK, &json!({"generation": snapshot.generation, "differ": differ}))
+}
