@@ -10,6 +10,7 @@ mod address;
 mod clock;
 mod connection;
 mod control;
+mod gateway;
 mod legacy;
 mod listener;
 mod malformed;
@@ -48,6 +49,10 @@ pub struct Running {
 pub struct Addresses {
     /// Legacy clients.
     pub legacy: SocketAddr,
+    /// API calls, where they are taken.
+    pub gateway: Option<SocketAddr>,
+    /// Other proxies, where they may ask.
+    pub authz: Option<SocketAddr>,
     /// The realm, where it may call.
     pub realm: Option<SocketAddr>,
     /// Operators.
