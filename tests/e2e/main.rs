@@ -12,6 +12,7 @@
 )]
 
 mod clients;
+mod gateway;
 mod login;
 mod realm;
 mod refusals;
