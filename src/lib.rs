@@ -8,6 +8,8 @@ pub mod legacy;
 
 pub mod exchange;
 
+pub mod gateway;
+
 pub mod keycloak;
 pub mod mapping;
 pub mod store;

@@ -15,6 +15,10 @@ use crate::server::{NEAR, SystemClock, TlsMaterial};
 pub struct Listen {
     /// What legacy clients call.
     pub legacy: SocketAddr,
+    /// API calls; `None`: off.
+    pub gateway: Option<SocketAddr>,
+    /// Authorization questions of other proxies; `None`: off.
+    pub authz: Option<SocketAddr>,
     /// What only the realm calls; `None`: off.
     pub realm: Option<SocketAddr>,
     /// Health, metrics. Never public.
@@ -26,6 +30,10 @@ pub struct Listen {
 pub struct TlsListeners {
     /// What legacy clients see.
     pub legacy: Option<TlsMaterial>,
+    /// What callers of APIs see.
+    pub gateway: Option<TlsMaterial>,
+    /// What other proxies see.
+    pub authz: Option<TlsMaterial>,
     /// What the realm sees.
     pub realm: Option<TlsMaterial>,
     /// What operators see.
@@ -34,20 +42,23 @@ pub struct TlsListeners {
 
 impl TlsListeners {
     /// Which listeners speak TLS, and which of them ask for a client's certificate.
-    pub(super) fn kinds(&self) -> [Option<bool>; 3] {
-        [&self.legacy, &self.realm, &self.ops]
+    pub(super) fn kinds(&self) -> [Option<bool>; 5] {
+        [&self.legacy, &self.gateway, &self.authz, &self.realm, &self.ops]
             .map(|material| material.as_ref().map(|material| material.client_ca.is_some()))
     }
 }
 
 pub(super) fn read(section: Option<Reader<'_>>, findings: &Findings) -> Listen {
-    let mut listen = Listen { legacy: ([127, 0, 0, 1], 8080).into(), realm: None, ops: ([127, 0, 0, 1], 9090).into() };
+    let (legacy, ops) = (([127, 0, 0, 1], 8080).into(), ([127, 0, 0, 1], 9090).into());
+    let mut listen = Listen { legacy, gateway: None, authz: None, realm: None, ops };
     let Some(mut section) = section else { return listen };
     let legacy = address(&mut section, "legacy");
+    let gateway = address(&mut section, "gateway");
+    let authz = address(&mut section, "authz");
     let realm = address(&mut section, "realm");
     let ops = address(&mut section, "ops");
     section.finish();
-    let named = [("legacy", &legacy), ("realm", &realm), ("ops", &ops)];
+    let named = [("legacy", &legacy), ("gateway", &gateway), ("authz", &authz), ("realm", &realm), ("ops", &ops)];
     for (index, (name, address)) in named.iter().enumerate() {
         for (other_name, other) in named.iter().skip(index + 1) {
             if let (Some(address), Some(other)) = (address, other)
@@ -59,6 +70,8 @@ pub(super) fn read(section: Option<Reader<'_>>, findings: &Findings) -> Listen {
         }
     }
     listen.legacy = legacy.map_or(listen.legacy, |address| address.value);
+    listen.gateway = gateway.map(|address| address.value);
+    listen.authz = authz.map(|address| address.value);
     listen.realm = realm.map(|address| address.value);
     listen.ops = ops.map_or(listen.ops, |address| address.value);
     listen
@@ -84,11 +97,16 @@ fn clash(one: SocketAddr, other: SocketAddr) -> bool {
 
 pub(super) fn tls(section: Option<Reader<'_>>, sources: Sources<'_>) -> TlsListeners {
     let Some(mut section) = section else { return TlsListeners::default() };
-    let legacy = section.section("legacy").and_then(|section| material(section, sources));
-    let realm = section.section("realm").and_then(|section| material(section, sources));
-    let ops = section.section("ops").and_then(|section| material(section, sources));
+    let mut of = |key| section.section(key).and_then(|section| material(section, sources));
+    let listeners = TlsListeners {
+        legacy: of("legacy"),
+        gateway: of("gateway"),
+        authz: of("authz"),
+        realm: of("realm"),
+        ops: of("ops"),
+    };
     section.finish();
-    TlsListeners { legacy, realm, ops }
+    listeners
 }
 
 fn material(mut section: Reader<'_>, sources: Sources<'_>) -> Option<TlsMaterial> {

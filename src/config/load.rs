@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{Config, audit, limits, listen, realm, store};
+use super::{Config, audit, gateway, limits, listen, realm, store};
 use crate::document::{Findings, Origin, Reader, Severity, Spotted, Table, parse};
 use crate::secrets::{self, Environment, Sources, files};
 
@@ -68,6 +68,8 @@ fn config(mut file: Reader<'_>, sources: Sources<'_>, mappings: PathBuf) -> Opti
     let findings = file.findings();
     let listen = listen::read(file.section("listen"), findings);
     let (workers, trusted_proxies, drain) = server(file.section("server"));
+    let is_on = listen.gateway.is_some() || listen.authz.is_some();
+    let gateway = gateway::read(file.section("gateway"), is_on);
     let tls = listen::tls(file.section("tls"), sources);
     let realm = file.required_section("realm").and_then(|section| realm::read(section, sources));
     let limits = limits::read(file.section("limits"));
@@ -79,6 +81,7 @@ fn config(mut file: Reader<'_>, sources: Sources<'_>, mappings: PathBuf) -> Opti
     let (realm, manner) = realm?;
     Some(Config {
         listen,
+        gateway,
         workers,
         trusted_proxies,
         drain,

@@ -3,6 +3,7 @@
 //! Must not: read the environment by itself (it is handed in), start anything, or let a key pass that nothing honours.
 
 mod audit;
+mod gateway;
 mod limits;
 mod listen;
 mod load;
@@ -22,6 +23,7 @@ pub use survey::survey;
 use secrecy::SecretString;
 
 use crate::exchange::Policy;
+use crate::gateway::GatewaySettings;
 use crate::keycloak::RealmSettings;
 use crate::store::StoreSettings;
 use crate::telemetry::audit::AuditSettings;
@@ -31,6 +33,8 @@ use crate::telemetry::audit::AuditSettings;
 pub struct Config {
     /// Addresses.
     pub listen: Listen,
+    /// API calls.
+    pub gateway: GatewaySettings,
     /// Threads that serve; 0: one for each core.
     pub workers: usize,
     /// Networks whose word about the client's address counts.
@@ -87,6 +91,7 @@ impl Config {
             }
         };
         compare("listen", self.listen == other.listen);
+        compare("gateway", self.gateway == other.gateway);
         compare("server", self.workers == other.workers && self.drain == other.drain);
         compare("tls", self.tls.kinds() == other.tls.kinds());
         compare("limits", self.limits.fixed() == other.limits.fixed());

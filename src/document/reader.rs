@@ -223,6 +223,14 @@ impl<'f> Reader<'f> {
         Some(words.map(|word| Spotted { value: word.to_owned(), origin: found.origin.clone() }).collect())
     }
 
+    /// A text, or a list of them.
+    pub fn text_or_texts(&mut self, key: &'static str) -> Option<Vec<Spotted<String>>> {
+        let is_text = |(name, found): &(Spotted<String>, Spotted<Value>)| {
+            name.value == key && matches!(found.value, Value::Text(_))
+        };
+        if self.table.entries.iter().any(is_text) { Some(vec![self.text(key)?]) } else { self.texts(key) }
+    }
+
     fn list_text(&self, key: &str, item: Spotted<Value>) -> Option<Spotted<String>> {
         let kind = item.value.kind();
         let Value::Text(value) = item.value else {

@@ -40,7 +40,7 @@ pub struct Endpoints {
     pub introspect: String,
 }
 
-/// Which of a dialect's endpoints was called.
+/// What was called: one of a dialect's endpoints, or an API through us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Endpoint {
     /// Token endpoint.
@@ -49,6 +49,10 @@ pub enum Endpoint {
     Revoke,
     /// Introspection endpoint.
     Introspect,
+    /// An API, through the gateway.
+    Api,
+    /// An authorization question of another proxy.
+    Authz,
 }
 
 impl Endpoint {
@@ -59,6 +63,8 @@ impl Endpoint {
             Self::Token => "token",
             Self::Revoke => "revoke",
             Self::Introspect => "introspect",
+            Self::Api => "api",
+            Self::Authz => "authz",
         }
     }
 }

@@ -32,11 +32,15 @@ pub enum Cause {
     TokenOver,
     /// An API call with a token that we never issued.
     TokenUnknown,
+    /// The API cannot be reached, or ended its answer before the head was whole.
+    ApiDown,
+    /// The API did not answer in time.
+    ApiSlow,
 }
 
 impl Cause {
     /// All of them, in the order of a dialect file.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::ServerError,
         Self::InvalidRequest,
         Self::MethodNotAllowed,
@@ -49,6 +53,8 @@ impl Cause {
         Self::ResourceOwner,
         Self::TokenOver,
         Self::TokenUnknown,
+        Self::ApiDown,
+        Self::ApiSlow,
     ];
 
     /// The word in dialect files, logs and metrics.
@@ -67,6 +73,8 @@ impl Cause {
             Self::ResourceOwner => "resource_owner",
             Self::TokenOver => "token_over",
             Self::TokenUnknown => "token_unknown",
+            Self::ApiDown => "api_down",
+            Self::ApiSlow => "api_slow",
         }
     }
 }

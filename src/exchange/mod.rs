@@ -9,6 +9,7 @@
 //! Must not: render a refusal anywhere but in [`Exchange::answer`], log, or look at the network.
 
 mod access;
+mod call;
 mod flight;
 mod introspect;
 mod login;
@@ -24,6 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+pub use call::{Caller, Turned};
 pub use flight::Flights;
 pub use logout::Heard;
 pub use operator::{Ended, Found, Selector};
@@ -211,6 +213,9 @@ impl Exchange {
             Endpoint::Token => self.token(known, trail).await,
             Endpoint::Introspect => self.introspect(known, trail).await,
             Endpoint::Revoke => self.revoke(known, trail).await,
+            Endpoint::Api | Endpoint::Authz => {
+                Err(Refusal::client(Cause::NotFound, "an API is called at the gateway, not here"))
+            }
         }
     }
 

@@ -65,7 +65,7 @@ pub fn refusal(dialect: &Dialect, endpoint: Endpoint, cause: Cause) -> Reply {
     let mut headers = headers(dialect, &row.headers);
     if let Some(numbered) = &dialect.error_code {
         let digits = match endpoint {
-            Endpoint::Token | Endpoint::Introspect => &numbered.token,
+            Endpoint::Token | Endpoint::Introspect | Endpoint::Api | Endpoint::Authz => &numbered.token,
             Endpoint::Revoke => &numbered.revoke,
         };
         put(&mut headers, &numbered.header, &format!("{digits}{}", row.code));
@@ -73,6 +73,7 @@ pub fn refusal(dialect: &Dialect, endpoint: Endpoint, cause: Cause) -> Reply {
     if cause == Cause::MethodNotAllowed {
         let allowed = match endpoint {
             Endpoint::Token | Endpoint::Introspect => "POST",
+            Endpoint::Api | Endpoint::Authz => "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT",
             Endpoint::Revoke => "POST, DELETE",
         };
         headers.insert(header::ALLOW, HeaderValue::from_static(allowed));

@@ -116,7 +116,8 @@ async fn serve(
         .half_close(true) // who has said everything may shut his side and is still answered
         .title_case_headers(true);
     let stream = Spoken::new(stream, serving.refuse.clone(), peer.0);
-    let mut connection = pin!(http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)));
+    let served = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    let mut connection = pin!(served.with_upgrades());
     tokio::select! {
         _ended = connection.as_mut() => {}
         () = tasks.stop().cancelled() => {

@@ -11,6 +11,7 @@ mod certificate;
 mod clock;
 mod connection;
 mod control;
+mod gateway;
 mod legacy;
 mod listener;
 mod malformed;
@@ -50,6 +51,10 @@ pub struct Running {
 pub struct Addresses {
     /// Legacy clients.
     pub legacy: SocketAddr,
+    /// API calls, where they are taken.
+    pub gateway: Option<SocketAddr>,
+    /// Other proxies, where they may ask.
+    pub authz: Option<SocketAddr>,
     /// The realm, where it may call.
     pub realm: Option<SocketAddr>,
     /// Operators.

@@ -130,6 +130,8 @@ impl Reloading {
             exchange.exchange_realm(keycloak);
         }
         exchange_certificate(self.shared.tls_legacy.as_ref(), config.tls.legacy.as_ref());
+        exchange_certificate(self.shared.tls_gateway.as_ref(), config.tls.gateway.as_ref());
+        exchange_certificate(self.shared.tls_authz.as_ref(), config.tls.authz.as_ref());
         exchange_certificate(self.shared.tls_realm.as_ref(), config.tls.realm.as_ref());
         exchange_certificate(self.shared.tls_ops.as_ref(), config.tls.ops.as_ref());
         let bridge = &self.shared.bridge;

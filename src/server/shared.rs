@@ -7,10 +7,12 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::connection::{ConnectionLimits, Serving};
+use super::gateway::{self, GatewayService};
 use super::legacy::{self, LegacyService, Tuning};
 use super::tls::Tls;
 use crate::config::Config;
 use crate::exchange::{Bridge, Exchange};
+use crate::gateway::Gateway;
 use crate::keycloak::{Keycloak, RealmStatus};
 use crate::lifecycle::Tasks;
 
@@ -20,6 +22,8 @@ pub(super) struct Shared {
     pub(super) realm: Arc<RealmStatus>,
     pub(super) tuning: Arc<ArcSwap<Tuning>>,
     pub(super) tls_legacy: Option<Tls>,
+    pub(super) tls_gateway: Option<Tls>,
+    pub(super) tls_authz: Option<Tls>,
     pub(super) tls_realm: Option<Tls>,
     pub(super) tls_ops: Option<Tls>,
     pub(super) stop: CancellationToken,
@@ -51,6 +55,28 @@ impl Shared {
             tls: self.tls_legacy.clone(),
             permits,
         }
+    }
+
+    /// What one worker serves API calls and authorization questions with, and the gateway behind both.
+    pub(super) fn gateway(
+        &self,
+        config: &Config,
+        exchange: &Arc<Exchange>,
+        legacy: &Serving,
+    ) -> (Arc<Gateway>, [Serving; 2]) {
+        let gateway = Arc::new(Gateway::new(Arc::clone(exchange), &config.gateway));
+        let service = |tls: &Option<Tls>| GatewayService {
+            gateway: Arc::clone(&gateway),
+            bridge: Arc::clone(&self.bridge),
+            clock: Arc::clone(&self.bridge.clock),
+            tuning: Arc::clone(&self.tuning),
+            is_secure: tls.is_some(),
+        };
+        // What an API says may look like an empty answer of hyper's, and is not to be changed.
+        let serving = |router, tls: &Option<Tls>| Serving { router, refuse: None, tls: tls.clone(), ..legacy.clone() };
+        let calls = serving(gateway::calls(service(&self.tls_gateway)), &self.tls_gateway);
+        let questions = serving(gateway::questions(service(&self.tls_authz)), &self.tls_authz);
+        (gateway, [calls, questions])
     }
 
     /// Shows the table in use in the metrics.

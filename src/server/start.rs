@@ -72,20 +72,15 @@ pub fn start(start: Start) -> Result<Running, StartError> {
 
     let workers =
         if config.workers == 0 { std::thread::available_parallelism().map_or(1, NonZero::get) } else { config.workers };
-    let legacy = bind("legacy", config.listen.legacy, workers)?;
-    let realm = config.listen.realm.map(|address| bind("realm", address, 1)).transpose()?.unwrap_or_default();
-    let ops = bind("ops", config.listen.ops, 1)?;
-    let addresses = Addresses {
-        legacy: local(&legacy).unwrap_or(config.listen.legacy),
-        realm: local(&realm),
-        ops: local(&ops).unwrap_or(config.listen.ops),
-    };
+    let (doors, addresses) = Doors::open(&config, workers)?;
     let tls = |material: &Option<TlsMaterial>| material.as_ref().map(Tls::new).transpose().map_err(StartError::Failed);
     let (bridge, mut threads) = bridge(&config, Snapshot::new(loaded, 1, &*start.entropy), &start, workers)?;
     let shared = Shared {
         realm: Arc::new(RealmStatus::default()),
         tuning: Arc::new(ArcSwap::from_pointee(Tuning::of(&config))),
         tls_legacy: tls(&config.tls.legacy)?,
+        tls_gateway: tls(&config.tls.gateway)?,
+        tls_authz: tls(&config.tls.authz)?,
         tls_realm: tls(&config.tls.realm)?,
         tls_ops: tls(&config.tls.ops)?,
         stop: CancellationToken::new(),
@@ -98,10 +93,16 @@ pub fn start(start: Start) -> Result<Running, StartError> {
     }
     let alive = TaskTracker::new();
     let permits = Arc::new(Semaphore::new(config.limits.connections));
+    let Doors { legacy, gateway, authz, realm, ops } = doors;
+    let (mut gateway, mut authz) = (gateway.into_iter(), authz.into_iter());
     for (number, (listener, exchange)) in legacy.into_iter().zip(&born).enumerate() {
         let serving = shared.legacy(&config, Arc::clone(exchange), Arc::clone(&permits));
+        let (behind, [calls, questions]) = shared.gateway(&config, exchange, &serving);
+        let mut doors = vec![(listener, serving)];
+        doors.extend(gateway.next().map(|listener| (listener, calls)));
+        doors.extend(authz.next().map(|listener| (listener, questions)));
         let (tasks, drain, token) = (exchange.tasks().clone(), config.drain, alive.token());
-        threads.push(run(&format!("worker-{number}"), move || worker::run(listener, serving, tasks, drain, token))?);
+        threads.push(run(&format!("worker-{number}"), move || worker::run(doors, behind, tasks, drain, token))?);
     }
     let stop = shared.stop.clone();
     let bridge = Arc::clone(&shared.bridge);
@@ -112,7 +113,38 @@ pub fn start(start: Start) -> Result<Running, StartError> {
     let control = Control { reloading: Arc::clone(&reloading), limits, workers: alive };
     threads.push(run("ops", move || control.run(ops, realm))?);
     log::started(addresses.legacy, addresses.realm, addresses.ops, workers);
+    log::gateway(addresses.gateway, addresses.authz);
     Ok(Running { addresses, bridge, reloading, stop, threads })
+}
+
+/// Every listening socket: one for each worker where workers serve it.
+struct Doors {
+    legacy: Vec<TcpListener>,
+    gateway: Vec<TcpListener>,
+    authz: Vec<TcpListener>,
+    realm: Vec<TcpListener>,
+    ops: Vec<TcpListener>,
+}
+
+impl Doors {
+    fn open(config: &Config, workers: usize) -> Result<(Self, Addresses), StartError> {
+        let legacy = bind("legacy", config.listen.legacy, workers)?;
+        let some = |name, address: Option<SocketAddr>, count| {
+            address.map(|address| bind(name, address, count)).transpose().map(Option::unwrap_or_default)
+        };
+        let gateway = some("gateway", config.listen.gateway, workers)?;
+        let authz = some("authz", config.listen.authz, workers)?;
+        let realm = some("realm", config.listen.realm, 1)?;
+        let ops = bind("ops", config.listen.ops, 1)?;
+        let addresses = Addresses {
+            legacy: local(&legacy).unwrap_or(config.listen.legacy),
+            gateway: local(&gateway),
+            authz: local(&authz),
+            realm: local(&realm),
+            ops: local(&ops).unwrap_or(config.listen.ops),
+        };
+        Ok((Self { legacy, gateway, authz, realm, ops }, addresses))
+    }
 }
 
 fn bind(name: &str, address: SocketAddr, count: usize) -> Result<Vec<TcpListener>, StartError> {

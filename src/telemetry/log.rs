@@ -9,6 +9,7 @@ use tracing_subscriber::EnvFilter;
 pub use super::line::Line;
 use super::trail::Trail;
 use crate::document::{Finding, Severity};
+use crate::domain::dialect::Endpoint;
 use crate::domain::family::FamilyId;
 use crate::domain::refusal::Fault;
 
@@ -53,7 +54,15 @@ pub fn request(trail: &Trail, status: u16, took: Duration) {
         };
     }
     let blamed = trail.refusal.as_ref().is_some_and(|refusal| refusal.fault != Fault::Client);
-    if blamed || !trail.notes.is_empty() { line!(Level::WARN) } else { line!(Level::INFO) }
+    let is_call = matches!(trail.endpoint, Some(Endpoint::Api | Endpoint::Authz));
+    if blamed || !trail.notes.is_empty() {
+        line!(Level::WARN);
+    } else if is_call && trail.refusal.is_none() {
+        // Every API call is one: counted always, written only where somebody wants to see them.
+        line!(Level::DEBUG);
+    } else {
+        line!(Level::INFO);
+    }
 }
 
 fn millis(duration: Duration) -> f64 {
@@ -64,6 +73,14 @@ fn millis(duration: Duration) -> f64 {
 pub fn started(legacy: SocketAddr, realm: Option<SocketAddr>, ops: SocketAddr, workers: usize) {
     let realm = realm.map(|realm| realm.to_string());
     tracing::info!(event = "started", %legacy, realm, %ops, workers, version = env!("CARGO_PKG_VERSION"));
+}
+
+/// Says where API calls and authorization questions are taken, where they are.
+pub fn gateway(gateway: Option<SocketAddr>, authz: Option<SocketAddr>) {
+    if gateway.is_some() || authz.is_some() {
+        let (gateway, authz) = (gateway.map(|it| it.to_string()), authz.map(|it| it.to_string()));
+        tracing::info!(event = "gateway", gateway, authz);
+    }
 }
 
 /// Says that no new connections are accepted.

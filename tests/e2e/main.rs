@@ -13,6 +13,7 @@
 
 mod clients;
 mod doctor;
+mod gateway;
 mod login;
 mod realm;
 mod refusals;

@@ -18,6 +18,7 @@ mod architecture;
 mod cli;
 mod config;
 mod exchange;
+mod gateway;
 mod keycloak;
 mod legacy;
 mod life;

@@ -95,6 +95,8 @@ impl Entry {
         let (what, changes) = match trail.endpoint {
             None => ("request", false),
             Some(Endpoint::Introspect) => ("introspection", false),
+            Some(Endpoint::Api) => ("api_call", false),
+            Some(Endpoint::Authz) => ("authorization", false),
             Some(Endpoint::Revoke) => ("revocation", true),
             Some(Endpoint::Token) => match kind(trail) {
                 Some(GrantKind::Login) => ("login", true),

@@ -74,8 +74,16 @@ impl Bridge {
         }
         // The first login finds a cold Keycloak, perhaps on a busy machine.
         let patience = if realm.contains("timeout") { "" } else { "timeout = \"60s\"\n" };
+        // `# gateway at PORT` among the further lines: a listener that is off otherwise.
+        let doors: String = ["gateway", "authz"]
+            .iter()
+            .filter_map(|door| {
+                let port = further.lines().find_map(|line| line.strip_prefix(&format!("# {door} at ")))?;
+                Some(format!("{door} = \"127.0.0.1:{port}\"\n"))
+            })
+            .collect();
         let config = format!(
-            "[listen]\nlegacy = \"127.0.0.1:0\"\nops = \"127.0.0.1:0\"\n{}\n[realm]\nurls = [\"{url}\"]\n{patience}{realm}\n[server]\nworkers = 2\n{further}\n",
+            "[listen]\n{doors}legacy = \"127.0.0.1:0\"\nops = \"127.0.0.1:0\"\n{}\n[realm]\nurls = [\"{url}\"]\n{patience}{realm}\n[server]\nworkers = 2\n{further}\n",
             if further.contains("# back-channel") { "realm = \"127.0.0.1:0\"" } else { "" }
         );
         fs::write(place.join("passbridge.toml"), config).unwrap();

@@ -175,6 +175,42 @@ fn a_redis_store_has_keys_of_its_own() {
 }
 
 #[test]
+fn what_is_wrong_with_the_gateway_is_told() {
+    assert_all_found(&[
+        error(
+            "listener-clash",
+            beside("[listen]\ngateway = \"127.0.0.1:81\"\nauthz = ▲\"127.0.0.1:81\""),
+            "are one address",
+            "another port",
+        ),
+        error(
+            "overlapping-routes",
+            beside(
+                "[listen]\ngateway = \"127.0.0.1:81\"\n[[gateway.route]]\nprefix = \"/a\"\nupstream = \"http://a\"\n▲[[gateway.route]]\nprefix = \"/a/\"\nupstream = \"http://b\"",
+            ),
+            "routed twice",
+            "leave out",
+        ),
+        error(
+            "bad-value",
+            beside(
+                "[listen]\ngateway = \"127.0.0.1:81\"\n[[gateway.route]]\nprefix = \"/a\"\nupstream = ▲\"127.0.0.1:80\"",
+            ),
+            "a URL without path",
+            "",
+        ),
+        error(
+            "bad-value",
+            beside(
+                "[listen]\ngateway = \"127.0.0.1:81\"\n[[gateway.route]]\nprefix = ▲\"/a/../b\"\nupstream = \"http://a\"",
+            ),
+            "is not a path",
+            "",
+        ),
+    ]);
+}
+
+#[test]
 fn wrong_keys_and_values_are_told() {
     assert_all_found(&[
         error("unknown-key", beside("[▲lsiten]\nlegacy = \"x\""), "unknown key `lsiten`", "did you mean `listen`?"),

@@ -21,6 +21,8 @@ fn causes() -> String {
         "resource_owner",
         "token_over",
         "token_unknown",
+        "api_down",
+        "api_slow",
     ];
     words.iter().enumerate().fold(String::new(), |mut text, (number, word)| {
         let _ = write!(text, "[causes.{word}]\nstatus = {}\nerror = \"E{number}\"\n", 460 + number);

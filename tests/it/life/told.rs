@@ -91,7 +91,8 @@ fn a_realm_in_a_bad_mood_is_told_again() {
         let (access, _) = login(&world);
         world.realm.next_at("logout", mood.clone());
         revoke(&world, &access);
-        eventually("it was tried", || told(&world).len() == 1);
+        // A thread that began late may have tried twice by now: at its start, and because it was woken.
+        eventually("it was tried", || !told(&world).is_empty());
         hurry(&world);
         eventually("it was told", || told(&world).len() == 2 && untold(&world) == 0);
     }

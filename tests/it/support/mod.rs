@@ -1,5 +1,6 @@
 //! What the tests are made of: a world with a bridge in it, a realm with moods, a client that speaks bytes.
 
+pub mod api;
 pub mod capture;
 pub mod chance;
 pub mod jwt;
@@ -13,6 +14,7 @@ pub mod world;
 use std::thread::park_timeout;
 use std::time::{Duration, Instant};
 
+pub use api::FakeApi;
 pub use chance::{BEGIN, ManualClock, Seeded};
 pub use raw::{Connection, RawReply, post, post_with};
 pub use realm::{FakeRealm, Granting, Mood};

@@ -1,0 +1,97 @@
+//! `[gateway]` and its routes.
+
+use std::time::Duration;
+
+use crate::document::{Origin, Reader, Spotted};
+use crate::gateway::GatewaySettings;
+use crate::gateway::routes::{Route, host_name};
+
+pub(super) fn read(section: Option<Reader<'_>>, is_on: bool) -> GatewaySettings {
+    let mut settings = GatewaySettings::default();
+    let Some(mut section) = section else { return settings };
+    let (short, long) = (Duration::from_millis(100), Duration::from_hours(1));
+    settings.connect_timeout = section.duration_within("connect_timeout", settings.connect_timeout, short, long);
+    settings.timeout = section.duration_within("timeout", settings.timeout, short, long);
+    settings.idle_timeout = section.duration_within("idle_timeout", settings.idle_timeout, short, long);
+    settings.body = section.size_within("body", 0, 1 << 40).unwrap_or(settings.body);
+    let mut routes: Vec<(Route, Origin)> = Vec::new();
+    for reader in section.sections("route") {
+        let (origin, findings) = (reader.origin().clone(), reader.findings());
+        let Some(read) = route(reader) else { continue };
+        if let Some((_, first)) = routes.iter().find(|(known, _)| known.overlaps(&read)) {
+            let message = format!("`{}` is routed twice for the same host and clients; first at {first}", read.prefix);
+            findings.error("overlapping-routes", &origin, message, "leave out one of them".to_owned());
+        }
+        routes.push((read, origin));
+    }
+    if !routes.is_empty() && !is_on {
+        let hint = "set `listen.gateway` or `listen.authz`".to_owned();
+        section.findings().warning("unused-routes", section.origin(), "routes that no listener uses", hint);
+    }
+    section.finish();
+    settings.routes = routes.into_iter().map(|(route, _)| route).collect();
+    settings
+}
+
+fn route(mut section: Reader<'_>) -> Option<Route> {
+    let prefix = section.required_text("prefix");
+    let upstreams = upstreams(&mut section);
+    let host = section.text("host").map(|text| host_name(&text.value));
+    let clients = section.texts("clients").map(|texts| texts.into_iter().map(|text| text.value).collect());
+    let strip_prefix = section.boolean("strip_prefix", false);
+    let keep_host = section.word("upstream_host", &[("client", true), ("upstream", false)]);
+    let pass_jwt = section.word("bearer_jwt", &[("refuse", false), ("pass", true)]);
+    let pass_anonymous = section.word("anonymous", &[("refuse", false), ("pass", true)]);
+    let prefix = prefix.and_then(|text| self::prefix(&section, &text));
+    section.finish();
+    Some(Route {
+        prefix: prefix?,
+        host,
+        clients: clients.unwrap_or_default(),
+        upstreams: upstreams?,
+        strip_prefix,
+        keep_host: keep_host.is_none_or(|word| word.value),
+        pass_jwt: pass_jwt.is_some_and(|word| word.value),
+        pass_anonymous: pass_anonymous.is_some_and(|word| word.value),
+    })
+}
+
+/// Whole segments that mean themselves.
+fn prefix(section: &Reader<'_>, text: &Spotted<String>) -> Option<String> {
+    let bare = text.value.trim_end_matches('/');
+    let odd = |segment: &str| segment.is_empty() || segment == "." || segment == "..";
+    let is_plain = text.value.starts_with('/')
+        && text.value.is_ascii()
+        && !text.value.contains(['?', '#', '%', ';', '\\', ' '])
+        && !bare.split('/').skip(1).any(odd);
+    if !is_plain {
+        section.bad_value("prefix", &text.origin, "a path such as \"/api\"");
+        return None;
+    }
+    Some(if bare.is_empty() { "/".to_owned() } else { bare.to_owned() })
+}
+
+/// One URL or a list of them.
+fn upstreams(section: &mut Reader<'_>) -> Option<Vec<String>> {
+    if !section.has("upstream") {
+        section.missing("upstream", "upstream = \"http://127.0.0.1:8090\"".to_owned());
+        return None;
+    }
+    let texts = section.text_or_texts("upstream")?;
+    let count = texts.len();
+    let read: Vec<String> = texts.into_iter().filter_map(|text| upstream(section, &text)).collect();
+    (count > 0 && read.len() == count).then_some(read)
+}
+
+/// `host:port` of `http://host[:port]`.
+fn upstream(section: &Reader<'_>, text: &Spotted<String>) -> Option<String> {
+    let uri: Option<http::Uri> = text.value.parse().ok();
+    let plain =
+        uri.filter(|uri| uri.scheme_str() == Some("http") && uri.query().is_none() && matches!(uri.path(), "" | "/"));
+    let authority = plain.as_ref().and_then(http::Uri::authority).filter(|it| !it.as_str().contains('@'));
+    let Some(authority) = authority else {
+        section.bad_value("upstream", &text.origin, "a URL without path, such as \"http://127.0.0.1:8090\"");
+        return None;
+    };
+    Some(format!("{}:{}", authority.host(), authority.port_u16().unwrap_or(80)))
+}

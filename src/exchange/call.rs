@@ -1,0 +1,88 @@
+//! A call with an access UUID: whose it is, and the JWT that goes on in its place.
+
+use std::sync::Arc;
+
+use zeroize::Zeroizing;
+
+use super::access::Standing;
+use super::{Exchange, store_failed};
+use crate::domain::client::Client;
+use crate::domain::dialect::{Dialect, Endpoint};
+use crate::domain::opaque::{OpaqueToken, TokenUse};
+use crate::domain::refresh::Over;
+use crate::domain::refusal::{Cause, Fault, Refusal};
+use crate::legacy::reply::{self, Reply};
+use crate::telemetry::Trail;
+
+/// Who calls, and with what the call goes on.
+#[derive(Debug)]
+pub struct Caller {
+    /// The client that the UUID was issued to.
+    pub client: Arc<Client>,
+    /// The realm's access token.
+    pub jwt: Zeroizing<Vec<u8>>,
+}
+
+/// A call that is turned away, and the dialect that its sender hears.
+#[derive(Debug)]
+pub struct Turned {
+    dialect: Arc<Dialect>,
+    refusal: Refusal,
+}
+
+impl Turned {
+    /// Keeps the refusal for the trail, and says it in the dialect's words.
+    #[must_use]
+    pub fn reply(self, endpoint: Endpoint, trail: &mut Trail) -> Reply {
+        let reply = reply::refusal(&self.dialect, endpoint, self.refusal.cause);
+        trail.refusal = Some(self.refusal);
+        reply
+    }
+}
+
+impl Exchange {
+    /// Turns a call away that nobody of ours has made, or not yet.
+    #[must_use]
+    pub fn turn(&self, client: Option<&Client>, refusal: Refusal) -> Turned {
+        let stranger = || Arc::clone(self.bridge.snapshot.load().table.default_dialect());
+        Turned { dialect: client.map_or_else(stranger, |client| Arc::clone(&client.dialect)), refusal }
+    }
+
+    /// Finds the JWT behind an access UUID, renewed where that is due.
+    ///
+    /// # Errors
+    /// The UUID is over or unknown, its JWT is over and the realm cannot be asked, or the store fails.
+    pub async fn call(self: &Arc<Self>, token: &OpaqueToken, trail: &mut Trail) -> Result<Caller, Turned> {
+        let fingerprint = token.fingerprint(TokenUse::Access);
+        trail.token = Some(fingerprint);
+        let standing = self.standing(token).await;
+        let refusal = match standing {
+            Ok(Standing::Good(record, jwt)) => {
+                trail.family = Some(record.family);
+                if let Some(client) = self.bridge.snapshot.load().table.client(&record.client) {
+                    trail.client = Some(Arc::clone(client));
+                    return Ok(Caller { client: Arc::clone(client), jwt });
+                }
+                Refusal::server(Fault::Operator, "the client of this token is in no mapping any more")
+            }
+            Ok(Standing::Over(over)) => Refusal::client(Cause::TokenOver, why(over)),
+            Ok(Standing::Unknown) => Refusal::client(Cause::TokenUnknown, "nobody was given this token here"),
+            Err(refusal) => refusal,
+        };
+        // Rare enough to look once more whose it was: the answer is to be in that client's dialect.
+        if refusal.cause != Cause::TokenUnknown
+            && let Ok(Some(record)) = self.bridge.store.access(&fingerprint).await.map_err(store_failed)
+        {
+            trail.family = Some(record.family);
+            trail.client = self.bridge.snapshot.load().table.client(&record.client).cloned();
+        }
+        Err(self.turn(trail.client.clone().as_deref(), refusal))
+    }
+}
+
+fn why(over: Over) -> &'static str {
+    match over {
+        Over::Expired => "the token's promised time has passed",
+        Over::Ended(_) => "the token's login is over",
+    }
+}

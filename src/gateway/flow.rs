@@ -1,0 +1,128 @@
+//! A body on its way: each part within its time, the whole within its length, and how far it has come.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use tokio::time::{Sleep, sleep};
+
+/// Why a body was given up.
+#[derive(Debug)]
+pub struct Broken(String);
+
+impl Broken {
+    /// For this reason.
+    pub fn new(why: &impl ToString) -> Self {
+        Self(why.to_string())
+    }
+}
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Broken {}
+
+/// How far a request's body has come.
+#[derive(Debug, Default)]
+pub(super) struct Progress {
+    parts: AtomicU64,
+    done: AtomicBool,
+    broken: AtomicBool,
+}
+
+impl Progress {
+    /// Parts so far.
+    pub(super) fn parts(&self) -> u64 {
+        self.parts.load(Ordering::Relaxed)
+    }
+
+    /// All of it has gone on.
+    pub(super) fn is_done(&self) -> bool {
+        self.done.load(Ordering::Relaxed)
+    }
+
+    /// Its sender is at fault: too slow, too much, or gone.
+    pub(super) fn is_broken(&self) -> bool {
+        self.broken.load(Ordering::Relaxed)
+    }
+}
+
+/// A body within bounds.
+pub(super) struct Flow<B> {
+    inner: B,
+    idle: Duration,
+    left: u64,
+    progress: Arc<Progress>,
+    deadline: Option<Pin<Box<Sleep>>>,
+}
+
+impl<B: Body> Flow<B> {
+    pub(super) fn new(inner: B, idle: Duration, most: u64) -> Self {
+        let progress = Arc::new(Progress::default());
+        progress.done.store(inner.is_end_stream(), Ordering::Relaxed);
+        Self { inner, idle, left: most, progress, deadline: None }
+    }
+
+    pub(super) fn progress(&self) -> Arc<Progress> {
+        Arc::clone(&self.progress)
+    }
+
+    fn break_off(&self, why: &impl ToString) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        self.progress.broken.store(true, Ordering::Relaxed);
+        Poll::Ready(Some(Err(Broken::new(why))))
+    }
+}
+
+impl<B> Body for Flow<B>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: ToString,
+{
+    type Data = Bytes;
+    type Error = Broken;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        let polled = Pin::new(&mut self.inner).poll_frame(cx);
+        if polled.is_pending() {
+            let idle = self.idle;
+            let deadline = self.deadline.get_or_insert_with(|| Box::pin(sleep(idle)));
+            ready!(deadline.as_mut().poll(cx));
+            return self.break_off(&"no further part of the body came in time");
+        }
+        self.deadline = None;
+        match ready!(polled) {
+            None => {
+                self.progress.done.store(true, Ordering::Relaxed);
+                Poll::Ready(None)
+            }
+            Some(Err(error)) => self.break_off(&error),
+            Some(Ok(frame)) => {
+                let length = frame.data_ref().map_or(0, |data| u64::try_from(data.len()).unwrap_or(u64::MAX));
+                let Some(left) = self.left.checked_sub(length) else {
+                    return self.break_off(&"the body is longer than it may be");
+                };
+                self.left = left;
+                self.progress.parts.fetch_add(1, Ordering::Relaxed);
+                self.progress.done.store(self.inner.is_end_stream(), Ordering::Relaxed);
+                Poll::Ready(Some(Ok(frame)))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}

@@ -1,0 +1,67 @@
+//! API calls: the UUID goes in, the JWT comes out.
+//!
+//! ```text
+//! request -routes (PURE)-> route -swap-> JWT -headers (PURE)-> request for the API -forward-> answer, streamed
+//! ```
+//!
+//! One gateway for each worker: connections to the APIs are its own. Must not: let a client's UUID go on to an API, send again what
+//! may have been read, or decide what a UUID is worth (`exchange` does).
+
+mod authz;
+mod flow;
+mod forward;
+mod headers;
+mod path;
+mod pool;
+pub mod routes;
+mod swap;
+mod tunnel;
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+pub use flow::Broken;
+pub use swap::Gateway;
+
+/// What a gateway is born of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GatewaySettings {
+    /// Where calls go.
+    pub routes: Vec<routes::Route>,
+    /// For a connection to an API.
+    pub connect_timeout: Duration,
+    /// For the head of an API's answer, once the whole request is sent.
+    pub timeout: Duration,
+    /// Between two parts of a body, in either direction; also how long a tunnel may be silent.
+    pub idle_timeout: Duration,
+    /// Bytes of a request's body.
+    pub body: u64,
+}
+
+impl Default for GatewaySettings {
+    fn default() -> Self {
+        Self {
+            routes: Vec::new(),
+            connect_timeout: Duration::from_secs(2),
+            timeout: Duration::from_secs(60),
+            idle_timeout: Duration::from_secs(60),
+            body: 64 << 20,
+        }
+    }
+}
+
+/// Where a call came from.
+#[derive(Clone, Debug)]
+pub struct From {
+    /// Whoever is connected to us.
+    pub peer: IpAddr,
+    /// Whoever stands behind the proxies that are trusted.
+    pub address: IpAddr,
+    /// The peer's `X-Forwarded-*` count.
+    pub is_trusted: bool,
+    /// TLS is spoken on this listener.
+    pub is_secure: bool,
+}
+
+/// A body that is not all there yet.
+pub type Stream = http_body_util::combinators::UnsyncBoxBody<bytes::Bytes, Broken>;

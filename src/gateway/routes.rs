@@ -1,0 +1,147 @@
+//! PURE: which route a call takes.
+
+use super::path::{is_below, resolved};
+use crate::domain::refusal::{Cause, Refusal};
+
+/// Where calls below a prefix go.
+#[expect(clippy::struct_excessive_bools, reason = "each is a key of its own, and any of them goes with any other")]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// Whole segments; begins with a slash and ends in none, but for the root's.
+    pub prefix: String,
+    /// Only calls to this host, in small letters and without a port; `None`: to any.
+    pub host: Option<String>,
+    /// Only calls of these clients; empty: of all.
+    pub clients: Vec<String>,
+    /// `host:port` of each server.
+    pub upstreams: Vec<String>,
+    /// The prefix does not go on.
+    pub strip_prefix: bool,
+    /// The API hears the host that the client named.
+    pub keep_host: bool,
+    /// What carries a JWT goes on as it is.
+    pub pass_jwt: bool,
+    /// What carries no token goes on as it is.
+    pub pass_anonymous: bool,
+}
+
+impl Route {
+    /// Whether some call could take both.
+    #[must_use]
+    pub fn overlaps(&self, other: &Self) -> bool {
+        let same_clients = self.clients.is_empty() && other.clients.is_empty()
+            || self.clients.iter().any(|client| other.clients.contains(client));
+        self.prefix == other.prefix && self.host == other.host && same_clients
+    }
+
+    /// Whether a client may take it; `None`: nobody that is known.
+    #[must_use]
+    pub fn admits(&self, client: Option<&str>) -> bool {
+        self.clients.is_empty() || client.is_some_and(|client| self.clients.iter().any(|known| known == client))
+    }
+
+    /// Named host before any, longer prefix before shorter, named clients before all.
+    fn rank(&self) -> impl Ord + use<> {
+        (self.host.is_some(), self.prefix.len(), !self.clients.is_empty())
+    }
+}
+
+/// The routes, the most particular first.
+#[must_use]
+pub fn ordered(mut routes: Vec<Route>) -> Vec<Route> {
+    routes.sort_by_key(|route| std::cmp::Reverse(route.rank()));
+    routes
+}
+
+/// The numbers of the routes that a call may take, the most particular first: all of one host and prefix.
+///
+/// # Errors
+/// There is none, or the path leaves it once it is resolved.
+pub fn find(routes: &[Route], host: Option<&str>, path: &str) -> Result<Vec<usize>, Refusal> {
+    let leaves = || Refusal::client(Cause::InvalidRequest, "the path leaves its route once it is resolved");
+    let means = resolved(path).ok_or_else(leaves)?;
+    let there = taken(routes, host, path);
+    if matches!(means, std::borrow::Cow::Owned(_)) && taken(routes, host, &means) != there {
+        return Err(leaves());
+    }
+    if there.is_empty() {
+        return Err(Refusal::client(Cause::NotFound, "no route has this host and path"));
+    }
+    Ok(there)
+}
+
+fn taken(routes: &[Route], host: Option<&str>, path: &str) -> Vec<usize> {
+    let fits = |route: &Route| {
+        is_below(path, &route.prefix) && route.host.as_deref().is_none_or(|wanted| Some(wanted) == host)
+    };
+    let Some(first) = routes.iter().find(|route| fits(route)) else { return Vec::new() };
+    let same = |route: &Route| route.prefix == first.prefix && route.host == first.host;
+    routes.iter().enumerate().filter(|(_, route)| same(route)).map(|(number, _)| number).collect()
+}
+
+/// The host of a `Host` value: small letters, no port.
+#[must_use]
+pub fn host_name(value: &str) -> String {
+    let bare = match value.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) && !name.ends_with(':') => name,
+        _ => value,
+    };
+    bare.trim_end_matches('.').to_ascii_lowercase()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn route(prefix: &str, host: Option<&str>, clients: &[&str]) -> Route {
+        Route {
+            prefix: prefix.to_owned(),
+            host: host.map(str::to_owned),
+            clients: clients.iter().map(|client| (*client).to_owned()).collect(),
+            upstreams: vec!["127.0.0.1:1".to_owned()],
+            strip_prefix: false,
+            keep_host: true,
+            pass_jwt: false,
+            pass_anonymous: false,
+        }
+    }
+
+    #[test]
+    fn the_most_particular_route_is_taken() {
+        let routes = ordered(vec![route("/", None, &[]), route("/api", None, &[]), route("/api", Some("a.org"), &[])]);
+        let prefix = |host, path| {
+            let found = &routes[find(&routes, host, path).unwrap()[0]];
+            (found.host.clone(), found.prefix.clone())
+        };
+        assert_eq!(prefix(Some("a.org"), "/api/x"), (Some("a.org".to_owned()), "/api".to_owned()));
+        assert_eq!(prefix(Some("b.org"), "/api/x"), (None, "/api".to_owned()));
+        assert_eq!(prefix(None, "/apis"), (None, "/".to_owned()));
+    }
+
+    #[test]
+    fn a_path_that_means_another_route_is_refused() {
+        let routes = ordered(vec![route("/api", None, &[]), route("/api/admin", None, &["root"])]);
+        for path in ["/api/../x", "/api/x/../admin", "/api//admin", "/api/%61dmin", "/api/admin/..", "/api%2fadmin"] {
+            assert_eq!(find(&routes, None, path).unwrap_err().cause, Cause::InvalidRequest, "{path}");
+        }
+        for path in ["/api/x/../y", "/api/a%20b", "/api/x//y", "/api/a;v=1"] {
+            assert_eq!(find(&routes, None, path).unwrap().len(), 1, "{path}");
+        }
+        assert_eq!(find(&routes, None, "/apis").unwrap_err().cause, Cause::NotFound);
+    }
+
+    #[test]
+    fn routes_overlap_where_one_call_could_take_both() {
+        assert!(route("/a", None, &[]).overlaps(&route("/a", None, &[])));
+        assert!(route("/a", None, &["x", "y"]).overlaps(&route("/a", None, &["y"])));
+        assert!(!route("/a", None, &["x"]).overlaps(&route("/a", None, &[])), "the named one goes first");
+        assert!(!route("/a", Some("h"), &[]).overlaps(&route("/a", None, &[])));
+    }
+
+    #[test]
+    fn a_host_is_compared_without_port_and_case() {
+        for (value, name) in [("API.example.org:80", "api.example.org"), ("a.org.", "a.org"), ("[::1]:80", "[::1]")] {
+            assert_eq!(host_name(value), name);
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! After `101 Switching Protocols`: bytes to and fro, until one side ends or both are silent.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+/// Bytes that are read at once.
+const PIECE: usize = 16 * 1024;
+
+/// Joins the two sides. A drain ends it: nothing says when a tunnel is done.
+pub(super) async fn dig(client: OnUpgrade, api: OnUpgrade, idle: Duration, stop: CancellationToken) {
+    let Ok(Ok((client, api))) = timeout(idle, async { futures_util::try_join!(client, api) }).await else { return };
+    let (from_client, to_client) = split(TokioIo::new(client));
+    let (from_api, to_api) = split(TokioIo::new(api));
+    let seen = Arc::new(AtomicU64::new(0));
+    let there = carry(from_client, to_api, idle, &seen);
+    let back = carry(from_api, to_client, idle, &seen);
+    tokio::select! {
+        () = stop.cancelled() => {}
+        _both = async { futures_util::join!(there, back) } => {}
+    }
+}
+
+/// One direction. Its silence counts only where the other is silent too.
+async fn carry(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, idle: Duration, seen: &AtomicU64) {
+    let mut piece = vec![0; PIECE];
+    loop {
+        let before = seen.load(Ordering::Relaxed);
+        let read = match timeout(idle, from.read(&mut piece)).await {
+            Ok(Ok(read)) => read,
+            Err(_) if seen.load(Ordering::Relaxed) != before => continue,
+            Ok(Err(_)) | Err(_) => 0,
+        };
+        let Some(bytes) = piece.get(..read).filter(|bytes| !bytes.is_empty()) else { break };
+        seen.fetch_add(1, Ordering::Relaxed);
+        if !matches!(timeout(idle, to.write_all(bytes)).await, Ok(Ok(()))) {
+            break;
+        }
+        if to.flush().await.is_err() {
+            break;
+        }
+    }
+    let _ = to.shutdown().await;
+}

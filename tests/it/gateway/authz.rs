@@ -1,0 +1,44 @@
+//! The questions of other proxies.
+
+use super::{plan, refused, told, uuid};
+use crate::support::world::REVOKE;
+use crate::support::{Connection, FakeApi, OLD_ID, OLD_SECRET, Plan, RawReply, World, post};
+
+#[track_caller]
+fn question(world: &World, target: &str, lines: &str) -> RawReply {
+    let mut connection = Connection::open(world.running().addresses().authz.expect("it may be asked"));
+    connection.ask(format!("GET {target} HTTP/1.1\r\nHost: authz\r\n{lines}\r\n").as_bytes())
+}
+
+#[test]
+fn a_good_uuid_is_answered_with_the_jwt_and_a_revoked_one_refused() {
+    let world = Plan::new().set("listen", "authz", "\"127.0.0.1:0\"").start();
+    let uuid = uuid(&world);
+    let line = format!("Authorization: Bearer {uuid}\r\n");
+    let yes = question(&world, "/any", &line);
+    assert_eq!((yes.status, yes.body.as_str()), (200, ""));
+    let jwt = yes.header("authorization").unwrap().replace("Bearer ", "");
+    assert!(world.realm.tokens().contains(&jwt));
+    let revoking = [("client_id", OLD_ID), ("client_secret", OLD_SECRET), ("token", uuid.as_str())];
+    assert_eq!(world.ask(&post(REVOKE, &revoking)).status, 200);
+    assert_eq!(refused(&question(&world, "/any", &line)), told(401, "invalid_token", "3003990"));
+    assert_eq!(refused(&question(&world, "/any", "")), told(401, "invalid_token", "3003992"));
+}
+
+#[test]
+fn routes_count_for_the_original_request() {
+    let api = FakeApi::good();
+    let world = plan(&api, ", anonymous = \"pass\"").start();
+    let line = format!("Authorization: Bearer {}\r\n", uuid(&world));
+    for told in ["X-Original-URI: /api/x?q=1\r\n", "X-Forwarded-Uri: /api\r\n"] {
+        assert_eq!(question(&world, "/verify", &format!("{line}{told}")).status, 200);
+    }
+    assert_eq!(question(&world, "/api/x", &line).status, 200, "as Envoy asks");
+    let open = question(&world, "/", "X-Original-URI: /api\r\n");
+    assert_eq!((open.status, open.header("authorization")), (200, None));
+    assert_eq!(refused(&question(&world, "/", &format!("{line}X-Original-URI: /other\r\n"))).0, 404);
+    assert_eq!(refused(&question(&world, "/", &format!("{line}X-Original-URI: /api/../x\r\n"))).0, 400);
+    let twice = format!("{line}X-Original-URI: /api\r\nX-Original-URI: /x\r\n");
+    assert_eq!(refused(&question(&world, "/", &twice)).0, 400);
+    assert!(api.seen().is_empty());
+}

@@ -1,0 +1,73 @@
+//! What cannot be forwarded, in the dialect's words.
+
+use super::{call, connect, get, nowhere, plan, refused, routes, told, uuid};
+use crate::support::FakeApi;
+
+#[test]
+fn no_route_is_not_found() {
+    let api = FakeApi::good();
+    let world = plan(&api, ", host = \"api.example.org\"").start();
+    let uuid = uuid(&world);
+    assert_eq!(call(&world, &get("/api", &uuid)).status, 200);
+    assert_eq!(refused(&call(&world, &get("/apis", &uuid))), told(404, "not_found", "3003000"));
+    let elsewhere = String::from_utf8(get("/api", &uuid)).unwrap().replace("api.example.org", "b.example.org");
+    assert_eq!(refused(&call(&world, elsewhere.as_bytes())), told(404, "not_found", "3003000"));
+}
+
+#[test]
+fn a_path_that_leaves_its_prefix_is_refused() {
+    let api = FakeApi::good();
+    let world = plan(&api, "").start();
+    let uuid = uuid(&world);
+    for path in ["/api/../x", "/api/%2e%2e/x", "/api/..%2fx", "/api/..%5cx", "//api/x", "/api/..;/x", "/x/../api"] {
+        let reply = call(&world, &get(path, &uuid));
+        assert_eq!(refused(&reply), told(400, "invalid_request", "3003103"), "{path}");
+    }
+    assert_eq!(call(&world, &get("/api/a/../b//c", &uuid)).status, 200);
+    assert!(api.only().head.starts_with("GET /api/a/../b//c HTTP/1.1"), "as it came");
+}
+
+#[test]
+fn an_api_that_is_away_is_told_so() {
+    let world = routes(&format!("{{ prefix = \"/api\", upstream = \"{}\" }}", nowhere())).start();
+    let uuid = uuid(&world);
+    assert_eq!(refused(&call(&world, &get("/api", &uuid))), told(502, "temporarily_unavailable", "3003000"));
+}
+
+#[test]
+fn an_answer_that_is_cut_before_its_head_is_asked_for_only_once() {
+    let api = FakeApi::closing(b"HTTP/1.1 200 OK\r\nContent-Le");
+    let world = plan(&api, "").start();
+    let uuid = uuid(&world);
+    assert_eq!(refused(&call(&world, &get("/api", &uuid))), told(502, "temporarily_unavailable", "3003000"));
+    api.only();
+}
+
+#[test]
+fn an_api_that_does_not_answer_is_too_slow() {
+    let api = FakeApi::start(|mut caller| while caller.request().is_some() {});
+    let world = plan(&api, "").set("gateway", "timeout", "\"200ms\"").start();
+    let uuid = uuid(&world);
+    assert_eq!(refused(&call(&world, &get("/api", &uuid))), told(504, "temporarily_unavailable", "3003000"));
+}
+
+#[test]
+fn a_server_that_refuses_is_passed_over() {
+    let api = FakeApi::good();
+    let world = routes(&format!("{{ prefix = \"/api\", upstream = [\"{}\", \"{}\"] }}", nowhere(), api.url())).start();
+    let uuid = uuid(&world);
+    let mut connection = connect(&world);
+    for _ in 0..4 {
+        assert_eq!(connection.ask(&get("/api", &uuid)).status, 200);
+    }
+    assert_eq!(api.seen().len(), 4);
+}
+
+#[test]
+fn a_connection_that_the_api_closed_is_not_used_again() {
+    let api = FakeApi::closing(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ngood");
+    let world = plan(&api, "").start();
+    let uuid = uuid(&world);
+    assert_eq!(call(&world, &get("/api", &uuid)).status, 200);
+    crate::support::eventually("the close is seen", || call(&world, &get("/api", &uuid)).status == 200);
+}

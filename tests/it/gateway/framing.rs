@@ -1,0 +1,95 @@
+//! Shapes by which one request might be taken for two, or for another.
+
+use super::{call, connect, get, plan, refused, told, uuid};
+use crate::support::{FakeApi, eventually};
+
+#[test]
+fn what_is_no_clear_http_never_reaches_the_api() {
+    let api = FakeApi::good();
+    let world = plan(&api, "").start();
+    let token = format!("Authorization: Bearer {}\r\n", uuid(&world));
+    for (what, request) in [
+        (
+            "lengths that conflict",
+            format!("POST /api HTTP/1.1\r\nHost: a\r\n{token}Content-Length: 3\r\nContent-Length: 4\r\n\r\nabcd"),
+        ),
+        ("a length that is none", format!("POST /api HTTP/1.1\r\nHost: a\r\n{token}Content-Length: +3\r\n\r\nabc")),
+        ("a folded line", format!("GET /api HTTP/1.1\r\nHost: a\r\n{token}X-A: b\r\n c\r\n\r\n")),
+        ("a blank before the colon", format!("GET /api HTTP/1.1\r\nHost: a\r\n{token}X-A : b\r\n\r\n")),
+        ("two hosts", format!("GET /api HTTP/1.1\r\nHost: a\r\nHost: b\r\n{token}\r\n")),
+        ("no host", format!("GET /api HTTP/1.1\r\n{token}\r\n")),
+        ("two tokens", format!("GET /api HTTP/1.1\r\nHost: a\r\n{token}{token}\r\n")),
+        (
+            "a coding that is not the last",
+            format!("POST /api HTTP/1.1\r\nHost: a\r\n{token}Transfer-Encoding: chunked, gzip\r\n\r\n"),
+        ),
+    ] {
+        assert_eq!(call(&world, request.as_bytes()).status, 400, "{what}");
+    }
+    assert!(api.seen().is_empty(), "{:?}", api.seen());
+}
+
+#[test]
+fn two_lengths_are_one_body_and_the_end_of_the_connection() {
+    let api = FakeApi::good();
+    let world = plan(&api, "").start();
+    let request = format!(
+        "POST /api HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {}\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n\
+         3;ext=1\r\nabc\r\n0\r\n\r\nGET /api/smuggled HTTP/1.1\r\nHost: a\r\n\r\n",
+        uuid(&world)
+    );
+    let mut connection = connect(&world);
+    assert_eq!(connection.ask(request.as_bytes()).status, 200);
+    assert!(connection.is_closed());
+    let seen = api.only();
+    assert_eq!((seen.header("content-length"), seen.header("transfer-encoding").as_deref()), (None, Some("chunked")));
+    assert_eq!(seen.body, b"3\r\nabc\r\n0\r\n\r\n", "framed anew");
+}
+
+#[test]
+fn the_targets_own_host_counts() {
+    let api = FakeApi::good();
+    let world = plan(&api, ", host = \"api.example.org\"").start();
+    let uuid = uuid(&world);
+    let target = |host: &str| {
+        let head = format!("GET http://{host}/api HTTP/1.1\r\nHost: other\r\nAuthorization: Bearer {uuid}\r\n\r\n");
+        call(&world, head.as_bytes()).status
+    };
+    assert_eq!((target("api.example.org:8081"), target("evil.example.org")), (200, 404));
+    let seen = api.only();
+    assert!(seen.head.starts_with("GET /api HTTP/1.1\r\n"), "{}", seen.head);
+    assert_eq!(seen.header("host").as_deref(), Some("api.example.org:8081"));
+}
+
+#[test]
+fn nothing_reflects_the_jwt() {
+    let api = FakeApi::good();
+    let world = plan(&api, "").start();
+    let trace = String::from_utf8(get("/api", &uuid(&world))).unwrap().replace("GET", "TRACE");
+    assert_eq!(refused(&call(&world, trace.as_bytes())), told(405, "invalid_request", "3003103"));
+    assert!(api.seen().is_empty());
+}
+
+#[test]
+fn a_body_beyond_the_bound_is_refused() {
+    let api = FakeApi::good();
+    let world = plan(&api, "").set("gateway", "body", "1024").start();
+    let uuid = uuid(&world);
+    let head = format!("POST /api HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {uuid}\r\n");
+    let long = call(&world, format!("{head}Content-Length: 1025\r\n\r\n").as_bytes());
+    assert_eq!(refused(&long), told(400, "invalid_request", "3003103"));
+    assert!(api.seen().is_empty());
+    let chunked = format!("{head}Transfer-Encoding: chunked\r\n\r\n401\r\n{}\r\n0\r\n\r\n", "x".repeat(1025));
+    assert_eq!(refused(&call(&world, chunked.as_bytes())), told(400, "invalid_request", "3003103"));
+    eventually("the API is let go", || api.seen().is_empty());
+}
+
+#[test]
+fn a_sender_that_stops_in_the_middle_is_given_up() {
+    let api = FakeApi::good();
+    let world = plan(&api, "").set("gateway", "idle_timeout", "\"200ms\"").start();
+    let head = format!("POST /api HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {}\r\n", uuid(&world));
+    let reply = call(&world, format!("{head}Content-Length: 10\r\n\r\nabc").as_bytes());
+    assert_eq!(refused(&reply), told(400, "invalid_request", "3003103"));
+    assert!(api.seen().is_empty());
+}

@@ -1,0 +1,49 @@
+//! Which headers go on.
+
+use super::{call, plan, uuid};
+use crate::support::FakeApi;
+
+#[test]
+fn what_is_meant_for_one_connection_goes_no_further() {
+    let api = FakeApi::saying(
+        b"HTTP/1.1 200 OK\r\nConnection: X-Hop, keep-alive\r\nX-Hop: 1\r\nKeep-Alive: timeout=9\r\nSet-Cookie: a=1\r\n\
+          Set-Cookie: b=2\r\nContent-Length: 0\r\n\r\n",
+    );
+    let world = plan(&api, "").start();
+    let uuid = uuid(&world);
+    let request = format!(
+        "GET /api HTTP/1.1\r\nHost: a\r\nConnection: X-Own, Authorization, X-Forwarded-For, Host\r\nX-Own: 1\r\nTE: gzip\r\n\
+         Proxy-Connection: x\r\nKeep-Alive: 1\r\nX-Kept: 1\r\nX-Kept: 2\r\nAuthorization: Bearer {uuid}\r\n\r\n"
+    );
+    let reply = call(&world, request.as_bytes());
+    assert_eq!(reply.status, 200);
+    assert_eq!((reply.header("x-hop"), reply.header("keep-alive")), (None, None));
+    assert_eq!(reply.head.to_ascii_lowercase().matches("set-cookie").count(), 2, "{}", reply.head);
+    let seen = api.only();
+    for name in ["x-own", "te", "proxy-connection", "keep-alive", "connection"] {
+        assert_eq!(seen.header(name), None, "{}", seen.head);
+    }
+    assert_eq!(seen.head.to_ascii_lowercase().matches("x-kept").count(), 2);
+    assert!(seen.header("authorization").unwrap().starts_with("Bearer eyJ") && !seen.head.contains(&uuid));
+    assert_eq!(seen.header("x-forwarded-for").as_deref(), Some("127.0.0.1"));
+    assert_eq!(seen.header("host").as_deref(), Some("a"));
+}
+
+#[test]
+fn a_strangers_word_about_himself_is_replaced_and_a_trusted_peers_continued() {
+    for (trusted, expected) in
+        [("[]", ["127.0.0.1", "http", "a"]), ("[\"127.0.0.1\"]", ["1.2.3.4, 127.0.0.1", "https", "old"])]
+    {
+        let api = FakeApi::good();
+        let world = plan(&api, "").set("server", "trusted_proxies", trusted).start();
+        let request = format!(
+            "GET /api HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 1.2.3.4\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: old\r\n\
+             Authorization: Bearer {}\r\n\r\n",
+            uuid(&world)
+        );
+        assert_eq!(call(&world, request.as_bytes()).status, 200);
+        let seen = api.only();
+        let told = ["for", "proto", "host"].map(|name| seen.header(&format!("x-forwarded-{name}")).unwrap());
+        assert_eq!(told, expected);
+    }
+}

@@ -1,0 +1,141 @@
+//! Bodies as they come, both ways; and tunnels.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::mpsc::channel;
+
+use parking_lot::Mutex;
+
+use super::{connect, get, plan, uuid};
+use crate::support::{FakeApi, PATIENCE, World};
+
+#[track_caller]
+fn open(world: &World) -> TcpStream {
+    let stream = TcpStream::connect(world.running().addresses().gateway.unwrap()).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream
+}
+
+/// Reads on until this has come.
+#[track_caller]
+fn until(stream: &mut TcpStream, text: &str) -> String {
+    let mut read = Vec::new();
+    while !String::from_utf8_lossy(&read).contains(text) {
+        let mut piece = [0; 1024];
+        let count = stream.read(&mut piece).expect("it comes in time");
+        assert!(count > 0, "closed before `{text}`: {}", String::from_utf8_lossy(&read));
+        read.extend_from_slice(&piece[..count]);
+    }
+    String::from_utf8(read).unwrap()
+}
+
+#[test]
+fn an_answer_is_seen_before_it_has_ended() {
+    let (open_gate, gate) = channel::<()>();
+    let gate = Mutex::new(gate);
+    let api = FakeApi::start(move |mut caller| {
+        caller.request();
+        caller.say(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n");
+        let _ = gate.lock().recv();
+        caller.say(b"6\r\nsecond\r\n0\r\n\r\n");
+    });
+    let world = plan(&api, "").start();
+    let mut stream = open(&world);
+    stream.write_all(&get("/api", &uuid(&world))).unwrap();
+    assert!(!until(&mut stream, "first").contains("second"));
+    open_gate.send(()).unwrap();
+    until(&mut stream, "second\r\n0\r\n\r\n");
+}
+
+#[test]
+fn a_request_is_seen_before_it_has_ended() {
+    let (say, heard) = channel::<u8>();
+    let say = Mutex::new(say);
+    let api = FakeApi::start(move |mut caller| {
+        let mut line = String::new();
+        while !line.ends_with("\r\n\r\n") {
+            std::io::BufRead::read_line(&mut caller.stream, &mut line).unwrap();
+        }
+        let mut body = [0; 1];
+        for _ in 0..2 {
+            caller.stream.read_exact(&mut body).unwrap();
+            say.lock().send(body[0]).unwrap();
+        }
+        caller.say(b"HTTP/1.1 204 No Content\r\n\r\n");
+    });
+    let world = plan(&api, "").start();
+    let mut stream = open(&world);
+    let head = format!("PUT /api HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {}\r\n", uuid(&world));
+    stream.write_all(format!("{head}Content-Length: 2\r\nExpect: 100-continue\r\n\r\n").as_bytes()).unwrap();
+    until(&mut stream, "HTTP/1.1 100 Continue\r\n\r\n");
+    stream.write_all(b"a").unwrap();
+    assert_eq!(heard.recv_timeout(PATIENCE).unwrap(), b'a');
+    stream.write_all(b"b").unwrap();
+    assert_eq!(heard.recv_timeout(PATIENCE).unwrap(), b'b');
+    until(&mut stream, "HTTP/1.1 204");
+}
+
+#[test]
+fn an_answer_shorter_than_it_said_is_cut_and_not_ended() {
+    let api = FakeApi::closing(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nshort");
+    let world = plan(&api, "").start();
+    let mut stream = open(&world);
+    stream.write_all(&get("/api", &uuid(&world))).unwrap();
+    let mut all = String::new();
+    let _ = stream.read_to_string(&mut all);
+    assert!(all.contains("Content-Length: 10") && all.ends_with("short"), "{all}");
+}
+
+#[test]
+fn an_answer_longer_than_it_said_is_not_the_next_ones_beginning() {
+    let api = FakeApi::closing(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ngoodHTTP/1.1 500 Smuggled\r\n\r\n");
+    let world = plan(&api, "").start();
+    let uuid = uuid(&world);
+    let mut connection = connect(&world);
+    for _ in 0..3 {
+        let reply = connection.ask(&get("/api", &uuid));
+        assert_eq!((reply.status, reply.body.as_str()), (200, "good"));
+    }
+    assert_eq!(api.connections(), 3);
+}
+
+#[test]
+fn a_head_request_has_a_length_and_no_body() {
+    let api = FakeApi::saying(b"HTTP/1.1 200 OK\r\nContent-Length: 1234\r\n\r\n");
+    let world = plan(&api, "").start();
+    let head = String::from_utf8(get("/api", &uuid(&world))).unwrap().replace("GET", "HEAD");
+    let mut connection = connect(&world);
+    for _ in 0..2 {
+        connection.write(head.as_bytes());
+        let reply = connection.reply_without_body().unwrap();
+        assert_eq!(reply.header("content-length").as_deref(), Some("1234"));
+    }
+    assert_eq!(api.connections(), 1);
+}
+
+#[test]
+fn a_web_socket_is_dug_through() {
+    let api = FakeApi::start(|mut caller| {
+        caller.request();
+        caller.say(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nhello");
+        let mut word = [0; 4];
+        caller.stream.read_exact(&mut word).unwrap();
+        caller.say(&word);
+    });
+    let world = plan(&api, "").start();
+    let mut stream = open(&world);
+    let request = format!(
+        "GET /api HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: k\r\n\
+         Authorization: Bearer {}\r\n\r\n",
+        uuid(&world)
+    );
+    stream.write_all(request.as_bytes()).unwrap();
+    let head = until(&mut stream, "hello").to_ascii_lowercase();
+    assert!(head.starts_with("http/1.1 101") && head.contains("upgrade: websocket"), "{head}");
+    stream.write_all(b"ping").unwrap();
+    until(&mut stream, "ping");
+    assert_eq!(stream.read(&mut [0; 16]).unwrap(), 0, "the API has closed");
+    let seen = api.only();
+    assert_eq!(seen.header("upgrade").as_deref(), Some("websocket"));
+    assert!(seen.header("authorization").unwrap().starts_with("Bearer eyJ"));
+}
