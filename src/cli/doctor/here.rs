@@ -10,7 +10,13 @@ use crate::server::{NEAR, SystemClock};
 
 /// Looks at this side.
 pub(super) fn look(config: &Config) -> Vec<Finding> {
-    let listeners = [("legacy", &config.tls.legacy), ("realm", &config.tls.realm), ("ops", &config.tls.ops)];
+    let listeners = [
+        ("legacy", &config.tls.legacy),
+        ("gateway", &config.tls.gateway),
+        ("authz", &config.tls.authz),
+        ("realm", &config.tls.realm),
+        ("ops", &config.tls.ops),
+    ];
     let ends = listeners.into_iter().filter_map(|(name, material)| Some((name, material.as_ref()?.ends()?)));
     let mut findings: Vec<Finding> =
         ends.filter_map(|(name, end)| certificate(&format!("the certificate of the listener `{name}`"), end)).collect();
