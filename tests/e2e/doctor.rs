@@ -80,7 +80,6 @@ fn lifetimes_rotation_and_scopes_are_compared_where_a_reader_may_look() {
     let keycloak = Keycloak::shared();
     let clients = [Old::of("test_api"), Old::of("short_lived"), Old::of("switched_off")];
     let bridge = Bridge::configured(&keycloak.url(), &clients, "rotation = \"on\"", "");
-    let before = keycloak.sessions("90417").len();
     let (status, findings) = examined(&bridge, &["--reader", "realm_reader"], "realm-reader-secret");
     assert_eq!(codes(&findings, None), ["rotation-differs"], "{findings:#?}");
     assert_eq!(codes(&findings, Some("test_api")), [""; 0], "{findings:#?}");
@@ -93,7 +92,6 @@ fn lifetimes_rotation_and_scopes_are_compared_where_a_reader_may_look() {
     );
     assert_eq!(status, 1, "a client is switched off");
     assert!(!unseen(&findings, "the clock of"), "the reader's token tells the realm's time: {findings:#?}");
-    assert_eq!(keycloak.sessions("90417").len(), before);
     let stats = keycloak.admin("GET", "/client-session-stats", &Value::Null).json();
     let of_reader = stats.as_array().unwrap().iter().any(|client| client["clientId"] == "realm_reader");
     assert!(!of_reader, "the reader's token opened no session: {stats}");
