@@ -19,10 +19,14 @@ pub(super) struct Urls {
 impl Urls {
     /// `None`: it is no URL.
     fn of(realm: &str) -> Option<Self> {
-        let endpoint =
-            |name| Url::parse(&format!("{}/protocol/openid-connect/{name}", realm.trim_end_matches('/'))).ok();
+        let endpoint = |name| Url::parse(&endpoint(realm, name)).ok();
         Some(Self { token: endpoint("token")?, logout: endpoint("logout")?, certs: endpoint("certs")? })
     }
+}
+
+/// Where a realm's OpenID Connect endpoint is.
+pub(super) fn endpoint(realm: &str, name: &str) -> String {
+    format!("{}/protocol/openid-connect/{name}", realm.trim_end_matches('/'))
 }
 
 /// One worker's view of the realm's URLs.

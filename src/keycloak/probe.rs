@@ -12,6 +12,7 @@ use serde_json::Value;
 use zeroize::Zeroizing;
 
 use super::client::{FORM, RealmSettings, Unusable, headers, http, lost, read};
+use super::endpoints;
 use super::wire::{self, ErrorAnswer, printable};
 use crate::domain::client::Client;
 use crate::domain::dialect::{Grant, GrantKind};
@@ -189,12 +190,12 @@ impl Probe {
         shown: Shown<'_>,
         fields: &[(&str, &str)],
     ) -> Result<(u16, Vec<u8>), Unanswered> {
-        let url = format!("{}/protocol/openid-connect/{endpoint}", url.trim_end_matches('/'));
         let mut form = Serializer::new(String::new());
         let (id, secret) = (shown.0, shown.1.expose_secret());
         form.append_pair("client_id", id).append_pair("client_secret", secret).extend_pairs(fields);
         let body = Zeroizing::new(form.finish());
-        let call = self.http.post(url).headers(self.headers.clone()).header(CONTENT_TYPE, FORM);
+        let call =
+            self.http.post(endpoints::endpoint(url, endpoint)).headers(self.headers.clone()).header(CONTENT_TYPE, FORM);
         let response = send(call.body(body.as_bytes().to_vec())).await?;
         let status = response.status().as_u16();
         Ok((status, read(response).await.map_err(|lost| Unanswered::told(lost.refusal.detail))?))
