@@ -10,10 +10,11 @@ pub(super) fn read(section: Option<Reader<'_>>, is_on: bool) -> GatewaySettings 
     let mut settings = GatewaySettings::default();
     let Some(mut section) = section else { return settings };
     let (short, long) = (Duration::from_millis(100), Duration::from_hours(1));
-    settings.connect_timeout = section.duration_within("connect_timeout", settings.connect_timeout, short, long);
-    settings.timeout = section.duration_within("timeout", settings.timeout, short, long);
-    settings.idle_timeout = section.duration_within("idle_timeout", settings.idle_timeout, short, long);
-    settings.body = section.size_within("body", 0, 1 << 40).unwrap_or(settings.body);
+    let bounds = &mut settings.bounds;
+    bounds.connect_timeout = section.duration_within("connect_timeout", bounds.connect_timeout, short, long);
+    bounds.timeout = section.duration_within("timeout", bounds.timeout, short, long);
+    bounds.idle_timeout = section.duration_within("idle_timeout", bounds.idle_timeout, short, long);
+    bounds.body = section.size_within("body", 0, 1 << 40).unwrap_or(bounds.body);
     let mut routes: Vec<(Route, Origin)> = Vec::new();
     for reader in section.sections("route") {
         let (origin, findings) = (reader.origin().clone(), reader.findings());

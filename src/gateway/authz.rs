@@ -29,13 +29,13 @@ impl Gateway {
     async fn decide(&self, head: &Parts, trail: &mut Trail) -> Result<Pass, Turned> {
         let stranger = |refusal| self.exchange.turn(None, refusal);
         // Without routes the asking proxy alone decides which calls go where.
-        if self.settings.routes.is_empty() {
+        if self.routes.is_empty() {
             return self.any(&head.headers, trail).await;
         }
         let path = original(head).map_err(stranger)?;
         let host = [&FORWARDED_HOST, &header::HOST].into_iter().find_map(|name| head.headers.get(name));
         let name = host.and_then(|host| host.to_str().ok()).map(host_name);
-        let found = find(&self.settings.routes, name.as_deref(), &path).map_err(stranger)?;
+        let found = find(&self.routes, name.as_deref(), &path).map_err(stranger)?;
         self.admit(&found, &head.headers, trail).await.map(|(_, pass)| pass)
     }
 }

@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use super::flow::{Broken, Flow, Progress};
 use super::pool::{Line, Server};
 use super::routes::Route;
-use super::{GatewaySettings, Stream};
+use super::{Bounds, Stream};
 use crate::exchange::Exchange;
 
 /// Why there is no answer.
@@ -34,17 +34,13 @@ pub(super) enum Failed {
 pub(super) struct Way {
     servers: Vec<Arc<Server>>,
     next: AtomicUsize,
-    settings: GatewaySettings,
+    bounds: Bounds,
 }
 
 impl Way {
-    pub(super) fn new(route: &Route, settings: &GatewaySettings) -> Self {
+    pub(super) fn new(route: &Route, bounds: Bounds) -> Self {
         let servers = route.upstreams.iter().map(|authority| Arc::new(Server::new(authority))).collect();
-        Self {
-            servers,
-            next: AtomicUsize::new(0),
-            settings: GatewaySettings { routes: Vec::new(), ..settings.clone() },
-        }
+        Self { servers, next: AtomicUsize::new(0), bounds }
     }
 
     pub(super) fn close(&self) {
@@ -54,7 +50,7 @@ impl Way {
     /// One server after the other, as long as surely nothing was sent.
     pub(super) async fn send(&self, request: Request<Stream>, exchange: &Exchange) -> Result<Response<Stream>, Failed> {
         let (head, body) = request.into_parts();
-        let flow = Flow::new(body, self.settings.idle_timeout, self.settings.body);
+        let flow = Flow::new(body, self.bounds.idle_timeout, self.bounds.body);
         let progress = flow.progress();
         let own_host = !head.headers.contains_key(header::HOST);
         let mut request = Request::from_parts(head, flow);
@@ -66,7 +62,7 @@ impl Way {
             loop {
                 let (mut line, is_fresh) = match server.take() {
                     Some(line) => (line, false),
-                    None => match server.connect(self.settings.connect_timeout, exchange.tasks()).await {
+                    None => match server.connect(self.bounds.connect_timeout, exchange.tasks()).await {
                         Ok(line) => (line, true),
                         Err(error) => {
                             server.refused(exchange.bridge().clock.monotonic());
@@ -116,7 +112,7 @@ impl Way {
         let mut answer = std::pin::pin!(line.try_send_request(request));
         loop {
             let before = progress.parts();
-            match timeout(self.settings.timeout, answer.as_mut()).await {
+            match timeout(self.bounds.timeout, answer.as_mut()).await {
                 Ok(Ok(response)) => return Ok(response),
                 Ok(Err(mut error)) => {
                     return Err(match error.take_message() {
@@ -133,7 +129,7 @@ impl Way {
     }
 
     fn back(&self, body: Incoming, end: GiveBack) -> Stream {
-        let flow = Flow::new(body, self.settings.idle_timeout, u64::MAX);
+        let flow = Flow::new(body, self.bounds.idle_timeout, u64::MAX);
         Answer { flow, end, is_whole: false }.boxed_unsync()
     }
 }

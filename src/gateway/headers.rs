@@ -15,7 +15,7 @@ const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection")
 pub fn end_to_end(headers: &mut HeaderMap) -> Option<HeaderValue> {
     let mut upgrades = false;
     if headers.contains_key(header::CONNECTION) {
-        let named: Vec<HeaderName> = tokens(headers, &header::CONNECTION)
+        let named: Vec<HeaderName> = elements(headers, &header::CONNECTION)
             .filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok())
             .collect();
         upgrades = named.contains(&header::UPGRADE);
@@ -32,21 +32,21 @@ pub fn end_to_end(headers: &mut HeaderMap) -> Option<HeaderValue> {
     headers.remove(header::UPGRADE).filter(|_| upgrades)
 }
 
-/// The elements of a list, over all its lines.
-fn tokens<'h>(headers: &'h HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'h str> {
+/// The elements of a header that is a list, over all its lines.
+pub fn elements<'h>(headers: &'h HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'h str> {
     headers.get_all(name).iter().flat_map(|value| value.to_str().unwrap_or_default().split(',')).map(str::trim)
 }
 
 /// Whether the sender takes trailers.
 #[must_use]
 pub fn takes_trailers(headers: &HeaderMap) -> bool {
-    tokens(headers, &header::TE).any(|coding| coding.eq_ignore_ascii_case("trailers"))
+    elements(headers, &header::TE).any(|coding| coding.eq_ignore_ascii_case("trailers"))
 }
 
 /// Says to the API where the call came from: a trusted peer's words are continued, others' are replaced.
 pub fn forwarded(headers: &mut HeaderMap, from: &From, host: Option<&HeaderValue>) {
     let peer = from.peer.to_canonical().to_string();
-    let before: Vec<&str> = if from.is_trusted { tokens(headers, &FOR).collect() } else { Vec::new() };
+    let before: Vec<&str> = if from.is_trusted { elements(headers, &FOR).collect() } else { Vec::new() };
     let whole = before.into_iter().chain([peer.as_str()]).collect::<Vec<_>>().join(", ");
     if let Ok(value) = HeaderValue::try_from(whole) {
         headers.insert(FOR, value);

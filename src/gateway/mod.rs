@@ -21,13 +21,21 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 pub use flow::Broken;
+pub use headers::elements;
 pub use swap::Gateway;
 
 /// What a gateway is born of.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct GatewaySettings {
     /// Where calls go.
     pub routes: Vec<routes::Route>,
+    /// What each may cost.
+    pub bounds: Bounds,
+}
+
+/// What one call may cost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
     /// For a connection to an API.
     pub connect_timeout: Duration,
     /// For the head of an API's answer, once the whole request is sent.
@@ -38,10 +46,9 @@ pub struct GatewaySettings {
     pub body: u64,
 }
 
-impl Default for GatewaySettings {
+impl Default for Bounds {
     fn default() -> Self {
         Self {
-            routes: Vec::new(),
             connect_timeout: Duration::from_secs(2),
             timeout: Duration::from_secs(60),
             idle_timeout: Duration::from_secs(60),

@@ -12,11 +12,11 @@ use http_body_util::{BodyExt, Full};
 use super::forward::{Failed, Way};
 use super::headers::{end_to_end, forwarded, takes_trailers};
 use super::routes::{Route, find, host_name, ordered};
-use super::{From, GatewaySettings, Stream};
+use super::{Bounds, From, GatewaySettings, Stream};
 use crate::domain::dialect::Endpoint;
 use crate::domain::opaque::OpaqueToken;
 use crate::domain::refusal::{Cause, Fault, Refusal};
-use crate::exchange::{Exchange, Turned};
+use crate::exchange::{Caller, Exchange, Turned};
 use crate::legacy::reply::Reply;
 use crate::telemetry::Trail;
 
@@ -24,7 +24,8 @@ use crate::telemetry::Trail;
 #[derive(Debug)]
 pub struct Gateway {
     pub(super) exchange: Arc<Exchange>,
-    pub(super) settings: GatewaySettings,
+    pub(super) routes: Vec<Route>,
+    bounds: Bounds,
     ways: Vec<Way>,
 }
 
@@ -52,9 +53,10 @@ impl Gateway {
     /// Joins the routes to a worker's way through the bridge.
     #[must_use]
     pub fn new(exchange: Arc<Exchange>, settings: &GatewaySettings) -> Self {
-        let settings = GatewaySettings { routes: ordered(settings.routes.clone()), ..settings.clone() };
-        let ways = settings.routes.iter().map(|route| Way::new(route, &settings)).collect();
-        Self { exchange, settings, ways }
+        let bounds = settings.bounds;
+        let routes = ordered(settings.routes.clone());
+        let ways = routes.iter().map(|route| Way::new(route, bounds)).collect();
+        Self { exchange, routes, bounds, ways }
     }
 
     /// Closes connections that nobody uses, when it is told to stop: the last ones close by themselves.
@@ -82,13 +84,13 @@ impl Gateway {
         let (mut head, body) = request.into_parts();
         let host = sane(&head).map_err(stranger)?;
         // A length that is told and too long need not be waited for.
-        if body.size_hint().lower() > self.settings.body {
+        if body.size_hint().lower() > self.bounds.body {
             return Err(stranger(Refusal::client(Cause::InvalidRequest, "the body is longer than `gateway.body`")));
         }
         let name = host.as_ref().and_then(|host| host.to_str().ok()).map(host_name);
-        let found = find(&self.settings.routes, name.as_deref(), head.uri.path()).map_err(stranger)?;
+        let found = find(&self.routes, name.as_deref(), head.uri.path()).map_err(stranger)?;
         let (number, pass) = self.admit(&found, &head.headers, trail).await?;
-        let Some((route, way)) = self.settings.routes.get(number).zip(self.ways.get(number)) else {
+        let Some((route, way)) = self.routes.get(number).zip(self.ways.get(number)) else {
             return Err(stranger(Refusal::client(Cause::NotFound, "no route has this host and path")));
         };
         let client = head.extensions.remove::<hyper::upgrade::OnUpgrade>();
@@ -108,7 +110,7 @@ impl Gateway {
         let carried = carried(headers).map_err(|refusal| self.exchange.turn(None, refusal))?;
         let route = |client: Option<&str>, also: fn(&Route) -> bool| {
             let takes = |route: &Route| route.admits(client) && also(route);
-            found.iter().copied().find(|number| self.settings.routes.get(*number).is_some_and(takes))
+            found.iter().copied().find(|number| self.routes.get(*number).is_some_and(takes))
         };
         let unknown = |detail| self.exchange.turn(None, Refusal::client(Cause::TokenUnknown, detail));
         match carried {
@@ -118,8 +120,7 @@ impl Gateway {
                     let refusal = Refusal::client(Cause::NotFound, "the route is not for this client");
                     return Err(self.exchange.turn(Some(&caller.client), refusal));
                 };
-                let bearer = bearer(&caller.jwt).map_err(|it| self.exchange.turn(Some(&caller.client), it))?;
-                Ok((number, Pass::Bearer(bearer)))
+                Ok((number, self.bearer(&caller)?))
             }
             Carried::Jwt => match route(None, |route| route.pass_jwt) {
                 Some(number) => Ok((number, Pass::AsItCame)),
@@ -138,7 +139,7 @@ impl Gateway {
         match carried(headers).map_err(|refusal| self.exchange.turn(None, refusal))? {
             Carried::Token(token) => {
                 let caller = self.exchange.call(&token, trail).await?;
-                bearer(&caller.jwt).map(Pass::Bearer).map_err(|it| self.exchange.turn(Some(&caller.client), it))
+                self.bearer(&caller)
             }
             Carried::Jwt | Carried::Nothing | Carried::Useless => {
                 let refusal =
@@ -148,6 +149,11 @@ impl Gateway {
         }
     }
 
+    /// The JWT that the call goes on with.
+    fn bearer(&self, caller: &Caller) -> Result<Pass, Turned> {
+        bearer(&caller.jwt).map(Pass::Bearer).map_err(|refusal| self.exchange.turn(Some(&caller.client), refusal))
+    }
+
     /// The API's answer as the client gets it; a tunnel is dug where it agreed to one.
     fn answer(&self, mut response: Response<Stream>, client: Option<hyper::upgrade::OnUpgrade>) -> Response<Stream> {
         let wanted = end_to_end(response.headers_mut());
@@ -155,7 +161,7 @@ impl Gateway {
             && let (Some(client), Some(protocol)) = (client, wanted)
         {
             let api = hyper::upgrade::on(&mut response);
-            let (stop, idle) = (self.exchange.tasks().stop().clone(), self.settings.idle_timeout);
+            let (stop, idle) = (self.exchange.tasks().stop().clone(), self.bounds.idle_timeout);
             self.exchange.tasks().run(super::tunnel::dig(client, api, idle, stop));
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
             response.headers_mut().insert(header::UPGRADE, protocol);
@@ -179,7 +185,7 @@ fn sane(head: &Parts) -> Result<Option<HeaderValue>, Refusal> {
     if host.is_none() && head.version == http::Version::HTTP_11 {
         return Err(wrong("the Host header is missing"));
     }
-    if head.uri.path() == "*" || !head.uri.path().starts_with('/') {
+    if !head.uri.path().starts_with('/') {
         return Err(wrong("the target is no path"));
     }
     match head.uri.authority() {

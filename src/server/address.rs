@@ -5,30 +5,37 @@ use std::net::{IpAddr, SocketAddr};
 use http::{HeaderMap, HeaderName, header};
 use ipnet::IpNet;
 
+use crate::gateway::elements;
+
 /// The address of the legacy client. Walks from the peer outward as long as the next one is trusted; the first that is not
 /// is the client. What cannot be read ends the walk.
 #[must_use]
 pub fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
     let mut address = peer.to_canonical();
-    let is_trusted = |address: &IpAddr| trusted.iter().any(|network| network.contains(address));
-    if !is_trusted(&address) {
+    if !is_trusted(address, trusted) {
         return address;
     }
     for hop in hops(headers).into_iter().rev() {
         let Some(next) = hop else { break };
         address = next.to_canonical();
-        if !is_trusted(&address) {
+        if !is_trusted(address, trusted) {
             break;
         }
     }
     address
 }
 
+/// Whether what this peer says of others counts.
+pub(super) fn is_trusted(peer: IpAddr, trusted: &[IpNet]) -> bool {
+    let peer = peer.to_canonical();
+    trusted.iter().any(|network| network.contains(&peer))
+}
+
 /// What the proxies say, outermost first. `X-Forwarded-For` is what most speak; `Forwarded` counts where it is missing.
 fn hops(headers: &HeaderMap) -> Vec<Option<IpAddr>> {
     let for_header = HeaderName::from_static("x-forwarded-for");
     if headers.contains_key(&for_header) {
-        return elements(headers, &for_header).map(|element| host(element.trim())).collect();
+        return elements(headers, &for_header).map(host).collect();
     }
     let node = |element: &str| {
         element.split(';').find_map(|pair| {
@@ -39,10 +46,6 @@ fn hops(headers: &HeaderMap) -> Vec<Option<IpAddr>> {
         })
     };
     elements(headers, &header::FORWARDED).map(|element| node(element).and_then(|node| host(&node))).collect()
-}
-
-fn elements<'h>(headers: &'h HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'h str> {
-    headers.get_all(name).iter().flat_map(|value| value.to_str().unwrap_or_default().split(','))
 }
 
 /// `192.0.2.1`, `192.0.2.1:80`, `[2001:db8::1]:80`, `[2001:db8::1]` or `2001:db8::1`.

@@ -10,7 +10,7 @@ use axum::response::Response;
 use http::{HeaderMap, HeaderValue, header};
 use http_body_util::BodyExt;
 
-use super::address::client_address;
+use super::address::{client_address, is_trusted};
 use super::connection::Peer;
 use super::legacy::Tuning;
 use crate::domain::time::Clock;
@@ -39,11 +39,10 @@ pub(super) fn questions(service: GatewayService) -> Router {
 impl GatewayService {
     fn from(&self, Peer(peer): Peer, headers: &HeaderMap) -> From {
         let tuning = self.tuning.load();
-        let canonical = peer.to_canonical();
         From {
             peer,
             address: client_address(peer, headers, &tuning.trusted),
-            is_trusted: tuning.trusted.iter().any(|network| network.contains(&canonical)),
+            is_trusted: is_trusted(peer, &tuning.trusted),
             is_secure: self.is_secure,
         }
     }
