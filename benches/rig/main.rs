@@ -68,7 +68,7 @@ const CHAPTERS: [Chapter; 7] = [
 
 fn main() {
     // As the program does; the chapter `steps` makes a realm client of its own.
-    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    passbridge::server::provide_tls();
     let words: Vec<String> = std::env::args().skip(1).collect();
     let flag = |name: &str| words.iter().any(|word| word == name);
     let path = |name: &str| words.iter().find_map(|word| word.strip_prefix(name)).map(PathBuf::from);

@@ -10,10 +10,9 @@ use serde_json::{Map, Value, json};
 
 use super::show::plain;
 use super::{Format, NO, WRONG_USE, ask, show};
-use crate::config::{self, Config};
-use crate::document::Findings;
+use crate::config::Config;
 use crate::domain::table::Table;
-use crate::mapping::{self, Loaded, dialect_digest, proof, shown};
+use crate::mapping::{Loaded, dialect_digest, proof, shown};
 use crate::secrets::Environment;
 
 /// Clients whose secrets are asked for at once.
@@ -29,13 +28,10 @@ struct Difference {
 
 /// Compares; a difference makes the answer a "no".
 pub(super) fn run(path: &Path, environment: &Environment, format: Format) -> ExitCode {
-    let findings = Findings::new();
-    let config = config::load(path, environment, &findings);
-    let loaded = config.as_ref().and_then(|config| mapping::load(&config.mappings, environment, &findings));
-    let (Some(config), Some(loaded)) = (config, loaded) else {
-        let _ = show::findings(&findings.into_sorted(), Format::Human, &mut anstream::stderr());
-        show::complain("configuration or mappings have errors; a bridge would keep its last good table");
-        return ExitCode::from(WRONG_USE);
+    let so = "configuration or mappings have errors; a bridge would keep its last good table";
+    let (config, loaded) = match super::loaded(path, environment, so) {
+        Ok(loaded) => loaded,
+        Err(status) => return status,
     };
     let Some(token) = &config.ops_token else {
         show::complain("no `ops.token` is configured\n  hint: [ops] token = { file = \"ops.token\" }");

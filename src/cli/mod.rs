@@ -24,6 +24,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::config::{self, Config};
 use crate::document::Findings;
+use crate::mapping::{self, Loaded};
 use crate::secrets::Environment;
 
 /// Lets legacy passport clients keep logging in while everything behind them moves to Keycloak.
@@ -155,6 +156,18 @@ fn configured(path: &Path, environment: &Environment) -> Result<Config, ExitCode
     let findings = Findings::new();
     config::load(path, environment, &findings).ok_or_else(|| {
         let _ = show::findings(&findings.into_sorted(), Format::Human, &mut anstream::stderr());
+        ExitCode::from(WRONG_USE)
+    })
+}
+
+/// The configuration and its mappings; where either is refused, its findings and what follows from that have been said.
+fn loaded(path: &Path, environment: &Environment, so: &str) -> Result<(Config, Loaded), ExitCode> {
+    let findings = Findings::new();
+    let config = config::load(path, environment, &findings);
+    let loaded = config.as_ref().and_then(|config| mapping::load(&config.mappings, environment, &findings));
+    config.zip(loaded).ok_or_else(|| {
+        let _ = show::findings(&findings.into_sorted(), Format::Human, &mut anstream::stderr());
+        show::complain(so);
         ExitCode::from(WRONG_USE)
     })
 }

@@ -10,7 +10,7 @@ use tokio::runtime;
 
 use super::{NO, WRONG_USE, configured, show};
 use crate::secrets::Environment;
-use crate::server::SystemClock;
+use crate::server::{SystemClock, provide_tls};
 use crate::store::{StoreError, TokenStore};
 
 /// Families in one step.
@@ -34,8 +34,7 @@ pub(super) fn copy(path: &Path, environment: &Environment, to: &Path) -> ExitCod
         show::complain("both configurations name one store\n  hint: --to names the configuration of the other one");
         return ExitCode::from(WRONG_USE);
     }
-    // A second bridge in one process finds the provider installed, which is as good.
-    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    provide_tls();
     let clock = Arc::new(SystemClock::new());
     let opened =
         TokenStore::open(&from.store, clock.clone()).and_then(|from| Ok((from, TokenStore::open(&to.store, clock)?)));

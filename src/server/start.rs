@@ -17,7 +17,7 @@ use super::legacy::Tuning;
 use super::listener::listen;
 use super::reload::{Files, Reloading, Ways};
 use super::shared::Shared;
-use super::tls::{Tls, TlsMaterial};
+use super::tls::{Tls, TlsMaterial, provide_tls};
 use super::{Addresses, Running, worker};
 use crate::config::{self, Config};
 use crate::document::{Finding, Findings};
@@ -59,8 +59,7 @@ pub enum StartError {
 /// # Errors
 /// The configuration is refused, or the machine will not.
 pub fn start(start: Start) -> Result<Running, StartError> {
-    // A second bridge in one process finds the provider installed, which is as good.
-    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    provide_tls();
     let findings = Findings::new();
     let config = config::load(&start.config, &start.environment, &findings);
     let loaded = config.as_ref().and_then(|config| mapping::load(&config.mappings, &start.environment, &findings));

@@ -32,6 +32,11 @@ impl std::fmt::Debug for TlsMaterial {
     }
 }
 
+/// Makes ready for TLS, wherever it is spoken. Who comes second in one process finds it ready, which is as good.
+pub fn provide_tls() {
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+}
+
 /// The certificate in use.
 #[derive(Clone)]
 pub struct Tls(Arc<ArcSwap<ServerConfig>>);

@@ -18,13 +18,12 @@ use secrecy::SecretString;
 use tokio::runtime;
 
 use super::{Format, NO, WRONG_USE, secret, show};
-use crate::config::{self, Config};
-use crate::document::Findings;
+use crate::config::Config;
 use crate::domain::client::{Client, Stage};
 use crate::domain::table::Table;
 use crate::keycloak::probe::Probe;
-use crate::mapping;
 use crate::secrets::Environment;
+use crate::server::provide_tls;
 use finding::{Finding, Weight};
 
 /// Clients that are looked at side by side: enough to be done with a thousand in a minute, too few to be a load.
@@ -46,13 +45,10 @@ pub(super) struct Asked {
 
 /// Looks at everything; errors make the answer a "no", warnings and notes do not.
 pub(super) fn run(path: &Path, environment: &Environment, asked: &Asked) -> ExitCode {
-    let findings = Findings::new();
-    let config = config::load(path, environment, &findings);
-    let loaded = config.as_ref().and_then(|config| mapping::load(&config.mappings, environment, &findings));
-    let (Some(config), Some(loaded)) = (config, loaded) else {
-        let _ = show::findings(&findings.into_sorted(), Format::Human, &mut anstream::stderr());
-        show::complain("configuration or mappings have errors; nobody was asked\n  hint: passbridge check");
-        return ExitCode::from(WRONG_USE);
+    let so = "configuration or mappings have errors; nobody was asked\n  hint: passbridge check";
+    let (config, loaded) = match super::loaded(path, environment, so) {
+        Ok(loaded) => loaded,
+        Err(status) => return status,
     };
     let wrong_use = |sentence: &str| {
         show::complain(sentence);
@@ -66,8 +62,7 @@ pub(super) fn run(path: &Path, environment: &Environment, asked: &Asked) -> Exit
         Ok(reader) => reader,
         Err(reason) => return wrong_use(&reason),
     };
-    // A second bridge in one process finds the provider installed, which is as good.
-    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    provide_tls();
     let probe = match Probe::new(&config.realm) {
         Ok(probe) => probe,
         Err(unusable) => return wrong_use(&unusable.0),
