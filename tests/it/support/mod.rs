@@ -9,6 +9,7 @@ pub mod planted;
 pub mod program;
 pub mod raw;
 pub mod realm;
+pub mod runtime;
 pub mod world;
 
 use std::thread::park_timeout;

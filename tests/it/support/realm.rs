@@ -4,16 +4,15 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::runtime::{Builder, Handle};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use super::runtime::{self, OwnRuntime};
 use super::{eventually, jwt, raw};
 
 /// How the realm answers one request.
@@ -124,28 +123,18 @@ struct State {
 pub struct FakeRealm {
     pub address: SocketAddr,
     state: Arc<Mutex<State>>,
-    handle: Handle,
-    /// Ends everything.
-    end: CancellationToken,
+    runtime: OwnRuntime,
     /// Ends the listener and its connections.
     open: Mutex<(CancellationToken, Arc<AtomicBool>)>,
-    thread: Option<JoinHandle<()>>,
 }
 
 impl FakeRealm {
     pub fn start() -> Self {
-        let end = CancellationToken::new();
-        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
-        let handle = runtime.handle().clone();
-        let until = end.clone();
-        let thread = std::thread::spawn(move || runtime.block_on(until.cancelled()));
         let mut realm = Self {
             address: SocketAddr::from(([127, 0, 0, 1], 0)),
             state: Arc::default(),
-            handle,
-            end,
+            runtime: OwnRuntime::start(),
             open: Mutex::default(),
-            thread: Some(thread),
         };
         realm.address = realm.listen();
         realm
@@ -153,20 +142,12 @@ impl FakeRealm {
 
     /// Begins to listen, again at the same address where it did before.
     pub fn listen(&self) -> SocketAddr {
-        let mut bound = std::net::TcpListener::bind(self.address);
-        eventually("the realm's port is free", || {
-            if bound.is_err() {
-                bound = std::net::TcpListener::bind(self.address);
-            }
-            bound.is_ok()
-        });
-        let listener = bound.unwrap();
-        listener.set_nonblocking(true).unwrap();
+        let listener = runtime::listen(self.address);
         let address = listener.local_addr().unwrap();
-        let (closed, gone) = (self.end.child_token(), Arc::new(AtomicBool::new(false)));
+        let (closed, gone) = (self.runtime.end.child_token(), Arc::new(AtomicBool::new(false)));
         *self.open.lock() = (closed.clone(), Arc::clone(&gone));
         let state = Arc::clone(&self.state);
-        self.handle.spawn(async move {
+        self.runtime.handle.spawn(async move {
             let listener = TcpListener::from_std(listener).unwrap();
             let accept = async {
                 while let Ok((stream, _)) = listener.accept().await {
@@ -243,15 +224,6 @@ impl FakeRealm {
     /// How many requests came so far.
     pub fn count(&self) -> usize {
         self.state.lock().seen.len()
-    }
-}
-
-impl Drop for FakeRealm {
-    fn drop(&mut self) {
-        self.end.cancel();
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
     }
 }
 

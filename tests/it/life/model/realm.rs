@@ -4,18 +4,17 @@
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use serde_json::json;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::runtime::{Builder, Handle};
 use tokio::sync::{Notify, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::support::realm::{Seen, read_request};
+use crate::support::runtime::{self, OwnRuntime};
 use crate::support::{Granting, jwt};
 
 /// What becomes of a refresh that reached the realm.
@@ -100,44 +99,29 @@ pub struct Realm {
     state: Arc<Mutex<State>>,
     /// Rung whenever a refresh arrives.
     pub bell: Arc<Notify>,
-    handle: Handle,
-    end: CancellationToken,
+    runtime: OwnRuntime,
     connections: Mutex<CancellationToken>,
-    thread: Option<JoinHandle<()>>,
 }
 
 impl Realm {
     pub fn start() -> Self {
-        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
-        let (handle, end) = (runtime.handle().clone(), CancellationToken::new());
-        let until = end.clone();
-        let thread = std::thread::spawn(move || runtime.block_on(until.cancelled()));
+        let runtime = OwnRuntime::start();
         let mut realm = Self {
             address: SocketAddr::from(([127, 0, 0, 1], 0)),
             state: Arc::default(),
             bell: Arc::default(),
-            handle,
-            connections: Mutex::new(end.child_token()),
-            end,
-            thread: Some(thread),
+            connections: Mutex::new(runtime.end.child_token()),
+            runtime,
         };
         realm.address = realm.listen();
         realm
     }
 
     fn listen(&self) -> SocketAddr {
-        let mut bound = std::net::TcpListener::bind(self.address);
-        crate::support::eventually("the port is free", || {
-            if bound.is_err() {
-                bound = std::net::TcpListener::bind(self.address);
-            }
-            bound.is_ok()
-        });
-        let listener = bound.unwrap();
-        listener.set_nonblocking(true).unwrap();
+        let listener = runtime::listen(self.address);
         let address = listener.local_addr().unwrap();
         let (state, bell, until) = (Arc::clone(&self.state), Arc::clone(&self.bell), self.connections.lock().clone());
-        self.handle.spawn(async move {
+        self.runtime.handle.spawn(async move {
             let listener = TcpListener::from_std(listener).unwrap();
             let accept = async {
                 while let Ok((stream, _)) = listener.accept().await {
@@ -158,7 +142,7 @@ impl Realm {
 
     /// Whoever called has gone; what waited here was heard, or not.
     pub fn cut(&self, heard: bool) {
-        std::mem::replace(&mut *self.connections.lock(), self.end.child_token()).cancel();
+        std::mem::replace(&mut *self.connections.lock(), self.runtime.end.child_token()).cancel();
         let mut state = self.state.lock();
         for held in std::mem::take(&mut state.held) {
             if heard {
@@ -205,15 +189,6 @@ impl Realm {
 
     pub fn faults(&self) -> Vec<String> {
         self.state.lock().faults.clone()
-    }
-}
-
-impl Drop for Realm {
-    fn drop(&mut self) {
-        self.end.cancel();
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
     }
 }
 
