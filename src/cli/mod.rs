@@ -13,6 +13,7 @@ mod health;
 mod pinned;
 mod secret;
 mod serve;
+mod shell;
 mod show;
 mod store;
 mod token;
@@ -77,6 +78,18 @@ enum Command {
     /// Move a store, while no bridge uses it
     #[command(subcommand)]
     Store(Store),
+    /// Print what makes a shell complete commands and options: for its directory of completions
+    Completions {
+        /// The shell
+        #[arg(value_enum)]
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page, or write one for each command
+    Man {
+        /// Write pages into this directory, passbridge.1 and one for each command
+        #[arg(long, value_name = "DIR")]
+        dir: Option<PathBuf>,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -138,6 +151,8 @@ pub fn run() -> ExitCode {
         Command::Secret(Secret::Hash) => secret::hash(),
         Command::Audit(asked) => audit::run(&config, &environment(), &asked),
         Command::Store(Store::Copy { to }) => store::copy(&config, &environment(), &to),
+        Command::Completions { shell } => shell::completions(shell),
+        Command::Man { dir } => shell::man(dir.as_deref()),
         Command::Token(Token::Find(which)) => token::run(&config, &environment(), "find", &which),
         Command::Token(Token::Revoke(which)) => token::run(&config, &environment(), "revoke", &which),
     }

@@ -7,6 +7,7 @@ mod doctor;
 mod import;
 mod said;
 mod serve;
+mod shell;
 mod signals;
 
 use std::fs;
