@@ -4,9 +4,11 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
+use subtle::ConstantTimeEq;
 
 use super::dialect::Dialect;
+use super::last_use::LastUse;
 
 /// Where a client stands in its migration (OPERATOR section 5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -40,6 +42,21 @@ pub enum LegacySecret {
     Clear(SecretString),
 }
 
+impl LegacySecret {
+    /// Whether both are the same, and kept the same way.
+    fn same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Hash(one), Self::Hash(other)) => one == other,
+            (Self::Clear(one), Self::Clear(other)) => same(one, other),
+            (Self::Hash(_), Self::Clear(_)) | (Self::Clear(_), Self::Hash(_)) => false,
+        }
+    }
+}
+
+fn same(one: &SecretString, other: &SecretString) -> bool {
+    one.expose_secret().as_bytes().ct_eq(other.expose_secret().as_bytes()).into()
+}
+
 impl fmt::Debug for LegacySecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -47,6 +64,15 @@ impl fmt::Debug for LegacySecret {
             Self::Clear(_) => "Clear(redacted)",
         })
     }
+}
+
+/// The last change of a client's stage, where a command made it. Decides nothing; told when the stage changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Moved {
+    /// When, as the command wrote it.
+    pub at: String,
+    /// Why, in somebody's words.
+    pub why: String,
 }
 
 /// A legacy client.
@@ -62,6 +88,8 @@ pub struct Client {
     pub client_secrets: Vec<SecretString>,
     /// Where it stands.
     pub stage: Stage,
+    /// Since when, and why.
+    pub moved: Option<Moved>,
     /// How it speaks.
     pub dialect: Arc<Dialect>,
     /// Legacy word and realm's word of a scope, where they differ or are listed. Empty: every word passes as it is.
@@ -74,6 +102,10 @@ pub struct Client {
     pub allow_query_credentials: bool,
     /// It forgets to escape `+`: blanks in certificate and signature are turned back (CONTRACT section 4).
     pub mend_unescaped_plus: bool,
+    /// When each old secret was last shown.
+    pub legacy_uses: LastUse,
+    /// When the realm last took each new secret.
+    pub client_uses: LastUse,
 }
 
 impl Client {
@@ -81,6 +113,22 @@ impl Client {
     #[must_use]
     pub fn promise(&self) -> Duration {
         self.access_token_lifetime.unwrap_or(self.dialect.tokens.access_token)
+    }
+
+    /// Takes over when secrets were last used from the same client of the table before, whichever slots they have now.
+    pub fn continues(&self, before: &Self) {
+        for (slot, secret) in self.legacy_secrets.iter().enumerate() {
+            let was = before.legacy_secrets.iter().position(|other| other.same(secret));
+            if let Some(at) = was.and_then(|was| before.legacy_uses.at(was)) {
+                self.legacy_uses.mark(slot, at);
+            }
+        }
+        for (slot, secret) in self.client_secrets.iter().enumerate() {
+            let was = before.client_secrets.iter().position(|other| same(other, secret));
+            if let Some(at) = was.and_then(|was| before.client_uses.at(was)) {
+                self.client_uses.mark(slot, at);
+            }
+        }
     }
 }
 

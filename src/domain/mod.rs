@@ -9,6 +9,7 @@ pub mod family;
 pub mod form;
 pub mod grant;
 pub mod issue;
+pub mod last_use;
 pub mod opaque;
 pub mod promise;
 pub mod refresh;

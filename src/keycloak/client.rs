@@ -95,7 +95,10 @@ impl Keycloak {
         let mut wrong = None;
         for (slot, secret) in request.client.client_secrets.iter().enumerate() {
             match self.ask(request, secret).await {
-                Ok(grant) => return Ok(Granted { grant, slot }),
+                Ok(grant) => {
+                    request.client.client_uses.mark(slot, self.clock.now());
+                    return Ok(Granted { grant, slot });
+                }
                 Err(refused) if refused.our_credentials => wrong = Some(refused),
                 Err(refused) => return Err(refused),
             }
@@ -115,11 +118,14 @@ impl Keycloak {
     /// The realm could not be asked, or refused our own credentials.
     pub async fn end_session(&self, client: &Client, refresh_token: &SecretString) -> Result<(), NotGranted> {
         let mut wrong = None;
-        for secret in &client.client_secrets {
+        for (slot, secret) in client.client_secrets.iter().enumerate() {
             let body = wire::logout_body(client, secret, refresh_token);
             let (status, answer) = self.send(|urls| &urls.logout, None, body).await?;
             match wire::read_logout(status, &answer, &client.dialect.realm) {
-                Ok(()) => return Ok(()),
+                Ok(()) => {
+                    client.client_uses.mark(slot, self.clock.now());
+                    return Ok(());
+                }
                 Err(refused) if refused.our_credentials => wrong = Some(refused),
                 Err(refused) => return Err(refused),
             }

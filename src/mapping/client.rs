@@ -6,8 +6,9 @@ use std::time::Duration;
 use super::hash::{Parameters, Unfit};
 use super::load::Dialects;
 use crate::document::{Findings, Reader, Spotted, Value};
-use crate::domain::client::{Client, LegacySecret, Stage};
+use crate::domain::client::{Client, LegacySecret, Moved, Stage};
 use crate::domain::dialect::Dialect;
+use crate::domain::last_use::LastUse;
 use crate::domain::table::DEFAULT_DIALECT;
 use crate::secrets::{self, Sources};
 
@@ -28,7 +29,7 @@ pub(super) fn read(mut entry: Reader<'_>, dialects: &Dialects, sources: Sources<
     let client_secrets =
         slots(&mut entry, "client_secret", |value, key, findings| secrets::read(value, key, sources, findings));
     let stage = stage(&mut entry);
-    stage_change(&mut entry);
+    let moved = stage_change(&mut entry);
     let dialect = dialect(&mut entry, dialects);
     let scopes = scopes(&mut entry, dialect.as_deref());
     let access_token_lifetime = lifetime(&mut entry, dialect.as_deref());
@@ -43,12 +44,15 @@ pub(super) fn read(mut entry: Reader<'_>, dialects: &Dialects, sources: Sources<
             client_id: client_id.as_ref()?.value.clone(),
             client_secrets: client_secrets?,
             stage: stage?,
+            moved,
             dialect: dialect?,
             scopes,
             access_token_lifetime,
             may_introspect,
             allow_query_credentials,
             mend_unescaped_plus,
+            legacy_uses: LastUse::default(),
+            client_uses: LastUse::default(),
         })
     };
     Read { client: whole(), legacy_id, client_id }
@@ -135,14 +139,16 @@ fn stage(entry: &mut Reader<'_>) -> Option<Stage> {
 }
 
 /// What `client stage` leaves for `client rollback`. It decides nothing here, and must mean something there.
-fn stage_change(entry: &mut Reader<'_>) {
-    let Some(mut change) = entry.section("stage_change") else { return };
+fn stage_change(entry: &mut Reader<'_>) -> Option<Moved> {
+    let mut change = entry.section("stage_change")?;
     if !change.has("from") {
         change.missing("from", "`client stage` writes this".to_owned());
     }
     let _read_by_rollback = change.word_or("from", &Stage::WORDS, "unknown-stage");
-    let _for_people = (change.text("at"), change.text("why"));
+    let (at, why) = (change.text("at"), change.text("why"));
     change.finish();
+    let said = |text: Option<Spotted<String>>| text.map(|text| text.value).unwrap_or_default();
+    Some(Moved { at: said(at), why: said(why) })
 }
 
 fn dialect(entry: &mut Reader<'_>, dialects: &Dialects) -> Option<Arc<Dialect>> {

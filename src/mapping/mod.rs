@@ -76,6 +76,11 @@ impl Snapshot {
     /// still has as they were; so a reload under load has nobody verified anew.
     #[must_use]
     pub fn followed_by(&self, loaded: Loaded) -> Self {
+        for client in loaded.table.clients() {
+            if let Some(before) = self.table.client(&client.legacy_id) {
+                client.continues(before);
+            }
+        }
         Self::with(loaded, self.generation + 1, self.verified.clone())
     }
 

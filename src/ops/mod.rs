@@ -4,6 +4,7 @@
 
 mod table;
 mod tokens;
+mod uses;
 
 use std::sync::Arc;
 
@@ -18,6 +19,7 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use crate::document::Finding;
+use crate::domain::time::Timestamp;
 use crate::exchange::{Bridge, Exchange};
 use crate::keycloak::RealmStatus;
 
@@ -36,6 +38,8 @@ pub struct OpsService {
     pub refused: parking_lot::Mutex<Vec<Finding>>,
     /// Sections that differ from what is in use until a restart.
     pub needs_restart: parking_lot::Mutex<Vec<&'static str>>,
+    /// When the bridge started.
+    pub since: Timestamp,
     /// Set when the bridge drains.
     pub stop: CancellationToken,
 }
@@ -54,6 +58,7 @@ pub fn router(service: Arc<OpsService>) -> Router {
         .route("/metrics", get(metrics))
         .route("/api/v1/tokens/find", post(tokens::find))
         .route("/api/v1/tokens/revoke", post(tokens::revoke))
+        .route("/api/v1/clients/uses", post(uses::uses))
         .layer(DefaultBodyLimit::max(LONGEST))
         .route("/api/v1/table", get(table::table))
         .route("/api/v1/table/secrets", post(table::secrets).layer(DefaultBodyLimit::max(MANY)))

@@ -62,6 +62,7 @@ impl Reloading {
             token: ArcSwap::from_pointee(config.ops_token.clone()),
             refused: Mutex::new(Vec::new()),
             needs_restart: Mutex::new(Vec::new()),
+            since: shared.bridge.clock.now(),
             stop: shared.stop.clone(),
         });
         Self { files, config: Mutex::new(config), shared, ways, ops }
@@ -142,7 +143,9 @@ impl Reloading {
         bridge.edge.loaded(generation, &loaded.digest, loaded.table.len());
         for client in loaded.table.clients() {
             if let Some(was) = before.table.client(&client.legacy_id).filter(|was| was.stage != client.stage) {
-                bridge.edge.staged(&client.legacy_id, was.stage, client.stage);
+                // What stood there already is about another change.
+                let moved = client.moved.as_ref().filter(|moved| was.moved.as_ref() != Some(moved));
+                bridge.edge.staged(&client.legacy_id, (was.stage, client.stage), moved.map(|moved| moved.why.as_str()));
             }
         }
         bridge.snapshot.store(Arc::new(before.followed_by(loaded)));

@@ -82,14 +82,15 @@ impl Edge {
         });
     }
 
-    /// A load brought a client to another stage.
-    pub fn staged(&self, client: &str, before: Stage, now: Stage) {
+    /// A load brought a client to another stage; why, where the command that moved it was told.
+    pub fn staged(&self, client: &str, (before, now): (Stage, Stage), why: Option<&str>) {
         log::staged(client, before.word(), now.word());
         self.record("stage", |entry| Entry {
             outcome: "ok",
             client: Some(client.to_owned()),
             stage: Some(now.word()),
             stage_before: Some(before.word()),
+            why: why.map(str::to_owned),
             ..entry
         });
     }

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use super::super::{secret as old, show};
-use super::{Action, Add, Reference, Slot, taken};
+use super::{Action, Add, Reference, Slot, taken, uses};
 use crate::config::Config;
 use crate::domain::client::Stage;
 use crate::domain::time::Clock;
@@ -105,6 +105,7 @@ pub(super) fn secret(config: &Config, environment: &Environment, slot: &Slot) ->
     };
     let desk = Desk::open(&config.mappings, environment)?;
     let entry = desk.entry(&slot.id)?;
+    tell_uses(config, slot, which);
     let changed = desk.change(&entry, |table| {
         let mut slots = SecretSlots::of(table, key)?;
         match (slot.action, &added) {
@@ -123,6 +124,19 @@ pub(super) fn secret(config: &Config, environment: &Environment, slot: &Slot) ->
         Action::Retire => "has no second any more:",
     };
     Ok(taken::wait(config, &changed, &format!("`{}` {what} {which}", slot.id)))
+}
+
+/// Says when each slot was last used: whoever ends one wants to know.
+fn tell_uses(config: &Config, slot: &Slot, which: &str) {
+    match uses::of(config, &slot.id) {
+        Ok(told) => {
+            let times = if slot.new { &told.client_secrets } else { &told.legacy_secrets };
+            for (place, time) in ["first", "second"].into_iter().zip(times) {
+                show::say(&format!("the {place} {which}: {}", told.words(time.as_deref())));
+            }
+        }
+        Err(reason) => show::say(&format!("note: when each {which} was last used is not known: {reason}")),
+    }
 }
 
 /// A secret where it lies, or one from standard input as a hash.

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use serde_json::{Map, Value, json};
 
 use super::super::{Format, NO, WRONG_USE, show as view};
+use super::uses::{self, Uses};
 use super::{counted, plain, refused};
 use crate::config;
 use crate::document::Findings;
@@ -25,7 +26,7 @@ pub(super) fn list(path: &Path, environment: &Environment, stage: Option<&str>, 
             writeln!(
                 view::data(),
                 "{:#}",
-                Value::Array(found.iter().map(|entry| Value::Object(as_json(entry))).collect())
+                Value::Array(found.iter().map(|entry| Value::Object(as_json(entry, None))).collect())
             )
         }
         Format::Human => table(&found, &mut view::data()),
@@ -44,22 +45,34 @@ pub(super) fn list(path: &Path, environment: &Environment, stage: Option<&str>, 
 
 /// Shows one client.
 pub(super) fn show(path: &Path, environment: &Environment, id: &str, format: Format) -> ExitCode {
-    let (_config, mappings) = config::examine(path, environment, &Findings::new());
+    let (config, mappings) = config::examine(path, environment, &Findings::new());
     let entry = match edit::entry(&mappings, id) {
         Ok(entry) => entry,
         Err(reason) => return refused(reason),
     };
+    let asked = config.map_or_else(|| Err("the configuration has errors".to_owned()), |config| uses::of(&config, id));
+    let asked = asked.and_then(|uses| {
+        let slots = (entry.legacy_secrets.len(), entry.client_secrets.len());
+        let other = || "the bridge has another number of them\n  hint: `passbridge diff` says what it uses".to_owned();
+        if uses.slots() == slots { Ok(uses) } else { Err(other()) }
+    });
+    if let Err(reason) = &asked {
+        view::say(&format!("note: when its secrets were last used is not known: {reason}"));
+    }
+    let uses = asked.ok();
     let written = match format {
-        Format::Json => writeln!(view::data(), "{:#}", Value::Object(as_json(&entry))),
-        Format::Human => human(&entry, &mut view::data()),
+        Format::Json => writeln!(view::data(), "{:#}", Value::Object(as_json(&entry, uses.as_ref()))),
+        Format::Human => human(&entry, uses.as_ref(), &mut view::data()),
     };
     ExitCode::from(if written.is_ok() { 0 } else { NO })
 }
 
 /// docs/MIGRATION.md has this shape.
-fn as_json(entry: &Entry) -> Map<String, Value> {
-    let secrets = |kinds: &[SecretKind]| {
-        kinds.iter().map(|kind| json!({"kind": kind.word(), "name": kind.name()})).collect::<Value>()
+fn as_json(entry: &Entry, uses: Option<&Uses>) -> Map<String, Value> {
+    let secrets = |kinds: &[SecretKind], times: Option<&[Option<String>]>| {
+        let time = |slot: usize| times.and_then(|times| times.get(slot).cloned().flatten());
+        let secret = |(slot, kind): (usize, &SecretKind)| json!({"kind": kind.word(), "name": kind.name(), "last_used": time(slot)});
+        kinds.iter().enumerate().map(secret).collect::<Value>()
     };
     let scopes: Map<String, Value> =
         entry.scopes.iter().map(|(legacy, realm)| (legacy.clone(), realm.as_str().into())).collect();
@@ -71,8 +84,9 @@ fn as_json(entry: &Entry) -> Map<String, Value> {
         ("stage", entry.stage.as_str().into()),
         ("stage_change", change.into()),
         ("dialect", entry.dialect.as_str().into()),
-        ("legacy_secrets", secrets(&entry.legacy_secrets)),
-        ("client_secrets", secrets(&entry.client_secrets)),
+        ("legacy_secrets", secrets(&entry.legacy_secrets, uses.map(|uses| &*uses.legacy_secrets))),
+        ("client_secrets", secrets(&entry.client_secrets, uses.map(|uses| &*uses.client_secrets))),
+        ("used_since", uses.map(|uses| uses.since.as_str()).into()),
         ("scopes", scopes.into()),
         ("access_token_lifetime", entry.access_token_lifetime.clone().into()),
         ("may_introspect", entry.may_introspect.into()),
@@ -84,11 +98,14 @@ fn as_json(entry: &Entry) -> Map<String, Value> {
     fields.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
 }
 
-fn kinds(kinds: &[SecretKind]) -> String {
-    let named = |kind: &SecretKind| match kind.name() {
+fn named(kind: &SecretKind) -> String {
+    match kind.name() {
         Some(name) => format!("{}:{}", kind.word(), plain(name)),
         None => kind.word().to_owned(),
-    };
+    }
+}
+
+fn kinds(kinds: &[SecretKind]) -> String {
     kinds.iter().map(named).collect::<Vec<_>>().join(" ")
 }
 
@@ -122,7 +139,7 @@ fn table(entries: &[Entry], out: &mut dyn Write) -> io::Result<()> {
     Ok(())
 }
 
-fn human(entry: &Entry, out: &mut dyn Write) -> io::Result<()> {
+fn human(entry: &Entry, uses: Option<&Uses>, out: &mut dyn Write) -> io::Result<()> {
     let mut line = |name: &str, text: &str| writeln!(out, "{name:12} {text}");
     line("client", &plain(&entry.legacy_id))?;
     line("at", &place(entry))?;
@@ -133,8 +150,19 @@ fn human(entry: &Entry, out: &mut dyn Write) -> io::Result<()> {
         line("was", &plain(&words))?;
     }
     line("dialect", &plain(&entry.dialect))?;
-    line("old secret", &kinds(&entry.legacy_secrets))?;
-    line("new secret", &kinds(&entry.client_secrets))?;
+    let Entry { legacy_secrets: old, client_secrets: new, .. } = entry;
+    if let Some(uses) = uses {
+        for (name, kinds, times) in
+            [("old secret", old, &uses.legacy_secrets), ("new secret", new, &uses.client_secrets)]
+        {
+            for (kind, time) in kinds.iter().zip(times) {
+                line(name, &format!("{}, {}", named(kind), uses.words(time.as_deref())))?;
+            }
+        }
+    } else {
+        line("old secret", &kinds(old))?;
+        line("new secret", &kinds(new))?;
+    }
     for (legacy, realm) in &entry.scopes {
         line("scope", &plain(&format!("{legacy} is {realm} at the realm")))?;
     }

@@ -5,6 +5,7 @@ mod import;
 mod list;
 mod rows;
 mod taken;
+mod uses;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -30,7 +31,7 @@ pub(super) enum Client {
         #[arg(long, value_enum, default_value_t = Format::Human)]
         format: Format,
     },
-    /// Show what the mapping files say of a client, and where; of secrets only how they are kept
+    /// Show what the mapping files say of a client, and where; of secrets how they are kept, and when each was last used
     Show {
         /// The old client id
         id: String,
@@ -47,7 +48,7 @@ pub(super) enum Client {
         /// Where it goes
         #[arg(value_parser = stage_word)]
         stage: &'static str,
-        /// Why: kept in the file beside the stage
+        /// Why: kept in the file beside the stage, and told in the audit
         #[arg(long, value_name = "TEXT")]
         why: String,
     },

@@ -132,8 +132,9 @@ impl Guard {
     ) -> Result<Arc<Client>, Refusal> {
         for reading in &presented.readings {
             if let Some(client) = known(snapshot, reading, presented.placement)
-                && snapshot.verified.contains(client, reading.secret.expose_secret())
+                && let Some(slot) = snapshot.verified.slot(client, reading.secret.expose_secret())
             {
+                client.legacy_uses.mark(slot, self.books.clock.now());
                 return Ok(Arc::clone(client));
             }
         }
@@ -148,9 +149,12 @@ impl Guard {
             return Err(Refusal::server(Fault::Ourselves, "too many secrets wait to be verified"));
         };
         match (answer.await, client) {
-            (Ok(Outcome::Right), Some(client)) => Ok(client),
+            (Ok(Outcome::Right(slot)), Some(client)) => {
+                client.legacy_uses.mark(slot, self.books.clock.now());
+                Ok(client)
+            }
             (Ok(Outcome::Unverified), _) => Err(wrong(UNVERIFIED)),
-            (Ok(Outcome::Wrong | Outcome::Right), None) => Err(wrong("no mapping has this client id")),
+            (Ok(Outcome::Wrong | Outcome::Right(_)), None) => Err(wrong("no mapping has this client id")),
             (Ok(Outcome::Wrong), Some(_)) => Err(wrong("the secret is wrong")),
             (Err(_), _) => Err(Refusal::server(Fault::Ourselves, "the verification of a secret was lost")),
         }

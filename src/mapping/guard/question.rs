@@ -14,8 +14,8 @@ use crate::mapping::{Decoy, Snapshot};
 /// What was found out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
-    /// It is the client's secret.
-    Right,
+    /// It is the client's secret, of this slot.
+    Right(usize),
     /// It is not, or there is no such client.
     Wrong,
     /// There were too many wrong ones before it.
@@ -62,8 +62,9 @@ impl Question {
     pub(super) fn answer(self, argon: &mut Argon) -> Outcome {
         if let Some(client) = &self.client {
             // Of many that come at once with the same secret, one is verified.
-            if self.secrets.iter().any(|secret| self.verified.contains(client, secret.expose_secret())) {
-                return Outcome::Right;
+            let slot = self.secrets.iter().find_map(|secret| self.verified.slot(client, secret.expose_secret()));
+            if let Some(slot) = slot {
+                return Outcome::Right(slot);
             }
         }
         // Those who waited in front may have used up what may be wrong.
@@ -72,11 +73,11 @@ impl Question {
             return Outcome::Unverified;
         }
         for secret in &self.secrets {
-            if self.is_right(secret, argon) {
+            if let Some(slot) = self.slot(secret, argon) {
                 if let Some(client) = &self.client {
-                    self.verified.insert(client, secret.expose_secret());
+                    self.verified.insert(client, secret.expose_secret(), slot);
                 }
-                return Outcome::Right;
+                return Outcome::Right(slot);
             }
         }
         self.books.failed(&self.claimed, self.network);
@@ -84,13 +85,13 @@ impl Question {
     }
 
     /// Compares with every old secret of the client. Where none fits, as many hashes were verified as for anybody.
-    fn is_right(&self, secret: &SecretString, argon: &mut Argon) -> bool {
+    fn slot(&self, secret: &SecretString, argon: &mut Argon) -> Option<usize> {
         let mut verifies = |hash: &str| {
             self.books.verifications.fetch_add(1, Ordering::Relaxed);
             argon.verifies(hash, secret)
         };
         let mut hashes = 0;
-        for old in self.client.iter().flat_map(|client| &client.legacy_secrets) {
+        for (slot, old) in self.client.iter().flat_map(|client| client.legacy_secrets.iter().enumerate()) {
             let right = match old {
                 LegacySecret::Hash(hash) => {
                     hashes += 1;
@@ -99,13 +100,13 @@ impl Question {
                 LegacySecret::Clear(clear) => self.verified.same(clear.expose_secret(), secret.expose_secret()),
             };
             if right {
-                return true;
+                return Some(slot);
             }
         }
         for _ in hashes..self.decoy.hashes {
             let _never_right = std::hint::black_box(verifies(&self.decoy.hash));
         }
-        false
+        None
     }
 }
 

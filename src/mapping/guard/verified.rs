@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use aws_lc_rs::hmac;
-use dashmap::DashSet;
+use dashmap::DashMap;
 
 use crate::domain::chance::{Entropy, random};
 use crate::domain::client::{Client, LegacySecret};
@@ -17,7 +17,8 @@ const MOST: usize = 200_000;
 #[derive(Clone)]
 pub struct Verified {
     key: hmac::Key,
-    seen: Arc<DashSet<[u8; 32]>>,
+    /// With the slot of each.
+    seen: Arc<DashMap<[u8; 32], usize>>,
 }
 
 impl std::fmt::Debug for Verified {
@@ -32,16 +33,17 @@ impl Verified {
         Self { key: hmac::Key::new(hmac::HMAC_SHA256, &random::<32>(entropy)), seen: Arc::default() }
     }
 
-    pub(super) fn contains(&self, client: &Client, secret: &str) -> bool {
-        self.seen.contains(&self.hash(client, secret))
+    /// Which old secret of the client this is, where it was right before.
+    pub(super) fn slot(&self, client: &Client, secret: &str) -> Option<usize> {
+        self.seen.get(&self.hash(client, secret)).map(|slot| *slot)
     }
 
-    pub(super) fn insert(&self, client: &Client, secret: &str) {
+    pub(super) fn insert(&self, client: &Client, secret: &str, slot: usize) {
         // What fits no more is only dropped here; whoever is dropped with it is verified once more.
         if self.seen.len() >= MOST {
             self.seen.clear();
         }
-        self.seen.insert(self.hash(client, secret));
+        self.seen.insert(self.hash(client, secret), slot);
     }
 
     /// Whether two secrets are the same. Takes as long wherever they differ, and whatever their lengths.

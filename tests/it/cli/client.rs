@@ -4,8 +4,8 @@ use std::fs::{self, File};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::PathBuf;
 
-use super::said::run;
-use crate::support::{NEW_ID, OLD_ID, Plan, World, client, passport};
+use super::said::{run, run_with};
+use crate::support::{Connection, NEW_ID, NEW_SECRET, OLD_ID, OLD_SECRET, Plan, World, client, passport};
 
 /// A file with every way of writing that an edit must not disturb.
 const ODD: &str = "# Partners; ask Ann before you change anything.\n\n[[client]]\nlegacy_id = 'l7xx3c0ffee'   # the shop\nlegacy_secret = { env = \"OLD_SECRET\" } # rotated in May\nclient_id=\"test_api\"\nclient_secret = { env = \"NEW_SECRET\" }\nstage = \"live\"\t# since spring\n\n# The second one.\n[[client]]\n  legacy_id = \"second\"\n  client_id = \"second_api\"\n  legacy_secret = [\n    { env = \"OLD_SECRET\" },\n    { env = \"NEW_SECRET\" },\n  ]\n  client_secret = { env = \"NEW_SECRET\" }\n  stage = \"live\"\n  access_token_lifetime = \"2h\"\n[client.scopes]\nread = \"realm_read\" # end\n";
@@ -32,7 +32,8 @@ fn a_list_says_what_stands_where_and_no_secret() {
     assert_eq!(first["stage"], "live");
     assert_eq!(first["stage_change"], serde_json::Value::Null);
     assert_eq!(first["dialect"], "otk-passport");
-    assert_eq!(first["legacy_secrets"], serde_json::json!([{"kind": "env", "name": "OLD_SECRET"}]));
+    assert_eq!(first["legacy_secrets"], serde_json::json!([{"kind": "env", "name": "OLD_SECRET", "last_used": null}]));
+    assert_eq!(first["used_since"], serde_json::Value::Null);
     assert_eq!(first["line"], 3);
     assert!(first["file"].as_str().unwrap().ends_with("clients/all.toml"));
     assert_eq!(listed[1]["scopes"], serde_json::json!({"read": "realm_read"}));
@@ -261,4 +262,90 @@ fn a_secret_of_the_realm_is_named_and_never_typed() {
             "client_secret = { env = \"OLD_SECRET\" }\n  stage"
         )
     );
+}
+
+#[test]
+fn a_move_is_told_in_the_audit_with_its_reason() {
+    let mut world = Plan::new().client(&client("moving", "client_id = \"other\"")).start();
+    run(&world, &["client", "stage", "moving", "retired", "--why", "ticket 4711: shut down"], "").fine();
+    // A change by hand has no reason of its own, and not the one of the last command.
+    let path = file(&world, "all.toml");
+    let by_hand = all(&world).replacen("stage = \"retired\"", "stage = \"live\"", 1);
+    fs::write(path, by_hand).unwrap();
+    world.running().reload().unwrap();
+    world.end();
+    let told = run(&world, &["audit", "--client", "moving"], "").fine().out;
+    let rows: Vec<&str> = told.lines().collect();
+    assert_eq!(rows.len(), 2, "{told}");
+    assert!(rows[0].ends_with("stage_before=live stage=retired (ticket 4711: shut down)"), "{told}");
+    assert!(rows[1].ends_with("stage_before=retired stage=live"), "{told}");
+}
+
+#[test]
+fn each_slot_tells_when_its_secret_was_last_used_whatever_slot_it_has_now() {
+    let mut plan = Plan::new().set("ops", "token", "{ env = \"OPS_TOKEN\" }");
+    plan = plan.environment("OPS_TOKEN", NEW_SECRET).without_clients();
+    let secrets = "legacy_secret = [{ env = \"OLD_SECRET\" }, { env = \"NEW_SECRET\" }]";
+    let world = plan.client(&client(OLD_ID, secrets)).start();
+    let tell = |arguments: &[&str]| run_with(&world, arguments, &[("OPS_TOKEN", NEW_SECRET)]);
+    let uses = || {
+        let shown = tell(&["client", "show", OLD_ID, "--format", "json"]).fine().json();
+        let times = |name: &str| {
+            let secrets = shown[name].as_array().unwrap().clone();
+            secrets.into_iter().map(|secret| secret["last_used"].as_str().map(str::to_owned)).collect::<Vec<_>>()
+        };
+        (times("legacy_secrets"), times("client_secrets"), shown["used_since"].as_str().unwrap().to_owned())
+    };
+    let (old, new, since) = uses();
+    assert_eq!((&old[..], &new[..]), (&[None, None][..], &[None][..]));
+    world.turn(60);
+    world.login();
+    let (old, new, still) = uses();
+    assert!(old[0].as_deref() > Some(&since) && old[1].is_none(), "{old:?}");
+    assert_eq!((&new[0], &still), (&old[0], &since));
+    world.turn(60);
+    assert_eq!(world.token(&passport(OLD_ID, NEW_SECRET)).status, 200);
+    world.turn(60);
+    world.token(&passport(OLD_ID, NEW_SECRET));
+    let (after, _, _) = uses();
+    assert!(after[0] == old[0] && after[1] > after[0], "{after:?}");
+    let said = tell(&["client", "secret", OLD_ID, "promote"]).fine().err;
+    assert!(said.contains(&format!("the first old secret: used {}\n", after[0].as_ref().unwrap())), "{said}");
+    let (promoted, _, _) = uses();
+    assert_eq!(promoted, [after[1].clone(), after[0].clone()]);
+    let human = tell(&["client", "show", OLD_ID]).fine().out;
+    assert!(human.contains(&format!("old secret   env:NEW_SECRET, used {}\n", after[1].as_ref().unwrap())), "{human}");
+    let (asked, nobody) = (tell(&["client", "show", OLD_ID]), run(&world, &["client", "show", OLD_ID], ""));
+    assert!(asked.err.is_empty(), "{}", asked.err);
+    assert!(nobody.err.contains("last used is not known: the configuration has errors"), "{}", nobody.err);
+}
+
+#[test]
+fn where_no_bridge_runs_it_is_said_that_uses_are_not_known() {
+    let world = Plan::new().set("ops", "token", "{ env = \"OLD_SECRET\" }").files();
+    let shown = run(&world, &["client", "show", OLD_ID], "").fine();
+    assert!(
+        shown.err.starts_with("note: when its secrets were last used is not known: no bridge answers at"),
+        "{shown:?}"
+    );
+    let shown = run(&world, &["client", "show", OLD_ID, "--format", "json"], "").fine().json();
+    assert_eq!(
+        (&shown["used_since"], &shown["legacy_secrets"][0]["last_used"]),
+        (&serde_json::Value::Null, &serde_json::Value::Null)
+    );
+}
+
+#[test]
+fn when_secrets_were_used_is_told_to_whoever_shows_the_ops_token_alone() {
+    let world = Plan::new().set("ops", "token", "{ env = \"OLD_SECRET\" }").start();
+    let ask = |token: &str, body: &str| {
+        let head = format!("POST /api/v1/clients/uses HTTP/1.1\r\nHost: ops\r\nAuthorization: Bearer {token}\r\n");
+        let request = format!("{head}Content-Length: {}\r\n\r\n{body}", body.len());
+        Connection::open(world.ops_address().unwrap()).ask(request.as_bytes())
+    };
+    assert_eq!(ask("wrong", "{\"client\":\"l7xx3c0ffee\"}").status, 401);
+    assert_eq!(ask(OLD_SECRET, "{\"client\":\"nobody\"}").status, 404);
+    assert_eq!(ask(OLD_SECRET, "{}").status, 400);
+    let told = ask(OLD_SECRET, "{\"client\":\"l7xx3c0ffee\"}");
+    assert_eq!((told.status, told.json("legacy_secrets")), (200, serde_json::json!([null])));
 }

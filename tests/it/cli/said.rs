@@ -39,8 +39,19 @@ impl Said {
 /// again and again meanwhile.
 #[track_caller]
 pub fn run(world: &World, arguments: &[&str], input: &str) -> Said {
+    go(world, arguments, input, &[])
+}
+
+/// The same with more in the environment, and nothing on standard input.
+#[track_caller]
+pub fn run_with(world: &World, arguments: &[&str], environment: &[(&str, &str)]) -> Said {
+    go(world, arguments, "", environment)
+}
+
+#[track_caller]
+fn go(world: &World, arguments: &[&str], input: &str, environment: &[(&str, &str)]) -> Said {
     let mut command = Command::new(env!("CARGO_BIN_EXE_passbridge"));
-    command.env_clear().env("OLD_SECRET", OLD_SECRET).env("NEW_SECRET", NEW_SECRET);
+    command.env_clear().envs(environment.iter().copied()).env("OLD_SECRET", OLD_SECRET).env("NEW_SECRET", NEW_SECRET);
     // Nobody listens at port 1.
     let ops = world.ops_address().map_or_else(|| "127.0.0.1:1".to_owned(), |address| address.to_string());
     command.env("PASSBRIDGE__LISTEN__OPS", ops);

@@ -1,0 +1,51 @@
+//! `POST /api/v1/clients/uses`: when each secret of a client was last right. For operators who show the ops token.
+
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::response::Response;
+use http::{HeaderMap, StatusCode};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::OpsService;
+use super::tokens::{Denied, answer, authorized};
+use crate::domain::last_use::LastUse;
+use crate::domain::time::Timestamp;
+
+/// Whose secrets.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Asked {
+    client: String,
+}
+
+/// Takes `{"client": ID}`; for each slot a time, or null where its secret was not used since the start. Reloads keep it.
+pub(super) async fn uses(State(service): State<Arc<OpsService>>, headers: HeaderMap, body: Bytes) -> Response {
+    if let Err(denied) = authorized(&service, &headers) {
+        return denied.answer();
+    }
+    let Ok(asked) = serde_json::from_slice::<Asked>(&body) else {
+        return Denied { status: StatusCode::BAD_REQUEST, sentence: "say {\"client\": \"ID\"}" }.answer();
+    };
+    let snapshot = service.bridge.snapshot.load();
+    let Some(client) = snapshot.table.client(&asked.client) else {
+        return Denied { status: StatusCode::NOT_FOUND, sentence: "the bridge has no such client" }.answer();
+    };
+    let body = json!({
+        "client": client.legacy_id,
+        "since": time(service.since),
+        "legacy_secrets": times(&client.legacy_uses, client.legacy_secrets.len()),
+        "client_secrets": times(&client.client_uses, client.client_secrets.len()),
+    });
+    answer(StatusCode::OK, &body)
+}
+
+fn times(uses: &LastUse, slots: usize) -> Vec<Option<String>> {
+    (0..slots).map(|slot| uses.at(slot).map(time)).collect()
+}
+
+fn time(at: Timestamp) -> String {
+    humantime::format_rfc3339_seconds(at.system()).to_string()
+}
