@@ -229,13 +229,13 @@ fn an_old_secret_is_exchanged_without_a_gap() {
     secret(&["promote"], "").refused(1, "`add` brings the second one");
     secret(&["retire"], "").refused(1, "would have none");
     secret(&["add"], "planted-typed\n").fine();
-    assert_eq!((status(crate::support::OLD_SECRET), status("planted-typed")), (200, 200));
+    assert_eq!((status(OLD_SECRET), status("planted-typed")), (200, 200));
     secret(&["add"], "planted-typed2\n").refused(1, "two secrets already");
     secret(&["promote"], "").fine();
     let text = all(&world);
     assert!(text.contains("}, { env = \"OLD_SECRET\" }] # rotated in May\n"), "{text}");
     secret(&["retire"], "").fine();
-    assert_eq!((status(crate::support::OLD_SECRET) == 200, status("planted-typed")), (false, 200));
+    assert_eq!((status(OLD_SECRET) == 200, status("planted-typed")), (false, 200));
     let text = all(&world);
     let lines = ODD.lines().zip(text.lines()).filter(|(old, new)| old != new).count();
     assert_eq!((lines, text.lines().count()), (1, ODD.lines().count()), "{text}");
