@@ -2,7 +2,7 @@
 //!
 //! Pure.
 
-use crate::domain::family::{AccessFate, AccessRecord, Ending, Family, FamilyState, RefreshRecord};
+use crate::domain::family::{AccessFate, AccessRecord, Ending, Family, FamilyState, Member, RefreshRecord};
 use crate::domain::seal::Sealed;
 use crate::domain::time::Timestamp;
 
@@ -16,9 +16,22 @@ pub const fn is_over(family: &Family) -> bool {
     matches!(family.state, FamilyState::Over(_))
 }
 
-/// The family once it is over: nothing of the realm is left.
+/// When a family is forgotten that had no end before: only now can it be entered where the sweep looks.
+pub fn newly_ends(before: &Family, after: &Family) -> Option<Timestamp> {
+    if remembered_until(before).ends().is_some() { None } else { remembered_until(after).ends() }
+}
+
+/// The family once it is over: nothing of the realm is left, and none of its UUIDs is remembered without an end.
 pub fn over(family: &Family, ending: Ending) -> Family {
-    Family { renewal: None, session: None, state: FamilyState::Over(ending), ..family.clone() }
+    let last = family.members.iter().filter_map(|member| member.until.ends()).max().unwrap_or(family.born);
+    let ends = |member: &Member| Member { until: member.until.ends().unwrap_or(last), ..*member };
+    Family {
+        renewal: None,
+        session: None,
+        state: FamilyState::Over(ending),
+        members: family.members.iter().map(ends).collect(),
+        ..family.clone()
+    }
 }
 
 /// What is left of an access record: that it was good, until when, and why it is not.
@@ -26,7 +39,9 @@ pub fn access_over(record: AccessRecord, ending: Ending) -> AccessRecord {
     AccessRecord { fate: AccessFate::Over(ending), ..record }
 }
 
-/// What is left of a refresh record: whose it was. Its key opens nothing any more.
-pub fn refresh_over(record: RefreshRecord) -> RefreshRecord {
-    RefreshRecord { key: Sealed::from_bytes(Vec::new()), ..record }
+/// What is left of a refresh record: whose it was, no longer than its family (as it is once it is over) is remembered. Its
+/// key opens nothing any more.
+pub fn refresh_over(record: RefreshRecord, over: &Family) -> RefreshRecord {
+    let until = record.until.min(remembered_until(over));
+    RefreshRecord { key: Sealed::from_bytes(Vec::new()), until, ..record }
 }

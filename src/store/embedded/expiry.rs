@@ -1,7 +1,8 @@
 //! The expiry index: which families are due when.
 //!
 //! One entry names all families of a group of writes that are due in the same minute, so it costs next to nothing a login. A
-//! family is looked at when its minute is over, and entered anew where it lives longer by then.
+//! family is looked at when its minute is over, and entered anew where it lives longer by then. A family without an end is
+//! entered when it gets one: when it is over, or by a change.
 
 use std::collections::BTreeMap;
 
@@ -41,7 +42,7 @@ impl ExpiryIndex {
     /// Enters families with the time until which they are remembered.
     pub(super) fn enter(&mut self, families: Vec<(Timestamp, FamilyId)>) -> Vec<Entry> {
         let mut by_minute: BTreeMap<Timestamp, Vec<FamilyId>> = BTreeMap::new();
-        for (until, family) in families {
+        for (until, family) in families.into_iter().filter(|(until, _)| until.ends().is_some()) {
             let minute = (until.millis() / MINUTE).saturating_add(1).saturating_mul(MINUTE);
             by_minute.entry(Timestamp::from_millis(minute)).or_default().push(family);
         }

@@ -66,8 +66,15 @@ pub(super) fn told(files: &Files, pending: &PendingRevocation) -> Result<Vec<Ent
     Ok(if same { vec![Entry::remove(&key)] } else { Vec::new() })
 }
 
-/// The entries of a change, or why it may not happen.
-pub(super) fn commit(files: &Files, leases: &Leases, change: &Change) -> Result<Vec<Entry>, CommitError> {
+/// What is to be written where a family changes, and when it is forgotten if it had no end before.
+#[derive(Debug)]
+pub(super) struct Decided {
+    pub(super) entries: Vec<Entry>,
+    pub(super) ends: Option<Timestamp>,
+}
+
+/// What a change writes, or why it may not happen.
+pub(super) fn commit(files: &Files, leases: &Leases, change: &Change) -> Result<Decided, CommitError> {
     let Change { expected: Version(expected), fence, family, access, refresh, removals } = change;
     let key = keys::family(family.id);
     let (version, stored) = files.get::<StoredFamily>(&key)?.ok_or(CommitError::Unknown)?;
@@ -90,17 +97,18 @@ pub(super) fn commit(files: &Files, leases: &Leases, change: &Change) -> Result<
         entries.extend(family.session.map(|session| Entry::record(&keys::session(&session), &family.id)));
     }
     entries.push(Entry::record(&key, &(version + 1, family)));
-    Ok(entries)
+    Ok(Decided { entries, ends: ending::newly_ends(&stored, family) })
 }
 
-/// The entries that end a family, and the family as it was; no entries where it is over already.
-pub(super) fn end(files: &Files, family: FamilyId, cause: Ending) -> Result<Option<(Vec<Entry>, Family)>, StoreError> {
+/// What ends a family, and the family as it was; no entries where it is over already.
+pub(super) fn end(files: &Files, family: FamilyId, cause: Ending) -> Result<Option<(Decided, Family)>, StoreError> {
     let key = keys::family(family);
     let Some((version, former)) = files.get::<StoredFamily>(&key)? else { return Ok(None) };
     if ending::is_over(&former) {
-        return Ok(Some((Vec::new(), former)));
+        return Ok(Some((Decided { entries: Vec::new(), ends: None }, former)));
     }
-    let mut entries = vec![Entry::record(&key, &(version + 1, ending::over(&former, cause)))];
+    let over = ending::over(&former, cause);
+    let mut entries = vec![Entry::record(&key, &(version + 1, &over))];
     entries.extend(former.session.map(|session| Entry::remove(&keys::session(&session))));
     for member in &former.members {
         let key = keys::token(member.token_use, &member.fingerprint);
@@ -112,13 +120,12 @@ pub(super) fn end(files: &Files, family: FamilyId, cause: Ending) -> Result<Opti
                     .map(|record| Entry::record(&key, &ending::access_over(record, cause))),
             ),
             TokenUse::Refresh => {
-                entries.extend(
-                    files.get::<RefreshRecord>(&key)?.map(|record| Entry::record(&key, &ending::refresh_over(record))),
-                );
+                let left = |record| Entry::record(&key, &ending::refresh_over(record, &over));
+                entries.extend(files.get::<RefreshRecord>(&key)?.map(left));
             }
         }
     }
-    Ok(Some((entries, former)))
+    Ok(Some((Decided { entries, ends: ending::newly_ends(&former, &over) }, former)))
 }
 
 /// What becomes of a family whose time the expiry index says has come.

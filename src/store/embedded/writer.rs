@@ -14,7 +14,7 @@ use super::super::change::Swept;
 use super::super::error::{CommitError, StoreError};
 use super::expiry::ExpiryIndex;
 use super::files::Entry;
-use super::job::{self, Due, Job, Reply};
+use super::job::{self, Decided, Due, Job, Reply};
 use super::shared::Shared;
 use crate::domain::family::FamilyId;
 use crate::domain::time::Timestamp;
@@ -88,8 +88,8 @@ impl Writer {
                     .map_err(CommitError::Store)
                     .and_then(|files| job::commit(&files, &self.shared.leases, &change));
                 match decided {
-                    Ok(entries) => {
-                        self.group.changed.insert(change.family.id);
+                    Ok(decided) => {
+                        let entries = self.changed(change.family.id, decided);
                         self.add(entries, move |written| drop(reply.send(written.map_err(CommitError::Store))));
                     }
                     Err(error) => drop(reply.send(Err(error))),
@@ -98,8 +98,8 @@ impl Writer {
             Job::End { family, ending, reply } => {
                 self.settle(family);
                 match self.shared.files().and_then(|files| job::end(&files, family, ending)) {
-                    Ok(Some((entries, former))) => {
-                        self.group.changed.insert(family);
+                    Ok(Some((decided, former))) => {
+                        let entries = self.changed(family, decided);
                         self.add(entries, move |written| drop(reply.send(written.map(|()| Some(former)))));
                     }
                     Ok(None) => drop(reply.send(Ok(None))),
@@ -121,6 +121,13 @@ impl Writer {
     fn add(&mut self, entries: Vec<Entry>, answer: impl FnOnce(Result<(), StoreError>) + Send + 'static) {
         self.group.entries.extend(entries);
         self.group.answers.push(Box::new(answer));
+    }
+
+    /// Takes down that the group changes this family; what is to be written for it.
+    fn changed(&mut self, family: FamilyId, decided: Decided) -> Vec<Entry> {
+        self.group.changed.insert(family);
+        self.group.expiring.extend(decided.ends.map(|until| (until, family)));
+        decided.entries
     }
 
     /// Writes the group at once where it changes this family: whoever decides on the family must see it.

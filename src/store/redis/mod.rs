@@ -8,13 +8,15 @@
 //! | access, refresh, session | 1 |
 //! | family | 1 |
 //! | lease, renew, release | 1 each |
-//! | commit | 2, and 1 more where members are forgotten |
-//! | end | 4: state, members, tombstones, state |
+//! | commit of the state alone | 2: the state, a script |
+//! | commit with records | 3: the state, records and indexes side by side, a script; 1 more where members are forgotten |
+//! | end | 4: the state, its records side by side, tombstones, a script |
 //!
 //! Replication is asynchronous: a failover may lose what the last moments wrote, unless `wait` asks for replicas.
 //!
 //! Must not: touch two slots by one command, keep a key of a family without an expiry where the family has an end, or hang.
 
+mod end;
 mod keys;
 mod link;
 mod scan;
@@ -40,8 +42,6 @@ use crate::domain::time::{Clock, Timestamp};
 
 /// What is written today.
 const FORMAT: u32 = 1;
-/// How often a family that others change is tried to be ended.
-const TRIES: usize = 16;
 
 /// Families in Redis.
 #[derive(Debug)]
@@ -80,15 +80,19 @@ impl Redis {
     }
 
     async fn read(&self, command: Cmd) -> Result<Value, StoreError> {
+        self.read_all(vec![command]).await.map(|answers| answers.into_iter().next().unwrap_or(Value::Nil))
+    }
+
+    async fn read_all(&self, commands: Vec<Cmd>) -> Result<Vec<Value>, StoreError> {
         self.open_still()?;
-        let mut answer = self.link.run(vec![command.clone()]).await;
-        if answer.is_err() {
+        let mut answers = self.link.run(commands.clone()).await;
+        if answers.is_err() {
             // A read may be asked twice: the connection may have been to a server that is gone.
-            answer = self.link.run(vec![command]).await;
+            answers = self.link.run(commands).await;
         }
         let cannot_read =
             |error| StoreError::CannotRead { what: "a record in Redis".to_owned(), cause: Arc::new(error) };
-        answer.map_err(cannot_read).map(|answers| answers.into_iter().next().unwrap_or(Value::Nil))
+        answers.map_err(cannot_read)
     }
 
     async fn write(&self, mut commands: Vec<Cmd>, durable: bool) -> Result<Vec<Value>, StoreError> {
@@ -164,9 +168,7 @@ impl Redis {
     }
 
     async fn token<T: serde::de::DeserializeOwned>(&self, key: &str) -> Result<Option<T>, StoreError> {
-        let Some(bytes) = bytes(self.read(cmd("GET").arg(key).to_owned()).await?) else { return Ok(None) };
-        let (_mark, record) = bytes.split_first().ok_or_else(|| corrupt(key, record::Damage::Short))?;
-        record::decode(key.as_bytes(), record).map(Some).map_err(|damage| corrupt(key, damage))
+        token_in(key, self.read(cmd("GET").arg(key).to_owned()).await?)
     }
 
     pub(super) async fn family(&self, family: FamilyId) -> Result<Option<Versioned<Family>>, StoreError> {
@@ -201,8 +203,12 @@ impl Redis {
                 family.renewal_until.max(forgotten),
             ));
         }
-        commands.push(listed(family.id, forgotten));
-        self.write(commands, false).await?;
+        if forgotten != ending::remembered_until(&before.value) {
+            commands.push(listed(family.id, forgotten));
+        }
+        if !commands.is_empty() {
+            self.write(commands, false).await?;
+        }
         let record = record::encode(keys::state(family.id).as_bytes(), &family);
         let next = Next { family: family.id, expected, fence, record: &record, ttl: self.ttl(forgotten) };
         self.next(&next).await?;
@@ -227,48 +233,6 @@ impl Redis {
             Some(Ok(3)) => Err(CommitError::Unknown),
             Some(_) | None => Err(corrupt(&keys::state(next.family), record::Damage::Shape).into()),
         }
-    }
-
-    /// Tombstones first, then the state: until the state says so the end is not answered, and a change in between begins it again.
-    pub(super) async fn end(&self, id: FamilyId, why: Ending) -> Result<Option<Family>, StoreError> {
-        for _ in 0..TRIES {
-            let Some(known) = self.family(id).await? else { return Ok(None) };
-            let before = known.value;
-            if let FamilyState::Over(_) = before.state {
-                return Ok(Some(before));
-            }
-            self.bury(&before, why).await?;
-            let over = ending::over(&before, why);
-            let record = record::encode(keys::state(id).as_bytes(), &over);
-            let ttl = self.ttl(ending::remembered_until(&over));
-            match self.next(&Next { family: id, expected: known.version.0, fence: None, record: &record, ttl }).await {
-                Ok(()) => return Ok(Some(before)),
-                Err(CommitError::Conflict | CommitError::Fenced) => {}
-                Err(CommitError::Unknown) => return Ok(None),
-                Err(CommitError::Store(error)) => return Err(error),
-            }
-        }
-        Err(StoreError::Refusing)
-    }
-
-    async fn bury(&self, family: &Family, why: Ending) -> Result<(), StoreError> {
-        let mut access = Vec::new();
-        let mut refresh = Vec::new();
-        for member in &family.members {
-            match member.token_use {
-                TokenUse::Access => {
-                    let found = self.access(&member.fingerprint).await?;
-                    access.extend(found.map(|record| (member.fingerprint, ending::access_over(record, why))));
-                }
-                TokenUse::Refresh => {
-                    let found = self.refresh(&member.fingerprint).await?;
-                    refresh.extend(found.map(|record| (member.fingerprint, ending::refresh_over(record))));
-                }
-            }
-        }
-        let mut commands = self.tokens(&access, &refresh);
-        commands.extend(family.session.map(|session| cmd("DEL").arg(keys::session(&session)).to_owned()));
-        if commands.is_empty() { Ok(()) } else { self.write(commands, false).await.map(drop) }
     }
 
     pub(super) async fn lease(&self, family: FamilyId, ttl: Duration) -> Result<Option<Lease>, StoreError> {
@@ -363,6 +327,13 @@ impl std::error::Error for TooFewReplicas {}
 fn word(pending: &PendingRevocation) -> Vec<u8> {
     let PendingRevocation { family, client, sealed, until } = pending;
     record::encode(keys::OUTBOX.as_bytes(), &(family, client, sealed, until))
+}
+
+/// The record of a token in an answer.
+fn token_in<T: serde::de::DeserializeOwned>(key: &str, answer: Value) -> Result<Option<T>, StoreError> {
+    let Some(bytes) = bytes(answer) else { return Ok(None) };
+    let (_mark, record) = bytes.split_first().ok_or_else(|| corrupt(key, record::Damage::Short))?;
+    record::decode(key.as_bytes(), record).map(Some).map_err(|damage| corrupt(key, damage))
 }
 
 /// A record with a mark before it that scripts can read: `O` over, `L` live.

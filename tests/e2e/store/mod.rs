@@ -37,6 +37,8 @@ macro_rules! contract_of_redis {
             a_sweep_drops_a_family_after_its_last_uuid_and_not_before,
             a_sweep_does_a_bounded_amount_and_says_that_more_is_due,
             a_family_that_was_extended_is_swept_at_its_new_end,
+            a_family_without_an_end_is_swept_once_it_is_over_and_not_before,
+            a_family_that_got_an_end_is_swept_at_it,
             families_are_found_by_client_user_and_prefix,
             an_export_is_every_family_once_with_its_records,
             a_closed_store_says_so,

@@ -7,6 +7,7 @@ use std::time::Duration;
 use passbridge::domain::family::{AccessFate, Ending, Family, FamilyId, FamilyState, Member};
 use passbridge::domain::opaque::{Fingerprint, TokenUse};
 use passbridge::domain::seal::Sealed;
+use passbridge::domain::time::Timestamp;
 use passbridge::store::{Change, CommitError, Find, PendingRevocation, Version};
 
 use super::world::{HOUR, Login, World, access_record, refresh_record};
@@ -42,6 +43,8 @@ macro_rules! contract {
             a_sweep_drops_a_family_after_its_last_uuid_and_not_before,
             a_sweep_does_a_bounded_amount_and_says_that_more_is_due,
             a_family_that_was_extended_is_swept_at_its_new_end,
+            a_family_without_an_end_is_swept_once_it_is_over_and_not_before,
+            a_family_that_got_an_end_is_swept_at_it,
             families_are_found_by_client_user_and_prefix,
             an_export_is_every_family_once_with_its_records,
             a_closed_store_says_so,
@@ -338,6 +341,49 @@ pub async fn a_family_that_was_extended_is_swept_at_its_new_end(world: &World) {
     world.store.sweep(world.now()).await.unwrap();
     assert_eq!(world.store.family(login.id()).await.unwrap(), None);
     assert_eq!(world.store.access(&newest).await.unwrap(), None);
+}
+
+/// A login to which the realm gave a refresh token without an end (`refresh_expires_in: 0`).
+async fn kept_without_end(world: &World) -> Login {
+    let mut login = world.login();
+    login.new.family.renewal_until = Timestamp::NEVER;
+    login.new.family.members[1].until = Timestamp::NEVER;
+    login.new.refresh.as_mut().unwrap().1.until = Timestamp::NEVER;
+    world.store.put(login.new.clone()).await.unwrap();
+    login
+}
+
+pub async fn a_family_without_an_end_is_swept_once_it_is_over_and_not_before(world: &World) {
+    let (lives, over) = (kept_without_end(world).await, kept_without_end(world).await);
+    world.clock.pass(HOUR / 2);
+    world.store.end(over.id(), Ending::Revoked).await.unwrap();
+    world.store.sweep(world.now()).await.unwrap();
+    let tombstone = world.store.access(&over.access).await.unwrap().unwrap();
+    assert_eq!((tombstone.fate, tombstone.until), (AccessFate::Over(Ending::Revoked), over.new.access.1.until));
+    assert_eq!(world.store.refresh(&over.refresh).await.unwrap().unwrap().until, tombstone.until);
+    for _ in 0..3 {
+        world.clock.pass(10_000 * HOUR);
+        world.store.sweep(world.now()).await.unwrap();
+    }
+    assert_eq!(world.store.access(&over.access).await.unwrap(), None);
+    assert_eq!(world.store.refresh(&over.refresh).await.unwrap(), None);
+    assert_eq!(world.store.family(over.id()).await.unwrap(), None);
+    assert!(world.store.refresh(&lives.refresh).await.unwrap().is_some());
+    assert!(world.store.family(lives.id()).await.unwrap().is_some());
+}
+
+pub async fn a_family_that_got_an_end_is_swept_at_it(world: &World) {
+    let login = kept_without_end(world).await;
+    let mut change = rotated(world, &login);
+    change.family.members.retain(|member| member.until != Timestamp::NEVER);
+    change.removals = vec![login.new.family.members[1]];
+    world.store.commit(change).await.unwrap();
+    world.clock.pass(HOUR + MINUTE);
+    world.store.sweep(world.now()).await.unwrap();
+    assert!(world.store.family(login.id()).await.unwrap().is_some(), "its newest refresh UUID has another hour");
+    world.clock.pass(HOUR);
+    world.store.sweep(world.now()).await.unwrap();
+    assert_eq!(world.store.family(login.id()).await.unwrap(), None);
 }
 
 pub async fn families_are_found_by_client_user_and_prefix(world: &World) {

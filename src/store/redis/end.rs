@@ -1,0 +1,62 @@
+//! The end of a family, whatever it is doing.
+
+use redis::{Cmd, cmd};
+
+use super::super::ending;
+use super::super::error::{CommitError, StoreError};
+use super::super::record;
+use super::scripts::Next;
+use super::{Redis, keys, listed, token_in};
+use crate::domain::family::{Ending, Family, FamilyId};
+use crate::domain::opaque::TokenUse;
+
+/// How often a family that others change is tried to be ended.
+const TRIES: usize = 16;
+
+impl Redis {
+    /// Tombstones first, then the state: until the state says so the end is not answered, and a change in between begins it again.
+    pub(in super::super) async fn end(&self, id: FamilyId, why: Ending) -> Result<Option<Family>, StoreError> {
+        for _ in 0..TRIES {
+            let Some(known) = self.family(id).await? else { return Ok(None) };
+            let before = known.value;
+            if ending::is_over(&before) {
+                return Ok(Some(before));
+            }
+            let over = ending::over(&before, why);
+            self.bury(&before, &over, why).await?;
+            let record = record::encode(keys::state(id).as_bytes(), &over);
+            let ttl = self.ttl(ending::remembered_until(&over));
+            match self.next(&Next { family: id, expected: known.version.0, fence: None, record: &record, ttl }).await {
+                Ok(()) => return Ok(Some(before)),
+                Err(CommitError::Conflict | CommitError::Fenced) => {}
+                Err(CommitError::Unknown) => return Ok(None),
+                Err(CommitError::Store(error)) => return Err(error),
+            }
+        }
+        Err(StoreError::Refusing)
+    }
+
+    async fn bury(&self, before: &Family, over: &Family, why: Ending) -> Result<(), StoreError> {
+        let names: Vec<String> =
+            before.members.iter().map(|member| keys::token(member.token_use, &member.fingerprint)).collect();
+        let reads: Vec<Cmd> = names.iter().map(|name| cmd("GET").arg(name).to_owned()).collect();
+        let records = if reads.is_empty() { Vec::new() } else { self.read_all(reads).await? };
+        let (mut access, mut refresh) = (Vec::new(), Vec::new());
+        for ((member, name), record) in before.members.iter().zip(&names).zip(records) {
+            match member.token_use {
+                TokenUse::Access => {
+                    let left = |record| (member.fingerprint, ending::access_over(record, why));
+                    access.extend(token_in(name, record)?.map(left));
+                }
+                TokenUse::Refresh => {
+                    let left = |record| (member.fingerprint, ending::refresh_over(record, over));
+                    refresh.extend(token_in(name, record)?.map(left));
+                }
+            }
+        }
+        let mut commands = self.tokens(&access, &refresh);
+        commands.extend(before.session.map(|session| cmd("DEL").arg(keys::session(&session)).to_owned()));
+        commands.extend(ending::newly_ends(before, over).map(|until| listed(before.id, until)));
+        if commands.is_empty() { Ok(()) } else { self.write(commands, false).await.map(drop) }
+    }
+}
