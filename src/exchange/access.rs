@@ -7,7 +7,7 @@ use tokio::time::timeout;
 use zeroize::Zeroizing;
 
 use super::flight::{Plan, Purpose, Waits};
-use super::{Exchange, store_failed};
+use super::{Bridge, Exchange, store_failed};
 use crate::domain::family::{AccessFate, AccessRecord, FamilyState};
 use crate::domain::issue::{ACCESS_JWT, ACCESS_KEY, binding};
 use crate::domain::opaque::{OpaqueToken, TokenUse};
@@ -35,12 +35,20 @@ impl Exchange {
     /// # Errors
     /// The JWT is over and the realm cannot be asked, or the store fails.
     pub async fn standing(self: &Arc<Self>, token: &OpaqueToken) -> Result<Standing, Refusal> {
-        let fingerprint = token.fingerprint(TokenUse::Access);
+        match self.bridge.store.access(&token.fingerprint(TokenUse::Access)).await.map_err(store_failed)? {
+            Some(record) => self.standing_of(token, record).await,
+            None => Ok(Standing::Unknown),
+        }
+    }
+
+    /// The same for a UUID whose record was just found.
+    pub(super) async fn standing_of(
+        self: &Arc<Self>,
+        token: &OpaqueToken,
+        mut record: AccessRecord,
+    ) -> Result<Standing, Refusal> {
         let mut waits = Waits::new(self.bridge.policy.load().patience);
         loop {
-            let Some(record) = self.bridge.store.access(&fingerprint).await.map_err(store_failed)? else {
-                return Ok(Standing::Unknown);
-            };
             let recheck_after = self.bridge.policy.load().recheck_after;
             match decide_access(&record, self.bridge.clock.now(), recheck_after) {
                 AccessDecision::Over(over) => return Ok(Standing::Over(over)),
@@ -53,8 +61,7 @@ impl Exchange {
                 }
                 AccessDecision::Recheck => {
                     if let Some(plan) = self.renewal(token, &record).await? {
-                        // A realm that is slow or away now tells later: the flight goes on, and the next use looks again.
-                        let _told = timeout(RECHECK, self.fly(plan)).await;
+                        self.recheck(plan).await;
                     }
                     return self.settle(token).await;
                 }
@@ -68,6 +75,20 @@ impl Exchange {
             if let Err(refusal) = waits.once_more(landing).await {
                 return self.after_failure(token, refusal).await;
             }
+            let found = self.bridge.store.access(&token.fingerprint(TokenUse::Access)).await.map_err(store_failed)?;
+            let Some(newer) = found else { return Ok(Standing::Unknown) };
+            record = newer;
+        }
+    }
+
+    /// Asks whether the session still is. A realm that is slow or away now tells later: the flight goes on, and the next use looks
+    /// again. Once it has let somebody wait in vain, nobody waits for a while.
+    async fn recheck(self: &Arc<Self>, plan: Plan) {
+        let Bridge { flights, clock, .. } = &*self.bridge;
+        if flights.realm_is_slow(clock.monotonic()) {
+            let _lands_by_itself = self.board(plan);
+        } else if timeout(RECHECK, self.fly(plan)).await.is_err() {
+            flights.realm_was_slow(clock.monotonic());
         }
     }
 

@@ -6,13 +6,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use dashmap::DashMap;
-use dashmap::mapref::entry::Entry;
 use secrecy::SecretString;
 use tokio::sync::watch;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::timeout;
 use zeroize::Zeroizing;
 
+use super::flights::Begun;
 use super::{Exchange, store_failed};
 use crate::domain::client::Client;
 use crate::domain::dialect::{Dialect, Grant, GrantKind};
@@ -25,13 +24,9 @@ use crate::domain::refusal::{Cause, Fault, Refusal};
 use crate::domain::seal::SealingKey;
 use crate::domain::time::Timestamp;
 use crate::keycloak::Granted;
-use crate::store::{Change, CommitError, Lease, Version, Versioned};
+use crate::store::{Change, CommitError, Lease, StoreError, Version, Versioned};
 use crate::telemetry::log;
 use crate::telemetry::trail::Note;
-
-/// Flights of this process.
-#[derive(Debug, Default)]
-pub struct Flights(DashMap<FamilyId, watch::Receiver<Option<Landing>>>);
 
 /// How a flight ended.
 #[derive(Clone, Debug)]
@@ -76,19 +71,6 @@ const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// How long a lease lives unless it is renewed.
 const LEASE: Duration = Duration::from_secs(15);
 
-impl Flights {
-    /// How many there are.
-    #[must_use]
-    pub fn under_way(&self) -> usize {
-        self.0.len()
-    }
-
-    /// Whether somebody of this process asks for the family.
-    pub(super) fn asking(&self, family: &FamilyId) -> bool {
-        self.0.contains_key(family)
-    }
-}
-
 /// The patience of one who flies again and again until there is something to go by.
 #[derive(Debug)]
 pub(super) struct Waits {
@@ -131,15 +113,6 @@ fn took_too_long() -> Refusal {
     Refusal::server(Fault::Upstream, "somebody else's question to the realm took too long")
 }
 
-/// Takes the flight out of the list when it ends, in whatever way.
-struct Entered<'a>(&'a Flights, FamilyId);
-
-impl Drop for Entered<'_> {
-    fn drop(&mut self) {
-        self.0.0.remove(&self.1);
-    }
-}
-
 impl Exchange {
     /// Joins the family's flight, or begins it, and waits for its end.
     pub(super) async fn fly(self: &Arc<Self>, plan: Plan) -> Landing {
@@ -154,20 +127,16 @@ impl Exchange {
 
     /// Joins the family's flight, or begins it.
     pub(super) fn board(self: &Arc<Self>, plan: Plan) -> watch::Receiver<Option<Landing>> {
-        let sender = match self.bridge.flights.0.entry(plan.family) {
-            Entry::Occupied(there) => return there.get().clone(),
-            Entry::Vacant(free) => {
-                let (sender, receiver) = watch::channel(None);
-                free.insert(receiver);
-                sender
-            }
+        let sender = match self.bridge.flights.begin(plan.family) {
+            Begun::Already(watch) => return watch,
+            Begun::Now(sender) => sender,
         };
         let watch = sender.subscribe();
         let exchange = Arc::clone(self);
         self.tasks.run(async move {
-            let entered = Entered(&exchange.bridge.flights, plan.family);
+            let under_way = exchange.bridge.flights.until_it_lands(plan.family);
             let landing = exchange.lead(&plan).await.unwrap_or_else(Landing::Failed);
-            drop(entered);
+            drop(under_way);
             let _nobody_waits = sender.send(Some(landing));
         });
         watch
@@ -189,6 +158,7 @@ impl Exchange {
         let Some(known) = self.bridge.store.family(plan.family).await.map_err(store_failed)? else {
             return Ok(Landing::Done(None));
         };
+        let known = self.bridge.flights.as_it_is(known);
         let rotation = self.bridge.policy.load().rotation;
         match decide_asking(&known.value.state, Flight { asking: false, rotation }) {
             RefreshDecision::Ask if self.is_overtaken(&plan.purpose, &known.value).await? => {
@@ -238,9 +208,26 @@ impl Exchange {
         let family = Family { state, ..known.value };
         let change = Change { fence: Some(lease.fence), ..Change::of(known.version, family.clone()) };
         match self.bridge.store.commit(change).await {
-            Ok(()) => Ok(Some(Versioned { value: family, version: Version(known.version.0 + 1) })),
+            Ok(()) => {
+                self.bridge.flights.sent(family.id);
+                Ok(Some(Versioned { value: family, version: Version(known.version.0 + 1) }))
+            }
             Err(CommitError::Conflict | CommitError::Fenced | CommitError::Unknown) => Ok(None),
-            Err(CommitError::Store(error)) => Err(store_failed(error)),
+            Err(CommitError::Store(error)) => {
+                self.take_back(lease, &error).await;
+                Err(store_failed(error))
+            }
+        }
+    }
+
+    /// The family may say *asking* now, and nothing was sent. This process remembers that; the store is told at once if it can
+    /// hear, for a crash and for other instances.
+    async fn take_back(&self, lease: Lease, error: &StoreError) {
+        self.bridge.flights.not_sent(lease, error);
+        let Ok(Some(known)) = self.bridge.store.family(lease.family).await else { return };
+        if self.bridge.flights.never_sent(&known.value) {
+            // Where this fails too, the memory of this process serves.
+            let _taken_back = self.change_state(known, FamilyState::Resting, lease).await;
         }
     }
 
@@ -264,17 +251,12 @@ impl Exchange {
     async fn ask(&self, request: &RealmRequest, lease: Lease) -> Result<Granted, NotGranted> {
         let keycloak = self.keycloak.load_full();
         let mut question = std::pin::pin!(keycloak.grant(request));
-        let mut ticks = interval(LEASE / 3);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            tokio::select! {
-                biased;
-                answer = &mut question => return answer,
-                _tick = ticks.tick() => {
-                    // A lease that is lost shows when the answer is kept: it is fenced.
-                    let _kept = self.bridge.store.renew(lease, LEASE).await;
-                }
+            if let Ok(answer) = timeout(LEASE / 3, &mut question).await {
+                return answer;
             }
+            // A lease that is lost shows when the answer is kept: it is fenced.
+            let _kept = self.bridge.store.renew(lease, LEASE).await;
         }
     }
 

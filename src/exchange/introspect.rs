@@ -43,7 +43,7 @@ impl Exchange {
         if !may_see(known, &record.client, trail) {
             return Ok(inactive(known));
         }
-        match self.standing(token).await? {
+        match self.standing_of(token, record).await? {
             Standing::Good(record, jwt) => Ok(describe_access(known, &record, &jwt)),
             Standing::Over(_) | Standing::Unknown => Ok(inactive(known)),
         }
@@ -63,6 +63,7 @@ impl Exchange {
         };
         trail.family = Some(record.family);
         let family = self.bridge.store.family(record.family).await.map_err(store_failed)?;
+        let family = family.map(|family| self.bridge.flights.as_it_is(family));
         let usable = |family: &Versioned<Family>| {
             let asking = self.bridge.flights.asking(&record.family);
             let flight = Flight { asking, rotation: self.bridge.policy.load().rotation };

@@ -11,6 +11,7 @@
 mod access;
 mod call;
 mod flight;
+mod flights;
 mod introspect;
 mod login;
 mod logout;
@@ -26,7 +27,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 pub use call::{Caller, Turned};
-pub use flight::Flights;
+pub use flights::Flights;
 pub use logout::Heard;
 pub use operator::{Ended, Found, Selector};
 use tokio::sync::Notify;

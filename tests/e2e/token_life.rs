@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::store::line::{Cut, Line};
 use super::store::servers::Server;
 use super::support::{Bridge, Keycloak, Old, eventually};
 
@@ -170,6 +171,39 @@ fn two_instances_on_one_redis_ask_once_and_answer_alike() {
     let revoked = one.post("/auth/oauth/v2/token/revoke", "test_api", &[("token", &access)]);
     assert_eq!(revoked.status, 200);
     assert!(!other.active("test_api", &newest.text("access_token")), "what one ends is over at the other");
+}
+
+/// How the program says in Redis that a family is asking, or is not.
+const COMMIT: &str = "redis.call('HGET', KEYS[1], 'v')";
+
+/// A bridge that has failed to refresh: Redis took the login down as *asking*, the bridge did not hear of it and asked no realm.
+fn cut_before_the_realm_is_asked(user: &'static str, cut: Cut) -> (Server, Line, Bridge, String) {
+    let redis = Server::start();
+    let line = Line::to(redis.port);
+    let store = format!("[store]\nkind = \"redis\"\nurls = [\"redis://127.0.0.1:{}\"]", line.port);
+    let url = Keycloak::rotating().url();
+    let bridge = Bridge::configured(&url, &[Old::of("test_api")], "rotation = \"on\"", &store);
+    let (_, refresh) = bridge.pair("test_api", user);
+    line.cut_after(COMMIT, cut);
+    assert_eq!(bridge.refresh("test_api", &refresh).status, 500);
+    assert!(line.was_cut());
+    (redis, line, bridge, refresh)
+}
+
+#[test]
+fn a_login_whose_store_fails_before_the_realm_is_asked_can_be_refreshed_by_the_next_try() {
+    let (_redis, line, bridge, refresh) = cut_before_the_realm_is_asked("90512", Cut::UntilMended);
+    line.mend();
+    let answer = bridge.refresh("test_api", &refresh);
+    assert_eq!(answer.status, 200, "{answer:?}\n{}", bridge.log());
+}
+
+#[test]
+fn a_store_that_hears_again_at_once_is_told_that_nothing_was_asked_and_a_crash_changes_nothing() {
+    let (_redis, _line, bridge, refresh) = cut_before_the_realm_is_asked("90513", Cut::Once);
+    let bridge = bridge.kill_and_restart();
+    let answer = bridge.refresh("test_api", &refresh);
+    assert_eq!(answer.status, 200, "{answer:?}\n{}", bridge.log());
 }
 
 #[test]

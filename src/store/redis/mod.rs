@@ -36,7 +36,7 @@ use super::ending;
 use super::error::{CommitError, StoreError};
 use super::record;
 use super::settings::{RedisSettings, Wait};
-use crate::domain::family::{AccessFate, AccessRecord, Ending, Family, FamilyId, FamilyState, RefreshRecord};
+use crate::domain::family::{AccessFate, AccessRecord, Family, FamilyId, RefreshRecord};
 use crate::domain::opaque::{Fingerprint, TokenUse};
 use crate::domain::time::{Clock, Timestamp};
 

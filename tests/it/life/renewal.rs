@@ -190,6 +190,42 @@ fn a_realm_that_hangs_keeps_nobody_waiting_who_has_a_good_jwt() {
 }
 
 #[test]
+fn a_realm_that_let_one_recheck_wait_lets_no_other_wait_for_a_while() {
+    let world = rotation("off").set("realm", "recheck_after", "\"5m\"").set("realm", "timeout", "\"60s\"").start();
+    let uuids: Vec<String> = (0..8).map(|_| login(&world).0).collect();
+    world.turn(300);
+    for _ in &uuids {
+        world.realm.next(Mood::Hang);
+    }
+    assert!(world.active(&uuids[0]), "the first waits in vain");
+    let began = std::time::Instant::now();
+    assert!((0..3).all(|_| uuids.iter().all(|uuid| world.active(uuid))));
+    assert!(began.elapsed().as_secs() < 8, "24 uses, of which each would have waited a second");
+    assert_eq!(refreshes(&world).len(), uuids.len(), "each was asked for once all the same");
+    world.realm.close(); // what hangs would hold the drain
+}
+
+#[test]
+fn what_a_slow_realm_says_later_is_heeded_and_after_a_while_it_is_waited_for_again() {
+    let world = rotation("off").set("realm", "recheck_after", "\"5m\"").set("realm", "timeout", "\"60s\"").start();
+    let (slow, ended, waited) = (login(&world).0, login(&world).0, login(&world).0);
+    let over = || Mood::Refuse(400, "invalid_grant", "Session not active");
+    world.turn(300);
+    world.realm.next(Mood::Hang);
+    assert!(world.active(&slow));
+    world.realm.next(over());
+    world.active(&ended);
+    eventually("what the realm said without anybody waiting is known", || !world.active(&ended));
+    world.turn(10);
+    let gate = gated(&world, over());
+    let question = asking(&world, &waited);
+    until_asked(&world, 3);
+    gate.notify_one();
+    assert_eq!(reply(&world, question).json("active"), false, "it was waited for");
+    world.realm.close();
+}
+
+#[test]
 fn a_realm_that_is_down_behind_an_ended_jwt_is_server_error_and_nothing_is_lost() {
     let world = minute(rotation("on"));
     let (access, uuid) = login(&world);

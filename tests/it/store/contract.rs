@@ -106,7 +106,7 @@ pub async fn an_access_print_is_no_refresh_print(world: &World) {
 }
 
 /// The family after its first refresh.
-fn rotated(world: &World, login: &Login) -> Change {
+pub fn rotated(world: &World, login: &Login) -> Change {
     let (id, now) = (login.id(), world.now());
     let access = access_record(&world.chance, id, "crm", &login.key, now);
     let refresh = refresh_record(&world.chance, id, "crm", &login.key, (now, 1));

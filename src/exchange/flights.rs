@@ -1,0 +1,119 @@
+//! What one process knows of its questions to the realm, and no store can tell.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use dashmap::DashMap;
+use dashmap::mapref::entry::Entry;
+use tokio::sync::watch;
+
+use super::flight::Landing;
+use crate::domain::family::{Family, FamilyId, FamilyState};
+use crate::store::{Lease, StoreError, Versioned};
+
+/// Of so many families is it remembered at most that nothing was sent; of more, a crash could not know it either.
+const MOST_UNSENT: usize = 10_000;
+
+/// So long nobody waits for a recheck once the realm has let one wait in vain.
+const BACK_OFF: Duration = Duration::from_secs(10);
+
+/// Flights of this process, and what came of them.
+#[derive(Debug, Default)]
+pub struct Flights {
+    under_way: DashMap<FamilyId, watch::Receiver<Option<Landing>>>,
+    /// Fences under which a family may say *asking* though nothing was sent: the store failed to answer that write.
+    unsent: DashMap<FamilyId, Vec<u64>>,
+    /// Milliseconds of the time that only runs forward.
+    slow_until: AtomicU64,
+}
+
+/// What became of the wish to fly.
+pub(super) enum Begun {
+    /// Somebody flies already.
+    Already(watch::Receiver<Option<Landing>>),
+    /// To be told how it ends.
+    Now(watch::Sender<Option<Landing>>),
+}
+
+/// Takes the flight out of the list when it ends, in whatever way.
+pub(super) struct UnderWay<'a>(&'a Flights, FamilyId);
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.under_way.remove(&self.1);
+    }
+}
+
+impl Flights {
+    /// How many there are.
+    #[must_use]
+    pub fn under_way(&self) -> usize {
+        self.under_way.len()
+    }
+
+    /// Whether somebody of this process asks for the family.
+    pub(super) fn asking(&self, family: &FamilyId) -> bool {
+        self.under_way.contains_key(family)
+    }
+
+    pub(super) fn begin(&self, family: FamilyId) -> Begun {
+        match self.under_way.entry(family) {
+            Entry::Occupied(there) => Begun::Already(there.get().clone()),
+            Entry::Vacant(free) => {
+                let (sender, receiver) = watch::channel(None);
+                free.insert(receiver);
+                Begun::Now(sender)
+            }
+        }
+    }
+
+    pub(super) fn until_it_lands(&self, family: FamilyId) -> UnderWay<'_> {
+        UnderWay(self, family)
+    }
+
+    /// The store failed to say durably that a family is asking, so nothing was sent. It may be there all the same, unless the
+    /// store did not even try.
+    pub(super) fn not_sent(&self, lease: Lease, error: &StoreError) {
+        let tried = !matches!(error, StoreError::Refusing | StoreError::Closed);
+        if tried && self.unsent.len() < MOST_UNSENT {
+            self.unsent.entry(lease.family).or_default().push(lease.fence);
+        }
+    }
+
+    /// Whether the family says *asking*, and this process knows that nothing was sent.
+    pub(super) fn never_sent(&self, family: &Family) -> bool {
+        match family.state {
+            FamilyState::Asking { fence, .. } => {
+                self.unsent.get(&family.id).is_some_and(|fences| fences.contains(&fence))
+            }
+            FamilyState::Resting | FamilyState::Unrefreshable | FamilyState::Over(_) => false,
+        }
+    }
+
+    /// A family that says *asking* rests where this process knows that nothing was sent.
+    pub(super) fn as_it_is(&self, mut known: Versioned<Family>) -> Versioned<Family> {
+        if self.never_sent(&known.value) {
+            known.value.state = FamilyState::Resting;
+        }
+        known
+    }
+
+    /// The family says durably that it is asking, under a newer fence than those before.
+    pub(super) fn sent(&self, family: FamilyId) {
+        self.unsent.remove(&family);
+    }
+
+    /// The realm let somebody wait in vain.
+    pub(super) fn realm_was_slow(&self, now: Duration) {
+        self.slow_until.store(millis(now.saturating_add(BACK_OFF)), Ordering::Relaxed);
+    }
+
+    /// Whether it did so a short while ago.
+    pub(super) fn realm_is_slow(&self, now: Duration) -> bool {
+        millis(now) < self.slow_until.load(Ordering::Relaxed)
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,131 @@
+//! A line between a store and its Redis: it counts what passes, and can be cut.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::thread;
+
+use parking_lot::Mutex;
+
+/// A line at a port of its own, as long as the tests run.
+#[derive(Debug)]
+pub struct Line {
+    pub port: u16,
+    passed: Arc<Mutex<Passed>>,
+}
+
+#[derive(Debug, Default)]
+struct Passed {
+    round_trips: usize,
+    /// The newest bytes were an answer.
+    answered: bool,
+    /// The first word of each command.
+    commands: Vec<String>,
+    /// The answer to the next request with this text is lost, and the connection with it.
+    cut_after: Option<(&'static str, Cut)>,
+    /// The next answer is lost.
+    losing: bool,
+    /// Nobody gets through.
+    dead: bool,
+}
+
+/// For how long a line is cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cut {
+    /// Whoever connects anew gets through.
+    Once,
+    UntilMended,
+}
+
+impl Line {
+    pub fn to(server: u16) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let passed = Arc::new(Mutex::new(Passed { answered: true, ..Passed::default() }));
+        let shared = Arc::clone(&passed);
+        thread::spawn(move || {
+            for store in listener.incoming() {
+                let Ok(store) = store else { return };
+                if !shared.lock().dead {
+                    let redis = TcpStream::connect(("127.0.0.1", server)).unwrap();
+                    carry(&store, &redis, &shared);
+                }
+            }
+        });
+        Self { port, passed }
+    }
+
+    /// Round trips since the last time.
+    pub fn round_trips(&self) -> usize {
+        std::mem::take(&mut self.passed.lock().round_trips)
+    }
+
+    /// Commands since the last time, but for what goes on by itself in the background.
+    pub fn commands(&self) -> Vec<String> {
+        let mut commands = std::mem::take(&mut self.passed.lock().commands);
+        commands.retain(|command| !["ZRANGEBYSCORE", "HVALS", "CLIENT"].contains(&command.as_str()));
+        commands
+    }
+
+    /// Redis will do the next command with this text in it, and nobody hears of that.
+    pub fn cut_after(&self, text: &'static str, cut: Cut) {
+        self.passed.lock().cut_after = Some((text, cut));
+    }
+
+    pub fn mend(&self) {
+        self.passed.lock().dead = false;
+    }
+
+    /// Whether it was cut, or will not be.
+    pub fn was_cut(&self) -> bool {
+        self.passed.lock().cut_after.is_none()
+    }
+}
+
+/// Carries bytes both ways until one side ends, or the line is cut.
+fn carry(store: &TcpStream, redis: &TcpStream, passed: &Arc<Mutex<Passed>>) {
+    let pair = || (store.try_clone().unwrap(), redis.try_clone().unwrap(), Arc::clone(passed));
+    let (mut from, mut to, shared) = pair();
+    thread::spawn(move || {
+        each(&mut from, |bytes| {
+            shared.lock().asks(bytes);
+            to.write_all(bytes).is_ok()
+        });
+        let _ = to.shutdown(Shutdown::Both);
+    });
+    let (mut to, mut from, shared) = pair();
+    thread::spawn(move || {
+        each(&mut from, |bytes| shared.lock().answers() && to.write_all(bytes).is_ok());
+        let _ = (to.shutdown(Shutdown::Both), from.shutdown(Shutdown::Both));
+    });
+}
+
+fn each(from: &mut TcpStream, mut pass: impl FnMut(&[u8]) -> bool) {
+    let mut bytes = vec![0; 1 << 16];
+    while let Ok(read) = from.read(&mut bytes) {
+        if read == 0 || !pass(&bytes[..read]) {
+            return;
+        }
+    }
+}
+
+impl Passed {
+    fn asks(&mut self, bytes: &[u8]) {
+        self.round_trips += usize::from(std::mem::take(&mut self.answered));
+        let text = String::from_utf8_lossy(bytes);
+        // A command is `*3`, then `$3`, then its first word, each on a line.
+        let lines: Vec<&str> = text.split("\r\n").collect();
+        let begins = |line: &str| line.strip_prefix('*').is_some_and(|count| count.parse::<u32>().is_ok());
+        self.commands.extend(lines.windows(3).filter(|next| begins(next[0])).map(|next| next[2].to_owned()));
+        if let Some((_, cut)) = self.cut_after.take_if(|(after, _)| text.contains(*after)) {
+            self.losing = true;
+            self.dead = cut == Cut::UntilMended;
+        }
+    }
+
+    /// Whether the answer gets through.
+    fn answers(&mut self) -> bool {
+        self.answered = true;
+        !std::mem::take(&mut self.losing)
+    }
+}
