@@ -74,6 +74,12 @@ impl Gateway {
         }
     }
 
+    /// Refuses, in the dialect's words, what never became a call.
+    #[must_use]
+    pub fn refuse(&self, endpoint: Endpoint, refusal: Refusal, trail: &mut Trail) -> Reply {
+        self.exchange.turn(None, refusal).reply(endpoint, trail)
+    }
+
     async fn serve(
         &self,
         request: Request<Stream>,
@@ -156,6 +162,8 @@ impl Gateway {
 
     /// The API's answer as the client gets it; a tunnel is dug where it agreed to one.
     fn answer(&self, mut response: Response<Stream>, client: Option<hyper::upgrade::OnUpgrade>) -> Response<Stream> {
+        // RFC 9112 section 2.3: what we send is of our version, whatever the API's is.
+        *response.version_mut() = http::Version::HTTP_11;
         let wanted = end_to_end(response.headers_mut());
         if response.status() == http::StatusCode::SWITCHING_PROTOCOLS
             && let (Some(client), Some(protocol)) = (client, wanted)

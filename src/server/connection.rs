@@ -16,7 +16,7 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tower::ServiceExt;
 
-use super::malformed::{Refuse, Spoken};
+use super::malformed::{Refuse, Spoken, Turn};
 use super::tls::Tls;
 use crate::config::Config;
 use crate::lifecycle::Tasks;
@@ -30,18 +30,25 @@ pub struct ConnectionLimits {
     pub head_bytes: usize,
     /// Headers of a request.
     pub headers: usize,
+    /// How long who is answered may take nothing of it.
+    pub unread_timeout: Duration,
 }
 
 impl ConnectionLimits {
     pub(super) fn of(config: &Config) -> Self {
         let limits = &config.limits;
-        Self { head_timeout: limits.head_timeout, head_bytes: limits.head, headers: limits.headers }
+        Self {
+            head_timeout: limits.head_timeout,
+            head_bytes: limits.head,
+            headers: limits.headers,
+            unread_timeout: limits.head_timeout,
+        }
     }
 }
 
-/// The peer of a connection, as an extension of each of its requests.
-#[derive(Clone, Copy, Debug)]
-pub struct Peer(pub IpAddr);
+/// The peer of a connection, as an extension of each of its requests, and whose turn to speak it is.
+#[derive(Clone, Debug)]
+pub struct Peer(pub IpAddr, pub Turn);
 
 /// What connections are served with.
 #[derive(Clone, Debug)]
@@ -86,7 +93,7 @@ fn begin((stream, peer): (TcpStream, SocketAddr), serving: &Serving, tasks: &Tas
     let inner = tasks.clone();
     tasks.run(async move {
         let _permit = permit;
-        let peer = Peer(peer.ip());
+        let peer = Peer(peer.ip(), Turn::default());
         match &serving.tls {
             None => serve(stream, peer, &serving, &inner).await,
             Some(tls) => {
@@ -104,8 +111,9 @@ async fn serve(
     serving: &Serving,
     tasks: &Tasks,
 ) {
+    let Peer(address, turn) = peer.clone();
     let router = serving.router.clone().map_request(move |mut request: http::Request<hyper::body::Incoming>| {
-        request.extensions_mut().insert(peer);
+        request.extensions_mut().insert(peer.clone());
         request
     });
     let mut http = http1::Builder::new();
@@ -115,7 +123,7 @@ async fn serve(
         .max_header_size(serving.limits.head_bytes)
         .half_close(true) // who has said everything may shut his side and is still answered
         .title_case_headers(true);
-    let stream = Spoken::new(stream, serving.refuse.clone(), peer.0);
+    let stream = Spoken::new(stream, (serving.refuse.clone(), address), turn, serving.limits.unread_timeout);
     let served = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
     let mut connection = pin!(served.with_upgrades());
     tokio::select! {

@@ -1,18 +1,22 @@
 //! The listeners of API calls and of authorization questions: who calls from where, and the trail of it.
 
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Extension, Request, State};
 use axum::response::Response;
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use http_body_util::BodyExt;
 
 use super::address::{client_address, is_trusted};
 use super::connection::Peer;
-use super::legacy::Tuning;
+use super::legacy::{Tuning, bytes_of, unreadable};
+use super::malformed::Refuse;
+use crate::domain::dialect::Endpoint;
 use crate::domain::time::Clock;
 use crate::exchange::Bridge;
 use crate::gateway::{Broken, From, Gateway};
@@ -36,8 +40,19 @@ pub(super) fn questions(service: GatewayService) -> Router {
     Router::new().fallback(question).with_state(Arc::new(service))
 }
 
+/// Answers what is no HTTP, and leaves the trail that any other refusal leaves.
+pub(super) fn refuse_malformed(service: &GatewayService, endpoint: Endpoint) -> Refuse {
+    let (gateway, bridge) = (Arc::clone(&service.gateway), Arc::clone(&service.bridge));
+    Refuse(Arc::new(move |peer| {
+        let mut trail = Trail { address: Some(peer.to_canonical()), endpoint: Some(endpoint), ..Trail::default() };
+        let reply = gateway.refuse(endpoint, unreadable(), &mut trail);
+        bridge.edge.request(&trail, reply.status.as_u16(), Duration::ZERO);
+        bytes_of(&reply)
+    }))
+}
+
 impl GatewayService {
-    fn from(&self, Peer(peer): Peer, headers: &HeaderMap) -> From {
+    fn from(&self, peer: IpAddr, headers: &HeaderMap) -> From {
         let tuning = self.tuning.load();
         From {
             peer,
@@ -50,9 +65,10 @@ impl GatewayService {
 
 async fn call(
     State(service): State<Arc<GatewayService>>,
-    Extension(peer): Extension<Peer>,
+    Extension(Peer(peer, turn)): Extension<Peer>,
     request: Request,
 ) -> Response {
+    turn.take();
     let started = service.clock.monotonic();
     let from = service.from(peer, request.headers());
     let mut trail = Trail { address: Some(from.address), ..Trail::default() };
@@ -66,12 +82,16 @@ async fn call(
     if (close || trail.refusal.is_some()) && !response.headers().contains_key(header::UPGRADE) {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
-    response.map(Body::new)
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        // What a tunnel carries is the API's to its end.
+        return response.map(Body::new);
+    }
+    response.map(|body| Body::new(turn.until_end_of(body)))
 }
 
 async fn question(
     State(service): State<Arc<GatewayService>>,
-    Extension(peer): Extension<Peer>,
+    Extension(Peer(peer, _)): Extension<Peer>,
     request: Request,
 ) -> Response {
     let started = service.clock.monotonic();

@@ -70,16 +70,18 @@ pub fn router(service: Arc<LegacyService>) -> Router {
 pub fn refuse_malformed(service: Arc<LegacyService>) -> Refuse {
     Refuse(Arc::new(move |peer| {
         let mut trail = Trail { address: Some(peer.to_canonical()), ..Trail::default() };
-        let refusal =
-            Refusal::client(Cause::InvalidRequest, "the request is no HTTP that can be read, or its head is too long");
-        let reply = service.exchange.refuse("", refusal, &mut trail);
+        let reply = service.exchange.refuse("", unreadable(), &mut trail);
         service.exchange.bridge().edge.request(&trail, reply.status.as_u16(), Duration::ZERO);
         bytes_of(&reply)
     }))
 }
 
+pub(super) fn unreadable() -> Refusal {
+    Refusal::client(Cause::InvalidRequest, "the request is no HTTP that can be read, or its head is too long")
+}
+
 /// A whole answer, after which the connection is closed.
-fn bytes_of(reply: &Reply) -> Vec<u8> {
+pub(super) fn bytes_of(reply: &Reply) -> Vec<u8> {
     let mut bytes = format!("HTTP/1.1 {}\r\n", reply.status).into_bytes();
     for (name, value) in &reply.headers {
         bytes.extend_from_slice(name.as_str().as_bytes());
@@ -94,7 +96,7 @@ fn bytes_of(reply: &Reply) -> Vec<u8> {
 
 async fn handle(
     State(service): State<Arc<LegacyService>>,
-    Extension(Peer(peer)): Extension<Peer>,
+    Extension(Peer(peer, _)): Extension<Peer>,
     request: Request,
 ) -> Response {
     let started = service.clock.monotonic();

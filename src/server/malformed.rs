@@ -1,18 +1,23 @@
-//! What is no HTTP gets the dialect's words too.
+//! A connection's writing side: what is no HTTP gets the dialect's words too, and who stops reading is cut off.
 //!
 //! Hyper refuses such bytes by itself, with an empty answer, before any handler of ours is asked, and offers no place to say
-//! anything else. So a connection's writing side looks for that empty answer, which no handler of ours ever gives, and puts
-//! the dialect's in its place.
+//! anything else. So the writing side looks for that empty answer, which no handler of ours ever gives, and puts the dialect's in
+//! its place. An API may give it, in its head or in its body: so while an API speaks, nothing is looked for ([`Turn`]).
 
 use std::fmt;
 use std::io;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
 use memchr::memmem;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Sleep, sleep};
 
 /// How hyper's own refusals go on behind their status line.
 const EMPTY: &[u8] = b"\r\nConnection: close\r\nContent-Length: 0\r\n";
@@ -29,30 +34,115 @@ impl fmt::Debug for Refuse {
     }
 }
 
-/// A stream that speaks the dialect where hyper would speak for itself.
+/// Whose words a connection carries: hyper's own, unless somebody else has taken the turn.
+#[derive(Clone, Debug, Default)]
+pub struct Turn(Arc<AtomicU8>);
+
+/// What is written, if anything is, comes from hyper.
+const FREE: u8 = 0;
+/// Somebody else's answer is under way.
+const TAKEN: u8 = 1;
+/// It has been handed over whole, and is not all written yet.
+const ENDED: u8 = 2;
+
+impl Turn {
+    /// Somebody else speaks, until the body that [`Turn::until_end_of`] wraps has ended.
+    pub(super) fn take(&self) {
+        self.0.store(TAKEN, Ordering::Relaxed);
+    }
+
+    /// Gives the turn back behind this body.
+    pub(super) fn until_end_of<B>(self, body: B) -> Speech<B> {
+        Speech { body, turn: self }
+    }
+
+    fn written(&self) {
+        if self.0.load(Ordering::Relaxed) == ENDED {
+            self.0.store(FREE, Ordering::Relaxed);
+        }
+    }
+
+    fn is_free(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == FREE
+    }
+}
+
+/// The body of an answer that has the turn.
+pub(super) struct Speech<B> {
+    body: B,
+    turn: Turn,
+}
+
+impl<B> Drop for Speech<B> {
+    fn drop(&mut self) {
+        self.turn.0.store(ENDED, Ordering::Relaxed);
+    }
+}
+
+impl<B: Body<Data = Bytes> + Unpin> Body for Speech<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// A stream that speaks the dialect where hyper would speak for itself, to nobody who does not listen.
 pub(super) struct Spoken<S> {
     stream: S,
     refuse: Option<(Refuse, IpAddr)>,
+    turn: Turn,
     /// What hyper believes to be written already.
     pending: Vec<u8>,
+    /// How long the other side may take nothing.
+    patience: Duration,
+    deadline: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> Spoken<S> {
-    pub(super) fn new(stream: S, refuse: Option<Refuse>, peer: IpAddr) -> Self {
-        Self { stream, refuse: refuse.map(|refuse| (refuse, peer)), pending: Vec::new() }
+    pub(super) fn new(stream: S, (refuse, peer): (Option<Refuse>, IpAddr), turn: Turn, patience: Duration) -> Self {
+        let refuse = refuse.map(|refuse| (refuse, peer));
+        Self { stream, refuse, turn, pending: Vec::new(), patience, deadline: None }
+    }
+
+    /// What was tried, unless it has been waited for too long.
+    fn in_time<T>(&mut self, polled: Poll<io::Result<T>>, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
+        if polled.is_ready() {
+            self.deadline = None;
+            return polled;
+        }
+        let patience = self.patience;
+        ready!(self.deadline.get_or_insert_with(|| Box::pin(sleep(patience))).as_mut().poll(cx));
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 }
 
 impl<S: AsyncWrite + Unpin> Spoken<S> {
     fn poll_pending(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.pending.is_empty() {
-            let written = ready!(Pin::new(&mut self.stream).poll_write(cx, &self.pending))?;
+            let tried = Pin::new(&mut self.stream).poll_write(cx, &self.pending);
+            let written = ready!(self.in_time(tried, cx))?;
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             self.pending.drain(..written);
         }
         Poll::Ready(Ok(()))
+    }
+
+    /// The dialect's words in place of hyper's, where it is hyper that speaks.
+    fn replacement(&self, bytes: &[u8]) -> Option<Vec<u8>> {
+        let (refuse, peer) = self.refuse.as_ref().filter(|_| self.turn.is_free())?;
+        replaced(bytes, || refuse.0(*peer))
     }
 }
 
@@ -67,7 +157,7 @@ fn replaced(bytes: &[u8], refuse: impl FnOnce() -> Vec<u8>) -> Option<Vec<u8>> {
 impl<S: AsyncWrite + Unpin> AsyncWrite for Spoken<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         ready!(self.poll_pending(cx))?;
-        if let Some(spoken) = self.refuse.as_ref().and_then(|(refuse, peer)| replaced(bytes, || refuse.0(*peer))) {
+        if let Some(spoken) = self.replacement(bytes) {
             self.pending = spoken;
             // What does not go out now goes out with the flush, which always follows.
             if let Poll::Ready(Err(error)) = self.poll_pending(cx) {
@@ -75,17 +165,23 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Spoken<S> {
             }
             return Poll::Ready(Ok(bytes.len()));
         }
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
+        let tried = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.in_time(tried, cx)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_pending(cx))?;
-        Pin::new(&mut self.stream).poll_flush(cx)
+        let tried = Pin::new(&mut self.stream).poll_flush(cx);
+        ready!(self.in_time(tried, cx))?;
+        // Hyper flushes when it has written all that it holds.
+        self.turn.written();
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_pending(cx))?;
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        let tried = Pin::new(&mut self.stream).poll_shutdown(cx);
+        self.in_time(tried, cx)
     }
 }
 

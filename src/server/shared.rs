@@ -11,6 +11,7 @@ use super::gateway::{self, GatewayService};
 use super::legacy::{self, LegacyService, Tuning};
 use super::tls::Tls;
 use crate::config::Config;
+use crate::domain::dialect::Endpoint;
 use crate::exchange::{Bridge, Exchange};
 use crate::gateway::Gateway;
 use crate::keycloak::{Keycloak, RealmStatus};
@@ -72,10 +73,20 @@ impl Shared {
             tuning: Arc::clone(&self.tuning),
             is_secure: tls.is_some(),
         };
-        // What an API says may look like an empty answer of hyper's, and is not to be changed.
-        let serving = |router, tls: &Option<Tls>| Serving { router, refuse: None, tls: tls.clone(), ..legacy.clone() };
-        let calls = serving(gateway::calls(service(&self.tls_gateway)), &self.tls_gateway);
-        let questions = serving(gateway::questions(service(&self.tls_authz)), &self.tls_authz);
+        let limits =
+            ConnectionLimits { unread_timeout: config.gateway.bounds.idle_timeout, ..ConnectionLimits::of(config) };
+        let serving = |router, refuse, tls: &Option<Tls>| Serving {
+            router,
+            refuse: Some(refuse),
+            limits: limits.clone(),
+            tls: tls.clone(),
+            permits: Arc::clone(&legacy.permits),
+        };
+        let (calls, questions) = (service(&self.tls_gateway), service(&self.tls_authz));
+        let refuse = gateway::refuse_malformed;
+        let (bad_call, bad_question) = (refuse(&calls, Endpoint::Api), refuse(&questions, Endpoint::Authz));
+        let calls = serving(gateway::calls(calls), bad_call, &self.tls_gateway);
+        let questions = serving(gateway::questions(questions), bad_question, &self.tls_authz);
         (gateway, [calls, questions])
     }
 

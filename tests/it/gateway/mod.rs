@@ -1,15 +1,18 @@
 //! API calls through the gateway, and the questions of other proxies.
 
+mod abuse;
 mod authz;
 mod errors;
 mod framing;
+mod hangs;
 mod headers;
 mod streaming;
 mod swap;
 
-use std::net::TcpListener;
+use std::io::Read;
+use std::net::{TcpListener, TcpStream};
 
-use crate::support::{Connection, FakeApi, Plan, RawReply, World};
+use crate::support::{Connection, FakeApi, PATIENCE, Plan, RawReply, World};
 
 /// A world with a gateway to one API below `/api`. `more`: further keys of the route.
 fn plan(api: &FakeApi, more: &str) -> Plan {
@@ -27,6 +30,26 @@ fn routes(routes: &str) -> Plan {
 #[track_caller]
 fn connect(world: &World) -> Connection {
     Connection::open(world.running().addresses().gateway.expect("there is a gateway"))
+}
+
+#[track_caller]
+fn open(world: &World) -> TcpStream {
+    let stream = TcpStream::connect(world.running().addresses().gateway.unwrap()).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream
+}
+
+/// Reads on until this has come.
+#[track_caller]
+fn until(stream: &mut TcpStream, text: &str) -> String {
+    let mut read = Vec::new();
+    while !String::from_utf8_lossy(&read).contains(text) {
+        let mut piece = [0; 1024];
+        let count = stream.read(&mut piece).expect("it comes in time");
+        assert!(count > 0, "closed before `{text}`: {}", String::from_utf8_lossy(&read));
+        read.extend_from_slice(&piece[..count]);
+    }
+    String::from_utf8(read).unwrap()
 }
 
 /// A GET with this token.

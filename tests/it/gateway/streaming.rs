@@ -1,33 +1,12 @@
 //! Bodies as they come, both ways; and tunnels.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::sync::mpsc::channel;
 
 use parking_lot::Mutex;
 
-use super::{connect, get, plan, uuid};
-use crate::support::{FakeApi, PATIENCE, World};
-
-#[track_caller]
-fn open(world: &World) -> TcpStream {
-    let stream = TcpStream::connect(world.running().addresses().gateway.unwrap()).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    stream
-}
-
-/// Reads on until this has come.
-#[track_caller]
-fn until(stream: &mut TcpStream, text: &str) -> String {
-    let mut read = Vec::new();
-    while !String::from_utf8_lossy(&read).contains(text) {
-        let mut piece = [0; 1024];
-        let count = stream.read(&mut piece).expect("it comes in time");
-        assert!(count > 0, "closed before `{text}`: {}", String::from_utf8_lossy(&read));
-        read.extend_from_slice(&piece[..count]);
-    }
-    String::from_utf8(read).unwrap()
-}
+use super::{connect, get, open, plan, until, uuid};
+use crate::support::{FakeApi, PATIENCE};
 
 #[test]
 fn an_answer_is_seen_before_it_has_ended() {

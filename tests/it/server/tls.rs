@@ -1,13 +1,14 @@
-//! TLS of the legacy listener: spoken, asked for a client's certificate, exchanged on reload.
+//! TLS of the listeners: spoken, asked for a client's certificate, exchanged on reload.
 
 use std::fs;
-use std::net::TcpStream;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
-use crate::support::{Connection, OLD_ID, OLD_SECRET, Plan, TOKEN, World, passport, post};
+use crate::support::{Connection, FakeApi, OLD_ID, OLD_SECRET, PATIENCE, Plan, RawReply, TOKEN, World, passport, post};
 
 struct Made {
     certificate: String,
@@ -27,9 +28,13 @@ fn make() -> Made {
 }
 
 fn world(server: &Made, client_ca: Option<&Made>) -> World {
+    spoken_at(Plan::new(), "legacy", server, client_ca)
+}
+
+fn spoken_at(plan: Plan, listener: &str, server: &Made, client_ca: Option<&Made>) -> World {
     let ca = client_ca.map_or_else(String::new, |_| ", client_ca = \"ca.pem\"".to_owned());
     let tls = format!("{{ certificate = \"server.pem\", key = \"server.key\"{ca} }}");
-    let mut world = Plan::new().set("tls", "legacy", &tls).files();
+    let mut world = plan.set("tls", listener, &tls).files();
     put(&world, server);
     if let Some(ca) = client_ca {
         fs::write(world.path().join("ca.pem"), &ca.certificate).unwrap();
@@ -45,6 +50,12 @@ fn put(world: &World, server: &Made) {
 
 /// Logs in over TLS; nothing where the other side is not whom we trust, or does not trust us.
 fn login(world: &World, trusted: &Made, own: Option<&Made>) -> Option<u16> {
+    let reply = ask(world.legacy(), (trusted, own), &post(TOKEN, &passport(OLD_ID, OLD_SECRET)));
+    reply.map(|reply| world.checked(reply).status)
+}
+
+/// Asks over TLS.
+fn ask(address: SocketAddr, (trusted, own): (&Made, Option<&Made>), request: &[u8]) -> Option<RawReply> {
     let mut roots = RootCertStore::empty();
     roots.add(trusted.der.clone()).unwrap();
     let config = ClientConfig::builder().with_root_certificates(roots);
@@ -56,12 +67,9 @@ fn login(world: &World, trusted: &Made, own: Option<&Made>) -> Option<u16> {
         }
     };
     let client = ClientConnection::new(Arc::new(config), ServerName::try_from("localhost").unwrap()).unwrap();
-    let stream = StreamOwned::new(client, TcpStream::connect(world.legacy()).unwrap());
+    let stream = StreamOwned::new(client, TcpStream::connect(address).unwrap());
     let mut connection = Connection::over(stream);
-    if !connection.write(&post(TOKEN, &passport(OLD_ID, OLD_SECRET))) {
-        return None;
-    }
-    connection.reply().map(|reply| world.checked(reply).status)
+    if connection.write(request) { connection.reply() } else { None }
 }
 
 #[test]
@@ -92,4 +100,65 @@ fn a_reload_shows_the_next_certificate_and_a_wrong_one_is_refused() {
     let findings = world.running().reload().unwrap_err();
     assert_eq!(findings[0].code, "unfit-certificate", "{findings:?}");
     assert_eq!(login(&world, &second, None), Some(200), "the last good one is shown");
+}
+
+/// A world with a gateway and questions, one of them over TLS.
+fn gateway(api: &FakeApi, listener: &str, server: &Made, client_ca: Option<&Made>) -> (World, SocketAddr) {
+    let route = format!("[{{ prefix = \"/api\", upstream = \"{}\" }}]", api.url());
+    let plan = Plan::new().set("listen", listener, "\"127.0.0.1:0\"").set("gateway", "route", &route);
+    let world = spoken_at(plan, listener, server, client_ca);
+    let addresses = world.running().addresses();
+    let address = addresses.gateway.or(addresses.authz).unwrap();
+    (world, address)
+}
+
+fn with_token(world: &World) -> Vec<u8> {
+    let uuid = world.login().text("access_token");
+    format!("GET /api HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {uuid}\r\n\r\n").into_bytes()
+}
+
+#[test]
+fn api_calls_and_questions_over_tls_are_answered() {
+    let (server, api) = (make(), FakeApi::good());
+    for (listener, body) in [("gateway", "good"), ("authz", "")] {
+        let (world, address) = gateway(&api, listener, &server, None);
+        let request = with_token(&world);
+        let reply = ask(address, (&server, None), &request).unwrap();
+        assert_eq!((reply.status, reply.body.as_str()), (200, body), "{listener}");
+        assert!(
+            ask(address, (&make(), None), &request).is_none(),
+            "{listener}: who trusts another does not speak to us"
+        );
+        assert_eq!(ask(address, (&server, None), b"GET\r\n\r\n").unwrap().said(), (400, "invalid_request".to_owned()));
+        let mut clear = TcpStream::connect(address).unwrap();
+        clear.set_read_timeout(Some(PATIENCE)).unwrap();
+        clear.write_all(&request).unwrap();
+        let mut said = Vec::new();
+        let _closed = clear.read_to_end(&mut said);
+        assert!(!said.starts_with(b"HTTP"), "{listener}: clear text is not answered");
+    }
+    assert_eq!(api.only().header("x-forwarded-proto").as_deref(), Some("https"));
+}
+
+#[test]
+fn api_calls_and_questions_show_a_clients_certificate_where_a_ca_is_configured() {
+    let (server, ca, api) = (make(), make(), FakeApi::good());
+    for listener in ["gateway", "authz"] {
+        let (world, address) = gateway(&api, listener, &server, Some(&ca));
+        let request = with_token(&world);
+        assert_eq!(ask(address, (&server, Some(&ca)), &request).unwrap().status, 200, "{listener}");
+        assert!(ask(address, (&server, None), &request).is_none(), "{listener}");
+        assert!(ask(address, (&server, Some(&make())), &request).is_none(), "{listener}");
+    }
+}
+
+#[test]
+fn a_reload_shows_api_calls_the_next_certificate() {
+    let (first, second, api) = (make(), make(), FakeApi::good());
+    for listener in ["gateway", "authz"] {
+        let (world, address) = gateway(&api, listener, &first, None);
+        put(&world, &second);
+        world.running().reload().unwrap();
+        assert_eq!(ask(address, (&second, None), &with_token(&world)).unwrap().status, 200, "{listener}");
+    }
 }

@@ -32,10 +32,15 @@ impl Caller {
             body = vec![0; length.parse().unwrap()];
             self.stream.read_exact(&mut body).ok()?;
         } else if super::raw::header(&head, "transfer-encoding").is_some() {
-            while !body.ends_with(b"0\r\n\r\n") {
-                if self.stream.read_until(b'\n', &mut body).ok()? == 0 {
+            // Trailers may stand between the last chunk and the empty line.
+            let (mut line, mut last) = (Vec::new(), false);
+            while !(last && line == b"\r\n") {
+                line.clear();
+                if self.stream.read_until(b'\n', &mut line).ok()? == 0 {
                     return None;
                 }
+                last |= line == b"0\r\n";
+                body.extend_from_slice(&line);
             }
         }
         let seen = Seen { head, body };

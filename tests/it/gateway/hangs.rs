@@ -1,0 +1,127 @@
+//! Who is slow, silent or too many: given up within a bound.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::mpsc::channel;
+
+use parking_lot::Mutex;
+
+use super::{call, connect, get, open, plan, until, uuid};
+use crate::support::{Connection, FakeApi, PATIENCE, eventually};
+
+#[test]
+fn a_caller_that_stops_reading_is_cut_off_and_the_api_let_go() {
+    let (say, heard) = channel::<usize>();
+    let say = Mutex::new(say);
+    let api = FakeApi::start(move |mut caller| {
+        caller.request();
+        caller.say(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+        let part = [b"10000\r\n".as_slice(), &vec![b'x'; 0x10000], b"\r\n"].concat();
+        let mut sent = 0;
+        while caller.stream.get_mut().write_all(&part).is_ok() {
+            sent += part.len();
+        }
+        say.lock().send(sent).unwrap();
+    });
+    let world = plan(&api, "").set("gateway", "idle_timeout", "\"300ms\"").start();
+    let mut stream = open(&world);
+    stream.write_all(&get("/api", &uuid(&world))).unwrap();
+    let sent = heard.recv_timeout(PATIENCE).expect("the API's connection is closed");
+    assert!(sent < 64 << 20, "{sent} bytes were taken for somebody who reads nothing");
+    let mut rest = Vec::new();
+    let _cut = stream.read_to_end(&mut rest);
+    assert!(rest.starts_with(b"HTTP/1.1 200") && !rest.ends_with(b"0\r\n\r\n"), "cut, and not ended");
+}
+
+#[test]
+fn a_caller_that_reads_on_now_and_then_is_not_cut_off() {
+    const LENGTH: usize = 24 << 20;
+    let api = FakeApi::start(move |mut caller| {
+        caller.request();
+        caller.say(format!("HTTP/1.1 200 OK\r\nContent-Length: {LENGTH}\r\n\r\n").as_bytes());
+        caller.say(&vec![b'x'; LENGTH]);
+    });
+    let world = plan(&api, "").set("gateway", "idle_timeout", "\"2s\"").start();
+    let mut stream = open(&world);
+    stream.write_all(&get("/api", &uuid(&world))).unwrap();
+    until(&mut stream, "\r\n\r\n");
+    let (mut read, mut piece) = (0, vec![0; 1 << 20]);
+    while read < LENGTH - 1024 {
+        let count = stream.read(&mut piece).unwrap();
+        assert!(count > 0, "cut off after {read}");
+        read += count;
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_slow_head_and_a_silent_connection_are_cut_off() {
+    let api = FakeApi::good();
+    let world = plan(&api, "").set("limits", "head_timeout", "\"200ms\"").start();
+    let uuid = uuid(&world);
+    let addresses = world.running().addresses();
+    for door in [addresses.gateway.unwrap(), addresses.authz.unwrap()] {
+        assert!(Connection::open(door).is_closed(), "silent from the beginning");
+        let mut slow = TcpStream::connect(door).unwrap();
+        slow.set_read_timeout(Some(PATIENCE)).unwrap();
+        let head = get("/api", &uuid);
+        eventually("a head that comes byte by byte ends", || {
+            let at = 0;
+            slow.write_all(&head[at..=at]).is_err()
+        });
+    }
+    let mut idle = connect(&world);
+    assert_eq!(idle.ask(&get("/api", &uuid)).status, 200);
+    assert!(idle.is_closed(), "silent behind a call");
+}
+
+#[test]
+fn a_body_that_comes_drop_by_drop_may_go_on_and_one_that_stops_may_not() {
+    let api = FakeApi::good();
+    let world = plan(&api, "").set("gateway", "idle_timeout", "\"2s\"").start();
+    let uuid = uuid(&world);
+    let head = format!("POST /api HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {uuid}\r\nContent-Length: 200\r\n\r\n");
+    let mut slow = open(&world);
+    slow.write_all(head.as_bytes()).unwrap();
+    for _ in 0..200 {
+        slow.write_all(b"x").unwrap();
+        std::thread::yield_now();
+    }
+    until(&mut slow, "good");
+    assert_eq!(api.only().body.len(), 200);
+}
+
+#[test]
+fn idle_connections_beyond_the_bound_are_closed_at_once_and_the_others_are_served() {
+    const MANY: usize = 1_000;
+    let api = FakeApi::good();
+    let world = plan(&api, "").set("limits", "connections", &MANY.to_string()).start();
+    let uuid = uuid(&world);
+    let before = resident();
+    let mut idle: Vec<Connection> = Vec::with_capacity(MANY);
+    eventually("a thousand are open", || {
+        // Those of the login may still be about to end.
+        idle.push(connect(&world));
+        idle.len() >= MANY
+    });
+    let mut beyond = connect(&world);
+    assert!(beyond.is_closed());
+    for connection in idle.iter_mut().step_by(97) {
+        assert_eq!(connection.ask(&get("/api", &uuid)).body, "good");
+    }
+    let each = resident().saturating_sub(before) / MANY;
+    assert!(each < 128 * 1024, "{each} bytes for each, both sides of it");
+    idle.truncate(MANY / 2);
+    eventually("there is room again", || {
+        let mut connection = connect(&world);
+        connection.write(&get("/api", &uuid)) && connection.reply().is_some_and(|reply| reply.status == 200)
+    });
+    assert_eq!(call(&world, &get("/api", &uuid)).body, "good");
+}
+
+/// Bytes of this process that are in memory.
+fn resident() -> usize {
+    let text = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = text.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() * 1024
+}
