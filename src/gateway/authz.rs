@@ -21,7 +21,9 @@ impl Gateway {
     pub async fn authorize(&self, head: &Parts, trail: &mut Trail) -> Response<Stream> {
         trail.endpoint = Some(Endpoint::Authz);
         whole(match self.decide(head, trail).await {
-            Ok(pass) => yes(pass),
+            Ok(Pass::Bearer(bearer)) => yes(Some(bearer)),
+            // A proxy that puts our answer's header in the client's place would lose what goes on as it came.
+            Ok(Pass::AsItCame) => yes(head.headers.get(header::AUTHORIZATION).cloned()),
             Err(turned) => turned.reply(Endpoint::Authz, trail),
         })
     }
@@ -40,25 +42,35 @@ impl Gateway {
     }
 }
 
-/// The path that the client called: told by a header, else (Envoy) the question's own.
+/// The path that the client called: told by a header, else (Envoy) the question's own. Where a proxy sets one of the two headers and lets
+/// the client's other one through, they differ, and nobody knows which of them is true.
 fn original(head: &Parts) -> Result<String, Refusal> {
-    let wrong = || Refusal::client(Cause::InvalidRequest, "the original request's target cannot be read");
-    for name in [&ORIGINAL_URI, &FORWARDED_URI] {
-        let mut told = head.headers.get_all(name).iter();
-        let Some(first) = told.next() else { continue };
-        if told.next().is_some() {
-            return Err(wrong());
-        }
-        let uri: Uri = first.to_str().ok().and_then(|text| text.parse().ok()).ok_or_else(wrong)?;
-        return if uri.path().starts_with('/') { Ok(uri.path().to_owned()) } else { Err(wrong()) };
+    let [ours, theirs] = [told(head, &ORIGINAL_URI)?, told(head, &FORWARDED_URI)?];
+    if let (Some(ours), Some(theirs)) = (&ours, &theirs)
+        && ours != theirs
+    {
+        let detail = "X-Original-URI and X-Forwarded-Uri name different paths: the asking proxy has to remove the one that it does not set";
+        return Err(Refusal::client(Cause::InvalidRequest, detail));
     }
-    Ok(head.uri.path().to_owned())
+    Ok(ours.or(theirs).unwrap_or_else(|| head.uri.path().to_owned()))
 }
 
-fn yes(pass: Pass) -> Reply {
+/// The path in a header that tells the original target.
+fn told(head: &Parts, name: &HeaderName) -> Result<Option<String>, Refusal> {
+    let wrong = || Refusal::client(Cause::InvalidRequest, "the original request's target cannot be read");
+    let mut told = head.headers.get_all(name).iter();
+    let Some(first) = told.next() else { return Ok(None) };
+    if told.next().is_some() {
+        return Err(wrong());
+    }
+    let uri: Uri = first.to_str().ok().and_then(|text| text.parse().ok()).ok_or_else(wrong)?;
+    if uri.path().starts_with('/') { Ok(Some(uri.path().to_owned())) } else { Err(wrong()) }
+}
+
+fn yes(bearer: Option<HeaderValue>) -> Reply {
     let mut headers = HeaderMap::with_capacity(2);
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    if let Pass::Bearer(bearer) = pass {
+    if let Some(bearer) = bearer {
         headers.insert(header::AUTHORIZATION, bearer);
     }
     Reply { status: StatusCode::OK, headers, body: bytes::Bytes::new() }

@@ -13,6 +13,16 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// Reads one; nothing where it is not whole.
+    pub fn read(bytes: Vec<u8>) -> Option<Self> {
+        let text = String::from_utf8(bytes).expect("the answer is text");
+        let (head, body) = text.split_once("\r\n\r\n")?;
+        let answer =
+            Self { status: head.split(' ').nth(1)?.parse().ok()?, head: head.to_owned(), body: body.to_owned() };
+        let whole = answer.header("content-length").is_none_or(|length| length == body.len().to_string());
+        whole.then_some(answer)
+    }
+
     pub fn header(&self, name: &str) -> Option<String> {
         let wanted = format!("{}:", name.to_ascii_lowercase());
         let line = self.head.lines().find(|line| line.to_ascii_lowercase().starts_with(&wanted))?;
@@ -57,11 +67,7 @@ pub fn try_send(port: u16, method: &str, target: &str, headers: &[(&str, &str)],
     stream.write_all(format!("{request}\r\n{body}").as_bytes()).ok()?;
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes).ok()?;
-    let text = String::from_utf8(bytes).expect("the answer is text");
-    let (head, body) = text.split_once("\r\n\r\n")?;
-    let answer = Answer { status: head.split(' ').nth(1)?.parse().ok()?, head: head.to_owned(), body: body.to_owned() };
-    let whole = answer.header("content-length").is_none_or(|length| length == body.len().to_string());
-    whole.then_some(answer)
+    Answer::read(bytes)
 }
 
 /// A form's bytes.

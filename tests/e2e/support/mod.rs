@@ -7,7 +7,7 @@ mod passport;
 mod process;
 
 pub use bridge::{Bridge, Old};
-pub use http::{form, send};
+pub use http::{Answer, form, send};
 pub use keycloak::Keycloak;
 pub use passport::{Passport, Wish};
 pub use process::{bound_to_us, ended, for_good, free_ports, repository};

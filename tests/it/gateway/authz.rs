@@ -42,3 +42,21 @@ fn routes_count_for_the_original_request() {
     assert_eq!(refused(&question(&world, "/", &twice)).0, 400);
     assert!(api.seen().is_empty());
 }
+
+#[test]
+fn a_path_that_is_told_in_two_ways_is_refused_unless_both_are_one() {
+    let world = plan(&FakeApi::good(), ", anonymous = \"pass\"").start();
+    let told = |ours: &str, theirs: &str| {
+        question(&world, "/", &format!("X-Original-URI: {ours}\r\nX-Forwarded-Uri: {theirs}\r\n"))
+    };
+    assert_eq!(told("/api/x?a=1", "/api/x?b=2").status, 200);
+    assert_eq!(refused(&told("/other", "/api/x")).0, 400);
+    assert_eq!(refused(&told("/api/x", "/other")).0, 400);
+}
+
+#[test]
+fn a_jwt_that_may_pass_is_answered_back_for_proxies_that_replace_the_header() {
+    let world = plan(&FakeApi::good(), ", bearer_jwt = \"pass\"").start();
+    let reply = question(&world, "/api/x", "Authorization: Bearer aaaa.bbbb.cccc\r\n");
+    assert_eq!((reply.status, reply.header("authorization").as_deref()), (200, Some("Bearer aaaa.bbbb.cccc")));
+}

@@ -1,0 +1,83 @@
+//! An API that takes only the realm's JWTs, and remembers what it was sent.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::thread;
+
+use jsonwebtoken::jwk::JwkSet;
+use jsonwebtoken::{DecodingKey, Validation, decode, decode_header};
+use parking_lot::Mutex;
+
+use super::super::support::{Keycloak, send};
+
+/// A running API. It says whose token it got, and how long the body was.
+#[derive(Clone, Debug)]
+pub struct Api {
+    pub port: u16,
+    heads: Arc<Mutex<Vec<String>>>,
+}
+
+impl Api {
+    pub fn before(keycloak: &Keycloak) -> Self {
+        let keys = send(keycloak.port, "GET", "/auth/realms/SSO/protocol/openid-connect/certs", &[], "");
+        let keys: JwkSet = serde_json::from_str(&keys.body).expect("the realm publishes its keys");
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let api = Self { port: listener.local_addr().unwrap().port(), heads: Arc::default() };
+        let heads = Arc::clone(&api.heads);
+        thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                answer(stream, &keys, &heads);
+            }
+        });
+        api
+    }
+
+    /// The heads of all requests since this was asked last.
+    pub fn seen(&self) -> Vec<String> {
+        std::mem::take(&mut *self.heads.lock())
+    }
+}
+
+/// The values of a header, in a head.
+pub fn values(head: &str, name: &str) -> Vec<String> {
+    let lines = head.lines().filter_map(|line| line.split_once(':'));
+    lines.filter(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim().to_owned()).collect()
+}
+
+fn answer(mut stream: TcpStream, keys: &JwkSet, heads: &Mutex<Vec<String>>) {
+    let mut reader = BufReader::new(stream.try_clone().unwrap());
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        if reader.read_line(&mut head).unwrap_or(0) == 0 {
+            return;
+        }
+    }
+    let length = values(&head, "content-length").first().and_then(|length| length.parse().ok()).unwrap_or(0);
+    let mut sent = vec![0; length];
+    if reader.read_exact(&mut sent).is_err() {
+        return;
+    }
+    let bearers = values(&head, "authorization");
+    heads.lock().push(head);
+    let user = match bearers.as_slice() {
+        [one] => one.strip_prefix("Bearer ").and_then(|token| subject(token, keys)),
+        _ => None,
+    };
+    let (status, body) = match user {
+        Some(user) => ("200 OK", format!("{user} sent {length}")),
+        None => ("401 Unauthorized", "no token of the realm's".to_owned()),
+    };
+    let length = body.len();
+    let _ = write!(stream, "HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}");
+}
+
+/// The user of a token, where the realm has signed it and it is not over.
+fn subject(token: &str, keys: &JwkSet) -> Option<String> {
+    let header = decode_header(token).ok()?;
+    let key = DecodingKey::from_jwk(keys.find(&header.kid?)?).ok()?;
+    let mut validation = Validation::new(header.alg);
+    validation.validate_aud = false;
+    let claims = decode::<serde_json::Value>(token, &key, &validation).ok()?.claims;
+    claims["preferred_username"].as_str().map(str::to_owned)
+}

@@ -1,0 +1,219 @@
+//! API calls with the UUIDs: an API that takes only the realm's JWTs, behind our own gateway and behind the proxies that sites run. The story is
+//! written once; each proxy gives only its configuration, which is the shipped example.
+
+mod api;
+mod front;
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use socket2::{Domain, Socket, Type};
+
+use self::api::{Api, values};
+use self::front::{Front, Places};
+use super::support::{Answer, Bridge, Keycloak, Old, free_ports};
+
+/// Where clients are, in these tests: not where the proxies are, whose word counts.
+const CLIENT: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
+/// Where a client says that it is.
+const CLAIMED: &str = "203.0.113.9";
+const NOBODY: &str = "Authorization: Bearer 7c9e6679-7425-40de-944b-e07fc1f90ae7\r\n";
+
+/// A bridge with routes, an API behind it, and whoever stands in front.
+struct Site {
+    bridge: Bridge,
+    api: Api,
+    places: Places,
+}
+
+impl Site {
+    fn start() -> Self {
+        let keycloak = Keycloak::shared();
+        let api = Api::before(keycloak);
+        let [gateway, authz, front] = free_ports();
+        let upstream = format!("upstream = \"http://127.0.0.1:{}\"", api.port);
+        let further = format!(
+            "trusted_proxies = [\"127.0.0.1/32\"]\n[gateway]\nroute = [{{ prefix = \"/api\", {upstream} }}, \
+             {{ prefix = \"/api/open\", {upstream}, anonymous = \"pass\" }}, \
+             {{ prefix = \"/api/others\", {upstream}, clients = [\"somebody\"] }}]\n# gateway at {gateway}\n# authz at {authz}\n"
+        );
+        let clients = [Old::of("test_api"), Old { id: "somebody", client_id: "back_office", further: "" }];
+        let bridge = Bridge::configured(&keycloak.url(), &clients, "rotation = \"off\"", &further);
+        let places = Places { front, gateway, authz, api: api.port };
+        Self { bridge, api, places }
+    }
+
+    /// The line that a client of this user calls with, and the UUID in it.
+    fn logged_in(&self, user: &'static str) -> (String, String) {
+        let (access, _) = self.bridge.pair("test_api", user);
+        (format!("Authorization: Bearer {access}\r\n"), access)
+    }
+}
+
+/// Sends a request as a client does: HTTP/1.1, from an address of its own.
+#[track_caller]
+fn call(port: u16, method_and_target: &str, lines: &str, body: &str) -> Answer {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from((CLIENT, 0)).into()).unwrap();
+    socket.connect(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)).into()).expect("somebody listens");
+    let mut stream = TcpStream::from(socket);
+    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    let closing = if lines.contains("Connection: ") { "" } else { "Connection: close\r\n" };
+    let length = body.len();
+    let head = format!("{method_and_target} HTTP/1.1\r\nHost: api.example.org\r\nContent-Length: {length}\r\n");
+    stream.write_all(format!("{head}{closing}{lines}\r\n{body}").as_bytes()).unwrap();
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).expect("the answer ends");
+    Answer::read(bytes).unwrap_or_else(|| panic!("no whole answer to {method_and_target}"))
+}
+
+/// What every way to the API keeps, whoever stands in front.
+fn story(site: &Site, port: u16, user: &'static str) {
+    let (bearer, access) = site.logged_in(user);
+    site.api.seen();
+    let good = call(port, "GET /api/me?x=1%2F2", &bearer, "");
+    assert_eq!(
+        (good.status, good.body.as_str()),
+        (200, format!("{user} sent 0").as_str()),
+        "{good:?}\n{}",
+        site.bridge.log()
+    );
+    let [head] = site.api.seen().try_into().expect("one call");
+    assert!(head.starts_with("GET /api/me?x=1%2F2 HTTP/1.1\r\n"));
+    assert!(!head.contains(&access));
+    let body = "0123456789".repeat(10_000);
+    let posted = call(port, "POST /api/me", &format!("{bearer}Content-Type: text/plain\r\n"), &body);
+    assert_eq!(posted.body, format!("{user} sent 100000"), "{posted:?}");
+
+    let unknown = call(port, "GET /api/me", NOBODY, "");
+    assert_eq!(unknown.refusal(), (401, "3003992".to_owned(), "invalid_token".to_owned()), "{unknown:?}");
+    assert_eq!(unknown.header("www-authenticate").as_deref(), Some("Bearer"));
+    assert_eq!(unknown.header("content-type").as_deref(), Some("application/json;charset=UTF-8"));
+    assert_eq!(call(port, "GET /api/me", "", "").refusal().1, "3003992");
+
+    tricks(site, port, &bearer);
+    revocation(site, port, &bearer, &access);
+    let log = site.bridge.log();
+    assert!(!log.contains(&access) && !log.contains("eyJ"));
+}
+
+/// What a client says of itself in others' names is not believed.
+fn tricks(site: &Site, port: u16, bearer: &str) {
+    site.api.seen();
+    // Another path: one where anybody may go, told in the words of the proxies.
+    for name in ["X-Original-URI", "X-Forwarded-Uri", "X-Original-URL", "X-Rewrite-URL", "X-Envoy-Original-Path"] {
+        let lines = format!("{name}: /api/open\r\nX-Original-Method: OPTIONS\r\nX-Forwarded-Method: OPTIONS\r\n");
+        assert_eq!(call(port, "GET /api/me", &lines, "").refusal().1, "3003992", "{name}");
+        // A path of another client's, told as one of ours.
+        let lines = format!("{bearer}{name}: /api/me\r\n");
+        let others = call(port, "GET /api/others", &lines, "");
+        assert!(others.status >= 400, "{name}: {others:?}");
+    }
+    // Out of one's route by a detour: refused, or resolved before we are asked.
+    for target in
+        ["/api/me/../others", "/api/me/%2e%2e/others", "/api/open/..%2fme", "/api/me//..//others", "/api/open/../me"]
+    {
+        let lines = if target.starts_with("/api/open") { "" } else { bearer };
+        let detour = call(port, &format!("GET {target}"), lines, "");
+        let seen = site.api.seen();
+        let resolved = seen.iter().all(|head| head.starts_with("GET /api/me/others HTTP/1."));
+        assert!(
+            detour.status >= 400 && seen.is_empty() || detour.status == 200 && resolved,
+            "{target}: {detour:?} {seen:?}"
+        );
+    }
+    // Headers that the proxy would have to take away, named as its own.
+    for named in ["authorization", "x-forwarded-uri, x-original-uri", "x-forwarded-host, x-forwarded-for"] {
+        let got = call(port, "GET /api/me", &format!("Connection: close, {named}\r\n{NOBODY}"), "");
+        assert!(got.status >= 400, "{named}: {got:?}");
+    }
+    // Two of them: whoever reads the first, and whoever reads the last, agree on neither.
+    for lines in [format!("{bearer}{NOBODY}"), format!("{NOBODY}{bearer}")] {
+        let two = call(port, "GET /api/me", &lines, "");
+        assert!(
+            two.status >= 400 || values_of(site, "authorization").iter().all(|value| value.starts_with("Bearer eyJ")),
+            "{two:?}"
+        );
+    }
+    // A JWT of the realm's own is no UUID.
+    assert_eq!(call(port, "GET /api/me", "Authorization: Bearer aaaa.bbbb.cccc\r\n", "").refusal().1, "3003992");
+    assert!(site.api.seen().is_empty(), "none of this reached the API");
+
+    // Where the call came from: the API and our log hear what the proxy saw.
+    let lines = format!("X-Forwarded-For: {CLAIMED}\r\nX-Real-Ip: {CLAIMED}\r\nForwarded: for={CLAIMED}\r\n");
+    assert_eq!(call(port, "GET /api/me", &format!("{bearer}{lines}"), "").status, 200);
+    assert_eq!(call(port, "GET /api/me", &format!("{NOBODY}{lines}"), "").status, 401);
+    let told = values_of(site, "x-forwarded-for").concat();
+    let last = told.rsplit(',').map(str::trim).find(|hop| *hop != "127.0.0.1");
+    assert_eq!(last, Some("127.0.0.2"), "{told}");
+    let log = site.bridge.log();
+    assert!(log.contains("\"127.0.0.2\"") && !log.contains(CLAIMED), "{log}");
+}
+
+/// The values of a header in all calls that the API has seen since.
+fn values_of(site: &Site, name: &str) -> Vec<String> {
+    site.api.seen().iter().flat_map(|head| values(head, name)).collect()
+}
+
+/// A revoked UUID is refused within a second.
+fn revocation(site: &Site, port: u16, bearer: &str, access: &str) {
+    assert_eq!(call(port, "GET /api/me", bearer, "").status, 200);
+    assert_eq!(site.bridge.post("/auth/oauth/v2/token/revoke", "test_api", &[("token", access)]).status, 200);
+    let revoked = Instant::now();
+    let over = call(port, "GET /api/me", bearer, "");
+    assert_eq!(over.refusal(), (401, "3003990".to_owned(), "invalid_token".to_owned()), "{over:?}");
+    assert!(revoked.elapsed() < Duration::from_secs(1));
+}
+
+/// When the bridge is gone nobody gets through.
+fn alone(site: &Site, port: u16) {
+    let (bearer, _) = site.logged_in("90519");
+    assert_eq!(call(port, "GET /api/me", &bearer, "").status, 200);
+    site.api.seen();
+    site.bridge.kill();
+    let alone = call(port, "GET /api/me", &bearer, "");
+    assert!(alone.status >= 500 && site.api.seen().is_empty(), "{alone:?}");
+}
+
+/// The whole story before one proxy.
+fn before(front: impl FnOnce(Places) -> Front) {
+    let site = Site::start();
+    let front = front(site.places);
+    story(&site, site.places.front, "90519");
+    alone(&site, site.places.front);
+    assert!(!front.log().contains("eyJ"));
+}
+
+#[test]
+fn a_uuid_calls_an_api_through_our_own_gateway_until_it_is_revoked() {
+    let site = Site::start();
+    let (bearer, _) = site.logged_in("90519");
+    assert_eq!(call(site.api.port, "GET /api/me", &bearer, "").status, 401, "the API itself knows no UUIDs");
+    story(&site, site.places.gateway, "90519");
+}
+
+#[test]
+fn a_uuid_calls_an_api_through_nginx_until_it_is_revoked() {
+    before(Front::nginx);
+}
+
+#[test]
+fn a_uuid_calls_an_api_through_caddy_until_it_is_revoked() {
+    before(Front::caddy);
+}
+
+#[test]
+fn a_uuid_calls_an_api_through_traefik_until_it_is_revoked() {
+    before(Front::traefik);
+}
+
+#[test]
+fn a_uuid_calls_an_api_through_haproxy_until_it_is_revoked() {
+    before(Front::haproxy);
+}
+
+#[test]
+fn a_uuid_calls_an_api_through_envoy_until_it_is_revoked() {
+    before(|places| Front::envoy(places, "http.yaml"));
+}
