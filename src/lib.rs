@@ -12,6 +12,7 @@ pub mod gateway;
 
 pub mod keycloak;
 pub mod mapping;
+pub mod otk;
 pub mod store;
 
 pub mod config;

@@ -26,7 +26,8 @@ pub fn run(wanted: &Wanted, report: &mut Report) {
     site.clients = CLIENTS;
     site.write();
     let environment = Environment::default();
-    let loaded = mapping::load(&site.folder.join("mappings"), &environment, &Findings::new()).unwrap();
+    let loaded =
+        mapping::load(&mapping::Place::new(site.folder.join("mappings")), &environment, &Findings::new()).unwrap();
     let snapshot = Snapshot::new(loaded, 1, &SystemEntropy);
     let rate = Rate { count: u32::MAX, period: Duration::from_secs(60) };
     let limits = GuardLimits { per_client: rate, per_address: rate };

@@ -74,7 +74,9 @@ fn live(work: &Path, count: usize) -> Lived {
     eprintln!("bench: writes {count} families");
     let site = Site::new(work, &format!("live-{count}"), "http://127.0.0.1:1".to_owned());
     site.write();
-    let loaded = mapping::load(&site.folder.join("mappings"), &Environment::default(), &Findings::new()).unwrap();
+    let loaded =
+        mapping::load(&mapping::Place::new(site.folder.join("mappings")), &Environment::default(), &Findings::new())
+            .unwrap();
     let client = loaded.table.client(&legacy_id(0)).unwrap();
     let tokens = fill(&site, client, count);
     // As many strides as messages, so that a small store is asked about each of its tokens and a large one about any.

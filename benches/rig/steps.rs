@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use http::{HeaderMap, Method};
+use http::{HeaderMap, Method, Uri};
 use passbridge::document::Findings;
 use passbridge::domain::client::Client;
 use passbridge::domain::dialect::{Endpoint, GrantKind, Slot};
@@ -41,7 +41,9 @@ pub fn run(_wanted: &Wanted, report: &mut Report) {
     let realm = upstream::start();
     let site = Site::new(work.path(), "steps", format!("http://{realm}/auth/realms/SSO"));
     site.write();
-    let loaded = mapping::load(&site.folder.join("mappings"), &Environment::default(), &Findings::new()).unwrap();
+    let loaded =
+        mapping::load(&mapping::Place::new(site.folder.join("mappings")), &Environment::default(), &Findings::new())
+            .unwrap();
     let client = loaded.table.client(&legacy_id(0)).unwrap();
     pure(client, report);
     told(client, &site, report);
@@ -160,7 +162,12 @@ fn body_of(message: &[u8]) -> &[u8] {
 }
 
 fn read(client: &Arc<Client>, body: &[u8]) -> LegacyRequest {
-    let incoming = Incoming { method: &Method::POST, query: None, headers: &HeaderMap::new(), body };
+    let incoming = Incoming {
+        method: &Method::POST,
+        uri: &Uri::from_static("/auth/oauth/v2/token"),
+        headers: &HeaderMap::new(),
+        body,
+    };
     request::read(Endpoint::Token, &[Arc::clone(&client.dialect)], &incoming).unwrap()
 }
 

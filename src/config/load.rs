@@ -1,10 +1,11 @@
 //! Reads the file, lays the environment over it, and takes every section.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
-use super::{Config, audit, gateway, limits, listen, realm, store};
+use super::{Config, audit, gateway, limits, listen, otk, realm, store};
 use crate::document::{Findings, Origin, Reader, Severity, Spotted, Table, parse};
+use crate::mapping::Place;
 use crate::secrets::{self, Environment, Sources, files};
 
 /// Where the mappings are if nobody says so.
@@ -22,12 +23,12 @@ pub fn load(path: &Path, environment: &Environment, findings: &Findings) -> Opti
 }
 
 /// Loads the configuration, and tells where the mappings are even if the rest of it is wrong.
-pub fn examine(path: &Path, environment: &Environment, findings: &Findings) -> (Option<Config>, PathBuf) {
+pub fn examine(path: &Path, environment: &Environment, findings: &Findings) -> (Option<Config>, Place) {
     let directory = path.parent().unwrap_or(Path::new("."));
-    let Some(table) = read(path, findings) else { return (None, directory.join(MAPPINGS)) };
+    let Some(table) = read(path, findings) else { return (None, Place::new(directory.join(MAPPINGS))) };
     let mut file = Reader::new(overlaid(table, environment, findings), "", findings);
     let sources = Sources { directory, environment };
-    let mappings = mappings(file.section("mappings"), sources);
+    let mappings = Place { old_server: file.has("otk"), ..mappings(file.section("mappings"), sources) };
     let config = config(file, sources, mappings.clone());
     (config.filter(|_| !findings.blocked()), mappings)
 }
@@ -57,14 +58,14 @@ fn overlaid(mut table: Table, environment: &Environment, findings: &Findings) ->
     table
 }
 
-fn mappings(section: Option<Reader<'_>>, sources: Sources<'_>) -> PathBuf {
-    let Some(mut section) = section else { return sources.directory.join(MAPPINGS) };
+fn mappings(section: Option<Reader<'_>>, sources: Sources<'_>) -> Place {
+    let Some(mut section) = section else { return Place::new(sources.directory.join(MAPPINGS)) };
     let path = section.text("path").map_or_else(|| MAPPINGS.to_owned(), |text| text.value);
     section.finish();
-    sources.directory.join(path)
+    Place::new(sources.directory.join(path))
 }
 
-fn config(mut file: Reader<'_>, sources: Sources<'_>, mappings: PathBuf) -> Option<Config> {
+fn config(mut file: Reader<'_>, sources: Sources<'_>, mappings: Place) -> Option<Config> {
     let findings = file.findings();
     let listen = listen::read(file.section("listen"), findings);
     let (workers, trusted_proxies, drain) = server(file.section("server"));
@@ -72,6 +73,7 @@ fn config(mut file: Reader<'_>, sources: Sources<'_>, mappings: PathBuf) -> Opti
     let gateway = gateway::read(file.section("gateway"), is_on);
     let tls = listen::tls(file.section("tls"), sources);
     let realm = file.required_section("realm").and_then(|section| realm::read(section, sources));
+    let otk = file.section("otk").map(|section| otk::read(section, sources));
     let limits = limits::read(file.section("limits"));
     let ops_token = file.section("ops").and_then(|section| ops_token(section, sources));
     let store = store::read(file.section("store"), sources);
@@ -79,6 +81,11 @@ fn config(mut file: Reader<'_>, sources: Sources<'_>, mappings: PathBuf) -> Opti
     let log = log(file.section("log"));
     file.finish();
     let (realm, manner) = realm?;
+    // A section with something wrong in it is not the same as none.
+    let otk = match otk {
+        Some(read) => Some(read?),
+        None => None,
+    };
     Some(Config {
         listen,
         gateway,
@@ -88,6 +95,7 @@ fn config(mut file: Reader<'_>, sources: Sources<'_>, mappings: PathBuf) -> Opti
         tls,
         realm,
         manner,
+        otk,
         mappings,
         limits,
         ops_token,

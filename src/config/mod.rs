@@ -7,11 +7,11 @@ mod gateway;
 mod limits;
 mod listen;
 mod load;
+mod otk;
 mod realm;
 mod store;
 mod survey;
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 pub use limits::Limits;
@@ -25,6 +25,8 @@ use secrecy::SecretString;
 use crate::exchange::Policy;
 use crate::gateway::GatewaySettings;
 use crate::keycloak::RealmSettings;
+use crate::mapping::Place;
+use crate::otk::OtkSettings;
 use crate::store::StoreSettings;
 use crate::telemetry::audit::AuditSettings;
 
@@ -47,8 +49,10 @@ pub struct Config {
     pub realm: RealmSettings,
     /// What it is like.
     pub manner: RealmManner,
+    /// The old server, while it lives.
+    pub otk: Option<OtkSettings>,
     /// The mapping directory.
-    pub mappings: PathBuf,
+    pub mappings: Place,
     /// Bounds.
     pub limits: Limits,
     /// What an operator must show to change something; `None`: nobody may.
@@ -107,6 +111,7 @@ impl Config {
         self.ops_token = other.ops_token;
         self.realm = other.realm;
         self.manner = other.manner;
+        self.otk = other.otk;
         self.mappings = other.mappings;
         self.limits.body = other.limits.body;
         self.limits.body_timeout = other.limits.body_timeout;

@@ -13,6 +13,8 @@ use super::last_use::LastUse;
 /// Where a client stands in its migration (OPERATOR section 5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Stage {
+    /// The old server answers.
+    Legacy,
     /// The realm answers.
     Live,
     /// Refused, and counted.
@@ -21,12 +23,32 @@ pub enum Stage {
 
 impl Stage {
     /// Every stage with its word in mapping files.
-    pub const WORDS: [(&'static str, Self); 2] = [("live", Self::Live), ("retired", Self::Retired)];
+    pub const WORDS: [(&'static str, Self); 3] =
+        [("legacy", Self::Legacy), ("live", Self::Live), ("retired", Self::Retired)];
+
+    /// Whether it means something only while there is an old server.
+    #[must_use]
+    pub const fn needs_old_server(self) -> bool {
+        match self {
+            Self::Legacy => true,
+            Self::Live | Self::Retired => false,
+        }
+    }
+
+    /// Whether its logins go to the realm.
+    #[must_use]
+    pub const fn asks_realm(self) -> bool {
+        match self {
+            Self::Live => true,
+            Self::Legacy | Self::Retired => false,
+        }
+    }
 
     /// The word in mapping files, logs and metrics.
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {
+            Self::Legacy => "legacy",
             Self::Live => "live",
             Self::Retired => "retired",
         }

@@ -91,6 +91,15 @@ pub struct Grant {
     pub fixed: Vec<(String, String)>,
 }
 
+impl Grant {
+    /// The parameter that carries the refresh UUID, of a grant that has one.
+    #[must_use]
+    pub fn refresh_field(&self) -> &str {
+        let field = self.fields.iter().find(|field| field.realm_name == "refresh_token");
+        field.map_or("refresh_token", |field| field.name.as_str())
+    }
+}
+
 /// What a grant does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum GrantKind {

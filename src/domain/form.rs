@@ -28,6 +28,12 @@ impl Form {
             .filter(|value| !value.is_empty())
     }
 
+    /// Every value of this name that is not empty, in order.
+    pub fn values<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        let of_name = move |(known, value): &'a (String, Zeroizing<String>)| (known == name).then_some(value.as_str());
+        self.0.iter().filter_map(of_name).filter(|value| !value.is_empty())
+    }
+
     /// A name that comes more than once.
     #[must_use]
     pub fn duplicate(&self) -> Option<&str> {

@@ -15,9 +15,11 @@ mod flights;
 mod introspect;
 mod login;
 mod logout;
+mod old;
 mod operator;
 mod refresh;
 mod revoke;
+mod stage;
 mod tell;
 
 use std::borrow::Borrow;
@@ -25,7 +27,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 pub use call::{Caller, Turned};
 pub use flights::Flights;
 pub use logout::Heard;
@@ -44,6 +46,7 @@ use crate::legacy::reply::{self, Reply};
 use crate::legacy::request::{self, Incoming, LegacyRequest};
 use crate::lifecycle::Tasks;
 use crate::mapping::{Guard, Snapshot};
+use crate::otk::OldServer;
 use crate::store::{StoreError, TokenStore};
 use crate::telemetry::{Edge, Metrics, Trail};
 
@@ -96,6 +99,8 @@ pub struct Policy {
 pub struct Exchange {
     bridge: Arc<Bridge>,
     keycloak: ArcSwap<Keycloak>,
+    /// Nothing where there is none.
+    old_server: ArcSwapOption<OldServer>,
     /// Work that goes on when the client that began it has gone.
     tasks: Tasks,
 }
@@ -124,7 +129,7 @@ impl Exchange {
     /// Joins a worker's realm client to what all share.
     #[must_use]
     pub fn new(bridge: Arc<Bridge>, keycloak: Keycloak, tasks: Tasks) -> Self {
-        Self { bridge, keycloak: ArcSwap::from_pointee(keycloak), tasks }
+        Self { bridge, keycloak: ArcSwap::from_pointee(keycloak), old_server: ArcSwapOption::empty(), tasks }
     }
 
     /// What all workers share.
@@ -142,6 +147,11 @@ impl Exchange {
     /// Asks another realm, or the same one otherwise, from the next request on.
     pub fn exchange_realm(&self, keycloak: Keycloak) {
         self.keycloak.store(Arc::new(keycloak));
+    }
+
+    /// Passes requests on to this old server, or to none, from the next request on.
+    pub fn exchange_old_server(&self, old_server: Option<OldServer>) {
+        self.old_server.store(old_server.map(Arc::new));
     }
 
     /// Answers a request, come what may. The one place where a cause becomes a reply.
@@ -193,6 +203,14 @@ impl Exchange {
         let Called { endpoint, dialects } = called;
         let stranger = dialects.first().unwrap_or(snapshot.table.default_dialect());
         let to_stranger = |refusal| Refused { dialect: Arc::clone(stranger), refusal };
+        let aside = self.aside(snapshot, called, incoming);
+        if let Some(aside) = &aside
+            && self.passes_the_door(aside).await.map_err(to_stranger)?
+        {
+            let hearer = aside.look.named.first().map_or(stranger, |client| &client.dialect);
+            let to_hearer = |refusal| Refused { dialect: Arc::clone(hearer), refusal };
+            return self.pass(aside, trail).await.map_err(to_hearer);
+        }
         let request = request::read(endpoint, dialects, incoming).map_err(to_stranger)?;
         if let Some(reading) = request.presented.readings.first() {
             trail.claim(&reading.id);
@@ -205,8 +223,14 @@ impl Exchange {
             let refusal = Refusal::client(Cause::NotFound, "the client's dialect has no endpoint at this path");
             return Err(Refused { dialect: Arc::clone(&client.dialect), refusal });
         }
+        let to_client = |refusal| Refused { dialect: Arc::clone(&client.dialect), refusal };
+        if let Some(aside) = &aside
+            && self.passes_known(aside, &client).await.map_err(to_client)?
+        {
+            return self.pass(aside, trail).await.map_err(to_client);
+        }
         let known = Known { client: &client, request: &request, address };
-        self.serve(&known, trail).await.map_err(|refusal| Refused { dialect: Arc::clone(&client.dialect), refusal })
+        self.serve(&known, trail).await.map_err(to_client)
     }
 
     async fn serve(self: &Arc<Self>, known: &Known<'_>, trail: &mut Trail) -> Result<Reply, Refusal> {
@@ -233,6 +257,9 @@ impl Exchange {
             // What was handed out before stays good until its end, whatever the stage becomes (OPERATOR section 5).
             GrantKind::Login if known.client.stage == Stage::Retired => {
                 Err(Refusal::client(Cause::GrantForbidden, "the client is retired"))
+            }
+            GrantKind::Login if known.client.stage == Stage::Legacy => {
+                Err(Refusal::server(Fault::Operator, "the client is at stage legacy, and there is no [otk] any more"))
             }
             GrantKind::Login => self.login(known, grant_type, grant, trail).await,
             GrantKind::Refresh => self.refresh(known, grant_type, grant, trail).await,

@@ -65,8 +65,7 @@ impl Exchange {
 
     /// Finds what the presented UUID opens; another client's is as good as none.
     async fn presented(&self, known: &Known<'_>, grant: &Grant, trail: &mut Trail) -> Result<Presented, Refusal> {
-        let field = grant.fields.iter().find(|field| field.realm_name == "refresh_token");
-        let name = field.map_or("refresh_token", |field| field.name.as_str());
+        let name = grant.refresh_field();
         let text = known.request.parameters.value(name);
         let text = text.ok_or_else(|| Refusal::client(Cause::InvalidRequest, format!("`{name}` is missing")))?;
         let token = OpaqueToken::parse(text).ok_or_else(|| refused("the refresh token is none of ours"))?;

@@ -48,7 +48,7 @@ pub fn find(
 }
 
 /// Reads `Basic base64(id:secret)`: as it is, and form-decoded where that is something else.
-fn basic(header: &[u8]) -> Option<Vec<Credentials>> {
+pub(super) fn basic(header: &[u8]) -> Option<Vec<Credentials>> {
     let text = std::str::from_utf8(header).ok()?;
     let (scheme, encoded) = text.split_once(' ')?;
     if !scheme.eq_ignore_ascii_case("basic") {

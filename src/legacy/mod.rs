@@ -4,5 +4,6 @@
 
 pub mod credentials;
 pub mod form;
+pub mod glance;
 pub mod reply;
 pub mod request;

@@ -1,6 +1,6 @@
 //! Bytes into a request of the old world.
 
-use http::{HeaderMap, Method, header};
+use http::{HeaderMap, Method, Uri, header};
 
 use super::credentials;
 use super::form;
@@ -25,12 +25,20 @@ pub struct LegacyRequest {
 pub struct Incoming<'a> {
     /// The method.
     pub method: &'a Method,
-    /// The query without `?`.
-    pub query: Option<&'a str>,
+    /// The target, as it was sent.
+    pub uri: &'a Uri,
     /// The headers.
     pub headers: &'a HeaderMap,
     /// The whole body.
     pub body: &'a [u8],
+}
+
+impl<'a> Incoming<'a> {
+    /// The query without `?`.
+    #[must_use]
+    pub fn query(&self) -> Option<&'a str> {
+        self.uri.query()
+    }
 }
 
 /// Reads a request. `dialects` are those that have this endpoint at this path: the first one whose credential parameters are
@@ -43,7 +51,7 @@ pub fn read(
     dialects: &[std::sync::Arc<Dialect>],
     incoming: &Incoming<'_>,
 ) -> Result<LegacyRequest, Refusal> {
-    let query = form::parse(incoming.query.unwrap_or_default().as_bytes()).map_err(unreadable)?;
+    let query = form::parse(incoming.query().unwrap_or_default().as_bytes()).map_err(unreadable)?;
     let (parameters, query) = if *incoming.method == Method::POST {
         urlencoded(incoming.headers)?;
         (form::parse(incoming.body).map_err(unreadable)?, Some(query))

@@ -20,15 +20,25 @@ pub(super) struct Read {
     pub(super) client_id: Option<Spotted<String>>,
 }
 
+/// What a client is read among.
+#[derive(Clone, Copy)]
+pub(super) struct Surroundings<'a> {
+    pub(super) dialects: &'a Dialects,
+    pub(super) sources: Sources<'a>,
+    /// Whether there is an old server.
+    pub(super) old_server: bool,
+}
+
 /// Reads a client.
-pub(super) fn read(mut entry: Reader<'_>, dialects: &Dialects, sources: Sources<'_>) -> Read {
+pub(super) fn read(mut entry: Reader<'_>, around: Surroundings<'_>) -> Read {
+    let Surroundings { dialects, sources, old_server } = around;
     let legacy_id = filled(&mut entry, "legacy_id");
     let legacy_secrets =
         slots(&mut entry, "legacy_secret", |value, key, findings| legacy_secret(value, key, sources, findings));
     let client_id = filled(&mut entry, "client_id");
     let client_secrets =
         slots(&mut entry, "client_secret", |value, key, findings| secrets::read(value, key, sources, findings));
-    let stage = stage(&mut entry);
+    let stage = stage(&mut entry, old_server);
     let moved = stage_change(&mut entry);
     let dialect = dialect(&mut entry, dialects);
     let scopes = scopes(&mut entry, dialect.as_deref());
@@ -131,11 +141,18 @@ fn checked(hash: Spotted<String>, key: &str, findings: &Findings) -> Option<Stri
     }
 }
 
-fn stage(entry: &mut Reader<'_>) -> Option<Stage> {
+fn stage(entry: &mut Reader<'_>, old_server: bool) -> Option<Stage> {
     if !entry.has("stage") {
-        entry.missing("stage", "`live` or `retired`".to_owned());
+        entry.missing("stage", format!("one of {}", Stage::WORDS.map(|(word, _)| word).join(", ")));
     }
-    entry.word_or("stage", &Stage::WORDS, "unknown-stage").map(|word| word.value)
+    let found = entry.word_or("stage", &Stage::WORDS, "unknown-stage")?;
+    if found.value.needs_old_server() && !old_server {
+        let message = format!("stage `{}` needs an old server, and there is no [otk]", found.value.word());
+        let hint = "name it by `otk.url` in passbridge.toml, or move the client to `live`".to_owned();
+        entry.findings().error("no-old-server", &found.origin, message, hint);
+        return None;
+    }
+    Some(found.value)
 }
 
 /// What `client stage` leaves for `client rollback`. It decides nothing here, and must mean something there.

@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use aws_lc_rs::digest;
 
-use super::client::Read;
+use super::client::{Read, Surroundings};
 use super::parts::{self, Part};
-use super::{Loaded, client, dialect};
+use super::{Loaded, Place, client, dialect};
 use crate::document::{Findings, Origin, Reader, parse, parse_part};
 use crate::domain::dialect::Dialect;
 use crate::domain::table::{DEFAULT_DIALECT, Table};
@@ -40,20 +40,22 @@ struct Shelf<'a> {
 }
 
 /// Loads `clients/*.toml` and `dialects/*.toml` below a directory. `None`: there are errors among the findings.
-pub fn load(directory: &Path, environment: &Environment, findings: &Findings) -> Option<Loaded> {
-    read(directory, environment, None, findings).0
+pub fn load(place: &Place, environment: &Environment, findings: &Findings) -> Option<Loaded> {
+    read(place, environment, None, findings).0
 }
 
 /// Loads, with one file as it would be after a change. The digest is there whatever is wrong.
 pub(super) fn read(
-    directory: &Path,
+    place: &Place,
     environment: &Environment,
     proposed: Option<Proposed<'_>>,
     findings: &Findings,
 ) -> (Option<Loaded>, String) {
     let mut shelf = Shelf { hash: digest::Context::new(&digest::SHA256), proposed, findings };
-    let dialects = dialects(&directory.join("dialects"), &mut shelf);
-    let clients = clients(&directory.join("clients"), &dialects, environment, &mut shelf);
+    let dialects = dialects(&place.join("dialects"), &mut shelf);
+    let clients_of = place.join("clients");
+    let sources = Sources { directory: &clients_of, environment };
+    let clients = clients(Surroundings { dialects: &dialects, sources, old_server: place.old_server }, &mut shelf);
     compare(&clients, findings);
     let digest = hexadecimal(shelf.hash.finish().as_ref());
     let loaded = || {
@@ -110,8 +112,8 @@ fn dialects(directory: &Path, shelf: &mut Shelf<'_>) -> Dialects {
     dialects
 }
 
-fn clients(directory: &Path, dialects: &Dialects, environment: &Environment, shelf: &mut Shelf<'_>) -> Vec<Read> {
-    let findings = shelf.findings;
+fn clients(around: Surroundings<'_>, shelf: &mut Shelf<'_>) -> Vec<Read> {
+    let (directory, findings) = (around.sources.directory, shelf.findings);
     let paths = shelf.clients(directory);
     let texts = paths.iter().filter_map(|path| Some((Arc::from(path.to_string_lossy()), shelf.text(path)?)));
     let texts: Vec<(Arc<str>, String)> = texts.collect();
@@ -119,7 +121,7 @@ fn clients(directory: &Path, dialects: &Dialects, environment: &Environment, she
         texts.iter().flat_map(|(file, text)| parts::of(text).into_iter().map(move |part| (file, part))).collect();
     let read = |(file, part): &(&Arc<str>, Part<'_>)| {
         let findings = Findings::new();
-        let clients = read_part(file, part, dialects, Sources { directory, environment }, &findings);
+        let clients = read_part(file, part, around, &findings);
         (clients, findings)
     };
     let mut clients = Vec::new();
@@ -135,18 +137,12 @@ fn clients(directory: &Path, dialects: &Dialects, environment: &Environment, she
     clients
 }
 
-fn read_part(
-    file: &Arc<str>,
-    part: &Part<'_>,
-    dialects: &Dialects,
-    sources: Sources<'_>,
-    findings: &Findings,
-) -> Vec<Read> {
+fn read_part(file: &Arc<str>, part: &Part<'_>, around: Surroundings<'_>, findings: &Findings) -> Vec<Read> {
     // A name of its own: threads that count one together get into each other's way.
     let file = Arc::from(&**file);
     let Some(table) = parse_part(&file, part.text, part.lines_before, findings) else { return Vec::new() };
     let mut reader = Reader::new(table, "", findings);
-    let clients = reader.sections("client").into_iter().map(|entry| client::read(entry, dialects, sources)).collect();
+    let clients = reader.sections("client").into_iter().map(|entry| client::read(entry, around)).collect();
     reader.finish();
     clients
 }

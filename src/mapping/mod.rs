@@ -15,6 +15,8 @@ mod shown;
 pub mod watch;
 
 use std::collections::HashMap;
+use std::ops::Deref;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use secrecy::SecretString;
@@ -28,6 +30,31 @@ use crate::document::Footing;
 use crate::domain::chance::Entropy;
 use crate::domain::client::{Client, LegacySecret};
 use crate::domain::table::Table;
+
+/// Where the mapping files are, and what they may say there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The directory.
+    pub path: PathBuf,
+    /// Whether there is an old server: some stages mean something only then.
+    pub old_server: bool,
+}
+
+impl Place {
+    /// A directory of a bridge without an old server.
+    #[must_use]
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into(), old_server: false }
+    }
+}
+
+impl Deref for Place {
+    type Target = Path;
+
+    fn deref(&self) -> &Path {
+        &self.path
+    }
+}
 
 /// What was loaded from files without an error.
 #[derive(Debug)]

@@ -127,7 +127,7 @@ async fn handle(
 }
 
 async fn answer(service: &LegacyService, head: &Parts, body: &[u8], trail: &mut Trail) -> Reply {
-    let incoming = Incoming { method: &head.method, query: head.uri.query(), headers: &head.headers, body };
+    let incoming = Incoming { method: &head.method, uri: &head.uri, headers: &head.headers, body };
     let address = trail.address.unwrap_or(std::net::IpAddr::from([0, 0, 0, 0]));
     service.exchange.answer(head.uri.path(), &incoming, address, trail).await
 }

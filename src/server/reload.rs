@@ -15,6 +15,7 @@ use crate::exchange::Exchange;
 use crate::keycloak::Keycloak;
 use crate::mapping::{self, Loaded};
 use crate::ops::OpsService;
+use crate::otk::OldServer;
 use crate::secrets::Environment;
 use crate::telemetry::log;
 
@@ -110,25 +111,34 @@ impl Reloading {
             for _ in self.ways.all() {
                 match self.shared.keycloak(&config) {
                     Ok(keycloak) => realms.push(keycloak),
-                    Err(reason) => {
-                        findings.error(
-                            "unfit-realm",
-                            &Origin::file(&self.files.config.to_string_lossy()),
-                            reason,
-                            None,
-                        );
-                        return None;
-                    }
+                    Err(reason) => return self.unfit("unfit-realm", reason, findings),
                 }
             }
         }
-        Some(Prepared { config, loaded, realms })
+        let mut old_servers = Vec::with_capacity(self.ways.workers.len() + 1);
+        if config.otk != current.otk {
+            for _ in self.ways.all() {
+                match self.shared.old_server(&config) {
+                    Ok(old_server) => old_servers.push(old_server),
+                    Err(reason) => return self.unfit("unfit-old-server", reason, findings),
+                }
+            }
+        }
+        Some(Prepared { config, loaded, realms, old_servers })
+    }
+
+    fn unfit(&self, code: &'static str, reason: String, findings: &Findings) -> Option<Prepared> {
+        findings.error(code, &Origin::file(&self.files.config.to_string_lossy()), reason, None);
+        None
     }
 
     fn take(&self, prepared: Prepared, current: &mut Config) {
-        let Prepared { config, loaded, realms } = prepared;
+        let Prepared { config, loaded, realms, old_servers } = prepared;
         for (exchange, keycloak) in self.ways.all().zip(realms) {
             exchange.exchange_realm(keycloak);
+        }
+        for (exchange, old_server) in self.ways.all().zip(old_servers) {
+            exchange.exchange_old_server(old_server);
         }
         exchange_certificate(self.shared.tls_legacy.as_ref(), config.tls.legacy.as_ref());
         exchange_certificate(self.shared.tls_gateway.as_ref(), config.tls.gateway.as_ref());
@@ -165,6 +175,8 @@ struct Prepared {
     loaded: Loaded,
     /// One for each worker, where the realm's settings changed.
     realms: Vec<Keycloak>,
+    /// One for each worker, where `[otk]` changed.
+    old_servers: Vec<Option<OldServer>>,
 }
 
 /// The material was checked when it was read; whether there is TLS at all needs a restart.

@@ -16,6 +16,7 @@ use crate::exchange::{Bridge, Exchange};
 use crate::gateway::Gateway;
 use crate::keycloak::{Keycloak, RealmStatus};
 use crate::lifecycle::Tasks;
+use crate::otk::OldServer;
 
 #[derive(Debug)]
 pub(super) struct Shared {
@@ -37,10 +38,17 @@ impl Shared {
             .map_err(|unusable| unusable.0)
     }
 
+    /// A way to the old server for one worker, where there is one.
+    pub(super) fn old_server(&self, config: &Config) -> Result<Option<OldServer>, String> {
+        config.otk.as_ref().map(|settings| OldServer::new(settings, Arc::clone(&self.bridge.clock))).transpose()
+    }
+
     /// A way through the bridge, with tasks of its own.
     pub(super) fn exchange(&self, config: &Config) -> Result<Arc<Exchange>, String> {
         let tasks = Tasks::new(self.stop.clone());
-        Ok(Arc::new(Exchange::new(Arc::clone(&self.bridge), self.keycloak(config)?, tasks)))
+        let exchange = Exchange::new(Arc::clone(&self.bridge), self.keycloak(config)?, tasks);
+        exchange.exchange_old_server(self.old_server(config)?);
+        Ok(Arc::new(exchange))
     }
 
     /// What one worker serves legacy clients with.

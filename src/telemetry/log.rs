@@ -48,6 +48,11 @@ pub fn request(trail: &Trail, status: u16, took: Duration) {
                     .join(" ")),
                 family = trail.family.map(display),
                 token = trail.token.map(|token| token.short()),
+                old_server = trail.passed.as_ref().map(|passed| match passed.said {
+                    Ok(status) => status.to_string(),
+                    Err(word) => word.to_owned(),
+                }),
+                old_ms = trail.passed.as_ref().map(|passed| millis(passed.took)),
                 realm_ms = trail.realm.map(millis),
                 took_ms = millis(took),
             )

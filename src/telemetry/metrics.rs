@@ -34,6 +34,12 @@ struct NoteLabels {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct PassedLabels {
+    client: String,
+    answer: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct OutcomeLabels {
     outcome: &'static str,
 }
@@ -54,6 +60,8 @@ pub struct Metrics {
     notes: Family<NoteLabels, Counter>,
     seconds: Histograms,
     realm_seconds: Histogram,
+    passed: Family<PassedLabels, Counter>,
+    old_seconds: Histogram,
     logouts: Family<OutcomeLabels, Counter>,
     /// Which load of the mappings is in use; counts from 1.
     generation: Gauge,
@@ -95,6 +103,8 @@ impl Metrics {
             notes: Family::default(),
             seconds: Family::new_with_constructor(histogram),
             realm_seconds: histogram(),
+            passed: Family::default(),
+            old_seconds: histogram(),
             logouts: Family::default(),
             generation: Gauge::default(),
             clients: Gauge::default(),
@@ -108,7 +118,7 @@ impl Metrics {
         };
         registry.register(
             "requests",
-            "Requests by endpoint, client and outcome (ok, or a cause)",
+            "Requests by endpoint, client and outcome (ok, passed, or a cause)",
             metrics.requests.clone(),
         );
         registry.register(
@@ -133,9 +143,19 @@ impl Metrics {
             metrics.current.clone(),
         );
         registry.register("revocations_untold", "Revocations that the realm has not heard yet", metrics.untold.clone());
+        metrics.register_old_server(&mut registry);
         metrics.register_audit(&mut registry);
         metrics.registry = registry;
         metrics
+    }
+
+    fn register_old_server(&self, registry: &mut Registry) {
+        registry.register(
+            "old_server",
+            "Requests that the old server was to answer, by client (unknown: in no mapping) and answer (2xx, ..., down, slow, huge, broken)",
+            self.passed.clone(),
+        );
+        registry.register("old_server_seconds", "What the old server took", self.old_seconds.clone());
     }
 
     fn register_audit(&self, registry: &mut Registry) {
@@ -158,6 +178,10 @@ impl Metrics {
         self.seconds.get_or_create(&EndpointLabels { endpoint }).observe(took.as_secs_f64());
         if let Some(realm) = trail.realm {
             self.realm_seconds.observe(realm.as_secs_f64());
+        }
+        if let Some(passed) = &trail.passed {
+            self.passed.get_or_create(&PassedLabels { client: client.clone(), answer: passed.class() }).inc();
+            self.old_seconds.observe(passed.took.as_secs_f64());
         }
         if let Some(refusal) = &trail.refusal {
             self.faults.get_or_create(&FaultLabels { client: client.clone(), fault: refusal.fault.word() }).inc();

@@ -29,10 +29,37 @@ pub struct Trail {
     pub token: Option<Fingerprint>,
     /// How long the realm took, all its answers together.
     pub realm: Option<Duration>,
+    /// What the old server said, where it was asked.
+    pub passed: Option<Passed>,
     /// What ops should look at though the client was served.
     pub notes: Vec<Note>,
     /// Why it was refused; `None`: it was not.
     pub refusal: Option<Refusal>,
+}
+
+/// A request that the old server was to answer.
+#[derive(Clone, Debug)]
+pub struct Passed {
+    /// The one client that it names, where a mapping has it. Whether it is that client the old server knows.
+    pub client: Option<Arc<Client>>,
+    /// The status; or the word for why there is none.
+    pub said: Result<u16, &'static str>,
+    /// How long it took.
+    pub took: Duration,
+}
+
+impl Passed {
+    /// `2xx` and so on; or why there is no answer.
+    #[must_use]
+    pub fn class(&self) -> &'static str {
+        match self.said {
+            Ok(200..=299) => "2xx",
+            Ok(300..=399) => "3xx",
+            Ok(400..=499) => "4xx",
+            Ok(_) => "5xx",
+            Err(word) => word,
+        }
+    }
 }
 
 /// Something that ops should look at though the client was served.
@@ -79,18 +106,24 @@ impl Trail {
     /// The client's id as metrics name it: known clients by id, all strangers by one word.
     #[must_use]
     pub fn client_label(&self) -> &str {
-        self.client.as_ref().map_or("unknown", |client| client.legacy_id.as_str())
+        self.whose().map_or("unknown", |client| client.legacy_id.as_str())
     }
 
     /// The client's stage, where it is known.
     #[must_use]
     pub fn stage(&self) -> Option<Stage> {
-        self.client.as_ref().map(|client| client.stage)
+        self.whose().map(|client| client.stage)
     }
 
-    /// `ok`, or the word of the cause.
+    /// The client that proved to be it, or that the old server was told of.
+    fn whose(&self) -> Option<&Arc<Client>> {
+        self.client.as_ref().or_else(|| self.passed.as_ref()?.client.as_ref())
+    }
+
+    /// `ok`, `passed` where the old server answered, or the word of the cause.
     #[must_use]
     pub fn outcome(&self) -> &'static str {
-        self.refusal.as_ref().map_or("ok", |refusal| refusal.cause.word())
+        let served = if self.passed.is_some() { "passed" } else { "ok" };
+        self.refusal.as_ref().map_or(served, |refusal| refusal.cause.word())
     }
 }

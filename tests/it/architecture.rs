@@ -5,17 +5,19 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each room and the rooms it may use. A room that is not here may not be.
-const MAY_USE: [(&str, &[&str]); 17] = [
+const MAY_USE: [(&str, &[&str]); 18] = [
     ("domain", &[]),
     ("document", &[]),
     ("lifecycle", &[]),
     ("secrets", &["document"]),
     ("legacy", &["domain"]),
     ("keycloak", &["domain"]),
+    // Carries bytes to the old server and back; whose they are `exchange` decides.
+    ("otk", &["domain", "lifecycle"]),
     ("store", &["domain"]),
     ("mapping", &["domain", "document", "secrets"]),
     ("telemetry", &["domain", "document", "lifecycle"]),
-    ("exchange", &["domain", "legacy", "keycloak", "mapping", "store", "telemetry", "lifecycle"]),
+    ("exchange", &["domain", "legacy", "keycloak", "otk", "mapping", "store", "telemetry", "lifecycle"]),
     // Sends calls on; what a UUID is worth `exchange` decides, and how a refusal reads `legacy`.
     ("gateway", &["domain", "legacy", "exchange", "lifecycle", "telemetry"]),
     (
@@ -25,6 +27,7 @@ const MAY_USE: [(&str, &[&str]); 17] = [
             "document",
             "secrets",
             "keycloak",
+            "otk",
             "mapping",
             "store",
             "exchange",
@@ -42,6 +45,7 @@ const MAY_USE: [(&str, &[&str]); 17] = [
             "secrets",
             "legacy",
             "keycloak",
+            "otk",
             "mapping",
             "store",
             "telemetry",
@@ -52,8 +56,23 @@ const MAY_USE: [(&str, &[&str]); 17] = [
             "lifecycle",
         ],
     ),
-    // `doctor` asks the realm by the probes of `keycloak`.
-    ("cli", &["domain", "document", "secrets", "keycloak", "mapping", "store", "config", "server", "telemetry", "ops"]),
+    // `doctor` asks the realm by the probes of `keycloak`, and knocks at the old server.
+    (
+        "cli",
+        &[
+            "domain",
+            "document",
+            "secrets",
+            "keycloak",
+            "otk",
+            "mapping",
+            "store",
+            "config",
+            "server",
+            "telemetry",
+            "ops",
+        ],
+    ),
     ("lib.rs", &[]),
     ("main.rs", &[]),
 ];

@@ -23,6 +23,7 @@ mod keycloak;
 mod legacy;
 mod life;
 mod mapping;
+mod otk;
 mod server;
 mod store;
 mod support;

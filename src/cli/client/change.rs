@@ -60,7 +60,7 @@ pub(super) fn rollback(
 ) -> Result<ExitCode, Refused> {
     let desk = Desk::open(&config.mappings, environment)?;
     let entry = desk.entry(id)?;
-    let legacy = Stage::WORDS.iter().map(|(word, _)| *word).find(|word| *word == "legacy");
+    let legacy = config.otk.as_ref().map(|_| Stage::Legacy.word());
     let before = entry.stage_change.as_ref().map(|change| change.from.as_str()).or(legacy);
     let Some(before) = before else {
         let hint = format!("hint: say where it goes: passbridge client stage {id} STAGE --why TEXT");

@@ -4,6 +4,7 @@
 mod client;
 mod finding;
 mod here;
+mod old;
 mod realm;
 mod settings;
 
@@ -19,7 +20,7 @@ use tokio::runtime;
 
 use super::{Format, NO, WRONG_USE, secret, show};
 use crate::config::Config;
-use crate::domain::client::{Client, Stage};
+use crate::domain::client::Client;
 use crate::domain::table::Table;
 use crate::keycloak::probe::Probe;
 use crate::secrets::Environment;
@@ -32,7 +33,7 @@ const TOGETHER: usize = 8;
 /// What is looked at.
 #[derive(Debug, Args)]
 pub(super) struct Asked {
-    /// Only this legacy client, whatever its stage; can be given again. Without it: every client that is not retired
+    /// Only this legacy client, whatever its stage; can be given again. Without it: every client whose logins go to the realm
     #[arg(long = "client", value_name = "ID")]
     clients: Vec<String>,
     /// A client of the realm that may read its settings (`view-realm`, `view-clients`); its secret is read from standard input
@@ -78,7 +79,7 @@ pub(super) fn run(path: &Path, environment: &Environment, asked: &Asked) -> Exit
 /// The clients that are meant, by their old ids; or the id that nobody has.
 fn chosen(table: &Table, ids: &[String]) -> Result<Vec<Arc<Client>>, String> {
     let mut clients = if ids.is_empty() {
-        table.clients().filter(|client| client.stage != Stage::Retired).cloned().collect()
+        table.clients().filter(|client| client.stage.asks_realm()).cloned().collect()
     } else {
         let named = ids.iter().map(|id| table.client(id).cloned().ok_or_else(|| id.clone()));
         named.collect::<Result<Vec<_>, _>>()?
@@ -111,6 +112,7 @@ struct Visit<'a> {
 impl Visit<'_> {
     async fn all(&self) -> Vec<Finding> {
         let mut findings = here::look(self.config);
+        findings.extend(old::look(self.config, self.table).await);
         let (url, found) = realm::look(&self.probe, self.config, self.reader.is_some()).await;
         findings.extend(found);
         let Some(url) = url else {

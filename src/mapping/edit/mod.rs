@@ -14,6 +14,7 @@ use toml_edit::{DocumentMut, Item, TableLike};
 
 pub use fields::{NewClient, NewSecret, SecretSlots, stage};
 
+use super::Place;
 use super::entries::{Entry, entries};
 use super::load::{self, Proposed};
 use crate::document::{Finding, Findings, Severity};
@@ -54,7 +55,7 @@ pub struct Changed {
 /// The mapping directory, in the hands of one who changes it. Others wait.
 #[derive(Debug)]
 pub struct Desk<'a> {
-    mappings: &'a Path,
+    mappings: &'a Place,
     environment: &'a Environment,
     _lock: File,
 }
@@ -64,7 +65,7 @@ impl<'a> Desk<'a> {
     ///
     /// # Errors
     /// It cannot be written, or somebody else has it.
-    pub fn open(mappings: &'a Path, environment: &'a Environment) -> Result<Self, Refused> {
+    pub fn open(mappings: &'a Place, environment: &'a Environment) -> Result<Self, Refused> {
         let path = mappings.join("clients").join(LOCK);
         let opened = OpenOptions::new().write(true).create(true).truncate(false).open(&path);
         let lock = opened.or_else(|error| File::open(&path).map_err(|_| error)).map_err(|error| {
@@ -166,7 +167,7 @@ impl Addition {
     ///
     /// # Errors
     /// The errors that would be new.
-    pub fn check(&self, mappings: &Path, environment: &Environment) -> Result<Vec<Finding>, Vec<Finding>> {
+    pub fn check(&self, mappings: &Place, environment: &Environment) -> Result<Vec<Finding>, Vec<Finding>> {
         check(mappings, environment, &self.path, &self.after).map(|(_digest, warnings)| warnings)
     }
 
@@ -183,7 +184,7 @@ impl Addition {
 
 /// The digest that the directory would have, and what would be new among its findings.
 fn check(
-    mappings: &Path,
+    mappings: &Place,
     environment: &Environment,
     path: &Path,
     after: &str,

@@ -10,7 +10,7 @@ use super::*;
 use crate::document::Findings;
 use crate::domain::time::Timestamp;
 use crate::mapping::hash::Parameters;
-use crate::mapping::{Loaded, load};
+use crate::mapping::{Loaded, Place, load};
 use crate::secrets::Environment;
 use crate::server::SystemEntropy;
 
@@ -96,7 +96,7 @@ fn loaded(directory: &std::path::Path, clients: &[String]) -> Loaded {
         .into_iter()
         .collect();
     let findings = Findings::new();
-    load(directory, &environment, &findings).unwrap_or_else(|| panic!("{:?}", findings.into_sorted()))
+    load(&Place::new(directory), &environment, &findings).unwrap_or_else(|| panic!("{:?}", findings.into_sorted()))
 }
 
 fn refused(answer: Result<String, Refusal>) -> (Cause, String) {

@@ -104,6 +104,8 @@ impl Entry {
                 None => ("token", false),
             },
         };
+        // What the old server answered to somebody who proved nothing here let nobody in here.
+        let changes = changes && (trail.passed.is_none() || trail.client.is_some());
         (changes || trail.refusal.is_some()).then(|| Self::of(at, what, trail))
     }
 

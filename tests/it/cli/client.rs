@@ -48,6 +48,25 @@ fn a_list_says_what_stands_where_and_no_secret() {
 }
 
 #[test]
+fn with_an_old_server_a_client_that_no_command_moved_goes_back_to_it() {
+    let world = Plan::new().set("otk", "url", "\"http://127.0.0.1:1\"").files();
+    run(&world, &["client", "rollback", OLD_ID], "").fine();
+    let shown = run(&world, &["client", "show", OLD_ID, "--format", "json"], "").fine().json();
+    assert_eq!((&shown["stage"], &shown["stage_change"]["from"]), (&"legacy".into(), &"live".into()));
+    run(&world, &["client", "rollback", OLD_ID], "").fine();
+    assert_eq!(run(&world, &["client", "list", "--stage", "live"], "").fine().out.lines().count(), 2);
+}
+
+#[test]
+fn without_an_old_server_nobody_is_moved_to_it() {
+    let world = Plan::new().files();
+    let before = all(&world);
+    run(&world, &["client", "stage", OLD_ID, "legacy", "--why", "a test"], "")
+        .refused(1, "stage `legacy` needs an old server, and there is no [otk]");
+    assert_eq!(all(&world), before);
+}
+
+#[test]
 fn a_client_is_shown_with_its_place() {
     let world = odd();
     let shown = run(&world, &["client", "show", "second"], "").fine().out;

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{out, run, talk};
-use crate::support::{Mood, NEW_ID, OLD_ID, Plan, World, client};
+use crate::support::{FakeOld, Mood, NEW_ID, OLD_ID, Plan, World, client};
 
 fn described(issuer: &str, date: &str) -> Mood {
     let body = format!("{{\"issuer\":\"{issuer}\"}}");
@@ -68,6 +68,25 @@ fn a_realm_whose_clock_is_wrong_or_whose_issuer_is_another_is_told() {
     };
     assert!(told("issuer-unknown", "hint").contains("public_url = \"https://sso.example.org/realms/SSO\""));
     assert!(told("clock-skew", "message").starts_with("the bridge's clock is"));
+}
+
+#[test]
+fn an_old_server_that_is_not_there_is_told_and_one_that_is_there_hears_nothing() {
+    let old = FakeOld::start();
+    let legacy = client("stays", "stage = \"legacy\"\nclient_id = \"stays\"");
+    let mut world = Plan::new().set("otk", "url", &format!("\"{}\"", old.url())).client(&legacy).files();
+    healthy(&world);
+    let (status, findings) = doctor(&world, &[]);
+    assert_eq!((status, codes(&findings)), (Some(0), vec![]), "{findings:#?}");
+    assert_eq!((old.connections(), old.count()), (1, 0));
+    assert!(world.realm.asked("token").iter().all(|seen| seen.field("client_id").as_deref() == Some(NEW_ID)));
+    world.change("otk", "url", "\"http://127.0.0.1:1\"");
+    let (status, findings) = doctor(&world, &[]);
+    assert_eq!((status, codes(&findings)), (Some(1), vec!["old-server-unreachable"]), "{findings:#?}");
+    let told = findings.iter().find(|finding| finding["code"] == "old-server-unreachable").unwrap();
+    let message = told["message"].as_str().unwrap();
+    assert!(message.contains("http://127.0.0.1:1: the old server cannot be reached"), "{message}");
+    assert!(message.ends_with("1 of the clients are answered by it"), "{message}");
 }
 
 #[test]

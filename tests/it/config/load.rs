@@ -90,7 +90,7 @@ fn only_the_realm_has_no_default() {
     assert_eq!((config.listen.realm, config.workers, config.trusted_proxies.len()), (None, 0, 0));
     assert_eq!(config.realm.urls, ["http://127.0.0.1:8180/auth/realms/SSO"]);
     assert_eq!((config.realm.timeout, config.manner.recheck_after), (Duration::from_secs(10), Duration::from_mins(15)));
-    assert_eq!(config.mappings, site.directory.path().join("mappings"));
+    assert_eq!(config.mappings.path, site.directory.path().join("mappings"));
     assert_eq!(
         (config.limits.body, config.limits.parameter.characters, config.limits.parameter.refuse),
         (65_536, 4_000, false)
@@ -156,7 +156,7 @@ fn relative_paths_begin_where_the_file_is() {
     ));
     site.write("token", "planted-secret\n");
     let config = site.loaded();
-    assert_eq!(config.mappings, site.directory.path().join("../elsewhere"));
+    assert_eq!(config.mappings.path, site.directory.path().join("../elsewhere"));
     assert!(matches!(config.store, StoreSettings::Embedded { path, .. } if path == std::path::Path::new("/var/lib/x")));
     assert_eq!(config.ops_token.unwrap().expose_secret(), "planted-secret");
 }
@@ -285,6 +285,25 @@ fn a_realm_that_cannot_be_asked_is_told() {
 }
 
 #[test]
+fn an_old_server_that_cannot_be_is_told() {
+    let otk = |lines: &str| beside(&format!("[otk]\n{lines}"));
+    assert_all_found(&[
+        error("missing-key", beside("▲[otk]"), "`otk.url` is missing", ""),
+        error("bad-value", otk("url = ▲\"old.example.org\""), "a URL without path", ""),
+        error("bad-value", otk("url = ▲\"https://old.example.org/auth\""), "a URL without path", ""),
+        error("bad-value", otk("url = ▲\"https://me:secret@old.example.org\""), "a URL without path", ""),
+        error(
+            "bad-value",
+            otk("url = \"http://old\"\nunknown_clients = ▲\"ignore\""),
+            "is not one of `pass`, `refuse`",
+            "",
+        ),
+        error("unknown-key", otk("url = \"http://old\"\n▲api = \"http://api\""), "`otk.api`", ""),
+        error("unreadable-file", otk("url = \"https://old\"\nca = ▲\"gone.pem\""), "gone.pem cannot be read", ""),
+    ]);
+}
+
+#[test]
 fn a_store_that_cannot_be_opened_is_told() {
     let redis = |lines: &str| beside(&format!("[store]\nkind = \"redis\"\n{lines}"));
     assert_all_found(&[
@@ -384,5 +403,5 @@ fn where_the_mappings_are_is_known_even_if_the_rest_is_wrong() {
     let site = Site::new("[mappings]\npath = \"there\"\n[limits]\nbody = 1\n");
     let (config, mappings) = config::examine(&site.path(), &Environment::default(), &Findings::new());
     assert!(config.is_none());
-    assert_eq!(mappings, site.directory.path().join("there"));
+    assert_eq!(mappings.path, site.directory.path().join("there"));
 }

@@ -24,7 +24,7 @@ fn a_fresh_clone_passes_its_own_check() {
 
 #[test]
 fn the_example_client_lets_nobody_in() {
-    let mappings = Path::new(env!("CARGO_MANIFEST_DIR")).join("mappings");
+    let mappings = mapping::Place::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("mappings"));
     let loaded = mapping::load(&mappings, &Environment::default(), &Findings::new()).unwrap();
     assert!(!loaded.table.is_empty());
     assert!(loaded.table.clients().all(|client| client.stage == Stage::Retired));

@@ -43,7 +43,7 @@ impl Site {
             .into_iter()
             .collect();
         let findings = Findings::new();
-        (mapping::load(self.path(), &environment, &findings), findings)
+        (mapping::load(&mapping::Place::new(self.path()), &environment, &findings), findings)
     }
 
     #[track_caller]
@@ -154,8 +154,14 @@ fn wrong_keys_and_values_are_told() {
         error("bad-value", client("client_id = ▲\"\""), "`client.client_id`", ""),
         error("bad-value", client("access_token_lifetime = ▲\"0s\""), "between one second and one year", ""),
         error("bad-value", client("access_token_lifetime = ▲\"soon\""), "a duration such as \"10s\"", ""),
-        error("unknown-stage", client("stage = ▲\"lvie\""), "is not one of `live`, `retired`", "did you mean `live`?"),
-        error("unknown-stage", client("stage = ▲\"canary\""), "is not one of `live`, `retired`", ""),
+        error(
+            "unknown-stage",
+            client("stage = ▲\"lvie\""),
+            "is not one of `legacy`, `live`, `retired`",
+            "did you mean `live`?",
+        ),
+        error("unknown-stage", client("stage = ▲\"shadowy\""), "is not one of `legacy`, `live`, `retired`", ""),
+        error("no-old-server", client("stage = ▲\"legacy\""), "there is no [otk]", "`otk.url` in passbridge.toml"),
         error("unknown-dialect", client("dialect = ▲\"otk\""), "there is no dialect `otk`", "known here: otk-passport"),
         error("wrong-type", client("dialect = ▲1"), "`client.dialect` is a whole number", ""),
         error("bad-value", client("scopes = { orders = ▲\"two words\" }"), "`two words` is no scope word", ""),
@@ -353,12 +359,12 @@ fn a_directory_that_is_not_there_is_told_and_one_without_clients_is_a_warning() 
     let empty = tempfile::tempdir().unwrap();
     let environment = Environment::default();
     let findings = Findings::new();
-    assert!(mapping::load(empty.path(), &environment, &findings).is_none());
+    assert!(mapping::load(&mapping::Place::new(empty.path()), &environment, &findings).is_none());
     let found = findings.into_sorted();
     assert_eq!((found.len(), found[0].code), (1, "unreadable-file"), "{found:#?}");
     fs::create_dir(empty.path().join("clients")).unwrap();
     let findings = Findings::new();
-    assert!(mapping::load(empty.path(), &environment, &findings).is_some());
+    assert!(mapping::load(&mapping::Place::new(empty.path()), &environment, &findings).is_some());
     assert_eq!(findings.into_sorted()[0].code, "no-clients");
 }
 

@@ -4,6 +4,7 @@ pub mod api;
 pub mod capture;
 pub mod chance;
 pub mod jwt;
+pub mod old;
 pub mod pattern;
 pub mod planted;
 pub mod program;
@@ -17,6 +18,7 @@ use std::time::{Duration, Instant};
 
 pub use api::FakeApi;
 pub use chance::{BEGIN, ManualClock, Seeded};
+pub use old::{FakeOld, OldMood};
 pub use raw::{Connection, RawReply, post, post_with};
 pub use realm::{FakeRealm, Granting, Mood};
 pub use world::{NEW_ID, NEW_SECRET, OLD_ID, OLD_SECRET, Plan, TOKEN, World, client, passport};

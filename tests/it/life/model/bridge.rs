@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use http::{HeaderMap, HeaderValue, Method, header};
+use http::{HeaderMap, HeaderValue, Method, Uri, header};
 use passbridge::config;
 use passbridge::document::Findings;
 use passbridge::domain::family::FamilyState;
@@ -135,7 +135,12 @@ impl Living {
         let task = self.runtime.spawn(async move {
             let form = HeaderValue::from_static("application/x-www-form-urlencoded");
             let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, form)]);
-            let incoming = Incoming { method: &Method::POST, query: None, headers: &headers, body: body.as_bytes() };
+            let incoming = Incoming {
+                method: &Method::POST,
+                uri: &Uri::from_static("/auth/oauth/v2/token"),
+                headers: &headers,
+                body: body.as_bytes(),
+            };
             let address = std::net::IpAddr::from([127, 0, 0, 1]);
             let reply = exchange.answer(endpoint.path(), &incoming, address, &mut Trail::default()).await;
             let body = serde_json::from_slice(&reply.body).unwrap();

@@ -1,0 +1,101 @@
+//! What the old server answers: found out before anybody has proved anything, or once it is known who asks; and passed on.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{Request, Uri};
+
+use super::stage::{Look, Side, at_the_door, once_known};
+use super::{Called, Exchange, store_failed};
+use crate::domain::client::Client;
+use crate::domain::opaque::{OpaqueToken, TokenUse};
+use crate::domain::refusal::{Fault, Refusal};
+use crate::legacy::glance::glance;
+use crate::legacy::reply::Reply;
+use crate::legacy::request::Incoming;
+use crate::mapping::Snapshot;
+use crate::otk::{Lost, OldServer};
+use crate::telemetry::Trail;
+use crate::telemetry::trail::Passed;
+
+/// A request, and the old server that may have to answer it.
+pub(super) struct Aside<'a> {
+    pub(super) old: Arc<OldServer>,
+    pub(super) look: Look,
+    incoming: &'a Incoming<'a>,
+}
+
+impl Exchange {
+    /// Looks whose a request is; nothing where there is no old server.
+    pub(super) fn aside<'a>(
+        &self,
+        snapshot: &Snapshot,
+        called: Called<'_>,
+        incoming: &'a Incoming<'a>,
+    ) -> Option<Aside<'a>> {
+        let old = self.old_server.load_full()?;
+        let glance = glance(called.dialects, incoming);
+        let look = Look::at(&glance, called.endpoint, called.dialects, |id| snapshot.table.client(id));
+        Some(Aside { old, look, incoming })
+    }
+
+    /// Whether the old server answers, before anybody has proved anything.
+    pub(super) async fn passes_the_door(&self, aside: &Aside<'_>) -> Result<bool, Refusal> {
+        let unknown = aside.old.unknown_clients();
+        // The store is asked only where that makes a difference.
+        let passes = |ours| at_the_door(&aside.look, unknown, ours) == Side::OldServer;
+        Ok(passes(false) && passes(self.is_ours(&aside.look.tokens).await?))
+    }
+
+    /// Whether the old server answers this client, which has proved who it is.
+    pub(super) async fn passes_known(&self, aside: &Aside<'_>, client: &Client) -> Result<bool, Refusal> {
+        let passes = |ours| once_known(client.stage, aside.look.ask, ours) == Side::OldServer;
+        Ok(passes(false) && passes(self.is_ours(&aside.look.tokens).await?))
+    }
+
+    /// Whether one of these texts is a UUID that the bridge made and remembers.
+    async fn is_ours(&self, texts: &[String]) -> Result<bool, Refusal> {
+        let store = &self.bridge.store;
+        for token in texts.iter().filter_map(|text| OpaqueToken::parse(text)) {
+            let access = store.access(&token.fingerprint(TokenUse::Access)).await.map_err(store_failed)?;
+            if access.is_some() {
+                return Ok(true);
+            }
+            let refresh = store.refresh(&token.fingerprint(TokenUse::Refresh)).await.map_err(store_failed)?;
+            if refresh.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Has the old server answer.
+    pub(super) async fn pass(&self, aside: &Aside<'_>, trail: &mut Trail) -> Result<Reply, Refusal> {
+        if let Some(id) = &aside.look.claimed {
+            trail.claim(id);
+        }
+        let clock = &self.bridge.clock;
+        let asked_at = clock.monotonic();
+        let answer = aside.old.pass(unchanged(aside.incoming)?, &self.tasks).await;
+        // A client is named here by who it says to be: the old server finds out whether that is so.
+        let client = match aside.look.named.as_slice() {
+            [only] => Some(Arc::clone(only)),
+            _ => None,
+        };
+        let said = answer.as_ref().map(|answer| answer.status.as_u16()).map_err(Lost::word);
+        trail.passed = Some(Passed { client, said, took: clock.monotonic().saturating_sub(asked_at) });
+        let answer = answer.map_err(|lost| Refusal::server(Fault::Upstream, lost.sentence()))?;
+        Ok(Reply { status: answer.status, headers: answer.headers, body: answer.body })
+    }
+}
+
+/// The request as it came. Its target is a path here, whatever it was to us.
+fn unchanged(incoming: &Incoming<'_>) -> Result<Request<Bytes>, Refusal> {
+    let target = incoming.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
+    let uri: Uri = target.parse().map_err(|_| Refusal::server(Fault::Ourselves, "a target that cannot go on"))?;
+    let mut request = Request::new(Bytes::copy_from_slice(incoming.body));
+    request.method_mut().clone_from(incoming.method);
+    *request.uri_mut() = uri;
+    request.headers_mut().clone_from(incoming.headers);
+    Ok(request)
+}

@@ -1,0 +1,129 @@
+//! PURE: who answers a request while there is an old server, the bridge or that one (OPERATOR section 5).
+//!
+//! ```text
+//!                     at the door: whom does it name?          known: whose secret it proved to have
+//! login, anything     nobody known: as `unknown_clients` says  legacy: old server; live, retired: bridge
+//! refresh             all `legacy`: old server                 as at the door; of a retired client: bridge
+//! revoke, introspect  else: bridge, which proves who it is     as at the door, whatever the stage
+//! ... with a UUID that the bridge made: always the bridge
+//! ```
+
+use std::sync::Arc;
+
+use crate::domain::client::{Client, Stage};
+use crate::domain::dialect::{Dialect, Endpoint, Grant, GrantKind};
+use crate::domain::form::Form;
+use crate::legacy::glance::Glance;
+use crate::otk::UnknownClients;
+
+/// Who answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Side {
+    /// This program, with the realm behind it.
+    Bridge,
+    /// The old server, unchanged.
+    OldServer,
+}
+
+/// What is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ask {
+    /// New tokens, or something that no dialect knows.
+    Login,
+    /// The next pair.
+    Refresh,
+    /// The end of a token, or news of it.
+    About,
+}
+
+/// A request as it looks before anybody has proved anything.
+#[derive(Debug)]
+pub(super) struct Look {
+    /// The id that it names, for the log.
+    pub(super) claimed: Option<String>,
+    /// The clients that it names and that there are.
+    pub(super) named: Vec<Arc<Client>>,
+    /// What is asked for.
+    pub(super) ask: Ask,
+    /// The texts that stand where a UUID belongs; none at a login.
+    pub(super) tokens: Vec<String>,
+}
+
+impl Look {
+    /// Makes out what can be made out. `client` finds clients by their old ids.
+    pub(super) fn at<'t>(
+        glance: &Glance,
+        endpoint: Endpoint,
+        dialects: &[Arc<Dialect>],
+        client: impl Fn(&str) -> Option<&'t Arc<Client>>,
+    ) -> Self {
+        let named: Vec<_> = glance.ids.iter().filter_map(|id| client(id)).cloned().collect();
+        let claimed = named.first().map(|client| &client.legacy_id).or(glance.ids.first()).cloned();
+        let (ask, tokens) = match endpoint {
+            Endpoint::Revoke | Endpoint::Introspect => (Ask::About, texts(&glance.pairs, ["token"])),
+            Endpoint::Token => {
+                let fields = refresh_fields(&glance.pairs, dialects);
+                if fields.is_empty() { (Ask::Login, Vec::new()) } else { (Ask::Refresh, texts(&glance.pairs, fields)) }
+            }
+            Endpoint::Api | Endpoint::Authz => (Ask::Login, Vec::new()),
+        };
+        Self { claimed, named, ask, tokens }
+    }
+}
+
+/// The fields that carry a refresh UUID, where the request is for a refresh.
+fn refresh_fields<'d>(pairs: &Form, dialects: &'d [Arc<Dialect>]) -> Vec<&'d str> {
+    let grants = |dialect: &'d Arc<Dialect>| pairs.values("grant_type").filter_map(|word| dialect.grants.get(word));
+    dialects
+        .iter()
+        .flat_map(grants)
+        .filter(|grant| grant.kind == GrantKind::Refresh)
+        .map(Grant::refresh_field)
+        .collect()
+}
+
+fn texts<'n>(pairs: &Form, names: impl IntoIterator<Item = &'n str>) -> Vec<String> {
+    names.into_iter().flat_map(|name| pairs.values(name).map(str::to_owned).collect::<Vec<_>>()).collect()
+}
+
+/// Before anybody has proved anything. `ours`: it carries a UUID that the bridge made.
+pub(super) fn at_the_door(look: &Look, unknown: UnknownClients, ours: bool) -> Side {
+    let is_old = match (look.named.is_empty(), unknown) {
+        (true, UnknownClients::Pass) => true,
+        (true, UnknownClients::Refuse) => false,
+        // Who names two clients of two minds is nobody's to pass on: the bridge says what is wrong with it.
+        (false, _) => look.named.iter().all(|client| client.stage == Stage::Legacy),
+    };
+    if is_old && !ours { Side::OldServer } else { Side::Bridge }
+}
+
+/// Once the sender has proved to the bridge who it is.
+pub(super) fn once_known(stage: Stage, ask: Ask, ours: bool) -> Side {
+    let is_old = match (stage, ask) {
+        (Stage::Legacy, _) | (Stage::Live, Ask::Refresh | Ask::About) | (Stage::Retired, Ask::About) => true,
+        (Stage::Live, Ask::Login) | (Stage::Retired, Ask::Login | Ask::Refresh) => false,
+    };
+    if is_old && !ours { Side::OldServer } else { Side::Bridge }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_bridge_made_is_the_bridges_whatever_the_stage() {
+        for stage in Stage::WORDS.map(|(_, stage)| stage) {
+            for ask in [Ask::Refresh, Ask::About] {
+                assert_eq!(once_known(stage, ask, true), Side::Bridge, "{stage:?} {ask:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_uuid_of_the_old_server_goes_there_and_a_login_as_the_stage_says() {
+        let sides = |stage| [Ask::Login, Ask::Refresh, Ask::About].map(|ask| once_known(stage, ask, false));
+        assert_eq!(sides(Stage::Legacy), [Side::OldServer; 3]);
+        assert_eq!(sides(Stage::Live), [Side::Bridge, Side::OldServer, Side::OldServer]);
+        assert_eq!(sides(Stage::Retired), [Side::Bridge, Side::Bridge, Side::OldServer]);
+    }
+}

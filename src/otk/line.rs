@@ -1,0 +1,202 @@
+//! Connections to the old server, kept by one worker.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::ServerCertVerifier;
+use rustls::crypto::CryptoProvider;
+use rustls::{ClientConfig, RootCertStore};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, ServerName};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+
+use super::{Lost, OtkSettings};
+use crate::domain::time::Clock;
+use crate::lifecycle::Tasks;
+
+/// Idle connections that are kept; more are closed.
+const KEPT: usize = 32;
+/// How long one is kept idle: shorter than servers do, so that none is used just when the other side closes it.
+const IDLE: Duration = Duration::from_secs(4);
+/// Bytes of an answer's head.
+const HEAD: usize = 128 * 1024;
+
+/// A way to send one request after another.
+pub(super) type Line = SendRequest<Full<Bytes>>;
+
+/// How TLS is spoken to the old server.
+#[derive(Clone)]
+pub(super) struct Secured {
+    connector: TlsConnector,
+    name: ServerName<'static>,
+}
+
+impl fmt::Debug for Secured {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Secured({:?})", self.name)
+    }
+}
+
+impl Secured {
+    /// Trusts the certificates of a PEM text, else those of the system.
+    pub(super) fn new(host: &str, trusted: Option<&[u8]>) -> Result<Self, String> {
+        let bare = host.trim_start_matches('[').trim_end_matches(']');
+        let name = ServerName::try_from(bare.to_owned()).map_err(|_| format!("`otk.url`: {host} is no name"))?;
+        let provider = CryptoProvider::get_default().ok_or("TLS is not made ready")?;
+        let verifier = match trusted {
+            Some(pem) => of_pem(pem, provider)?,
+            None => Arc::new(rustls_platform_verifier::Verifier::new(Arc::clone(provider)).map_err(|error| {
+                format!("the system's certificates cannot be read: {error}; `otk.ca` names others")
+            })?),
+        };
+        let config = ClientConfig::builder_with_provider(Arc::clone(provider))
+            .with_safe_default_protocol_versions()
+            .map_err(|error| error.to_string())?
+            .dangerous() // the name of a method that takes any verifier; both of ours verify
+            .with_custom_certificate_verifier(verifier)
+            .with_no_client_auth();
+        Ok(Self { connector: TlsConnector::from(Arc::new(config)), name })
+    }
+}
+
+fn of_pem(pem: &[u8], provider: &Arc<CryptoProvider>) -> Result<Arc<dyn ServerCertVerifier>, String> {
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(pem) {
+        let certificate = certificate.map_err(|error| format!("`otk.ca` cannot be read: {error}"))?;
+        roots.add(certificate).map_err(|error| format!("`otk.ca` has a certificate that cannot be used: {error}"))?;
+    }
+    if roots.is_empty() {
+        return Err("`otk.ca` has no certificate in it".to_owned());
+    }
+    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider)).build();
+    Ok(verifier.map_err(|error| error.to_string())?)
+}
+
+/// All connections of one worker.
+#[derive(Debug)]
+pub(super) struct Lines {
+    host: String,
+    port: u16,
+    secured: Option<Secured>,
+    connect_timeout: Duration,
+    clock: Arc<dyn Clock>,
+    /// Each with the time since which it is idle.
+    idle: Mutex<VecDeque<(Line, Duration)>>,
+}
+
+impl Lines {
+    pub(super) fn new(settings: &OtkSettings, secured: Option<Secured>, clock: Arc<dyn Clock>) -> Self {
+        let host = settings.host.trim_start_matches('[').trim_end_matches(']').to_owned();
+        let (port, connect_timeout) = (settings.port, settings.connect_timeout);
+        Self { host, port, secured, connect_timeout, clock, idle: Mutex::default() }
+    }
+
+    /// Sends a request once. Only one that hyper hands back as not sent is sent on another connection.
+    pub(super) async fn send(
+        self: &Arc<Self>,
+        mut request: Request<Full<Bytes>>,
+        tasks: &Tasks,
+    ) -> Result<(Response<Incoming>, Line), Lost> {
+        loop {
+            let (mut line, is_fresh) = match self.take() {
+                Some(line) => (line, false),
+                None => (self.open(tasks).await?, true),
+            };
+            if line.ready().await.is_err() {
+                if is_fresh {
+                    return Err(Lost::Down("it closed the connection at once".to_owned()));
+                }
+                continue;
+            }
+            match line.try_send_request(request).await {
+                Ok(response) => return Ok((response, line)),
+                Err(mut error) => match error.take_message() {
+                    Some(unsent) if !is_fresh => request = unsent,
+                    Some(_) => return Err(Lost::Down("it closed the connection before anything was sent".to_owned())),
+                    None => return Err(Lost::Broken(error.error().to_string())),
+                },
+            }
+        }
+    }
+
+    /// Keeps a connection for the next request.
+    pub(super) fn give_back(&self, line: Line, tasks: &Tasks) {
+        if line.is_closed() || tasks.stop().is_cancelled() {
+            return;
+        }
+        let mut idle = self.idle.lock();
+        idle.push_back((line, self.clock.monotonic()));
+        if idle.len() > KEPT {
+            idle.pop_front();
+        }
+    }
+
+    fn take(&self) -> Option<Line> {
+        let now = self.clock.monotonic();
+        let mut idle = self.idle.lock();
+        idle.retain(|(line, since)| !line.is_closed() && now.saturating_sub(*since) < IDLE);
+        idle.pop_back().map(|(line, _)| line)
+    }
+
+    /// Opens a connection and closes it.
+    pub(super) async fn try_out(&self) -> Result<(), Lost> {
+        self.connected().await.map(drop)
+    }
+
+    async fn open(self: &Arc<Self>, tasks: &Tasks) -> Result<Line, Lost> {
+        let stream = TokioIo::new(self.connected().await?);
+        let (line, connection) = http1::Builder::new()
+            .max_buf_size(HEAD)
+            .title_case_headers(true)
+            .handshake(stream)
+            .await
+            .map_err(|error| Lost::Down(error.to_string()))?;
+        let (lines, stop) = (Arc::downgrade(self), tasks.stop().clone());
+        // Ends when nobody holds the line any more, or the server closes. At the drain what is idle is let go.
+        tasks.run(async move {
+            let mut connection = std::pin::pin!(connection);
+            tokio::select! {
+                _ended = connection.as_mut() => return,
+                () = stop.cancelled() => {}
+            }
+            if let Some(lines) = lines.upgrade() {
+                lines.idle.lock().clear();
+            }
+            drop(connection.await);
+        });
+        Ok(line)
+    }
+
+    async fn connected(&self) -> Result<Box<dyn Stream>, Lost> {
+        let opened = timeout(self.connect_timeout, self.connect()).await;
+        opened
+            .unwrap_or_else(|_| Err(format!("no connection within {:?} (`otk.connect_timeout`)", self.connect_timeout)))
+            .map_err(Lost::Down)
+    }
+
+    async fn connect(&self) -> Result<Box<dyn Stream>, String> {
+        let stream = TcpStream::connect((self.host.as_str(), self.port)).await.map_err(|error| error.to_string())?;
+        let _ = stream.set_nodelay(true);
+        let Some(secured) = &self.secured else { return Ok(Box::new(stream)) };
+        let stream = secured.connector.connect(secured.name.clone(), stream).await;
+        Ok(Box::new(stream.map_err(|error| format!("TLS: {error}"))?))
+    }
+}
+
+/// Whatever carries bytes.
+trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}

@@ -1,0 +1,16 @@
+//! The old server: passed on to, byte for byte, and what becomes of a client on its way from it to the realm.
+
+mod bytes;
+mod lost;
+mod stages;
+
+use crate::support::{FakeOld, OLD_ID, Plan, World, client};
+
+/// A bridge in front of an old server, with one client at a stage.
+fn world(old: &FakeOld, stage: &str) -> World {
+    plan(old).client(&client(OLD_ID, &format!("stage = \"{stage}\""))).start()
+}
+
+fn plan(old: &FakeOld) -> Plan {
+    Plan::new().without_clients().set("otk", "url", &format!("\"{}\"", old.url()))
+}
