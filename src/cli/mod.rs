@@ -75,7 +75,7 @@ enum Command {
     Token(Token),
     /// Show who was let in, refreshed, revoked, refused, and why; or verify that nothing was changed
     Audit(audit::Asked),
-    /// Move a store, while no bridge uses it
+    /// Back up the token store of the running bridge, or move it while no bridge uses it
     #[command(subcommand)]
     Store(Store),
     /// Print what makes a shell complete commands and options: for its directory of completions
@@ -92,8 +92,19 @@ enum Command {
     },
 }
 
+const STORE_HELP: &str = "A backup is a store: to restore it, stop the bridge, put the directory in the place of \
+`[store] path`, and start it. It opens nothing without a UUID, as the store itself. What a restored store no longer knows: logins, \
+refreshes and revocations since. docs/OPERATIONS.md says more.";
+
 #[derive(Debug, Subcommand)]
+#[command(after_help = STORE_HELP)]
 enum Store {
+    /// Copy the embedded store, as it is this moment, into a directory of its own; the bridge goes on
+    Backup {
+        /// On the bridge's machine, and the bridge may write there: empty, or not there yet
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
+    },
     /// Copy every login into the store of another configuration, e.g. from the embedded one to Redis
     Copy {
         /// The configuration that names the store to copy to
@@ -150,6 +161,7 @@ pub fn run() -> ExitCode {
         Command::Client(client) => client::run(&config, &environment(), client),
         Command::Secret(Secret::Hash) => secret::hash(),
         Command::Audit(asked) => audit::run(&config, &environment(), &asked),
+        Command::Store(Store::Backup { directory }) => store::backup(&config, &environment(), &directory),
         Command::Store(Store::Copy { to }) => store::copy(&config, &environment(), &to),
         Command::Completions { shell } => shell::completions(shell),
         Command::Man { dir } => shell::man(dir.as_deref()),

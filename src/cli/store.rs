@@ -1,4 +1,4 @@
-//! `passbridge store`: what is done with a store while no bridge uses it.
+//! `passbridge store`: a backup while the bridge runs, a move while none does.
 
 use std::error::Error;
 use std::io::IsTerminal;
@@ -6,9 +6,10 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use serde_json::Value;
 use tokio::runtime;
 
-use super::{NO, WRONG_USE, configured, show};
+use super::{NO, WRONG_USE, ask, configured, show, unanswered};
 use crate::secrets::Environment;
 use crate::server::{SystemClock, provide_tls};
 use crate::store::{StoreError, TokenStore};
@@ -21,6 +22,37 @@ const STEP: usize = 500;
 struct Copied {
     logins: usize,
     untold: usize,
+}
+
+/// Has the running bridge copy its store.
+pub(super) fn backup(path: &Path, environment: &Environment, directory: &Path) -> ExitCode {
+    let config = match configured(path, environment) {
+        Ok(config) => config,
+        Err(status) => return status,
+    };
+    let Some(token) = &config.ops_token else {
+        show::complain("no `ops.token` is configured\n  hint: [ops] token = { file = \"ops.token\" }");
+        return ExitCode::from(WRONG_USE);
+    };
+    let whole = std::path::absolute(directory).unwrap_or_else(|_| directory.to_owned());
+    let question = serde_json::json!({ "directory": whole }).to_string();
+    let answer = match ask::post(&config, "/api/v1/store/backup", token, &question) {
+        Ok(answer) => answer,
+        Err(error) => return unanswered(&config, &error),
+    };
+    // The last line says what became of it.
+    let last: Value = answer.body.lines().last().and_then(|line| serde_json::from_str(line).ok()).unwrap_or_default();
+    let Some(done) = last.get("done") else {
+        show::complain(last["error"].as_str().unwrap_or("the bridge went away before the backup was whole"));
+        return ExitCode::from(NO);
+    };
+    let number = |name: &str| done[name].as_u64().unwrap_or_default();
+    show::say(&format!("{} records, {} bytes in {}", number("records"), number("bytes"), whole.display()));
+    if number("damaged") > 0 {
+        show::complain(&format!("{} of them are damaged, and were copied as they are", number("damaged")));
+        return ExitCode::from(NO);
+    }
+    ExitCode::SUCCESS
 }
 
 /// Copies every login of the configured store into the store of another configuration. Both bridges must be stopped: an embedded

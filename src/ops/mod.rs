@@ -2,6 +2,7 @@
 //!
 //! Must not: show a secret or a token, or be needed by a legacy client.
 
+mod backup;
 mod table;
 mod tokens;
 mod uses;
@@ -59,6 +60,7 @@ pub fn router(service: Arc<OpsService>) -> Router {
         .route("/api/v1/tokens/find", post(tokens::find))
         .route("/api/v1/tokens/revoke", post(tokens::revoke))
         .route("/api/v1/clients/uses", post(uses::uses))
+        .route("/api/v1/store/backup", post(backup::backup))
         .layer(DefaultBodyLimit::max(LONGEST))
         .route("/api/v1/table", get(table::table))
         .route("/api/v1/table/secrets", post(table::secrets).layer(DefaultBodyLimit::max(MANY)))

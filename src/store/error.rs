@@ -34,6 +34,13 @@ pub enum StoreError {
         /// The newest format known here.
         known: u32,
     },
+    /// A backup goes into a directory of its own.
+    NotFresh {
+        /// Which is in use.
+        path: PathBuf,
+    },
+    /// The store has no files here that could be copied.
+    NoFiles,
     /// What was read is not what was written.
     Corrupt {
         /// Which record or file.
@@ -83,6 +90,12 @@ impl fmt::Display for StoreError {
                 "the token store {} has format {found}, and this program knows formats up to {known}: use the program that wrote it, or a newer one",
                 path.display()
             ),
+            Self::NotFresh { path } => {
+                write!(f, "{} is not empty: name a directory that is empty or not there yet", path.display())
+            }
+            Self::NoFiles => f.write_str(
+                "the token store is a Redis: keep it by Redis's own means (BGSAVE, append-only file, a replica)",
+            ),
             Self::Corrupt { what, .. } => write!(f, "the token store is damaged: {what} is not what was written"),
             Self::CannotRead { what, .. } => write!(f, "the token store cannot read {what}"),
             Self::CannotWrite { .. } => f.write_str("the token store cannot write"),
@@ -101,7 +114,12 @@ impl Error for StoreError {
             | Self::CannotRead { cause, .. }
             | Self::CannotWrite { cause }
             | Self::Full { cause } => Some(&**cause),
-            Self::Busy { .. } | Self::Format { .. } | Self::Refusing | Self::Closed => None,
+            Self::Busy { .. }
+            | Self::Format { .. }
+            | Self::NotFresh { .. }
+            | Self::NoFiles
+            | Self::Refusing
+            | Self::Closed => None,
         }
     }
 }

@@ -20,11 +20,12 @@ mod redis;
 mod settings;
 mod sweep;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 pub use change::{Bundle, Change, Find, Lease, PendingRevocation, Statistics, Swept, Version, Versioned};
-pub use embedded::Embedded;
+pub use embedded::{BackedUp, Backup, Embedded, Progress};
 pub use error::{Cause, CommitError, StoreError};
 
 pub use redis::Redis;
@@ -191,6 +192,14 @@ impl TokenStore {
         match self {
             Self::Embedded(store) => store.export(after, limit).await,
             Self::Redis(store) => store.export(after, limit).await,
+        }
+    }
+
+    /// Begins a copy of the store, as it is this moment, in a directory that is empty or not there. Blocks for a moment.
+    pub fn backup(&self, to: &Path) -> Result<Backup, StoreError> {
+        match self {
+            Self::Embedded(store) => store.backup(to),
+            Self::Redis(_) => Err(StoreError::NoFiles),
         }
     }
 

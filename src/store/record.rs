@@ -58,18 +58,20 @@ pub fn encode<T: Serialize>(key: &[u8], value: &T) -> Vec<u8> {
 
 /// The value in the bytes that stand under `key`.
 pub fn decode<T: DeserializeOwned>(key: &[u8], bytes: &[u8]) -> Result<T, Damage> {
+    match postcard::take_from_bytes(inspect(key, bytes)?) {
+        Ok((value, [])) => Ok(value),
+        Ok(_) | Err(_) => Err(Damage::Shape),
+    }
+}
+
+/// Whether these bytes stand under `key` as they were written, whatever is in them; answers what is.
+pub fn inspect<'a>(key: &[u8], bytes: &'a [u8]) -> Result<&'a [u8], Damage> {
     let (body, found) = bytes.split_last_chunk::<CHECKSUM>().ok_or(Damage::Short)?;
     let (version, value) = body.split_first().ok_or(Damage::Short)?;
     if checksum(key, body) != *found {
         return Err(Damage::Checksum);
     }
-    if *version != RECORD_VERSION {
-        return Err(Damage::Version(*version));
-    }
-    match postcard::take_from_bytes(value) {
-        Ok((value, [])) => Ok(value),
-        Ok(_) | Err(_) => Err(Damage::Shape),
-    }
+    if *version == RECORD_VERSION { Ok(value) } else { Err(Damage::Version(*version)) }
 }
 
 fn checksum(key: &[u8], body: &[u8]) -> [u8; CHECKSUM] {

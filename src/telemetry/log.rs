@@ -1,6 +1,7 @@
 //! Log lines: JSON on standard error, one for each request, written at the edge.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use tracing::Level;
@@ -148,6 +149,12 @@ pub fn logout(trail: &Trail) {
 /// Says that an operator ended a login.
 pub fn ended_by_operator(client: &str, family: FamilyId, realm_told: bool) {
     tracing::warn!(event = "ended_by_operator", client, %family, realm_told);
+}
+
+/// The store was copied into a directory while it was in use.
+pub fn backed_up(directory: &Path, records: u64, damaged: u64) {
+    let directory = directory.display().to_string();
+    tracing::info!(event = "backed_up", directory, records, damaged);
 }
 
 /// Says that the sweep found records that are not what was written; they are let alone.

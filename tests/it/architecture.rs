@@ -36,7 +36,8 @@ const MAY_USE: [(&str, &[&str]); 18] = [
             "telemetry",
         ],
     ),
-    ("ops", &["domain", "document", "exchange", "keycloak", "store", "telemetry", "mapping"]),
+    // A backup of the store has a thread of its own.
+    ("ops", &["domain", "document", "exchange", "keycloak", "lifecycle", "store", "telemetry", "mapping"]),
     (
         "server",
         &[

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! data/lock      held while a process has the store; says which
-//! data/format    the format's number, readable before anything else is opened
+//! data/format    the format's number, readable before anything else is opened; older ones are brought up to date (`upgrade`)
 //! data/engine/   fjall's own files
 //! ```
 
@@ -15,7 +15,10 @@ use std::sync::Arc;
 use super::super::error::StoreError;
 
 /// The format that this program writes.
-pub(super) const FORMAT: u32 = 1;
+pub(super) const FORMAT: u32 = 2;
+
+/// The oldest that it reads.
+const OLDEST: u32 = 1;
 
 const PROBE: usize = 4 << 20;
 
@@ -23,29 +26,68 @@ const PROBE: usize = 4 << 20;
 #[derive(Debug)]
 pub(super) struct Directory {
     path: PathBuf,
+    format: u32,
     _lock: File,
 }
 
 impl Directory {
     /// Takes the directory, making it where it does not exist.
     pub(super) fn take(path: &Path) -> Result<Self, StoreError> {
-        let cannot = |path: &Path| {
-            let path = path.to_owned();
-            move |error| StoreError::CannotOpen { path, cause: Arc::new(error) }
-        };
-        DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(cannot(path))?;
-        let lock = lock(&path.join("lock"), path)?;
-        let directory = Self { path: path.to_owned(), _lock: lock };
-        let marker = path.join("format");
+        let mut directory = Self::locked(path)?;
+        let marker = directory.marker();
         match std::fs::read_to_string(&marker) {
-            Ok(text) => directory.check_format(&text)?,
+            Ok(text) => directory.format = format_in(&text, path)?,
             Err(error) if error.kind() == ErrorKind::NotFound && !directory.engine().exists() => {
-                write_whole(&marker, &format!("{FORMAT}\n")).map_err(cannot(&marker))?;
+                directory.raise_to(FORMAT)?;
             }
             Err(error) => return Err(cannot(&marker)(error)),
         }
         directory.begin_anew_where_it_never_began().map_err(cannot(&directory.engine()))?;
         Ok(directory)
+    }
+
+    /// Takes an empty directory, making it where it does not exist, for a copy that is no store before it is [complete](Self::complete).
+    pub(super) fn fresh(path: &Path) -> Result<Self, StoreError> {
+        let not_fresh = || StoreError::NotFresh { path: path.to_owned() };
+        match std::fs::read_dir(path) {
+            Ok(mut entries) => entries.next().is_none().then_some(()).ok_or_else(not_fresh)?,
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(cannot(path)(error)),
+        }
+        Self::locked(path)
+    }
+
+    fn locked(path: &Path) -> Result<Self, StoreError> {
+        DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(cannot(path))?;
+        let lock = lock(&path.join("lock"), path)?;
+        Ok(Self { path: path.to_owned(), format: FORMAT, _lock: lock })
+    }
+
+    /// The format that it was written in when it was opened.
+    pub(super) fn format(&self) -> u32 {
+        self.format
+    }
+
+    /// Says durably that it is of this format from now on.
+    pub(super) fn raise_to(&self, format: u32) -> Result<(), StoreError> {
+        let marker = self.marker();
+        write_whole(&marker, &format!("{format}\n")).map_err(cannot(&marker))
+    }
+
+    /// Makes a store of what is in it.
+    pub(super) fn complete(&self) -> Result<(), StoreError> {
+        self.raise_to(FORMAT)
+    }
+
+    /// Removes what is in it: it became no store.
+    pub(super) fn abandon(&self) {
+        // What cannot be removed is no store either, and whoever wants the directory again sees that it is not empty.
+        let _ = std::fs::remove_dir_all(self.engine());
+        let _ = std::fs::remove_file(self.path.join("lock"));
+    }
+
+    fn marker(&self) -> PathBuf {
+        self.path.join("format")
     }
 
     /// Where fjall keeps its files.
@@ -72,15 +114,21 @@ impl Directory {
         let removed = std::fs::remove_file(&path);
         written.and(removed).map_err(|error| StoreError::CannotWrite { cause: Arc::new(error) })
     }
+}
 
-    fn check_format(&self, text: &str) -> Result<(), StoreError> {
-        match text.trim().parse::<u32>() {
-            Ok(FORMAT) => Ok(()),
-            Ok(found) => Err(StoreError::Format { path: self.path.clone(), found, known: FORMAT }),
-            Err(error) => Err(StoreError::Corrupt {
-                what: self.path.join("format").display().to_string(),
-                cause: Arc::new(error),
-            }),
+fn cannot(path: &Path) -> impl FnOnce(std::io::Error) -> StoreError {
+    let path = path.to_owned();
+    move |error| StoreError::CannotOpen { path, cause: Arc::new(error) }
+}
+
+/// The format that a directory says it has, if this program knows it.
+fn format_in(text: &str, directory: &Path) -> Result<u32, StoreError> {
+    match text.trim().parse::<u32>() {
+        Ok(found @ OLDEST..=FORMAT) => Ok(found),
+        Ok(found) => Err(StoreError::Format { path: directory.to_owned(), found, known: FORMAT }),
+        Err(error) => {
+            let what = directory.join("format").display().to_string();
+            Err(StoreError::Corrupt { what, cause: Arc::new(error) })
         }
     }
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use fjall::config::{CompressionPolicy, HashRatioPolicy};
 use fjall::{
     CompressionType, Database, Error, Keyspace, KeyspaceCreateOptions, KvSeparationOptions, LsmError, PersistMode,
-    Slice,
+    Readable, Slice, Snapshot,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -152,6 +152,11 @@ impl Files {
         }
     }
 
+    /// All records as they are this moment, whatever is written from now on.
+    pub(super) fn frozen(&self) -> Frozen {
+        Frozen(self.database.snapshot())
+    }
+
     pub(super) fn torn_bytes(&self) -> u64 {
         self.torn_bytes
     }
@@ -162,6 +167,36 @@ impl Files {
 
     pub(super) fn cache_bytes(&self) -> u64 {
         self.database.cache_size()
+    }
+}
+
+/// All records as they were one moment.
+pub(super) struct Frozen(Snapshot);
+
+impl fmt::Debug for Frozen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Frozen")
+    }
+}
+
+impl Frozen {
+    /// Writes them into files that are empty, as sorted files at once; each is shown to `look` before, which may end it.
+    pub(super) fn pour(
+        &self,
+        from: &Files,
+        into: &Files,
+        mut look: impl FnMut(&[u8], &[u8]) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        for (from, into) in [(&from.access, &into.access), (&from.others, &into.others)] {
+            let mut sorted = into.start_ingestion().map_err(not_written)?;
+            for pair in self.0.iter(from) {
+                let (key, bytes) = pair.into_inner().map_err(|error| not_read(error, "a record".to_owned()))?;
+                look(&key, &bytes)?;
+                sorted.write(key, bytes).map_err(not_written)?;
+            }
+            sorted.finish().map_err(not_written)?;
+        }
+        Ok(())
     }
 }
 

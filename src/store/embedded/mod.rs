@@ -10,6 +10,7 @@
 //!
 //! Must not: let anything of fjall be seen from outside, or answer before the disk has.
 
+mod backup;
 mod cache;
 mod directory;
 mod expiry;
@@ -21,6 +22,7 @@ mod leases;
 mod manifest;
 mod scan;
 mod shared;
+mod upgrade;
 mod writer;
 
 use std::path::Path;
@@ -39,7 +41,7 @@ use crate::domain::family::{AccessRecord, Ending, Family, FamilyId, RefreshRecor
 use crate::domain::opaque::{Fingerprint, TokenUse};
 use crate::domain::seal::Sealed;
 use crate::domain::time::{Clock, Timestamp};
-use expiry::ExpiryIndex;
+pub use backup::{BackedUp, Backup, Progress};
 use job::{Job, StoredFamily};
 use shared::Shared;
 use writer::Writer;
@@ -68,10 +70,10 @@ impl Embedded {
     )]
     pub(super) fn open(path: &Path, cache_bytes: u64, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
         let horizon = Mutex::new(Horizon::new(clock.now(), clock.monotonic()));
-        let (shared, opening) = Shared::open(path, cache_bytes, clock)?;
+        let (shared, expiry) = Shared::open(path, cache_bytes, clock)?;
         let shared = Arc::new(shared);
         let (jobs, waiting) = mpsc::channel(WAITING);
-        let writer = Writer::new(Arc::clone(&shared), ExpiryIndex::of_opening(opening), waiting);
+        let writer = Writer::new(Arc::clone(&shared), expiry, waiting);
         let writer = Builder::new()
             .name("store-writer".to_owned())
             .spawn(move || writer.run())
@@ -87,6 +89,10 @@ impl Embedded {
         let jobs = self.jobs.as_ref().ok_or(StoreError::Closed)?;
         jobs.send(job(reply)).await.map_err(|_| StoreError::Closed)?;
         answer.await.map_err(|_| StoreError::Closed)?
+    }
+
+    pub(super) fn backup(&self, to: &Path) -> Result<Backup, StoreError> {
+        Backup::begin(&self.shared, to)
     }
 
     pub(super) async fn import(&self, bundle: &Bundle) -> Result<(), StoreError> {

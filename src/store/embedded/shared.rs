@@ -12,9 +12,11 @@ use super::super::change::Statistics;
 use super::super::error::StoreError;
 use super::cache::RecordCache;
 use super::directory::Directory;
+use super::expiry::ExpiryIndex;
 use super::files::{self, Entry, Files};
 use super::keys;
 use super::leases::Leases;
+use super::upgrade::upgrade;
 use crate::domain::family::AccessRecord;
 use crate::domain::opaque::{Fingerprint, TokenUse};
 use crate::domain::time::Clock;
@@ -36,12 +38,18 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    /// Opens the directory; answers also how often it was opened by now.
-    pub(super) fn open(path: &Path, cache_bytes: u64, clock: Arc<dyn Clock>) -> Result<(Self, u32), StoreError> {
+    /// Opens the directory, bringing it up to date; answers also the index of what expires when.
+    pub(super) fn open(
+        path: &Path,
+        cache_bytes: u64,
+        clock: Arc<dyn Clock>,
+    ) -> Result<(Self, ExpiryIndex), StoreError> {
         let directory = Directory::take(path)?;
         let files = Files::open(&directory.engine(), for_blocks(cache_bytes))?;
         let opening = files.get::<u32>(keys::OPENINGS)?.unwrap_or_default().saturating_add(1);
         files.write(vec![Entry::record(keys::OPENINGS, &opening)])?;
+        let mut expiry = ExpiryIndex::of_opening(opening);
+        upgrade(&directory, &files, &mut expiry)?;
         let shared = Self {
             files: ArcSwapOption::from_pointee(files),
             directory: Mutex::new(Some(directory)),
@@ -52,7 +60,7 @@ impl Shared {
             counts: Counts::default(),
             clock,
         };
-        Ok((shared, opening))
+        Ok((shared, expiry))
     }
 
     /// The files, for a short while: nobody keeps them over an await.
@@ -87,6 +95,11 @@ impl Shared {
         self.closed.load(Ordering::Relaxed)
     }
 
+    /// Whether the newest write failed.
+    pub(super) fn is_failing(&self) -> bool {
+        self.counts.failing.load(Ordering::Relaxed)
+    }
+
     /// Opens the files anew after a failed write, if the disk takes bytes again.
     pub(super) fn reopen(&self) -> Result<(), StoreError> {
         let directory = self.directory.lock();
@@ -118,7 +131,7 @@ impl Shared {
         let files = self.files.load_full();
         let counts = &self.counts;
         Statistics {
-            writable: files.is_some() && !counts.failing.load(Ordering::Relaxed),
+            writable: files.is_some() && !self.is_failing(),
             disk_bytes: files.as_ref().map_or(0, |files| files.disk_bytes()),
             torn_bytes: files.as_ref().map_or(0, |files| files.torn_bytes()),
             cache_bytes: self.records.bytes() + files.as_ref().map_or(0, |files| files.cache_bytes()),

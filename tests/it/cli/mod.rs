@@ -9,6 +9,7 @@ mod said;
 mod serve;
 mod shell;
 mod signals;
+mod store;
 
 use std::fs;
 use std::io::Write;

@@ -1,9 +1,11 @@
 //! The token store: one contract for every variant, and what each variant must survive.
 
+mod backup;
 mod contract;
 mod crash;
 mod damage;
 mod embedded;
 mod record;
 mod refusal;
+mod upgrade;
 mod world;

@@ -1,0 +1,112 @@
+//! `POST /api/v1/store/backup`: a copy of the token store while it is in use, for whoever shows the ops token.
+//!
+//! The answer is a JSON line every second: how far it is, and in the end what became of it. Whoever hangs up gives it up.
+
+use std::convert::Infallible;
+use std::error::Error;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use futures_util::stream::unfold;
+use http::{HeaderMap, StatusCode, header};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use super::OpsService;
+use super::tokens::{Denied, answer, authorized};
+use crate::lifecycle;
+use crate::store::{BackedUp, Progress, StoreError};
+use crate::telemetry::log;
+
+/// Between two lines.
+const LINE: Duration = Duration::from_secs(1);
+
+/// Where to put it: the whole path of a directory that is empty or not there.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Asked {
+    directory: PathBuf,
+}
+
+pub(super) async fn backup(State(service): State<Arc<OpsService>>, headers: HeaderMap, body: Bytes) -> Response {
+    if let Err(denied) = authorized(&service, &headers) {
+        return denied.answer();
+    }
+    let Some(Asked { directory }) =
+        serde_json::from_slice(&body).ok().filter(|asked: &Asked| asked.directory.is_absolute())
+    else {
+        let sentence = "say `directory`, the whole path of a directory on the bridge's machine";
+        return Denied { status: StatusCode::BAD_REQUEST, sentence }.answer();
+    };
+    let begun = match service.bridge.store.backup(&directory) {
+        Ok(begun) => begun,
+        Err(error) => return answer(StatusCode::CONFLICT, &json!({"error": sentence(&error)})),
+    };
+    let progress = Arc::<Progress>::default();
+    let (done, ended) = oneshot::channel();
+    let copying = Arc::clone(&progress);
+    let run = async move || {
+        let ended = begun.run(&copying);
+        match &ended {
+            Ok(BackedUp { records, damaged, .. }) => log::backed_up(&directory, *records, *damaged),
+            Err(error) => log::store("a backup; what was copied is removed", error),
+        }
+        let _nobody_listens = done.send(ended);
+    };
+    if lifecycle::thread("store-backup", run).is_err() {
+        return answer(StatusCode::INTERNAL_SERVER_ERROR, &json!({"error": "the machine gives no thread"}));
+    }
+    let told = Told { progress, ended: Some(ended), stop: service.stop.clone() };
+    let headers = [(header::CACHE_CONTROL, "no-store"), (header::CONTENT_TYPE, "application/x-ndjson")];
+    (headers, Body::from_stream(unfold(told, next_line))).into_response()
+}
+
+/// A backup as it is told of.
+struct Told {
+    progress: Arc<Progress>,
+    ended: Option<oneshot::Receiver<Result<BackedUp, StoreError>>>,
+    stop: CancellationToken,
+}
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        self.progress.give_up();
+    }
+}
+
+async fn next_line(mut told: Told) -> Option<(Result<Bytes, Infallible>, Told)> {
+    let ended = told.ended.as_mut()?;
+    let line = match timeout(LINE, ended).await {
+        Err(_) => json!({"records": told.progress.records()}),
+        Ok(ended) => {
+            told.ended = None;
+            match ended {
+                Ok(Ok(BackedUp { records, damaged, bytes })) => {
+                    json!({"done": {"records": records, "damaged": damaged, "bytes": bytes}})
+                }
+                Ok(Err(error)) => json!({"error": sentence(&error)}),
+                Err(_) => json!({"error": "the backup ended without a word"}),
+            }
+        }
+    };
+    if told.stop.is_cancelled() {
+        told.progress.give_up();
+    }
+    Some((Ok(as_line(&line)), told))
+}
+
+fn as_line(line: &Value) -> Bytes {
+    Bytes::from(format!("{line}\n"))
+}
+
+fn sentence(error: &StoreError) -> String {
+    let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
+    format!("{error}{cause}")
+}

@@ -1,0 +1,95 @@
+//! `passbridge store`: the running bridge's store is copied, and the copy is a store.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use super::{out, run, talk};
+use crate::support::{OLD_SECRET, Plan, World};
+
+const BACKUP: &str = "/api/v1/store/backup";
+
+/// A bridge whose ops listener the program can find; its ops token is the old secret of the environment.
+fn world() -> World {
+    let mut world = Plan::new().set("ops", "token", "{ env = \"OLD_SECRET\" }").start();
+    let ops = world.running().addresses().ops;
+    world.change("listen", "ops", &format!("\"{ops}\""));
+    world
+}
+
+/// Status and body. HTTP/1.0, as the body is as long as the connection lives.
+fn asked(world: &World, token: &str, body: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect(world.running().addresses().ops).unwrap();
+    let length = body.len();
+    let head = format!("POST {BACKUP} HTTP/1.0\r\nAuthorization: Bearer {token}\r\nContent-Length: {length}\r\n\r\n");
+    stream.write_all(format!("{head}{body}").as_bytes()).unwrap();
+    let mut reply = String::new();
+    stream.read_to_string(&mut reply).unwrap();
+    let (head, body) = reply.split_once("\r\n\r\n").unwrap();
+    (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+}
+
+#[test]
+fn every_uuid_that_was_handed_out_before_a_backup_lives_in_a_bridge_that_starts_on_it() {
+    let mut world = world();
+    let logins: Vec<_> = (0..5).map(|_| world.login()).collect();
+    let backup = run(&world, &["store", "backup", "copies/today"], "");
+    assert_eq!((backup.status.code(), out(&backup).as_str()), (Some(0), ""), "{}", talk(&backup));
+    assert!(talk(&backup).contains("records") && talk(&backup).contains("copies/today"), "{}", talk(&backup));
+    let after = world.login().text("access_token");
+    eventually_logged(&world);
+    world.change("store", "path", "\"copies/today\"");
+    world.restart();
+    for login in &logins {
+        assert!(world.active(&login.text("access_token")));
+        let refresh = login.text("refresh_token");
+        let fields = [
+            ("grant_type", "refresh_token"),
+            ("client_id", crate::support::OLD_ID),
+            ("client_secret", OLD_SECRET),
+            ("refresh_token", &refresh),
+        ];
+        assert_eq!(world.token(&fields).status, 200);
+    }
+    assert!(!world.active(&after), "of what came after it a backup knows nothing");
+}
+
+fn eventually_logged(world: &World) {
+    crate::support::eventually("the backup is told in the log", || !world.log("\"event\":\"backed_up\"").is_empty());
+}
+
+#[test]
+fn a_backup_that_cannot_be_is_told_with_what_to_do() {
+    let world = world();
+    let into_the_store = run(&world, &["store", "backup", "data"], "");
+    assert_eq!(into_the_store.status.code(), Some(1));
+    assert!(
+        talk(&into_the_store).contains("name a directory that is empty or not there yet"),
+        "{}",
+        talk(&into_the_store)
+    );
+    let nowhere = run(&world, &["store", "backup", "/proc/nowhere"], "");
+    assert_eq!(nowhere.status.code(), Some(1));
+    assert!(talk(&nowhere).contains("the token store cannot open /proc/nowhere"), "{}", talk(&nowhere));
+    assert_eq!(run(&world, &["store", "backup"], "").status.code(), Some(2));
+    let help = out(&run(&world, &["store", "--help"], ""));
+    assert!(
+        help.contains("backup") && help.contains("copy") && help.contains("to restore it, stop the bridge"),
+        "{help}"
+    );
+}
+
+#[test]
+fn a_backup_is_for_whoever_shows_the_ops_token() {
+    let world = world();
+    let copy = world.path().join("copy");
+    let body = serde_json::json!({ "directory": copy }).to_string();
+    assert_eq!(asked(&world, "a-guess", &body).0, 401);
+    assert_eq!(asked(&world, "", &body).0, 401);
+    assert!(!copy.exists());
+    assert_eq!(asked(&world, OLD_SECRET, "{\"directory\": \"copy\"}").0, 400, "relative to what?");
+    assert_eq!(asked(&world, OLD_SECRET, "{}").0, 400);
+    let (status, told) = asked(&world, OLD_SECRET, &body);
+    assert_eq!(status, 200);
+    assert!(told.lines().last().unwrap().starts_with("{\"done\":"), "{told}");
+    assert_eq!(asked(&world, OLD_SECRET, &body).0, 409);
+}
