@@ -1,9 +1,12 @@
-//! Forward-auth: another proxy asks, and carries the JWT on by itself.
+//! Forward-auth: another proxy asks, over HTTP or gRPC, and carries the JWT on by itself.
 
+use bytes::Bytes;
 use http::request::Parts;
+use http::uri::Authority;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Uri, header};
 
 use super::Stream;
+use super::ext_authz::{self, Asked};
 use super::routes::{find, host_name};
 use super::swap::{Gateway, Pass, whole};
 use crate::domain::dialect::Endpoint;
@@ -20,25 +23,54 @@ impl Gateway {
     /// Answers whether a request may go on: 200 with the bearer that it goes on with, or a refusal in the dialect's words.
     pub async fn authorize(&self, head: &Parts, trail: &mut Trail) -> Response<Stream> {
         trail.endpoint = Some(Endpoint::Authz);
-        whole(match self.decide(head, trail).await {
-            Ok(Pass::Bearer(bearer)) => yes(Some(bearer)),
-            // A proxy that puts our answer's header in the client's place would lose what goes on as it came.
-            Ok(Pass::AsItCame) => yes(head.headers.get(header::AUTHORIZATION).cloned()),
+        let host = [&FORWARDED_HOST, &header::HOST].into_iter().find_map(|name| head.headers.get(name));
+        let host = host.and_then(|host| host.to_str().ok());
+        // HTTP/2 has the host in its target.
+        let host = host.or_else(|| head.uri.authority().map(Authority::as_str));
+        whole(match self.decide(&head.headers, host, || original(head), trail).await {
+            Ok(pass) => yes(going_on(pass, &head.headers)),
             Err(turned) => turned.reply(Endpoint::Authz, trail),
         })
     }
 
-    async fn decide(&self, head: &Parts, trail: &mut Trail) -> Result<Pass, Turned> {
+    /// The same for a question of Envoy's over gRPC: the status that the client would hear, and the answer in its frame.
+    pub async fn check(&self, asked: &Asked, trail: &mut Trail) -> (StatusCode, Bytes) {
+        trail.endpoint = Some(Endpoint::Authz);
+        let host = Some(asked.host.as_str()).filter(|host| !host.is_empty());
+        match self.decide(&asked.headers, host, || path(&asked.target), trail).await {
+            Ok(pass) => (StatusCode::OK, ext_authz::allowed(going_on(pass, &asked.headers).as_ref())),
+            Err(turned) => {
+                let reply = turned.reply(Endpoint::Authz, trail);
+                (reply.status, ext_authz::denied(&reply))
+            }
+        }
+    }
+
+    async fn decide(
+        &self,
+        headers: &HeaderMap,
+        host: Option<&str>,
+        path: impl FnOnce() -> Result<String, Refusal>,
+        trail: &mut Trail,
+    ) -> Result<Pass, Turned> {
         let stranger = |refusal| self.exchange.turn(None, refusal);
         // Without routes the asking proxy alone decides which calls go where.
         if self.routes.is_empty() {
-            return self.any(&head.headers, trail).await;
+            return self.any(headers, trail).await;
         }
-        let path = original(head).map_err(stranger)?;
-        let host = [&FORWARDED_HOST, &header::HOST].into_iter().find_map(|name| head.headers.get(name));
-        let name = host.and_then(|host| host.to_str().ok()).map(host_name);
+        let path = path().map_err(stranger)?;
+        let name = host.map(host_name);
         let found = find(&self.routes, name.as_deref(), &path).map_err(stranger)?;
-        self.admit(&found, &head.headers, trail).await.map(|(_, pass)| pass)
+        self.admit(&found, headers, trail).await.map(|(_, pass)| pass)
+    }
+}
+
+/// With what credentials a call goes on. A proxy that puts our answer's header in the client's place would lose those of a call that goes on
+/// as it came, so they are answered back.
+fn going_on(pass: Pass, headers: &HeaderMap) -> Option<HeaderValue> {
+    match pass {
+        Pass::Bearer(bearer) => Some(bearer),
+        Pass::AsItCame => headers.get(header::AUTHORIZATION).cloned(),
     }
 }
 
@@ -57,14 +89,21 @@ fn original(head: &Parts) -> Result<String, Refusal> {
 
 /// The path in a header that tells the original target.
 fn told(head: &Parts, name: &HeaderName) -> Result<Option<String>, Refusal> {
-    let wrong = || Refusal::client(Cause::InvalidRequest, "the original request's target cannot be read");
     let mut told = head.headers.get_all(name).iter();
     let Some(first) = told.next() else { return Ok(None) };
     if told.next().is_some() {
-        return Err(wrong());
+        return Err(unreadable());
     }
-    let uri: Uri = first.to_str().ok().and_then(|text| text.parse().ok()).ok_or_else(wrong)?;
-    if uri.path().starts_with('/') { Ok(Some(uri.path().to_owned())) } else { Err(wrong()) }
+    first.to_str().map_err(|_| unreadable()).and_then(path).map(Some)
+}
+
+fn path(target: &str) -> Result<String, Refusal> {
+    let uri: Uri = target.parse().map_err(|_| unreadable())?;
+    if uri.path().starts_with('/') { Ok(uri.path().to_owned()) } else { Err(unreadable()) }
+}
+
+fn unreadable() -> Refusal {
+    Refusal::client(Cause::InvalidRequest, "the original request's target cannot be read")
 }
 
 fn yes(bearer: Option<HeaderValue>) -> Reply {
@@ -73,5 +112,5 @@ fn yes(bearer: Option<HeaderValue>) -> Reply {
     if let Some(bearer) = bearer {
         headers.insert(header::AUTHORIZATION, bearer);
     }
-    Reply { status: StatusCode::OK, headers, body: bytes::Bytes::new() }
+    Reply { status: StatusCode::OK, headers, body: Bytes::new() }
 }

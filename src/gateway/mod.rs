@@ -8,11 +8,13 @@
 //! may have been read, or decide what a UUID is worth (`exchange` does).
 
 mod authz;
+pub mod ext_authz;
 mod flow;
 mod forward;
 mod headers;
 mod path;
 mod pool;
+mod protobuf;
 pub mod routes;
 mod swap;
 mod tunnel;

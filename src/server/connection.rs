@@ -16,6 +16,7 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tower::ServiceExt;
 
+use super::http2;
 use super::malformed::{Refuse, Spoken, Turn};
 use super::tls::Tls;
 use crate::config::Config;
@@ -63,6 +64,8 @@ pub struct Serving {
     pub tls: Option<Tls>,
     /// How many connections may be open, over all workers.
     pub permits: Arc<Semaphore>,
+    /// HTTP/2 is spoken too, with whoever begins with its preface.
+    pub http2: bool,
 }
 
 /// Accepts until told to stop; what the kernel has queued by then is still served.
@@ -105,7 +108,31 @@ fn begin((stream, peer): (TcpStream, SocketAddr), serving: &Serving, tasks: &Tas
     });
 }
 
+/// In whichever of the protocols the other side begins with.
 async fn serve(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    peer: Peer,
+    serving: &Serving,
+    tasks: &Tasks,
+) {
+    if !serving.http2 {
+        return serve_http1(stream, peer, serving, tasks).await;
+    }
+    let heard = tokio::select! {
+        biased;
+        heard = timeout(serving.limits.head_timeout, http2::listened(stream)) => heard,
+        () = tasks.stop().cancelled() => return,
+    };
+    match heard {
+        Ok(Ok((true, stream))) => {
+            http2::serve(stream, peer, (serving.router.clone(), &serving.limits), tasks).await;
+        }
+        Ok(Ok((false, stream))) => serve_http1(stream, peer, serving, tasks).await,
+        Ok(Err(_)) | Err(_) => {}
+    }
+}
+
+async fn serve_http1(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     peer: Peer,
     serving: &Serving,

@@ -46,6 +46,7 @@ impl Control {
             refuse: None,
             limits: self.limits.clone(),
             tls: tls.clone(),
+            http2: false,
             permits: Arc::clone(&permits),
         };
         let for_ops = serving(ops::router(self.reloading.ops()), &shared.tls_ops);

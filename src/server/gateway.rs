@@ -14,6 +14,7 @@ use http_body_util::BodyExt;
 
 use super::address::{client_address, is_trusted};
 use super::connection::Peer;
+use super::grpc;
 use super::legacy::{Tuning, bytes_of, unreadable};
 use super::malformed::Refuse;
 use crate::domain::dialect::Endpoint;
@@ -95,7 +96,10 @@ async fn question(
     request: Request,
 ) -> Response {
     let started = service.clock.monotonic();
-    let (head, _body) = request.into_parts();
+    let (head, body) = request.into_parts();
+    if grpc::is_grpc(&head) {
+        return grpc::answer(&service, peer, &head, body).await;
+    }
     let mut trail = Trail { address: Some(service.from(peer, &head.headers).address), ..Trail::default() };
     let response = service.gateway.authorize(&head, &mut trail).await;
     let took = service.clock.monotonic().saturating_sub(started);

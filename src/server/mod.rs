@@ -12,6 +12,8 @@ mod clock;
 mod connection;
 mod control;
 mod gateway;
+mod grpc;
+mod http2;
 mod legacy;
 mod listener;
 mod malformed;

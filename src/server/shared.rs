@@ -63,6 +63,7 @@ impl Shared {
             limits: ConnectionLimits::of(config),
             tls: self.tls_legacy.clone(),
             permits,
+            http2: false,
         }
     }
 
@@ -89,12 +90,14 @@ impl Shared {
             limits: limits.clone(),
             tls: tls.clone(),
             permits: Arc::clone(&legacy.permits),
+            http2: false,
         };
         let (calls, questions) = (service(&self.tls_gateway), service(&self.tls_authz));
         let refuse = gateway::refuse_malformed;
         let (bad_call, bad_question) = (refuse(&calls, Endpoint::Api), refuse(&questions, Endpoint::Authz));
         let calls = serving(gateway::calls(calls), bad_call, &self.tls_gateway);
         let questions = serving(gateway::questions(questions), bad_question, &self.tls_authz);
+        let questions = Serving { http2: true, ..questions };
         (gateway, [calls, questions])
     }
 

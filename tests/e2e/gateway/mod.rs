@@ -217,3 +217,8 @@ fn a_uuid_calls_an_api_through_haproxy_until_it_is_revoked() {
 fn a_uuid_calls_an_api_through_envoy_until_it_is_revoked() {
     before(|places| Front::envoy(places, "http.yaml"));
 }
+
+#[test]
+fn a_uuid_calls_an_api_through_envoy_that_asks_over_grpc_until_it_is_revoked() {
+    before(|places| Front::envoy(places, "grpc.yaml"));
+}

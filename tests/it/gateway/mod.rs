@@ -4,6 +4,7 @@ mod abuse;
 mod authz;
 mod errors;
 mod framing;
+mod grpc;
 mod hangs;
 mod headers;
 mod streaming;

@@ -1,0 +1,92 @@
+//! Authorization questions over gRPC: Envoy's `ext_authz`. One message in, one out; what gRPC is beyond that nobody needs here.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::response::Response;
+use bytes::Bytes;
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, StatusCode, Version, header};
+use http_body_util::{BodyExt, Full, Limited};
+use tokio::time::timeout;
+
+use super::address::{client_address, is_trusted};
+use super::gateway::GatewayService;
+use crate::domain::dialect::Endpoint;
+use crate::domain::refusal::{Cause, Refusal};
+use crate::gateway::ext_authz::{Asked, CHECK, unframed};
+use crate::telemetry::Trail;
+
+/// Bytes of a question: it holds the whole head of a call.
+const LONGEST: usize = 256 << 10;
+const UNREADABLE: &str = "the question is too long, too slow, or no CheckRequest";
+
+/// The codes of gRPC that we say ourselves.
+#[derive(Clone, Copy, Debug)]
+enum Status {
+    Ok = 0,
+    InvalidArgument = 3,
+    Unimplemented = 12,
+}
+
+/// Whether a request is a question over gRPC, not one of a path.
+pub(super) fn is_grpc(head: &Parts) -> bool {
+    let kind = head.headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+    head.version == Version::HTTP_2 && kind.starts_with(b"application/grpc")
+}
+
+/// Answers one.
+pub(super) async fn answer(service: &GatewayService, peer: IpAddr, head: &Parts, body: Body) -> Response {
+    if head.uri.path() != CHECK {
+        return failed(Status::Unimplemented, "envoy.service.auth.v3.Authorization/Check is all that is answered here");
+    }
+    let started = service.clock.monotonic();
+    let patience = service.tuning.load().body_timeout;
+    let mut trail = Trail { address: Some(peer), endpoint: Some(Endpoint::Authz), ..Trail::default() };
+    let answer = match read(body, patience).await {
+        Some(asked) => {
+            trail.address = Some(client(service, peer, &asked));
+            Some(service.gateway.check(&asked, &mut trail).await)
+        }
+        None => {
+            trail.refusal = Some(Refusal::client(Cause::InvalidRequest, UNREADABLE));
+            None
+        }
+    };
+    let took = service.clock.monotonic().saturating_sub(started);
+    let status = answer.as_ref().map_or(StatusCode::BAD_REQUEST, |(status, _)| *status);
+    service.bridge.edge.request(&trail, status.as_u16(), took);
+    let Some((_, answer)) = answer else { return failed(Status::InvalidArgument, UNREADABLE) };
+    let trailers = std::future::ready(Some(Ok(HeaderMap::from_iter([told(Status::Ok)]))));
+    response(Body::new(Full::new(answer).with_trailers(trailers)))
+}
+
+async fn read(body: Body, patience: Duration) -> Option<Asked> {
+    let whole = timeout(patience, Limited::new(body, LONGEST).collect()).await.ok()?.ok()?.to_bytes();
+    Asked::read(unframed(&whole)?).ok()
+}
+
+/// Whose call is asked about: a trusted proxy says where it sees the client, which may be a proxy again.
+fn client(service: &GatewayService, peer: IpAddr, asked: &Asked) -> IpAddr {
+    let tuning = service.tuning.load();
+    let seen = asked.source.filter(|_| is_trusted(peer, &tuning.trusted)).unwrap_or(peer);
+    client_address(seen, &asked.headers, &tuning.trusted)
+}
+
+fn told(status: Status) -> (http::HeaderName, HeaderValue) {
+    (http::HeaderName::from_static("grpc-status"), HeaderValue::from(status as u16))
+}
+
+fn failed(status: Status, message: &'static str) -> Response {
+    let mut response = response(Body::from(Bytes::new()));
+    response.headers_mut().extend([told(status)]);
+    response.headers_mut().insert("grpc-message", HeaderValue::from_static(message));
+    response
+}
+
+fn response(body: Body) -> Response {
+    let mut response = Response::new(body);
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    response
+}

@@ -1,0 +1,153 @@
+//! HTTP/2 beside HTTP/1.1 on one port: who speaks it begins with its preface (RFC 9113 section 3.4).
+
+use std::io;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::Router;
+use hyper::rt::Executor;
+use hyper::server::conn::http2;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tower::ServiceExt;
+
+use super::connection::{ConnectionLimits, Peer};
+use super::malformed::Spoken;
+use crate::lifecycle::Tasks;
+
+const PREFACE: [u8; 24] = *b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// Requests at once on one connection.
+const STREAMS: u32 = 256;
+/// How often a connection is asked whether it is still there, and how long it may take to say so.
+const PING: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(20));
+
+/// A stream with what was read of it put back before it.
+pub(super) struct Rewound<S> {
+    read: [u8; PREFACE.len()],
+    /// Of those, what is not handed out yet.
+    left: std::ops::Range<usize>,
+    stream: S,
+}
+
+/// Reads as far as it takes to know whether HTTP/2 is spoken.
+///
+/// # Errors
+/// The stream fails.
+pub(super) async fn listened<S: AsyncRead + Unpin>(mut stream: S) -> io::Result<(bool, Rewound<S>)> {
+    let (mut read, mut length) = ([0; PREFACE.len()], 0);
+    while let Some(open) = read.get_mut(length..).filter(|open| !open.is_empty()) {
+        let more = stream.read(open).await?;
+        length += more;
+        if more == 0 || read.get(..length) != PREFACE.get(..length) {
+            break;
+        }
+    }
+    Ok((read == PREFACE, Rewound { read, left: 0..length, stream }))
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Rewound<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let end = self.left.end.min(self.left.start + buffer.remaining());
+        let now = self.left.start..end;
+        if now.is_empty() {
+            return Pin::new(&mut self.stream).poll_read(cx, buffer);
+        }
+        buffer.put_slice(self.read.get(now).unwrap_or_default());
+        self.left.start = end;
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Rewound<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, parts)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}
+
+/// Runs what a connection needs beside itself, where a drain can count it.
+#[derive(Clone, Debug)]
+struct Beside(Tasks);
+
+impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Beside {
+    fn execute(&self, task: F) {
+        self.0.run(task);
+    }
+}
+
+/// Serves a connection that speaks HTTP/2.
+pub(super) async fn serve(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    peer: Peer,
+    (router, limits): (Router, &ConnectionLimits),
+    tasks: &Tasks,
+) {
+    let stream = Spoken::new(stream, (None, peer.0), peer.1.clone(), limits.unread_timeout);
+    let router = router.map_request(move |mut request: http::Request<hyper::body::Incoming>| {
+        request.extensions_mut().insert(peer.clone());
+        request
+    });
+    let mut http = http2::Builder::new(Beside(tasks.clone()));
+    http.timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS)
+        .max_header_list_size(u32::try_from(limits.head_bytes).unwrap_or(u32::MAX))
+        .keep_alive_interval(Some(PING.0))
+        .keep_alive_timeout(PING.1);
+    let mut connection = pin!(http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)));
+    tokio::select! {
+        _ended = connection.as_mut() => {}
+        () = tasks.stop().cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            let _ = connection.await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn heard(said: &'static [u8]) -> (bool, Vec<u8>) {
+        let (is_http2, mut stream) = listened(said).await.unwrap();
+        let mut all = Vec::new();
+        stream.read_to_end(&mut all).await.unwrap();
+        (is_http2, all)
+    }
+
+    #[test]
+    fn the_preface_tells_and_nothing_of_what_was_read_is_lost() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            for (said, is_http2) in [
+                (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\nand on".as_slice(), true),
+                (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r", false),
+                (b"PROPFIND / HTTP/1.1\r\n\r\n", false),
+                (b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", false),
+                (b"", false),
+            ] {
+                assert_eq!(heard(said).await, (is_http2, said.to_vec()));
+            }
+        });
+    }
+}

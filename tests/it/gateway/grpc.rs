@@ -1,0 +1,168 @@
+//! The questions of Envoy over gRPC, and HTTP/2 beside HTTP/1.1 on one port.
+
+use bytes::Bytes;
+use http::{HeaderMap, Request, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+
+use super::{plan, refused, routes, uuid};
+use crate::support::world::REVOKE;
+use crate::support::{Connection, FakeApi, OLD_ID, OLD_SECRET, World, block_on, eventually, post};
+
+const CHECK: &str = "/envoy.service.auth.v3.Authorization/Check";
+
+/// An answer over HTTP/2.
+struct Answer {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Bytes,
+    trailers: HeaderMap,
+}
+
+fn ask(world: &World, request: Request<Full<Bytes>>) -> Answer {
+    let address = world.running().addresses().authz.expect("it may be asked");
+    block_on(async {
+        let stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        let (mut sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+        let asked = async {
+            let (head, body) = sender.send_request(request).await.unwrap().into_parts();
+            let body = body.collect().await.unwrap();
+            let trailers = body.trailers().cloned().unwrap_or_default();
+            Answer { status: head.status, headers: head.headers, body: body.to_bytes(), trailers }
+        };
+        tokio::select! {
+            answer = asked => answer,
+            ended = connection => panic!("the connection ended: {ended:?}"),
+        }
+    })
+}
+
+fn grpc(world: &World, path: &str, body: Vec<u8>) -> Answer {
+    let request = Request::post(format!("http://authz{path}")).header("content-type", "application/grpc");
+    ask(world, request.header("te", "trailers").body(Full::new(body.into())).unwrap())
+}
+
+/// A field of protobuf that has a length.
+fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
+    let length = bytes.len();
+    let length =
+        if length < 128 { vec![length as u8] } else { vec![(length & 0x7f) as u8 | 0x80, (length >> 7) as u8] };
+    [vec![number << 3 | 2], length, bytes.to_vec()].concat()
+}
+
+fn framed(message: &[u8]) -> Vec<u8> {
+    [&[0], (message.len() as u32).to_be_bytes().as_slice(), message].concat()
+}
+
+/// A `CheckRequest` about a call.
+fn question(path: &str, headers: &[(&str, &str)]) -> Vec<u8> {
+    let entry =
+        |(name, value): &(&str, &str)| field(3, &[field(1, name.as_bytes()), field(2, value.as_bytes())].concat());
+    let headers: Vec<u8> = headers.iter().flat_map(entry).collect();
+    let http = [field(2, b"GET"), headers, field(4, path.as_bytes()), field(5, b"api.example.org")].concat();
+    let source = field(1, &field(1, &field(1, &field(2, b"192.0.2.7"))));
+    framed(&field(1, &[source, field(4, &field(2, &http))].concat()))
+}
+
+#[track_caller]
+fn check(world: &World, path: &str, headers: &[(&str, &str)]) -> Vec<u8> {
+    let answer = grpc(world, CHECK, question(path, headers));
+    assert_eq!(
+        (answer.status, answer.headers["content-type"].as_bytes()),
+        (StatusCode::OK, b"application/grpc".as_slice())
+    );
+    assert_eq!(answer.trailers["grpc-status"], "0");
+    assert_eq!(answer.body[..5], framed(&answer.body[5..])[..5], "one frame");
+    answer.body[5..].to_vec()
+}
+
+/// Whether an answer has this field of its response in it, byte for byte.
+fn has(answer: &[u8], bytes: &[u8]) -> bool {
+    answer.windows(bytes.len()).any(|window| window == bytes)
+}
+
+fn header(name: &str, value: &str) -> Vec<u8> {
+    field(2, &[field(1, &[field(1, name.as_bytes()), field(2, value.as_bytes())].concat()), vec![0x12, 0]].concat())
+}
+
+#[test]
+fn a_good_uuid_is_let_on_with_the_jwt_in_its_place_and_a_revoked_one_denied() {
+    let world = plan(&FakeApi::good(), "").set("server", "trusted_proxies", "[\"127.0.0.1/32\"]").start();
+    let uuid = uuid(&world);
+    let bearer = format!("Bearer {uuid}");
+    let yes = check(&world, "/api/me?x=1", &[("authorization", &bearer)]);
+    let jwt =
+        world.realm.tokens().iter().map(|jwt| header("authorization", &format!("Bearer {jwt}"))).collect::<Vec<_>>();
+    assert!(
+        yes.starts_with(&[0x0a, 0, 0x1a]) && jwt.iter().any(|jwt| has(&yes, jwt)),
+        "status OK, and one header that replaces"
+    );
+    assert!(!has(&yes, uuid.as_bytes()));
+    let revoking = [("client_id", OLD_ID), ("client_secret", OLD_SECRET), ("token", uuid.as_str())];
+    assert_eq!(world.ask(&post(REVOKE, &revoking)).status, 200);
+    let no = check(&world, "/api/me", &[("authorization", &bearer)]);
+    assert!(no.starts_with(&[0x0a, 2, 8, 16, 0x12]), "UNAUTHENTICATED, and a denied response");
+    assert!(has(&no, &field(1, &[8, 0x91, 3])), "401");
+    assert!(has(&no, &header("x-ca-err", "3003990")) && has(&no, b"\"error\":\"invalid_token\""));
+    let told = world.log("192.0.2.7");
+    assert!(told.iter().any(|line| line["outcome"] == "token_over"), "the client's own address: {told:?}");
+}
+
+#[test]
+fn routes_count_for_the_path_that_envoy_tells_alone() {
+    let api = FakeApi::good();
+    let world =
+        routes(&format!("{{ prefix = \"/api\", upstream = \"{0}\", anonymous = \"pass\" }}", api.url())).start();
+    assert_eq!(check(&world, "/api/me", &[]), [0x0a, 0, 0x1a, 0], "OK as it came");
+    for (path, status) in [("/other", 404u16), ("/api/../other", 400), ("*", 400)] {
+        let no = check(&world, path, &[("x-original-uri", "/api"), ("x-forwarded-uri", "/api")]);
+        let status = [8, (status & 0x7f) as u8 | 0x80, (status >> 7) as u8];
+        assert!(has(&no, &field(1, &status)) && no.starts_with(&[0x0a, 2, 8, 7]), "PERMISSION_DENIED: {path}");
+    }
+}
+
+#[test]
+fn what_is_no_question_is_said_to_be_none() {
+    let world = plan(&FakeApi::good(), "").start();
+    for (path, body, status) in [
+        (CHECK, framed(&[0xff; 20]), "3"),
+        (CHECK, question("/api", &[])[..20].to_vec(), "3"),
+        (CHECK, vec![0; 300 << 10], "3"),
+        ("/grpc.health.v1.Health/Check", framed(b""), "12"),
+    ] {
+        let answer = grpc(&world, path, body);
+        assert_eq!((answer.status, answer.headers["grpc-status"].to_str().unwrap()), (StatusCode::OK, status));
+        assert!(answer.body.is_empty() && answer.headers.contains_key("grpc-message"));
+    }
+}
+
+#[test]
+fn a_plain_question_may_come_over_http2_too() {
+    let world = plan(&FakeApi::good(), "").start();
+    let get = |bearer: &str| {
+        let request = Request::get("http://api.example.org/verify").header("x-forwarded-uri", "/api/x");
+        ask(&world, request.header("authorization", bearer).body(Full::default()).unwrap())
+    };
+    let yes = get(&format!("Bearer {}", uuid(&world)));
+    assert!(yes.status == 200 && yes.headers.contains_key("authorization"));
+    assert_eq!(get("Bearer none").headers["x-ca-err"], "3003992");
+}
+
+#[test]
+fn half_a_preface_is_refused_and_a_silent_connection_does_not_hold_up_a_drain() {
+    let mut world = plan(&FakeApi::good(), "").start();
+    let address = world.running().addresses().authz.unwrap();
+    let mut odd = Connection::open(address);
+    let reply = odd.ask(b"PRI * HTTP/2.0\r\n\r\nno preface\r\n\r\n");
+    assert_eq!(reply.status, 400);
+    let mut silent = Connection::open(address);
+    let mut begun = Connection::open(address);
+    begun.write(b"PRI * HTTP");
+    eventually("both are open", || {
+        refused(&Connection::open(address).ask(b"GET /api HTTP/1.1\r\nHost: a\r\n\r\n")).0 == 401
+    });
+    world.running().stop();
+    assert!(silent.is_closed() && begun.is_closed());
+    world.end();
+}
