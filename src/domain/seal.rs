@@ -30,6 +30,9 @@ impl Binding<'_> {
     }
 }
 
+/// Bytes of a sealed value's nonce.
+pub const NONCE: usize = NONCE_LEN;
+
 /// A value that is unreadable without its key: nonce, ciphertext, tag (AES-256-GCM).
 #[derive(Clone, PartialEq, Eq)]
 pub struct Sealed(Vec<u8>);
@@ -39,6 +42,12 @@ impl Sealed {
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
+    }
+
+    /// Tells this sealing from every other, of the same value too: its nonce. `None`: it holds nothing.
+    #[must_use]
+    pub fn nonce(&self) -> Option<[u8; NONCE]> {
+        self.0.first_chunk().copied()
     }
 
     /// From bytes that were kept.

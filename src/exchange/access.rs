@@ -101,7 +101,7 @@ impl Exchange {
     }
 
     /// What is kept after a recheck, answered or not: the realm may just have said that the session is over.
-    async fn settle(&self, token: &OpaqueToken) -> Result<Standing, Refusal> {
+    pub(super) async fn settle(&self, token: &OpaqueToken) -> Result<Standing, Refusal> {
         let found = self.bridge.store.access(&token.fingerprint(TokenUse::Access)).await.map_err(store_failed)?;
         match found {
             None => Ok(Standing::Unknown),
@@ -119,7 +119,7 @@ impl Exchange {
     }
 
     /// What to ask the realm for a new JWT; `None` where it cannot be asked for this family any more.
-    async fn renewal(&self, token: &OpaqueToken, record: &AccessRecord) -> Result<Option<Plan>, Refusal> {
+    pub(super) async fn renewal(&self, token: &OpaqueToken, record: &AccessRecord) -> Result<Option<Plan>, Refusal> {
         let snapshot = self.bridge.snapshot.load();
         let Some(client) = snapshot.table.client(&record.client) else { return Ok(None) };
         let client = Arc::clone(client);

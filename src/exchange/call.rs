@@ -8,9 +8,11 @@ use super::access::Standing;
 use super::{Exchange, store_failed};
 use crate::domain::client::Client;
 use crate::domain::dialect::{Dialect, Endpoint};
-use crate::domain::opaque::{OpaqueToken, TokenUse};
+use crate::domain::family::{AccessFate, AccessRecord};
+use crate::domain::opaque::{Fingerprint, OpaqueToken, TokenUse};
 use crate::domain::refresh::Over;
 use crate::domain::refusal::{Cause, Fault, Refusal};
+use crate::domain::seal::NONCE;
 use crate::legacy::reply::{self, Reply};
 use crate::telemetry::Trail;
 
@@ -21,7 +23,13 @@ pub struct Caller {
     pub client: Arc<Client>,
     /// The realm's access token.
     pub jwt: Zeroizing<Vec<u8>>,
+    /// Which one of the UUID's it is.
+    pub which: Which,
 }
+
+/// Tells one JWT of a UUID from those before and after it, and says nothing about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Which(Option<[u8; NONCE]>);
 
 /// A call that is turned away, and the dialect that its sender hears.
 #[derive(Debug)]
@@ -56,12 +64,22 @@ impl Exchange {
         let fingerprint = token.fingerprint(TokenUse::Access);
         trail.token = Some(fingerprint);
         let standing = self.standing(token).await;
+        self.caller(fingerprint, standing, trail).await
+    }
+
+    /// Who calls, by what the access UUID stands for.
+    pub(super) async fn caller(
+        &self,
+        fingerprint: Fingerprint,
+        standing: Result<Standing, Refusal>,
+        trail: &mut Trail,
+    ) -> Result<Caller, Turned> {
         let refusal = match standing {
             Ok(Standing::Good(record, jwt)) => {
                 trail.family = Some(record.family);
                 if let Some(client) = self.bridge.snapshot.load().table.client(&record.client) {
                     trail.client = Some(Arc::clone(client));
-                    return Ok(Caller { client: Arc::clone(client), jwt });
+                    return Ok(Caller { client: Arc::clone(client), jwt, which: Which::of(&record) });
                 }
                 Refusal::server(Fault::Operator, "the client of this token is in no mapping any more")
             }
@@ -77,6 +95,15 @@ impl Exchange {
             trail.client = self.bridge.snapshot.load().table.client(&record.client).cloned();
         }
         Err(self.turn(trail.client.clone().as_deref(), refusal))
+    }
+}
+
+impl Which {
+    pub(super) fn of(record: &AccessRecord) -> Self {
+        match &record.fate {
+            AccessFate::Live { jwt, .. } => Self(jwt.nonce()),
+            AccessFate::Over(_) => Self(None),
+        }
     }
 }
 

@@ -56,6 +56,14 @@ impl Flights {
         self.under_way.contains_key(family)
     }
 
+    /// Waits for the end of the family's flight, if there is one.
+    pub(super) async fn landed(&self, family: &FamilyId) {
+        let watch = self.under_way.get(family).map(|there| there.value().clone());
+        if let Some(mut watch) = watch {
+            let _landing = watch.wait_for(Option::is_some).await;
+        }
+    }
+
     pub(super) fn begin(&self, family: FamilyId) -> Begun {
         match self.under_way.entry(family) {
             Entry::Occupied(there) => Begun::Already(there.get().clone()),

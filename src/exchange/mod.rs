@@ -10,6 +10,7 @@
 
 mod access;
 mod call;
+mod doubt;
 mod flight;
 mod flights;
 mod introspect;
@@ -28,7 +29,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-pub use call::{Caller, Turned};
+pub use call::{Caller, Turned, Which};
+pub use doubt::Doubts;
 pub use flights::Flights;
 pub use logout::Heard;
 pub use operator::{Ended, Found, Selector};
@@ -67,6 +69,8 @@ pub struct Bridge {
     pub policy: ArcSwap<Policy>,
     /// Who is asking the realm for which family, in this process.
     pub flights: Flights,
+    /// Which families were renewed lately because an API refused their JWT, in this process.
+    pub doubts: Doubts,
     /// The realm's public keys.
     pub keys: Keys,
     /// Logout tokens that were heard.

@@ -69,7 +69,7 @@ impl Gateway {
 /// as it came, so they are answered back.
 fn going_on(pass: Pass, headers: &HeaderMap) -> Option<HeaderValue> {
     match pass {
-        Pass::Bearer(bearer) => Some(bearer),
+        Pass::Bearer(bearer, _) => Some(bearer),
         Pass::AsItCame => headers.get(header::AUTHORIZATION).cloned(),
     }
 }

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use http_body::Body;
-use http_body_util::{BodyExt, Full};
+use http_body_util::{BodyExt, Empty, Full};
 
 use super::forward::{Failed, Way};
 use super::headers::{end_to_end, forwarded, takes_trailers};
@@ -16,7 +16,7 @@ use super::{Bounds, From, GatewaySettings, Stream};
 use crate::domain::dialect::Endpoint;
 use crate::domain::opaque::OpaqueToken;
 use crate::domain::refusal::{Cause, Fault, Refusal};
-use crate::exchange::{Caller, Exchange, Turned};
+use crate::exchange::{Caller, Exchange, Turned, Which};
 use crate::legacy::reply::Reply;
 use crate::telemetry::Trail;
 
@@ -44,9 +44,15 @@ enum Carried {
 /// With what a call goes on.
 pub(super) enum Pass {
     /// With this in place of its UUID.
-    Bearer(HeaderValue),
+    Bearer(HeaderValue, Swapped),
     /// As it came.
     AsItCame,
+}
+
+/// The UUID whose place a JWT took, and which JWT that was.
+pub(super) struct Swapped {
+    token: OpaqueToken,
+    jwt: Which,
 }
 
 impl Gateway {
@@ -100,10 +106,41 @@ impl Gateway {
             return Err(stranger(Refusal::client(Cause::NotFound, "no route has this host and path")));
         };
         let client = head.extensions.remove::<hyper::upgrade::OnUpgrade>();
-        let upgrade = rewrite(&mut head, (route, host.as_ref()), pass, from).map_err(stranger)?;
-        let sent = way.send(Request::from_parts(head, body), &self.exchange).await;
-        let response = sent.map_err(|failed| self.exchange.turn(trail.client.as_deref(), refusal(failed)))?;
+        let (bearer, swapped) = match pass {
+            Pass::Bearer(bearer, swapped) => (Some(bearer), Some(swapped)),
+            Pass::AsItCame => (None, None),
+        };
+        let upgrade = rewrite(&mut head, (route, host.as_ref()), bearer, from).map_err(stranger)?;
+        let response = self.ask(way, Request::from_parts(head, body), swapped, trail).await?;
         Ok(self.answer(response, client.filter(|_| upgrade.is_some())))
+    }
+
+    /// Asks the API. Where it refuses the JWT and the realm gives another, it is asked once more, unless there was a body, which is gone.
+    async fn ask(
+        &self,
+        way: &Way,
+        request: Request<Stream>,
+        swapped: Option<Swapped>,
+        trail: &mut Trail,
+    ) -> Result<Response<Stream>, Turned> {
+        let Some(Swapped { token, jwt }) = swapped else { return self.send(way, request, trail).await };
+        let (head, body) = request.into_parts();
+        let again = body.is_end_stream().then(|| head.clone());
+        let response = self.send(way, Request::from_parts(head, body), trail).await?;
+        if response.status() != StatusCode::UNAUTHORIZED {
+            return Ok(response);
+        }
+        let caller = self.exchange.doubt(&token, jwt, trail).await?;
+        let Some((caller, mut head)) = caller.zip(again) else { return Ok(response) };
+        drop(response);
+        let bearer = bearer(&caller.jwt).map_err(|refusal| self.exchange.turn(Some(&caller.client), refusal))?;
+        head.headers.insert(header::AUTHORIZATION, bearer);
+        self.send(way, Request::from_parts(head, nothing()), trail).await
+    }
+
+    async fn send(&self, way: &Way, request: Request<Stream>, trail: &Trail) -> Result<Response<Stream>, Turned> {
+        let sent = way.send(request, &self.exchange).await;
+        sent.map_err(|failed| self.exchange.turn(trail.client.as_deref(), refusal(failed)))
     }
 
     /// Who may take one of these routes, and with what the call goes on.
@@ -126,7 +163,7 @@ impl Gateway {
                     let refusal = Refusal::client(Cause::NotFound, "the route is not for this client");
                     return Err(self.exchange.turn(Some(&caller.client), refusal));
                 };
-                Ok((number, self.bearer(&caller)?))
+                Ok((number, self.bearer(&caller, token)?))
             }
             Carried::Jwt => match route(None, |route| route.pass_jwt) {
                 Some(number) => Ok((number, Pass::AsItCame)),
@@ -145,7 +182,7 @@ impl Gateway {
         match carried(headers).map_err(|refusal| self.exchange.turn(None, refusal))? {
             Carried::Token(token) => {
                 let caller = self.exchange.call(&token, trail).await?;
-                self.bearer(&caller)
+                self.bearer(&caller, token)
             }
             Carried::Jwt | Carried::Nothing | Carried::Useless => {
                 let refusal =
@@ -156,8 +193,12 @@ impl Gateway {
     }
 
     /// The JWT that the call goes on with.
-    fn bearer(&self, caller: &Caller) -> Result<Pass, Turned> {
-        bearer(&caller.jwt).map(Pass::Bearer).map_err(|refusal| self.exchange.turn(Some(&caller.client), refusal))
+    fn bearer(&self, caller: &Caller, token: OpaqueToken) -> Result<Pass, Turned> {
+        let swapped = Swapped { token, jwt: caller.which };
+        match bearer(&caller.jwt) {
+            Ok(bearer) => Ok(Pass::Bearer(bearer, swapped)),
+            Err(refusal) => Err(self.exchange.turn(Some(&caller.client), refusal)),
+        }
     }
 
     /// The API's answer as the client gets it; a tunnel is dug where it agreed to one.
@@ -165,7 +206,7 @@ impl Gateway {
         // RFC 9112 section 2.3: what we send is of our version, whatever the API's is.
         *response.version_mut() = http::Version::HTTP_11;
         let wanted = end_to_end(response.headers_mut());
-        if response.status() == http::StatusCode::SWITCHING_PROTOCOLS
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS
             && let (Some(client), Some(protocol)) = (client, wanted)
         {
             let api = hyper::upgrade::on(&mut response);
@@ -238,14 +279,14 @@ fn bearer(jwt: &[u8]) -> Result<HeaderValue, Refusal> {
 fn rewrite(
     head: &mut Parts,
     (route, host): (&Route, Option<&HeaderValue>),
-    pass: Pass,
+    bearer: Option<HeaderValue>,
     from: &From,
 ) -> Result<Option<HeaderValue>, Refusal> {
     let trailers = takes_trailers(&head.headers);
     let upgrade = end_to_end(&mut head.headers);
     // The body comes without waiting: hyper has told the client to go on by the time that there is one.
     head.headers.remove(header::EXPECT);
-    if let Pass::Bearer(bearer) = pass {
+    if let Some(bearer) = bearer {
         head.headers.insert(header::AUTHORIZATION, bearer);
     }
     forwarded(&mut head.headers, from, host);
@@ -291,6 +332,10 @@ fn refusal(failed: Failed) -> Refusal {
             Refusal::client(Cause::InvalidRequest, "the body is too long, came too slowly, or its framing is broken")
         }
     }
+}
+
+fn nothing() -> Stream {
+    Empty::new().map_err(|never| match never {}).boxed_unsync()
 }
 
 /// An answer of our own.

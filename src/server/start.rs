@@ -23,7 +23,7 @@ use crate::config::{self, Config};
 use crate::document::{Finding, Findings};
 use crate::domain::chance::Entropy;
 use crate::domain::time::Clock;
-use crate::exchange::{Bridge, Flights, Heard};
+use crate::exchange::{Bridge, Doubts, Flights, Heard};
 use crate::keycloak::{Keys, RealmStatus};
 use crate::lifecycle::thread;
 use crate::mapping::{self, Guard, Snapshot};
@@ -178,6 +178,7 @@ fn bridge(
         entropy: Arc::clone(&start.entropy),
         policy: ArcSwap::from_pointee(config.policy()),
         flights: Flights::default(),
+        doubts: Doubts::default(),
         keys: Keys::default(),
         heard: Heard::default(),
         untold: Notify::new(),

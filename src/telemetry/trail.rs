@@ -79,6 +79,8 @@ pub enum Note {
     UnknownToken,
     /// A token of another client was named, and nothing happened to it.
     Foreign,
+    /// An API refused the JWT behind a good UUID, and the realm was asked for another.
+    ApiRefused,
 }
 
 impl Note {
@@ -93,6 +95,7 @@ impl Note {
             Self::Reuse => "refresh_reuse",
             Self::UnknownToken => "unknown_token",
             Self::Foreign => "foreign_token",
+            Self::ApiRefused => "api_refused_jwt",
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod abuse;
 mod authz;
+mod doubt;
 mod errors;
 mod framing;
 mod grpc;

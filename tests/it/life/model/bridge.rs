@@ -10,7 +10,7 @@ use passbridge::document::Findings;
 use passbridge::domain::family::FamilyState;
 use passbridge::domain::opaque::{OpaqueToken, TokenUse};
 use passbridge::domain::refresh::Rotation;
-use passbridge::exchange::{Bridge, Exchange, Flights, Heard, Policy};
+use passbridge::exchange::{Bridge, Doubts, Exchange, Flights, Heard, Policy};
 use passbridge::keycloak::{Keycloak, Keys, RealmStatus};
 use passbridge::legacy::request::Incoming;
 use passbridge::lifecycle::Tasks;
@@ -105,6 +105,7 @@ impl Living {
             entropy,
             policy: ArcSwap::from_pointee(policy),
             flights: Flights::default(),
+            doubts: Doubts::default(),
             keys: Keys::default(),
             heard: Heard::default(),
             untold: Notify::new(),

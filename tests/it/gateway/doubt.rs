@@ -1,0 +1,199 @@
+//! An API that refuses the JWT behind a good UUID.
+
+use std::sync::Arc;
+
+use super::{call, connect, get, plan, refused, told, uuid};
+use crate::support::{Connection, FakeApi, Granting, Mood, OLD_ID, OLD_SECRET, Plan, TOKEN, World, eventually, post};
+
+/// An API that refuses the first so many JWTs that it sees, each as often as it comes.
+fn refusing(first: usize) -> FakeApi {
+    let known = Arc::new(parking_lot::Mutex::new(Vec::<String>::new()));
+    FakeApi::start(move |mut caller| {
+        while let Some(seen) = caller.request() {
+            let bearer = seen.header("authorization").unwrap();
+            let mut known = known.lock();
+            let number = known.iter().position(|there| *there == bearer).unwrap_or_else(|| {
+                known.push(bearer);
+                known.len() - 1
+            });
+            drop(known);
+            caller.say(if number < first {
+                b"HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Bearer\r\nX-Api: no\r\nContent-Length: 2\r\n\r\nno"
+            } else {
+                b"HTTP/1.1 200 OK\r\nX-Api: yes\r\nContent-Length: 4\r\n\r\ngood"
+            });
+        }
+    })
+}
+
+fn world(api: &FakeApi) -> World {
+    rotating(plan(api, "")).start()
+}
+
+fn rotating(plan: Plan) -> Plan {
+    plan.set("realm", "rotation", "\"on\"")
+}
+
+/// How often the realm was asked for another JWT.
+fn renewals(world: &World) -> usize {
+    world.realm.seen().iter().filter(|seen| seen.field("grant_type").as_deref() == Some("refresh_token")).count()
+}
+
+#[test]
+fn a_jwt_that_the_api_refuses_is_renewed_and_the_call_sent_again() {
+    let api = refusing(1);
+    let world = world(&api);
+    let uuid = uuid(&world);
+    let mut connection = connect(&world);
+    let reply = connection.ask(&get("/api/x?q=1", &uuid));
+    assert_eq!((reply.status, reply.body.as_str()), (200, "good"));
+    assert_eq!(connection.ask(&get("/api/x?q=1", &uuid)).status, 200, "the connection goes on");
+    assert_eq!(renewals(&world), 1);
+    let seen = api.seen();
+    assert_eq!(seen.len(), 3);
+    let without_token = |number: usize| {
+        let lines = seen[number].head.lines().filter(|line| !line.to_ascii_lowercase().starts_with("authorization"));
+        lines.map(str::to_ascii_lowercase).collect::<std::collections::BTreeSet<_>>()
+    };
+    assert_eq!(without_token(0), without_token(1), "the same call, but for its JWT");
+    assert_ne!(seen[0].header("authorization"), seen[1].header("authorization"));
+    assert_eq!(seen[1].header("authorization"), seen[2].header("authorization"));
+    let note = format!("passbridge_notes_total{{client=\"{OLD_ID}\",note=\"api_refused_jwt\"}}");
+    assert!((world.metric(&note) - 1.0).abs() < 0.1);
+}
+
+#[test]
+fn an_api_that_refuses_the_next_jwt_too_has_the_last_word_for_a_minute() {
+    let api = refusing(2);
+    let world = world(&api);
+    let uuid = uuid(&world);
+    for calls in [2, 3, 4] {
+        let reply = call(&world, &get("/api", &uuid));
+        assert_eq!((reply.status, reply.body.as_str(), reply.header("x-api").as_deref()), (401, "no", Some("no")));
+        assert_eq!((renewals(&world), api.seen().len()), (1, calls), "asked once more the first time only");
+    }
+    world.turn(59);
+    assert_eq!(call(&world, &get("/api", &uuid)).status, 401);
+    assert_eq!(renewals(&world), 1);
+    world.turn(1);
+    assert_eq!(call(&world, &get("/api", &uuid)).status, 200);
+    assert_eq!(renewals(&world), 2);
+}
+
+#[test]
+fn another_login_is_renewed_on_its_own() {
+    let api = refusing(2);
+    let world = world(&api);
+    let (first, second) = (uuid(&world), uuid(&world));
+    // The first login's JWT is refused, its next one too.
+    assert_eq!(call(&world, &get("/api", &first)).status, 401);
+    assert_eq!(call(&world, &get("/api", &second)).status, 200, "its own JWT is the third");
+    assert_eq!(renewals(&world), 1);
+
+    let api = refusing(9);
+    let world = self::world(&api);
+    let (first, second) = (uuid(&world), uuid(&world));
+    for uuid in [&first, &second, &first, &second] {
+        assert_eq!(call(&world, &get("/api", uuid)).status, 401);
+    }
+    assert_eq!(renewals(&world), 2, "once for each login");
+}
+
+#[test]
+fn a_call_with_a_body_is_not_sent_again_but_the_next_one_goes_with_another_jwt() {
+    let api = refusing(1);
+    let world = world(&api);
+    let uuid = uuid(&world);
+    let posting =
+        format!("POST /api HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {uuid}\r\nContent-Length: 3\r\n\r\nabc");
+    let mut connection = connect(&world);
+    assert_eq!(connection.ask(posting.as_bytes()).body, "no");
+    assert_eq!(connection.ask(posting.as_bytes()).body, "good");
+    assert_eq!((renewals(&world), api.seen().len()), (1, 2));
+}
+
+#[test]
+fn a_login_that_is_over_at_the_realm_is_told_so() {
+    let api = refusing(9);
+    let world = world(&api);
+    let uuid = uuid(&world);
+    world.realm.usually(Mood::Refuse(400, "invalid_grant", "Session not active"));
+    for _ in 0..2 {
+        assert_eq!(refused(&call(&world, &get("/api", &uuid))), told(401, "invalid_token", "3003990"));
+    }
+    assert_eq!((renewals(&world), api.seen().len()), (1, 1));
+}
+
+#[test]
+fn a_realm_that_is_away_leaves_the_apis_word() {
+    let api = refusing(9);
+    let world = world(&api);
+    let uuid = uuid(&world);
+    world.realm.close();
+    for _ in 0..2 {
+        assert_eq!(call(&world, &get("/api", &uuid)).body, "no");
+    }
+    world.realm.listen();
+    assert_eq!(call(&world, &get("/api", &uuid)).body, "no");
+    assert_eq!(renewals(&world), 0, "not within the minute");
+    world.turn(60);
+    assert_eq!(call(&world, &get("/api", &uuid)).body, "no");
+    assert_eq!(renewals(&world), 1);
+}
+
+#[test]
+fn fifty_refused_at_once_are_one_renewal_and_all_are_served() {
+    let api = refusing(1);
+    let world = rotating(plan(&api, "")).set("server", "workers", "2").start();
+    let uuid = uuid(&world);
+    let gate = Arc::new(tokio::sync::Notify::new());
+    world.realm.next(Mood::Gate(Arc::clone(&gate), Box::new(Mood::Grant(Granting::default()))));
+    let waiting: Vec<Connection> = (0..50)
+        .map(|_| {
+            let mut connection = connect(&world);
+            connection.write(&get("/api", &uuid));
+            connection
+        })
+        .collect();
+    eventually("all have been refused", || api.seen().len() == 50 && renewals(&world) == 1);
+    gate.notify_one();
+    for mut connection in waiting {
+        assert_eq!(connection.reply().unwrap().body, "good");
+    }
+    assert_eq!(renewals(&world), 1);
+}
+
+#[test]
+fn a_401_to_what_carried_no_uuid_is_the_apis_own_affair() {
+    let api = refusing(9);
+    let world = rotating(plan(&api, ", bearer_jwt = \"pass\"")).start();
+    let _logged_in = uuid(&world);
+    assert_eq!(call(&world, &get("/api", "a.b.c")).body, "no");
+    assert_eq!((renewals(&world), api.seen().len()), (0, 1));
+}
+
+#[test]
+fn a_renewal_waits_for_a_refresh_in_flight() {
+    let api = refusing(1);
+    let world = world(&api);
+    let login = world.login();
+    let (access, refresh) = (login.text("access_token"), login.text("refresh_token"));
+    let gate = Arc::new(tokio::sync::Notify::new());
+    world.realm.next(Mood::Gate(Arc::clone(&gate), Box::new(Mood::Grant(Granting::default()))));
+    let fields = [
+        ("grant_type", "refresh_token"),
+        ("client_id", OLD_ID),
+        ("client_secret", OLD_SECRET),
+        ("refresh_token", refresh.as_str()),
+    ];
+    let mut refreshing = world.connect();
+    refreshing.write(&post(TOKEN, &fields));
+    eventually("the realm is asked", || renewals(&world) == 1);
+    let mut calling = connect(&world);
+    calling.write(&get("/api", &access));
+    eventually("the API has refused", || api.seen().len() == 1);
+    gate.notify_one();
+    assert_eq!(calling.reply().unwrap().body, "good");
+    assert_eq!(world.checked(refreshing.reply().unwrap()).status, 200);
+    assert_eq!(renewals(&world), 2, "the refresh, and behind it the renewal");
+}
