@@ -4,16 +4,17 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use super::{Format, NO, WRONG_USE, show};
+use crate::config::{self, Examined};
 use crate::document::{Findings, Severity};
-use crate::secrets::Environment;
-use crate::{config, mapping};
+use crate::mapping;
+use crate::secrets::{Environment, Means};
 
 /// Prints every finding; errors make the answer a "no", warnings do not.
 pub(super) fn run(path: &Path, environment: &Environment, format: Format) -> ExitCode {
     let findings = Findings::new();
     // Where the configuration is wrong the mappings are looked at all the same.
-    let (_config, mappings) = config::examine(path, environment, &findings);
-    let loaded = mapping::load(&mappings, environment, &findings);
+    let Examined { mappings, identities, .. } = config::examine(path, environment, &findings);
+    let loaded = mapping::load(&mappings, Means { environment, identities: &identities }, &findings);
     let findings = findings.into_sorted();
     if show::findings(&findings, format, &mut show::data()).is_err() {
         return ExitCode::from(WRONG_USE);

@@ -125,6 +125,10 @@ enum Token {
 enum Secret {
     /// Read an old secret from standard input and print its hash, for `legacy_secret = { hash = "..." }`
     Hash,
+    /// Read a secret from standard input and print it sealed, for `client_secret = { sealed = "..." }`
+    Seal(secret::Seal),
+    /// Print a new age identity, for `[secrets] identity = { file = "..." }`
+    Keygen,
 }
 
 /// How data is written.
@@ -160,6 +164,8 @@ pub fn run() -> ExitCode {
         Command::Health => health::run(&config, &environment()),
         Command::Client(client) => client::run(&config, &environment(), client),
         Command::Secret(Secret::Hash) => secret::hash(),
+        Command::Secret(Secret::Seal(asked)) => secret::seal(&config, &environment(), &asked),
+        Command::Secret(Secret::Keygen) => secret::keygen(),
         Command::Audit(asked) => audit::run(&config, &environment(), &asked),
         Command::Store(Store::Backup { directory }) => store::backup(&config, &environment(), &directory),
         Command::Store(Store::Copy { to }) => store::copy(&config, &environment(), &to),
@@ -191,7 +197,8 @@ fn configured(path: &Path, environment: &Environment) -> Result<Config, ExitCode
 fn loaded(path: &Path, environment: &Environment, so: &str) -> Result<(Config, Loaded), ExitCode> {
     let findings = Findings::new();
     let config = config::load(path, environment, &findings);
-    let loaded = config.as_ref().and_then(|config| mapping::load(&config.mappings, environment, &findings));
+    let loaded =
+        config.as_ref().and_then(|config| mapping::load(&config.mappings, config.means(environment), &findings));
     config.zip(loaded).ok_or_else(|| {
         let _ = show::findings(&findings.into_sorted(), Format::Human, &mut anstream::stderr());
         show::complain(so);

@@ -1,28 +1,102 @@
 //! `passbridge secret`: what a mapping file may contain in place of a clear secret.
 
 use std::io::{IsTerminal, Read, Write};
+use std::path::Path;
 use std::process::ExitCode;
 
-use secrecy::SecretString;
+use clap::Args;
+use secrecy::{ExposeSecret, SecretString};
 use zeroize::Zeroizing;
 
 use super::{NO, WRONG_USE, show};
+use crate::domain::time::Clock;
 use crate::mapping;
-use crate::server::SystemEntropy;
+use crate::secrets::Environment;
+use crate::secrets::age::{self, Identity, Recipient};
+use crate::server::{SystemClock, SystemEntropy};
 
 /// No secret is longer.
 const LONGEST: u64 = 64 * 1024;
 
+/// To whom a secret is sealed, and how that is written.
+#[derive(Debug, Args)]
+pub(super) struct Seal {
+    /// To this public key (`age1...`), in place of the configured identity's; can be given again
+    #[arg(long = "recipient", value_name = "KEY", value_parser = recipient)]
+    recipients: Vec<Recipient>,
+    /// In several lines, as `age --armor` writes it
+    #[arg(long)]
+    armor: bool,
+}
+
+fn recipient(text: &str) -> Result<Recipient, &'static str> {
+    Recipient::parse(text).map_err(|_| "that is no public key of age (`age1...`)")
+}
+
 /// Prints the hash of a secret.
 pub(super) fn hash() -> ExitCode {
-    match hashed() {
-        Ok(hash) if writeln!(show::data(), "{hash}").is_ok() => ExitCode::SUCCESS,
+    printed(hashed().map(|hash| hash + "\n"))
+}
+
+/// Prints a secret sealed to the recipients, or to the one of the configured identity.
+pub(super) fn seal(path: &Path, environment: &Environment, asked: &Seal) -> ExitCode {
+    let mut recipients = asked.recipients.clone();
+    if recipients.is_empty() {
+        let config = match super::configured(path, environment) {
+            Ok(config) => config,
+            Err(status) => return status,
+        };
+        let Some(recipient) = config.identities.recipient() else {
+            let hint = "hint: [secrets] identity = { file = \"age.key\" }, or --recipient age1...";
+            return printed(Err(format!("to whom? No identity is configured\n  {hint}")));
+        };
+        recipients.push(recipient);
+    }
+    printed(read().and_then(|secret| {
+        let sealed = sealed_bytes(&secret, &recipients)?;
+        Ok(if asked.armor { age::armoured(&sealed) } else { age::encoded(&sealed) + "\n" })
+    }))
+}
+
+/// Prints a new identity, with its recipient as a comment, as `age-keygen` does.
+pub(super) fn keygen() -> ExitCode {
+    let identity = Identity::new(&SystemEntropy);
+    let text = identity.and_then(|identity| Some((identity.recipient(), identity.text()?)));
+    let Some((recipient, secret)) = text else {
+        return printed(Err("this machine's cryptography makes no key".to_owned()));
+    };
+    let now = humantime::format_rfc3339_seconds(SystemClock::new().now().system());
+    let secret = secret.expose_secret();
+    let file = Zeroizing::new(format!("# created: {now}\n# public key: {recipient}\n{secret}\n"));
+    if show::data().write_all(file.as_bytes()).is_err() {
+        return ExitCode::from(NO);
+    }
+    show::say(&format!("public key: {recipient}"));
+    if !std::io::stdout().is_terminal() {
+        show::say("hint: nobody but the bridge should read it: chmod 600");
+    }
+    ExitCode::SUCCESS
+}
+
+fn printed(text: Result<String, String>) -> ExitCode {
+    match text {
+        Ok(text) if show::data().write_all(text.as_bytes()).is_ok() => ExitCode::SUCCESS,
         Ok(_) => ExitCode::from(NO),
         Err(reason) => {
             show::complain(&reason);
             ExitCode::from(WRONG_USE)
         }
     }
+}
+
+/// Seals a secret, as a mapping file has it.
+pub(super) fn sealed(secret: &SecretString, recipients: &[Recipient]) -> Result<String, String> {
+    sealed_bytes(secret, recipients).map(|sealed| age::encoded(&sealed))
+}
+
+fn sealed_bytes(secret: &SecretString, recipients: &[Recipient]) -> Result<Vec<u8>, String> {
+    let sealed = age::seal(secret.expose_secret().as_bytes(), recipients, &SystemEntropy);
+    sealed.ok_or_else(|| "the secret cannot be sealed to this key\n  hint: is it a key that `passbridge secret keygen` or `age-keygen` made?".to_owned())
 }
 
 /// Reads a secret and hashes it.

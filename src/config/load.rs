@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{Config, audit, gateway, limits, listen, otk, realm, store};
 use crate::document::{Findings, Origin, Reader, Severity, Spotted, Table, parse};
 use crate::mapping::Place;
-use crate::secrets::{self, Environment, Sources, files};
+use crate::secrets::{self, Environment, Identities, Means, Sources, files};
 
 /// Where the mappings are if nobody says so.
 const MAPPINGS: &str = "mappings";
@@ -19,18 +19,45 @@ const LONGEST: u64 = 1024 * 1024;
 
 /// Loads the configuration. `None`: there are errors among the findings.
 pub fn load(path: &Path, environment: &Environment, findings: &Findings) -> Option<Config> {
-    examine(path, environment, findings).0
+    examine(path, environment, findings).config
+}
+
+/// What a look at the mappings needs, even if the rest of the configuration is wrong.
+#[derive(Debug)]
+pub struct Examined {
+    /// `None`: there are errors among the findings.
+    pub config: Option<Config>,
+    /// Where the mappings are.
+    pub mappings: Place,
+    /// What opens sealed secrets in them.
+    pub identities: Identities,
 }
 
 /// Loads the configuration, and tells where the mappings are even if the rest of it is wrong.
-pub fn examine(path: &Path, environment: &Environment, findings: &Findings) -> (Option<Config>, Place) {
+pub fn examine(path: &Path, environment: &Environment, findings: &Findings) -> Examined {
     let directory = path.parent().unwrap_or(Path::new("."));
-    let Some(table) = read(path, findings) else { return (None, Place::new(directory.join(MAPPINGS))) };
+    let Some(table) = read(path, findings) else {
+        return Examined {
+            config: None,
+            mappings: Place::new(directory.join(MAPPINGS)),
+            identities: Identities::unreadable(),
+        };
+    };
     let mut file = Reader::new(overlaid(table, environment, findings), "", findings);
-    let sources = Sources { directory, environment };
+    let sources = Sources { directory, means: environment.into() };
+    let identities = file.section("secrets").map(|section| identities(section, sources)).unwrap_or_default();
+    let sources = Sources { directory, means: Means { environment, identities: &identities } };
     let mappings = Place { old_server: file.has("otk"), ..mappings(file.section("mappings"), sources) };
-    let config = config(file, sources, mappings.clone());
-    (config.filter(|_| !findings.blocked()), mappings)
+    let config = config(file, sources, mappings.clone()).filter(|_| !findings.blocked());
+    Examined { config, mappings, identities }
+}
+
+/// `[secrets]`.
+fn identities(mut section: Reader<'_>, sources: Sources<'_>) -> Identities {
+    let (key, findings) = (section.path("identity"), section.findings());
+    let value = section.take("identity");
+    section.finish();
+    value.map(|value| secrets::identities(value, &key, sources, findings)).unwrap_or_default()
 }
 
 fn read(path: &Path, findings: &Findings) -> Option<Table> {
@@ -99,6 +126,7 @@ fn config(mut file: Reader<'_>, sources: Sources<'_>, mappings: Place) -> Option
         mappings,
         limits,
         ops_token,
+        identities: sources.means.identities.clone(),
         store: store?,
         audit,
         log,

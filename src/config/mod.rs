@@ -16,7 +16,7 @@ use std::time::Duration;
 
 pub use limits::Limits;
 pub use listen::{Listen, TlsListeners};
-pub use load::{examine, load, unopened};
+pub use load::{Examined, examine, load, unopened};
 pub use realm::RealmManner;
 pub use survey::survey;
 
@@ -27,6 +27,7 @@ use crate::gateway::GatewaySettings;
 use crate::keycloak::RealmSettings;
 use crate::mapping::Place;
 use crate::otk::OtkSettings;
+use crate::secrets::{Environment, Identities, Means};
 use crate::store::StoreSettings;
 use crate::telemetry::audit::AuditSettings;
 
@@ -57,6 +58,8 @@ pub struct Config {
     pub limits: Limits,
     /// What an operator must show to change something; `None`: nobody may.
     pub ops_token: Option<SecretString>,
+    /// What opens sealed secrets.
+    pub identities: Identities,
     /// The token store.
     pub store: StoreSettings,
     /// The audit; `None`: off.
@@ -85,6 +88,12 @@ impl Config {
         }
     }
 
+    /// What opens the secrets of the mappings.
+    #[must_use]
+    pub fn means<'a>(&'a self, environment: &'a Environment) -> Means<'a> {
+        Means { environment, identities: &self.identities }
+    }
+
     /// The sections in which another configuration differs from this one, and which only a restart changes.
     #[must_use]
     pub fn needing_restart(&self, other: &Self) -> Vec<&'static str> {
@@ -109,6 +118,7 @@ impl Config {
     pub fn take_reloadable(&mut self, other: Self) {
         self.trusted_proxies = other.trusted_proxies;
         self.ops_token = other.ops_token;
+        self.identities = other.identities;
         self.realm = other.realm;
         self.manner = other.manner;
         self.otk = other.otk;

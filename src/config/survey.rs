@@ -2,17 +2,17 @@
 
 use std::path::Path;
 
-use super::examine;
+use super::{Examined, examine};
 use crate::document::{Findings, Footing};
 use crate::mapping;
-use crate::secrets::Environment;
+use crate::secrets::{Environment, Means};
 
 /// What a load of these files rests on, and whether nothing is wrong with them. Takes nothing into use.
 #[must_use]
 pub fn survey(path: &Path, environment: &Environment) -> (Footing, bool) {
     let findings = Findings::new();
-    let (_config, mappings) = examine(path, environment, &findings);
-    let loaded = mapping::load(&mappings, environment, &findings);
+    let Examined { mappings, identities, .. } = examine(path, environment, &findings);
+    let loaded = mapping::load(&mappings, Means { environment, identities: &identities }, &findings);
     (findings.footing(), loaded.is_some())
 }
 
@@ -34,8 +34,14 @@ mod tests {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, text).unwrap();
         };
-        write("passbridge.toml", "[realm]\nurls = [\"http://127.0.0.1:1\"]\n[ops]\ntoken = { file = \"ops.token\" }\n");
+        write(
+            "passbridge.toml",
+            "[realm]\nurls = [\"http://127.0.0.1:1\"]\n[ops]\ntoken = { file = \"ops.token\" }\n[secrets]\nidentity = { file = \"age.key\" }\n",
+        );
         write("ops.token", "x");
+        let identity =
+            crate::secrets::age::Identity::new(&crate::server::SystemEntropy).and_then(|it| it.text()).unwrap();
+        write("age.key", secrecy::ExposeSecret::expose_secret(&identity));
         let client = "[[client]]\nlegacy_id = \"a\"\nlegacy_secret = { file = \"old\" }\nclient_id = \"b\"\n\
                       client_secret = { file = \"new\" }\nstage = \"live\"\n";
         write("mappings/clients/a.toml", client);
@@ -43,7 +49,8 @@ mod tests {
         let environment = Environment::default();
         let (footing, fine) = survey(&directory.path().join("passbridge.toml"), &environment);
         let relative = |path: &PathBuf| path.strip_prefix(directory.path()).unwrap().to_string_lossy().into_owned();
-        let mut expected = ["passbridge.toml", "ops.token", "mappings/clients", "mappings/dialects"].to_vec();
+        let mut expected =
+            ["passbridge.toml", "age.key", "ops.token", "mappings/clients", "mappings/dialects"].to_vec();
         expected.extend(["mappings/clients/a.toml", "mappings/clients/old", "mappings/clients/new"]);
         expected.sort_unstable();
         assert_eq!(footing.keys().map(relative).collect::<Vec<_>>(), expected);

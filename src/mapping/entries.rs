@@ -59,6 +59,8 @@ pub enum SecretKind {
     Env(String),
     /// The path of a file.
     File(String),
+    /// Sealed, where it stands.
+    Sealed,
     /// In a way that no mapping may.
     Unfit,
 }
@@ -71,6 +73,7 @@ impl SecretKind {
             Self::Hash => "hash",
             Self::Env(_) => "env",
             Self::File(_) => "file",
+            Self::Sealed => "sealed",
             Self::Unfit => "unfit",
         }
     }
@@ -80,7 +83,7 @@ impl SecretKind {
     pub fn name(&self) -> Option<&str> {
         match self {
             Self::Env(name) | Self::File(name) => Some(name),
-            Self::Hash | Self::Unfit => None,
+            Self::Hash | Self::Sealed | Self::Unfit => None,
         }
     }
 }
@@ -154,6 +157,9 @@ fn kind(value: Value) -> SecretKind {
     let mut table = Reader::new(table, "", &unheard);
     if table.has("hash") {
         return SecretKind::Hash;
+    }
+    if table.has("sealed") {
+        return SecretKind::Sealed;
     }
     let env = table.text("env").map(|name| SecretKind::Env(name.value));
     env.or_else(|| table.text("file").map(|path| SecretKind::File(path.value))).unwrap_or(SecretKind::Unfit)

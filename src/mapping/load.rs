@@ -14,7 +14,7 @@ use super::{Loaded, Place, client, dialect};
 use crate::document::{Findings, Origin, Reader, parse, parse_part};
 use crate::domain::dialect::Dialect;
 use crate::domain::table::{DEFAULT_DIALECT, Table};
-use crate::secrets::{Environment, Sources, files};
+use crate::secrets::{Means, Sources, files};
 
 /// The default dialect, for a mapping directory that has none of its own.
 const SHIPPED: &str = include_str!("../../mappings/dialects/otk-passport.toml");
@@ -40,21 +40,21 @@ struct Shelf<'a> {
 }
 
 /// Loads `clients/*.toml` and `dialects/*.toml` below a directory. `None`: there are errors among the findings.
-pub fn load(place: &Place, environment: &Environment, findings: &Findings) -> Option<Loaded> {
-    read(place, environment, None, findings).0
+pub fn load<'m>(place: &Place, means: impl Into<Means<'m>>, findings: &Findings) -> Option<Loaded> {
+    read(place, means.into(), None, findings).0
 }
 
 /// Loads, with one file as it would be after a change. The digest is there whatever is wrong.
 pub(super) fn read(
     place: &Place,
-    environment: &Environment,
+    means: Means<'_>,
     proposed: Option<Proposed<'_>>,
     findings: &Findings,
 ) -> (Option<Loaded>, String) {
     let mut shelf = Shelf { hash: digest::Context::new(&digest::SHA256), proposed, findings };
     let dialects = dialects(&place.join("dialects"), &mut shelf);
     let clients_of = place.join("clients");
-    let sources = Sources { directory: &clients_of, environment };
+    let sources = Sources { directory: &clients_of, means };
     let clients = clients(Surroundings { dialects: &dialects, sources, old_server: place.old_server }, &mut shelf);
     compare(&clients, findings);
     let digest = hexadecimal(shelf.hash.finish().as_ref());

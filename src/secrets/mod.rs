@@ -1,8 +1,10 @@
-//! A secret from where it lies: the environment or a file, never the configuration itself.
+//! A secret from where it lies: the environment, a file, or sealed; never the configuration itself.
 //!
 //! Must not: look at the environment (it is handed in, read once at the edge), or put a secret into a finding.
 
+pub mod age;
 pub mod files;
+mod sealed;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,9 +14,11 @@ use std::path::Path;
 
 use secrecy::SecretString;
 
+pub use sealed::{Identities, identities};
+
 use crate::document::{Findings, Origin, Reader, Spotted, Table, Value};
 
-const HOW: &str = "use { env = \"NAME\" } or { file = \"PATH\" }";
+const HOW: &str = "use { env = \"NAME\" }, { file = \"PATH\" } or { sealed = \"...\" }";
 
 /// No secret is longer.
 const LONGEST: u64 = 64 * 1024;
@@ -56,11 +60,27 @@ impl Environment {
 pub struct Sources<'a> {
     /// The directory of the file that names the secret.
     pub directory: &'a Path,
-    /// The environment.
-    pub environment: &'a Environment,
+    /// What opens it.
+    pub means: Means<'a>,
 }
 
-/// Reads `{ env = "NAME" }` or `{ file = "PATH" }`. What came out of the environment is the secret itself: it lies where
+/// What opens secrets: the environment that some lie in, and the identities that others are sealed to.
+#[derive(Clone, Copy, Debug)]
+pub struct Means<'a> {
+    /// The environment.
+    pub environment: &'a Environment,
+    /// The identities.
+    pub identities: &'a Identities,
+}
+
+/// The environment alone: nothing that is sealed opens.
+impl<'a> From<&'a Environment> for Means<'a> {
+    fn from(environment: &'a Environment) -> Self {
+        Self { environment, identities: &sealed::NO_IDENTITIES }
+    }
+}
+
+/// Reads `{ env = "NAME" }`, `{ file = "PATH" }` or `{ sealed = "..." }`. What came out of the environment is the secret itself: it lies where
 /// `{ env }` would look for it. `None`: it cannot be had, and a finding says why.
 pub fn read(value: Spotted<Value>, key: &str, sources: Sources<'_>, findings: &Findings) -> Option<SecretString> {
     if let Value::Table(table) = value.value {
@@ -81,22 +101,19 @@ pub fn read(value: Spotted<Value>, key: &str, sources: Sources<'_>, findings: &F
 
 fn read_table(table: Table, key: &str, sources: Sources<'_>, findings: &Findings) -> Option<SecretString> {
     let mut reader = Reader::new(table, key, findings);
-    let (env, file) = (reader.text("env"), reader.text("file"));
+    let (env, file, sealed) = (reader.text("env"), reader.text("file"), reader.text("sealed"));
     let origin = reader.origin().clone();
     reader.finish();
-    match (env, file) {
-        (Some(name), None) => from_environment(&name, key, sources.environment, findings),
-        (None, Some(path)) => from_file(&path, key, sources.directory, findings),
-        (Some(_), Some(_)) => {
-            findings.error(
-                "bad-value",
-                &origin,
-                format!("`{key}` names both a variable and a file"),
-                "leave one".to_owned(),
-            );
+    match (env, file, sealed) {
+        (Some(name), None, None) => from_environment(&name, key, sources.means.environment, findings),
+        (None, Some(path), None) => from_file(&path, key, sources.directory, findings),
+        (None, None, Some(text)) => sealed::read(&text, key, sources.means.identities, findings),
+        (Some(_), Some(_), _) | (Some(_), _, Some(_)) | (_, Some(_), Some(_)) => {
+            let message = format!("`{key}` names more than one of a variable, a file and a sealed value");
+            findings.error("bad-value", &origin, message, "leave one".to_owned());
             None
         }
-        (None, None) => {
+        (None, None, None) => {
             findings.error("missing-key", &origin, format!("`{key}` names no secret"), HOW.to_owned());
             None
         }

@@ -103,8 +103,8 @@ impl Reloading {
 
     fn prepare(&self, current: &Config, findings: &Findings) -> Option<Prepared> {
         let config = config::load(&self.files.config, &self.files.environment, findings);
-        let mappings = config.as_ref().map_or(&current.mappings, |config| &config.mappings);
-        let loaded = mapping::load(mappings, &self.files.environment, findings);
+        let used = config.as_ref().unwrap_or(current);
+        let loaded = mapping::load(&used.mappings, used.means(&self.files.environment), findings);
         let (config, loaded) = (config?, loaded?);
         let mut realms = Vec::with_capacity(self.ways.workers.len() + 1);
         if config.realm != current.realm {

@@ -62,7 +62,8 @@ pub fn start(start: Start) -> Result<Running, StartError> {
     provide_tls();
     let findings = Findings::new();
     let config = config::load(&start.config, &start.environment, &findings);
-    let loaded = config.as_ref().and_then(|config| mapping::load(&config.mappings, &start.environment, &findings));
+    let loaded =
+        config.as_ref().and_then(|config| mapping::load(&config.mappings, config.means(&start.environment), &findings));
     let (Some(config), Some(loaded)) = (config, loaded) else {
         return Err(StartError::Refused(findings.into_sorted()));
     };

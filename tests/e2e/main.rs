@@ -17,6 +17,7 @@ mod gateway;
 mod login;
 mod realm;
 mod refusals;
+mod sealed;
 mod store;
 mod support;
 mod token_life;

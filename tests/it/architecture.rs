@@ -9,7 +9,8 @@ const MAY_USE: [(&str, &[&str]); 18] = [
     ("domain", &[]),
     ("document", &[]),
     ("lifecycle", &[]),
-    ("secrets", &["document"]),
+    // Chance, for what is sealed.
+    ("secrets", &["document", "domain"]),
     ("legacy", &["domain"]),
     ("keycloak", &["domain"]),
     // Carries bytes to the old server and back; whose they are `exchange` decides.

@@ -9,14 +9,14 @@ use crate::domain::client::Stage;
 use crate::domain::time::Clock;
 use crate::mapping::edit::{self, Addition, Desk, NewClient, NewSecret, Refused, SecretSlots};
 use crate::mapping::entries::Entry;
-use crate::secrets::Environment;
+use crate::secrets::Means;
 use crate::server::SystemClock;
 
 /// Adds a client that no file has.
-pub(super) fn add(config: &Config, environment: &Environment, add: &Add) -> Result<ExitCode, Refused> {
+pub(super) fn add(config: &Config, means: Means<'_>, add: &Add) -> Result<ExitCode, Refused> {
     let client_secret = add.client_secret.secret()?;
     let legacy_secret = hashed_or(add.legacy_secret.as_ref())?;
-    let desk = Desk::open(&config.mappings, environment)?;
+    let desk = Desk::open(&config.mappings, means)?;
     let client = NewClient {
         legacy_id: add.id.clone(),
         legacy_secret,
@@ -32,17 +32,11 @@ pub(super) fn add(config: &Config, environment: &Environment, add: &Add) -> Resu
 }
 
 /// Moves a client to a stage.
-pub(super) fn stage(
-    config: &Config,
-    environment: &Environment,
-    id: &str,
-    to: &str,
-    why: &str,
-) -> Result<ExitCode, Refused> {
+pub(super) fn stage(config: &Config, means: Means<'_>, id: &str, to: &str, why: &str) -> Result<ExitCode, Refused> {
     if why.trim().is_empty() {
         return Err("why is it moved?\n  hint: --why \"ticket 4711: moved to the realm\"".to_owned().into());
     }
-    let desk = Desk::open(&config.mappings, environment)?;
+    let desk = Desk::open(&config.mappings, means)?;
     let entry = desk.entry(id)?;
     if entry.stage == to {
         show::say(&format!("`{id}` is at stage {to} already; nothing was changed"));
@@ -52,13 +46,8 @@ pub(super) fn stage(
 }
 
 /// Moves a client back to where it was before its last move, else to `legacy` where there is an old server.
-pub(super) fn rollback(
-    config: &Config,
-    environment: &Environment,
-    id: &str,
-    why: Option<&str>,
-) -> Result<ExitCode, Refused> {
-    let desk = Desk::open(&config.mappings, environment)?;
+pub(super) fn rollback(config: &Config, means: Means<'_>, id: &str, why: Option<&str>) -> Result<ExitCode, Refused> {
+    let desk = Desk::open(&config.mappings, means)?;
     let entry = desk.entry(id)?;
     let legacy = config.otk.as_ref().map(|_| Stage::Legacy.word());
     let before = entry.stage_change.as_ref().map(|change| change.from.as_str()).or(legacy);
@@ -88,22 +77,18 @@ fn moved(config: &Config, desk: Desk<'_>, entry: &Entry, to: &str, why: &str) ->
 }
 
 /// Adds, promotes or retires the second of two secrets.
-pub(super) fn secret(config: &Config, environment: &Environment, slot: &Slot) -> Result<ExitCode, Refused> {
+pub(super) fn secret(config: &Config, means: Means<'_>, slot: &Slot) -> Result<ExitCode, Refused> {
     let (key, which) =
         if slot.new { ("client_secret", "secret at the realm") } else { ("legacy_secret", "old secret") };
     let added = match slot.action {
-        Action::Add if slot.new && slot.from.is_none() => {
-            let hint =
-                "hint: put it into a file or a variable of the bridge, and say --from file:PATH or --from env:NAME";
-            return Err(format!("a secret of the realm is sent to it, so a hash of it is of no use\n  {hint}").into());
-        }
+        Action::Add if slot.new && slot.from.is_none() => Some(sealed(config)?),
         Action::Add => Some(hashed_or(slot.from.as_ref())?),
         Action::Promote | Action::Retire if slot.from.is_some() => {
             return Err("--from goes with `add` alone\n  hint: leave it out".to_owned().into());
         }
         Action::Promote | Action::Retire => None,
     };
-    let desk = Desk::open(&config.mappings, environment)?;
+    let desk = Desk::open(&config.mappings, means)?;
     let entry = desk.entry(&slot.id)?;
     tell_uses(config, slot, which);
     let changed = desk.change(&entry, |table| {
@@ -124,6 +109,15 @@ pub(super) fn secret(config: &Config, environment: &Environment, slot: &Slot) ->
         Action::Retire => "has no second any more:",
     };
     Ok(taken::wait(config, &changed, &format!("`{}` {what} {which}", slot.id)))
+}
+
+/// A new secret from standard input, sealed: it is sent to the realm, so that a hash of it is of no use.
+fn sealed(config: &Config) -> Result<NewSecret, Refused> {
+    let Some(recipient) = config.identities.recipient() else {
+        let hint = "hint: [secrets] identity = { file = \"age.key\" }, and it is sealed; or put it into a file or a variable of the bridge, and say --from file:PATH or --from env:NAME";
+        return Err(format!("a secret of the realm is kept sealed, and no identity is configured\n  {hint}").into());
+    };
+    Ok(NewSecret::Sealed(old::sealed(&old::read()?, &[recipient])?))
 }
 
 /// Says when each slot was last used: whoever ends one wants to know.

@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use secrecy::SecretString;
 use serde_json::json;
 
-use super::super::{Format, NO, show};
+use super::super::{Format, NO, secret, show};
 use super::rows::{self, Row};
 use super::{counted, plain, stage_word, taken};
 use crate::config::Config;
@@ -19,7 +19,8 @@ use crate::document::Findings;
 use crate::mapping;
 use crate::mapping::edit::{Addition, Desk, NewClient, NewSecret, Refused};
 use crate::mapping::entries::entries;
-use crate::secrets::Environment;
+use crate::secrets::Means;
+use crate::secrets::age::Recipient;
 use crate::server::SystemEntropy;
 
 /// A table and what becomes of it.
@@ -47,21 +48,38 @@ struct Problem {
     message: String,
 }
 
-/// A client whose old secret, where the table has it in clear, is not hashed yet.
+/// A client whose secrets, where the table has them in clear, are not hashed and sealed yet.
 struct Planned {
     line: u64,
     client: NewClient,
-    clear: Option<SecretString>,
+    clear: Clear,
+}
+
+/// The secrets of a row that are in clear, and not hashed or sealed yet.
+#[derive(Default)]
+struct Clear {
+    old: Option<SecretString>,
+    new: Option<SecretString>,
+}
+
+/// What stands in place of secrets that are not hashed or sealed yet.
+struct Dummies {
+    hash: String,
+    /// `None`: no identity is configured, so nothing is sealed.
+    sealed: Option<String>,
 }
 
 /// Shows what would change, and changes it with `--write`.
-pub(super) fn run(config: &Config, environment: &Environment, import: &Import) -> Result<ExitCode, Refused> {
+pub(super) fn run(config: &Config, means: Means<'_>, import: &Import) -> Result<ExitCode, Refused> {
     let rows = rows::read(&import.file)?;
-    let (mut planned, mut problems) = plan(config, import, &rows);
+    let recipient = config.identities.recipient();
+    let sealed = |recipient| secret::sealed(&SecretString::from("nobody's"), &[recipient]);
+    let dummies = Dummies { hash: mapping::hash_of_nobody(), sealed: recipient.map(sealed).transpose()? };
+    let (mut planned, mut problems) = plan(config, import, &rows, &dummies);
     // With a hash of nobody's in place of those that cost time.
     let clients: Vec<_> = planned.iter().map(|planned| planned.client.clone()).collect();
     let addition = Addition::new(&config.mappings, &import.into, &clients)?;
-    let findings = addition.check(&config.mappings, environment);
+    let findings = addition.check(&config.mappings, means);
     if let Err(findings) = &findings {
         for finding in findings {
             let row = addition.client_of(finding).and_then(|index| planned.get(index));
@@ -83,23 +101,22 @@ pub(super) fn run(config: &Config, environment: &Environment, import: &Import) -
         show::say(&format!("{}: {dry}", counted(planned.len(), "client")));
         return Ok(ExitCode::SUCCESS);
     }
-    hash(&mut planned)?;
+    hash(&mut planned, recipient)?;
     let clients: Vec<_> = planned.into_iter().map(|planned| planned.client).collect();
-    let desk = Desk::open(&config.mappings, environment)?;
+    let desk = Desk::open(&config.mappings, means)?;
     let changed = desk.add(&Addition::new(&config.mappings, &import.into, &clients)?)?;
     drop(desk);
     Ok(taken::wait(config, &changed, &format!("{} added", counted(clients.len(), "client"))))
 }
 
 /// Every row as a client, or what is wrong with it.
-fn plan(config: &Config, import: &Import, rows: &[Row]) -> (Vec<Planned>, Vec<Problem>) {
+fn plan(config: &Config, import: &Import, rows: &[Row], dummies: &Dummies) -> (Vec<Planned>, Vec<Problem>) {
     let mapped = entries(&config.mappings, &Findings::new());
     let mut known: HashMap<&str, String> =
         mapped.iter().map(|entry| (entry.legacy_id.as_str(), format!("mapped already, at {}", entry.origin))).collect();
     let (mut planned, mut problems) = (Vec::new(), Vec::new());
-    let nobody = mapping::hash_of_nobody();
     for row in rows {
-        match client(row, import.stage, &nobody) {
+        match client(row, import.stage, dummies) {
             Ok((client, clear)) => {
                 let id = row.field("legacy_id").unwrap_or_default();
                 if let Some(where_) = known.insert(id, format!("in line {} already", row.line)) {
@@ -118,7 +135,7 @@ fn plan(config: &Config, import: &Import, rows: &[Row]) -> (Vec<Planned>, Vec<Pr
 }
 
 /// A row as a client. Secrets are in no message.
-fn client(row: &Row, stage: Option<&str>, nobody: &str) -> Result<(NewClient, Option<SecretString>), Vec<String>> {
+fn client(row: &Row, stage: Option<&str>, dummies: &Dummies) -> Result<(NewClient, Clear), Vec<String>> {
     if let Some(malformed) = &row.malformed {
         return Err(vec![format!("the row {malformed}")]);
     }
@@ -132,14 +149,22 @@ fn client(row: &Row, stage: Option<&str>, nobody: &str) -> Result<(NewClient, Op
     };
     let (legacy_id, old, client_id, new) =
         (needed("legacy_id"), needed("legacy_secret"), needed("client_id"), needed("client_secret"));
-    let (legacy_secret, clear) = match NewSecret::reference(old) {
-        Some(reference) => (reference, None),
-        None if old.starts_with("$argon2") => (NewSecret::Hash(old.to_owned()), None),
-        None => (NewSecret::Hash(nobody.to_owned()), Some(SecretString::from(old))),
+    let mut clear = Clear::default();
+    let legacy_secret = match NewSecret::reference(old) {
+        Some(reference) => reference,
+        None if old.starts_with("$argon2") => NewSecret::Hash(old.to_owned()),
+        None => {
+            clear.old = Some(SecretString::from(old));
+            NewSecret::Hash(dummies.hash.clone())
+        }
     };
-    let client_secret = NewSecret::reference(new);
+    let client_secret = NewSecret::reference(new).or_else(|| {
+        let sealed = dummies.sealed.clone().filter(|_| !new.is_empty())?;
+        clear.new = Some(SecretString::from(new));
+        Some(NewSecret::Sealed(sealed))
+    });
     if client_secret.is_none() && !new.is_empty() {
-        let hint = "hint: put it into a file or a variable of the bridge, and say file:PATH or env:NAME";
+        let hint = "hint: [secrets] identity = { file = \"age.key\" }, and it is sealed; or put it into a file or a variable of the bridge, and say file:PATH or env:NAME";
         wrong.push(format!("`client_secret` is a secret in clear text, which no mapping may contain\n  {hint}"));
     }
     let stage = row.field("stage").or(stage);
@@ -168,9 +193,9 @@ fn client(row: &Row, stage: Option<&str>, nobody: &str) -> Result<(NewClient, Op
     Ok((client, clear))
 }
 
-/// Hashes what is in clear, on every core, and shows how far it is.
-fn hash(planned: &mut [Planned]) -> Result<(), String> {
-    let all = planned.iter().filter(|planned| planned.clear.is_some()).count();
+/// Hashes and seals what is in clear, on every core, and shows how far it is.
+fn hash(planned: &mut [Planned], recipient: Option<Recipient>) -> Result<(), String> {
+    let all = planned.iter().filter(|planned| planned.clear.old.is_some()).count();
     let (done, failed) = (AtomicUsize::new(0), Mutex::new(None));
     let shown = io::stderr().is_terminal();
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
@@ -179,7 +204,13 @@ fn hash(planned: &mut [Planned]) -> Result<(), String> {
         for share in planned.chunks_mut(share) {
             scope.spawn(|| {
                 for planned in share {
-                    let Some(clear) = planned.clear.take() else { continue };
+                    if let (Some(clear), Some(recipient)) = (planned.clear.new.take(), recipient) {
+                        match secret::sealed(&clear, &[recipient]) {
+                            Ok(sealed) => planned.client.client_secret = NewSecret::Sealed(sealed),
+                            Err(reason) => *failed.lock() = Some(reason),
+                        }
+                    }
+                    let Some(clear) = planned.clear.old.take() else { continue };
                     match mapping::hash(&clear, &SystemEntropy) {
                         Ok(hash) => planned.client.legacy_secret = NewSecret::Hash(hash),
                         Err(reason) => *failed.lock() = Some(reason),

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use super::super::{Format, NO, WRONG_USE, show as view};
 use super::uses::{self, Uses};
 use super::{counted, plain, refused};
-use crate::config;
+use crate::config::{self, Examined};
 use crate::document::Findings;
 use crate::mapping::edit;
 use crate::mapping::entries::{Entry, SecretKind, entries};
@@ -17,7 +17,7 @@ use crate::secrets::Environment;
 
 /// Lists clients, by file and line.
 pub(super) fn list(path: &Path, environment: &Environment, stage: Option<&str>, format: Format) -> ExitCode {
-    let (_config, mappings) = config::examine(path, environment, &Findings::new());
+    let Examined { mappings, .. } = config::examine(path, environment, &Findings::new());
     let findings = Findings::new();
     let mut found = entries(&mappings, &findings);
     found.retain(|entry| stage.is_none_or(|stage| entry.stage == stage));
@@ -45,7 +45,7 @@ pub(super) fn list(path: &Path, environment: &Environment, stage: Option<&str>, 
 
 /// Shows one client.
 pub(super) fn show(path: &Path, environment: &Environment, id: &str, format: Format) -> ExitCode {
-    let (config, mappings) = config::examine(path, environment, &Findings::new());
+    let Examined { config, mappings, .. } = config::examine(path, environment, &Findings::new());
     let entry = match edit::entry(&mappings, id) {
         Ok(entry) => entry,
         Err(reason) => return refused(reason),

@@ -13,11 +13,11 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::{Format, NO, WRONG_USE, show};
-use crate::config::{self, Config};
+use crate::config::{self, Config, Examined};
 use crate::document::{Findings, Severity};
 use crate::domain::client::Stage;
 use crate::mapping::edit::{NewSecret, Refused};
-use crate::secrets::Environment;
+use crate::secrets::{Environment, Means};
 
 /// What is done with clients.
 #[derive(Debug, Subcommand)]
@@ -74,7 +74,7 @@ pub(super) struct Add {
     /// The client id at the realm
     #[arg(long, value_name = "ID")]
     client_id: String,
-    /// Where its secret at the realm lies: `env:NAME` or `file:PATH`
+    /// Where its secret at the realm lies: `env:NAME`, `file:PATH`, or `sealed:TEXT`
     #[arg(long, value_name = "WHERE")]
     client_secret: Reference,
     /// Where its old secret lies; without this it is read from standard input and kept as a hash
@@ -105,7 +105,7 @@ pub(super) struct Slot {
     /// The realm's secret; without this the old one
     #[arg(long)]
     new: bool,
-    /// Where the added secret lies: `env:NAME` or `file:PATH`. An old one can come by standard input instead, and is kept as a hash
+    /// Where the added secret lies: `env:NAME`, `file:PATH`, or `sealed:TEXT`; else it is read from standard input, an old one kept as a hash, a new one sealed
     #[arg(long, value_name = "WHERE")]
     from: Option<Reference>,
 }
@@ -133,7 +133,7 @@ impl From<String> for Reference {
 
 impl Reference {
     fn secret(&self) -> Result<NewSecret, Refused> {
-        let hint = "hint: say env:NAME or file:PATH";
+        let hint = "hint: say env:NAME or file:PATH, or sealed:TEXT with what `passbridge secret seal` prints";
         self.0.clone().ok_or_else(|| format!("a secret is no argument: others could read it\n  {hint}").into())
     }
 }
@@ -153,27 +153,31 @@ pub(super) fn run(path: &Path, environment: &Environment, client: Client) -> Exi
     match client {
         Client::List { stage, format } => list::list(path, environment, stage, format),
         Client::Show { id, format } => list::show(path, environment, &id, format),
-        Client::Add(add) => with(path, environment, |config| change::add(config, environment, &add)),
+        Client::Add(add) => with(path, environment, |config, means| change::add(config, means, &add)),
         Client::Stage { id, stage, why } => {
-            with(path, environment, |config| change::stage(config, environment, &id, stage, &why))
+            with(path, environment, |config, means| change::stage(config, means, &id, stage, &why))
         }
         Client::Rollback { id, why } => {
-            with(path, environment, |config| change::rollback(config, environment, &id, why.as_deref()))
+            with(path, environment, |config, means| change::rollback(config, means, &id, why.as_deref()))
         }
-        Client::Import(import) => with(path, environment, |config| import::run(config, environment, &import)),
-        Client::Secret(slot) => with(path, environment, |config| change::secret(config, environment, &slot)),
+        Client::Import(import) => with(path, environment, |config, means| import::run(config, means, &import)),
+        Client::Secret(slot) => with(path, environment, |config, means| change::secret(config, means, &slot)),
     }
 }
 
 /// Does something that needs the whole configuration.
-fn with(path: &Path, environment: &Environment, act: impl FnOnce(&Config) -> Result<ExitCode, Refused>) -> ExitCode {
+fn with(
+    path: &Path,
+    environment: &Environment,
+    act: impl FnOnce(&Config, Means<'_>) -> Result<ExitCode, Refused>,
+) -> ExitCode {
     let findings = Findings::new();
-    let (Some(config), _mappings) = config::examine(path, environment, &findings) else {
+    let Examined { config: Some(config), .. } = config::examine(path, environment, &findings) else {
         let _ = show::findings(&findings.into_sorted(), Format::Human, &mut anstream::stderr());
         show::complain("the configuration has errors; nothing was changed");
         return ExitCode::from(WRONG_USE);
     };
-    act(&config).unwrap_or_else(refused)
+    act(&config, config.means(environment)).unwrap_or_else(refused)
 }
 
 fn refused(refused: Refused) -> ExitCode {

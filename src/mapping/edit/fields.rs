@@ -40,14 +40,19 @@ pub enum NewSecret {
     Env(String),
     /// The path of a file.
     File(String),
+    /// Sealed, as text.
+    Sealed(String),
 }
 
 impl NewSecret {
-    /// `env:NAME` or `file:PATH`; `None`: it is neither, and may be a secret.
+    /// `env:NAME`, `file:PATH` or `sealed:TEXT`; `None`: it is neither, and may be a secret.
     #[must_use]
     pub fn reference(text: &str) -> Option<Self> {
         let named = |prefix| text.strip_prefix(prefix).filter(|name: &&str| !name.is_empty()).map(str::to_owned);
-        named("env:").map(Self::Env).or_else(|| named("file:").map(Self::File))
+        named("env:")
+            .map(Self::Env)
+            .or_else(|| named("file:").map(Self::File))
+            .or_else(|| named("sealed:").map(Self::Sealed))
     }
 
     fn value(&self) -> Value {
@@ -55,6 +60,7 @@ impl NewSecret {
             Self::Hash(hash) => inline([("hash", hash)]),
             Self::Env(name) => inline([("env", name)]),
             Self::File(path) => inline([("file", path)]),
+            Self::Sealed(text) => inline([("sealed", text)]),
         }
     }
 }

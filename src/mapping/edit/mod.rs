@@ -18,7 +18,7 @@ use super::Place;
 use super::entries::{Entry, entries};
 use super::load::{self, Proposed};
 use crate::document::{Finding, Findings, Severity};
-use crate::secrets::Environment;
+use crate::secrets::Means;
 
 /// Whoever changes files of clients holds this one locked. Hidden, so that nobody takes it for a mapping.
 const LOCK: &str = ".passbridge.lock";
@@ -56,7 +56,7 @@ pub struct Changed {
 #[derive(Debug)]
 pub struct Desk<'a> {
     mappings: &'a Place,
-    environment: &'a Environment,
+    means: Means<'a>,
     _lock: File,
 }
 
@@ -65,7 +65,7 @@ impl<'a> Desk<'a> {
     ///
     /// # Errors
     /// It cannot be written, or somebody else has it.
-    pub fn open(mappings: &'a Place, environment: &'a Environment) -> Result<Self, Refused> {
+    pub fn open(mappings: &'a Place, means: Means<'a>) -> Result<Self, Refused> {
         let path = mappings.join("clients").join(LOCK);
         let opened = OpenOptions::new().write(true).create(true).truncate(false).open(&path);
         let lock = opened.or_else(|error| File::open(&path).map_err(|_| error)).map_err(|error| {
@@ -74,7 +74,7 @@ impl<'a> Desk<'a> {
         })?;
         for _ in 0..TRIES {
             match lock.try_lock() {
-                Ok(()) => return Ok(Self { mappings, environment, _lock: lock }),
+                Ok(()) => return Ok(Self { mappings, means, _lock: lock }),
                 Err(TryLockError::WouldBlock) => std::thread::park_timeout(Duration::from_millis(100)),
                 Err(TryLockError::Error(error)) => return Err(format!("{}: {error}", path.display()).into()),
             }
@@ -114,7 +114,7 @@ impl<'a> Desk<'a> {
 
     /// Checks the whole directory as it would be, and only then writes.
     fn take(&self, path: &Path, before: Option<&str>, after: &str) -> Result<Changed, Refused> {
-        let (digest, warnings) = check(self.mappings, self.environment, path, after).map_err(Refused::Findings)?;
+        let (digest, warnings) = check(self.mappings, self.means, path, after).map_err(Refused::Findings)?;
         atomic::write(path, before, after).map_err(|reason| at(path, &reason))?;
         Ok(Changed { file: path.to_owned(), digest, warnings })
     }
@@ -167,8 +167,8 @@ impl Addition {
     ///
     /// # Errors
     /// The errors that would be new.
-    pub fn check(&self, mappings: &Place, environment: &Environment) -> Result<Vec<Finding>, Vec<Finding>> {
-        check(mappings, environment, &self.path, &self.after).map(|(_digest, warnings)| warnings)
+    pub fn check(&self, mappings: &Place, means: Means<'_>) -> Result<Vec<Finding>, Vec<Finding>> {
+        check(mappings, means, &self.path, &self.after).map(|(_digest, warnings)| warnings)
     }
 
     /// The added client that a finding is about.
@@ -183,16 +183,11 @@ impl Addition {
 }
 
 /// The digest that the directory would have, and what would be new among its findings.
-fn check(
-    mappings: &Place,
-    environment: &Environment,
-    path: &Path,
-    after: &str,
-) -> Result<(String, Vec<Finding>), Vec<Finding>> {
+fn check(mappings: &Place, means: Means<'_>, path: &Path, after: &str) -> Result<(String, Vec<Finding>), Vec<Finding>> {
     let (now, then) = (Findings::new(), Findings::new());
-    let _table = load::read(mappings, environment, None, &now);
+    let _table = load::read(mappings, means, None, &now);
     let proposed = Proposed { path, text: after };
-    let (_table, digest) = load::read(mappings, environment, Some(proposed), &then);
+    let (_table, digest) = load::read(mappings, means, Some(proposed), &then);
     let new = unheard(&now.into_sorted(), then.into_sorted());
     let (errors, warnings): (Vec<_>, Vec<_>) = new.into_iter().partition(|finding| finding.severity == Severity::Error);
     if errors.is_empty() { Ok((digest, warnings)) } else { Err(errors) }

@@ -6,6 +6,7 @@ mod diff;
 mod doctor;
 mod import;
 mod said;
+mod sealed;
 mod serve;
 mod shell;
 mod signals;

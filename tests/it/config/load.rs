@@ -401,7 +401,7 @@ fn a_file_that_is_not_there_is_told_with_what_to_do() {
 #[test]
 fn where_the_mappings_are_is_known_even_if_the_rest_is_wrong() {
     let site = Site::new("[mappings]\npath = \"there\"\n[limits]\nbody = 1\n");
-    let (config, mappings) = config::examine(&site.path(), &Environment::default(), &Findings::new());
-    assert!(config.is_none());
-    assert_eq!(mappings.path, site.directory.path().join("there"));
+    let examined = config::examine(&site.path(), &Environment::default(), &Findings::new());
+    assert!(examined.config.is_none());
+    assert_eq!(examined.mappings.path, site.directory.path().join("there"));
 }

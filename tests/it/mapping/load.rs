@@ -222,7 +222,7 @@ fn secrets_that_cannot_be_had_or_may_not_stand_there_are_told() {
         error(
             "bad-value",
             client("client_secret = ▲{ env = \"NEW\", file = \"secret\" }"),
-            "both a variable and a file",
+            "more than one of a variable, a file and a sealed value",
             "",
         ),
         error(
