@@ -64,7 +64,7 @@ fn exchange(config: &Config, request: &str) -> io::Result<Answer> {
 }
 
 /// Where to ask a listener that listens on all addresses.
-fn reachable(address: SocketAddr) -> SocketAddr {
+pub(super) fn reachable(address: SocketAddr) -> SocketAddr {
     let here = match address {
         SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
         SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::LOCALHOST),

@@ -11,6 +11,7 @@ mod doctor;
 mod excerpt;
 mod health;
 mod pinned;
+mod replay;
 mod secret;
 mod serve;
 mod shell;
@@ -62,6 +63,8 @@ enum Command {
         #[arg(long, value_enum, default_value_t = Format::Human)]
         format: Format,
     },
+    /// Send captured legacy requests again and compare the replies with the captured ones, byte for byte
+    Replay(replay::Asked),
     /// Ask the running bridge whether it is ready: for health checks of containers
     Health,
     /// The mapping table, and one client's way through its migration
@@ -161,6 +164,7 @@ pub fn run() -> ExitCode {
         Command::Check { format } => check::run(&config, &environment(), format),
         Command::Doctor(asked) => doctor::run(&config, &environment(), &asked),
         Command::Diff { format } => diff::run(&config, &environment(), format),
+        Command::Replay(asked) => replay::run(&config, &environment(), &asked),
         Command::Health => health::run(&config, &environment()),
         Command::Client(client) => client::run(&config, &environment(), client),
         Command::Secret(Secret::Hash) => secret::hash(),

@@ -1,4 +1,4 @@
-//! TLS to the ops listener of the same configuration: the one certificate that counts is the one that stands in it, so that
+//! TLS to a listener of the same configuration: the one certificate that counts is the one that stands in it, so that
 //! neither its name nor its issuer matters.
 
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::server::TlsMaterial;
 /// One sentence about what is in the way.
 pub(super) fn session(material: &TlsMaterial) -> Result<ClientConnection, String> {
     if material.client_ca.is_some() {
-        return Err("the ops listener asks for a client's certificate, which this command does not have".to_owned());
+        return Err("the listener asks for a client's certificate, which this command does not have".to_owned());
     }
     let certificate = CertificateDer::from_pem_slice(&material.certificate).map_err(|error| error.to_string())?;
     let provider = Arc::new(aws_lc_rs::default_provider());

@@ -5,6 +5,7 @@ mod client;
 mod diff;
 mod doctor;
 mod import;
+mod replay;
 mod said;
 mod sealed;
 mod serve;

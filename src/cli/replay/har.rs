@@ -1,0 +1,131 @@
+//! Captured pairs out of a HAR file (HTTP Archive 1.2), as browsers and proxies write it.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use serde::Deserialize;
+
+use super::capture::{self, Capture, Pair, Reply};
+
+#[derive(Deserialize)]
+struct Archive {
+    log: Log,
+}
+
+#[derive(Deserialize)]
+struct Log {
+    entries: Vec<Entry>,
+}
+
+#[derive(Deserialize)]
+struct Entry {
+    request: Request,
+    response: Response,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Request {
+    method: String,
+    url: String,
+    headers: Vec<Named>,
+    post_data: Option<Posted>,
+}
+
+#[derive(Deserialize)]
+struct Named {
+    name: String,
+    #[serde(default)]
+    value: String,
+}
+
+#[derive(Deserialize)]
+struct Posted {
+    #[serde(default)]
+    text: String,
+    #[serde(default)]
+    params: Vec<Named>,
+}
+
+#[derive(Deserialize)]
+struct Response {
+    status: u16,
+    headers: Vec<Named>,
+    content: Content,
+}
+
+#[derive(Deserialize)]
+struct Content {
+    #[serde(default)]
+    text: String,
+    #[serde(default)]
+    encoding: String,
+}
+
+/// The connection's own; we say them anew.
+const OURS: [&str; 6] = ["host", "connection", "content-length", "transfer-encoding", "accept-encoding", "expect"];
+
+/// Reads all entries, in their order.
+pub(super) fn read(path: &Path) -> Result<Vec<Capture>, String> {
+    let bytes = capture::bytes(path)?;
+    let archive: Archive = serde_json::from_slice(&bytes).map_err(|error| {
+        // Its own words may repeat a value.
+        format!("{} is no HAR file (line {}, column {})", path.display(), error.line(), error.column())
+    })?;
+    let name = |number: usize| format!("{} #{number}", path.display());
+    Ok(archive.log.entries.iter().zip(1..).map(|(entry, number)| of_entry(entry, &name(number))).collect())
+}
+
+fn of_entry(entry: &Entry, name: &str) -> Capture {
+    let skipped = |why: &str| Capture::Skipped { name: name.to_owned(), why: why.to_owned() };
+    if entry.response.status == 0 {
+        return skipped("it had no reply");
+    }
+    let Some((host, target)) = parts(&entry.request.url) else { return skipped("its URL is none of HTTP") };
+    let encoded = entry.response.content.encoding == "base64";
+    let body = if encoded { BASE64.decode(&entry.response.content.text).ok() } else { None };
+    if encoded && body.is_none() {
+        return skipped("the body of its reply is no base64");
+    }
+    let body = body.unwrap_or_else(|| entry.response.content.text.clone().into_bytes());
+    let lower = |header: &Named| (header.name.to_ascii_lowercase(), header.value.trim().to_owned());
+    let headers = entry.response.headers.iter().map(lower).collect();
+    let reply = Reply { status: entry.response.status, headers, body };
+    Capture::Pair(Box::new(Pair { name: name.to_owned(), request: request(&entry.request, host, target), reply }))
+}
+
+/// `example.org:8080` and `/path?query`.
+fn parts(url: &str) -> Option<(&str, &str)> {
+    let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"))?;
+    let rest = rest.split('#').next().unwrap_or(rest);
+    let end = rest.find(['/', '?']).unwrap_or(rest.len());
+    let (host, target) = rest.split_at_checked(end)?;
+    (!host.is_empty() && target.starts_with('/')).then_some((host, target))
+}
+
+fn request(request: &Request, host: &str, target: &str) -> Vec<u8> {
+    let mut head = format!("{} {target} HTTP/1.1\r\nHost: {host}\r\n", request.method);
+    let is_theirs = |header: &&Named| {
+        let name = header.name.to_ascii_lowercase();
+        !name.starts_with(':') && !OURS.contains(&name.as_str()) && !header.value.contains(['\r', '\n'])
+    };
+    for header in request.headers.iter().filter(is_theirs) {
+        let _infallible = write!(head, "{}: {}\r\n", header.name, header.value);
+    }
+    let body = request.post_data.as_ref().map(body);
+    if let Some(body) = &body {
+        let _infallible = write!(head, "Content-Length: {}\r\n", body.len());
+    }
+    (head + "\r\n" + &body.unwrap_or_default()).into_bytes()
+}
+
+fn body(posted: &Posted) -> String {
+    if posted.params.is_empty() || !posted.text.is_empty() {
+        return posted.text.clone();
+    }
+    let mut form = form_urlencoded::Serializer::new(String::new());
+    form.extend_pairs(posted.params.iter().map(|field| (&field.name, &field.value)));
+    form.finish()
+}

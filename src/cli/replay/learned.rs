@@ -1,0 +1,117 @@
+//! What the run has learned: which UUID stands now where the capture had another. Pure.
+
+use std::collections::HashMap;
+
+use serde_json::Value;
+
+use super::capture::Reply;
+use super::template::{Piece, find, pieces, uuid_at};
+
+/// UUIDs of the capture and of now.
+#[derive(Default)]
+pub(super) struct Learned {
+    now: HashMap<Vec<u8>, Vec<u8>>,
+    /// The newest pair that was handed out.
+    access: Option<Vec<u8>>,
+    refresh: Option<Vec<u8>>,
+}
+
+impl Learned {
+    /// What stands now in the place of a captured UUID.
+    pub(super) fn now(&self, captured: &[u8]) -> Option<&[u8]> {
+        self.now.get(captured).map(Vec::as_slice)
+    }
+
+    /// This UUID stands now in the place of that one.
+    pub(super) fn learn(&mut self, captured: &[u8], now: &[u8]) {
+        self.now.entry(captured.to_vec()).or_insert_with(|| now.to_vec());
+    }
+
+    /// Remembers what a reply handed out.
+    pub(super) fn newest_of(&mut self, reply: &Reply) {
+        let Ok(body) = serde_json::from_slice::<Value>(&reply.body) else { return };
+        for (name, newest) in [("access_token", &mut self.access), ("refresh_token", &mut self.refresh)] {
+            let token = body[name].as_str().map(str::as_bytes);
+            if let Some(token) = token.filter(|token| uuid_at(token).is_some_and(|uuid| uuid.len() == token.len())) {
+                *newest = Some(token.to_vec());
+            }
+        }
+    }
+
+    /// A captured request as it is sent now. Its length is told anew where a UUID has become longer or shorter.
+    ///
+    /// # Errors
+    /// It has a place for something that this run does not know.
+    pub(super) fn filled(&self, request: &[u8]) -> Result<Vec<u8>, String> {
+        let end = find(request, b"\r\n\r\n").unwrap_or(request.len());
+        let (head, body) = request.split_at_checked(end).unwrap_or((request, &[]));
+        let (head, filled) = (self.replaced(head)?, self.replaced(body)?);
+        let told = format!("content-length: {}", body.len().saturating_sub(4));
+        let head = String::from_utf8_lossy(&head);
+        let lines: Vec<String> = head
+            .split("\r\n")
+            .map(|line| {
+                let said = line
+                    .split_once(':')
+                    .map(|(name, value)| format!("{}: {}", name.to_ascii_lowercase(), value.trim()));
+                let length = filled.len().saturating_sub(4);
+                if said.as_deref() == Some(&told) { format!("Content-Length: {length}") } else { line.to_owned() }
+            })
+            .collect();
+        Ok([lines.join("\r\n").as_bytes(), &filled].concat())
+    }
+
+    fn replaced(&self, text: &[u8]) -> Result<Vec<u8>, String> {
+        let mut replaced = Vec::with_capacity(text.len());
+        for piece in pieces(text) {
+            let value = match piece {
+                Piece::Text(text) => Some(text),
+                Piece::Captured(uuid) => Some(self.now(uuid).unwrap_or(uuid)),
+                Piece::Uuid(b"access") => self.access.as_deref(),
+                Piece::Uuid(b"refresh") => self.refresh.as_deref(),
+                Piece::Uuid(_) | Piece::Any(_) => None,
+            };
+            let (Piece::Uuid(name) | Piece::Any(name) | Piece::Captured(name) | Piece::Text(name)) = piece;
+            let unknown =
+                || format!("it needs `{}`, which no reply before it has given", String::from_utf8_lossy(name));
+            replaced.extend_from_slice(value.ok_or_else(unknown)?);
+        }
+        Ok(replaced)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OLD: &str = "b018f31a-c2ef-4274-9fc8-7e3bf99dd3ba";
+    const NEW: &str = "304554d8-d1c0-45d5-935b-02f886104a79";
+
+    #[test]
+    fn a_request_has_the_new_uuid_and_the_length_of_what_is_sent() {
+        let mut learned = Learned::default();
+        let long = format!("{OLD}-1700000000");
+        learned.learn(long.as_bytes(), NEW.as_bytes());
+        let request = |token: &str, length: usize| {
+            format!("POST /t HTTP/1.1\r\nHost: a\r\ncontent-length:{length}\r\nX: {token}\r\n\r\ntoken={token}")
+        };
+        let filled = String::from_utf8(learned.filled(request(&long, 53).as_bytes()).unwrap()).unwrap();
+        assert_eq!(filled, request(NEW, 42).replace("content-length:42", "Content-Length: 42"));
+        // A length that was wrong is part of what was captured.
+        let odd = request("none", 3);
+        assert_eq!(learned.filled(odd.as_bytes()).unwrap(), odd.as_bytes());
+    }
+
+    #[test]
+    fn places_take_the_newest_pair_and_others_cannot_be_filled() {
+        let mut learned = Learned::default();
+        let request = b"GET /?t={{uuid access}} HTTP/1.1\r\n\r\n";
+        assert!(learned.filled(request).unwrap_err().contains("`access`"));
+        let body = format!("{{\"access_token\":\"{NEW}\",\"refresh_token\":\"no uuid\"}}").into_bytes();
+        learned.newest_of(&Reply { status: 200, headers: Vec::new(), body });
+        assert_eq!(learned.filled(request).unwrap(), format!("GET /?t={NEW} HTTP/1.1\r\n\r\n").as_bytes());
+        assert!(
+            learned.filled(b"x{{uuid refresh}}\r\n\r\n").is_err() && learned.filled(b"{{uuid used}}\r\n\r\n").is_err()
+        );
+    }
+}

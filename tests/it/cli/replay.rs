@@ -1,0 +1,249 @@
+//! `passbridge replay`: captured requests again, their replies held against the captured ones.
+
+use std::fs;
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+
+use super::said::{Said, run};
+use crate::support::{OLD_ID, OLD_SECRET, Plan, World, client, eventually};
+
+const ACCESS: &str = "b018f31a-c2ef-4274-9fc8-7e3bf99dd3ba";
+const REFRESH: &str = "304554d8-d1c0-45d5-935b-02f886104a79";
+const NEXT_ACCESS: &str = "5c1f2d7e-0b5f-4f6e-8a0b-6f5c3b1d2e10";
+const NEXT_REFRESH: &str = "0d9b8c7a-1234-4abc-9def-001122334455";
+
+fn replay(world: &World, more: &[&str]) -> Said {
+    let against = format!("http://{}", world.legacy());
+    run(world, &[&["replay", "--against", &against], more].concat(), "")
+}
+
+/// Each captured request with what became of it.
+fn outcomes(said: &Said) -> Vec<(String, String)> {
+    let replies = said.json()["replies"].as_array().unwrap().clone();
+    let name = |one: &Value| one["name"].as_str().unwrap().rsplit('/').next().unwrap().to_owned();
+    replies.iter().map(|one| (name(one), one["outcome"].as_str().unwrap().to_owned())).collect()
+}
+
+fn form(path: &str, fields: &str) -> String {
+    format!(
+        "POST {path} HTTP/1.1\r\nHost: old.example.org\r\nContent-Type: application/x-www-form-urlencoded\r\n\
+         Content-Length: {}\r\n\r\n{fields}",
+        fields.len()
+    )
+}
+
+fn ok(body: &str) -> String {
+    format!(
+        "HTTP/1.1 200 OK\r\nCache-Control: no-store\r\nPragma: no-cache\r\nServer: old\r\n\
+         Content-Type: application/json;charset=UTF-8\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+fn tokens(grant: &str, access: &str, refresh: &str) -> String {
+    format!(
+        "{{\r\n  \"grant_type\": \"{grant}\",\r\n  \"access_token\":\"{access}\",\r\n  \"token_type\":\"Bearer\",\r\n  \
+         \"expires_in\":3600,\r\n  \"refresh_token\":\"{refresh}\",\r\n  \"scope\":\"client_registration\"\r\n}}"
+    )
+}
+
+/// A login, its refresh, and the end of it, as an old server once answered them.
+fn chain() -> [(&'static str, String, String); 3] {
+    let who = format!("client_id={OLD_ID}&client_secret={OLD_SECRET}");
+    let login = format!(
+        "grant_type=passport&{who}&scope=client_registration&certificate=planted-certificate&algorithm=GOST&signature=planted%2Bsignature"
+    );
+    let refresh = format!("grant_type=refresh_token&{who}&refresh_token={REFRESH}");
+    let revoke = format!("{who}&token={NEXT_ACCESS}&token_type_hint=access_token");
+    [
+        ("1-login", form("/auth/oauth/v2/token", &login), ok(&tokens("passport", ACCESS, REFRESH))),
+        ("2-refresh", form("/auth/oauth/v2/token", &refresh), ok(&tokens("refresh_token", NEXT_ACCESS, NEXT_REFRESH))),
+        ("3-revoke", form("/auth/oauth/v2/token/revoke", &revoke), ok("{\r\n  \"result\":\"revoked\"\r\n}")),
+    ]
+}
+
+/// Writes the chain into a folder; each reply may be made another one.
+fn written(world: &World, other: impl Fn(&str, String) -> String) -> PathBuf {
+    let folder = world.path().join("captured");
+    fs::create_dir_all(&folder).unwrap();
+    for (name, request, reply) in chain() {
+        fs::write(folder.join(format!("{name}.request")), request).unwrap();
+        fs::write(folder.join(format!("{name}.reply")), other(name, reply)).unwrap();
+    }
+    folder
+}
+
+fn site() -> World {
+    let scopes = "scopes = { client_registration = \"client_registration\" }";
+    Plan::new().without_clients().client(&client(OLD_ID, scopes)).start()
+}
+
+#[test]
+fn a_captured_chain_goes_on_with_the_uuids_of_now() {
+    let world = site();
+    let folder = written(&world, |_, reply| reply);
+    let said = replay(&world, &[folder.to_str().unwrap(), "--format", "json"]).fine();
+    let same = |name: &str| (name.to_owned(), "same".to_owned());
+    assert_eq!(outcomes(&said), ["1-login", "2-refresh", "3-revoke"].map(same));
+    assert_eq!((&said.json()["same"], &said.json()["compared"]), (&json!(true), &json!(3)));
+    eventually("all is in the audit", || world.audit().iter().any(|row| row["what"] == "revocation"));
+    let mut rows = world.audit();
+    rows.retain(|row| row["client"] == OLD_ID);
+    let kinds: Vec<_> = rows.iter().map(|row| row["what"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["login", "refresh", "revocation"]);
+    assert!(rows[2]["notes"].is_null(), "it was known, and the client's own: {}", rows[2]);
+    // Alone, nothing stands in the place of the captured UUID.
+    let alone = replay(&world, &[folder.join("2-refresh.request").to_str().unwrap(), "--format", "json"]);
+    assert_eq!((alone.status, outcomes(&alone)), (1, vec![("2-refresh".to_owned(), "different".to_owned())]));
+}
+
+#[test]
+fn what_differs_is_shown_side_by_side_without_a_secret_and_the_chain_goes_on() {
+    let world = site();
+    let folder = written(&world, |name, reply| match name {
+        "1-login" => reply.replace("3600", "3599").replace("200 OK", "201 Created").replace("Pragma: no-cache\r\n", ""),
+        "3-revoke" => reply.replace("\r\n  \"result", "\n  \"result"),
+        _ => reply,
+    });
+    let said = replay(&world, &[folder.to_str().unwrap()]);
+    assert_eq!(said.status, 1, "{said:?}");
+    for line in [
+        "1-login: different\n  status: captured 201, replayed 200\n  pragma: captured (none), replayed no-cache\n",
+        "    captured                            replayed\n",
+        "      \"access_token\":\"{{uuid}}\",\\r        \"access_token\":\"{{uuid}}\",\\r\n",
+        "      \"expires_in\":3599,\\r            |   \"expires_in\":3600,\\r\n",
+        "2-refresh: same\n",
+        "3-revoke: different\n  body, from byte 1 on:\n",
+    ] {
+        assert!(said.out.contains(line), "{line}\n{}", said.out);
+    }
+    assert!(said.err.contains(": 1 the same, 2 different, 0 unanswered, 0 skipped"), "{}", said.err);
+    let json = replay(&world, &[folder.to_str().unwrap(), "--format", "json"]).json();
+    let differences = json["replies"][0]["differences"].as_array().unwrap();
+    assert_eq!(differences[0], json!({"what": "status", "captured": "201", "replayed": "200", "byte": null}));
+    assert_eq!((&differences[2]["what"], &differences[2]["byte"]), (&json!("body"), &json!(132)));
+    let text = said.out + &json.to_string();
+    for secret in [ACCESS, REFRESH, NEXT_ACCESS, OLD_SECRET, "planted-certificate", "planted+signature", "eyJ"] {
+        assert!(!text.contains(secret), "{secret}: {text}");
+    }
+}
+
+#[test]
+fn a_har_file_is_a_capture_too() {
+    let world = site();
+    let entries = chain().map(|(_, request, reply)| {
+        let (head, body) = request.split_once("\r\n\r\n").unwrap();
+        let path = head.split(' ').nth(1).unwrap();
+        let (reply_head, reply_body) = reply.split_once("\r\n\r\n").unwrap();
+        let headers = |head: &str| -> Value {
+            let pairs = head.lines().skip(1).map(|line| line.split_once(": ").unwrap());
+            pairs.map(|(name, value)| json!({"name": name, "value": value})).collect()
+        };
+        let posted = if path.ends_with("revoke") {
+            let pairs = body.split('&').map(|pair| pair.split_once('=').unwrap());
+            json!({"mimeType": "application/x-www-form-urlencoded",
+                   "params": pairs.map(|(name, value)| json!({"name": name, "value": value})).collect::<Value>()})
+        } else {
+            json!({"mimeType": "application/x-www-form-urlencoded", "text": body})
+        };
+        json!({
+            "request": {"method": "POST", "url": format!("https://old.example.org{path}"), "httpVersion": "HTTP/2",
+                        "headers": headers(head), "postData": posted},
+            "response": {"status": 200, "headers": headers(reply_head),
+                         "content": {"size": reply_body.len(), "mimeType": "application/json", "text": reply_body}},
+        })
+    });
+    let failed = json!({"request": {"method": "GET", "url": "https://old.example.org/x", "headers": []},
+                        "response": {"status": 0, "headers": [], "content": {}}});
+    let path = world.path().join("browser.har");
+    let log =
+        json!({"log": {"version": "1.2", "entries": entries.iter().chain([&failed]).cloned().collect::<Value>()}});
+    fs::write(&path, log.to_string()).unwrap();
+    let said = replay(&world, &[path.to_str().unwrap(), "--format", "json"]).fine();
+    let became: Vec<_> = outcomes(&said).into_iter().map(|(_, outcome)| outcome).collect();
+    assert_eq!(became, ["same", "same", "same", "skipped"]);
+}
+
+#[test]
+fn the_golden_files_are_captures_and_what_needs_a_mood_or_a_past_is_skipped_with_a_note() {
+    for dialect in ["otk-passport", "otk-old"] {
+        let top = env!("CARGO_MANIFEST_DIR");
+        let text = fs::read_to_string(format!("{top}/mappings/dialects/{dialect}.toml")).unwrap();
+        let more = format!("dialect = \"{dialect}\"\nscopes = {{ client_registration = \"client_registration\" }}");
+        let retired = client("retired-client", &format!("{more}\nstage = \"retired\""));
+        let plan = Plan::new().without_clients().client(&client(OLD_ID, &more)).client(&retired);
+        let world = plan.dialect(dialect, &text).start();
+        let folder = format!("{top}/tests/golden/{dialect}");
+        // The moment that their numbers are of.
+        world.turn(3_600);
+        // A login first, so that there are UUIDs to ask about.
+        let first = format!("{folder}/login.request");
+        let said = replay(&world, &[&first, &folder, "--format", "json"]);
+        let outcomes = outcomes(&said);
+        let different: Vec<_> =
+            outcomes.iter().filter(|(_, outcome)| outcome != "same" && outcome != "skipped").collect();
+        assert!(different.is_empty() && said.status == 0, "{different:?}\n{}", said.out);
+        let skipped: Vec<&str> =
+            outcomes.iter().filter(|(_, outcome)| outcome == "skipped").map(|(name, _)| name.as_str()).collect();
+        let moods = fs::read_dir(&folder)
+            .unwrap()
+            .filter(|entry| entry.as_ref().unwrap().path().extension().is_some_and(|ending| ending == "realm"));
+        assert_eq!(skipped.len(), moods.count() + 2, "those with `expired` and `used` besides: {skipped:?}");
+        assert!(skipped.contains(&"refresh-used") && skipped.contains(&"introspect-expired"), "{skipped:?}");
+    }
+}
+
+#[test]
+fn without_a_url_it_is_the_legacy_listener_by_its_own_certificate() {
+    let made = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
+    let tls = "{ certificate = \"server.pem\", key = \"server.key\" }";
+    let scopes = "scopes = { client_registration = \"client_registration\" }";
+    let mut world = Plan::new().without_clients().client(&client(OLD_ID, scopes)).set("tls", "legacy", tls).files();
+    fs::write(world.path().join("server.pem"), made.cert.pem()).unwrap();
+    fs::write(world.path().join("server.key"), made.signing_key.serialize_pem()).unwrap();
+    world.begin();
+    let folder = written(&world, |_, reply| reply);
+    let folder = folder.to_str().unwrap();
+    let address = world.legacy();
+    world.change("listen", "legacy", &format!("\"{address}\""));
+    run(&world, &["replay", folder], "").fine();
+    let (url, ca) = (format!("https://{address}/"), world.path().join("server.pem"));
+    run(&world, &["replay", folder, "--against", &url, "--ca", ca.to_str().unwrap()], "").fine();
+    let other = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
+    fs::write(world.path().join("other.pem"), other.cert.pem()).unwrap();
+    let ca = world.path().join("other.pem");
+    let said = run(&world, &["replay", folder, "--against", &url, "--ca", ca.to_str().unwrap()], "");
+    assert!(
+        said.status == 1 && said.out.contains("1-login: unanswered: ") && said.err.contains("3 unanswered"),
+        "{said:?}"
+    );
+}
+
+#[test]
+fn what_is_no_capture_is_refused_with_what_to_name() {
+    let world = Plan::new().files();
+    let path = |name: &str| world.path().join(name).to_str().unwrap().to_owned();
+    let refused = |file: &str, words: &str| {
+        run(&world, &["replay", &path(file), "--against", "http://127.0.0.1:1"], "").refused(2, words);
+    };
+    refused("nothing.request", "hint: name NAME.request");
+    fs::create_dir(world.path().join("empty")).unwrap();
+    refused("empty", "has no NAME.request in it");
+    fs::write(world.path().join("bad.har"), "{\"log\": 1}").unwrap();
+    refused("bad.har", "is no HAR file (line 1");
+    fs::write(world.path().join("a.request"), "POST / HTTP/1.1\n\n").unwrap();
+    fs::write(world.path().join("a.reply"), "HTTP/1.1 200 OK\r\n\r\n").unwrap();
+    refused("a.request", "its head must end with an empty line");
+    fs::write(world.path().join("a.reply"), "hello").unwrap();
+    refused("a.reply", "is no reply of HTTP/1.x");
+    fs::write(world.path().join("a.request"), "POST / HTTP/1.1\r\n\r\n").unwrap();
+    fs::write(world.path().join("a.reply"), "HTTP/1.1 200 OK\r\n\r\n").unwrap();
+    let said = run(&world, &["replay", &path("a.request"), "--against", "http://127.0.0.1:1"], "");
+    assert!(said.status == 1 && said.out.contains("a: unanswered: 127.0.0.1:1: "), "{said:?}");
+    fs::write(world.path().join("a.realm"), "refuse").unwrap();
+    let said = run(&world, &["replay", &path("a.request"), "--against", "http://127.0.0.1:1"], "");
+    said.refused(1, "nothing was compared");
+    run(&world, &["replay", &path("a.request"), "--against", "ftp://a"], "").refused(2, "http://HOST:PORT");
+    run(&world, &["replay"], "").refused(2, "required");
+}
