@@ -17,6 +17,7 @@
 mod architecture;
 mod cli;
 mod config;
+mod docs;
 mod exchange;
 mod gateway;
 mod keycloak;
