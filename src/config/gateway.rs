@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use super::load::pem;
 use crate::document::{Origin, Reader, Spotted};
-use crate::gateway::GatewaySettings;
-use crate::gateway::routes::{Route, host_name};
+use crate::gateway::routes::{Route, Upstream, host_name};
+use crate::gateway::{GatewaySettings, Trust};
+use crate::secrets::Sources;
 
-pub(super) fn read(section: Option<Reader<'_>>, is_on: bool) -> GatewaySettings {
+pub(super) fn read(section: Option<Reader<'_>>, is_on: bool, sources: Sources<'_>) -> GatewaySettings {
     let mut settings = GatewaySettings::default();
     let Some(mut section) = section else { return settings };
     let (short, long) = (Duration::from_millis(100), Duration::from_hours(1));
@@ -18,7 +20,7 @@ pub(super) fn read(section: Option<Reader<'_>>, is_on: bool) -> GatewaySettings 
     let mut routes: Vec<(Route, Origin)> = Vec::new();
     for reader in section.sections("route") {
         let (origin, findings) = (reader.origin().clone(), reader.findings());
-        let Some(read) = route(reader) else { continue };
+        let Some(read) = route(reader, sources) else { continue };
         if let Some((_, first)) = routes.iter().find(|(known, _)| known.overlaps(&read)) {
             let message = format!("`{}` is routed twice for the same host and clients; first at {first}", read.prefix);
             findings.error("overlapping-routes", &origin, message, "leave out one of them".to_owned());
@@ -34,9 +36,10 @@ pub(super) fn read(section: Option<Reader<'_>>, is_on: bool) -> GatewaySettings 
     settings
 }
 
-fn route(mut section: Reader<'_>) -> Option<Route> {
+fn route(mut section: Reader<'_>, sources: Sources<'_>) -> Option<Route> {
     let prefix = section.required_text("prefix");
     let upstreams = upstreams(&mut section);
+    let trust = trust(&mut section, upstreams.as_deref().unwrap_or_default(), sources);
     let host = section.text("host").map(|text| host_name(&text.value));
     let clients = section.texts("clients").map(|texts| texts.into_iter().map(|text| text.value).collect());
     let strip_prefix = section.boolean("strip_prefix", false);
@@ -50,6 +53,7 @@ fn route(mut section: Reader<'_>) -> Option<Route> {
         host,
         clients: clients.unwrap_or_default(),
         upstreams: upstreams?,
+        trust,
         strip_prefix,
         keep_host: keep_host.is_none_or(|word| word.value),
         pass_jwt: pass_jwt.is_some_and(|word| word.value),
@@ -73,26 +77,47 @@ fn prefix(section: &Reader<'_>, text: &Spotted<String>) -> Option<String> {
 }
 
 /// One URL or a list of them.
-fn upstreams(section: &mut Reader<'_>) -> Option<Vec<String>> {
+fn upstreams(section: &mut Reader<'_>) -> Option<Vec<Upstream>> {
     if !section.has("upstream") {
         section.missing("upstream", "upstream = \"http://127.0.0.1:8090\"".to_owned());
         return None;
     }
     let texts = section.text_or_texts("upstream")?;
     let count = texts.len();
-    let read: Vec<String> = texts.into_iter().filter_map(|text| upstream(section, &text)).collect();
+    let read: Vec<Upstream> = texts.into_iter().filter_map(|text| upstream(section, &text)).collect();
     (count > 0 && read.len() == count).then_some(read)
 }
 
-/// `host:port` of `http://host[:port]`.
-fn upstream(section: &Reader<'_>, text: &Spotted<String>) -> Option<String> {
-    let uri: Option<http::Uri> = text.value.parse().ok();
-    let plain =
-        uri.filter(|uri| uri.scheme_str() == Some("http") && uri.query().is_none() && matches!(uri.path(), "" | "/"));
-    let authority = plain.as_ref().and_then(http::Uri::authority).filter(|it| !it.as_str().contains('@'));
-    let Some(authority) = authority else {
+fn upstream(section: &Reader<'_>, text: &Spotted<String>) -> Option<Upstream> {
+    let upstream = Upstream::parse(&text.value);
+    if upstream.is_none() {
         section.bad_value("upstream", &text.origin, "a URL without path, such as \"http://127.0.0.1:8090\"");
-        return None;
+    }
+    upstream
+}
+
+/// Who vouches for servers that speak TLS.
+fn trust(section: &mut Reader<'_>, upstreams: &[Upstream], sources: Sources<'_>) -> Option<Trust> {
+    let ca = section.text("ca");
+    let is_secure = upstreams.iter().any(|upstream| upstream.name.is_some());
+    if let Some(ca) = ca.as_ref().filter(|_| !is_secure) {
+        let hint = "leave it out, or let `upstream` begin with https://".to_owned();
+        section.findings().warning("unused-key", &ca.origin, "`ca` where no upstream speaks TLS", hint);
+    }
+    let bytes = match &ca {
+        Some(name) => Some(pem(name, sources, section.findings())?),
+        None => None,
     };
-    Some(format!("{}:{}", authority.host(), authority.port_u16().unwrap_or(80)))
+    if !is_secure {
+        return None;
+    }
+    match Trust::new(bytes) {
+        Ok(trust) => Some(trust),
+        Err(reason) => {
+            let origin = ca.map_or_else(|| section.origin().clone(), |ca| ca.origin);
+            let hint = "ca = \"api-ca.pem\": a PEM file with the certificates to trust".to_owned();
+            section.findings().error("unfit-certificate", &origin, format!("`ca` {reason}"), hint);
+            None
+        }
+    }
 }

@@ -97,7 +97,7 @@ fn config(mut file: Reader<'_>, sources: Sources<'_>, mappings: Place) -> Option
     let listen = listen::read(file.section("listen"), findings);
     let (workers, trusted_proxies, drain) = server(file.section("server"));
     let is_on = listen.gateway.is_some() || listen.authz.is_some();
-    let gateway = gateway::read(file.section("gateway"), is_on);
+    let gateway = gateway::read(file.section("gateway"), is_on, sources);
     let tls = listen::tls(file.section("tls"), sources);
     let realm = file.required_section("realm").and_then(|section| realm::read(section, sources));
     let otk = file.section("otk").map(|section| otk::read(section, sources));

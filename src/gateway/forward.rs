@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 use super::flow::{Broken, Flow, Progress};
 use super::pool::{Line, Server};
-use super::routes::Route;
+use super::routes::{Route, Upstream};
 use super::{Bounds, Stream};
 use crate::exchange::Exchange;
 
@@ -39,7 +39,8 @@ pub(super) struct Way {
 
 impl Way {
     pub(super) fn new(route: &Route, bounds: Bounds) -> Self {
-        let servers = route.upstreams.iter().map(|authority| Arc::new(Server::new(authority))).collect();
+        let server = |upstream: &Upstream| Arc::new(Server::new(upstream.clone(), route.trust.clone()));
+        let servers = route.upstreams.iter().map(server).collect();
         Self { servers, next: AtomicUsize::new(0), bounds }
     }
 

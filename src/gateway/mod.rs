@@ -17,6 +17,7 @@ mod pool;
 mod protobuf;
 pub mod routes;
 mod swap;
+mod trust;
 mod tunnel;
 
 use std::net::IpAddr;
@@ -25,6 +26,7 @@ use std::time::Duration;
 pub use flow::Broken;
 pub use headers::elements;
 pub use swap::Gateway;
+pub use trust::Trust;
 
 /// What a gateway is born of.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

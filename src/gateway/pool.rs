@@ -8,11 +8,13 @@ use std::time::Duration;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::Stream;
 use super::flow::Flow;
+use super::routes::Upstream;
+use super::{Stream, Trust};
 use crate::lifecycle::Tasks;
 
 /// A way to send one request after another.
@@ -28,20 +30,21 @@ const PASSED_OVER: Duration = Duration::from_secs(5);
 /// One server.
 #[derive(Debug)]
 pub(super) struct Server {
-    authority: String,
+    upstream: Upstream,
+    trust: Option<Trust>,
     idle: Mutex<VecDeque<Line>>,
     /// Passed over until then: milliseconds of the monotonic clock.
     refused_until: AtomicU64,
 }
 
 impl Server {
-    pub(super) fn new(authority: &str) -> Self {
-        Self { authority: authority.to_owned(), idle: Mutex::default(), refused_until: AtomicU64::new(0) }
+    pub(super) fn new(upstream: Upstream, trust: Option<Trust>) -> Self {
+        Self { upstream, trust, idle: Mutex::default(), refused_until: AtomicU64::new(0) }
     }
 
-    /// `host:port`.
+    /// `host` or `host:port`.
     pub(super) fn authority(&self) -> &str {
-        &self.authority
+        &self.upstream.authority
     }
 
     /// Whether it answered when it was last asked, or that is long enough ago.
@@ -78,19 +81,29 @@ impl Server {
 
     /// A new connection.
     pub(super) async fn connect(self: &Arc<Self>, patience: Duration, tasks: &Tasks) -> Result<Line, String> {
-        let opened = timeout(patience, TcpStream::connect(&self.authority)).await;
-        let stream = opened.map_err(|_| "no connection in time".to_owned())?.map_err(|error| error.to_string())?;
+        let late = |_| "no connection in time".to_owned();
+        let opened = timeout(patience, TcpStream::connect(&self.upstream.address)).await.map_err(late)?;
+        let stream = opened.map_err(|error| error.to_string())?;
         let _ = stream.set_nodelay(true);
-        let (line, connection) = http1::Builder::new()
-            .max_buf_size(HEAD)
-            .title_case_headers(true)
-            .handshake(TokioIo::new(stream))
-            .await
-            .map_err(|error| error.to_string())?;
-        // Ends when nobody holds the line any more, or the server closes.
-        tasks.run(async move { drop(connection.with_upgrades().await) });
-        Ok(line)
+        match (&self.upstream.name, &self.trust) {
+            (Some(name), Some(trust)) => {
+                let shaken = timeout(patience, trust.shake_hands(name, stream)).await;
+                begin(shaken.map_err(|_| "no TLS in time".to_owned())??, tasks).await
+            }
+            (None, _) => begin(stream, tasks).await,
+            (Some(_), None) => Err("nothing says whom to trust".to_owned()),
+        }
     }
+}
+
+/// Speaks HTTP over a connection.
+async fn begin(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, tasks: &Tasks) -> Result<Line, String> {
+    let mut http = http1::Builder::new();
+    http.max_buf_size(HEAD).title_case_headers(true);
+    let (line, connection) = http.handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
+    // Ends when nobody holds the line any more, or the server closes.
+    tasks.run(async move { drop(connection.with_upgrades().await) });
+    Ok(line)
 }
 
 fn millis(time: Duration) -> u64 {

@@ -1,5 +1,9 @@
 //! PURE: which route a call takes.
 
+use http::Uri;
+use rustls_pki_types::ServerName;
+
+use super::Trust;
 use super::path::{is_below, resolved};
 use crate::domain::refusal::{Cause, Refusal};
 
@@ -13,8 +17,10 @@ pub struct Route {
     pub host: Option<String>,
     /// Only calls of these clients; empty: of all.
     pub clients: Vec<String>,
-    /// `host:port` of each server.
-    pub upstreams: Vec<String>,
+    /// Its servers.
+    pub upstreams: Vec<Upstream>,
+    /// Who vouches for those that speak TLS; `None`: none of them does.
+    pub trust: Option<Trust>,
     /// The prefix does not go on.
     pub strip_prefix: bool,
     /// The API hears the host that the client named.
@@ -23,6 +29,44 @@ pub struct Route {
     pub pass_jwt: bool,
     /// What carries no token goes on as it is.
     pub pass_anonymous: bool,
+}
+
+/// One server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Upstream {
+    /// `host` or `host:port`, as the configuration has it: what the server hears as its own name.
+    pub authority: String,
+    /// `host:port`, to connect to.
+    pub address: String,
+    /// The name that its certificate must have; `None`: clear text.
+    pub name: Option<ServerName<'static>>,
+}
+
+impl Upstream {
+    /// The server that a URL names: `http` or `https`, no path, no user.
+    #[must_use]
+    pub fn parse(url: &str) -> Option<Self> {
+        let uri: Uri = url.parse().ok()?;
+        let is_secure = match uri.scheme_str()? {
+            "http" => false,
+            "https" => true,
+            _ => return None,
+        };
+        let authority = uri.authority().filter(|it| !it.as_str().contains('@'))?;
+        if uri.query().is_some() || !matches!(uri.path(), "" | "/") {
+            return None;
+        }
+        let host = authority.host();
+        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        let name = if is_secure { Some(ServerName::try_from(bare.to_owned()).ok()?) } else { None };
+        let port = match authority.port_u16() {
+            Some(port) => port,
+            None if authority.as_str() != host => return None,
+            None if is_secure => 443,
+            None => 80,
+        };
+        Some(Self { authority: authority.to_string(), address: format!("{host}:{port}"), name })
+    }
 }
 
 impl Route {
@@ -98,7 +142,8 @@ mod tests {
             prefix: prefix.to_owned(),
             host: host.map(str::to_owned),
             clients: clients.iter().map(|client| (*client).to_owned()).collect(),
-            upstreams: vec!["127.0.0.1:1".to_owned()],
+            upstreams: Upstream::parse("http://127.0.0.1:1").into_iter().collect(),
+            trust: None,
             strip_prefix: false,
             keep_host: true,
             pass_jwt: false,
@@ -142,6 +187,25 @@ mod tests {
     fn a_host_is_compared_without_port_and_case() {
         for (value, name) in [("API.example.org:80", "api.example.org"), ("a.org.", "a.org"), ("[::1]:80", "[::1]")] {
             assert_eq!(host_name(value), name);
+        }
+    }
+
+    #[test]
+    fn a_url_names_a_server_and_nothing_else() {
+        let read = |url: &str| {
+            let read = Upstream::parse(url)?;
+            Some((read.authority, read.address, read.name.map(|name| name.to_str().into_owned())))
+        };
+        let told = |authority: &str, address: &str, name: Option<&str>| {
+            Some((authority.to_owned(), address.to_owned(), name.map(str::to_owned)))
+        };
+        assert_eq!(read("http://a.org"), told("a.org", "a.org:80", None));
+        assert_eq!(read("https://a.org/"), told("a.org", "a.org:443", Some("a.org")));
+        assert_eq!(read("https://a.org:8443"), told("a.org:8443", "a.org:8443", Some("a.org")));
+        assert_eq!(read("https://[::1]:1"), told("[::1]:1", "[::1]:1", Some("::1")));
+        for wrong in ["ftp://a.org", "a.org", "http://a.org/x", "http://a.org?q", "http://u@a.org", "https://a_b.org:x"]
+        {
+            assert_eq!(read(wrong), None, "{wrong}");
         }
     }
 }

@@ -8,6 +8,7 @@ mod framing;
 mod grpc;
 mod hangs;
 mod headers;
+mod secure;
 mod streaming;
 mod swap;
 

@@ -11,6 +11,7 @@ pub mod program;
 pub mod raw;
 pub mod realm;
 pub mod runtime;
+pub mod tls;
 pub mod world;
 
 use std::thread::park_timeout;

@@ -1,0 +1,100 @@
+//! TLS towards an API: who is trusted, and what went wrong, in words.
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+
+use rustls::{CertificateError, ClientConfig, RootCertStore};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, ServerName};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+/// Whom a route's servers must be vouched for by.
+#[derive(Clone)]
+pub struct Trust {
+    /// Certificates in PEM; `None`: the system's.
+    pem: Option<Vec<u8>>,
+    config: Arc<ClientConfig>,
+}
+
+impl PartialEq for Trust {
+    fn eq(&self, other: &Self) -> bool {
+        self.pem == other.pem
+    }
+}
+
+impl Eq for Trust {}
+
+impl fmt::Debug for Trust {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.pem.is_some() { "Trust(ca)" } else { "Trust(system)" })
+    }
+}
+
+impl Trust {
+    /// Trusts whom these certificates in PEM vouch for; without them, whom the system trusts.
+    ///
+    /// # Errors
+    /// One sentence about what cannot be used.
+    pub fn new(pem: Option<Vec<u8>>) -> Result<Self, String> {
+        let mut roots = RootCertStore::empty();
+        match &pem {
+            Some(pem) => {
+                for certificate in CertificateDer::pem_slice_iter(pem) {
+                    let certificate = certificate.map_err(|_| "is no PEM file of certificates".to_owned())?;
+                    roots
+                        .add(certificate)
+                        .map_err(|error| format!("has a certificate that cannot be used: {error}"))?;
+                }
+                if roots.is_empty() {
+                    return Err("has no certificate in it".to_owned());
+                }
+            }
+            None => {
+                roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+                if roots.is_empty() {
+                    return Err("is needed: this system trusts no certificates of its own".to_owned());
+                }
+            }
+        }
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        let config = builder.map_err(|error| error.to_string())?.with_root_certificates(roots).with_no_client_auth();
+        Ok(Self { pem, config: Arc::new(config) })
+    }
+
+    /// Speaks TLS to a server that must be of this name.
+    pub(super) async fn shake_hands(
+        &self,
+        name: &ServerName<'static>,
+        stream: TcpStream,
+    ) -> Result<TlsStream<TcpStream>, String> {
+        let connector = TlsConnector::from(Arc::clone(&self.config));
+        connector.connect(name.clone(), stream).await.map_err(|error| said(&error))
+    }
+}
+
+/// What went wrong, so that somebody knows what to do.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "these are rustls' causes, and it explains the rare ones well enough"
+)]
+fn said(error: &io::Error) -> String {
+    let within = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    let Some(rustls::Error::InvalidCertificate(fault)) = within else { return format!("no TLS: {error}") };
+    match fault {
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => "its certificate has expired".to_owned(),
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            "its certificate is not valid yet".to_owned()
+        }
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            "its certificate is for another name than the upstream's".to_owned()
+        }
+        CertificateError::UnknownIssuer => {
+            "nobody who is trusted vouches for its certificate; the route's `ca` names who does".to_owned()
+        }
+        other => format!("its certificate cannot be trusted: {other}"),
+    }
+}

@@ -1,0 +1,96 @@
+//! Certificates, and a front that speaks TLS for a server that does not.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, PublicKeyData};
+use rustls::ServerConfig;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+
+use super::runtime::{self, OwnRuntime};
+
+/// Who vouches for certificates.
+#[derive(Debug)]
+pub struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    /// Its own certificate.
+    pub pem: String,
+}
+
+/// A certificate and its key, in DER.
+#[derive(Debug)]
+pub struct Shown {
+    certificate: CertificateDer<'static>,
+    key: Vec<u8>,
+}
+
+impl Authority {
+    pub fn new() -> Self {
+        let key = KeyPair::generate().unwrap();
+        let mut wish = CertificateParams::new(Vec::new()).unwrap();
+        // Two of one name would be taken for one.
+        wish.distinguished_name.push(DnType::CommonName, format!("{:?}", &key.der_bytes()[..16]));
+        wish.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let pem = wish.self_signed(&key).unwrap().pem();
+        Self { issuer: Issuer::new(wish, key), pem }
+    }
+
+    /// A certificate for this name, which ended so long ago where it says so.
+    pub fn shown(&self, name: &str, ended_in: Option<i32>) -> Shown {
+        let key = KeyPair::generate().unwrap();
+        let mut wish = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        if let Some(year) = ended_in {
+            wish.not_after = rcgen::date_time_ymd(year, 1, 1);
+        }
+        let certificate = wish.signed_by(&key, &self.issuer).unwrap().der().clone();
+        Shown { certificate, key: key.serialize_der() }
+    }
+}
+
+impl Shown {
+    /// What a server shows it with.
+    pub fn config(&self, protocols: &[&str]) -> ServerConfig {
+        let key = PrivateKeyDer::try_from(self.key.clone()).unwrap();
+        let builder = ServerConfig::builder().with_no_client_auth();
+        let mut config = builder.with_single_cert(vec![self.certificate.clone()], key).unwrap();
+        config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
+        config
+    }
+}
+
+/// Speaks TLS before a server until it ends.
+#[derive(Debug)]
+pub struct TlsFront {
+    address: SocketAddr,
+    _runtime: OwnRuntime,
+}
+
+impl TlsFront {
+    pub fn start(shown: &Shown, behind: SocketAddr) -> Self {
+        passbridge::server::provide_tls();
+        let runtime = OwnRuntime::start();
+        let listener = runtime::listen(SocketAddr::from(([127, 0, 0, 1], 0)));
+        let address = listener.local_addr().unwrap();
+        let acceptor = TlsAcceptor::from(Arc::new(shown.config(&[])));
+        let handle = runtime.handle.clone();
+        runtime.handle.spawn(async move {
+            let listener = TcpListener::from_std(listener).unwrap();
+            while let Ok((stream, _)) = listener.accept().await {
+                let acceptor = acceptor.clone();
+                handle.spawn(async move {
+                    let Ok(mut stream) = acceptor.accept(stream).await else { return };
+                    let mut inner = TcpStream::connect(behind).await.unwrap();
+                    let _ = tokio::io::copy_bidirectional(&mut stream, &mut inner).await;
+                });
+            }
+        });
+        Self { address, _runtime: runtime }
+    }
+
+    /// Its URL by this host name.
+    pub fn url(&self, host: &str) -> String {
+        format!("https://{host}:{}", self.address.port())
+    }
+}
