@@ -43,6 +43,16 @@ pub fn takes_trailers(headers: &HeaderMap) -> bool {
     elements(headers, &header::TE).any(|coding| coding.eq_ignore_ascii_case("trailers"))
 }
 
+/// Makes one `Cookie` of the many that HTTP/2 allows (RFC 9113 section 8.2.3).
+pub fn join_cookies(headers: &mut HeaderMap) {
+    let crumbs: Vec<&[u8]> = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if crumbs.len() > 1
+        && let Ok(whole) = HeaderValue::from_bytes(&crumbs.join(b"; ".as_slice()))
+    {
+        headers.insert(header::COOKIE, whole);
+    }
+}
+
 /// Says to the API where the call came from: a trusted peer's words are continued, others' are replaced.
 pub fn forwarded(headers: &mut HeaderMap, from: &From, host: Option<&HeaderValue>) {
     let peer = from.peer.to_canonical().to_string();

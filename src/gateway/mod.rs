@@ -15,6 +15,7 @@ mod headers;
 mod path;
 mod pool;
 mod protobuf;
+mod request;
 pub mod routes;
 mod swap;
 mod trust;

@@ -3,14 +3,13 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::request::Parts;
-use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version, header};
 use http_body::Body;
 use http_body_util::{BodyExt, Empty, Full};
 
 use super::forward::{Failed, Way};
-use super::headers::{end_to_end, forwarded, takes_trailers};
+use super::headers::end_to_end;
+use super::request::{Carried, bearer, carried, rewrite, sane};
 use super::routes::{Route, find, host_name, ordered};
 use super::{Bounds, From, GatewaySettings, Stream};
 use crate::domain::dialect::Endpoint;
@@ -18,6 +17,7 @@ use crate::domain::opaque::OpaqueToken;
 use crate::domain::refusal::{Cause, Fault, Refusal};
 use crate::exchange::{Caller, Exchange, Turned, Which};
 use crate::legacy::reply::Reply;
+use crate::lifecycle::Tasks;
 use crate::telemetry::Trail;
 
 /// One worker's gateway.
@@ -27,18 +27,6 @@ pub struct Gateway {
     pub(super) routes: Vec<Route>,
     bounds: Bounds,
     ways: Vec<Way>,
-}
-
-/// What a call carries.
-enum Carried {
-    /// A UUID of the shape that we hand out.
-    Token(OpaqueToken),
-    /// A JWT, by its shape.
-    Jwt,
-    /// No credentials at all.
-    Nothing,
-    /// Something that no route takes.
-    Useless,
 }
 
 /// With what a call goes on.
@@ -86,6 +74,19 @@ impl Gateway {
         self.exchange.turn(None, refusal).reply(endpoint, trail)
     }
 
+    /// The same, as an answer to a call.
+    #[must_use]
+    pub fn turn_away(&self, refusal: Refusal, trail: &mut Trail) -> Response<Stream> {
+        trail.endpoint = Some(Endpoint::Api);
+        whole(self.refuse(Endpoint::Api, refusal, trail))
+    }
+
+    /// What runs beside a call.
+    #[must_use]
+    pub fn tasks(&self) -> &Tasks {
+        self.exchange.tasks()
+    }
+
     async fn serve(
         &self,
         request: Request<Stream>,
@@ -112,6 +113,10 @@ impl Gateway {
         };
         let upgrade = rewrite(&mut head, (route, host.as_ref()), bearer, from).map_err(stranger)?;
         let response = self.ask(way, Request::from_parts(head, body), swapped, trail).await?;
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS && (client.is_none() || upgrade.is_none()) {
+            let unasked = Failed::Down("the API switched protocols, and nobody had asked for that".to_owned());
+            return Err(self.exchange.turn(trail.client.as_deref(), refusal(unasked)));
+        }
         Ok(self.answer(response, client.filter(|_| upgrade.is_some())))
     }
 
@@ -204,7 +209,7 @@ impl Gateway {
     /// The API's answer as the client gets it; a tunnel is dug where it agreed to one.
     fn answer(&self, mut response: Response<Stream>, client: Option<hyper::upgrade::OnUpgrade>) -> Response<Stream> {
         // RFC 9112 section 2.3: what we send is of our version, whatever the API's is.
-        *response.version_mut() = http::Version::HTTP_11;
+        *response.version_mut() = Version::HTTP_11;
         let wanted = end_to_end(response.headers_mut());
         if response.status() == StatusCode::SWITCHING_PROTOCOLS
             && let (Some(client), Some(protocol)) = (client, wanted)
@@ -217,107 +222,6 @@ impl Gateway {
         }
         response
     }
-}
-
-/// What must be so of every call: one host, one target, a method that reflects nothing.
-fn sane(head: &Parts) -> Result<Option<HeaderValue>, Refusal> {
-    let wrong = |detail| Refusal::client(Cause::InvalidRequest, detail);
-    if head.method == Method::TRACE || head.method == Method::CONNECT {
-        // TRACE would show the client its JWT.
-        return Err(Refusal::client(Cause::MethodNotAllowed, "TRACE and CONNECT are not forwarded"));
-    }
-    let mut hosts = head.headers.get_all(header::HOST).iter();
-    let host = hosts.next();
-    if hosts.next().is_some() {
-        return Err(wrong("the Host header comes more than once"));
-    }
-    if host.is_none() && head.version == http::Version::HTTP_11 {
-        return Err(wrong("the Host header is missing"));
-    }
-    if !head.uri.path().starts_with('/') {
-        return Err(wrong("the target is no path"));
-    }
-    match head.uri.authority() {
-        // RFC 9112 section 3.2.2: the target's host counts.
-        Some(authority) => {
-            HeaderValue::from_str(authority.as_str()).map(Some).map_err(|_| wrong("the host is no text"))
-        }
-        None => Ok(host.cloned()),
-    }
-}
-
-fn carried(headers: &HeaderMap) -> Result<Carried, Refusal> {
-    let mut lines = headers.get_all(header::AUTHORIZATION).iter();
-    let Some(line) = lines.next() else { return Ok(Carried::Nothing) };
-    if lines.next().is_some() {
-        return Err(Refusal::client(Cause::InvalidRequest, "the Authorization header comes more than once"));
-    }
-    let Some((scheme, token)) = line.to_str().ok().and_then(|line| line.split_once(' ')) else {
-        return Ok(Carried::Useless);
-    };
-    if !scheme.eq_ignore_ascii_case("bearer") {
-        return Ok(Carried::Useless);
-    }
-    let token = token.trim();
-    let is_jwt = || token.split('.').count() == 3 && token.split('.').all(|part| !part.is_empty());
-    Ok(match OpaqueToken::parse(token) {
-        Some(token) => Carried::Token(token),
-        None if is_jwt() => Carried::Jwt,
-        None => Carried::Useless,
-    })
-}
-
-fn bearer(jwt: &[u8]) -> Result<HeaderValue, Refusal> {
-    let text = zeroize::Zeroizing::new([b"Bearer ", jwt].concat());
-    let mut value = HeaderValue::from_bytes(&text)
-        .map_err(|_| Refusal::server(Fault::Ourselves, "the JWT that is kept fits no header"))?;
-    value.set_sensitive(true);
-    Ok(value)
-}
-
-/// The head as the API gets it. Returns what the client wants to be upgraded to.
-fn rewrite(
-    head: &mut Parts,
-    (route, host): (&Route, Option<&HeaderValue>),
-    bearer: Option<HeaderValue>,
-    from: &From,
-) -> Result<Option<HeaderValue>, Refusal> {
-    let trailers = takes_trailers(&head.headers);
-    let upgrade = end_to_end(&mut head.headers);
-    // The body comes without waiting: hyper has told the client to go on by the time that there is one.
-    head.headers.remove(header::EXPECT);
-    if let Some(bearer) = bearer {
-        head.headers.insert(header::AUTHORIZATION, bearer);
-    }
-    forwarded(&mut head.headers, from, host);
-    match host.filter(|_| route.keep_host) {
-        Some(host) => drop(head.headers.insert(header::HOST, host.clone())),
-        // The connection's own is put in where it is sent.
-        None => drop(head.headers.remove(header::HOST)),
-    }
-    if let Some(protocol) = &upgrade {
-        head.headers.insert(header::UPGRADE, protocol.clone());
-        head.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
-    } else if trailers {
-        head.headers.insert(header::TE, HeaderValue::from_static("trailers"));
-        head.headers.insert(header::CONNECTION, HeaderValue::from_static("te"));
-    }
-    head.version = http::Version::HTTP_11;
-    head.uri = target(&head.uri, route)
-        .ok_or_else(|| Refusal::client(Cause::InvalidRequest, "the target cannot be forwarded"))?;
-    head.extensions.clear();
-    Ok(upgrade)
-}
-
-/// The path and the query, byte for byte, without the prefix where the route says so.
-fn target(uri: &Uri, route: &Route) -> Option<Uri> {
-    let whole = uri.path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/"));
-    if !route.strip_prefix || route.prefix == "/" {
-        return Some(Uri::from(whole));
-    }
-    let rest = whole.as_str().strip_prefix(&route.prefix)?;
-    let slash = if rest.starts_with('/') { "" } else { "/" };
-    PathAndQuery::try_from(format!("{slash}{rest}")).ok().map(Uri::from)
 }
 
 fn refusal(failed: Failed) -> Refusal {

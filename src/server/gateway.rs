@@ -15,8 +15,10 @@ use http_body_util::BodyExt;
 use super::address::{client_address, is_trusted};
 use super::connection::Peer;
 use super::grpc;
+use super::http2::Streams;
 use super::legacy::{Tuning, bytes_of, unreadable};
 use super::malformed::Refuse;
+use super::streamed::Streamed;
 use crate::domain::dialect::Endpoint;
 use crate::domain::time::Clock;
 use crate::exchange::Bridge;
@@ -31,6 +33,10 @@ pub(super) struct GatewayService {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) tuning: Arc<ArcSwap<Tuning>>,
     pub(super) is_secure: bool,
+    /// Headers of a request: hyper counts them over HTTP/1 alone.
+    pub(super) headers: usize,
+    /// How long whoever is answered over HTTP/2 may take nothing of it.
+    pub(super) unread_timeout: Duration,
 }
 
 pub(super) fn calls(service: GatewayService) -> Router {
@@ -67,18 +73,30 @@ impl GatewayService {
 async fn call(
     State(service): State<Arc<GatewayService>>,
     Extension(Peer(peer, turn)): Extension<Peer>,
+    streams: Option<Extension<Arc<Streams>>>,
     request: Request,
 ) -> Response {
-    turn.take();
+    let stream = streams.map(|Extension(streams)| streams.open());
+    if stream.is_none() {
+        turn.take();
+    }
     let started = service.clock.monotonic();
     let from = service.from(peer, request.headers());
     let mut trail = Trail { address: Some(from.address), ..Trail::default() };
     // RFC 9112 section 6.1, as for legacy clients: of two lengths hyper has taken one away by now.
     let close = request.headers().contains_key(header::TRANSFER_ENCODING);
     let request = request.map(|body| body.map_err(|error| Broken::new(&error)).boxed_unsync());
-    let mut response = service.gateway.call(request, &from, &mut trail).await;
+    let mut response = if request.headers().len() > service.headers {
+        service.gateway.turn_away(unreadable(), &mut trail)
+    } else {
+        service.gateway.call(request, &from, &mut trail).await
+    };
     let took = service.clock.monotonic().saturating_sub(started);
     service.bridge.edge.request(&trail, response.status().as_u16(), took);
+    if let Some(stream) = stream {
+        let watching = (service.unread_timeout, service.gateway.tasks().clone());
+        return response.map(|body| Body::new(Streamed::new(body, stream, watching)));
+    }
     // What was not read of a refused request is not to be taken for the next one.
     if (close || trail.refusal.is_some()) && !response.headers().contains_key(header::UPGRADE) {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));

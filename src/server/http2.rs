@@ -2,6 +2,8 @@
 
 use std::io;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -11,6 +13,7 @@ use hyper::server::conn::http2;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::time::{sleep, timeout};
 use tower::ServiceExt;
 
 use super::connection::{ConnectionLimits, Peer};
@@ -20,6 +23,14 @@ use crate::lifecycle::Tasks;
 const PREFACE: [u8; 24] = *b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Requests at once on one connection.
 const STREAMS: u32 = 256;
+/// Requests that were begun, given up by their client, and not looked at yet; a connection with more is closed (CVE-2023-44487).
+const RESETS: usize = 20;
+/// Requests that we had to give up because they were none; a connection with more is closed (CVE-2025-8671).
+const ERRORS: usize = 128;
+/// Bytes of a request's body that may lie unread here.
+const WINDOW: u32 = 256 << 10;
+/// Bytes of an answer that may wait for its client here.
+const SEND_BUFFER: usize = 64 << 10;
 /// How often a connection is asked whether it is still there, and how long it may take to say so.
 const PING: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(20));
 
@@ -96,6 +107,29 @@ impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Beside {
     }
 }
 
+/// The requests of one connection, as an extension of each of them.
+#[derive(Debug, Default)]
+pub(super) struct Streams {
+    begun: AtomicU64,
+    open: AtomicUsize,
+}
+
+/// A request that somebody still works for.
+pub(super) struct OpenStream(Arc<Streams>);
+
+impl Streams {
+    pub(super) fn open(self: &Arc<Self>) -> OpenStream {
+        self.open.fetch_add(1, Ordering::Relaxed);
+        OpenStream(Arc::clone(self))
+    }
+}
+
+impl Drop for OpenStream {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// Serves a connection that speaks HTTP/2.
 pub(super) async fn serve(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -104,24 +138,46 @@ pub(super) async fn serve(
     tasks: &Tasks,
 ) {
     let stream = Spoken::new(stream, (None, peer.0), peer.1.clone(), limits.unread_timeout);
+    let streams = Arc::new(Streams::default());
+    let of_request = Arc::clone(&streams);
     let router = router.map_request(move |mut request: http::Request<hyper::body::Incoming>| {
+        of_request.begun.fetch_add(1, Ordering::Relaxed);
         request.extensions_mut().insert(peer.clone());
+        request.extensions_mut().insert(Arc::clone(&of_request));
         request
     });
+    let http = builder(limits, tasks);
+    let mut connection = pin!(http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)));
+    loop {
+        let before = streams.begun.load(Ordering::Relaxed);
+        tokio::select! {
+            _ended = connection.as_mut() => return,
+            () = tasks.stop().cancelled() => break,
+            () = sleep(limits.head_timeout) => if streams.begun.load(Ordering::Relaxed) == before { break },
+        }
+    }
+    // What is under way is finished; a stream that nobody works for any more holds nothing up.
+    connection.as_mut().graceful_shutdown();
+    while timeout(limits.head_timeout, connection.as_mut()).await.is_err() {
+        if streams.open.load(Ordering::Relaxed) == 0 {
+            return;
+        }
+    }
+}
+
+fn builder(limits: &ConnectionLimits, tasks: &Tasks) -> http2::Builder<Beside> {
     let mut http = http2::Builder::new(Beside(tasks.clone()));
     http.timer(TokioTimer::new())
         .max_concurrent_streams(STREAMS)
         .max_header_list_size(u32::try_from(limits.head_bytes).unwrap_or(u32::MAX))
+        .max_pending_accept_reset_streams(RESETS)
+        .max_local_error_reset_streams(ERRORS)
+        .initial_stream_window_size(WINDOW)
+        .initial_connection_window_size(4 * WINDOW)
+        .max_send_buf_size(SEND_BUFFER)
         .keep_alive_interval(Some(PING.0))
         .keep_alive_timeout(PING.1);
-    let mut connection = pin!(http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)));
-    tokio::select! {
-        _ended = connection.as_mut() => {}
-        () = tasks.stop().cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            let _ = connection.await;
-        }
-    }
+    http
 }
 
 #[cfg(test)]

@@ -21,6 +21,7 @@ mod realm;
 mod reload;
 mod shared;
 mod start;
+mod streamed;
 mod tls;
 mod worker;
 

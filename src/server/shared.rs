@@ -81,6 +81,8 @@ impl Shared {
             clock: Arc::clone(&self.bridge.clock),
             tuning: Arc::clone(&self.tuning),
             is_secure: tls.is_some(),
+            headers: config.limits.headers,
+            unread_timeout: config.gateway.bounds.idle_timeout,
         };
         let limits =
             ConnectionLimits { unread_timeout: config.gateway.bounds.idle_timeout, ..ConnectionLimits::of(config) };
@@ -90,14 +92,13 @@ impl Shared {
             limits: limits.clone(),
             tls: tls.clone(),
             permits: Arc::clone(&legacy.permits),
-            http2: false,
+            http2: true,
         };
         let (calls, questions) = (service(&self.tls_gateway), service(&self.tls_authz));
         let refuse = gateway::refuse_malformed;
         let (bad_call, bad_question) = (refuse(&calls, Endpoint::Api), refuse(&questions, Endpoint::Authz));
         let calls = serving(gateway::calls(calls), bad_call, &self.tls_gateway);
         let questions = serving(gateway::questions(questions), bad_question, &self.tls_authz);
-        let questions = Serving { http2: true, ..questions };
         (gateway, [calls, questions])
     }
 

@@ -17,7 +17,7 @@ use super::legacy::Tuning;
 use super::listener::listen;
 use super::reload::{Files, Reloading, Ways};
 use super::shared::Shared;
-use super::tls::{Tls, TlsMaterial, provide_tls};
+use super::tls::{BOTH, Tls, TlsMaterial, provide_tls};
 use super::{Addresses, Running, worker};
 use crate::config::{self, Config};
 use crate::document::{Finding, Findings};
@@ -74,13 +74,17 @@ pub fn start(start: Start) -> Result<Running, StartError> {
         if config.workers == 0 { std::thread::available_parallelism().map_or(1, NonZero::get) } else { config.workers };
     let (doors, addresses) = Doors::open(&config, workers)?;
     let tls = |material: &Option<TlsMaterial>| material.as_ref().map(Tls::new).transpose().map_err(StartError::Failed);
+    let tls_of_both = |material: &Option<TlsMaterial>| {
+        let tls = material.as_ref().map(|material| Tls::offering(BOTH, material));
+        tls.transpose().map_err(StartError::Failed)
+    };
     let (bridge, mut threads) = bridge(&config, Snapshot::new(loaded, 1, &*start.entropy), &start, workers)?;
     let shared = Shared {
         realm: Arc::new(RealmStatus::default()),
         tuning: Arc::new(ArcSwap::from_pointee(Tuning::of(&config))),
         tls_legacy: tls(&config.tls.legacy)?,
-        tls_gateway: tls(&config.tls.gateway)?,
-        tls_authz: tls(&config.tls.authz)?,
+        tls_gateway: tls_of_both(&config.tls.gateway)?,
+        tls_authz: tls_of_both(&config.tls.authz)?,
         tls_realm: tls(&config.tls.realm)?,
         tls_ops: tls(&config.tls.ops)?,
         stop: CancellationToken::new(),

@@ -39,7 +39,16 @@ pub fn provide_tls() {
 
 /// The certificate in use.
 #[derive(Clone)]
-pub struct Tls(Arc<ArcSwap<ServerConfig>>);
+pub struct Tls {
+    config: Arc<ArcSwap<ServerConfig>>,
+    protocols: Protocols,
+}
+
+/// What is offered to a client that asks (ALPN, RFC 7301): nothing, or these.
+type Protocols = &'static [&'static [u8]];
+
+/// Where HTTP/2 is spoken beside HTTP/1.1.
+pub(super) const BOTH: Protocols = &[b"h2", b"http/1.1"];
 
 impl std::fmt::Debug for Tls {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -53,7 +62,15 @@ impl Tls {
     /// # Errors
     /// One sentence about what cannot be used.
     pub fn new(material: &TlsMaterial) -> Result<Self, String> {
-        Ok(Self(Arc::new(ArcSwap::new(config(material)?))))
+        Self::offering(&[], material)
+    }
+
+    /// The same, where a client may choose one of these protocols.
+    ///
+    /// # Errors
+    /// As [`Tls::new`].
+    pub(super) fn offering(protocols: Protocols, material: &TlsMaterial) -> Result<Self, String> {
+        Ok(Self { config: Arc::new(ArcSwap::new(config(material, protocols)?)), protocols })
     }
 
     /// Shows another certificate from now on.
@@ -61,16 +78,16 @@ impl Tls {
     /// # Errors
     /// As [`Tls::new`]; the old one stays.
     pub fn exchange(&self, material: &TlsMaterial) -> Result<(), String> {
-        self.0.store(config(material)?);
+        self.config.store(config(material, self.protocols)?);
         Ok(())
     }
 
     pub(super) async fn accept(&self, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
-        TlsAcceptor::from(self.0.load_full()).accept(stream).await
+        TlsAcceptor::from(self.config.load_full()).accept(stream).await
     }
 }
 
-fn config(material: &TlsMaterial) -> Result<Arc<ServerConfig>, String> {
+fn config(material: &TlsMaterial, protocols: Protocols) -> Result<Arc<ServerConfig>, String> {
     let certificates = certificates(&material.certificate)?;
     let key = PrivateKeyDer::from_pem_slice(&material.key).map_err(|_| "the key is no PEM private key".to_owned())?;
     let builder = match &material.client_ca {
@@ -86,10 +103,11 @@ fn config(material: &TlsMaterial) -> Result<Arc<ServerConfig>, String> {
             ServerConfig::builder().with_client_cert_verifier(verifier)
         }
     };
-    builder
+    let mut config = builder
         .with_single_cert(certificates, key)
-        .map(Arc::new)
-        .map_err(|error| format!("certificate and key do not fit together: {error}"))
+        .map_err(|error| format!("certificate and key do not fit together: {error}"))?;
+    config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
+    Ok(Arc::new(config))
 }
 
 fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
@@ -112,6 +130,6 @@ impl TlsMaterial {
     /// # Errors
     /// One sentence about what cannot be used.
     pub fn check(&self) -> Result<(), String> {
-        config(self).map(drop)
+        config(self, &[]).map(drop)
     }
 }

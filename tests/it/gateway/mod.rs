@@ -8,6 +8,7 @@ mod framing;
 mod grpc;
 mod hangs;
 mod headers;
+mod http2;
 mod secure;
 mod streaming;
 mod swap;

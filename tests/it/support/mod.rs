@@ -3,6 +3,7 @@
 pub mod api;
 pub mod capture;
 pub mod chance;
+pub mod frames;
 pub mod jwt;
 pub mod old;
 pub mod pattern;

@@ -50,6 +50,16 @@ impl Authority {
 }
 
 impl Shown {
+    /// Certificate and key in PEM, as a configuration names them.
+    pub fn pem(&self) -> (String, String) {
+        let pem = |kind: &str, der: &[u8]| {
+            use base64::Engine as _;
+            let text = base64::engine::general_purpose::STANDARD.encode(der);
+            format!("-----BEGIN {kind}-----\n{text}\n-----END {kind}-----\n")
+        };
+        (pem("CERTIFICATE", &self.certificate), pem("PRIVATE KEY", &self.key))
+    }
+
     /// What a server shows it with.
     pub fn config(&self, protocols: &[&str]) -> ServerConfig {
         let key = PrivateKeyDer::try_from(self.key.clone()).unwrap();

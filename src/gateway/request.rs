@@ -1,0 +1,136 @@
+//! PURE: what a call must be like, what it carries, and its head as the API gets it.
+
+use http::request::Parts;
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderValue, Method, Uri, Version, header};
+
+use super::From;
+use super::headers::{end_to_end, forwarded, join_cookies, takes_trailers};
+use super::routes::Route;
+use crate::domain::opaque::OpaqueToken;
+use crate::domain::refusal::{Cause, Fault, Refusal};
+
+/// What a call carries.
+pub(super) enum Carried {
+    /// A UUID of the shape that we hand out.
+    Token(OpaqueToken),
+    /// A JWT, by its shape.
+    Jwt,
+    /// No credentials at all.
+    Nothing,
+    /// Something that no route takes.
+    Useless,
+}
+
+/// What must be so of every call: one host, one target, a method that reflects nothing.
+pub(super) fn sane(head: &Parts) -> Result<Option<HeaderValue>, Refusal> {
+    let wrong = |detail| Refusal::client(Cause::InvalidRequest, detail);
+    if head.method == Method::TRACE || head.method == Method::CONNECT {
+        // TRACE would show the client its JWT.
+        return Err(Refusal::client(Cause::MethodNotAllowed, "TRACE and CONNECT are not forwarded"));
+    }
+    let mut hosts = head.headers.get_all(header::HOST).iter();
+    let host = hosts.next();
+    if hosts.next().is_some() {
+        return Err(wrong("the Host header comes more than once"));
+    }
+    let authority = head.uri.authority();
+    let is_http2 = head.version == Version::HTTP_2;
+    if host.is_none() && (head.version == Version::HTTP_11 || is_http2 && authority.is_none()) {
+        return Err(wrong("the Host header is missing"));
+    }
+    // RFC 9113 section 8.3.1: which of the two would count?
+    if is_http2
+        && let (Some(host), Some(authority)) = (host, authority)
+        && !authority.as_str().as_bytes().eq_ignore_ascii_case(host.as_bytes())
+    {
+        return Err(wrong("`:authority` and Host differ"));
+    }
+    if !head.uri.path().starts_with('/') {
+        return Err(wrong("the target is no path"));
+    }
+    match authority {
+        // RFC 9112 section 3.2.2: the target's host counts.
+        Some(authority) => {
+            HeaderValue::from_str(authority.as_str()).map(Some).map_err(|_| wrong("the host is no text"))
+        }
+        None => Ok(host.cloned()),
+    }
+}
+
+pub(super) fn carried(headers: &HeaderMap) -> Result<Carried, Refusal> {
+    let mut lines = headers.get_all(header::AUTHORIZATION).iter();
+    let Some(line) = lines.next() else { return Ok(Carried::Nothing) };
+    if lines.next().is_some() {
+        return Err(Refusal::client(Cause::InvalidRequest, "the Authorization header comes more than once"));
+    }
+    let Some((scheme, token)) = line.to_str().ok().and_then(|line| line.split_once(' ')) else {
+        return Ok(Carried::Useless);
+    };
+    if !scheme.eq_ignore_ascii_case("bearer") {
+        return Ok(Carried::Useless);
+    }
+    let token = token.trim();
+    let is_jwt = || token.split('.').count() == 3 && token.split('.').all(|part| !part.is_empty());
+    Ok(match OpaqueToken::parse(token) {
+        Some(token) => Carried::Token(token),
+        None if is_jwt() => Carried::Jwt,
+        None => Carried::Useless,
+    })
+}
+
+pub(super) fn bearer(jwt: &[u8]) -> Result<HeaderValue, Refusal> {
+    let text = zeroize::Zeroizing::new([b"Bearer ", jwt].concat());
+    let mut value = HeaderValue::from_bytes(&text)
+        .map_err(|_| Refusal::server(Fault::Ourselves, "the JWT that is kept fits no header"))?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+/// The head as the API gets it. Returns what the client wants to be upgraded to.
+pub(super) fn rewrite(
+    head: &mut Parts,
+    (route, host): (&Route, Option<&HeaderValue>),
+    bearer: Option<HeaderValue>,
+    from: &From,
+) -> Result<Option<HeaderValue>, Refusal> {
+    if head.version == Version::HTTP_2 {
+        join_cookies(&mut head.headers);
+    }
+    let trailers = takes_trailers(&head.headers);
+    let upgrade = end_to_end(&mut head.headers);
+    // The body comes without waiting: hyper has told the client to go on by the time that there is one.
+    head.headers.remove(header::EXPECT);
+    if let Some(bearer) = bearer {
+        head.headers.insert(header::AUTHORIZATION, bearer);
+    }
+    forwarded(&mut head.headers, from, host);
+    match host.filter(|_| route.keep_host) {
+        Some(host) => drop(head.headers.insert(header::HOST, host.clone())),
+        // The connection's own is put in where it is sent.
+        None => drop(head.headers.remove(header::HOST)),
+    }
+    if let Some(protocol) = &upgrade {
+        head.headers.insert(header::UPGRADE, protocol.clone());
+        head.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    } else if trailers {
+        head.headers.insert(header::TE, HeaderValue::from_static("trailers"));
+        head.headers.insert(header::CONNECTION, HeaderValue::from_static("te"));
+    }
+    head.version = Version::HTTP_11;
+    head.uri = target(&head.uri, route)
+        .ok_or_else(|| Refusal::client(Cause::InvalidRequest, "the target cannot be forwarded"))?;
+    head.extensions.clear();
+    Ok(upgrade)
+}
+
+/// The path and the query, byte for byte, without the prefix where the route says so.
+fn target(uri: &Uri, route: &Route) -> Option<Uri> {
+    let whole = uri.path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/"));
+    if !route.strip_prefix || route.prefix == "/" {
+        return Some(Uri::from(whole));
+    }
+    let rest = whole.as_str().strip_prefix(&route.prefix)?;
+    let slash = if rest.starts_with('/') { "" } else { "/" };
+    PathAndQuery::try_from(format!("{slash}{rest}")).ok().map(Uri::from)
+}

@@ -1,0 +1,372 @@
+//! API calls over HTTP/2.
+
+use std::fs;
+use std::io::Write;
+use std::sync::Arc;
+use std::sync::mpsc::channel;
+
+use bytes::Bytes;
+use http::{HeaderMap, Request, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http2::{self, SendRequest};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use parking_lot::Mutex;
+use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject};
+use rustls::{ClientConfig, RootCertStore};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+
+use super::{call, get, plan, uuid};
+use crate::support::frames::{self, Frames};
+use crate::support::tls::Authority;
+use crate::support::{FakeApi, PATIENCE, World, block_on};
+
+/// An answer over HTTP/2.
+#[derive(Debug)]
+struct Answer {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Bytes,
+    trailers: HeaderMap,
+}
+
+type Sender = SendRequest<Full<Bytes>>;
+
+/// Speaks HTTP/2 over a stream as long as the test has something to say.
+async fn speaking<T>(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    test: impl AsyncFnOnce(Sender) -> T,
+) -> T {
+    let mut http = http2::Builder::new(TokioExecutor::new());
+    http.initial_stream_window_size(Some(64 * 1024));
+    let (sender, connection) = http.handshake(TokioIo::new(stream)).await.unwrap();
+    tokio::select! {
+        result = test(sender) => result,
+        ended = connection => panic!("the connection ended: {ended:?}"),
+    }
+}
+
+fn on_http2<T>(world: &World, test: impl AsyncFnOnce(Sender) -> T) -> T {
+    let address = world.running().addresses().gateway.unwrap();
+    block_on(async { speaking(TcpStream::connect(address).await.unwrap(), test).await })
+}
+
+async fn ask(sender: &mut Sender, request: Request<Full<Bytes>>) -> Answer {
+    sender.ready().await.unwrap();
+    let (head, body) = sender.send_request(request).await.unwrap().into_parts();
+    let body = body.collect().await.unwrap();
+    let trailers = body.trailers().cloned().unwrap_or_default();
+    Answer { status: head.status, headers: head.headers, body: body.to_bytes(), trailers }
+}
+
+fn getting(path: &str, uuid: &str) -> Request<Full<Bytes>> {
+    let uri = format!("http://api.example.org{path}");
+    Request::get(uri).header("authorization", format!("Bearer {uuid}")).body(Full::default()).unwrap()
+}
+
+/// A refusal in the dialect's words.
+#[track_caller]
+fn is_refused(answer: &Answer, status: u16, number: &str) {
+    assert_eq!((answer.status.as_u16(), answer.headers["x-ca-err"].to_str().unwrap()), (status, number), "{answer:?}");
+    assert_eq!(answer.headers["cache-control"], "no-store");
+    assert!(answer.headers.get("connection").is_none());
+    serde_json::from_slice::<serde_json::Value>(&answer.body).unwrap();
+}
+
+#[test]
+fn a_call_over_http2_goes_on_as_any_other() {
+    let api = FakeApi::good();
+    let world = plan(&api, "").start();
+    let uuid = uuid(&world);
+    on_http2(&world, async |mut sender| {
+        let mut request = getting("/api/a%20b?q=1", &uuid);
+        request.headers_mut().append("cookie", "a=1".parse().unwrap());
+        request.headers_mut().append("cookie", "b=2".parse().unwrap());
+        let answer = ask(&mut sender, request).await;
+        assert_eq!((answer.status, answer.body.as_ref()), (StatusCode::OK, b"good".as_slice()));
+        assert_eq!(answer.headers["x-api"], "yes");
+        is_refused(&ask(&mut sender, getting("/other", &uuid)).await, 404, "3003000");
+        is_refused(&ask(&mut sender, getting("/api", "x")).await, 401, "3003992");
+        is_refused(&ask(&mut sender, getting("/api/../x", &uuid)).await, 400, "3003103");
+        let mut posting = getting("/api/post", &uuid);
+        *posting.method_mut() = http::Method::POST;
+        *posting.body_mut() = Full::from("abc");
+        assert_eq!(ask(&mut sender, posting).await.body, "good", "a refused call ends no connection");
+    });
+    let seen = api.seen();
+    assert!(seen[0].head.starts_with("GET /api/a%20b?q=1 HTTP/1.1\r\n"), "{}", seen[0].head);
+    let told = ["host", "x-forwarded-host", "x-forwarded-for", "cookie"].map(|name| seen[0].header(name).unwrap());
+    assert_eq!(told, ["api.example.org", "api.example.org", "127.0.0.1", "a=1; b=2"]);
+    assert!(seen[0].header("authorization").unwrap().starts_with("Bearer eyJ") && !seen[0].head.contains(&uuid));
+    assert_eq!((seen.len(), seen[1].body.as_slice()), (2, b"abc".as_slice()));
+}
+
+#[test]
+fn many_calls_share_a_connection_and_each_gets_its_own_answer() {
+    let api = FakeApi::start(|mut caller| {
+        while let Some(seen) = caller.request() {
+            let path = seen.head.split(' ').nth(1).unwrap().to_owned();
+            caller.say(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{path}", path.len()).as_bytes());
+        }
+    });
+    let world = plan(&api, "").start();
+    let uuid = uuid(&world);
+    on_http2(&world, async |sender| {
+        let calls = (0..100).map(|number| {
+            let (mut sender, path) = (sender.clone(), format!("/api/{number}"));
+            let request = getting(&path, &uuid);
+            async move { (ask(&mut sender, request).await.body, path) }
+        });
+        for (body, path) in futures_util::future::join_all(calls).await {
+            assert_eq!(body, path.as_bytes());
+        }
+    });
+}
+
+#[test]
+fn over_tls_the_client_chooses_its_protocol() {
+    let (api, authority) = (FakeApi::good(), Authority::new());
+    let tls = "{ certificate = \"server.pem\", key = \"server.key\" }";
+    let mut world = plan(&api, "").set("tls", "gateway", tls).files();
+    let (certificate, key) = authority.shown("localhost", None).pem();
+    fs::write(world.path().join("server.pem"), certificate).unwrap();
+    fs::write(world.path().join("server.key"), key).unwrap();
+    world.begin();
+    let uuid = uuid(&world);
+    let address = world.running().addresses().gateway.unwrap();
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(authority.pem.as_bytes()).unwrap()).unwrap();
+    for (offered, chosen) in
+        [(vec!["h2", "http/1.1"], Some("h2")), (vec!["http/1.1"], Some("http/1.1")), (vec![], None)]
+    {
+        let mut config = ClientConfig::builder().with_root_certificates(roots.clone()).with_no_client_auth();
+        config.alpn_protocols = offered.iter().map(|name| name.as_bytes().to_vec()).collect();
+        block_on(async {
+            let stream = TcpStream::connect(address).await.unwrap();
+            let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+            let mut stream = connector.connect(ServerName::try_from("localhost").unwrap(), stream).await.unwrap();
+            assert_eq!(stream.get_ref().1.alpn_protocol(), chosen.map(str::as_bytes));
+            if chosen == Some("h2") {
+                let answer = speaking(stream, async |mut sender| ask(&mut sender, getting("/api", &uuid)).await).await;
+                assert_eq!(answer.body, "good");
+            } else {
+                use tokio::io::{AsyncReadExt, AsyncWriteExt};
+                stream.write_all(&get("/api", &uuid)).await.unwrap();
+                let mut piece = [0; 15];
+                stream.read_exact(&mut piece).await.unwrap();
+                assert_eq!(&piece, b"HTTP/1.1 200 OK");
+            }
+        });
+    }
+    assert!(api.seen().iter().all(|seen| seen.header("x-forwarded-proto").as_deref() == Some("https")));
+}
+
+#[test]
+fn trailers_come_through_as_grpc_needs_them() {
+    let api = FakeApi::saying(
+        b"HTTP/1.1 200 OK\r\nContent-Type: application/grpc\r\nTransfer-Encoding: chunked\r\nTrailer: Grpc-Status\r\n\r\n4\r\ngood\r\n\
+          0\r\nGrpc-Status: 0\r\n\r\n",
+    );
+    let world = plan(&api, "").start();
+    let uuid = uuid(&world);
+    on_http2(&world, async |mut sender| {
+        let mut request = getting("/api/pkg.Service/Call", &uuid);
+        request.headers_mut().insert("te", "trailers".parse().unwrap());
+        let answer = ask(&mut sender, request).await;
+        assert_eq!(
+            (answer.body.as_ref(), &answer.trailers["grpc-status"]),
+            (b"good".as_slice(), &"0".parse().unwrap())
+        );
+    });
+    assert_eq!(api.only().header("te").as_deref(), Some("trailers"));
+}
+
+#[test]
+fn a_client_that_reads_nothing_of_its_answer_lets_the_api_go_and_keeps_its_connection() {
+    let (say, heard) = channel::<()>();
+    let say = Mutex::new(say);
+    let api = FakeApi::start(move |mut caller| {
+        while let Some(seen) = caller.request() {
+            if !seen.head.starts_with("GET /api/endless") {
+                caller.say(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ngood");
+                continue;
+            }
+            caller.say(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+            let part = [b"4000\r\n".as_slice(), &vec![b'x'; 0x4000], b"\r\n"].concat();
+            while caller.stream.get_mut().write_all(&part).is_ok() {}
+            return say.lock().send(()).unwrap();
+        }
+    });
+    let world = plan(&api, "").set("gateway", "idle_timeout", "\"300ms\"").start();
+    let uuid = uuid(&world);
+    on_http2(&world, async |mut sender| {
+        sender.ready().await.unwrap();
+        let mut unread = sender.send_request(getting("/api/endless", &uuid)).await.unwrap();
+        let gone = tokio::task::spawn_blocking(move || heard.recv_timeout(PATIENCE));
+        gone.await.unwrap().expect("the API is let go");
+        assert_eq!(ask(&mut sender, getting("/api", &uuid)).await.body, "good");
+        let rest = async { while unread.frame().await.expect("it does not end well").is_ok() {} };
+        tokio::time::timeout(PATIENCE, rest).await.expect("what comes behind what was sent is a reset");
+    });
+}
+
+#[test]
+fn a_call_that_its_client_gives_up_is_given_up_at_the_api() {
+    let (say, heard) = channel::<bool>();
+    let say = Mutex::new(say);
+    let api = FakeApi::start(move |mut caller| {
+        caller.request();
+        say.lock().send(true).unwrap();
+        say.lock().send(caller.request().is_some()).unwrap();
+    });
+    let world = plan(&api, "").start();
+    let uuid = uuid(&world);
+    let mut frames = Frames::open(world.running().addresses().gateway.unwrap());
+    frames.send(frames::HEADERS, frames::END_STREAM | frames::END_HEADERS, 1, &head("GET", &uuid, &[]));
+    assert!(heard.recv_timeout(PATIENCE).unwrap(), "it is on its way");
+    frames.send(frames::RST_STREAM, 0, 1, &8u32.to_be_bytes());
+    assert!(!heard.recv_timeout(PATIENCE).unwrap(), "the API's connection is closed");
+}
+
+fn head(method: &str, uuid: &str, more: &[(&str, &str)]) -> Vec<u8> {
+    let bearer = format!("Bearer {uuid}");
+    let fields =
+        [(":method", method), (":scheme", "http"), (":authority", "a"), (":path", "/api"), ("authorization", &bearer)];
+    frames::head(&[&fields[..], more].concat())
+}
+
+#[test]
+fn headers_that_are_meant_for_one_connection_make_a_request_none() {
+    let api = FakeApi::good();
+    let world = plan(&api, "").start();
+    let uuid = uuid(&world);
+    let whole = frames::END_STREAM | frames::END_HEADERS;
+    for field in [
+        ("connection", "close"),
+        ("transfer-encoding", "chunked"),
+        ("upgrade", "websocket"),
+        ("keep-alive", "1"),
+        ("proxy-connection", "1"),
+        ("te", "gzip"),
+        ("X-Upper", "1"),
+        (":path", "/again"),
+    ] {
+        let mut frames = Frames::open(world.running().addresses().gateway.unwrap());
+        frames.send(frames::HEADERS, whole, 1, &head("GET", &uuid, &[field]));
+        let told = std::iter::from_fn(|| frames.next())
+            .find(|frame| [frames::RST_STREAM, frames::GOAWAY].contains(&frame.kind));
+        let told = told.expect("it is told");
+        assert_eq!(told.code(), frames::PROTOCOL_ERROR, "{field:?}");
+    }
+    assert!(api.seen().is_empty(), "{:?}", api.seen());
+}
+
+#[test]
+fn a_request_has_one_host_and_no_method_that_reflects() {
+    let api = FakeApi::good();
+    let world = plan(&api, "").start();
+    let uuid = uuid(&world);
+    on_http2(&world, async |mut sender| {
+        let mut two = getting("/api", &uuid);
+        two.headers_mut().insert("host", "other.example.org".parse().unwrap());
+        is_refused(&ask(&mut sender, two).await, 400, "3003103");
+        let mut same = getting("/api", &uuid);
+        same.headers_mut().insert("host", "API.example.org".parse().unwrap());
+        assert_eq!(ask(&mut sender, same).await.status, 200);
+        let mut trace = getting("/api", &uuid);
+        *trace.method_mut() = http::Method::TRACE;
+        is_refused(&ask(&mut sender, trace).await, 405, "3003103");
+    });
+    api.only();
+}
+
+#[test]
+fn heads_are_bounded_in_length_and_in_number() {
+    let api = FakeApi::good();
+    let world = plan(&api, "").start();
+    let uuid = uuid(&world);
+    on_http2(&world, async |mut sender| {
+        let mut many = getting("/api", &uuid);
+        for number in 0..200 {
+            let name = http::HeaderName::from_bytes(format!("x-flood-{number}").as_bytes()).unwrap();
+            many.headers_mut().insert(name, "1".parse().unwrap());
+        }
+        is_refused(&ask(&mut sender, many).await, 400, "3003103");
+    });
+    let mut frames = Frames::open(world.running().addresses().gateway.unwrap());
+    let long = "x".repeat(1000);
+    frames.send(frames::HEADERS, frames::END_STREAM, 1, &head("GET", &uuid, &[]));
+    let mut sent = 0;
+    while frames.send(frames::CONTINUATION, 0, 1, &frames::head(&[("x-flood", &long)])) {
+        sent += 1;
+        assert!(sent < 100_000, "somebody reads without an end");
+    }
+    assert!(api.seen().is_empty());
+    assert_eq!(call(&world, &get("/api", &uuid)).status, 200, "others are served");
+}
+
+#[test]
+fn rapid_resets_end_their_connection_and_no_other() {
+    let api = FakeApi::good();
+    let world = plan(&api, "").start();
+    let uuid = uuid(&world);
+    let mut frames = Frames::open(world.running().addresses().gateway.unwrap());
+    let block = head("GET", &uuid, &[]);
+    let is_closed = (0..10_000u32).any(|number| {
+        let stream = 2 * number + 1;
+        !(frames.send(frames::HEADERS, frames::END_STREAM | frames::END_HEADERS, stream, &block)
+            && frames.send(frames::RST_STREAM, 0, stream, &8u32.to_be_bytes()))
+    });
+    let told = frames.until(frames::GOAWAY);
+    assert!(is_closed || told.is_some(), "the connection is ended");
+    if let Some(told) = told {
+        assert_eq!(told.code(), frames::ENHANCE_YOUR_CALM);
+    }
+    assert_eq!(call(&world, &get("/api", &uuid)).status, 200, "others are served");
+    assert!(api.seen().len() < 1_000, "{} calls were made for nobody", api.seen().len());
+}
+
+#[test]
+fn more_streams_than_are_allowed_are_refused_unserved() {
+    let api = FakeApi::start(|mut caller| while caller.request().is_some() {});
+    let world = plan(&api, "").start();
+    let uuid = uuid(&world);
+    let mut frames = Frames::open(world.running().addresses().gateway.unwrap());
+    let block = head("GET", &uuid, &[]);
+    for number in 0..300u32 {
+        frames.send(frames::HEADERS, frames::END_STREAM | frames::END_HEADERS, 2 * number + 1, &block);
+    }
+    for _ in 0..44 {
+        let reset = frames.until(frames::RST_STREAM).expect("it is told");
+        assert_eq!(reset.code(), frames::REFUSED_STREAM);
+        assert!(reset.stream > 2 * 256, "{}", reset.stream);
+    }
+}
+
+#[test]
+fn an_idle_connection_is_told_to_go_and_closed() {
+    let api = FakeApi::good();
+    let world = plan(&api, "").set("limits", "head_timeout", "\"200ms\"").start();
+    let uuid = uuid(&world);
+    let mut frames = Frames::open(world.running().addresses().gateway.unwrap());
+    frames.send(frames::HEADERS, frames::END_STREAM | frames::END_HEADERS, 1, &head("GET", &uuid, &[]));
+    assert_eq!(frames.until(frames::DATA).unwrap().body, b"good");
+    assert_eq!(frames.until(frames::GOAWAY).expect("it is told").code(), 0);
+    while frames.next().is_some() {}
+}
+
+#[test]
+fn a_stream_that_nobody_reads_does_not_hold_an_idle_connection() {
+    let api = FakeApi::start(|mut caller| {
+        caller.request();
+        caller.say(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n");
+        caller.say(&vec![b'x'; 1_000_000]);
+    });
+    let world =
+        plan(&api, "").set("limits", "head_timeout", "\"200ms\"").set("gateway", "idle_timeout", "\"200ms\"").start();
+    let uuid = uuid(&world);
+    let mut frames = Frames::open(world.running().addresses().gateway.unwrap());
+    frames.send(frames::HEADERS, frames::END_STREAM | frames::END_HEADERS, 1, &head("GET", &uuid, &[]));
+    // The window of 64 KiB is never opened further.
+    while frames.next().is_some() {}
+}
