@@ -1,8 +1,9 @@
-//! What operators and their machines ask: health, readiness, metrics. Never public.
+//! What operators and their machines ask: health, readiness, metrics, the dashboard. Never public.
 //!
 //! Must not: show a secret or a token, or be needed by a legacy client.
 
 mod backup;
+mod dashboard;
 mod table;
 mod tokens;
 mod uses;
@@ -51,9 +52,12 @@ const LONGEST: usize = 16 * 1024;
 /// ... but proofs for a thousand clients.
 const MANY: usize = 1024 * 1024;
 
-/// `/healthz`, `/readyz`, `/metrics`, `/api/v1`.
+/// The dashboard at `/`, `/healthz`, `/readyz`, `/metrics`, `/api/v1`.
 pub fn router(service: Arc<OpsService>) -> Router {
     Router::new()
+        .route("/", get(dashboard::page))
+        .route("/dashboard.css", get(dashboard::style))
+        .route("/dashboard.js", get(dashboard::script))
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))

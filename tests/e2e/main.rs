@@ -12,6 +12,7 @@
 )]
 
 mod clients;
+mod dashboard;
 mod doctor;
 mod gateway;
 mod login;

@@ -1,5 +1,6 @@
 //! Listeners, reload and drain, from the outside.
 
+mod dashboard;
 mod drain;
 mod reload;
 mod tls;
