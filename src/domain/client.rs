@@ -91,7 +91,9 @@ impl fmt::Debug for LegacySecret {
 /// The last change of a client's stage, where a command made it. Decides nothing; told when the stage changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Moved {
-    /// When, as the command wrote it.
+    /// Where it stood before; `None`: what is written there means nothing.
+    pub from: Option<Stage>,
+    /// When, as the command wrote it (RFC 3339).
     pub at: String,
     /// Why, in somebody's words.
     pub why: String,

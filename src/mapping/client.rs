@@ -161,11 +161,11 @@ fn stage_change(entry: &mut Reader<'_>) -> Option<Moved> {
     if !change.has("from") {
         change.missing("from", "`client stage` writes this".to_owned());
     }
-    let _read_by_rollback = change.word_or("from", &Stage::WORDS, "unknown-stage");
+    let from = change.word_or("from", &Stage::WORDS, "unknown-stage").map(|word| word.value);
     let (at, why) = (change.text("at"), change.text("why"));
     change.finish();
     let said = |text: Option<Spotted<String>>| text.map(|text| text.value).unwrap_or_default();
-    Some(Moved { at: said(at), why: said(why) })
+    Some(Moved { from, at: said(at), why: said(why) })
 }
 
 fn dialect(entry: &mut Reader<'_>, dialects: &Dialects) -> Option<Arc<Dialect>> {

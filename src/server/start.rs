@@ -5,6 +5,7 @@ use std::num::NonZero;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 use tokio::sync::{Notify, Semaphore};
@@ -22,6 +23,7 @@ use super::{Addresses, Running, worker};
 use crate::config::{self, Config};
 use crate::document::{Finding, Findings};
 use crate::domain::chance::Entropy;
+use crate::domain::client::Moved;
 use crate::domain::time::Clock;
 use crate::exchange::{Bridge, Doubts, Flights, Heard};
 use crate::keycloak::{Keys, RealmStatus};
@@ -29,7 +31,7 @@ use crate::lifecycle::thread;
 use crate::mapping::{self, Guard, Snapshot};
 use crate::secrets::Environment;
 use crate::store::TokenStore;
-use crate::telemetry::audit::Audit;
+use crate::telemetry::audit::{self, Audit};
 use crate::telemetry::{Edge, Metrics, log};
 
 /// What a bridge is born of.
@@ -173,8 +175,12 @@ fn bridge(
     let guard = Guard::new(config.limits.wrong_secrets, verifiers, Arc::clone(&start.clock))
         .map_err(|error| StartError::Failed(format!("no thread for verifying secrets: {error}")))?;
     let metrics = Arc::new(Metrics::new());
+    let written = config.audit.as_ref().and_then(|settings| audit::written(&settings.path));
     let (edge, threads) = edge(config, &metrics, &start.clock)?;
     edge.began(snapshot.generation, &snapshot.digest, snapshot.table.len());
+    if let Some(written) = written {
+        tell_moves(&edge, &snapshot, written);
+    }
     let bridge = Arc::new(Bridge {
         snapshot: ArcSwap::from_pointee(snapshot),
         guard,
@@ -191,6 +197,18 @@ fn bridge(
         edge,
     });
     Ok((bridge, threads))
+}
+
+/// Tells of clients that a command moved while no bridge ran: since the audit's last record. Commands know whole seconds.
+fn tell_moves(edge: &Edge, snapshot: &Snapshot, written: SystemTime) {
+    let written = written.checked_sub(Duration::from_secs(1)).unwrap_or(written);
+    for client in snapshot.table.clients() {
+        if let Some(Moved { from: Some(from), at, why }) = &client.moved
+            && humantime::parse_rfc3339(at).is_ok_and(|at| at > written)
+        {
+            edge.staged(&client.legacy_id, (*from, client.stage), Some(why));
+        }
+    }
 }
 
 fn edge(

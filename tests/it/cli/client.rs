@@ -368,3 +368,22 @@ fn when_secrets_were_used_is_told_to_whoever_shows_the_ops_token_alone() {
     let told = ask(OLD_SECRET, "{\"client\":\"l7xx3c0ffee\"}");
     assert_eq!((told.status, told.json("legacy_secrets")), (200, serde_json::json!([null])));
 }
+
+#[test]
+fn a_move_while_no_bridge_ran_is_told_in_the_audit_by_the_next_one() {
+    let mut world = Plan::new().client(&client("moving", "client_id = \"other\"")).start();
+    world.end();
+    run(&world, &["client", "stage", "moving", "retired", "--why", "while it was down"], "").fine();
+    for _ in 0..2 {
+        world.begin();
+        world.end();
+        // Written long before the next start, which has nothing new to tell.
+        let later = std::time::SystemTime::now() + std::time::Duration::from_secs(10);
+        for path in passbridge::telemetry::audit::files(&world.store().join("audit")).unwrap() {
+            File::options().append(true).open(path).unwrap().set_modified(later).unwrap();
+        }
+    }
+    let told = run(&world, &["audit", "--client", "moving"], "").fine().out;
+    assert_eq!(told.lines().count(), 1, "{told}");
+    assert!(told.contains("stage_before=live stage=retired (while it was down)"), "{told}");
+}
