@@ -38,7 +38,12 @@ impl Served {
     }
 
     pub fn percentile(&self, percent: usize) -> Duration {
-        let index = self.latencies.len().saturating_sub(1) * percent / 100;
+        self.permille(percent * 10)
+    }
+
+    /// Percentiles that need a finer unit: 999 is p99.9, 1000 the longest.
+    pub fn permille(&self, permille: usize) -> Duration {
+        let index = self.latencies.len().saturating_sub(1) * permille / 1000;
         self.latencies.get(index).copied().unwrap_or_default()
     }
 }

@@ -20,6 +20,7 @@ mod guard;
 mod introspection;
 mod load;
 mod login;
+mod ops;
 mod peers;
 mod process;
 mod profile;
@@ -56,12 +57,13 @@ impl Wanted {
 type Chapter = (&'static str, fn(&Wanted, &mut Report));
 
 /// `profile` is run only when it is named.
-const CHAPTERS: [Chapter; 7] = [
+const CHAPTERS: [Chapter; 8] = [
     ("login", login::run),
     ("steps", steps::run),
     ("guard", guard::run),
     ("introspection", introspection::run),
     ("size", size::run),
+    ("ops", ops::run),
     ("realm", realm::run),
     ("profile", profile::run),
 ];

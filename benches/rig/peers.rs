@@ -14,6 +14,7 @@ use crate::{load, site};
 pub struct Bridge {
     pub process: Process,
     pub legacy: SocketAddr,
+    pub ops: SocketAddr,
     /// From the start of the process until it said that it is ready.
     pub start: Duration,
 }
@@ -36,7 +37,7 @@ impl Bridge {
             assert!(process.running(), "the bridge ended; its log is {}", site.folder.join("log").display());
             ready(ops)
         });
-        Self { process, legacy, start: begun.elapsed() }
+        Self { process, legacy, ops, start: begun.elapsed() }
     }
 }
 

@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use passbridge::mapping;
+use passbridge::secrets::age;
 use passbridge::server::SystemEntropy;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 
 pub const SECRET: &str = "an-old-secret-nobody-remembers";
 pub const TOKEN: &str = "/auth/oauth/v2/token";
@@ -17,6 +18,17 @@ pub const INTROSPECT: &str = "/auth/oauth/v2/token/introspect";
 /// The old id of the client with this number.
 pub fn legacy_id(number: usize) -> String {
     format!("l7xx{number:08x}")
+}
+
+/// Where the clients' secrets at the realm are.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum NewSecrets {
+    /// A file for each.
+    Files,
+    /// One file for all of them.
+    OneFile,
+    /// Sealed, where they stand.
+    Sealed,
 }
 
 /// Where a bridge's files are.
@@ -28,13 +40,21 @@ pub struct Site {
     pub realm: String,
     pub clients: usize,
     pub connections: usize,
+    pub new_secrets: NewSecrets,
 }
 
 impl Site {
     /// A site with 100 clients and a store on the disk, in front of this realm.
     pub fn new(work: &Path, name: &str, realm: String) -> Self {
         let folder = work.join(name);
-        Self { store: folder.join("store"), folder, realm, clients: 100, connections: 10_000 }
+        Self {
+            store: folder.join("store"),
+            folder,
+            realm,
+            clients: 100,
+            connections: 10_000,
+            new_secrets: NewSecrets::Files,
+        }
     }
 
     /// Writes the files; answers where the bridge will listen.
@@ -46,27 +66,44 @@ impl Site {
         let secrets = self.folder.join("secrets");
         fs::create_dir_all(&secrets).unwrap();
         let mut text = String::new();
+        let recipient = (self.new_secrets == NewSecrets::Sealed).then(|| self.identity());
         for number in 0..self.clients {
             // As the test realm has it: client 0 is a real one.
             let (client, secret) = match number {
                 0 => ("test_api".to_owned(), "test-api-secret".to_owned()),
                 _ => (format!("client_{number}"), format!("client-{number}-secret")),
             };
-            let file = secrets.join(&client);
-            private(&file, &secret);
-            let (old, file) = (legacy_id(number), file.display());
-            write!(text, "[[client]]\nlegacy_id = \"{old}\"\nlegacy_secret = {{ hash = \"{hash}\" }}\nclient_id = \"{client}\"\nclient_secret = {{ file = \"{file}\" }}\nstage = \"live\"\n\n").unwrap();
+            let file = secrets.join(if self.new_secrets == NewSecrets::OneFile { "all" } else { &client });
+            let new = if let Some(recipient) = recipient {
+                let sealed = age::seal(secret.as_bytes(), &[recipient], &SystemEntropy).unwrap();
+                format!("sealed = \"{}\"", age::encoded(&sealed))
+            } else {
+                if number == 0 || self.new_secrets == NewSecrets::Files {
+                    private(&file, &secret);
+                }
+                format!("file = \"{}\"", file.display())
+            };
+            let old = legacy_id(number);
+            write!(text, "[[client]]\nlegacy_id = \"{old}\"\nlegacy_secret = {{ hash = \"{hash}\" }}\nclient_id = \"{client}\"\nclient_secret = {{ {new} }}\nstage = \"live\"\n\n").unwrap();
         }
         fs::write(clients.join("all.toml"), text).unwrap();
         let config = format!(
             "[listen]\nlegacy = \"{legacy}\"\nops = \"{ops}\"\n[server]\nworkers = 1\n[limits]\nconnections = {}\n\
-             [realm]\nurls = [\"{}\"]\n[mappings]\npath = \"mappings\"\n[store]\npath = \"{}\"\n",
+             [realm]\nurls = [\"{}\"]\n[mappings]\npath = \"mappings\"\n{}[store]\npath = \"{}\"\n",
             self.connections,
             self.realm,
+            if recipient.is_some() { "[secrets]\nidentity = { file = \"age.key\" }\n" } else { "" },
             self.store.display(),
         );
         fs::write(self.config(), config).unwrap();
         (legacy, ops)
+    }
+
+    /// Makes what opens sealed secrets; whom they are sealed to.
+    fn identity(&self) -> age::Recipient {
+        let identity = age::Identity::new(&SystemEntropy).unwrap();
+        private(&self.folder.join("age.key"), identity.text().unwrap().expose_secret());
+        identity.recipient()
     }
 
     pub fn config(&self) -> PathBuf {

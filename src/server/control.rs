@@ -58,6 +58,7 @@ impl Control {
             }
         }
         tasks.run(sweep(Arc::clone(&shared.bridge), end.clone()));
+        tasks.run(self.reloading.retired().run(end.clone()));
         let (teller, told) = (self.reloading.teller(), end.clone());
         tasks.run(async move { teller.tell(&told).await });
         shared.stop.cancelled().await;

@@ -19,6 +19,7 @@ mod listener;
 mod malformed;
 mod realm;
 mod reload;
+mod retired;
 mod shared;
 mod start;
 mod streamed;

@@ -7,6 +7,7 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
 use super::legacy::Tuning;
+use super::retired::Retired;
 use super::shared::Shared;
 use super::tls::{Tls, TlsMaterial};
 use crate::config::{self, Config};
@@ -52,6 +53,7 @@ pub(super) struct Reloading {
     shared: Shared,
     ways: Ways,
     ops: Arc<OpsService>,
+    retired: Arc<Retired>,
 }
 
 impl Reloading {
@@ -66,7 +68,7 @@ impl Reloading {
             since: shared.bridge.clock.now(),
             stop: shared.stop.clone(),
         });
-        Self { files, config: Mutex::new(config), shared, ways, ops }
+        Self { files, config: Mutex::new(config), shared, ways, ops, retired: Arc::default() }
     }
 
     pub(super) fn shared(&self) -> &Shared {
@@ -76,6 +78,11 @@ impl Reloading {
     /// The way to the realm that is no worker's.
     pub(super) fn teller(&self) -> Arc<Exchange> {
         Arc::clone(&self.ways.teller)
+    }
+
+    /// Tables that were replaced.
+    pub(super) fn retired(&self) -> Arc<Retired> {
+        Arc::clone(&self.retired)
     }
 
     pub(super) fn ops(&self) -> Arc<OpsService> {
@@ -159,6 +166,7 @@ impl Reloading {
             }
         }
         bridge.snapshot.store(Arc::new(before.followed_by(loaded)));
+        self.retired.keep(before);
         self.ops.token.store(Arc::new(config.ops_token.clone()));
         self.ops.refused.lock().clear();
         self.shared.show_table(true);

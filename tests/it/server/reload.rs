@@ -2,7 +2,9 @@
 
 use std::fs;
 
-use crate::support::{FakeRealm, NEW_SECRET, OLD_ID, OLD_SECRET, Plan, TOKEN, World, client, passport, post_with};
+use crate::support::{
+    FakeRealm, NEW_SECRET, OLD_ID, OLD_SECRET, Plan, TOKEN, World, client, eventually, passport, post_with,
+};
 
 #[test]
 fn a_good_change_takes_effect_and_counts_a_generation() {
@@ -92,4 +94,16 @@ fn secrets_from_files_are_read_again() {
     world.running().reload().unwrap();
     assert_eq!(world.login().status, 200);
     assert_eq!(world.realm.last().field("client_secret").as_deref(), Some(NEW_SECRET));
+}
+
+#[test]
+fn a_table_that_was_replaced_is_freed_once_nobody_holds_it() {
+    let world = World::new();
+    let held = world.running().bridge().snapshot.load_full();
+    let old = std::sync::Arc::downgrade(&held);
+    world.running().reload().unwrap();
+    assert_eq!(world.login().status, 200);
+    drop(held);
+    eventually("the old table is freed", || old.strong_count() == 0);
+    assert_eq!(world.login().status, 200);
 }

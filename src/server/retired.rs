@@ -1,0 +1,81 @@
+//! Tables that a reload has replaced, until the last request that holds one has ended: freeing a hundred thousand clients takes
+//! longer than an answer, so no worker shall be the last to let go of one.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use crate::mapping::Snapshot;
+
+/// How often it is looked whether nobody holds one any more.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Replaced tables.
+#[derive(Debug)]
+pub(super) struct Retired<T = Snapshot>(Mutex<Vec<Arc<T>>>);
+
+impl<T> Default for Retired<T> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<T> Retired<T> {
+    /// Keeps one that nobody can find any more, for as long as somebody may still hold it.
+    pub(super) fn keep(&self, replaced: Arc<T>) {
+        self.0.lock().push(replaced);
+    }
+
+    /// Frees those that nobody else holds, on this thread.
+    fn free(&self) {
+        let alone: Vec<Arc<T>> = self.0.lock().extract_if(.., |replaced| Arc::strong_count(replaced) == 1).collect();
+        // Not while the lock is held: a reload would wait for it.
+        drop(alone);
+    }
+
+    /// Looks again and again, until the end.
+    pub(super) async fn run(self: Arc<Self>, end: CancellationToken) {
+        let mut ticks = interval(LOOK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = end.cancelled() => return,
+                _tick = ticks.tick() => self.free(),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{Sender, channel};
+    use std::thread::{self, ThreadId};
+
+    use super::*;
+
+    /// Tells which thread freed it.
+    struct Told(Sender<ThreadId>);
+
+    impl Drop for Told {
+        fn drop(&mut self) {
+            self.0.send(thread::current().id()).unwrap();
+        }
+    }
+
+    #[test]
+    fn whoever_looks_frees_it_and_never_who_held_it_last() {
+        let (tell, told) = channel();
+        let (retired, table) = (Retired::default(), Arc::new(Told(tell)));
+        let held = Arc::clone(&table);
+        retired.keep(table);
+        retired.free();
+        assert!(told.try_recv().is_err(), "somebody holds it");
+        thread::scope(|scope| drop(scope.spawn(move || drop(held)).join()));
+        assert!(told.try_recv().is_err(), "the last holder let go, and freed nothing");
+        retired.free();
+        assert_eq!(told.try_recv(), Ok(thread::current().id()));
+    }
+}
