@@ -4,7 +4,7 @@
 
 use std::future::Future;
 use std::io;
-use std::thread::{Builder, JoinHandle};
+use std::thread::{self, Builder, JoinHandle};
 
 use tokio::runtime;
 use tokio_util::sync::CancellationToken;
@@ -55,4 +55,35 @@ where
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     #[expect(clippy::disallowed_methods, reason = "every thread of the server is started here")]
     Builder::new().name(name.to_owned()).spawn(move || runtime.block_on(body()))
+}
+
+/// How far such a thread steps back (nice): it gets a fifteenth of what a worker gets that wants the same core.
+const BACK: i32 = 12;
+
+/// Does something long on a thread of its own, and on those that it starts, which step back for every other thread: it may take
+/// longer, and no answer shall.
+pub fn patiently<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    let done = thread::scope(|scope| {
+        let stepped_back = || {
+            // Of this thread alone, says Linux. Where it may not, the work is done all the same.
+            let _as_it_is = rustix::process::setpriority_process(None, BACK);
+            work()
+        };
+        scope.spawn(stepped_back).join()
+    });
+    done.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_done_patiently_steps_back_with_the_threads_that_it_starts_and_nobody_else_does() {
+        let priority = || rustix::process::getpriority_process(None).unwrap();
+        let before = priority();
+        let inner = patiently(|| (priority(), thread::scope(|scope| scope.spawn(priority).join().unwrap())));
+        assert_eq!(inner, (before.max(BACK), before.max(BACK)));
+        assert_eq!(priority(), before);
+    }
 }

@@ -14,6 +14,7 @@ use crate::config::{self, Config};
 use crate::document::{Finding, Findings, Origin, Severity};
 use crate::exchange::Exchange;
 use crate::keycloak::Keycloak;
+use crate::lifecycle::patiently;
 use crate::mapping::{self, Loaded};
 use crate::ops::OpsService;
 use crate::otk::OldServer;
@@ -109,9 +110,14 @@ impl Reloading {
     }
 
     fn prepare(&self, current: &Config, findings: &Findings) -> Option<Prepared> {
-        let config = config::load(&self.files.config, &self.files.environment, findings);
-        let used = config.as_ref().unwrap_or(current);
-        let loaded = mapping::load(&used.mappings, used.means(&self.files.environment), findings);
+        let (config, loaded, found) = patiently(|| {
+            let findings = Findings::new();
+            let config = config::load(&self.files.config, &self.files.environment, &findings);
+            let used = config.as_ref().unwrap_or(current);
+            let loaded = mapping::load(&used.mappings, used.means(&self.files.environment), &findings);
+            (config, loaded, findings)
+        });
+        findings.absorb(found);
         let (config, loaded) = (config?, loaded?);
         let mut realms = Vec::with_capacity(self.ways.workers.len() + 1);
         if config.realm != current.realm {
