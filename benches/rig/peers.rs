@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::process::{Process, eventually};
-use crate::site::{Site, free};
+use crate::site::{Site, VARIABLE, free};
 use crate::{load, site};
 
 /// A running bridge.
@@ -30,7 +30,14 @@ impl Bridge {
         let (legacy, ops) = site.write();
         let mut command = Command::new(program);
         let log = File::create(site.folder.join("log")).unwrap();
-        command.arg("serve").arg("--config").arg(site.config()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        command
+            .env(VARIABLE, "a-new-secret")
+            .arg("serve")
+            .arg("--config")
+            .arg(site.config())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log);
         let begun = Instant::now();
         let mut process = Process::start(command);
         eventually("the bridge is ready", Duration::from_secs(30), || {

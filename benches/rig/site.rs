@@ -20,13 +20,16 @@ pub fn legacy_id(number: usize) -> String {
     format!("l7xx{number:08x}")
 }
 
+/// The variable, where there is one.
+pub const VARIABLE: &str = "BENCH_NEW_SECRET";
+
 /// Where the clients' secrets at the realm are.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum NewSecrets {
     /// A file for each.
     Files,
-    /// One file for all of them.
-    OneFile,
+    /// One variable of the environment for all of them.
+    Environment,
     /// Sealed, where they stand.
     Sealed,
 }
@@ -73,14 +76,14 @@ impl Site {
                 0 => ("test_api".to_owned(), "test-api-secret".to_owned()),
                 _ => (format!("client_{number}"), format!("client-{number}-secret")),
             };
-            let file = secrets.join(if self.new_secrets == NewSecrets::OneFile { "all" } else { &client });
+            let file = secrets.join(&client);
             let new = if let Some(recipient) = recipient {
                 let sealed = age::seal(secret.as_bytes(), &[recipient], &SystemEntropy).unwrap();
                 format!("sealed = \"{}\"", age::encoded(&sealed))
+            } else if self.new_secrets == NewSecrets::Environment {
+                format!("env = \"{VARIABLE}\"")
             } else {
-                if number == 0 || self.new_secrets == NewSecrets::Files {
-                    private(&file, &secret);
-                }
+                private(&file, &secret);
                 format!("file = \"{}\"", file.display())
             };
             let old = legacy_id(number);

@@ -57,8 +57,8 @@ where
     Builder::new().name(name.to_owned()).spawn(move || runtime.block_on(body()))
 }
 
-/// How far such a thread steps back (nice): it gets a fifteenth of what a worker gets that wants the same core.
-const BACK: i32 = 12;
+/// How far such a thread steps back (nice): it gets a third of what a worker gets that wants the same core.
+const BACK: i32 = 5;
 
 /// Does something long on a thread of its own, and on those that it starts, which step back for every other thread: it may take
 /// longer, and no answer shall.
