@@ -42,6 +42,7 @@ fn route(mut section: Reader<'_>, sources: Sources<'_>) -> Option<Route> {
     let trust = trust(&mut section, upstreams.as_deref().unwrap_or_default(), sources);
     let host = section.text("host").map(|text| host_name(&text.value));
     let clients = section.texts("clients").map(|texts| texts.into_iter().map(|text| text.value).collect());
+    let http2 = section.boolean("http2", false);
     let strip_prefix = section.boolean("strip_prefix", false);
     let keep_host = section.word("upstream_host", &[("client", true), ("upstream", false)]);
     let pass_jwt = section.word("bearer_jwt", &[("refuse", false), ("pass", true)]);
@@ -54,6 +55,7 @@ fn route(mut section: Reader<'_>, sources: Sources<'_>) -> Option<Route> {
         clients: clients.unwrap_or_default(),
         upstreams: upstreams?,
         trust,
+        http2,
         strip_prefix,
         keep_host: keep_host.is_none_or(|word| word.value),
         pass_jwt: pass_jwt.is_some_and(|word| word.value),

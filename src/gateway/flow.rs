@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
+use http_body_util::{BodyExt, Empty};
 use tokio::time::{Sleep, sleep};
 
 /// Why a body was given up.
@@ -79,6 +80,14 @@ impl<B: Body> Flow<B> {
     fn break_off(&self, why: &impl ToString) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         self.progress.broken.store(true, Ordering::Relaxed);
         Poll::Ready(Some(Err(Broken::new(why))))
+    }
+}
+
+impl Flow<super::Stream> {
+    /// No body.
+    pub(super) fn nothing() -> Self {
+        let nothing = Empty::new().map_err(|never| match never {}).boxed_unsync();
+        Self::new(nothing, Duration::ZERO, 0)
     }
 }
 

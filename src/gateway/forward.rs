@@ -13,7 +13,8 @@ use hyper::body::Incoming;
 use tokio::time::timeout;
 
 use super::flow::{Broken, Flow, Progress};
-use super::pool::{Line, Server};
+use super::line::{Line, NoAnswer};
+use super::pool::Server;
 use super::routes::{Route, Upstream};
 use super::{Bounds, Stream};
 use crate::exchange::Exchange;
@@ -39,7 +40,7 @@ pub(super) struct Way {
 
 impl Way {
     pub(super) fn new(route: &Route, bounds: Bounds) -> Self {
-        let server = |upstream: &Upstream| Arc::new(Server::new(upstream.clone(), route.trust.clone()));
+        let server = |upstream: &Upstream| Arc::new(Server::new(upstream.clone(), route));
         let servers = route.upstreams.iter().map(server).collect();
         Self { servers, next: AtomicUsize::new(0), bounds }
     }
@@ -53,6 +54,8 @@ impl Way {
         let (head, body) = request.into_parts();
         let flow = Flow::new(body, self.bounds.idle_timeout, self.bounds.body);
         let progress = flow.progress();
+        // Nobody who wants another protocol shares his connection.
+        let own = head.headers.contains_key(header::UPGRADE);
         let own_host = !head.headers.contains_key(header::HOST);
         let mut request = Request::from_parts(head, flow);
         let mut last = "the route has no server".to_owned();
@@ -61,9 +64,9 @@ impl Way {
                 request.headers_mut().insert(header::HOST, host);
             }
             loop {
-                let (mut line, is_fresh) = match server.take() {
+                let (mut line, is_fresh) = match server.take(own) {
                     Some(line) => (line, false),
-                    None => match server.connect(self.bounds.connect_timeout, exchange.tasks()).await {
+                    None => match server.connect(own, self.bounds.connect_timeout, exchange.tasks()).await {
                         Ok(line) => (line, true),
                         Err(error) => {
                             server.refused(exchange.bridge().clock.monotonic());
@@ -107,20 +110,18 @@ impl Way {
         request: Request<Flow<Stream>>,
         progress: &Progress,
     ) -> Result<Response<Incoming>, Unanswered> {
-        if line.ready().await.is_err() {
+        if !line.is_ready().await {
             return Err(Unanswered::NotSent(Box::new(request)));
         }
-        let mut answer = std::pin::pin!(line.try_send_request(request));
+        let mut answer = std::pin::pin!(line.send(request));
         loop {
             let before = progress.parts();
             match timeout(self.bounds.timeout, answer.as_mut()).await {
                 Ok(Ok(response)) => return Ok(response),
-                Ok(Err(mut error)) => {
-                    return Err(match error.take_message() {
-                        Some(request) => Unanswered::NotSent(Box::new(request)),
-                        None if progress.is_broken() => Unanswered::Failed(Failed::Client),
-                        None => Unanswered::Failed(Failed::Down(format!("the answer broke off: {}", error.error()))),
-                    });
+                Ok(Err(NoAnswer::NotSent(request))) => return Err(Unanswered::NotSent(request)),
+                Ok(Err(NoAnswer::Lost(_))) if progress.is_broken() => return Err(Unanswered::Failed(Failed::Client)),
+                Ok(Err(NoAnswer::Lost(why))) => {
+                    return Err(Unanswered::Failed(Failed::Down(format!("the answer broke off: {why}"))));
                 }
                 // A long body that goes on is no slow answer.
                 Err(_) if !progress.is_done() && progress.parts() != before => {}

@@ -12,6 +12,7 @@ pub mod ext_authz;
 mod flow;
 mod forward;
 mod headers;
+mod line;
 mod path;
 mod pool;
 mod protobuf;

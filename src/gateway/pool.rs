@@ -1,29 +1,23 @@
 //! Connections to one server of an API, kept by one worker, and how that server fares.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use hyper::client::conn::http1::{self, SendRequest};
-use hyper_util::rt::TokioIo;
+use http::uri::{Authority, Scheme};
+use hyper::client::conn::http1;
 use parking_lot::Mutex;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::flow::Flow;
-use super::routes::Upstream;
+use super::line::{self, Line, Shared};
+use super::routes::{Route, Upstream};
 use super::{Stream, Trust};
 use crate::lifecycle::Tasks;
 
-/// A way to send one request after another.
-pub(super) type Line = SendRequest<Flow<Stream>>;
-
 /// Idle connections that are kept; more are closed.
 const KEPT: usize = 128;
-/// Bytes of an answer's head.
-const HEAD: usize = 128 * 1024;
 /// How long a server that refused is passed over while there are others.
 const PASSED_OVER: Duration = Duration::from_secs(5);
 
@@ -32,14 +26,19 @@ const PASSED_OVER: Duration = Duration::from_secs(5);
 pub(super) struct Server {
     upstream: Upstream,
     trust: Option<Trust>,
-    idle: Mutex<VecDeque<Line>>,
+    /// HTTP/2 is spoken with it.
+    http2: bool,
+    idle: Mutex<VecDeque<http1::SendRequest<Flow<Stream>>>>,
+    shared: Mutex<Vec<Shared>>,
     /// Passed over until then: milliseconds of the monotonic clock.
     refused_until: AtomicU64,
 }
 
 impl Server {
-    pub(super) fn new(upstream: Upstream, trust: Option<Trust>) -> Self {
-        Self { upstream, trust, idle: Mutex::default(), refused_until: AtomicU64::new(0) }
+    pub(super) fn new(upstream: Upstream, route: &Route) -> Self {
+        let (trust, http2) = (route.trust.clone(), route.http2);
+        let (idle, shared) = (Mutex::default(), Mutex::default());
+        Self { upstream, trust, http2, idle, shared, refused_until: AtomicU64::new(0) }
     }
 
     /// `host` or `host:port`.
@@ -57,19 +56,45 @@ impl Server {
         self.close();
     }
 
-    /// A connection that is open, as far as one can know.
-    pub(super) fn take(&self) -> Option<Line> {
+    /// A connection that is open, as far as one can know. `own`: for what cannot share one.
+    pub(super) fn take(&self, own: bool) -> Option<Line> {
+        if self.http2
+            && !own
+            && let Some(line) = self.board()
+        {
+            return Some(line);
+        }
         let mut idle = self.idle.lock();
-        std::iter::from_fn(|| idle.pop_back()).find(|line| !line.is_closed())
+        std::iter::from_fn(|| idle.pop_back()).find(|line| !line.is_closed()).map(Line::Own)
+    }
+
+    fn board(&self) -> Option<Line> {
+        let mut shared = self.shared.lock();
+        shared.retain(|line| !line.is_closed());
+        shared.iter().find_map(Shared::board)
     }
 
     /// Keeps a connection for the next request.
     pub(super) fn give_back(&self, line: Line) {
-        if !line.is_closed() {
-            let mut idle = self.idle.lock();
-            idle.push_back(line);
-            if idle.len() > KEPT {
-                idle.pop_front();
+        match line {
+            Line::Own(line) if line.is_closed() => {}
+            Line::Own(line) => {
+                let mut idle = self.idle.lock();
+                idle.push_back(line);
+                if idle.len() > KEPT {
+                    idle.pop_front();
+                }
+            }
+            Line::Shared(_, load) => {
+                drop(load);
+                // Those that a crowd needed go when it has gone.
+                let mut shared = self.shared.lock();
+                if let Some((last, others)) = shared.split_last()
+                    && last.is_idle()
+                    && others.iter().any(Shared::has_much_room)
+                {
+                    shared.pop();
+                }
             }
         }
     }
@@ -77,33 +102,46 @@ impl Server {
     /// Closes what is idle.
     pub(super) fn close(&self) {
         self.idle.lock().clear();
+        self.shared.lock().clear();
     }
 
-    /// A new connection.
-    pub(super) async fn connect(self: &Arc<Self>, patience: Duration, tasks: &Tasks) -> Result<Line, String> {
+    /// A new connection. `own`: for what cannot share one.
+    pub(super) async fn connect(&self, own: bool, patience: Duration, tasks: &Tasks) -> Result<Line, String> {
         let late = |_| "no connection in time".to_owned();
         let opened = timeout(patience, TcpStream::connect(&self.upstream.address)).await.map_err(late)?;
         let stream = opened.map_err(|error| error.to_string())?;
         let _ = stream.set_nodelay(true);
+        let http2 = self.http2 && !own;
         match (&self.upstream.name, &self.trust) {
             (Some(name), Some(trust)) => {
-                let shaken = timeout(patience, trust.shake_hands(name, stream)).await;
-                begin(shaken.map_err(|_| "no TLS in time".to_owned())??, tasks).await
+                let shaken = timeout(patience, trust.shake_hands(name, http2, stream)).await;
+                let stream = shaken.map_err(|_| "no TLS in time".to_owned())??;
+                if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
+                    return self.share(line::shared(stream, self.target(Scheme::HTTPS)?, tasks).await?);
+                }
+                line::own(stream, tasks).await
             }
-            (None, _) => begin(stream, tasks).await,
+            (None, _) if http2 => self.share(line::shared(stream, self.target(Scheme::HTTP)?, tasks).await?),
+            (None, _) => line::own(stream, tasks).await,
             (Some(_), None) => Err("nothing says whom to trust".to_owned()),
         }
     }
-}
 
-/// Speaks HTTP over a connection.
-async fn begin(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, tasks: &Tasks) -> Result<Line, String> {
-    let mut http = http1::Builder::new();
-    http.max_buf_size(HEAD).title_case_headers(true);
-    let (line, connection) = http.handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
-    // Ends when nobody holds the line any more, or the server closes.
-    tasks.run(async move { drop(connection.with_upgrades().await) });
-    Ok(line)
+    fn target(&self, scheme: Scheme) -> Result<(Scheme, Authority), String> {
+        let authority = Authority::try_from(self.authority()).map_err(|error| error.to_string())?;
+        Ok((scheme, authority))
+    }
+
+    /// Keeps a new connection, unless many were opened at once and another has room.
+    fn share(&self, line: Shared) -> Result<Line, String> {
+        let mut shared = self.shared.lock();
+        if let Some(there) = shared.iter().find_map(Shared::board) {
+            return Ok(there);
+        }
+        let boarded = line.board().ok_or_else(|| "the connection closed at once".to_owned());
+        shared.push(line);
+        boarded
+    }
 }
 
 fn millis(time: Duration) -> u64 {

@@ -21,6 +21,8 @@ pub struct Route {
     pub upstreams: Vec<Upstream>,
     /// Who vouches for those that speak TLS; `None`: none of them does.
     pub trust: Option<Trust>,
+    /// HTTP/2 is spoken with its servers: with prior knowledge in clear text, over TLS with those that choose it.
+    pub http2: bool,
     /// The prefix does not go on.
     pub strip_prefix: bool,
     /// The API hears the host that the client named.
@@ -144,6 +146,7 @@ mod tests {
             clients: clients.iter().map(|client| (*client).to_owned()).collect(),
             upstreams: Upstream::parse("http://127.0.0.1:1").into_iter().collect(),
             trust: None,
+            http2: false,
             strip_prefix: false,
             keep_host: true,
             pass_jwt: false,

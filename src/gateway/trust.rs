@@ -17,6 +17,8 @@ pub struct Trust {
     /// Certificates in PEM; `None`: the system's.
     pem: Option<Vec<u8>>,
     config: Arc<ClientConfig>,
+    /// The same, offering HTTP/2 first.
+    http2: Arc<ClientConfig>,
 }
 
 impl PartialEq for Trust {
@@ -62,16 +64,19 @@ impl Trust {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
         let config = builder.map_err(|error| error.to_string())?.with_root_certificates(roots).with_no_client_auth();
-        Ok(Self { pem, config: Arc::new(config) })
+        let mut http2 = config.clone();
+        http2.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        Ok(Self { pem, config: Arc::new(config), http2: Arc::new(http2) })
     }
 
     /// Speaks TLS to a server that must be of this name.
     pub(super) async fn shake_hands(
         &self,
         name: &ServerName<'static>,
+        http2: bool,
         stream: TcpStream,
     ) -> Result<TlsStream<TcpStream>, String> {
-        let connector = TlsConnector::from(Arc::clone(&self.config));
+        let connector = TlsConnector::from(Arc::clone(if http2 { &self.http2 } else { &self.config }));
         connector.connect(name.clone(), stream).await.map_err(|error| said(&error))
     }
 }

@@ -43,6 +43,13 @@ impl Tasks {
     }
 }
 
+/// What a connection needs beside itself runs where a drain can count it.
+impl<F: Future<Output = ()> + Send + 'static> hyper::rt::Executor<F> for Tasks {
+    fn execute(&self, task: F) {
+        self.run(task);
+    }
+}
+
 /// Starts a thread with a runtime of its own, which ends when the future does.
 ///
 /// # Errors

@@ -8,7 +8,6 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
-use hyper::rt::Executor;
 use hyper::server::conn::http2;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -97,16 +96,6 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Rewound<S> {
     }
 }
 
-/// Runs what a connection needs beside itself, where a drain can count it.
-#[derive(Clone, Debug)]
-struct Beside(Tasks);
-
-impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Beside {
-    fn execute(&self, task: F) {
-        self.0.run(task);
-    }
-}
-
 /// The requests of one connection, as an extension of each of them.
 #[derive(Debug, Default)]
 pub(super) struct Streams {
@@ -165,8 +154,8 @@ pub(super) async fn serve(
     }
 }
 
-fn builder(limits: &ConnectionLimits, tasks: &Tasks) -> http2::Builder<Beside> {
-    let mut http = http2::Builder::new(Beside(tasks.clone()));
+fn builder(limits: &ConnectionLimits, tasks: &Tasks) -> http2::Builder<Tasks> {
+    let mut http = http2::Builder::new(tasks.clone());
     http.timer(TokioTimer::new())
         .max_concurrent_streams(STREAMS)
         .max_header_list_size(u32::try_from(limits.head_bytes).unwrap_or(u32::MAX))

@@ -176,7 +176,9 @@ fn every_key_of_the_shipped_configuration_stands_in_the_documentation_and_the_ot
         let line = line.trim_start_matches("# ");
         let (name, _) = line.split_once('=')?;
         let name = name.trim();
-        name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_').then(|| name.to_owned())
+        name.bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
+            .then(|| name.to_owned())
     };
     let keys: std::collections::BTreeSet<String> = shipped.lines().filter_map(key).collect();
     assert!(keys.len() > 30, "{keys:?}");

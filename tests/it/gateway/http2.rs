@@ -7,6 +7,7 @@ use std::sync::mpsc::channel;
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, StatusCode};
+use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -23,14 +24,16 @@ use crate::support::{FakeApi, PATIENCE, World, block_on};
 
 /// An answer over HTTP/2.
 #[derive(Debug)]
-struct Answer {
-    status: StatusCode,
-    headers: HeaderMap,
-    body: Bytes,
-    trailers: HeaderMap,
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+    pub trailers: HeaderMap,
 }
 
-type Sender = SendRequest<Full<Bytes>>;
+pub type Sender = SendRequest<Sent>;
+/// A body that a test sends.
+pub type Sent = UnsyncBoxBody<Bytes, std::convert::Infallible>;
 
 /// Speaks HTTP/2 over a stream as long as the test has something to say.
 async fn speaking<T>(
@@ -46,12 +49,12 @@ async fn speaking<T>(
     }
 }
 
-fn on_http2<T>(world: &World, test: impl AsyncFnOnce(Sender) -> T) -> T {
+pub fn on_http2<T>(world: &World, test: impl AsyncFnOnce(Sender) -> T) -> T {
     let address = world.running().addresses().gateway.unwrap();
     block_on(async { speaking(TcpStream::connect(address).await.unwrap(), test).await })
 }
 
-async fn ask(sender: &mut Sender, request: Request<Full<Bytes>>) -> Answer {
+pub async fn ask(sender: &mut Sender, request: Request<Sent>) -> Answer {
     sender.ready().await.unwrap();
     let (head, body) = sender.send_request(request).await.unwrap().into_parts();
     let body = body.collect().await.unwrap();
@@ -59,9 +62,13 @@ async fn ask(sender: &mut Sender, request: Request<Full<Bytes>>) -> Answer {
     Answer { status: head.status, headers: head.headers, body: body.to_bytes(), trailers }
 }
 
-fn getting(path: &str, uuid: &str) -> Request<Full<Bytes>> {
+fn sent(text: &'static str) -> Sent {
+    Full::from(text).boxed_unsync()
+}
+
+pub fn getting(path: &str, uuid: &str) -> Request<Sent> {
     let uri = format!("http://api.example.org{path}");
-    Request::get(uri).header("authorization", format!("Bearer {uuid}")).body(Full::default()).unwrap()
+    Request::get(uri).header("authorization", format!("Bearer {uuid}")).body(sent("")).unwrap()
 }
 
 /// A refusal in the dialect's words.
@@ -90,7 +97,7 @@ fn a_call_over_http2_goes_on_as_any_other() {
         is_refused(&ask(&mut sender, getting("/api/../x", &uuid)).await, 400, "3003103");
         let mut posting = getting("/api/post", &uuid);
         *posting.method_mut() = http::Method::POST;
-        *posting.body_mut() = Full::from("abc");
+        *posting.body_mut() = sent("abc");
         assert_eq!(ask(&mut sender, posting).await.body, "good", "a refused call ends no connection");
     });
     let seen = api.seen();

@@ -9,6 +9,7 @@ mod grpc;
 mod hangs;
 mod headers;
 mod http2;
+mod http2_out;
 mod secure;
 mod streaming;
 mod swap;

@@ -1,6 +1,7 @@
 //! What the tests are made of: a world with a bridge in it, a realm with moods, a client that speaks bytes.
 
 pub mod api;
+pub mod api2;
 pub mod capture;
 pub mod chance;
 pub mod frames;

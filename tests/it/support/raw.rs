@@ -196,6 +196,15 @@ impl<S: Read + Write> Connection<S> {
         }
     }
 
+    /// Reads on until this has come, and forgets what came.
+    #[track_caller]
+    pub fn until(&mut self, end: &[u8]) {
+        while !self.buffer.windows(end.len()).any(|window| window == end) {
+            assert!(self.more(), "closed before its end");
+        }
+        self.buffer.clear();
+    }
+
     /// Whether the other side has closed and sent nothing more.
     #[track_caller]
     pub fn is_closed(&mut self) -> bool {

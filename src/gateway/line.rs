@@ -1,0 +1,220 @@
+//! A connection to a server: of its own for one request after another (HTTP/1.1), or shared by many at once (HTTP/2).
+
+use std::error::Error as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use h2::Reason;
+use http::uri::{Authority, Parts, PathAndQuery, Scheme};
+use http::{HeaderValue, Request, Response, Uri, Version, header};
+use http_body::Body as _;
+use hyper::body::Incoming;
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::Stream;
+use super::flow::Flow;
+use crate::lifecycle::Tasks;
+
+/// What is sent.
+pub(super) type Sent = Request<Flow<Stream>>;
+
+/// Bytes of an answer's head.
+const HEAD: usize = 128 * 1024;
+/// Requests at once on a shared connection: what every server takes (RFC 9113 section 6.5.2).
+const STREAMS: usize = 100;
+/// Bytes of an answer that may lie unread here. Each of those requests has as much: a slow reader is not to hold up another.
+const WINDOW: u32 = 128 << 10;
+/// Bytes of a request that may wait for the server.
+const SEND_BUFFER: usize = 64 << 10;
+/// How often a server is asked whether it is still there while it owes an answer, and how long it may take to say so.
+const PING: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(20));
+
+/// A way to send a request.
+#[derive(Debug)]
+pub(super) enum Line {
+    /// For one at a time.
+    Own(http1::SendRequest<Flow<Stream>>),
+    /// For one among others.
+    Shared(Shared, Load),
+}
+
+/// A connection for many requests at once.
+#[derive(Clone, Debug)]
+pub(super) struct Shared {
+    sender: http2::SendRequest<Flow<Stream>>,
+    scheme: Scheme,
+    /// The server's own name, for a client that names none.
+    authority: Authority,
+    load: Arc<AtomicUsize>,
+}
+
+/// Counts a request as long as its answer has not passed.
+#[derive(Debug)]
+pub(super) struct Load(Arc<AtomicUsize>);
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Shared {
+    pub(super) fn is_closed(&self) -> bool {
+        self.sender.is_closed()
+    }
+
+    /// Whether nobody uses it.
+    pub(super) fn is_idle(&self) -> bool {
+        self.load.load(Ordering::Relaxed) == 0
+    }
+
+    /// Whether half of it is free.
+    pub(super) fn has_much_room(&self) -> bool {
+        !self.is_closed() && self.load.load(Ordering::Relaxed) <= STREAMS / 2
+    }
+
+    /// A place on it, while there is one.
+    pub(super) fn board(&self) -> Option<Line> {
+        let is_free = !self.is_closed() && self.load.load(Ordering::Relaxed) < STREAMS;
+        is_free.then(|| {
+            self.load.fetch_add(1, Ordering::Relaxed);
+            Line::Shared(self.clone(), Load(Arc::clone(&self.load)))
+        })
+    }
+}
+
+/// Speaks HTTP/1.1 over a connection.
+pub(super) async fn own(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    tasks: &Tasks,
+) -> Result<Line, String> {
+    let mut http = http1::Builder::new();
+    http.max_buf_size(HEAD).title_case_headers(true);
+    let (line, connection) = http.handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
+    // Ends when nobody holds the line any more, or the server closes.
+    tasks.run(async move { drop(connection.with_upgrades().await) });
+    Ok(Line::Own(line))
+}
+
+/// Speaks HTTP/2 over a connection.
+pub(super) async fn shared(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    (scheme, authority): (Scheme, Authority),
+    tasks: &Tasks,
+) -> Result<Shared, String> {
+    let mut http = http2::Builder::new(tasks.clone());
+    http.timer(TokioTimer::new())
+        .max_header_list_size(u32::try_from(HEAD).unwrap_or(u32::MAX))
+        .initial_stream_window_size(WINDOW)
+        .initial_connection_window_size(WINDOW * u32::try_from(STREAMS).unwrap_or(1))
+        .max_send_buf_size(SEND_BUFFER)
+        .keep_alive_interval(Some(PING.0))
+        .keep_alive_timeout(PING.1);
+    let (sender, connection) = http.handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
+    tasks.run(async move { drop(connection.await) });
+    Ok(Shared { sender, scheme, authority, load: Arc::default() })
+}
+
+impl Line {
+    /// Waits until a request can be sent. `false`: it never can.
+    pub(super) async fn is_ready(&mut self) -> bool {
+        match self {
+            Self::Own(line) => line.ready().await.is_ok(),
+            Self::Shared(line, _) => !line.is_closed(),
+        }
+    }
+
+    /// Sends a request.
+    ///
+    /// # Errors
+    /// There is no answer; what surely was not sent comes back as it was.
+    pub(super) async fn send(&mut self, mut request: Sent) -> Result<Response<Incoming>, NoAnswer> {
+        match self {
+            Self::Own(line) => line.try_send_request(request).await.map_err(|mut error| match error.take_message() {
+                Some(request) => NoAnswer::NotSent(Box::new(request)),
+                None => NoAnswer::Lost(error.error().to_string()),
+            }),
+            Self::Shared(line, _) => {
+                let before = Before::of(&mut request, line);
+                let sent = line.sender.try_send_request(request).await;
+                sent.map_err(|mut error| match error.take_message() {
+                    Some(request) => NoAnswer::NotSent(Box::new(before.put_back(request))),
+                    None => before.again(error.error()),
+                })
+            }
+        }
+    }
+}
+
+/// Why there is none.
+pub(super) enum NoAnswer {
+    /// Nothing was sent.
+    NotSent(Box<Sent>),
+    /// It may have been sent.
+    Lost(String),
+}
+
+/// A head as HTTP/1.1 has it: HTTP/2 says the host in its target, and nothing about the connection.
+struct Before {
+    uri: Uri,
+    host: Option<HeaderValue>,
+    connection: Option<HeaderValue>,
+    /// The head as it is sent, where nothing else is.
+    head: Option<Box<http::request::Parts>>,
+}
+
+impl Before {
+    /// Makes the head one of HTTP/2.
+    fn of(request: &mut Sent, line: &Shared) -> Self {
+        let host = request.headers_mut().remove(header::HOST);
+        let connection = request.headers_mut().remove(header::CONNECTION);
+        let named = host.as_ref().and_then(|host| Authority::try_from(host.as_bytes()).ok());
+        let mut target = Parts::default();
+        target.scheme = Some(line.scheme.clone());
+        target.authority = Some(named.unwrap_or_else(|| line.authority.clone()));
+        target.path_and_query = request.uri().path_and_query().cloned().or(Some(PathAndQuery::from_static("/")));
+        let uri = request.uri().clone();
+        if let Ok(target) = Uri::from_parts(target) {
+            *request.uri_mut() = target;
+        }
+        *request.version_mut() = Version::HTTP_2;
+        let head = request.body().is_end_stream().then(|| {
+            let mut bare = Request::new(());
+            bare.method_mut().clone_from(request.method());
+            bare.headers_mut().clone_from(request.headers());
+            Box::new(bare.into_parts().0)
+        });
+        Self { uri, host, connection, head }
+    }
+
+    fn put_back(self, mut request: Sent) -> Sent {
+        *request.uri_mut() = self.uri;
+        *request.version_mut() = Version::HTTP_11;
+        for (name, value) in [(header::HOST, self.host), (header::CONNECTION, self.connection)] {
+            if let Some(value) = value {
+                request.headers_mut().insert(name, value);
+            }
+        }
+        request
+    }
+
+    /// What the server says that it has not looked at may be sent again, where nothing of it is gone.
+    fn again(mut self, error: &hyper::Error) -> NoAnswer {
+        match self.head.take().filter(|_| is_unseen(error)) {
+            Some(head) => NoAnswer::NotSent(Box::new(self.put_back(Request::from_parts(*head, Flow::nothing())))),
+            None => NoAnswer::Lost(error.to_string()),
+        }
+    }
+}
+
+/// Whether the server has told that it did not look at a request (RFC 9113 section 8.7).
+fn is_unseen(error: &hyper::Error) -> bool {
+    let within = error.source().and_then(|source| source.downcast_ref::<h2::Error>());
+    within.is_some_and(|error| {
+        let went = error.is_go_away() && error.reason() == Some(Reason::NO_ERROR);
+        error.is_remote() && (went || error.is_reset() && error.reason() == Some(Reason::REFUSED_STREAM))
+    })
+}
