@@ -104,7 +104,7 @@ impl Config {
             }
         };
         compare("listen", self.listen == other.listen);
-        compare("gateway", self.gateway == other.gateway);
+        compare("gateway", self.gateway.bounds == other.gateway.bounds);
         compare("server", self.workers == other.workers && self.drain == other.drain);
         compare("tls", self.tls.kinds() == other.tls.kinds());
         compare("limits", self.limits.fixed() == other.limits.fixed());
@@ -117,6 +117,7 @@ impl Config {
     /// Takes over what a reload has changed; what needs a restart stays as it is in use.
     pub fn take_reloadable(&mut self, other: Self) {
         self.trusted_proxies = other.trusted_proxies;
+        self.gateway.routes = other.gateway.routes;
         self.ops_token = other.ops_token;
         self.identities = other.identities;
         self.realm = other.realm;

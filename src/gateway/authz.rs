@@ -55,13 +55,14 @@ impl Gateway {
     ) -> Result<Pass, Turned> {
         let stranger = |refusal| self.exchange.turn(None, refusal);
         // Without routes the asking proxy alone decides which calls go where.
-        if self.routes.is_empty() {
+        let routing = self.routing.load_full();
+        if routing.routes().is_empty() {
             return self.any(headers, trail).await;
         }
         let path = path().map_err(stranger)?;
         let name = host.map(host_name);
-        let found = find(&self.routes, name.as_deref(), &path).map_err(stranger)?;
-        self.admit(&found, headers, trail).await.map(|(_, pass)| pass)
+        let found = find(routing.routes(), name.as_deref(), &path).map_err(stranger)?;
+        self.admit(&routing, &found, headers, trail).await.map(|(_, pass)| pass)
     }
 }
 

@@ -18,6 +18,7 @@ mod pool;
 mod protobuf;
 mod request;
 pub mod routes;
+mod routing;
 mod swap;
 mod trust;
 mod tunnel;

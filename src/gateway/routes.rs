@@ -80,6 +80,12 @@ impl Route {
         self.prefix == other.prefix && self.host == other.host && same_clients
     }
 
+    /// Whether calls of both go to the same servers in the same manner.
+    #[must_use]
+    pub fn has_servers_of(&self, other: &Self) -> bool {
+        (&self.upstreams, &self.trust, self.http2) == (&other.upstreams, &other.trust, other.http2)
+    }
+
     /// Whether a client may take it; `None`: nobody that is known.
     #[must_use]
     pub fn admits(&self, client: Option<&str>) -> bool {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version, header};
 use http_body::Body;
@@ -10,7 +11,8 @@ use http_body_util::{BodyExt, Empty, Full};
 use super::forward::{Failed, Way};
 use super::headers::end_to_end;
 use super::request::{Carried, bearer, carried, rewrite, sane};
-use super::routes::{Route, find, host_name, ordered};
+use super::routes::{Route, find, host_name};
+use super::routing::Routing;
 use super::{Bounds, From, GatewaySettings, Stream};
 use crate::domain::dialect::Endpoint;
 use crate::domain::opaque::OpaqueToken;
@@ -24,9 +26,8 @@ use crate::telemetry::Trail;
 #[derive(Debug)]
 pub struct Gateway {
     pub(super) exchange: Arc<Exchange>,
-    pub(super) routes: Vec<Route>,
+    pub(super) routing: ArcSwap<Routing>,
     bounds: Bounds,
-    ways: Vec<Way>,
 }
 
 /// With what a call goes on.
@@ -48,15 +49,22 @@ impl Gateway {
     #[must_use]
     pub fn new(exchange: Arc<Exchange>, settings: &GatewaySettings) -> Self {
         let bounds = settings.bounds;
-        let routes = ordered(settings.routes.clone());
-        let ways = routes.iter().map(|route| Way::new(route, bounds)).collect();
-        Self { exchange, routes, bounds, ways }
+        let routing = ArcSwap::from_pointee(Routing::new(settings.routes.clone(), bounds, None));
+        Self { exchange, routing, bounds }
+    }
+
+    /// Takes other routes into use. Calls that are under way end as they began.
+    pub fn exchange_routes(&self, routes: &[Route]) {
+        let before = self.routing.load_full();
+        let routing = Arc::new(Routing::new(routes.to_vec(), self.bounds, Some(&before)));
+        self.routing.store(Arc::clone(&routing));
+        before.close(Some(&routing));
     }
 
     /// Closes connections that nobody uses, when it is told to stop: the last ones close by themselves.
     pub async fn close_at_end(self: Arc<Self>) {
         self.exchange.tasks().stop().cancelled().await;
-        self.ways.iter().for_each(Way::close);
+        self.routing.load().close(None);
     }
 
     /// Serves one call. What is wrong with it is said in the dialect's words.
@@ -101,9 +109,10 @@ impl Gateway {
             return Err(stranger(Refusal::client(Cause::InvalidRequest, "the body is longer than `gateway.body`")));
         }
         let name = host.as_ref().and_then(|host| host.to_str().ok()).map(host_name);
-        let found = find(&self.routes, name.as_deref(), head.uri.path()).map_err(stranger)?;
-        let (number, pass) = self.admit(&found, &head.headers, trail).await?;
-        let Some((route, way)) = self.routes.get(number).zip(self.ways.get(number)) else {
+        let routing = self.routing.load_full();
+        let found = find(routing.routes(), name.as_deref(), head.uri.path()).map_err(stranger)?;
+        let (number, pass) = self.admit(&routing, &found, &head.headers, trail).await?;
+        let Some((route, way)) = routing.taken(number) else {
             return Err(stranger(Refusal::client(Cause::NotFound, "no route has this host and path")));
         };
         let client = head.extensions.remove::<hyper::upgrade::OnUpgrade>();
@@ -151,6 +160,7 @@ impl Gateway {
     /// Who may take one of these routes, and with what the call goes on.
     pub(super) async fn admit(
         &self,
+        routing: &Routing,
         found: &[usize],
         headers: &HeaderMap,
         trail: &mut Trail,
@@ -158,7 +168,7 @@ impl Gateway {
         let carried = carried(headers).map_err(|refusal| self.exchange.turn(None, refusal))?;
         let route = |client: Option<&str>, also: fn(&Route) -> bool| {
             let takes = |route: &Route| route.admits(client) && also(route);
-            found.iter().copied().find(|number| self.routes.get(*number).is_some_and(takes))
+            found.iter().copied().find(|number| routing.routes().get(*number).is_some_and(takes))
         };
         let unknown = |detail| self.exchange.turn(None, Refusal::client(Cause::TokenUnknown, detail));
         match carried {

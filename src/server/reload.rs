@@ -13,6 +13,7 @@ use super::tls::{Tls, TlsMaterial};
 use crate::config::{self, Config};
 use crate::document::{Finding, Findings, Origin, Severity};
 use crate::exchange::Exchange;
+use crate::gateway::Gateway;
 use crate::keycloak::Keycloak;
 use crate::lifecycle::patiently;
 use crate::mapping::{self, Loaded};
@@ -37,6 +38,8 @@ pub(super) struct Ways {
     pub(super) workers: Vec<Arc<Exchange>>,
     /// For what is asked of the realm beside requests.
     pub(super) teller: Arc<Exchange>,
+    /// To the APIs, one for each worker.
+    pub(super) gateways: Vec<Arc<Gateway>>,
 }
 
 impl Ways {
@@ -158,6 +161,7 @@ impl Reloading {
         exchange_certificate(self.shared.tls_authz.as_ref(), config.tls.authz.as_ref());
         exchange_certificate(self.shared.tls_realm.as_ref(), config.tls.realm.as_ref());
         exchange_certificate(self.shared.tls_ops.as_ref(), config.tls.ops.as_ref());
+        self.ways.gateways.iter().for_each(|gateway| gateway.exchange_routes(&config.gateway.routes));
         let bridge = &self.shared.bridge;
         self.shared.tuning.store(Arc::new(Tuning::of(&config)));
         bridge.policy.store(Arc::new(config.policy()));

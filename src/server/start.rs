@@ -100,10 +100,11 @@ pub fn start(start: Start) -> Result<Running, StartError> {
     let alive = TaskTracker::new();
     let permits = Arc::new(Semaphore::new(config.limits.connections));
     let Doors { legacy, gateway, authz, realm, ops } = doors;
-    let (mut gateway, mut authz) = (gateway.into_iter(), authz.into_iter());
+    let (mut gateway, mut authz, mut gateways) = (gateway.into_iter(), authz.into_iter(), Vec::new());
     for (number, (listener, exchange)) in legacy.into_iter().zip(&born).enumerate() {
         let serving = shared.legacy(&config, Arc::clone(exchange), Arc::clone(&permits));
         let (behind, [calls, questions]) = shared.gateway(&config, exchange, &serving);
+        gateways.push(Arc::clone(&behind));
         let mut doors = vec![(listener, serving)];
         doors.extend(gateway.next().map(|listener| (listener, calls)));
         doors.extend(authz.next().map(|listener| (listener, questions)));
@@ -115,7 +116,7 @@ pub fn start(start: Start) -> Result<Running, StartError> {
     let (limits, environment) = (ConnectionLimits::of(&config), start.environment);
     let teller = shared.exchange(&config).map_err(StartError::Failed)?;
     let files = Files { config: start.config, environment };
-    let reloading = Arc::new(Reloading::new(files, config, shared, Ways { workers: born, teller }));
+    let reloading = Arc::new(Reloading::new(files, config, shared, Ways { workers: born, teller, gateways }));
     let control = Control { reloading: Arc::clone(&reloading), limits, workers: alive };
     threads.push(run("ops", move || control.run(ops, realm))?);
     log::started(addresses.legacy, addresses.realm, addresses.ops, workers);
