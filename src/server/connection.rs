@@ -126,7 +126,7 @@ async fn serve(
     match heard {
         Ok(Ok((true, stream))) => {
             // Beside the other kind it is big, and whoever speaks that kind shall not pay for it.
-            Box::pin(http2::serve(stream, peer, (serving.router.clone(), &serving.limits), tasks)).await;
+            Box::pin(http2::serve(stream, peer, serving, tasks)).await;
         }
         Ok(Ok((false, stream))) => serve_http1(stream, peer, serving, tasks).await,
         Ok(Err(_)) | Err(_) => {}

@@ -20,6 +20,7 @@ use super::legacy::{Tuning, bytes_of, unreadable};
 use super::malformed::Refuse;
 use super::streamed::Streamed;
 use crate::domain::dialect::Endpoint;
+use crate::domain::refusal::{Cause, Fault, Refusal};
 use crate::domain::time::Clock;
 use crate::exchange::Bridge;
 use crate::gateway::{Broken, From, Gateway};
@@ -80,20 +81,26 @@ async fn call(
     if stream.is_none() {
         turn.take();
     }
+    let is_too_much = stream.as_ref().is_some_and(Option::is_none);
     let started = service.clock.monotonic();
     let from = service.from(peer, request.headers());
     let mut trail = Trail { address: Some(from.address), ..Trail::default() };
     // RFC 9112 section 6.1, as for legacy clients: of two lengths hyper has taken one away by now.
     let close = request.headers().contains_key(header::TRANSFER_ENCODING);
     let request = request.map(|body| body.map_err(|error| Broken::new(&error)).boxed_unsync());
-    let mut response = if request.headers().len() > service.headers {
+    let mut response = if is_too_much {
+        service.gateway.turn_away(too_many(), &mut trail)
+    } else if request.headers().len() > service.headers {
         service.gateway.turn_away(unreadable(), &mut trail)
     } else {
         service.gateway.call(request, &from, &mut trail).await
     };
     let took = service.clock.monotonic().saturating_sub(started);
     service.bridge.edge.request(&trail, response.status().as_u16(), took);
-    if let Some(stream) = stream {
+    if is_too_much {
+        return response.map(Body::new);
+    }
+    if let Some(stream) = stream.flatten() {
         let watching = (service.unread_timeout, service.gateway.tasks().clone());
         return response.map(|body| Body::new(Streamed::new(body, stream, watching)));
     }
@@ -108,11 +115,19 @@ async fn call(
     response.map(|body| Body::new(turn.until_end_of(body)))
 }
 
+fn too_many() -> Refusal {
+    let detail = "more calls at once than `limits.connections` allows";
+    Refusal { cause: Cause::ApiDown, fault: Fault::Ourselves, detail: detail.into() }
+}
+
 async fn question(
     State(service): State<Arc<GatewayService>>,
     Extension(Peer(peer, _)): Extension<Peer>,
+    streams: Option<Extension<Arc<Streams>>>,
     request: Request,
 ) -> Response {
+    // While it is answered its connection does not end.
+    let _open = streams.map(|Extension(streams)| streams.open());
     let started = service.clock.monotonic();
     let (head, body) = request.into_parts();
     if grpc::is_grpc(&head) {

@@ -7,15 +7,15 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::Router;
 use hyper::server::conn::http2;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
 use tower::ServiceExt;
 
-use super::connection::{ConnectionLimits, Peer};
+use super::connection::{ConnectionLimits, Peer, Serving};
 use super::malformed::Spoken;
 use crate::lifecycle::Tasks;
 
@@ -30,6 +30,8 @@ const ERRORS: usize = 128;
 const WINDOW: u32 = 256 << 10;
 /// Bytes of an answer that may wait for its client here.
 const SEND_BUFFER: usize = 64 << 10;
+/// So long a client that was told to go may take to say that it has heard, once nothing is under way.
+const GOING: Duration = Duration::from_secs(1);
 /// How often a connection is asked whether it is still there, and how long it may take to say so.
 const PING: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(20));
 
@@ -97,25 +99,32 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Rewound<S> {
 }
 
 /// The requests of one connection, as an extension of each of them.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Streams {
     begun: AtomicU64,
     open: AtomicUsize,
+    /// Each costs what a connection of its own would, and counts as one.
+    permits: Arc<Semaphore>,
 }
 
 /// A request that somebody still works for.
-pub(super) struct OpenStream(Arc<Streams>);
+pub(super) struct OpenStream {
+    streams: Arc<Streams>,
+    _permit: OwnedSemaphorePermit,
+}
 
 impl Streams {
-    pub(super) fn open(self: &Arc<Self>) -> OpenStream {
+    /// `None`: there are too many, over all connections.
+    pub(super) fn open(self: &Arc<Self>) -> Option<OpenStream> {
+        let permit = Arc::clone(&self.permits).try_acquire_owned().ok()?;
         self.open.fetch_add(1, Ordering::Relaxed);
-        OpenStream(Arc::clone(self))
+        Some(OpenStream { streams: Arc::clone(self), _permit: permit })
     }
 }
 
 impl Drop for OpenStream {
     fn drop(&mut self) {
-        self.0.open.fetch_sub(1, Ordering::Relaxed);
+        self.streams.open.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -123,13 +132,15 @@ impl Drop for OpenStream {
 pub(super) async fn serve(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     peer: Peer,
-    (router, limits): (Router, &ConnectionLimits),
+    serving: &Serving,
     tasks: &Tasks,
 ) {
+    let limits = &serving.limits;
     let stream = Spoken::new(stream, (None, peer.0), peer.1.clone(), limits.unread_timeout);
-    let streams = Arc::new(Streams::default());
+    let permits = Arc::clone(&serving.permits);
+    let streams = Arc::new(Streams { begun: AtomicU64::default(), open: AtomicUsize::default(), permits });
     let of_request = Arc::clone(&streams);
-    let router = router.map_request(move |mut request: http::Request<hyper::body::Incoming>| {
+    let router = serving.router.clone().map_request(move |mut request: http::Request<hyper::body::Incoming>| {
         of_request.begun.fetch_add(1, Ordering::Relaxed);
         request.extensions_mut().insert(peer.clone());
         request.extensions_mut().insert(Arc::clone(&of_request));
@@ -147,7 +158,7 @@ pub(super) async fn serve(
     }
     // What is under way is finished; a stream that nobody works for any more holds nothing up.
     connection.as_mut().graceful_shutdown();
-    while timeout(limits.head_timeout, connection.as_mut()).await.is_err() {
+    while timeout(GOING, connection.as_mut()).await.is_err() {
         if streams.open.load(Ordering::Relaxed) == 0 {
             return;
         }

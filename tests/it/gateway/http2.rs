@@ -351,6 +351,55 @@ fn more_streams_than_are_allowed_are_refused_unserved() {
 }
 
 #[test]
+fn calls_at_once_are_bounded_over_all_connections() {
+    let api = FakeApi::start(|mut caller| while caller.request().is_some() {});
+    let world = plan(&api, "").set("limits", "connections", "6").start();
+    let uuid = uuid(&world);
+    on_http2(&world, async |sender| {
+        let refused = (0..20).map(|_| {
+            let (mut sender, request) = (sender.clone(), getting("/api", &uuid));
+            async move {
+                let answer = ask(&mut sender, request).await;
+                is_refused(&answer, 502, "3003000");
+            }
+        });
+        let mut all: futures_util::stream::FuturesUnordered<_> = refused.collect();
+        // One place is this connection's; the login's may not be free yet.
+        for _ in 0..15 {
+            futures_util::StreamExt::next(&mut all).await.expect("refused at once");
+        }
+    });
+    assert!((1..=5).contains(&api.connections()), "{}", api.connections());
+    assert!(!world.log("more calls at once").is_empty());
+}
+
+#[test]
+fn a_drain_finishes_what_is_under_way_and_takes_nothing_more() {
+    let (say, asked) = channel::<()>();
+    let (open, gate) = channel::<()>();
+    let (say, gate) = (Mutex::new(say), Mutex::new(gate));
+    let api = FakeApi::start(move |mut caller| {
+        while caller.request().is_some() {
+            say.lock().send(()).unwrap();
+            let _ = gate.lock().recv();
+            caller.say(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ngood");
+        }
+    });
+    let mut world = plan(&api, "").start();
+    let uuid = uuid(&world);
+    let mut frames = Frames::open(world.running().addresses().gateway.unwrap());
+    let block = head("GET", &uuid, &[]);
+    frames.send(frames::HEADERS, frames::END_STREAM | frames::END_HEADERS, 1, &block);
+    asked.recv_timeout(PATIENCE).unwrap();
+    world.running().stop();
+    assert_eq!(frames.until(frames::GOAWAY).expect("it is told").code(), 0);
+    open.send(()).unwrap();
+    assert_eq!(frames.until(frames::DATA).expect("it is finished").body, b"good");
+    while frames.next().is_some() {}
+    world.end();
+}
+
+#[test]
 fn an_idle_connection_is_told_to_go_and_closed() {
     let api = FakeApi::good();
     let world = plan(&api, "").set("limits", "head_timeout", "\"200ms\"").start();
