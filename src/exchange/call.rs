@@ -13,6 +13,7 @@ use crate::domain::opaque::{Fingerprint, OpaqueToken, TokenUse};
 use crate::domain::refresh::Over;
 use crate::domain::refusal::{Cause, Fault, Refusal};
 use crate::domain::seal::NONCE;
+use crate::domain::time::Timestamp;
 use crate::legacy::reply::{self, Reply};
 use crate::telemetry::Trail;
 
@@ -25,6 +26,8 @@ pub struct Caller {
     pub jwt: Zeroizing<Vec<u8>>,
     /// Which one of the UUID's it is.
     pub which: Which,
+    /// Until when both are good, if nothing ends them before: the UUID's promise, and the JWT.
+    pub until: Timestamp,
 }
 
 /// Tells one JWT of a UUID from those before and after it, and says nothing about it.
@@ -79,7 +82,12 @@ impl Exchange {
                 trail.family = Some(record.family);
                 if let Some(client) = self.bridge.snapshot.load().table.client(&record.client) {
                     trail.client = Some(Arc::clone(client));
-                    return Ok(Caller { client: Arc::clone(client), jwt, which: Which::of(&record) });
+                    return Ok(Caller {
+                        client: Arc::clone(client),
+                        jwt,
+                        which: Which::of(&record),
+                        until: until(&record),
+                    });
                 }
                 Refusal::server(Fault::Operator, "the client of this token is in no mapping any more")
             }
@@ -104,6 +112,13 @@ impl Which {
             AccessFate::Live { jwt, .. } => Self(jwt.nonce()),
             AccessFate::Over(_) => Self(None),
         }
+    }
+}
+
+fn until(record: &AccessRecord) -> Timestamp {
+    match &record.fate {
+        AccessFate::Live { jwt_until, .. } => record.until.min(*jwt_until),
+        AccessFate::Over(_) => record.until,
     }
 }
 

@@ -17,6 +17,7 @@ use crate::telemetry::Trail;
 
 const ORIGINAL_URI: HeaderName = HeaderName::from_static("x-original-uri");
 const FORWARDED_URI: HeaderName = HeaderName::from_static("x-forwarded-uri");
+const ACCEL_EXPIRES: HeaderName = HeaderName::from_static("x-accel-expires");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
 impl Gateway {
@@ -28,7 +29,10 @@ impl Gateway {
         // HTTP/2 has the host in its target.
         let host = host.or_else(|| head.uri.authority().map(Authority::as_str));
         whole(match self.decide(&head.headers, host, || original(head), trail).await {
-            Ok(pass) => yes(going_on(pass, &head.headers)),
+            Ok(pass) => {
+                let lifetime = self.lifetime(&pass);
+                yes(going_on(pass, &head.headers), lifetime)
+            }
             Err(turned) => turned.reply(Endpoint::Authz, trail),
         })
     }
@@ -43,6 +47,17 @@ impl Gateway {
                 let reply = turned.reply(Endpoint::Authz, trail);
                 (reply.status, ext_authz::denied(&reply))
             }
+        }
+    }
+
+    /// How many seconds a yes may be kept: as configured, and never longer than what it is about is good. What goes on as it came is nobody's
+    /// of ours to say.
+    fn lifetime(&self, pass: &Pass) -> u64 {
+        match pass {
+            Pass::Bearer(_, swapped) => {
+                swapped.until.since(self.exchange.bridge().clock.now()).min(self.authz_cache).as_secs()
+            }
+            Pass::AsItCame => 0,
         }
     }
 
@@ -107,9 +122,17 @@ fn unreadable() -> Refusal {
     Refusal::client(Cause::InvalidRequest, "the original request's target cannot be read")
 }
 
-fn yes(bearer: Option<HeaderValue>) -> Reply {
-    let mut headers = HeaderMap::with_capacity(2);
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+fn yes(bearer: Option<HeaderValue>, lifetime: u64) -> Reply {
+    let mut headers = HeaderMap::with_capacity(3);
+    match lifetime {
+        0 => drop(headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))),
+        seconds => {
+            let age = HeaderValue::try_from(format!("max-age={seconds}"));
+            headers.extend(age.map(|age| (header::CACHE_CONTROL, age)));
+            // nginx goes by this first, and counts whole seconds: what it may keep for one it keeps for up to two.
+            headers.insert(ACCEL_EXPIRES, HeaderValue::from(seconds - 1));
+        }
+    }
     if let Some(bearer) = bearer {
         headers.insert(header::AUTHORIZATION, bearer);
     }

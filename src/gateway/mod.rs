@@ -38,6 +38,8 @@ pub struct GatewaySettings {
     pub routes: Vec<routes::Route>,
     /// What each may cost.
     pub bounds: Bounds,
+    /// How long another proxy may keep a yes, in whole seconds: a UUID that was revoked passes there up to so long.
+    pub authz_cache: Duration,
 }
 
 /// What one call may cost.

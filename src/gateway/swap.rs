@@ -1,6 +1,7 @@
 //! The way of one API call, read downward.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -17,6 +18,7 @@ use super::{Bounds, From, GatewaySettings, Stream};
 use crate::domain::dialect::Endpoint;
 use crate::domain::opaque::OpaqueToken;
 use crate::domain::refusal::{Cause, Fault, Refusal};
+use crate::domain::time::Timestamp;
 use crate::exchange::{Caller, Exchange, Turned, Which};
 use crate::legacy::reply::Reply;
 use crate::lifecycle::Tasks;
@@ -28,6 +30,7 @@ pub struct Gateway {
     pub(super) exchange: Arc<Exchange>,
     pub(super) routing: ArcSwap<Routing>,
     bounds: Bounds,
+    pub(super) authz_cache: Duration,
 }
 
 /// With what a call goes on.
@@ -42,6 +45,8 @@ pub(super) enum Pass {
 pub(super) struct Swapped {
     token: OpaqueToken,
     jwt: Which,
+    /// Until when both are good, if nothing ends them before.
+    pub(super) until: Timestamp,
 }
 
 impl Gateway {
@@ -50,7 +55,7 @@ impl Gateway {
     pub fn new(exchange: Arc<Exchange>, settings: &GatewaySettings) -> Self {
         let bounds = settings.bounds;
         let routing = ArcSwap::from_pointee(Routing::new(settings.routes.clone(), bounds, None));
-        Self { exchange, routing, bounds }
+        Self { exchange, routing, bounds, authz_cache: settings.authz_cache }
     }
 
     /// Takes other routes into use. Calls that are under way end as they began.
@@ -137,7 +142,7 @@ impl Gateway {
         swapped: Option<Swapped>,
         trail: &mut Trail,
     ) -> Result<Response<Stream>, Turned> {
-        let Some(Swapped { token, jwt }) = swapped else { return self.send(way, request, trail).await };
+        let Some(Swapped { token, jwt, .. }) = swapped else { return self.send(way, request, trail).await };
         let (head, body) = request.into_parts();
         let again = body.is_end_stream().then(|| head.clone());
         let response = self.send(way, Request::from_parts(head, body), trail).await?;
@@ -209,7 +214,7 @@ impl Gateway {
 
     /// The JWT that the call goes on with.
     fn bearer(&self, caller: &Caller, token: OpaqueToken) -> Result<Pass, Turned> {
-        let swapped = Swapped { token, jwt: caller.which };
+        let swapped = Swapped { token, jwt: caller.which, until: caller.until };
         match bearer(&caller.jwt) {
             Ok(bearer) => Ok(Pass::Bearer(bearer, swapped)),
             Err(refusal) => Err(self.exchange.turn(Some(&caller.client), refusal)),

@@ -47,8 +47,13 @@ impl Drop for Front {
 
 impl Front {
     pub fn nginx(places: Places) -> Self {
+        Self::nginx_with(places, "passbridge.conf")
+    }
+
+    /// `example`: which of its files.
+    pub fn nginx_with(places: Places, example: &str) -> Self {
         Self::begin("/usr/sbin/nginx", "nginx", places, |dir| {
-            let main = format!("include {dir}/passbridge.conf;\n");
+            let main = format!("include {dir}/{example};\n");
             fs::write(format!("{dir}/nginx.conf"), nginx_around(dir, &main)).unwrap();
             vec![
                 "-p".into(),
@@ -94,7 +99,10 @@ impl Front {
         let dir = place.display().to_string();
         let shipped = fs::read_dir(Path::new(repository()).join("deploy").join(example)).unwrap();
         for file in shipped.map(|file| file.unwrap().path()) {
-            let text = places.put_into(&fs::read_to_string(&file).unwrap()).replace("/etc/traefik", &dir);
+            let text = places
+                .put_into(&fs::read_to_string(&file).unwrap())
+                .replace("/etc/traefik", &dir)
+                .replace("/run/", &format!("{dir}/"));
             fs::write(place.join(file.file_name().unwrap()), text).unwrap();
         }
         let log = File::create(place.join("said.log")).unwrap();

@@ -12,7 +12,7 @@ use socket2::{Domain, Socket, Type};
 
 use self::api::{Api, values};
 use self::front::{Front, Places};
-use super::support::{Answer, Bridge, Keycloak, Old, free_ports};
+use super::support::{Answer, Bridge, Keycloak, Old, eventually, free_ports, send};
 
 /// Where clients are, in these tests: not where the proxies are, whose word counts.
 const CLIENT: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
@@ -29,12 +29,17 @@ struct Site {
 
 impl Site {
     fn start() -> Self {
+        Self::with("")
+    }
+
+    /// With a further line of `[gateway]`.
+    fn with(line: &str) -> Self {
         let keycloak = Keycloak::shared();
         let api = Api::before(keycloak);
         let [gateway, authz, front] = free_ports();
         let upstream = format!("upstream = \"http://127.0.0.1:{}\"", api.port);
         let further = format!(
-            "trusted_proxies = [\"127.0.0.1/32\"]\n[gateway]\nroute = [{{ prefix = \"/api\", {upstream} }}, \
+            "trusted_proxies = [\"127.0.0.1/32\"]\n[gateway]\n{line}\nroute = [{{ prefix = \"/api\", {upstream} }}, \
              {{ prefix = \"/api/open\", {upstream}, anonymous = \"pass\" }}, \
              {{ prefix = \"/api/others\", {upstream}, clients = [\"somebody\"] }}]\n# gateway at {gateway}\n# authz at {authz}\n"
         );
@@ -221,4 +226,45 @@ fn a_uuid_calls_an_api_through_envoy_until_it_is_revoked() {
 #[test]
 fn a_uuid_calls_an_api_through_envoy_that_asks_over_grpc_until_it_is_revoked() {
     before(|places| Front::envoy(places, "grpc.yaml"));
+}
+
+/// How often the bridge was asked by a proxy, by its own count.
+fn asked(site: &Site) -> u64 {
+    let metrics = send(site.bridge.ops, "GET", "/metrics", &[], "").body;
+    let of_authz = metrics
+        .lines()
+        .filter(|line| line.starts_with("passbridge_requests_total{") && line.contains("endpoint=\"authz\""));
+    of_authz.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
+}
+
+#[test]
+fn an_nginx_that_keeps_answers_asks_seldom_and_lets_a_revoked_uuid_pass_no_longer_than_it_was_told() {
+    let kept = Duration::from_secs(2);
+    let site = Site::with("authz_cache = \"2s\"");
+    let _front = Front::nginx_with(site.places, "passbridge-cached.conf");
+    let port = site.places.front;
+    let (bearer, access) = site.logged_in("90518");
+    let before = asked(&site);
+    for number in 0..200 {
+        assert_eq!(call(port, &format!("GET /api/me?{number}"), &bearer, "").body, "90518 sent 0");
+    }
+    let questions = asked(&site) - before;
+    assert!((1..100).contains(&questions), "200 calls, {questions} questions");
+    // A yes is one client's for one path.
+    assert!(call(port, "GET /api/others", &bearer, "").status >= 400);
+    assert_eq!(call(port, "GET /api/me", NOBODY, "").refusal().1, "3003992");
+    assert_eq!(call(port, "GET /api/me", "", "").refusal().1, "3003992");
+
+    assert_eq!(call(port, "GET /api/me", &bearer, "").status, 200);
+    assert_eq!(site.bridge.post("/auth/oauth/v2/token/revoke", "test_api", &[("token", &access)]).status, 200);
+    let revoked = Instant::now();
+    eventually("the revoked one is refused", || {
+        let since = revoked.elapsed();
+        let over = call(port, "GET /api/me", &bearer, "");
+        assert!(over.status == 401 || since < kept, "{since:?} after the revocation: {over:?}");
+        over.status == 401 && over.refusal().1 == "3003990"
+    });
+    // And no no is kept: a new login is good at once.
+    let (bearer, _) = site.logged_in("90518");
+    assert_eq!(call(port, "GET /api/me", &bearer, "").status, 200);
 }

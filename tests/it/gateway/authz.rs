@@ -60,3 +60,28 @@ fn a_jwt_that_may_pass_is_answered_back_for_proxies_that_replace_the_header() {
     let reply = question(&world, "/api/x", "Authorization: Bearer aaaa.bbbb.cccc\r\n");
     assert_eq!((reply.status, reply.header("authorization").as_deref()), (200, Some("Bearer aaaa.bbbb.cccc")));
 }
+
+#[test]
+fn a_yes_may_be_kept_for_as_long_as_configured_and_never_beyond_what_it_is_about() {
+    let kept = |world: &World, line: &str| {
+        let reply = question(world, "/any", line);
+        (reply.status, reply.header("cache-control").unwrap(), reply.header("x-accel-expires"))
+    };
+    let told = |seconds: u64| (200, format!("max-age={seconds}"), Some((seconds - 1).to_string()));
+    let plan = || Plan::new().set("listen", "authz", "\"127.0.0.1:0\"");
+    let world = plan().set("gateway", "authz_cache", "\"5s\"").start();
+    let line = format!("Authorization: Bearer {}\r\n", uuid(&world));
+    assert_eq!(kept(&world, &line), told(5));
+    assert_eq!(kept(&world, ""), (401, "no-store".to_owned(), None), "a no is never kept");
+    // The promise is 3600 s.
+    world.turn(3597);
+    assert_eq!(kept(&world, &line), told(3));
+    world.turn(2);
+    assert_eq!(kept(&world, &line), told(1));
+    world.turn(1);
+    assert_eq!(kept(&world, &line).0, 401);
+
+    let world = plan().start();
+    let line = format!("Authorization: Bearer {}\r\n", uuid(&world));
+    assert_eq!(kept(&world, &line), (200, "no-store".to_owned(), None));
+}
