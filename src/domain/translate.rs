@@ -23,7 +23,8 @@ pub struct ParameterLimit {
 
 impl ParameterLimit {
     fn is_exceeded_by(self, value: &str) -> bool {
-        value.chars().nth(self.characters).is_some()
+        // No text has more characters than bytes.
+        value.len() > self.characters && value.chars().nth(self.characters).is_some()
     }
 }
 

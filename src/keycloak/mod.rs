@@ -5,6 +5,7 @@
 
 mod client;
 mod endpoints;
+mod form;
 mod keys;
 pub mod logout_token;
 pub mod probe;

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use form_urlencoded::Serializer;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
+use super::form;
 use crate::domain::client::Client;
 use crate::domain::dialect::{GrantKind, RealmRules};
 use crate::domain::grant::{Fate, NotGranted, RealmGrant, RealmRefresh, RealmRequest};
@@ -17,28 +17,19 @@ use crate::domain::refusal::{Cause, Fault, Refusal};
 /// The body of a token request: credentials first, then the fields in their order.
 #[must_use]
 pub fn body(request: &RealmRequest, secret: &SecretString) -> Zeroizing<String> {
-    let length = request.fields.iter().map(|(name, value)| name.len() + escaped_length(value) + 2).sum::<usize>();
-    let mut form = Serializer::new(String::with_capacity(length + 512));
-    form.append_pair("client_id", &request.client.client_id);
-    form.append_pair("client_secret", secret.expose_secret());
-    form.extend_pairs(request.fields.iter().map(|(name, value)| (name, value.as_str())));
-    Zeroizing::new(form.finish())
-}
-
-/// How long a value becomes: room for it is taken at once, because a text that grows leaves unwiped copies behind.
-fn escaped_length(value: &str) -> usize {
-    let plain = value.bytes().filter(u8::is_ascii_alphanumeric).count();
-    plain + (value.len() - plain) * 3
+    let credentials = [("client_id", request.client.client_id.as_str()), ("client_secret", secret.expose_secret())];
+    let fields = request.fields.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    form::written(credentials.into_iter().chain(fields))
 }
 
 /// The body of a logout request.
 #[must_use]
 pub fn logout_body(client: &Client, secret: &SecretString, refresh_token: &SecretString) -> Zeroizing<String> {
-    let mut form = Serializer::new(String::with_capacity(1024));
-    form.append_pair("client_id", &client.client_id);
-    form.append_pair("client_secret", secret.expose_secret());
-    form.append_pair("refresh_token", refresh_token.expose_secret());
-    Zeroizing::new(form.finish())
+    form::written([
+        ("client_id", client.client_id.as_str()),
+        ("client_secret", secret.expose_secret()),
+        ("refresh_token", refresh_token.expose_secret()),
+    ])
 }
 
 /// Reads the answer to a logout. A session that is gone already is as good as ended.
