@@ -5,12 +5,13 @@
 //! nowhere, so a copy of the store opens nothing (STORE.md, "Records").
 
 use std::fmt;
+use std::sync::LazyLock;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use aws_lc_rs::hkdf::{HKDF_SHA256, Salt};
 use serde::de::Visitor;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
 use super::chance::{Entropy, random};
 use super::opaque::{OpaqueToken, TokenUse};
@@ -106,6 +107,9 @@ impl fmt::Display for DoesNotOpen {
 
 impl std::error::Error for DoesNotOpen {}
 
+/// Of every derivation; made once.
+static SALT: LazyLock<Salt> = LazyLock::new(|| Salt::new(HKDF_SHA256, b"passbridge"));
+
 /// A 256-bit key. Wiped when dropped, never printed.
 #[derive(Clone)]
 pub struct SealingKey(Zeroizing<[u8; 32]>);
@@ -142,10 +146,7 @@ impl SealingKey {
     pub fn derive(secret: &[u8], purpose: &str) -> Self {
         let mut key = Zeroizing::new([0; 32]);
         let info = [b"passbridge:".as_slice(), purpose.as_bytes()];
-        let filled = Salt::new(HKDF_SHA256, b"passbridge")
-            .extract(secret)
-            .expand(&info, HKDF_SHA256)
-            .and_then(|okm| okm.fill(&mut *key));
+        let filled = SALT.extract(secret).expand(&info, HKDF_SHA256).and_then(|okm| okm.fill(&mut *key));
         debug_assert!(filled.is_ok(), "32 bytes are one block of SHA-256");
         Self(key)
     }
@@ -159,15 +160,18 @@ impl SealingKey {
         let nonce: [u8; NONCE_LEN] = random(entropy);
         let mut bytes = Vec::with_capacity(NONCE_LEN + plain.len() + AES_256_GCM.tag_len());
         bytes.extend_from_slice(&nonce);
-        let mut body = plain.to_vec();
-        let sealed = self.cipher().map(|cipher| {
-            cipher.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), binding.aad(), &mut body)
+        bytes.extend_from_slice(plain);
+        let body = bytes.get_mut(NONCE_LEN..).unwrap_or_default();
+        let tag = self.cipher().and_then(|cipher| {
+            let nonce = Nonce::assume_unique_for_key(nonce);
+            cipher.seal_in_place_separate_tag(nonce, binding.aad(), body).ok()
         });
-        debug_assert!(matches!(sealed, Some(Ok(()))), "a 256-bit key and a short value always seal");
-        if !matches!(sealed, Some(Ok(()))) {
+        debug_assert!(tag.is_some(), "a 256-bit key and a short value always seal");
+        let Some(tag) = tag else {
+            bytes.zeroize();
             return Sealed(Vec::new());
-        }
-        bytes.append(&mut body);
+        };
+        bytes.extend_from_slice(tag.as_ref());
         Sealed(bytes)
     }
 

@@ -6,7 +6,7 @@ use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::chance::Entropy;
+use super::chance::{Drawn, Entropy};
 use super::client::Client;
 use super::family::{
     AccessFate, AccessRecord, Family, FamilyId, FamilyState, Member, NewFamily, RefreshRecord, Replay,
@@ -183,9 +183,13 @@ fn pair(what: &For<'_>, grant: &RealmGrant, now: Timestamp, entropy: &dyn Entrop
     }
 }
 
+/// Random bytes that a login takes: the family's id, its data key, two UUIDs, and the nonces of four seals.
+const FOR_A_LOGIN: usize = 16 + 32 + 2 * 16 + 4 * 12;
+
 /// Mints the first pair of a new family.
 pub fn mint(asked: Asked<'_>, grant: &RealmGrant, now: Timestamp, entropy: &dyn Entropy) -> Issued {
     let client = asked.client;
+    let entropy = &Drawn::<FOR_A_LOGIN>::from(entropy);
     let id = FamilyId::random(entropy);
     let data_key = SealingKey::random(entropy);
     let scope = scope::to_legacy(client, asked.scope, grant.scope.as_deref());
