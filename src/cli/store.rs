@@ -106,6 +106,9 @@ fn run(from: &TokenStore, to: &TokenStore) -> Result<Copied, StoreError> {
             to.outbox_put(&pending).await?;
             copied.untold += 1;
         }
+        for memo in from.memos().await? {
+            to.memo_put(&memo).await?;
+        }
         to.close().await;
         from.close().await;
         Ok(copied)

@@ -104,7 +104,10 @@ impl Config {
             }
         };
         compare("listen", self.listen == other.listen);
-        compare("gateway", self.gateway.bounds == other.gateway.bounds);
+        compare(
+            "gateway",
+            self.gateway.bounds == other.gateway.bounds && self.gateway.authz_cache == other.gateway.authz_cache,
+        );
         compare("server", self.workers == other.workers && self.drain == other.drain);
         compare("tls", self.tls.kinds() == other.tls.kinds());
         compare("limits", self.limits.fixed() == other.limits.fixed());

@@ -7,14 +7,18 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 use subtle::ConstantTimeEq;
 
+use super::canary::Canary;
 use super::dialect::Dialect;
 use super::last_use::LastUse;
+use super::opaque::Fingerprint;
 
 /// Where a client stands in its migration (OPERATOR section 5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Stage {
     /// The old server answers.
     Legacy,
+    /// The realm answers a part of the logins, chosen by passport, and the old server the others.
+    Canary,
     /// The realm answers.
     Live,
     /// Refused, and counted.
@@ -23,14 +27,14 @@ pub enum Stage {
 
 impl Stage {
     /// Every stage with its word in mapping files.
-    pub const WORDS: [(&'static str, Self); 3] =
-        [("legacy", Self::Legacy), ("live", Self::Live), ("retired", Self::Retired)];
+    pub const WORDS: [(&'static str, Self); 4] =
+        [("legacy", Self::Legacy), ("canary", Self::Canary), ("live", Self::Live), ("retired", Self::Retired)];
 
     /// Whether it means something only while there is an old server.
     #[must_use]
     pub const fn needs_old_server(self) -> bool {
         match self {
-            Self::Legacy => true,
+            Self::Legacy | Self::Canary => true,
             Self::Live | Self::Retired => false,
         }
     }
@@ -39,7 +43,7 @@ impl Stage {
     #[must_use]
     pub const fn asks_realm(self) -> bool {
         match self {
-            Self::Live => true,
+            Self::Live | Self::Canary => true,
             Self::Legacy | Self::Retired => false,
         }
     }
@@ -49,6 +53,7 @@ impl Stage {
     pub const fn word(self) -> &'static str {
         match self {
             Self::Legacy => "legacy",
+            Self::Canary => "canary",
             Self::Live => "live",
             Self::Retired => "retired",
         }
@@ -112,6 +117,8 @@ pub struct Client {
     pub client_secrets: Vec<SecretString>,
     /// Where it stands.
     pub stage: Stage,
+    /// How it is watched at stage canary. There at that stage, and whenever the mapping says it.
+    pub canary: Option<Canary>,
     /// Since when, and why.
     pub moved: Option<Moved>,
     /// How it speaks.
@@ -133,6 +140,14 @@ pub struct Client {
 }
 
 impl Client {
+    /// What the stage was set to, and when: another one each time that an operator stages the client.
+    #[must_use]
+    pub fn staging(&self) -> Fingerprint {
+        let canary = self.canary.map(|canary| (canary.percent, canary.step_back_at));
+        let moved = self.moved.as_ref().map(|moved| (&moved.at, &moved.why));
+        Fingerprint::of("staging", format!("{:?} {canary:?} {moved:?}", self.stage).as_bytes())
+    }
+
     /// How long an access UUID of this client is promised to live.
     #[must_use]
     pub fn promise(&self) -> Duration {

@@ -92,6 +92,13 @@ pub struct Grant {
 }
 
 impl Grant {
+    /// The parameter that says whose passport it is: `certificate` at the realm, else the first that must be there.
+    #[must_use]
+    pub fn passport_field(&self) -> Option<&str> {
+        let certificate = self.fields.iter().find(|field| field.realm_name == "certificate");
+        certificate.or_else(|| self.fields.iter().find(|field| field.required)).map(|field| field.name.as_str())
+    }
+
     /// The parameter that carries the refresh UUID, of a grant that has one.
     #[must_use]
     pub fn refresh_field(&self) -> &str {

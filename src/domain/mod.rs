@@ -2,6 +2,7 @@
 //!
 //! Must not: do input or output, look at a clock, draw a random number that it was not handed, or know a wire format.
 
+pub mod canary;
 pub mod chance;
 pub mod client;
 pub mod dialect;

@@ -10,6 +10,7 @@
 
 mod access;
 mod call;
+mod canary;
 mod doubt;
 mod flight;
 mod flights;
@@ -30,6 +31,7 @@ use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 pub use call::{Caller, Turned, Which};
+pub use canary::{Canaries, Fares};
 pub use doubt::Doubts;
 pub use flights::Flights;
 pub use logout::Heard;
@@ -73,6 +75,8 @@ pub struct Bridge {
     pub doubts: Doubts,
     /// The realm's public keys.
     pub keys: Keys,
+    /// How the clients at stage canary fare.
+    pub canaries: Canaries,
     /// Logout tokens that were heard.
     pub heard: Heard,
     /// Woken when the realm must be told of a revocation.
@@ -121,6 +125,13 @@ struct Known<'a> {
 struct Called<'a> {
     endpoint: Endpoint,
     dialects: &'a [Arc<Dialect>],
+}
+
+/// A request, and the old server that may have to answer it.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    incoming: &'a Incoming<'a>,
+    aside: Option<&'a old::Aside<'a>>,
 }
 
 /// A refusal, and the dialect that its receiver hears.
@@ -204,17 +215,34 @@ impl Exchange {
         incoming: &Incoming<'_>,
         trail: &mut Trail,
     ) -> Result<Reply, Refused> {
+        let Some(aside) = self.aside(snapshot, called, incoming).await else {
+            return self.here(snapshot, called, Asked { incoming, aside: None }, trail).await;
+        };
+        let stranger = called.dialects.first().unwrap_or(snapshot.table.default_dialect());
+        let hearer = aside.look.named.first().map_or(stranger, |client| &client.dialect);
+        let to_hearer = |refusal| Refused { dialect: Arc::clone(hearer), refusal };
+        if self.passes_the_door(&aside).await.map_err(to_hearer)? {
+            return self.pass(&aside, trail).await.map_err(to_hearer);
+        }
+        let reply = self.here(snapshot, called, Asked { incoming, aside: Some(&aside) }, trail).await;
+        if let Some(client) = aside.chosen() {
+            self.went_to_the_realm(client, reply.is_ok()).await;
+        }
+        reply
+    }
+
+    /// Answers by ourselves, once it is known who asks.
+    async fn here(
+        self: &Arc<Self>,
+        snapshot: &Snapshot,
+        called: Called<'_>,
+        asked: Asked<'_>,
+        trail: &mut Trail,
+    ) -> Result<Reply, Refused> {
         let Called { endpoint, dialects } = called;
+        let Asked { incoming, aside } = asked;
         let stranger = dialects.first().unwrap_or(snapshot.table.default_dialect());
         let to_stranger = |refusal| Refused { dialect: Arc::clone(stranger), refusal };
-        let aside = self.aside(snapshot, called, incoming);
-        if let Some(aside) = &aside
-            && self.passes_the_door(aside).await.map_err(to_stranger)?
-        {
-            let hearer = aside.look.named.first().map_or(stranger, |client| &client.dialect);
-            let to_hearer = |refusal| Refused { dialect: Arc::clone(hearer), refusal };
-            return self.pass(aside, trail).await.map_err(to_hearer);
-        }
         let request = request::read(endpoint, dialects, incoming).map_err(to_stranger)?;
         if let Some(reading) = request.presented.readings.first() {
             trail.claim(&reading.id);
@@ -228,7 +256,7 @@ impl Exchange {
             return Err(Refused { dialect: Arc::clone(&client.dialect), refusal });
         }
         let to_client = |refusal| Refused { dialect: Arc::clone(&client.dialect), refusal };
-        if let Some(aside) = &aside
+        if let Some(aside) = aside
             && self.passes_known(aside, &client).await.map_err(to_client)?
         {
             return self.pass(aside, trail).await.map_err(to_client);

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{Request, Uri};
 
-use super::stage::{Look, Side, at_the_door, once_known};
+use super::stage::{Ask, Look, Side, at_the_door, once_known};
 use super::{Called, Exchange, store_failed};
-use crate::domain::client::Client;
+use crate::domain::client::{Client, Stage};
 use crate::domain::opaque::{OpaqueToken, TokenUse};
 use crate::domain::refusal::{Fault, Refusal};
 use crate::legacy::glance::glance;
@@ -22,12 +22,34 @@ use crate::telemetry::trail::Passed;
 pub(super) struct Aside<'a> {
     pub(super) old: Arc<OldServer>,
     pub(super) look: Look,
+    /// A login that goes to the realm, of a client at stage canary.
+    is_chosen: bool,
     incoming: &'a Incoming<'a>,
+}
+
+impl Aside<'_> {
+    /// The one client that the request names, where a mapping has it.
+    fn client(&self) -> Option<&Arc<Client>> {
+        match self.look.named.as_slice() {
+            [only] => Some(only),
+            _ => None,
+        }
+    }
+
+    /// The client at stage canary whose login this is.
+    fn canary(&self) -> Option<&Arc<Client>> {
+        self.client().filter(|client| client.stage == Stage::Canary && self.look.ask == Ask::Login)
+    }
+
+    /// The client at stage canary whose login this is, where it goes to the realm.
+    pub(super) fn chosen(&self) -> Option<&Arc<Client>> {
+        self.canary().filter(|_| self.is_chosen)
+    }
 }
 
 impl Exchange {
     /// Looks whose a request is; nothing where there is no old server.
-    pub(super) fn aside<'a>(
+    pub(super) async fn aside<'a>(
         &self,
         snapshot: &Snapshot,
         called: Called<'_>,
@@ -36,7 +58,11 @@ impl Exchange {
         let old = self.old_server.load_full()?;
         let glance = glance(called.dialects, incoming);
         let look = Look::at(&glance, called.endpoint, called.dialects, |id| snapshot.table.client(id));
-        Some(Aside { old, look, incoming })
+        let is_chosen = match look.named.as_slice() {
+            [only] => self.is_chosen(only, look.ask, look.passport.as_deref()).await,
+            _ => false,
+        };
+        Some(Aside { old, look, is_chosen, incoming })
     }
 
     /// Whether the old server answers, before anybody has proved anything.
@@ -44,13 +70,13 @@ impl Exchange {
         let unknown = aside.old.unknown_clients();
         // The store is asked only where that makes a difference.
         let passes = |ours| at_the_door(&aside.look, unknown, ours) == Side::OldServer;
-        Ok(passes(false) && passes(self.is_ours(&aside.look.tokens).await?))
+        Ok(passes(aside.is_chosen) && passes(self.is_ours(&aside.look.tokens).await?))
     }
 
     /// Whether the old server answers this client, which has proved who it is.
     pub(super) async fn passes_known(&self, aside: &Aside<'_>, client: &Client) -> Result<bool, Refusal> {
         let passes = |ours| once_known(client.stage, aside.look.ask, ours) == Side::OldServer;
-        Ok(passes(false) && passes(self.is_ours(&aside.look.tokens).await?))
+        Ok(passes(aside.is_chosen) && passes(self.is_ours(&aside.look.tokens).await?))
     }
 
     /// Whether one of these texts is a UUID that the bridge made and remembers.
@@ -78,11 +104,11 @@ impl Exchange {
         let asked_at = clock.monotonic();
         let answer = aside.old.pass(unchanged(aside.incoming)?, &self.tasks).await;
         // A client is named here by who it says to be: the old server finds out whether that is so.
-        let client = match aside.look.named.as_slice() {
-            [only] => Some(Arc::clone(only)),
-            _ => None,
-        };
+        let client = aside.client().cloned();
         let said = answer.as_ref().map(|answer| answer.status.as_u16()).map_err(Lost::word);
+        if let Some(client) = aside.canary() {
+            self.went_to_the_old_server(client, said.is_ok_and(|status| (400..500).contains(&status)));
+        }
         trail.passed = Some(Passed { client, said, took: clock.monotonic().saturating_sub(asked_at) });
         let answer = answer.map_err(|lost| Refusal::server(Fault::Upstream, lost.sentence()))?;
         Ok(Reply { status: answer.status, headers: answer.headers, body: answer.body })

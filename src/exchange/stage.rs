@@ -1,11 +1,11 @@
 //! PURE: who answers a request while there is an old server, the bridge or that one (OPERATOR section 5).
 //!
 //! ```text
-//!                     at the door: whom does it name?          known: whose secret it proved to have
-//! login, anything     nobody known: as `unknown_clients` says  legacy: old server; live, retired: bridge
-//! refresh             all `legacy`: old server                 as at the door; of a retired client: bridge
-//! revoke, introspect  else: bridge, which proves who it is     as at the door, whatever the stage
-//! ... with a UUID that the bridge made: always the bridge
+//!                     at the door: whom does it name?             known: whose secret it proved to have
+//! login, anything     nobody known: as `unknown_clients` says     legacy: old server; live, retired: bridge
+//! refresh             all `legacy` or `canary`: old server        as at the door; of a retired client: bridge
+//! revoke, introspect  else: bridge, which proves who it is        as at the door, whatever the stage
+//! ... with a UUID that the bridge made, or a login that the canary has chosen: always the bridge
 //! ```
 
 use std::sync::Arc;
@@ -28,8 +28,10 @@ pub(super) enum Side {
 /// What is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ask {
-    /// New tokens, or something that no dialect knows.
+    /// New tokens.
     Login,
+    /// Something that no dialect knows.
+    Odd,
     /// The next pair.
     Refresh,
     /// The end of a token, or news of it.
@@ -47,6 +49,8 @@ pub(super) struct Look {
     pub(super) ask: Ask,
     /// The texts that stand where a UUID belongs; none at a login.
     pub(super) tokens: Vec<String>,
+    /// Whose passport a login carries.
+    pub(super) passport: Option<String>,
 }
 
 impl Look {
@@ -59,40 +63,46 @@ impl Look {
     ) -> Self {
         let named: Vec<_> = glance.ids.iter().filter_map(|id| client(id)).cloned().collect();
         let claimed = named.first().map(|client| &client.legacy_id).or(glance.ids.first()).cloned();
-        let (ask, tokens) = match endpoint {
-            Endpoint::Revoke | Endpoint::Introspect => (Ask::About, texts(&glance.pairs, ["token"])),
-            Endpoint::Token => {
-                let fields = refresh_fields(&glance.pairs, dialects);
-                if fields.is_empty() { (Ask::Login, Vec::new()) } else { (Ask::Refresh, texts(&glance.pairs, fields)) }
+        let mut look = Self { claimed, named, ask: Ask::Odd, tokens: Vec::new(), passport: None };
+        match endpoint {
+            Endpoint::Revoke | Endpoint::Introspect => {
+                (look.ask, look.tokens) = (Ask::About, texts(&glance.pairs, ["token"]));
             }
-            Endpoint::Api | Endpoint::Authz => (Ask::Login, Vec::new()),
-        };
-        Self { claimed, named, ask, tokens }
+            Endpoint::Token => look.at_a_grant(&glance.pairs, dialects),
+            Endpoint::Api | Endpoint::Authz => {}
+        }
+        look
+    }
+
+    fn at_a_grant(&mut self, pairs: &Form, dialects: &[Arc<Dialect>]) {
+        let grants: Vec<&Grant> = dialects.iter().flat_map(|dialect| grants(pairs, dialect)).collect();
+        let fields: Vec<&str> =
+            grants.iter().filter(|it| it.kind == GrantKind::Refresh).map(|grant| grant.refresh_field()).collect();
+        if !fields.is_empty() {
+            (self.ask, self.tokens) = (Ask::Refresh, texts(pairs, fields));
+        } else if let Some(grant) = grants.first() {
+            self.ask = Ask::Login;
+            self.passport = grant.passport_field().and_then(|name| pairs.values(name).next()).map(str::to_owned);
+        }
     }
 }
 
-/// The fields that carry a refresh UUID, where the request is for a refresh.
-fn refresh_fields<'d>(pairs: &Form, dialects: &'d [Arc<Dialect>]) -> Vec<&'d str> {
-    let grants = |dialect: &'d Arc<Dialect>| pairs.values("grant_type").filter_map(|word| dialect.grants.get(word));
-    dialects
-        .iter()
-        .flat_map(grants)
-        .filter(|grant| grant.kind == GrantKind::Refresh)
-        .map(Grant::refresh_field)
-        .collect()
+/// The grants of a dialect that a request asks for.
+fn grants<'d>(pairs: &Form, dialect: &'d Dialect) -> Vec<&'d Grant> {
+    pairs.values("grant_type").filter_map(|word| dialect.grants.get(word)).collect()
 }
 
 fn texts<'n>(pairs: &Form, names: impl IntoIterator<Item = &'n str>) -> Vec<String> {
     names.into_iter().flat_map(|name| pairs.values(name).map(str::to_owned).collect::<Vec<_>>()).collect()
 }
 
-/// Before anybody has proved anything. `ours`: it carries a UUID that the bridge made.
+/// Before anybody has proved anything. `ours`: it carries a UUID that the bridge made, or is a login that the canary has chosen.
 pub(super) fn at_the_door(look: &Look, unknown: UnknownClients, ours: bool) -> Side {
     let is_old = match (look.named.is_empty(), unknown) {
         (true, UnknownClients::Pass) => true,
         (true, UnknownClients::Refuse) => false,
         // Who names two clients of two minds is nobody's to pass on: the bridge says what is wrong with it.
-        (false, _) => look.named.iter().all(|client| client.stage == Stage::Legacy),
+        (false, _) => look.named.iter().all(|client| client.stage.needs_old_server()),
     };
     if is_old && !ours { Side::OldServer } else { Side::Bridge }
 }
@@ -100,8 +110,10 @@ pub(super) fn at_the_door(look: &Look, unknown: UnknownClients, ours: bool) -> S
 /// Once the sender has proved to the bridge who it is.
 pub(super) fn once_known(stage: Stage, ask: Ask, ours: bool) -> Side {
     let is_old = match (stage, ask) {
-        (Stage::Legacy, _) | (Stage::Live, Ask::Refresh | Ask::About) | (Stage::Retired, Ask::About) => true,
-        (Stage::Live, Ask::Login) | (Stage::Retired, Ask::Login | Ask::Refresh) => false,
+        (Stage::Legacy | Stage::Canary, _)
+        | (Stage::Live, Ask::Refresh | Ask::About)
+        | (Stage::Retired, Ask::About) => true,
+        (Stage::Live, Ask::Login | Ask::Odd) | (Stage::Retired, Ask::Login | Ask::Odd | Ask::Refresh) => false,
     };
     if is_old && !ours { Side::OldServer } else { Side::Bridge }
 }
@@ -123,6 +135,8 @@ mod tests {
     fn a_uuid_of_the_old_server_goes_there_and_a_login_as_the_stage_says() {
         let sides = |stage| [Ask::Login, Ask::Refresh, Ask::About].map(|ask| once_known(stage, ask, false));
         assert_eq!(sides(Stage::Legacy), [Side::OldServer; 3]);
+        assert_eq!(sides(Stage::Canary), [Side::OldServer; 3]);
+        assert_eq!(once_known(Stage::Canary, Ask::Login, true), Side::Bridge, "a chosen one");
         assert_eq!(sides(Stage::Live), [Side::Bridge, Side::OldServer, Side::OldServer]);
         assert_eq!(sides(Stage::Retired), [Side::Bridge, Side::Bridge, Side::OldServer]);
     }

@@ -6,11 +6,15 @@ use std::time::Duration;
 use super::hash::{Parameters, Unfit};
 use super::load::Dialects;
 use crate::document::{Findings, Reader, Spotted, Value};
+use crate::domain::canary::Canary;
 use crate::domain::client::{Client, LegacySecret, Moved, Stage};
 use crate::domain::dialect::Dialect;
 use crate::domain::last_use::LastUse;
 use crate::domain::table::DEFAULT_DIALECT;
 use crate::secrets::{self, Sources};
+
+/// So many per cent more refusals than at the old server are borne where a mapping does not say it.
+const STEP_BACK_AT: u8 = 2;
 
 /// What could be read of a client; its ids, where they could, are compared with those of others whatever else is wrong.
 pub(super) struct Read {
@@ -40,6 +44,7 @@ pub(super) fn read(mut entry: Reader<'_>, around: Surroundings<'_>) -> Read {
         slots(&mut entry, "client_secret", |value, key, findings| secrets::read(value, key, sources, findings));
     let stage = stage(&mut entry, old_server);
     let moved = stage_change(&mut entry);
+    let canary = canary(&mut entry, stage);
     let dialect = dialect(&mut entry, dialects);
     let scopes = scopes(&mut entry, dialect.as_deref());
     let access_token_lifetime = lifetime(&mut entry, dialect.as_deref());
@@ -55,6 +60,7 @@ pub(super) fn read(mut entry: Reader<'_>, around: Surroundings<'_>) -> Read {
             client_secrets: client_secrets?,
             stage: stage?,
             moved,
+            canary: canary?,
             dialect: dialect?,
             scopes,
             access_token_lifetime,
@@ -153,6 +159,35 @@ fn stage(entry: &mut Reader<'_>, old_server: bool) -> Option<Stage> {
         return None;
     }
     Some(found.value)
+}
+
+/// `canary = { percent = 5, step_back_at = 2 }`: kept at every stage, needed at one. The outer `None`: something is wrong.
+#[expect(clippy::option_option, reason = "not there, and not right, are two things")]
+fn canary(entry: &mut Reader<'_>, stage: Option<Stage>) -> Option<Option<Canary>> {
+    let Some(mut section) = entry.section("canary") else {
+        if entry.has("canary") {
+            return None;
+        }
+        if stage == Some(Stage::Canary) {
+            entry.missing("canary", "canary = { percent = 5, step_back_at = 2 }".to_owned());
+            return None;
+        }
+        return Some(None);
+    };
+    if !section.has("percent") {
+        section.missing("percent", "how many of a hundred passports log in at the realm: 1 to 99".to_owned());
+    }
+    let percent = section.integer("percent", 1, 99);
+    let named = section.has("step_back_at");
+    let step_back_at = section.integer("step_back_at", 0, 100);
+    section.finish();
+    let small = |number: u64| u8::try_from(number).ok();
+    let step_back_at = match step_back_at {
+        Some(found) => small(found.value)?,
+        None if named => return None,
+        None => STEP_BACK_AT,
+    };
+    Some(Some(Canary { percent: small(percent?.value)?, step_back_at }))
 }
 
 /// What `client stage` leaves for `client rollback`. It decides nothing here, and must mean something there.

@@ -17,6 +17,8 @@ pub struct Entry {
     pub stage: String,
     /// The last change of the stage, where a command made it.
     pub stage_change: Option<StageChange>,
+    /// Percent, and the difference at which it steps back, where the file says them.
+    pub canary: Option<(u64, Option<u64>)>,
     /// The dialect's name.
     pub dialect: String,
     /// Old secrets, the preferred one first.
@@ -115,6 +117,10 @@ fn read(mut entry: Reader<'_>, path: &Path) -> Entry {
         let (from, at, why) = (text("from"), text("at"), text("why"));
         Some(StageChange { from: from?, at: at.unwrap_or_default(), why: why.unwrap_or_default() })
     });
+    let canary = entry.section("canary").and_then(|mut canary| {
+        let step_back_at = canary.integer("step_back_at", 0, 100).map(|found| found.value);
+        canary.integer("percent", 1, 99).map(|percent| (percent.value, step_back_at))
+    });
     let scopes = entry.section("scopes").map(Reader::into_texts).unwrap_or_default();
     let (legacy_secrets, client_secrets) = (kinds(&mut entry, "legacy_secret"), kinds(&mut entry, "client_secret"));
     let (may_introspect, allow_query_credentials, mend_unescaped_plus) = (
@@ -130,6 +136,7 @@ fn read(mut entry: Reader<'_>, path: &Path) -> Entry {
         dialect: text("dialect").unwrap_or_else(|| DEFAULT_DIALECT.to_owned()),
         access_token_lifetime: text("access_token_lifetime"),
         stage_change,
+        canary,
         legacy_secrets,
         client_secrets,
         scopes: scopes.into_iter().map(|(legacy, realm)| (legacy.value, realm.value)).collect(),

@@ -21,6 +21,7 @@ pub fn shown(client: &Client) -> Map<String, Value> {
         ("client_id", client.client_id.as_str().into()),
         ("stage", client.stage.word().into()),
         ("stage_change", client.moved.as_ref().map(|moved| json!({"at": moved.at, "why": moved.why})).into()),
+        ("canary", client.canary.map(|it| json!({"percent": it.percent, "step_back_at": it.step_back_at})).into()),
         ("dialect", client.dialect.name.as_str().into()),
         ("scopes", scopes.into()),
         ("access_token_lifetime", json!(client.access_token_lifetime.map(|life| life.as_secs()))),

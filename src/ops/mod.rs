@@ -4,6 +4,7 @@
 
 mod backup;
 mod dashboard;
+mod migration;
 mod table;
 mod tokens;
 mod uses;
@@ -66,6 +67,7 @@ pub fn router(service: Arc<OpsService>) -> Router {
         .route("/api/v1/clients/uses", post(uses::uses))
         .route("/api/v1/store/backup", post(backup::backup))
         .layer(DefaultBodyLimit::max(LONGEST))
+        .route("/api/v1/migration", get(migration::migration))
         .route("/api/v1/table", get(table::table))
         .route("/api/v1/table/secrets", post(table::secrets).layer(DefaultBodyLimit::max(MANY)))
         .with_state(service)

@@ -15,6 +15,7 @@ mod change;
 mod embedded;
 mod ending;
 mod error;
+mod memo;
 pub mod record;
 mod redis;
 mod settings;
@@ -27,6 +28,7 @@ use std::time::Duration;
 pub use change::{Bundle, Change, Find, Lease, PendingRevocation, Statistics, Swept, Version, Versioned};
 pub use embedded::{BackedUp, Backup, Embedded, Progress};
 pub use error::{Cause, CommitError, StoreError};
+pub use memo::Memo;
 
 pub use redis::Redis;
 pub use settings::{Password, RedisMode, RedisSettings, StoreSettings, Wait};
@@ -168,6 +170,38 @@ impl TokenStore {
         match self {
             Self::Embedded(store) => store.outbox_delete(told).await,
             Self::Redis(store) => store.outbox_delete(told).await,
+        }
+    }
+
+    /// What is remembered under a name.
+    pub async fn memo(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        match self {
+            Self::Embedded(store) => store.memo(name),
+            Self::Redis(store) => store.memo(name).await,
+        }
+    }
+
+    /// Everything that is remembered so.
+    pub async fn memos(&self) -> Result<Vec<Memo>, StoreError> {
+        match self {
+            Self::Embedded(store) => store.memos(),
+            Self::Redis(store) => store.memos().await,
+        }
+    }
+
+    /// Remembers something, in place of what was remembered under that name.
+    pub async fn memo_put(&self, memo: &Memo) -> Result<(), StoreError> {
+        match self {
+            Self::Embedded(store) => store.memo_put(memo).await,
+            Self::Redis(store) => store.memo_put(memo).await,
+        }
+    }
+
+    /// Forgets what is remembered under a name, if anything is.
+    pub async fn memo_delete(&self, name: &str) -> Result<(), StoreError> {
+        match self {
+            Self::Embedded(store) => store.memo_delete(name).await,
+            Self::Redis(store) => store.memo_delete(name).await,
         }
     }
 

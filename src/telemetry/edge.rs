@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::audit::{Audit, Entry};
 use super::{Metrics, Trail, log};
+use crate::domain::canary::Figures;
 use crate::domain::client::Stage;
 use crate::domain::family::FamilyId;
 
@@ -91,6 +92,24 @@ impl Edge {
             stage: Some(now.word()),
             stage_before: Some(before.word()),
             why: why.map(str::to_owned),
+            ..entry
+        });
+    }
+
+    /// Whether all logins of a client at stage canary went back to the old server.
+    pub fn canary(&self, client: &str, has_stepped_back: bool) {
+        self.metrics.stepped_back(client, has_stepped_back);
+    }
+
+    /// All logins of a client go back to the old server, as it went badly at the realm.
+    pub fn stepped_back(&self, client: &str, figures: Figures) {
+        log::stepped_back(client, figures);
+        self.metrics.stepped_back(client, true);
+        self.record("step_back", |entry| Entry {
+            outcome: "ok",
+            client: Some(client.to_owned()),
+            stage: Some(Stage::Canary.word()),
+            why: Some(figures.sentence()),
             ..entry
         });
     }

@@ -10,6 +10,7 @@ use tracing_subscriber::EnvFilter;
 pub use super::line::Line;
 use super::trail::Trail;
 use crate::document::{Finding, Severity};
+use crate::domain::canary::Figures;
 use crate::domain::dialect::Endpoint;
 use crate::domain::family::FamilyId;
 use crate::domain::refusal::Fault;
@@ -170,6 +171,12 @@ pub fn damaged(records: usize) {
 /// Says that a load brought a client to another stage.
 pub fn staged(client: &str, before: &str, stage: &str) {
     tracing::info!(event = "staged", client, before, stage);
+}
+
+/// Says that all logins of a client at stage canary go back to the old server.
+pub fn stepped_back(client: &str, figures: Figures) {
+    let detail = figures.sentence();
+    tracing::warn!(event = "stepped_back", client, detail, "its logins go to the old server until it is staged again");
 }
 
 /// Says that the audit cannot be written. Logins go on.

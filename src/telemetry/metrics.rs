@@ -34,6 +34,11 @@ struct NoteLabels {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ClientLabels {
+    client: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct PassedLabels {
     client: String,
     answer: &'static str,
@@ -62,6 +67,7 @@ pub struct Metrics {
     realm_seconds: Histogram,
     passed: Family<PassedLabels, Counter>,
     old_seconds: Histogram,
+    stepped_back: Family<ClientLabels, Gauge>,
     logouts: Family<OutcomeLabels, Counter>,
     /// Which load of the mappings is in use; counts from 1.
     generation: Gauge,
@@ -105,6 +111,7 @@ impl Metrics {
             realm_seconds: histogram(),
             passed: Family::default(),
             old_seconds: histogram(),
+            stepped_back: Family::default(),
             logouts: Family::default(),
             generation: Gauge::default(),
             clients: Gauge::default(),
@@ -155,6 +162,11 @@ impl Metrics {
             "Requests that the old server was to answer, by client (unknown: in no mapping) and answer (2xx, ..., down, slow, huge, broken)",
             self.passed.clone(),
         );
+        registry.register(
+            "canary_stepped_back",
+            "1: the logins of this client at stage canary all went back to the old server; 0: they did not",
+            self.stepped_back.clone(),
+        );
         registry.register("old_server_seconds", "What the old server took", self.old_seconds.clone());
     }
 
@@ -189,6 +201,12 @@ impl Metrics {
         for note in &trail.notes {
             self.notes.get_or_create(&NoteLabels { client: client.clone(), note: note.word() }).inc();
         }
+    }
+
+    /// Shows whether the logins of a client at stage canary all went back to the old server.
+    pub fn stepped_back(&self, client: &str, has: bool) {
+        let labels = ClientLabels { client: client.to_owned() };
+        self.stepped_back.get_or_create(&labels).set(i64::from(has));
     }
 
     /// Counts one logout that the realm announced.

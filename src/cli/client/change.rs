@@ -32,17 +32,30 @@ pub(super) fn add(config: &Config, means: Means<'_>, add: &Add) -> Result<ExitCo
 }
 
 /// Moves a client to a stage.
-pub(super) fn stage(config: &Config, means: Means<'_>, id: &str, to: &str, why: &str) -> Result<ExitCode, Refused> {
+pub(super) fn stage(config: &Config, means: Means<'_>, id: &str, to: To<'_>, why: &str) -> Result<ExitCode, Refused> {
+    let is_canary = to.stage == Stage::Canary.word();
+    if to.percent.is_some() && !is_canary {
+        return Err("--percent goes with the stage `canary` alone\n  hint: leave it out".to_owned().into());
+    }
     if why.trim().is_empty() {
         return Err("why is it moved?\n  hint: --why \"ticket 4711: moved to the realm\"".to_owned().into());
     }
     let desk = Desk::open(&config.mappings, means)?;
     let entry = desk.entry(id)?;
-    if entry.stage == to {
-        show::say(&format!("`{id}` is at stage {to} already; nothing was changed"));
+    // A canary may be staged anew where it is: after a step back, or with another share.
+    if entry.stage == to.stage && !is_canary {
+        show::say(&format!("`{id}` is at stage {} already; nothing was changed", to.stage));
         return Ok(ExitCode::SUCCESS);
     }
     moved(config, desk, &entry, to, why)
+}
+
+/// Where a client goes.
+#[derive(Clone, Copy)]
+pub(super) struct To<'a> {
+    pub(super) stage: &'a str,
+    /// Of the stage canary, where it is to be another.
+    pub(super) percent: Option<u8>,
 }
 
 /// Moves a client back to where it was before its last move, else to `legacy` where there is an old server.
@@ -63,17 +76,17 @@ pub(super) fn rollback(config: &Config, means: Means<'_>, id: &str, why: Option<
             format!("`{id}` is at stage {before} already\n  hint: say where it goes with `client stage`").into()
         );
     }
-    moved(config, desk, &entry, before, why.unwrap_or("rolled back"))
+    moved(config, desk, &entry, To { stage: before, percent: None }, why.unwrap_or("rolled back"))
 }
 
-fn moved(config: &Config, desk: Desk<'_>, entry: &Entry, to: &str, why: &str) -> Result<ExitCode, Refused> {
+fn moved(config: &Config, desk: Desk<'_>, entry: &Entry, to: To<'_>, why: &str) -> Result<ExitCode, Refused> {
     let at = humantime::format_rfc3339_seconds(SystemClock::new().now().system()).to_string();
     let changed = desk.change(entry, |table| {
-        edit::stage(table, to, &at, why);
-        Ok(())
+        edit::stage(table, to.stage, &at, why);
+        to.percent.map_or(Ok(()), |percent| edit::percent(table, percent))
     })?;
     drop(desk);
-    Ok(taken::wait(config, &changed, &format!("`{}` moved from {} to {to}", entry.legacy_id, entry.stage)))
+    Ok(taken::wait(config, &changed, &format!("`{}` moved from {} to {}", entry.legacy_id, entry.stage, to.stage)))
 }
 
 /// Adds, promotes or retires the second of two secrets.

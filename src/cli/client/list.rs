@@ -8,8 +8,8 @@ use serde_json::{Map, Value, json};
 
 use super::super::{Format, NO, WRONG_USE, show as view};
 use super::uses::{self, Uses};
-use super::{counted, plain, refused};
-use crate::config::{self, Examined};
+use super::{counted, fares, plain, refused};
+use crate::config::{self, Config, Examined};
 use crate::document::Findings;
 use crate::mapping::edit;
 use crate::mapping::entries::{Entry, SecretKind, entries};
@@ -17,19 +17,15 @@ use crate::secrets::Environment;
 
 /// Lists clients, by file and line.
 pub(super) fn list(path: &Path, environment: &Environment, stage: Option<&str>, format: Format) -> ExitCode {
-    let Examined { mappings, .. } = config::examine(path, environment, &Findings::new());
+    let Examined { config, mappings, .. } = config::examine(path, environment, &Findings::new());
     let findings = Findings::new();
     let mut found = entries(&mappings, &findings);
     found.retain(|entry| stage.is_none_or(|stage| entry.stage == stage));
+    let fares = fares_of(config.as_ref(), &found);
+    let told = |entry: &Entry| Value::Object(as_json(entry, None, &fares[entry.legacy_id.as_str()]));
     let written = match format {
-        Format::Json => {
-            writeln!(
-                view::data(),
-                "{:#}",
-                Value::Array(found.iter().map(|entry| Value::Object(as_json(entry, None))).collect())
-            )
-        }
-        Format::Human => table(&found, &mut view::data()),
+        Format::Json => writeln!(view::data(), "{:#}", found.iter().map(told).collect::<Value>()),
+        Format::Human => table(&found, &fares, &mut view::data()),
     };
     let errors = findings.into_sorted();
     let _ = view::findings(&errors, Format::Human, &mut anstream::stderr());
@@ -43,6 +39,17 @@ pub(super) fn list(path: &Path, environment: &Environment, stage: Option<&str>, 
     })
 }
 
+/// How clients fare that are on their way, by their old ids; nothing where none is, or nobody tells.
+fn fares_of(config: Option<&Config>, entries: &[Entry]) -> Value {
+    if !entries.iter().any(fares::is_worth_asking) {
+        return Value::Null;
+    }
+    fares::all(config).unwrap_or_else(|reason| {
+        view::say(&format!("note: how clients fare on their way is not known: {reason}"));
+        Value::Null
+    })
+}
+
 /// Shows one client.
 pub(super) fn show(path: &Path, environment: &Environment, id: &str, format: Format) -> ExitCode {
     let Examined { config, mappings, .. } = config::examine(path, environment, &Findings::new());
@@ -50,7 +57,7 @@ pub(super) fn show(path: &Path, environment: &Environment, id: &str, format: For
         Ok(entry) => entry,
         Err(reason) => return refused(reason),
     };
-    let asked = config.map_or_else(|| Err("the configuration has errors".to_owned()), |config| uses::of(&config, id));
+    let asked = config.as_ref().map_or_else(|| Err("the configuration has errors".to_owned()), |it| uses::of(it, id));
     let asked = asked.and_then(|uses| {
         let slots = (entry.legacy_secrets.len(), entry.client_secrets.len());
         let other = || "the bridge has another number of them\n  hint: `passbridge diff` says what it uses".to_owned();
@@ -60,15 +67,16 @@ pub(super) fn show(path: &Path, environment: &Environment, id: &str, format: For
         view::say(&format!("note: when its secrets were last used is not known: {reason}"));
     }
     let uses = asked.ok();
+    let fares = &fares_of(config.as_ref(), std::slice::from_ref(&entry))[id];
     let written = match format {
-        Format::Json => writeln!(view::data(), "{:#}", Value::Object(as_json(&entry, uses.as_ref()))),
-        Format::Human => human(&entry, uses.as_ref(), &mut view::data()),
+        Format::Json => writeln!(view::data(), "{:#}", Value::Object(as_json(&entry, uses.as_ref(), fares))),
+        Format::Human => human(&entry, uses.as_ref(), fares, &mut view::data()),
     };
     ExitCode::from(if written.is_ok() { 0 } else { NO })
 }
 
 /// docs/MIGRATION.md has this shape.
-fn as_json(entry: &Entry, uses: Option<&Uses>) -> Map<String, Value> {
+fn as_json(entry: &Entry, uses: Option<&Uses>, fares: &Value) -> Map<String, Value> {
     let secrets = |kinds: &[SecretKind], times: Option<&[Option<String>]>| {
         let time = |slot: usize| times.and_then(|times| times.get(slot).cloned().flatten());
         let secret = |(slot, kind): (usize, &SecretKind)| json!({"kind": kind.word(), "name": kind.name(), "last_used": time(slot)});
@@ -83,6 +91,8 @@ fn as_json(entry: &Entry, uses: Option<&Uses>) -> Map<String, Value> {
         ("client_id", entry.client_id.as_str().into()),
         ("stage", entry.stage.as_str().into()),
         ("stage_change", change.into()),
+        ("canary", entry.canary.map(|(percent, at)| json!({"percent": percent, "step_back_at": at})).into()),
+        ("fares", fares.clone()),
         ("dialect", entry.dialect.as_str().into()),
         ("legacy_secrets", secrets(&entry.legacy_secrets, uses.map(|uses| &*uses.legacy_secrets))),
         ("client_secrets", secrets(&entry.client_secrets, uses.map(|uses| &*uses.client_secrets))),
@@ -109,16 +119,21 @@ fn kinds(kinds: &[SecretKind]) -> String {
     kinds.iter().map(named).collect::<Vec<_>>().join(" ")
 }
 
+fn stage(entry: &Entry, fares: &Value) -> String {
+    let back = fares::word(fares).map(|word| format!(" ({word})"));
+    plain(&entry.stage) + &back.unwrap_or_default()
+}
+
 fn place(entry: &Entry) -> String {
     format!("{}:{}", entry.file.display(), entry.origin.line)
 }
 
-fn table(entries: &[Entry], out: &mut dyn Write) -> io::Result<()> {
+fn table(entries: &[Entry], fares: &Value, out: &mut dyn Write) -> io::Result<()> {
     let head = ["LEGACY ID", "STAGE", "CLIENT ID", "OLD SECRET", "NEW SECRET", "WHERE"].map(str::to_owned);
     let row = |entry: &Entry| {
         [
             plain(&entry.legacy_id),
-            plain(&entry.stage),
+            stage(entry, &fares[entry.legacy_id.as_str()]),
             plain(&entry.client_id),
             kinds(&entry.legacy_secrets),
             kinds(&entry.client_secrets),
@@ -139,7 +154,7 @@ fn table(entries: &[Entry], out: &mut dyn Write) -> io::Result<()> {
     Ok(())
 }
 
-fn human(entry: &Entry, uses: Option<&Uses>, out: &mut dyn Write) -> io::Result<()> {
+fn human(entry: &Entry, uses: Option<&Uses>, fares: &Value, out: &mut dyn Write) -> io::Result<()> {
     let mut line = |name: &str, text: &str| writeln!(out, "{name:12} {text}");
     line("client", &plain(&entry.legacy_id))?;
     line("at", &place(entry))?;
@@ -148,6 +163,13 @@ fn human(entry: &Entry, uses: Option<&Uses>, out: &mut dyn Write) -> io::Result<
     if let Some(change) = &entry.stage_change {
         let words = format!("{} until {}: {}", change.from, change.at, change.why);
         line("was", &plain(&words))?;
+    }
+    if let Some((percent, at)) = entry.canary {
+        let at = at.map_or_else(String::new, |at| format!(", steps back over {at} %"));
+        line("canary", &format!("{percent} % of the passports{at}"))?;
+    }
+    for (name, sentence) in fares::lines(fares) {
+        line(name, &sentence)?;
     }
     line("dialect", &plain(&entry.dialect))?;
     let Entry { legacy_secrets: old, client_secrets: new, .. } = entry;

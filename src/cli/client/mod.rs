@@ -1,6 +1,7 @@
 //! `passbridge client`: the mapping table, and one client's way through its migration.
 
 mod change;
+mod fares;
 mod import;
 mod list;
 mod rows;
@@ -51,6 +52,9 @@ pub(super) enum Client {
         /// Why: kept in the file beside the stage, and told in the audit
         #[arg(long, value_name = "TEXT")]
         why: String,
+        /// Of a hundred passports, so many log in at the realm; for the stage `canary`
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=99))]
+        percent: Option<u8>,
     },
     /// Move a client back to the stage before its last change
     Rollback {
@@ -154,8 +158,9 @@ pub(super) fn run(path: &Path, environment: &Environment, client: Client) -> Exi
         Client::List { stage, format } => list::list(path, environment, stage, format),
         Client::Show { id, format } => list::show(path, environment, &id, format),
         Client::Add(add) => with(path, environment, |config, means| change::add(config, means, &add)),
-        Client::Stage { id, stage, why } => {
-            with(path, environment, |config, means| change::stage(config, means, &id, stage, &why))
+        Client::Stage { id, stage, why, percent } => {
+            let to = change::To { stage, percent };
+            with(path, environment, |config, means| change::stage(config, means, &id, to, &why))
         }
         Client::Rollback { id, why } => {
             with(path, environment, |config, means| change::rollback(config, means, &id, why.as_deref()))

@@ -26,9 +26,32 @@ fn inline<const N: usize>(fields: [(&str, &str); N]) -> Value {
 
 /// Moves a client to a stage, and remembers where it was, when it left, and why.
 pub fn stage(table: &mut dyn TableLike, to: &str, at: &str, why: &str) {
-    let from = table.get("stage").and_then(Item::as_str).unwrap_or_default().to_owned();
+    let before = table.get("stage").and_then(Item::as_str).unwrap_or_default().to_owned();
+    // Who is staged anew where he is still came from where he came from.
+    let kept = table.get("stage_change").and_then(Item::as_table_like).and_then(|change| change.get("from"));
+    let from = match kept.and_then(Item::as_str) {
+        Some(kept) if before == to => kept.to_owned(),
+        Some(_) | None => before,
+    };
     set(table, "stage", to);
     set(table, "stage_change", inline([("from", &from), ("at", at), ("why", why)]));
+}
+
+/// Says how many of a hundred passports of a client log in at the realm. What else the canary says stays.
+///
+/// # Errors
+/// `canary` is written in a way that nothing changes.
+pub fn percent(table: &mut dyn TableLike, percent: u8) -> Result<(), String> {
+    let Some(there) = table.get_mut("canary") else {
+        let mut canary = InlineTable::new();
+        canary.insert("percent", i64::from(percent).into());
+        set(table, "canary", Value::InlineTable(canary));
+        return Ok(());
+    };
+    let canary =
+        there.as_table_like_mut().ok_or("`canary` is not written as { percent = ... }\n  hint: write it so")?;
+    set(canary, "percent", i64::from(percent));
+    Ok(())
 }
 
 /// A secret as a mapping file may hold it.

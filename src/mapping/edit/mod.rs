@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use toml_edit::{DocumentMut, Item, TableLike};
 
-pub use fields::{NewClient, NewSecret, SecretSlots, stage};
+pub use fields::{NewClient, NewSecret, SecretSlots, percent, stage};
 
 use super::Place;
 use super::entries::{Entry, entries};

@@ -8,6 +8,7 @@ pub(super) const ACCESS: u8 = b'a';
 pub(super) const REFRESH: u8 = b'r';
 pub(super) const FAMILY: u8 = b'f';
 pub(super) const OUTBOX: u8 = b'o';
+pub(super) const MEMO: u8 = b'n';
 const SESSION: u8 = b's';
 const EXPIRY: u8 = b'x';
 
@@ -35,6 +36,10 @@ pub(super) fn family(family: FamilyId) -> FamilyKey {
 
 pub(super) fn outbox(family: FamilyId) -> FamilyKey {
     of_family(OUTBOX, family)
+}
+
+pub(super) fn memo(name: &str) -> Vec<u8> {
+    [&[MEMO], name.as_bytes()].concat()
 }
 
 /// Where the sweep finds families: in order of time; `number` tells those apart that come at the same time.
@@ -79,6 +84,7 @@ pub(super) fn describe(key: &[u8]) -> String {
         Some(SESSION) => format!("session entry {digits}"),
         Some(EXPIRY) => format!("expiry entry {digits}"),
         Some(OUTBOX) => format!("pending revocation {digits}"),
+        Some(MEMO) => "a memo of a client".to_owned(),
         Some(_) | None => "the store's own entry".to_owned(),
     }
 }

@@ -36,12 +36,14 @@ use tokio::sync::{mpsc, oneshot};
 use super::change::{Bundle, Change, Find, Lease, PendingRevocation, Statistics, Swept, Version, Versioned};
 use super::ending;
 use super::error::{CommitError, StoreError};
+use super::memo::Memo;
 use super::sweep::Horizon;
 use crate::domain::family::{AccessRecord, Ending, Family, FamilyId, RefreshRecord};
 use crate::domain::opaque::{Fingerprint, TokenUse};
 use crate::domain::seal::Sealed;
 use crate::domain::time::{Clock, Timestamp};
 pub use backup::{BackedUp, Backup, Progress};
+use files::Entry;
 use job::{Job, StoredFamily};
 use shared::Shared;
 use writer::Writer;
@@ -158,6 +160,33 @@ impl Embedded {
 
     pub(super) async fn outbox_delete(&self, told: &PendingRevocation) -> Result<(), StoreError> {
         self.ask(|reply| Job::Told { pending: told.clone(), reply }).await
+    }
+
+    pub(super) fn memo(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        self.shared.files()?.get(&keys::memo(name))
+    }
+
+    pub(super) fn memos(&self) -> Result<Vec<Memo>, StoreError> {
+        let files = self.shared.files()?;
+        let all = vec![keys::MEMO]..vec![keys::MEMO + 1];
+        files
+            .records::<Vec<u8>>(all)
+            .map(|record| {
+                let (key, value) = record?;
+                let name = String::from_utf8_lossy(key.get(1..).unwrap_or_default()).into_owned();
+                Ok(Memo { name, value })
+            })
+            .collect()
+    }
+
+    pub(super) async fn memo_put(&self, memo: &Memo) -> Result<(), StoreError> {
+        let entries = vec![Entry::record(&keys::memo(&memo.name), &memo.value)];
+        self.ask(|reply| Job::Write { entries, reply }).await
+    }
+
+    pub(super) async fn memo_delete(&self, name: &str) -> Result<(), StoreError> {
+        let entries = vec![Entry::remove(&keys::memo(name))];
+        self.ask(|reply| Job::Write { entries, reply }).await
     }
 
     pub(super) async fn sweep(&self, now: Timestamp) -> Result<Swept, StoreError> {

@@ -7,6 +7,8 @@ use crate::domain::opaque::{Fingerprint, TokenUse};
 pub(super) const FORMAT: &str = "pb:format";
 /// Revocations that the realm must still be told: a hash, family to record.
 pub(super) const OUTBOX: &str = "pb:outbox";
+/// What is remembered of clients: a hash, name to record.
+pub(super) const MEMOS: &str = "pb:memos";
 /// How many lists of families there are: one for each first byte of a family's id.
 pub(super) const LISTS: u8 = u8::MAX;
 

@@ -19,6 +19,7 @@
 mod end;
 mod keys;
 mod link;
+mod memo;
 mod scan;
 mod scripts;
 

@@ -6,7 +6,7 @@ mod diff;
 mod doctor;
 mod import;
 mod replay;
-mod said;
+pub mod said;
 mod sealed;
 mod serve;
 mod shell;

@@ -1,6 +1,7 @@
 //! The old server: passed on to, byte for byte, and what becomes of a client on its way from it to the realm.
 
 mod bytes;
+mod canary;
 mod lost;
 mod stages;
 

@@ -8,7 +8,7 @@ use passbridge::domain::family::{AccessFate, Ending, Family, FamilyId, FamilySta
 use passbridge::domain::opaque::{Fingerprint, TokenUse};
 use passbridge::domain::seal::Sealed;
 use passbridge::domain::time::Timestamp;
-use passbridge::store::{Change, CommitError, Find, PendingRevocation, Version};
+use passbridge::store::{Change, CommitError, Find, Memo, PendingRevocation, Version};
 
 use super::world::{HOUR, Login, World, access_record, refresh_record};
 
@@ -40,6 +40,7 @@ macro_rules! contract {
             a_lost_lease_cannot_be_renewed_or_released,
             a_change_under_an_old_fence_is_refused,
             the_outbox_keeps_a_revocation_until_it_is_deleted,
+            a_memo_is_kept_until_it_is_forgotten,
             a_sweep_drops_a_family_after_its_last_uuid_and_not_before,
             a_sweep_does_a_bounded_amount_and_says_that_more_is_due,
             a_family_that_was_extended_is_swept_at_its_new_end,
@@ -273,6 +274,21 @@ pub async fn a_change_under_an_old_fence_is_refused(world: &World) {
     let change = |fence| Change { fence: Some(fence), ..Change::of(Version(1), login.new.family.clone()) };
     assert!(matches!(world.store.commit(change(paused.fence)).await, Err(CommitError::Fenced)));
     world.store.commit(change(second.fence)).await.unwrap();
+}
+
+pub async fn a_memo_is_kept_until_it_is_forgotten(world: &World) {
+    let memo = |name: &str, value: &[u8]| Memo { name: name.to_owned(), value: value.to_vec() };
+    assert_eq!(world.store.memo("a/crm").await.unwrap(), None);
+    for one in [memo("a/crm", b"first"), memo("b/crm", b""), memo("a/crm", b"second \xff")] {
+        world.store.memo_put(&one).await.unwrap();
+    }
+    assert_eq!(world.store.memo("a/crm").await.unwrap().as_deref(), Some(&b"second \xff"[..]));
+    let mut all = world.store.memos().await.unwrap();
+    all.sort_by(|one, other| one.name.cmp(&other.name));
+    assert_eq!(all, [memo("a/crm", b"second \xff"), memo("b/crm", b"")]);
+    world.store.memo_delete("a/crm").await.unwrap();
+    world.store.memo_delete("a/crm").await.unwrap();
+    assert_eq!(world.store.memos().await.unwrap(), [memo("b/crm", b"")]);
 }
 
 pub async fn the_outbox_keeps_a_revocation_until_it_is_deleted(world: &World) {

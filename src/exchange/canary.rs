@@ -1,0 +1,163 @@
+//! Canaries: who of a client at stage canary goes to the realm, how that goes, and the step back.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use super::Exchange;
+use super::stage::Ask;
+use crate::domain::canary::{Figures, StepBack, Window};
+use crate::domain::client::{Client, Stage};
+use crate::domain::opaque::Fingerprint;
+use crate::store::Memo;
+use crate::telemetry::log;
+
+/// So long this process goes by what it knows; then it looks whether another instance has stepped back.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+
+/// What one process knows of the clients at stage canary.
+#[derive(Debug, Default)]
+pub struct Canaries(Mutex<HashMap<String, Watched>>);
+
+/// One client since it was staged.
+#[derive(Debug)]
+struct Watched {
+    staging: Fingerprint,
+    window: Window,
+    step_back: Option<StepBack>,
+    /// Whether the store has it.
+    is_kept: bool,
+    /// When the store was last asked.
+    looked: Option<Duration>,
+}
+
+/// How a client at stage canary fares.
+#[derive(Clone, Debug)]
+pub struct Fares {
+    /// What was counted here since it was staged, or since the start.
+    pub figures: Figures,
+    /// Its logins went back to the old server.
+    pub step_back: Option<StepBack>,
+}
+
+impl Canaries {
+    fn with<T>(&self, client: &Client, act: impl FnOnce(&mut Watched) -> T) -> T {
+        let staging = client.staging();
+        let new = || Watched { staging, window: Window::default(), step_back: None, is_kept: true, looked: None };
+        let mut all = self.0.lock();
+        let watched = all.entry(client.legacy_id.clone()).or_insert_with(new);
+        if watched.staging != staging {
+            *watched = new();
+        }
+        act(watched)
+    }
+
+    fn figures(&self, client: &Client) -> Figures {
+        self.with(client, |watched| watched.window.figures())
+    }
+}
+
+fn name(client: &Client) -> String {
+    format!("step_back/{}", client.legacy_id)
+}
+
+impl Exchange {
+    /// Whether this login of a client at stage canary goes to the realm.
+    pub(super) async fn is_chosen(&self, client: &Client, ask: Ask, passport: Option<&str>) -> bool {
+        let (Stage::Canary, Ask::Login, Some(canary), Some(passport)) = (client.stage, ask, client.canary, passport)
+        else {
+            return false;
+        };
+        let Some(secret) = client.client_secrets.first() else { return false };
+        canary.takes(secret, passport) && !self.has_stepped_back(client).await
+    }
+
+    /// Whether all logins of this client went back to the old server; also where nobody can tell, for that is the safe side.
+    async fn has_stepped_back(&self, client: &Client) -> bool {
+        let (canaries, now) = (&self.bridge.canaries, self.bridge.clock.monotonic());
+        let (known, is_due) = canaries.with(client, |watched| {
+            let is_due =
+                watched.looked.is_none_or(|looked| now.saturating_sub(looked) >= LOOK_AGAIN) || !watched.is_kept;
+            (watched.step_back.clone(), is_due)
+        });
+        if let (Some(step_back), true) = (&known, is_due) {
+            self.keep_step_back(client, step_back).await;
+        }
+        if known.is_some() {
+            return true;
+        }
+        if !is_due {
+            return false;
+        }
+        match self.kept(client).await {
+            Ok(step_back) => {
+                let is_back = step_back.is_some();
+                canaries.with(client, |watched| {
+                    watched.looked = Some(now);
+                    watched.step_back = step_back;
+                });
+                self.bridge.edge.canary(&client.legacy_id, is_back);
+                is_back
+            }
+            Err(()) => canaries.with(client, |watched| watched.looked.is_none()),
+        }
+    }
+
+    /// The step back that the store has of this staging.
+    async fn kept(&self, client: &Client) -> Result<Option<StepBack>, ()> {
+        let bytes =
+            self.bridge.store.memo(&name(client)).await.map_err(|error| log::store("reading a step back", &error))?;
+        let step_back = bytes.and_then(|bytes| postcard::from_bytes::<StepBack>(&bytes).ok());
+        Ok(step_back.filter(|step_back| step_back.staging == client.staging()))
+    }
+
+    async fn keep_step_back(&self, client: &Client, step_back: &StepBack) {
+        if self.bridge.canaries.with(client, |watched| watched.is_kept) {
+            return;
+        }
+        let Ok(value) = postcard::to_stdvec(step_back) else { return };
+        match self.bridge.store.memo_put(&Memo { name: name(client), value }).await {
+            Ok(()) => self.bridge.canaries.with(client, |watched| watched.is_kept = true),
+            Err(error) => log::store("keeping a step back, which holds until the next start only", &error),
+        }
+    }
+
+    /// A login went to the realm. If that goes too badly, it was the last one.
+    pub(super) async fn went_to_the_realm(&self, client: &Client, got_tokens: bool) {
+        let Some(canary) = client.canary else { return };
+        let at = self.bridge.clock.now();
+        let stepped = self.bridge.canaries.with(client, |watched| {
+            watched.window.at_the_realm(got_tokens);
+            let figures = watched.window.figures();
+            if watched.step_back.is_some() || !figures.too_bad(canary.step_back_at) {
+                return None;
+            }
+            watched.is_kept = false;
+            watched.step_back = Some(StepBack { staging: watched.staging, at, figures });
+            watched.step_back.clone()
+        });
+        if let Some(step_back) = stepped {
+            self.bridge.edge.stepped_back(&client.legacy_id, step_back.figures);
+            self.keep_step_back(client, &step_back).await;
+        }
+    }
+
+    /// A login of a client at stage canary went to the old server.
+    pub(super) fn went_to_the_old_server(&self, client: &Client, refused: bool) {
+        self.bridge.canaries.with(client, |watched| watched.window.at_the_old_server(refused));
+    }
+
+    /// How a client at stage canary fares; `None`: it is at another.
+    pub async fn fares(&self, client: &Client) -> Option<Fares> {
+        if client.stage != Stage::Canary {
+            return None;
+        }
+        let known = self.bridge.canaries.with(client, |watched| watched.step_back.clone());
+        let step_back = match known {
+            Some(known) => Some(known),
+            None => self.kept(client).await.ok().flatten(),
+        };
+        Some(Fares { figures: self.bridge.canaries.figures(client), step_back })
+    }
+}

@@ -1,0 +1,10 @@
+//! What the bridge remembers of a client besides its logins: few, small, and kept until they are forgotten by name.
+
+/// One thing to remember. The name is unique; what the value means its writer knows. Nothing secret goes in unsealed or unhashed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Memo {
+    /// `KIND/CLIENT`.
+    pub name: String,
+    /// The bytes.
+    pub value: Vec<u8>,
+}

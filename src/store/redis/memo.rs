@@ -1,0 +1,35 @@
+//! Memos: one hash, name to record.
+
+use redis::{FromRedisValue, cmd};
+
+use super::{Redis, bytes, corrupt, keys};
+use crate::store::memo::Memo;
+use crate::store::{StoreError, record};
+
+impl Redis {
+    pub(in crate::store) async fn memo(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        let answer = self.read(cmd("HGET").arg(keys::MEMOS).arg(name).to_owned()).await?;
+        bytes(answer).map(|bytes| opened(name, &bytes)).transpose()
+    }
+
+    pub(in crate::store) async fn memos(&self) -> Result<Vec<Memo>, StoreError> {
+        let answer = self.read(cmd("HGETALL").arg(keys::MEMOS).to_owned()).await?;
+        let pairs: Vec<(String, Vec<u8>)> =
+            FromRedisValue::from_redis_value(answer).map_err(|_| corrupt(keys::MEMOS, record::Damage::Shape))?;
+        pairs.into_iter().map(|(name, bytes)| opened(&name, &bytes).map(|value| Memo { name, value })).collect()
+    }
+
+    pub(in crate::store) async fn memo_put(&self, memo: &Memo) -> Result<(), StoreError> {
+        let record = record::encode(memo.name.as_bytes(), &memo.value);
+        let put = cmd("HSET").arg(keys::MEMOS).arg(&memo.name).arg(record).to_owned();
+        self.write(vec![put], true).await.map(drop)
+    }
+
+    pub(in crate::store) async fn memo_delete(&self, name: &str) -> Result<(), StoreError> {
+        self.write(vec![cmd("HDEL").arg(keys::MEMOS).arg(name).to_owned()], true).await.map(drop)
+    }
+}
+
+fn opened(name: &str, bytes: &[u8]) -> Result<Vec<u8>, StoreError> {
+    record::decode(name.as_bytes(), bytes).map_err(|damage| corrupt(name, damage))
+}

@@ -1,0 +1,182 @@
+//! Canary: a share of the passports at the realm, watched, and back by itself where that goes badly.
+
+use super::plan;
+use crate::cli::said::{Said, run};
+use crate::support::{
+    FakeOld, Mood, OLD_ID, OLD_SECRET, OldMood, Plan, RawReply, TOKEN, World, client, passport, post,
+};
+
+const CANARY: &str = "stage = \"canary\"\ncanary = { percent = 50, step_back_at = 2 }";
+
+fn canary(old: &FakeOld) -> Plan {
+    plan(old).set("ops", "token", "{ env = \"NEW_SECRET\" }").client(&client(OLD_ID, CANARY))
+}
+
+fn login(world: &World, number: usize) -> RawReply {
+    let certificate = format!("planted-certificate_{number}");
+    let mut fields = passport(OLD_ID, OLD_SECRET);
+    for field in &mut fields {
+        if field.0 == "certificate" {
+            field.1 = &certificate;
+        }
+    }
+    let reply = world.connect().ask(&post(TOKEN, &fields));
+    world.plant(&reply);
+    reply
+}
+
+fn is_old(reply: &RawReply) -> bool {
+    reply.header("server").as_deref() == Some("Old-Gateway")
+}
+
+/// Passports of each side: those that log in at the realm, and the others.
+fn sides(world: &World, count: usize) -> (Vec<usize>, Vec<usize>) {
+    let (old, realm) = (0..count).partition(|number| is_old(&login(world, *number)));
+    (realm, old)
+}
+
+/// Refuses at the realm whatever is asked.
+fn ill(world: &World) {
+    world.realm.usually(Mood::Refuse(503, "temporarily_unavailable", "the realm is ill"));
+}
+
+fn stepped_back(world: &World) -> bool {
+    world.metric(&format!("passbridge_canary_stepped_back{{client=\"{OLD_ID}\"}}")) > 0.5
+}
+
+fn told(world: &World, arguments: &[&str]) -> Said {
+    run(world, arguments, "").fine()
+}
+
+#[test]
+fn a_passport_logs_in_at_one_side_as_long_as_it_lives() {
+    let old = FakeOld::start();
+    let mut world = canary(&old).start();
+    let (realm, others) = sides(&world, 60);
+    assert!((15..45).contains(&realm.len()), "{} of 60 at 50 %", realm.len());
+    world.restart();
+    assert!(realm.iter().all(|number| !is_old(&login(&world, *number))));
+    assert!(others.iter().all(|number| is_old(&login(&world, *number))));
+    world.change_clients(&[client(OLD_ID, &CANARY.replace("50", "99"))]);
+    world.running().reload().unwrap();
+    assert!(realm.iter().all(|number| !is_old(&login(&world, *number))), "a greater share leaves nobody out");
+}
+
+#[test]
+fn a_canary_keeps_its_tokens_and_what_is_no_login_is_the_old_servers() {
+    let old = FakeOld::start();
+    let world = canary(&old).start();
+    let (realm, others) = sides(&world, 30);
+    let credentials = [("client_id", OLD_ID), ("client_secret", OLD_SECRET)];
+    let refresh = |token: &str| {
+        let fields = [("grant_type", "refresh_token"), ("refresh_token", token)];
+        let reply = world.connect().ask(&post(TOKEN, &[&credentials[..], &fields].concat()));
+        world.plant(&reply);
+        reply
+    };
+    for (number, is_others) in [(realm[0], false), (others[0], true)] {
+        let next = refresh(&login(&world, number).text("refresh_token"));
+        assert_eq!((next.status, is_old(&next)), (200, is_others));
+    }
+    let odd = world.connect().ask(&post(TOKEN, &[&credentials[..], &[("grant_type", "saml")]].concat()));
+    let without = world.connect().ask(&post(TOKEN, &[&credentials[..], &[("grant_type", "passport")]].concat()));
+    assert!(is_old(&odd) && is_old(&without), "no passport, no canary");
+}
+
+#[test]
+fn where_the_realm_does_worse_all_go_back_for_good_and_everybody_is_told() {
+    let old = FakeOld::start();
+    let mut world = canary(&old).start();
+    let (realm, others) = sides(&world, 20);
+    ill(&world);
+    let more = 50 - realm.len() - 1;
+    let failed = (0..more).filter(|_| login(&world, realm[0]).status != 200).count();
+    assert_eq!(failed, more, "the realm refuses");
+    assert!(!stepped_back(&world) && !is_old(&login(&world, realm[0])), "forty-nine logins decide nothing");
+    assert!(is_old(&login(&world, realm[0])), "the fiftieth was the last one");
+    assert!(stepped_back(&world));
+    let sentence = format!(
+        "{} of 50 logins at the realm got no tokens, the old server refused 0 of {}",
+        50 - realm.len(),
+        others.len()
+    );
+    let line = world.log("\"event\":\"stepped_back\"").pop().unwrap();
+    assert!(line["detail"].as_str().unwrap().starts_with(&sentence[..40]), "{line}");
+    world.realm.usually(Mood::Grant(crate::support::Granting::default()));
+    world.crash();
+    assert!(is_old(&login(&world, realm[0])), "a restart forgets nothing");
+    assert!(stepped_back(&world));
+    let row = world.audit().into_iter().find(|row| row["what"] == "step_back").unwrap();
+    assert_eq!((&row["client"], &row["stage"]), (&OLD_ID.into(), &"canary".into()), "{row}");
+    let shown = told(&world, &["client", "show", OLD_ID, "--format", "json"]).json();
+    assert_eq!(shown["fares"]["canary"]["stepped_back"]["figures"]["realm"], 50, "{shown}");
+    let human = told(&world, &["client", "show", OLD_ID]).out;
+    assert!(
+        human.contains("\nstepped back at ") && human.contains("of 50 logins at the realm got no tokens"),
+        "{human}"
+    );
+    assert!(told(&world, &["client", "list"]).out.contains("canary (stepped back)"));
+    // Staged again, it begins anew.
+    told(&world, &["client", "stage", OLD_ID, "canary", "--percent", "60", "--why", "the realm is well"]);
+    assert!(!is_old(&login(&world, realm[0])));
+    assert!(!stepped_back(&world));
+    assert_eq!(told(&world, &["client", "show", OLD_ID, "--format", "json"]).json()["canary"]["percent"], 60);
+}
+
+#[test]
+fn users_own_mistakes_which_the_old_server_refuses_too_are_no_reason_to_step_back() {
+    let old = FakeOld::start();
+    let world = canary(&old).start();
+    let (realm, others) = sides(&world, 20);
+    world.realm.usually(Mood::Refuse(400, "invalid_grant", "Invalid user credentials"));
+    let refused = b"HTTP/1.1 401 Unauthorized\r\nServer: Old-Gateway\r\nContent-Length: 2\r\n\r\n{}";
+    for _ in 0..60 {
+        assert_ne!(login(&world, realm[0]).status, 200);
+        for _ in 0..2 {
+            old.next(OldMood::Says(refused.to_vec()));
+            assert_eq!(login(&world, others[0]).status, 401);
+        }
+    }
+    assert!(!stepped_back(&world));
+    let fares = told(&world, &["client", "show", OLD_ID, "--format", "json"]).json()["fares"]["canary"].clone();
+    assert_eq!(fares["figures"]["without_tokens"], 60, "{fares}");
+    for _ in 0..40 {
+        assert_eq!(login(&world, others[0]).status, 200);
+        login(&world, realm[0]);
+    }
+    assert!(stepped_back(&world), "now the old server does better: {}", world.ops("/metrics").body);
+}
+
+#[test]
+fn a_wrong_secret_in_the_mapping_brings_a_canary_back_too() {
+    let old = FakeOld::start();
+    let more = format!("{CANARY}\nlegacy_secret = {{ env = \"NEW_SECRET\" }}");
+    let world = plan(&old).client(&client(OLD_ID, &more)).start();
+    let mut heard = [0, 0];
+    for number in 0..400 {
+        let reply = login(&world, number);
+        heard[usize::from(is_old(&reply))] += 1;
+        if stepped_back(&world) {
+            break;
+        }
+    }
+    assert_eq!(heard[0], 50, "{heard:?}");
+}
+
+#[test]
+fn a_canary_is_staged_with_its_share_by_command() {
+    let old = FakeOld::start();
+    let world = plan(&old).client(&client(OLD_ID, "stage = \"legacy\"")).files();
+    let stage = |arguments: &[&str]| run(&world, &[&["client", "stage", OLD_ID], arguments].concat(), "");
+    stage(&["canary", "--why", "a test"]).refused(1, "`client.canary` is missing");
+    stage(&["live", "--percent", "5", "--why", "a test"]).refused(1, "--percent goes with the stage `canary` alone");
+    stage(&["canary", "--percent", "0", "--why", "a test"]).refused(2, "0 is not in 1..=99");
+    stage(&["canary", "--percent", "5", "--why", "a test"]).fine();
+    stage(&["canary", "--percent", "20", "--why", "more"]).fine();
+    let shown = told(&world, &["client", "show", OLD_ID, "--format", "json"]).json();
+    assert_eq!((&shown["stage"], &shown["canary"]["percent"]), (&"canary".into(), &20.into()), "{shown}");
+    assert_eq!(shown["stage_change"]["from"], "legacy", "staged anew, it still came from there");
+    told(&world, &["client", "rollback", OLD_ID]);
+    let shown = told(&world, &["client", "show", OLD_ID, "--format", "json"]).json();
+    assert_eq!((&shown["stage"], &shown["canary"]["percent"]), (&"legacy".into(), &20.into()));
+}
