@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use tokio::runtime;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::runtime::{self, Runtime};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::{Format, NO, WRONG_USE, show};
@@ -18,6 +18,14 @@ use crate::server::{Running, Start, StartError, SystemClock, SystemEntropy, star
 
 /// Starts, serves, reloads on SIGHUP and when files change, drains on SIGTERM or SIGINT.
 pub(super) fn run(config: PathBuf, environment: Environment) -> ExitCode {
+    // Before anything starts: whoever sends a signal as soon as the bridge answers must not end it by that.
+    let signals = match Signals::hear() {
+        Ok(signals) => signals,
+        Err(error) => {
+            show::complain(&format!("signals cannot be heard: {error}"));
+            return ExitCode::from(NO);
+        }
+    };
     let clock = Arc::new(SystemClock::new());
     let watching = Watching { path: config.clone(), environment: environment.clone(), clock: Arc::clone(&clock) };
     let running = match start(Start { config, environment, clock, entropy: Arc::new(SystemEntropy) }) {
@@ -32,9 +40,7 @@ pub(super) fn run(config: PathBuf, environment: Environment) -> ExitCode {
             return ExitCode::from(NO);
         }
     };
-    if let Err(error) = signals(&running, &watching) {
-        show::complain(&format!("signals cannot be heard: {error}"));
-    }
+    signals.until_the_end(&running, &watching);
     running.stop();
     match running.wait() {
         Ok(()) => ExitCode::SUCCESS,
@@ -70,25 +76,45 @@ impl Watching {
     }
 }
 
-/// Hears signals, and looks at the files, until a signal means the end.
-fn signals(running: &Running, watching: &Watching) -> io::Result<()> {
-    runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
-        let (mut end, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-        let mut hangup = signal(SignalKind::hangup())?;
-        let mut ticks = interval(LOOK);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut watch = Watch::new(running.bridge().snapshot.load().footing.clone());
-        loop {
-            tokio::select! {
-                _ = end.recv() => return Ok(()),
-                _ = interrupt.recv() => return Ok(()),
-                _ = hangup.recv() => watching.reload(running, &mut watch),
-                _tick = ticks.tick() => {
-                    if watch.observe(watch.look(), watching.clock.monotonic()) {
-                        watching.reload(running, &mut watch);
+/// The signals that mean something, heard on a runtime of this thread.
+struct Signals {
+    runtime: Runtime,
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    /// From now on they are kept until somebody asks for them.
+    fn hear() -> io::Result<Self> {
+        let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+        let hear = |kind| {
+            let _inside = runtime.enter();
+            signal(kind)
+        };
+        let (terminate, interrupt) = (hear(SignalKind::terminate())?, hear(SignalKind::interrupt())?);
+        let hangup = hear(SignalKind::hangup())?;
+        Ok(Self { runtime, terminate, interrupt, hangup })
+    }
+
+    /// Reloads when one says so or files change, until one means the end.
+    fn until_the_end(mut self, running: &Running, watching: &Watching) {
+        self.runtime.block_on(async {
+            let mut ticks = interval(LOOK);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            let mut watch = Watch::new(running.bridge().snapshot.load().footing.clone());
+            loop {
+                tokio::select! {
+                    _ = self.terminate.recv() => return,
+                    _ = self.interrupt.recv() => return,
+                    _ = self.hangup.recv() => watching.reload(running, &mut watch),
+                    _tick = ticks.tick() => {
+                        if watch.observe(watch.look(), watching.clock.monotonic()) {
+                            watching.reload(running, &mut watch);
+                        }
                     }
                 }
             }
-        }
-    })
+        });
+    }
 }

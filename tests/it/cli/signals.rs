@@ -1,5 +1,6 @@
 //! The real program: signals, and what survives when it is killed or cannot write.
 
+use std::fs;
 use std::net::TcpStream;
 use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
@@ -50,6 +51,22 @@ fn a_hangup_takes_a_good_change_and_refuses_a_bad_one_whole() {
     assert_eq!(program.told("/readyz").status, 200);
     assert!(program.told("/metrics").body.contains("passbridge_mappings_current 0"));
     assert!(!program.lines("load_refused").is_empty());
+}
+
+#[test]
+fn a_signal_that_comes_while_the_program_starts_is_heard() {
+    const TERM: u32 = 15;
+    let world = Plan::new().files();
+    // It starts for as long as its configuration does not come.
+    let text = fs::read(world.config()).unwrap();
+    fs::remove_file(world.config()).unwrap();
+    assert!(Command::new("mkfifo").arg(world.config()).status().unwrap().success());
+    let mut program = Program::begin(&world, Command::new(env!("CARGO_BIN_EXE_passbridge")));
+    eventually("it hears signals", || program.catches(TERM));
+    program.signal("TERM");
+    fs::write(world.config(), text).unwrap();
+    assert_eq!(program.ended().code(), Some(0), "an orderly end: {}", program.log());
+    assert_eq!(program.lines("started").len(), 1);
 }
 
 #[test]

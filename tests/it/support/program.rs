@@ -29,7 +29,20 @@ impl Program {
 
     /// The same, by a command that in the end becomes the program.
     #[track_caller]
-    pub fn serve_by(world: &World, mut command: Command) -> Self {
+    pub fn serve_by(world: &World, command: Command) -> Self {
+        let mut program = Self::begin(world, command);
+        eventually("the program serves", || {
+            assert!(program.child.try_wait().unwrap().is_none(), "it ended: {}", program.log());
+            !program.lines("started").is_empty()
+        });
+        let started = program.lines("started").remove(0);
+        program.legacy = started["legacy"].as_str().unwrap().parse().unwrap();
+        program.ops = started["ops"].as_str().unwrap().parse().unwrap();
+        program
+    }
+
+    /// Starts it, and does not wait.
+    pub fn begin(world: &World, mut command: Command) -> Self {
         command.args(["serve", "--config"]).arg(world.config()).env_clear();
         command.env("OLD_SECRET", OLD_SECRET).env("NEW_SECRET", NEW_SECRET).env("PATH", "/usr/bin:/bin");
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
@@ -40,15 +53,7 @@ impl Program {
             move || read(stderr, &log)
         });
         let unknown = SocketAddr::from(([0, 0, 0, 0], 0));
-        let mut program = Self { child, log, reader: Some(reader), legacy: unknown, ops: unknown };
-        eventually("the program serves", || {
-            assert!(program.child.try_wait().unwrap().is_none(), "it ended: {}", program.log());
-            !program.lines("started").is_empty()
-        });
-        let started = program.lines("started").remove(0);
-        program.legacy = started["legacy"].as_str().unwrap().parse().unwrap();
-        program.ops = started["ops"].as_str().unwrap().parse().unwrap();
-        program
+        Self { child, log, reader: Some(reader), legacy: unknown, ops: unknown }
     }
 
     /// All that it has said.
@@ -67,6 +72,13 @@ impl Program {
     pub fn signal(&self, name: &str) {
         let sent = Command::new("kill").args([format!("-{name}"), self.child.id().to_string()]).status().unwrap();
         assert!(sent.success());
+    }
+
+    /// Whether a signal is caught by now, as Linux tells it (proc(5), `SigCgt`).
+    pub fn catches(&self, signal: u32) -> bool {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
+        u64::from_str_radix(caught.trim(), 16).unwrap() >> (signal - 1) & 1 == 1
     }
 
     /// Its process id.
