@@ -36,6 +36,7 @@ macro_rules! contract_of_redis {
             a_change_decided_before_the_end_does_not_bring_the_family_back,
             a_lease_excludes_others_until_it_is_released,
             the_outbox_keeps_a_revocation_until_it_is_deleted,
+            a_memo_is_kept_until_it_is_forgotten,
             a_sweep_drops_a_family_after_its_last_uuid_and_not_before,
             a_sweep_does_a_bounded_amount_and_says_that_more_is_due,
             a_family_that_was_extended_is_swept_at_its_new_end,
