@@ -96,7 +96,7 @@ pub(super) fn bytes_of(reply: &Reply) -> Vec<u8> {
 
 async fn handle(
     State(service): State<Arc<LegacyService>>,
-    Extension(Peer(peer, _)): Extension<Peer>,
+    Extension(Peer(peer, turn)): Extension<Peer>,
     request: Request,
 ) -> Response {
     let started = service.clock.monotonic();
@@ -123,7 +123,13 @@ async fn handle(
     };
     let took = service.clock.monotonic().saturating_sub(started);
     service.exchange.bridge().edge.request(&trail, reply.status.as_u16(), took);
-    respond(reply, close)
+    let response = respond(reply, close);
+    if trail.passed.is_none() {
+        return response;
+    }
+    // What the old server says is not looked through for hyper's own words.
+    turn.take();
+    response.map(|body| Body::new(turn.until_end_of(body)))
 }
 
 async fn answer(service: &LegacyService, head: &Parts, body: &[u8], trail: &mut Trail) -> Reply {

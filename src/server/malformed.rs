@@ -2,7 +2,7 @@
 //!
 //! Hyper refuses such bytes by itself, with an empty answer, before any handler of ours is asked, and offers no place to say
 //! anything else. So the writing side looks for that empty answer, which no handler of ours ever gives, and puts the dialect's in
-//! its place. An API may give it, in its head or in its body: so while an API speaks, nothing is looked for ([`Turn`]).
+//! its place. An API or the old server may give it, in its head or in its body: so while one speaks, nothing is looked for ([`Turn`]).
 
 use std::fmt;
 use std::io;
@@ -21,8 +21,7 @@ use tokio::time::{Sleep, sleep};
 
 /// How hyper's own refusals go on behind their status line.
 const EMPTY: &[u8] = b"\r\nConnection: close\r\nContent-Length: 0\r\n";
-/// How they begin. Nothing stands between the two, as it does in every answer of a handler; but for a bare and empty 400 of an old
-/// server, and who gets that may as well hear the dialect's.
+/// How they begin. Nothing stands between the two, as it does in every answer of a handler.
 const STATUS: [&[u8]; 3] =
     [b"HTTP/1.1 400 Bad Request", b"HTTP/1.1 414 URI Too Long", b"HTTP/1.1 431 Request Header Fields Too Large"];
 const HEAD_END: &[u8] = b"\r\n\r\n";

@@ -101,6 +101,12 @@ fn every_shape_of_an_answer_comes_back() {
     closing.splice(at..at, b"\r\nConnection: close".iter().copied());
     let reply = world.connect().ask(&closing);
     assert_eq!((reply.status, reply.body.as_str()), (401, ""), "an empty refusal of the old server stays empty");
+    for own in ["", "HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"] {
+        let bare = format!("HTTP/1.1 400 Bad Request\r\nContent-Length: {}\r\n\r\n{own}", own.len());
+        old.next(OldMood::Says(bare.into_bytes()));
+        let reply = world.connect().ask(&closing);
+        assert_eq!((reply.status, reply.body.as_str()), (400, own), "the old server may speak as hyper does");
+    }
     old.next(OldMood::Says(b"HTTP/1.1 204 No Content\r\n\r\n".to_vec()));
     let reply = world.connect().ask(&post(TOKEN, &passport(OLD_ID, OLD_SECRET)));
     assert_eq!((reply.status, header(&reply.head, "content-length")), (204, None));

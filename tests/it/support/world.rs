@@ -12,7 +12,7 @@ use passbridge::server::{Running, Start, StartError, start};
 
 use super::raw::post_body;
 use super::realm::FakeRealm;
-use super::{Connection, ManualClock, RawReply, Seeded, capture, post};
+use super::{Connection, ManualClock, RawReply, Seeded, capture, eventually, post};
 
 /// The token endpoint of the shipped dialects.
 pub const TOKEN: &str = "/auth/oauth/v2/token";
@@ -250,7 +250,12 @@ impl World {
     #[track_caller]
     pub fn restart(&mut self) {
         self.end();
-        self.begin();
+        // A program that another test is just starting has our open files until it becomes that program, the store's lock among them.
+        eventually("the store is free", || match self.try_begin() {
+            Ok(()) => true,
+            Err(StartError::Failed(sentence)) if sentence.contains("belongs to another process") => false,
+            Err(refused) => panic!("the bridge starts: {refused:?}"),
+        });
     }
 
     /// Starts another bridge on the files as they are this moment, as if this one had been killed.
