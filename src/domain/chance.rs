@@ -60,7 +60,9 @@ mod tests {
     impl Entropy for Counted {
         fn fill(&self, bytes: &mut [u8]) {
             self.0.fetch_add(1, Ordering::Relaxed);
-            bytes.iter_mut().for_each(|byte| *byte = self.1.fetch_add(1, Ordering::Relaxed).to_le_bytes()[0]);
+            for byte in bytes {
+                *byte = self.1.fetch_add(1, Ordering::Relaxed).to_le_bytes()[0];
+            }
         }
     }
 

@@ -45,8 +45,21 @@ impl Exchange {
     pub(super) async fn standing_of(
         self: &Arc<Self>,
         token: &OpaqueToken,
-        mut record: AccessRecord,
+        record: AccessRecord,
     ) -> Result<Standing, Refusal> {
+        let recheck_after = self.bridge.policy.load().recheck_after;
+        match decide_access(&record, self.bridge.clock.now(), recheck_after) {
+            AccessDecision::Over(over) => Ok(Standing::Over(over)),
+            AccessDecision::Use => good(token, record),
+            // Seldom, and big: what most uses are shall not carry the room for it.
+            AccessDecision::UseAndRenew | AccessDecision::Recheck | AccessDecision::RenewFirst => {
+                Box::pin(self.attended(token, record)).await
+            }
+        }
+    }
+
+    /// The same, where the realm may have to be asked first.
+    async fn attended(self: &Arc<Self>, token: &OpaqueToken, mut record: AccessRecord) -> Result<Standing, Refusal> {
         let mut waits = Waits::new(self.bridge.policy.load().patience);
         loop {
             let recheck_after = self.bridge.policy.load().recheck_after;

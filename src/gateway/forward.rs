@@ -66,7 +66,8 @@ impl Way {
             loop {
                 let (mut line, is_fresh) = match server.take(own) {
                     Some(line) => (line, false),
-                    None => match server.connect(own, self.bounds.connect_timeout, exchange.tasks()).await {
+                    // Seldom, and big with its TLS: a call that needs none shall not carry the room for it.
+                    None => match Box::pin(server.connect(own, self.bounds.connect_timeout, exchange.tasks())).await {
                         Ok(line) => (line, true),
                         Err(error) => {
                             server.refused(exchange.bridge().clock.monotonic());

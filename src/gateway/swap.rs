@@ -149,12 +149,12 @@ impl Gateway {
         if response.status() != StatusCode::UNAUTHORIZED {
             return Ok(response);
         }
-        let caller = self.exchange.doubt(&token, jwt, trail).await?;
+        let caller = Box::pin(self.exchange.doubt(&token, jwt, trail)).await?;
         let Some((caller, mut head)) = caller.zip(again) else { return Ok(response) };
         drop(response);
         let bearer = bearer(&caller.jwt).map_err(|refusal| self.exchange.turn(Some(&caller.client), refusal))?;
         head.headers.insert(header::AUTHORIZATION, bearer);
-        self.send(way, Request::from_parts(head, nothing()), trail).await
+        Box::pin(self.send(way, Request::from_parts(head, nothing()), trail)).await
     }
 
     async fn send(&self, way: &Way, request: Request<Stream>, trail: &Trail) -> Result<Response<Stream>, Turned> {

@@ -99,10 +99,14 @@ fn begin((stream, peer): (TcpStream, SocketAddr), serving: &Serving, tasks: &Tas
         let peer = Peer(peer.ip(), Turn::default());
         match &serving.tls {
             None => serve(stream, peer, &serving, &inner).await,
+            // Big, and who speaks clear text shall not pay for it.
             Some(tls) => {
-                if let Ok(Ok(stream)) = timeout(serving.limits.head_timeout, tls.accept(stream)).await {
-                    serve(stream, peer, &serving, &inner).await;
-                }
+                Box::pin(async {
+                    if let Ok(Ok(stream)) = timeout(serving.limits.head_timeout, tls.accept(stream)).await {
+                        serve(stream, peer, &serving, &inner).await;
+                    }
+                })
+                .await;
             }
         }
     });
