@@ -26,7 +26,7 @@ use crate::site::{INTROSPECT, SECRET, Site, legacy_id, post};
 
 const REQUESTS: usize = 8_000;
 /// Of a large store, those that are asked about where only some are busy.
-const HOT: usize = 50_000;
+pub const HOT: usize = 50_000;
 /// Requests prepared of each kind, taken in turn.
 const MESSAGES: usize = 20_000;
 /// Families that are written together.
@@ -51,6 +51,7 @@ pub fn run(wanted: &Wanted, report: &mut Report) {
                 connections: 64,
                 requests: REQUESTS,
                 messages: Arc::clone(messages),
+                pause: None,
                 expect: "\"active\":true",
             };
             contestants.push((Contestant { name, process: &lived.bridge.process, load }, busy));
@@ -71,14 +72,8 @@ pub fn run(wanted: &Wanted, report: &mut Report) {
 
 /// A bridge whose store holds so many live families, and requests about them.
 fn live(work: &Path, count: usize) -> Lived {
-    eprintln!("bench: writes {count} families");
     let site = Site::new(work, &format!("live-{count}"), "http://127.0.0.1:1".to_owned());
-    site.write();
-    let loaded =
-        mapping::load(&mapping::Place::new(site.folder.join("mappings")), &Environment::default(), &Findings::new())
-            .unwrap();
-    let client = loaded.table.client(&legacy_id(0)).unwrap();
-    let tokens = fill(&site, client, count);
+    let tokens = filled(&site, count);
     // As many strides as messages, so that a small store is asked about each of its tokens and a large one about any.
     let chosen = |among: usize| {
         let step = (among / MESSAGES).max(1);
@@ -87,6 +82,17 @@ fn live(work: &Path, count: usize) -> Lived {
     };
     let (uniform, hot) = (chosen(count), chosen(count.min(HOT)));
     Lived { bridge: Bridge::start(&site), uniform, hot }
+}
+
+/// Writes a site's files and so many live families into its store; answers the access UUIDs.
+pub fn filled(site: &Site, count: usize) -> Vec<String> {
+    eprintln!("bench: writes {count} families");
+    site.write();
+    let loaded =
+        mapping::load(&mapping::Place::new(site.folder.join("mappings")), &Environment::default(), &Findings::new())
+            .unwrap();
+    let client = loaded.table.client(&legacy_id(0)).unwrap();
+    fill(site, client, count)
 }
 
 fn about(token: &str) -> Vec<u8> {
@@ -123,7 +129,7 @@ fn grant(entropy: &dyn Entropy) -> RealmGrant {
     let life = Duration::from_secs(3600);
     let claims = r#"{"sub":"f:4f1c2a3e:90417","preferred_username":"90417"}"#;
     let access =
-        format!("e30.{}.{}", base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(claims), "s".repeat(1400));
+        format!("e30.{}.{}", base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(claims), "s".repeat(1426));
     RealmGrant {
         access_token: SecretString::from(access),
         access_life: life,

@@ -21,6 +21,8 @@ pub struct Load {
     pub messages: Arc<Vec<Vec<u8>>>,
     /// What every answer must contain.
     pub expect: &'static str,
+    /// From one request of a connection to its next; `None`: as soon as it is answered.
+    pub pause: Option<Duration>,
 }
 
 /// How it went.
@@ -77,11 +79,18 @@ pub fn run(load: &Load) -> Served {
 
 async fn client(mut stream: TcpStream, load: Load, next: Arc<AtomicUsize>) -> Vec<Duration> {
     let mut latencies = Vec::new();
-    let mut buffer = vec![0; 16 * 1024];
+    let mut due: Option<Instant> = None;
+    let mut buffer = vec![0; 256 * 1024];
     loop {
         let number = next.fetch_add(1, Ordering::Relaxed);
         if number >= load.requests {
             return latencies;
+        }
+        if let Some(pause) = load.pause {
+            // Spread over the pause, so that not all connections ask at once.
+            let first = pause.mul_f64((number % load.connections) as f64 / load.connections as f64);
+            due = Some(due.map_or_else(|| Instant::now() + first, |due| due + pause));
+            tokio::time::sleep_until(due.unwrap().into()).await;
         }
         let begun = Instant::now();
         stream.write_all(&load.messages[number % load.messages.len()]).await.unwrap();

@@ -1,6 +1,6 @@
 //! The measuring rig: starts what is compared side by side, loads both alike, and prints ratios from one run.
 //!
-//!     cargo bench --bench rig -- [CHAPTER...] [--large] [--short] [--program=PATH] [--against=PATH]
+//!     cargo bench --bench rig -- [CHAPTER...] [--large] [--short] [--calls] [--program=PATH] [--against=PATH]
 //!
 //! A chapter is a file here. What each measures, and how to read it: docs/PERFORMANCE.md.
 
@@ -30,6 +30,7 @@ mod rounds;
 mod site;
 mod size;
 mod steps;
+mod swap;
 mod upstream;
 
 use std::path::PathBuf;
@@ -43,6 +44,8 @@ struct Wanted {
     large: bool,
     /// A third of the rounds: to see whether it works, not what it costs.
     short: bool,
+    /// For `profile`: API calls in place of logins.
+    calls: bool,
     /// For `profile`: another build to look at, and one more to compare it with.
     program: Option<PathBuf>,
     against: Option<PathBuf>,
@@ -57,8 +60,9 @@ impl Wanted {
 type Chapter = (&'static str, fn(&Wanted, &mut Report));
 
 /// `profile` is run only when it is named.
-const CHAPTERS: [Chapter; 8] = [
+const CHAPTERS: [Chapter; 9] = [
     ("login", login::run),
+    ("swap", swap::run),
     ("steps", steps::run),
     ("guard", guard::run),
     ("introspection", introspection::run),
@@ -78,6 +82,7 @@ fn main() {
         chapters: words.iter().filter(|word| !word.starts_with('-')).cloned().collect(),
         large: flag("--large"),
         short: flag("--short"),
+        calls: flag("--calls"),
         program: path("--program="),
         against: path("--against="),
     };

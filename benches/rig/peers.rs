@@ -109,5 +109,5 @@ impl Nginx {
 pub fn logins(to: SocketAddr, requests: usize, clients: usize) -> load::Load {
     let passport = site::Passport::invented();
     let messages = (0..clients).map(|client| site::login(client, &passport)).collect::<Vec<_>>();
-    load::Load { to, connections: 64, requests, messages: messages.into(), expect: "\"access_token\":\"" }
+    load::Load { to, connections: 64, requests, messages: messages.into(), expect: "\"access_token\":\"", pause: None }
 }

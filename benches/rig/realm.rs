@@ -32,6 +32,7 @@ pub fn run(wanted: &Wanted, report: &mut Report) {
         requests,
         messages: messages.into(),
         expect: "\"access_token\":\"",
+        pause: None,
     };
     let direct = ([127, 0, 0, 1], port).into();
     let asked = |requests| load(direct, passports.iter().map(to_realm).collect(), requests);

@@ -44,6 +44,28 @@ pub struct Site {
     pub clients: usize,
     pub connections: usize,
     pub new_secrets: NewSecrets,
+    /// Where API calls come in and go, if they do.
+    pub calls: Option<Calls>,
+}
+
+/// The way of API calls.
+#[derive(Clone, Copy)]
+pub struct Calls {
+    pub gateway: SocketAddr,
+    pub authz: SocketAddr,
+    pub api: SocketAddr,
+}
+
+impl Calls {
+    pub fn before(api: SocketAddr) -> Self {
+        Self { gateway: free(), authz: free(), api }
+    }
+
+    fn config(&self) -> (String, String) {
+        let Self { gateway, authz, api } = self;
+        let listen = format!("gateway = \"{gateway}\"\nauthz = \"{authz}\"\n");
+        (listen, format!("[[gateway.route]]\nprefix = \"/api\"\nupstream = \"http://{api}\"\n"))
+    }
 }
 
 impl Site {
@@ -57,6 +79,7 @@ impl Site {
             clients: 100,
             connections: 10_000,
             new_secrets: NewSecrets::Files,
+            calls: None,
         }
     }
 
@@ -90,9 +113,10 @@ impl Site {
             write!(text, "[[client]]\nlegacy_id = \"{old}\"\nlegacy_secret = {{ hash = \"{hash}\" }}\nclient_id = \"{client}\"\nclient_secret = {{ {new} }}\nstage = \"live\"\n\n").unwrap();
         }
         fs::write(clients.join("all.toml"), text).unwrap();
+        let (listen, routes) = self.calls.as_ref().map(Calls::config).unwrap_or_default();
         let config = format!(
-            "[listen]\nlegacy = \"{legacy}\"\nops = \"{ops}\"\n[server]\nworkers = 1\n[limits]\nconnections = {}\n\
-             [realm]\nurls = [\"{}\"]\n[mappings]\npath = \"mappings\"\n{}[store]\npath = \"{}\"\n",
+            "[listen]\n{listen}legacy = \"{legacy}\"\nops = \"{ops}\"\n[server]\nworkers = 1\n[limits]\nconnections = {}\n\
+             [realm]\nurls = [\"{}\"]\n[mappings]\npath = \"mappings\"\n{}[store]\npath = \"{}\"\n{routes}",
             self.connections,
             self.realm,
             if recipient.is_some() { "[secrets]\nidentity = { file = \"age.key\" }\n" } else { "" },

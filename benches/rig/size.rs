@@ -15,6 +15,7 @@ use crate::upstream;
 
 const MAPPINGS: usize = 10_000;
 const IDLE: usize = 2_000;
+const NOTHING: &[u8] = b"GET /nothing HTTP/1.1\r\nHost: legacy.example\r\n\r\n";
 const MIB: f64 = 1024.0 * 1024.0;
 
 pub fn run(wanted: &Wanted, report: &mut Report) {
@@ -57,21 +58,26 @@ pub fn run(wanted: &Wanted, report: &mut Report) {
         ("nginx", &nginx.process, nginx.address, Bar::None),
         ("passbridge", &fresh.process, fresh.legacy, Bar::AtMost(24.0)),
     ] {
-        // What was taken once for all is not a connection's.
-        drop(idle(address, 64));
-        let before = process.resident();
-        let connections = idle(address, IDLE);
-        let each = process.resident().saturating_sub(before) as f64 / 1024.0 / connections.len() as f64;
+        let each = of_idle(process, address, NOTHING, IDLE);
         report.once("size", &format!("memory of an idle connection: {name}"), "KiB", each, bar);
     }
 }
 
+/// What a connection that is idle takes, in KiB.
+pub fn of_idle(process: &Process, address: SocketAddr, message: &[u8], count: usize) -> f64 {
+    // What was taken once for all is not a connection's.
+    drop(idle(address, message, 64));
+    let before = process.resident();
+    let connections = idle(address, message, count);
+    process.resident().saturating_sub(before) as f64 / 1024.0 / connections.len() as f64
+}
+
 /// Connections that were asked once and are idle now.
-fn idle(to: SocketAddr, count: usize) -> Vec<TcpStream> {
+fn idle(to: SocketAddr, message: &[u8], count: usize) -> Vec<TcpStream> {
     let mut connections = Vec::with_capacity(count);
     for _ in 0..count {
         let mut stream = TcpStream::connect(to).unwrap();
-        stream.write_all(b"GET /nothing HTTP/1.1\r\nHost: legacy.example\r\n\r\n").unwrap();
+        stream.write_all(message).unwrap();
         let mut buffer = [0; 4096];
         assert!(stream.read(&mut buffer).unwrap() > 0);
         connections.push(stream);

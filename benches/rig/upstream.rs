@@ -14,20 +14,30 @@ const NUMBER: &str = "000000000000";
 
 /// Starts it on a thread of its own, which lives as long as the rig.
 pub fn start() -> SocketAddr {
+    let answer = Arc::new(Answer::new());
+    listen_on_a_thread("upstream", move |stream| {
+        let answer = Arc::clone(&answer);
+        async move { serve(stream, &answer).await.unwrap_or_default() }
+    })
+}
+
+/// Serves each connection, all on one thread, which lives as long as the rig.
+pub fn listen_on_a_thread<F>(name: &str, serve: impl Fn(TcpStream) -> F + Send + 'static) -> SocketAddr
+where
+    F: Future<Output = ()> + Send + 'static,
+{
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();
     let address = listener.local_addr().unwrap();
     let run = async move {
         let listener = tokio::net::TcpListener::from_std(listener).unwrap();
-        let answer = Arc::new(Answer::new());
         while let Ok((stream, _)) = listener.accept().await {
             stream.set_nodelay(true).unwrap();
-            let answer = Arc::clone(&answer);
-            tokio::spawn(async move { serve(stream, &answer).await.unwrap_or_default() });
+            tokio::spawn(serve(stream));
         }
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    std::thread::Builder::new().name("upstream".to_owned()).spawn(move || runtime.block_on(run)).unwrap();
+    std::thread::Builder::new().name(name.to_owned()).spawn(move || runtime.block_on(run)).unwrap();
     address
 }
 
