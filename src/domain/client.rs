@@ -11,12 +11,15 @@ use super::canary::Canary;
 use super::dialect::Dialect;
 use super::last_use::LastUse;
 use super::opaque::Fingerprint;
+use super::shadow::Beside;
 
 /// Where a client stands in its migration (OPERATOR section 5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Stage {
     /// The old server answers.
     Legacy,
+    /// The old server answers, and beside it the bridge finds out what it would have answered.
+    Shadow,
     /// The realm answers a part of the logins, chosen by passport, and the old server the others.
     Canary,
     /// The realm answers.
@@ -27,23 +30,28 @@ pub enum Stage {
 
 impl Stage {
     /// Every stage with its word in mapping files.
-    pub const WORDS: [(&'static str, Self); 4] =
-        [("legacy", Self::Legacy), ("canary", Self::Canary), ("live", Self::Live), ("retired", Self::Retired)];
+    pub const WORDS: [(&'static str, Self); 5] = [
+        ("legacy", Self::Legacy),
+        ("shadow", Self::Shadow),
+        ("canary", Self::Canary),
+        ("live", Self::Live),
+        ("retired", Self::Retired),
+    ];
 
     /// Whether it means something only while there is an old server.
     #[must_use]
     pub const fn needs_old_server(self) -> bool {
         match self {
-            Self::Legacy | Self::Canary => true,
+            Self::Legacy | Self::Shadow | Self::Canary => true,
             Self::Live | Self::Retired => false,
         }
     }
 
-    /// Whether its logins go to the realm.
+    /// Whether the realm is asked at its logins, or is to be next.
     #[must_use]
     pub const fn asks_realm(self) -> bool {
         match self {
-            Self::Live | Self::Canary => true,
+            Self::Live | Self::Canary | Self::Shadow => true,
             Self::Legacy | Self::Retired => false,
         }
     }
@@ -53,6 +61,7 @@ impl Stage {
     pub const fn word(self) -> &'static str {
         match self {
             Self::Legacy => "legacy",
+            Self::Shadow => "shadow",
             Self::Canary => "canary",
             Self::Live => "live",
             Self::Retired => "retired",
@@ -119,6 +128,8 @@ pub struct Client {
     pub stage: Stage,
     /// How it is watched at stage canary. There at that stage, and whenever the mapping says it.
     pub canary: Option<Canary>,
+    /// How far the bridge goes at stage shadow.
+    pub shadow: Beside,
     /// Since when, and why.
     pub moved: Option<Moved>,
     /// How it speaks.

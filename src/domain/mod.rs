@@ -17,6 +17,7 @@ pub mod refresh;
 pub mod refusal;
 pub mod scope;
 pub mod seal;
+pub mod shadow;
 pub mod table;
 pub mod time;
 pub mod translate;

@@ -21,6 +21,7 @@ mod old;
 mod operator;
 mod refresh;
 mod revoke;
+mod shadow;
 mod stage;
 mod tell;
 
@@ -36,6 +37,7 @@ pub use doubt::Doubts;
 pub use flights::Flights;
 pub use logout::Heard;
 pub use operator::{Ended, Found, Selector};
+pub use shadow::Shadows;
 use tokio::sync::Notify;
 
 use crate::domain::chance::Entropy;
@@ -77,6 +79,8 @@ pub struct Bridge {
     pub keys: Keys,
     /// How the clients at stage canary fare.
     pub canaries: Canaries,
+    /// What was compared of the clients at stage shadow.
+    pub shadows: Shadows,
     /// Logout tokens that were heard.
     pub heard: Heard,
     /// Woken when the realm must be told of a revocation.
@@ -210,7 +214,7 @@ impl Exchange {
 
     async fn decide(
         self: &Arc<Self>,
-        snapshot: &Snapshot,
+        snapshot: &Arc<Snapshot>,
         called: Called<'_>,
         incoming: &Incoming<'_>,
         trail: &mut Trail,
@@ -290,9 +294,10 @@ impl Exchange {
             GrantKind::Login if known.client.stage == Stage::Retired => {
                 Err(Refusal::client(Cause::GrantForbidden, "the client is retired"))
             }
-            GrantKind::Login if known.client.stage == Stage::Legacy => {
-                Err(Refusal::server(Fault::Operator, "the client is at stage legacy, and there is no [otk] any more"))
-            }
+            GrantKind::Login if matches!(known.client.stage, Stage::Legacy | Stage::Shadow) => Err(Refusal::server(
+                Fault::Operator,
+                "its stage leaves the client's logins to the old server, and there is no [otk] any more",
+            )),
             GrantKind::Login => self.login(known, grant_type, grant, trail).await,
             GrantKind::Refresh => self.refresh(known, grant_type, grant, trail).await,
         }

@@ -1,10 +1,13 @@
 //! What the old server answers: found out before anybody has proved anything, or once it is known who asks; and passed on.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{Request, Uri};
+use zeroize::Zeroizing;
 
+use super::shadow::{Copied, Said};
 use super::stage::{Ask, Look, Side, at_the_door, once_known};
 use super::{Called, Exchange, store_failed};
 use crate::domain::client::{Client, Stage};
@@ -25,6 +28,8 @@ pub(super) struct Aside<'a> {
     /// A login that goes to the realm, of a client at stage canary.
     is_chosen: bool,
     incoming: &'a Incoming<'a>,
+    snapshot: Arc<Snapshot>,
+    called: Called<'a>,
 }
 
 impl Aside<'_> {
@@ -41,9 +46,29 @@ impl Aside<'_> {
         self.client().filter(|client| client.stage == Stage::Canary && self.look.ask == Ask::Login)
     }
 
+    /// The client at stage shadow whose login this is.
+    fn shadowed(&self) -> Option<&Arc<Client>> {
+        self.client().filter(|client| client.stage == Stage::Shadow && self.look.ask == Ask::Login)
+    }
+
     /// The client at stage canary whose login this is, where it goes to the realm.
     pub(super) fn chosen(&self) -> Option<&Arc<Client>> {
         self.canary().filter(|_| self.is_chosen)
+    }
+
+    /// The request, for who looks at it when its client has its answer.
+    fn copy(&self, address: Option<IpAddr>) -> Copied {
+        let Incoming { method, uri, headers, body } = *self.incoming;
+        Copied {
+            snapshot: Arc::clone(&self.snapshot),
+            endpoint: self.called.endpoint,
+            dialects: self.called.dialects.to_vec(),
+            method: method.clone(),
+            uri: uri.clone(),
+            headers: headers.clone(),
+            body: Zeroizing::new(body.to_vec()),
+            address: address.unwrap_or(IpAddr::from([0, 0, 0, 0])),
+        }
     }
 }
 
@@ -51,8 +76,8 @@ impl Exchange {
     /// Looks whose a request is; nothing where there is no old server.
     pub(super) async fn aside<'a>(
         &self,
-        snapshot: &Snapshot,
-        called: Called<'_>,
+        snapshot: &Arc<Snapshot>,
+        called: Called<'a>,
         incoming: &'a Incoming<'a>,
     ) -> Option<Aside<'a>> {
         let old = self.old_server.load_full()?;
@@ -62,7 +87,7 @@ impl Exchange {
             [only] => self.is_chosen(only, look.ask, look.passport.as_deref()).await,
             _ => false,
         };
-        Some(Aside { old, look, is_chosen, incoming })
+        Some(Aside { old, look, is_chosen, incoming, snapshot: Arc::clone(snapshot), called })
     }
 
     /// Whether the old server answers, before anybody has proved anything.
@@ -96,7 +121,7 @@ impl Exchange {
     }
 
     /// Has the old server answer.
-    pub(super) async fn pass(&self, aside: &Aside<'_>, trail: &mut Trail) -> Result<Reply, Refusal> {
+    pub(super) async fn pass(self: &Arc<Self>, aside: &Aside<'_>, trail: &mut Trail) -> Result<Reply, Refusal> {
         if let Some(id) = &aside.look.claimed {
             trail.claim(id);
         }
@@ -109,7 +134,12 @@ impl Exchange {
         if let Some(client) = aside.canary() {
             self.went_to_the_old_server(client, said.is_ok_and(|status| (400..500).contains(&status)));
         }
-        trail.passed = Some(Passed { client, said, took: clock.monotonic().saturating_sub(asked_at) });
+        let took = clock.monotonic().saturating_sub(asked_at);
+        if let Some(client) = aside.shadowed() {
+            let body = answer.as_ref().map(|answer| answer.body.clone()).unwrap_or_default();
+            self.compare_beside(client, aside.copy(trail.address), Said { status: said.ok(), body, took });
+        }
+        trail.passed = Some(Passed { client, said, took });
         let answer = answer.map_err(|lost| Refusal::server(Fault::Upstream, lost.sentence()))?;
         Ok(Reply { status: answer.status, headers: answer.headers, body: answer.body })
     }

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!                     at the door: whom does it name?             known: whose secret it proved to have
-//! login, anything     nobody known: as `unknown_clients` says     legacy: old server; live, retired: bridge
-//! refresh             all `legacy` or `canary`: old server        as at the door; of a retired client: bridge
+//! login, anything     nobody known: as `unknown_clients` says     legacy, shadow: old server; live, retired: bridge
+//! refresh             all before `live`: old server              as at the door; of a retired client: bridge
 //! revoke, introspect  else: bridge, which proves who it is        as at the door, whatever the stage
 //! ... with a UUID that the bridge made, or a login that the canary has chosen: always the bridge
 //! ```
@@ -110,7 +110,7 @@ pub(super) fn at_the_door(look: &Look, unknown: UnknownClients, ours: bool) -> S
 /// Once the sender has proved to the bridge who it is.
 pub(super) fn once_known(stage: Stage, ask: Ask, ours: bool) -> Side {
     let is_old = match (stage, ask) {
-        (Stage::Legacy | Stage::Canary, _)
+        (Stage::Legacy | Stage::Shadow | Stage::Canary, _)
         | (Stage::Live, Ask::Refresh | Ask::About)
         | (Stage::Retired, Ask::About) => true,
         (Stage::Live, Ask::Login | Ask::Odd) | (Stage::Retired, Ask::Login | Ask::Odd | Ask::Refresh) => false,
@@ -135,6 +135,7 @@ mod tests {
     fn a_uuid_of_the_old_server_goes_there_and_a_login_as_the_stage_says() {
         let sides = |stage| [Ask::Login, Ask::Refresh, Ask::About].map(|ask| once_known(stage, ask, false));
         assert_eq!(sides(Stage::Legacy), [Side::OldServer; 3]);
+        assert_eq!(sides(Stage::Shadow), [Side::OldServer; 3]);
         assert_eq!(sides(Stage::Canary), [Side::OldServer; 3]);
         assert_eq!(once_known(Stage::Canary, Ask::Login, true), Side::Bridge, "a chosen one");
         assert_eq!(sides(Stage::Live), [Side::Bridge, Side::OldServer, Side::OldServer]);

@@ -7,3 +7,4 @@ pub mod form;
 pub mod glance;
 pub mod reply;
 pub mod request;
+pub mod told;

@@ -10,6 +10,7 @@ use crate::domain::canary::Canary;
 use crate::domain::client::{Client, LegacySecret, Moved, Stage};
 use crate::domain::dialect::Dialect;
 use crate::domain::last_use::LastUse;
+use crate::domain::shadow::Beside;
 use crate::domain::table::DEFAULT_DIALECT;
 use crate::secrets::{self, Sources};
 
@@ -45,6 +46,7 @@ pub(super) fn read(mut entry: Reader<'_>, around: Surroundings<'_>) -> Read {
     let stage = stage(&mut entry, old_server);
     let moved = stage_change(&mut entry);
     let canary = canary(&mut entry, stage);
+    let shadow = shadow(&mut entry);
     let dialect = dialect(&mut entry, dialects);
     let scopes = scopes(&mut entry, dialect.as_deref());
     let access_token_lifetime = lifetime(&mut entry, dialect.as_deref());
@@ -61,6 +63,7 @@ pub(super) fn read(mut entry: Reader<'_>, around: Surroundings<'_>) -> Read {
             stage: stage?,
             moved,
             canary: canary?,
+            shadow: shadow?,
             dialect: dialect?,
             scopes,
             access_token_lifetime,
@@ -188,6 +191,14 @@ fn canary(entry: &mut Reader<'_>, stage: Option<Stage>) -> Option<Option<Canary>
         None => STEP_BACK_AT,
     };
     Some(Some(Canary { percent: small(percent?.value)?, step_back_at }))
+}
+
+/// `shadow = "exchange"`: kept at every stage, and means something at one. `None`: something is wrong.
+fn shadow(entry: &mut Reader<'_>) -> Option<Beside> {
+    if !entry.has("shadow") {
+        return Some(Beside::Look);
+    }
+    entry.word_or("shadow", &Beside::WORDS, "bad-value").map(|word| word.value)
 }
 
 /// What `client stage` leaves for `client rollback`. It decides nothing here, and must mean something there.

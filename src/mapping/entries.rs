@@ -19,6 +19,8 @@ pub struct Entry {
     pub stage_change: Option<StageChange>,
     /// Percent, and the difference at which it steps back, where the file says them.
     pub canary: Option<(u64, Option<u64>)>,
+    /// What is done at stage shadow beyond looking, where the file says it.
+    pub shadow: Option<String>,
     /// The dialect's name.
     pub dialect: String,
     /// Old secrets, the preferred one first.
@@ -137,6 +139,7 @@ fn read(mut entry: Reader<'_>, path: &Path) -> Entry {
         access_token_lifetime: text("access_token_lifetime"),
         stage_change,
         canary,
+        shadow: text("shadow"),
         legacy_secrets,
         client_secrets,
         scopes: scopes.into_iter().map(|(legacy, realm)| (legacy.value, realm.value)).collect(),

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use super::load::hexadecimal;
 use crate::domain::client::{Client, LegacySecret};
 use crate::domain::dialect::Dialect;
+use crate::domain::shadow::Beside;
 
 /// What a client is in a table, without its old id. Of its secrets only how many there are, and how they are kept.
 #[must_use]
@@ -22,6 +23,7 @@ pub fn shown(client: &Client) -> Map<String, Value> {
         ("stage", client.stage.word().into()),
         ("stage_change", client.moved.as_ref().map(|moved| json!({"at": moved.at, "why": moved.why})).into()),
         ("canary", client.canary.map(|it| json!({"percent": it.percent, "step_back_at": it.step_back_at})).into()),
+        ("shadow", shadow(client.shadow).into()),
         ("dialect", client.dialect.name.as_str().into()),
         ("scopes", scopes.into()),
         ("access_token_lifetime", json!(client.access_token_lifetime.map(|life| life.as_secs()))),
@@ -32,6 +34,10 @@ pub fn shown(client: &Client) -> Map<String, Value> {
         ("client_secrets", client.client_secrets.len().into()),
     ];
     fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+fn shadow(beside: Beside) -> Option<&'static str> {
+    Beside::WORDS.iter().find(|(_, word)| *word == beside).map(|(word, _)| *word)
 }
 
 /// A digest of all that a dialect says. Two programs of one version agree about it.

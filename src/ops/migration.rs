@@ -10,6 +10,8 @@ use serde_json::{Map, Value, json};
 use super::OpsService;
 use super::tokens::{answer, authorized};
 use crate::domain::canary::{Figures, StepBack};
+use crate::domain::shadow::{Differing, Outcome, Tally};
+use crate::domain::time::Timestamp;
 use crate::exchange::Fares;
 
 /// Every client of which there is something to tell, by its old id. docs/OPERATIONS.md has this shape.
@@ -20,20 +22,46 @@ pub(super) async fn migration(State(service): State<Arc<OpsService>>, headers: H
     let snapshot = service.bridge.snapshot.load_full();
     let mut clients = Map::new();
     for client in snapshot.table.clients() {
-        if let Some(fares) = service.exchange.fares(client).await {
-            clients.insert(client.legacy_id.clone(), json!({"stage": client.stage.word(), "canary": canary(&fares)}));
+        let fares = service.exchange.fares(client).await;
+        let tally = service.exchange.tally(client).await;
+        if fares.is_some() || tally.is_some() {
+            let (canary, shadow) = (fares.as_ref().map(canary), tally.as_ref().map(shadow));
+            let told = json!({"stage": client.stage.word(), "canary": canary, "shadow": shadow});
+            clients.insert(client.legacy_id.clone(), told);
         }
     }
     answer(StatusCode::OK, &json!({"generation": snapshot.generation, "clients": clients}))
 }
 
 fn canary(fares: &Fares) -> Value {
-    let stepped_back = fares.step_back.as_ref().map(|StepBack { at, figures: then, .. }| {
-        json!({"at": humantime::format_rfc3339_seconds(at.system()).to_string(), "figures": figures(*then)})
-    });
+    let stepped_back = fares
+        .step_back
+        .as_ref()
+        .map(|StepBack { at, figures: then, .. }| json!({"at": time(*at), "figures": figures(*then)}));
     json!({"figures": figures(fares.figures), "stepped_back": stepped_back})
 }
 
 fn figures(of: Figures) -> Value {
     json!({"realm": of.realm, "without_tokens": of.without_tokens, "old": of.old, "refused": of.refused})
+}
+
+fn shadow(tally: &Tally) -> Value {
+    let counts: Map<String, Value> =
+        Outcome::ALL.iter().map(|outcome| (outcome.word().to_owned(), tally.count(*outcome).into())).collect();
+    let last = |one: &Differing| {
+        json!({
+            "at": time(one.at), "outcome": one.outcome.word(), "cause": one.cause, "words": one.words,
+            "old_ms": one.took.old_ms, "realm_ms": one.took.realm_ms,
+        })
+    };
+    let mean = |sum: u64| sum.checked_div(tally.asked);
+    json!({
+        "since": time(tally.since), "differing": tally.differing(), "counts": counts,
+        "asked": {"count": tally.asked, "old_ms": mean(tally.old_ms), "realm_ms": mean(tally.realm_ms)},
+        "last": tally.last.iter().map(last).collect::<Value>(),
+    })
+}
+
+fn time(at: Timestamp) -> String {
+    humantime::format_rfc3339_seconds(at.system()).to_string()
 }

@@ -25,7 +25,7 @@ use crate::document::{Finding, Findings};
 use crate::domain::chance::Entropy;
 use crate::domain::client::Moved;
 use crate::domain::time::Clock;
-use crate::exchange::{Bridge, Canaries, Doubts, Flights, Heard};
+use crate::exchange::{Bridge, Canaries, Doubts, Flights, Heard, Shadows};
 use crate::keycloak::{Keys, RealmStatus};
 use crate::lifecycle::thread;
 use crate::mapping::{self, Guard, Snapshot};
@@ -193,6 +193,7 @@ fn bridge(
         doubts: Doubts::default(),
         keys: Keys::default(),
         canaries: Canaries::default(),
+        shadows: Shadows::default(),
         heard: Heard::default(),
         untold: Notify::new(),
         metrics,

@@ -8,6 +8,7 @@ use super::{Metrics, Trail, log};
 use crate::domain::canary::Figures;
 use crate::domain::client::Stage;
 use crate::domain::family::FamilyId;
+use crate::domain::shadow::{Took, Verdict};
 
 /// Writes down what happened.
 #[derive(Debug)]
@@ -112,6 +113,12 @@ impl Edge {
             why: Some(figures.sentence()),
             ..entry
         });
+    }
+
+    /// A login of a client at stage shadow was compared.
+    pub fn compared(&self, client: &str, verdict: &Verdict, took: Took) {
+        log::compared(client, verdict, took);
+        self.metrics.compared(client, verdict.outcome);
     }
 
     /// `writing`, `failing` or `off`.

@@ -13,7 +13,8 @@ use crate::document::{Finding, Severity};
 use crate::domain::canary::Figures;
 use crate::domain::dialect::Endpoint;
 use crate::domain::family::FamilyId;
-use crate::domain::refusal::Fault;
+use crate::domain::refusal::{Cause, Fault};
+use crate::domain::shadow::{Took, Verdict};
 
 /// Begins to log, as `filter` says (`info`, `passbridge=debug`, ...). A second call changes nothing.
 pub fn begin(filter: &str) {
@@ -177,6 +178,17 @@ pub fn staged(client: &str, before: &str, stage: &str) {
 pub fn stepped_back(client: &str, figures: Figures) {
     let detail = figures.sentence();
     tracing::warn!(event = "stepped_back", client, detail, "its logins go to the old server until it is staged again");
+}
+
+/// Tells of a login at stage shadow, where the old server and the bridge would have answered otherwise.
+pub fn compared(client: &str, verdict: &Verdict, took: Took) {
+    let (outcome, cause, detail) = (verdict.outcome.word(), verdict.cause.map(Cause::word), verdict.words.as_str());
+    let Took { old_ms, realm_ms } = took;
+    if verdict.outcome.differs() {
+        tracing::warn!(event = "shadow", client, outcome, cause, detail, old_ms, realm_ms);
+    } else {
+        tracing::debug!(event = "shadow", client, outcome, cause, detail, old_ms, realm_ms);
+    }
 }
 
 /// Says that the audit cannot be written. Logins go on.

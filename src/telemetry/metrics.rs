@@ -13,6 +13,7 @@ use prometheus_client::registry::Registry;
 
 use super::trail::Trail;
 use crate::domain::dialect::Endpoint;
+use crate::domain::shadow::Outcome;
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct RequestLabels {
@@ -45,6 +46,12 @@ struct PassedLabels {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ComparedLabels {
+    client: String,
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct OutcomeLabels {
     outcome: &'static str,
 }
@@ -68,6 +75,7 @@ pub struct Metrics {
     passed: Family<PassedLabels, Counter>,
     old_seconds: Histogram,
     stepped_back: Family<ClientLabels, Gauge>,
+    compared: Family<ComparedLabels, Counter>,
     logouts: Family<OutcomeLabels, Counter>,
     /// Which load of the mappings is in use; counts from 1.
     generation: Gauge,
@@ -112,6 +120,7 @@ impl Metrics {
             passed: Family::default(),
             old_seconds: histogram(),
             stepped_back: Family::default(),
+            compared: Family::default(),
             logouts: Family::default(),
             generation: Gauge::default(),
             clients: Gauge::default(),
@@ -167,6 +176,11 @@ impl Metrics {
             "1: the logins of this client at stage canary all went back to the old server; 0: they did not",
             self.stepped_back.clone(),
         );
+        registry.register(
+            "shadow",
+            "Logins of clients at stage shadow by what comparing found (agreed, bridge_refuses, ..., undecided, left_out)",
+            self.compared.clone(),
+        );
         registry.register("old_server_seconds", "What the old server took", self.old_seconds.clone());
     }
 
@@ -207,6 +221,11 @@ impl Metrics {
     pub fn stepped_back(&self, client: &str, has: bool) {
         let labels = ClientLabels { client: client.to_owned() };
         self.stepped_back.get_or_create(&labels).set(i64::from(has));
+    }
+
+    /// Counts one login of a client at stage shadow.
+    pub fn compared(&self, client: &str, outcome: Outcome) {
+        self.compared.get_or_create(&ComparedLabels { client: client.to_owned(), outcome: outcome.word() }).inc();
     }
 
     /// Counts one logout that the realm announced.

@@ -19,6 +19,7 @@ mod login;
 mod realm;
 mod refusals;
 mod sealed;
+mod shadow;
 mod store;
 mod support;
 mod token_life;

@@ -10,7 +10,7 @@ use crate::mapping::entries::Entry;
 
 /// Whether the bridge has anything to tell of this client.
 pub(super) fn is_worth_asking(entry: &Entry) -> bool {
-    entry.stage == Stage::Canary.word()
+    entry.stage == Stage::Canary.word() || entry.stage == Stage::Shadow.word()
 }
 
 /// Asks the running bridge: clients by their old ids.
@@ -42,12 +42,41 @@ pub(super) fn lines(fares: &Value) -> Vec<(&'static str, String)> {
         let then = sentence(&canary["stepped_back"]["figures"]);
         lines.push(("stepped back", plain(&format!("at {at}, as {then}; `client stage` stages it anew"))));
     }
+    let shadow = &fares["shadow"];
+    if shadow.is_object() {
+        shadowed(shadow, &mut lines);
+    }
     lines
 }
 
+fn shadowed(shadow: &Value, lines: &mut Vec<(&'static str, String)>) {
+    let counts = shadow["counts"].as_object().into_iter().flatten();
+    let counts: Vec<String> = counts
+        .filter_map(|(word, count)| count.as_u64().filter(|count| *count > 0).map(|count| format!("{word} {count}")))
+        .collect();
+    let counts = if counts.is_empty() { "nothing yet".to_owned() } else { counts.join(", ") };
+    lines.push(("compared", plain(&format!("{counts}, since {}", shadow["since"].as_str().unwrap_or("?")))));
+    let asked = &shadow["asked"];
+    if let (Some(old), Some(realm)) = (asked["old_ms"].as_u64(), asked["realm_ms"].as_u64()) {
+        let count = asked["count"].as_u64().unwrap_or_default();
+        let times = format!("{count} times; on average the old server took {old} ms, the realm {realm} ms");
+        lines.push(("realm asked", times));
+    }
+    for one in shadow["last"].as_array().into_iter().flatten() {
+        let text = |name: &str| one[name].as_str().unwrap_or_default();
+        let cause = one["cause"].as_str().map(|cause| format!(" ({cause})")).unwrap_or_default();
+        let line = format!("{} {}{cause}: {}", text("at"), text("outcome"), text("words"));
+        lines.push(("differing", plain(&line)));
+    }
+}
+
 /// What is told of a client in the list.
-pub(super) fn word(fares: &Value) -> Option<&'static str> {
-    fares["canary"]["stepped_back"].is_object().then_some("stepped back")
+pub(super) fn word(fares: &Value) -> Option<String> {
+    if fares["canary"]["stepped_back"].is_object() {
+        return Some("stepped back".to_owned());
+    }
+    let differing = fares["shadow"]["differing"].as_u64().filter(|count| *count > 0)?;
+    Some(format!("{differing} differing"))
 }
 
 fn sentence(figures: &Value) -> String {

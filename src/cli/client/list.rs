@@ -92,6 +92,7 @@ fn as_json(entry: &Entry, uses: Option<&Uses>, fares: &Value) -> Map<String, Val
         ("stage", entry.stage.as_str().into()),
         ("stage_change", change.into()),
         ("canary", entry.canary.map(|(percent, at)| json!({"percent": percent, "step_back_at": at})).into()),
+        ("shadow", entry.shadow.as_deref().into()),
         ("fares", fares.clone()),
         ("dialect", entry.dialect.as_str().into()),
         ("legacy_secrets", secrets(&entry.legacy_secrets, uses.map(|uses| &*uses.legacy_secrets))),
@@ -167,6 +168,9 @@ fn human(entry: &Entry, uses: Option<&Uses>, fares: &Value, out: &mut dyn Write)
     if let Some((percent, at)) = entry.canary {
         let at = at.map_or_else(String::new, |at| format!(", steps back over {at} %"));
         line("canary", &format!("{percent} % of the passports{at}"))?;
+    }
+    if let Some(shadow) = &entry.shadow {
+        line("shadow", &plain(shadow))?;
     }
     for (name, sentence) in fares::lines(fares) {
         line(name, &sentence)?;

@@ -12,6 +12,7 @@
 //! Must not: keep a clear secret, say to a caller which of the two it was, or occupy a worker.
 
 mod argon;
+mod aside;
 mod attempts;
 mod pool;
 mod question;

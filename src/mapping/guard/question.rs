@@ -34,6 +34,8 @@ pub(super) struct Question {
     verified: Verified,
     decoy: Arc<Decoy>,
     books: Arc<Books>,
+    /// Whether a wrong secret counts.
+    is_counted: bool,
 }
 
 impl Question {
@@ -55,7 +57,13 @@ impl Question {
             decoy: Arc::clone(&snapshot.decoy),
             books: Arc::clone(books),
             claimed,
+            is_counted: true,
         }
+    }
+
+    /// The same, and nobody is counted for a wrong secret.
+    pub(super) fn uncounted(self) -> Self {
+        Self { is_counted: false, ..self }
     }
 
     /// Answers it. The right secret is remembered, a wrong one counted.
@@ -80,7 +88,9 @@ impl Question {
                 return Outcome::Right(slot);
             }
         }
-        self.books.failed(&self.claimed, self.network);
+        if self.is_counted {
+            self.books.failed(&self.claimed, self.network);
+        }
         Outcome::Wrong
     }
 

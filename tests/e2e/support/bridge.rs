@@ -225,8 +225,9 @@ fn mapping(old: &Old) -> String {
     let Old { id, client_id, further } = old;
     let secret = format!("client_secret = {{ env = \"NEW_{}\" }}\n", client_id.to_uppercase());
     let secret = if further.contains("client_secret") { String::new() } else { secret };
+    let stage = if further.contains("stage = ") { "" } else { "stage = \"live\"\n" };
     format!(
-        "[[client]]\nlegacy_id = \"{id}\"\nlegacy_secret = {{ file = \"old.secret\" }}\nclient_id = \"{client_id}\"\n{secret}stage = \"live\"\n{further}\n"
+        "[[client]]\nlegacy_id = \"{id}\"\nlegacy_secret = {{ file = \"old.secret\" }}\nclient_id = \"{client_id}\"\n{secret}{stage}{further}\n"
     )
 }
 

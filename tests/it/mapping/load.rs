@@ -133,7 +133,7 @@ fn what_a_client_does_not_say_is_the_usual() {
 fn wrong_keys_and_values_are_told() {
     assert_all_found(&[
         error("unknown-key", client("▲stagee = \"live\""), "unknown key `client.stagee`", "did you mean `stage`?"),
-        error("unknown-key", client("▲shadow = \"exchange\""), "unknown key `client.shadow`", "known here: legacy_id"),
+        error("unknown-key", client("▲mirror = true"), "unknown key `client.mirror`", "known here: legacy_id"),
         error(
             "unknown-key",
             format!("▲clients = 1\n{}", client("")),
@@ -157,17 +157,19 @@ fn wrong_keys_and_values_are_told() {
         error(
             "unknown-stage",
             client("stage = ▲\"lvie\""),
-            "is not one of `legacy`, `canary`, `live`, `retired`",
+            "is not one of `legacy`, `shadow`, `canary`, `live`, `retired`",
             "did you mean `live`?",
         ),
         error(
             "unknown-stage",
-            client("stage = ▲\"shadowy\""),
-            "is not one of `legacy`, `canary`, `live`, `retired`",
+            client("stage = ▲\"mirrored\""),
+            "is not one of `legacy`, `shadow`, `canary`, `live`, `retired`",
             "",
         ),
         error("no-old-server", client("stage = ▲\"legacy\""), "there is no [otk]", "`otk.url` in passbridge.toml"),
         error("no-old-server", client("stage = ▲\"canary\"\ncanary = { percent = 5 }"), "there is no [otk]", ""),
+        error("no-old-server", client("stage = ▲\"shadow\""), "there is no [otk]", ""),
+        error("bad-value", client("shadow = ▲\"ask\""), "`client.shadow` is not one of `exchange`", ""),
         error("bad-value", client("canary = { percent = ▲0 }"), "`client.canary.percent`", ""),
         error("bad-value", client("canary = { percent = 5, step_back_at = ▲101 }"), "`client.canary.step_back_at`", ""),
         error("missing-key", client("canary = ▲{ step_back_at = 1 }"), "`client.canary.percent` is missing", ""),

@@ -3,6 +3,7 @@
 mod bytes;
 mod canary;
 mod lost;
+mod shadow;
 mod stages;
 
 use crate::support::{FakeOld, OLD_ID, Plan, World, client};

@@ -10,7 +10,7 @@ use passbridge::document::Findings;
 use passbridge::domain::family::FamilyState;
 use passbridge::domain::opaque::{OpaqueToken, TokenUse};
 use passbridge::domain::refresh::Rotation;
-use passbridge::exchange::{Bridge, Canaries, Doubts, Exchange, Flights, Heard, Policy};
+use passbridge::exchange::{Bridge, Canaries, Doubts, Exchange, Flights, Heard, Policy, Shadows};
 use passbridge::keycloak::{Keycloak, Keys, RealmStatus};
 use passbridge::legacy::request::Incoming;
 use passbridge::lifecycle::Tasks;
@@ -108,6 +108,7 @@ impl Living {
             doubts: Doubts::default(),
             keys: Keys::default(),
             canaries: Canaries::default(),
+            shadows: Shadows::default(),
             heard: Heard::default(),
             untold: Notify::new(),
             edge: Edge::new(Arc::clone(&metrics), None),

@@ -1,0 +1,254 @@
+//! Shadow: what the bridge would have answered is found out beside the old server's answer, by a task for which no client waits.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Uri};
+use parking_lot::Mutex;
+use tokio::sync::Semaphore;
+use zeroize::Zeroizing;
+
+use super::Exchange;
+use crate::domain::client::{Client, Stage};
+use crate::domain::dialect::{Dialect, Endpoint};
+use crate::domain::family::FamilyId;
+use crate::domain::grant::RealmGrant;
+use crate::domain::refusal::{Cause, Refusal};
+use crate::domain::shadow::{Beside, Tally, Took, Verdict, verdict};
+use crate::domain::time::Timestamp;
+use crate::domain::translate::{self, Translated};
+use crate::legacy::request::{self, Incoming};
+use crate::legacy::{reply, told};
+use crate::mapping::Snapshot;
+use crate::store::Memo;
+use crate::telemetry::log;
+
+/// So many logins are compared at the same time, all workers together; more are counted and left out.
+const MOST: usize = 16;
+
+/// What one process compared of the clients at stage shadow, and the store does not have yet.
+#[derive(Debug)]
+pub struct Shadows {
+    pending: Mutex<HashMap<String, Tally>>,
+    /// One writes at a time: it adds to what is there.
+    writing: tokio::sync::Mutex<()>,
+    places: Arc<Semaphore>,
+}
+
+impl Default for Shadows {
+    fn default() -> Self {
+        Self {
+            pending: Mutex::default(),
+            writing: tokio::sync::Mutex::default(),
+            places: Arc::new(Semaphore::new(MOST)),
+        }
+    }
+}
+
+impl Shadows {
+    fn with(&self, client: &Client, now: Timestamp, act: impl FnOnce(&mut Tally)) {
+        let staging = client.staging();
+        let mut pending = self.pending.lock();
+        let tally = pending.entry(client.legacy_id.clone()).or_insert_with(|| Tally::new(staging, now));
+        if tally.staging != staging {
+            *tally = Tally::new(staging, now);
+        }
+        act(tally);
+    }
+
+    fn pending(&self, client: &Client) -> Option<Tally> {
+        self.pending.lock().get(&client.legacy_id).filter(|tally| tally.staging == client.staging()).cloned()
+    }
+
+    fn take(&self, client: &Client) -> Option<Tally> {
+        let taken = self.pending.lock().remove(&client.legacy_id)?;
+        (taken.staging == client.staging()).then_some(taken)
+    }
+}
+
+/// A request, kept until it is compared.
+pub(super) struct Copied {
+    pub(super) snapshot: Arc<Snapshot>,
+    pub(super) endpoint: Endpoint,
+    pub(super) dialects: Vec<Arc<Dialect>>,
+    pub(super) method: Method,
+    pub(super) uri: Uri,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Zeroizing<Vec<u8>>,
+    pub(super) address: IpAddr,
+}
+
+/// What the old server said to it.
+pub(super) struct Said {
+    /// `None`: nothing.
+    pub(super) status: Option<u16>,
+    pub(super) body: Bytes,
+    pub(super) took: Duration,
+}
+
+fn name(client: &Client) -> String {
+    format!("shadow/{}", client.legacy_id)
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+impl Exchange {
+    /// Compares a login of a client at stage shadow, in a task of its own.
+    pub(super) fn compare_beside(self: &Arc<Self>, client: &Arc<Client>, copied: Copied, said: Said) {
+        let took = Took { old_ms: millis(said.took), realm_ms: None };
+        let Ok(place) = Arc::clone(&self.bridge.shadows.places).try_acquire_owned() else {
+            let verdict = Verdict::left_out();
+            if self.count(client, &verdict, took) {
+                self.bridge.edge.compared(&client.legacy_id, &verdict, took);
+            }
+            return;
+        };
+        let (exchange, client) = (Arc::clone(self), Arc::clone(client));
+        self.tasks.run(async move {
+            let (verdict, realm) = exchange.compare(&client, &copied, &said).await;
+            let took = Took { realm_ms: realm.map(millis), ..took };
+            if exchange.count(&client, &verdict, took) {
+                exchange.keep_tally(&client).await; // durable before anyone hears of it
+                exchange.bridge.edge.compared(&client.legacy_id, &verdict, took);
+            }
+            drop(place);
+        });
+    }
+
+    /// Holds both against each other; and how long the realm took, where it was asked.
+    async fn compare(&self, client: &Arc<Client>, copied: &Copied, said: &Said) -> (Verdict, Option<Duration>) {
+        let Some(status) = said.status else { return (Verdict::lost(), None) };
+        let wish = match self.would_ask(copied).await {
+            Ok(wish) => wish,
+            Err(refusal) => {
+                let ours = reply::refusal(&client.dialect, copied.endpoint, refusal.cause).status.as_u16();
+                return (Verdict::refused_here(status, &refusal, ours), None);
+            }
+        };
+        if client.shadow == Beside::Look || verdict(status) != Some(true) {
+            return (Verdict::nothing_wrong_here(status, doubt(client, &wish)), None);
+        }
+        let clock = &self.bridge.clock;
+        let asked_at = clock.monotonic();
+        let answer = self.keycloak.load_full().grant(&wish.request).await;
+        let realm = clock.monotonic().saturating_sub(asked_at);
+        let verdict = match answer {
+            Err(failure) => Verdict::refused_there(&failure.refusal),
+            Ok(granted) => {
+                self.end_at_once(client, &granted.grant).await;
+                let told = told::read(&client.dialect, &said.body);
+                Verdict::both_grant(client, &told, wish.asked_scope.as_deref(), &granted.grant)
+            }
+        };
+        (verdict, Some(realm))
+    }
+
+    /// Goes the way of a login up to the question to the realm.
+    async fn would_ask(&self, copied: &Copied) -> Result<Translated, Refusal> {
+        let Copied { method, uri, headers, body, dialects, .. } = copied;
+        let request = request::read(copied.endpoint, dialects, &Incoming { method, uri, headers, body })?;
+        let client = self.bridge.guard.look(&copied.snapshot, &request.presented, copied.address).await?;
+        if !dialects.iter().any(|dialect| dialect.name == client.dialect.name) {
+            return Err(Refusal::client(Cause::NotFound, "the client's dialect has no endpoint at this path"));
+        }
+        let word = request.parameters.value("grant_type");
+        let word = word.ok_or_else(|| Refusal::client(Cause::InvalidRequest, "`grant_type` is missing"))?;
+        let grant = client.dialect.grants.get(word);
+        let grant = grant.ok_or_else(|| Refusal::client(Cause::GrantUnsupported, "the dialect has no such grant"))?;
+        let limit = self.bridge.policy.load().parameter;
+        translate::to_realm(&client, grant, &request.parameters, Some(copied.address), limit)
+    }
+
+    /// Ends a session that nobody uses. Where the realm cannot hear it now, word is left for it as of any revocation.
+    async fn end_at_once(&self, client: &Client, grant: &RealmGrant) {
+        let bridge = &self.bridge;
+        let family = FamilyId::random(&*bridge.entropy);
+        let Some(refresh) = &grant.refresh else {
+            let detail = "a session of stage shadow has no refresh token; it ends by itself";
+            log::revocation(&client.legacy_id, family, "dropped", detail);
+            return;
+        };
+        if self.keycloak.load_full().end_session(client, &refresh.token).await.is_ok() {
+            return;
+        }
+        let until = refresh.life.map_or(Timestamp::NEVER, |life| bridge.clock.now().plus(life));
+        if let Err(refusal) = self.leave_word(client, family, &refresh.token, until).await {
+            log::revocation(&client.legacy_id, family, "dropped", &refusal.detail);
+        }
+    }
+
+    /// Counts one; unless the client was staged anew in the meantime.
+    fn count(&self, client: &Client, verdict: &Verdict, took: Took) -> bool {
+        let snapshot = self.bridge.snapshot.load();
+        let is_same = snapshot.table.client(&client.legacy_id).is_some_and(|now| now.staging() == client.staging());
+        if is_same {
+            let now = self.bridge.clock.now();
+            self.bridge.shadows.with(client, now, |tally| tally.add(now, verdict, took));
+        }
+        is_same
+    }
+
+    /// Adds what was counted here to what the store has.
+    async fn keep_tally(&self, client: &Client) {
+        let shadows = &self.bridge.shadows;
+        let _one_at_a_time = shadows.writing.lock().await;
+        let Some(more) = shadows.take(client) else { return };
+        if self.add_to_kept(client, more.clone()).await.is_err() {
+            // It is tried again with the next one.
+            shadows.with(client, more.since, |tally| tally.join(more));
+        }
+    }
+
+    async fn add_to_kept(&self, client: &Client, more: Tally) -> Result<(), ()> {
+        let whole = match self.kept_tally(client).await? {
+            Some(mut kept) => {
+                kept.join(more);
+                kept
+            }
+            None => more,
+        };
+        let value = postcard::to_stdvec(&whole).map_err(drop)?;
+        let kept = self.bridge.store.memo_put(&Memo { name: name(client), value }).await;
+        kept.map_err(|error| log::store("keeping what was compared; it is kept with the next comparison", &error))
+    }
+
+    /// What the store has of this staging.
+    async fn kept_tally(&self, client: &Client) -> Result<Option<Tally>, ()> {
+        let bytes = self.bridge.store.memo(&name(client)).await;
+        let bytes = bytes.map_err(|error| log::store("reading what was compared", &error))?;
+        let tally = bytes.and_then(|bytes| postcard::from_bytes::<Tally>(&bytes).ok());
+        Ok(tally.filter(|tally| tally.staging == client.staging()))
+    }
+
+    /// What was compared of a client at stage shadow; `None`: it is at another.
+    pub async fn tally(&self, client: &Client) -> Option<Tally> {
+        if client.stage != Stage::Shadow {
+            return None;
+        }
+        let kept = self.kept_tally(client).await.ok().flatten();
+        let pending = self.bridge.shadows.pending(client);
+        match (kept, pending) {
+            (Some(mut kept), Some(pending)) => {
+                kept.join(pending);
+                Some(kept)
+            }
+            (kept, pending) => kept.or(pending).or_else(|| Some(Tally::new(client.staging(), self.bridge.clock.now()))),
+        }
+    }
+}
+
+/// Why the realm would hardly grant this, though the bridge would ask.
+fn doubt(client: &Client, wish: &Translated) -> Option<String> {
+    if let Some(field) = &wish.over_long {
+        return Some(format!("`{field}` is longer than the realm takes, and would be sent whole"));
+    }
+    let known = client.dialect.realm.scopes.as_ref()?;
+    let (_, asked) = wish.request.fields.iter().rev().find(|(name, _)| name == "scope")?;
+    let strange = asked.split_ascii_whitespace().find(|word| !known.iter().any(|known| known == word))?;
+    Some(format!("the realm has no scope `{strange}`, says the dialect"))
+}

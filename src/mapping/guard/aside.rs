@@ -1,0 +1,51 @@
+//! Looks at credentials beside an answer that somebody else gives: nobody is counted for a wrong one.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use secrecy::ExposeSecret;
+
+use super::question::{Outcome, Question};
+use super::{Guard, UNVERIFIED, known, wrong};
+use crate::domain::client::{Client, Presented};
+use crate::domain::refusal::{Fault, Refusal};
+use crate::mapping::Snapshot;
+
+impl Guard {
+    /// As [`Guard::authenticate`] would answer, but a wrong secret is not counted: the caller is answered elsewhere. How many look
+    /// at the same time, whoever asks this bounds.
+    ///
+    /// # Errors
+    /// They are nobody's; or it cannot be found out now, which is our fault.
+    pub async fn look(
+        &self,
+        snapshot: &Snapshot,
+        presented: &Presented,
+        address: IpAddr,
+    ) -> Result<Arc<Client>, Refusal> {
+        for reading in &presented.readings {
+            if let Some(client) = known(snapshot, reading, presented.placement)
+                && let Some(slot) = snapshot.verified.slot(client, reading.secret.expose_secret())
+            {
+                client.legacy_uses.mark(slot, self.books.clock.now());
+                return Ok(Arc::clone(client));
+            }
+        }
+        let question = Question::of(snapshot, presented, address, &self.books).uncounted();
+        let client = question.client.clone();
+        let unknown = |detail| Refusal::server(Fault::Ourselves, detail);
+        let Some(answer) = self.pool.run(question.network, move |argon| question.answer(argon)) else {
+            return Err(unknown("too many secrets wait to be verified"));
+        };
+        match (answer.await, client) {
+            (Ok(Outcome::Right(slot)), Some(client)) => {
+                client.legacy_uses.mark(slot, self.books.clock.now());
+                Ok(client)
+            }
+            (Ok(Outcome::Unverified), _) => Err(unknown(UNVERIFIED)),
+            (Ok(Outcome::Wrong | Outcome::Right(_)), None) => Err(wrong("no mapping has this client id")),
+            (Ok(Outcome::Wrong), Some(_)) => Err(wrong("the secret is wrong")),
+            (Err(_), _) => Err(unknown("the verification of a secret was lost")),
+        }
+    }
+}
