@@ -97,10 +97,10 @@ fn config(mut file: Reader<'_>, sources: Sources<'_>, mappings: Place) -> Option
     let listen = listen::read(file.section("listen"), findings);
     let (workers, trusted_proxies, drain) = server(file.section("server"));
     let is_on = listen.gateway.is_some() || listen.authz.is_some();
-    let gateway = gateway::read(file.section("gateway"), is_on, sources);
+    let mut gateway = gateway::read(file.section("gateway"), is_on, sources);
     let tls = listen::tls(file.section("tls"), sources);
     let realm = file.required_section("realm").and_then(|section| realm::read(section, sources));
-    let otk = file.section("otk").map(|section| otk::read(section, sources));
+    let otk = file.section("otk").map(|section| otk::read(section, listen.gateway.is_some(), sources));
     let limits = limits::read(file.section("limits"));
     let ops_token = file.section("ops").and_then(|section| ops_token(section, sources));
     let store = store::read(file.section("store"), sources);
@@ -110,7 +110,11 @@ fn config(mut file: Reader<'_>, sources: Sources<'_>, mappings: Place) -> Option
     let (realm, manner) = realm?;
     // A section with something wrong in it is not the same as none.
     let otk = match otk {
-        Some(read) => Some(read?),
+        Some(read) => {
+            let (old_server, old_api) = read?;
+            gateway.old_api = old_api;
+            Some(old_server)
+        }
         None => None,
     };
     Some(Config {

@@ -121,6 +121,7 @@ impl Config {
     pub fn take_reloadable(&mut self, other: Self) {
         self.trusted_proxies = other.trusted_proxies;
         self.gateway.routes = other.gateway.routes;
+        self.gateway.old_api = other.gateway.old_api;
         self.ops_token = other.ops_token;
         self.identities = other.identities;
         self.realm = other.realm;

@@ -4,21 +4,59 @@ use std::time::Duration;
 
 use super::load::pem;
 use crate::document::{Reader, Spotted};
+use crate::gateway::routes::Upstream;
+use crate::gateway::{OldApi, Trust};
 use crate::otk::{OtkSettings, UnknownClients};
 use crate::secrets::Sources;
 
-pub(super) fn read(mut section: Reader<'_>, sources: Sources<'_>) -> Option<OtkSettings> {
+/// The old server, and the API that honours its UUIDs. `has_gateway`: API calls are taken.
+pub(super) fn read(
+    mut section: Reader<'_>,
+    has_gateway: bool,
+    sources: Sources<'_>,
+) -> Option<(OtkSettings, Option<OldApi>)> {
     let text = section.required_text("url");
     let url = text.and_then(|text| url(&section, &text));
     let unknown_clients = section.word("unknown_clients", &UnknownClients::WORDS);
     let (short, long) = (Duration::from_millis(100), Duration::from_mins(5));
     let timeout = section.duration_within("timeout", Duration::from_secs(10), short, long);
     let connect_timeout = section.duration_within("connect_timeout", Duration::from_secs(2), short, long);
-    let trusted = section.text("ca").and_then(|text| pem(&text, sources, section.findings()));
+    let ca = section.text("ca");
+    let trusted = ca.as_ref().and_then(|text| pem(text, sources, section.findings()));
+    let api = section.text("api").map(|text| api(&section, &text, has_gateway, trusted.clone()));
     section.finish();
     let (host, port, tls) = url?;
+    // A key with something wrong in it is not the same as none.
+    let api = match api {
+        Some(read) => Some(read?),
+        None => None,
+    };
     let unknown_clients = unknown_clients.map_or(UnknownClients::Pass, |word| word.value);
-    Some(OtkSettings { host, port, tls, unknown_clients, timeout, connect_timeout, trusted })
+    Some((OtkSettings { host, port, tls, unknown_clients, timeout, connect_timeout, trusted }, api))
+}
+
+/// Where calls with UUIDs of the old server go.
+fn api(section: &Reader<'_>, text: &Spotted<String>, has_gateway: bool, ca: Option<Vec<u8>>) -> Option<OldApi> {
+    let Some(upstream) = Upstream::parse(&text.value) else {
+        section.bad_value("api", &text.origin, "a URL without path, such as \"https://old-api.example.org\"");
+        return None;
+    };
+    if !has_gateway {
+        let hint = "set `listen.gateway`".to_owned();
+        section.findings().warning("unused-key", &text.origin, "`otk.api` where no listener takes API calls", hint);
+    }
+    let trust = match upstream.name {
+        Some(_) => match Trust::new(ca) {
+            Ok(trust) => Some(trust),
+            Err(reason) => {
+                let hint = "ca = \"old-ca.pem\": a PEM file with the certificates to trust".to_owned();
+                section.findings().error("unfit-certificate", &text.origin, format!("`otk.ca` {reason}"), hint);
+                return None;
+            }
+        },
+        None => None,
+    };
+    Some(OldApi { upstream, trust })
 }
 
 /// Host, port, and whether TLS is spoken. Targets go on as they come, so there is nothing that a path could be put before.

@@ -106,18 +106,26 @@ impl Exchange {
 
     /// Whether one of these texts is a UUID that the bridge made and remembers.
     async fn is_ours(&self, texts: &[String]) -> Result<bool, Refusal> {
-        let store = &self.bridge.store;
         for token in texts.iter().filter_map(|text| OpaqueToken::parse(text)) {
-            let access = store.access(&token.fingerprint(TokenUse::Access)).await.map_err(store_failed)?;
-            if access.is_some() {
-                return Ok(true);
-            }
-            let refresh = store.refresh(&token.fingerprint(TokenUse::Refresh)).await.map_err(store_failed)?;
-            if refresh.is_some() {
+            if self.remembers(&token).await? {
                 return Ok(true);
             }
         }
         Ok(false)
+    }
+
+    /// Whether the bridge remembers to have made this token, for whatever use; it may be over.
+    ///
+    /// # Errors
+    /// The store fails.
+    pub async fn remembers(&self, token: &OpaqueToken) -> Result<bool, Refusal> {
+        let store = &self.bridge.store;
+        let access = store.access(&token.fingerprint(TokenUse::Access)).await.map_err(store_failed)?;
+        if access.is_some() {
+            return Ok(true);
+        }
+        let refresh = store.refresh(&token.fingerprint(TokenUse::Refresh)).await.map_err(store_failed)?;
+        Ok(refresh.is_some())
     }
 
     /// Has the old server answer.

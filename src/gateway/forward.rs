@@ -15,8 +15,8 @@ use tokio::time::timeout;
 use super::flow::{Broken, Flow, Progress};
 use super::line::{Line, NoAnswer};
 use super::pool::Server;
-use super::routes::{Route, Upstream};
-use super::{Bounds, Stream};
+use super::routes::Upstream;
+use super::{Bounds, Stream, Trust};
 use crate::exchange::Exchange;
 
 /// Why there is no answer.
@@ -30,7 +30,7 @@ pub(super) enum Failed {
     Client,
 }
 
-/// The servers of one route.
+/// The servers of one route, or of the old API.
 #[derive(Debug)]
 pub(super) struct Way {
     servers: Vec<Arc<Server>>,
@@ -39,9 +39,10 @@ pub(super) struct Way {
 }
 
 impl Way {
-    pub(super) fn new(route: &Route, bounds: Bounds) -> Self {
-        let server = |upstream: &Upstream| Arc::new(Server::new(upstream.clone(), route));
-        let servers = route.upstreams.iter().map(server).collect();
+    /// `http2`: spoken with them; `trust`: who vouches for those that speak TLS.
+    pub(super) fn new(upstreams: &[Upstream], trust: Option<&Trust>, http2: bool, bounds: Bounds) -> Self {
+        let server = |upstream: &Upstream| Arc::new(Server::new(upstream.clone(), trust.cloned(), http2));
+        let servers = upstreams.iter().map(server).collect();
         Self { servers, next: AtomicUsize::new(0), bounds }
     }
 

@@ -4,8 +4,8 @@
 //! request -routes (PURE)-> route -swap-> JWT -headers (PURE)-> request for the API -forward-> answer, streamed
 //! ```
 //!
-//! One gateway for each worker: connections to the APIs are its own. Must not: let a client's UUID go on to an API, send again what
-//! may have been read, or decide what a UUID is worth (`exchange` does).
+//! One gateway for each worker: connections to the APIs are its own. Must not: let a client's UUID go on to an API, but to the old
+//! one a UUID that the bridge does not know; send again what may have been read; or decide what a UUID is worth (`exchange` does).
 
 mod authz;
 pub mod ext_authz;
@@ -13,6 +13,7 @@ mod flow;
 mod forward;
 mod headers;
 mod line;
+mod old_api;
 mod path;
 mod pool;
 mod protobuf;
@@ -28,6 +29,7 @@ use std::time::Duration;
 
 pub use flow::Broken;
 pub use headers::elements;
+pub use old_api::OldApi;
 pub use swap::Gateway;
 pub use trust::Trust;
 
@@ -36,6 +38,8 @@ pub use trust::Trust;
 pub struct GatewaySettings {
     /// Where calls go.
     pub routes: Vec<routes::Route>,
+    /// Where calls with UUIDs go that the bridge does not know; `None`: nowhere.
+    pub old_api: Option<OldApi>,
     /// What each may cost.
     pub bounds: Bounds,
     /// How long another proxy may keep a yes, in whole seconds: a UUID that was revoked passes there up to so long.

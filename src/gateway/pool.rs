@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use super::flow::Flow;
 use super::line::{self, Line, Shared};
-use super::routes::{Route, Upstream};
+use super::routes::Upstream;
 use super::{Stream, Trust};
 use crate::lifecycle::Tasks;
 
@@ -35,8 +35,7 @@ pub(super) struct Server {
 }
 
 impl Server {
-    pub(super) fn new(upstream: Upstream, route: &Route) -> Self {
-        let (trust, http2) = (route.trust.clone(), route.http2);
+    pub(super) fn new(upstream: Upstream, trust: Option<Trust>, http2: bool) -> Self {
         let (idle, shared) = (Mutex::default(), Mutex::default());
         Self { upstream, trust, http2, idle, shared, refused_until: AtomicU64::new(0) }
     }

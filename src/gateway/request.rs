@@ -94,13 +94,7 @@ pub(super) fn rewrite(
     bearer: Option<HeaderValue>,
     from: &From,
 ) -> Result<Option<HeaderValue>, Refusal> {
-    if head.version == Version::HTTP_2 {
-        join_cookies(&mut head.headers);
-    }
-    let trailers = takes_trailers(&head.headers);
-    let upgrade = end_to_end(&mut head.headers);
-    // The body comes without waiting: hyper has told the client to go on by the time that there is one.
-    head.headers.remove(header::EXPECT);
+    let upgrade = onward(head);
     if let Some(bearer) = bearer {
         head.headers.insert(header::AUTHORIZATION, bearer);
     }
@@ -110,6 +104,31 @@ pub(super) fn rewrite(
         // The connection's own is put in where it is sent.
         None => drop(head.headers.remove(header::HOST)),
     }
+    head.uri = target(&head.uri, route)
+        .ok_or_else(|| Refusal::client(Cause::InvalidRequest, "the target cannot be forwarded"))?;
+    Ok(upgrade)
+}
+
+/// The head as the old API gets it: as it came, but for what is meant for one connection alone. Returns what the client wants to be
+/// upgraded to.
+pub(super) fn unchanged(head: &mut Parts, host: Option<&HeaderValue>) -> Option<HeaderValue> {
+    let upgrade = onward(head);
+    if let Some(host) = host {
+        head.headers.insert(header::HOST, host.clone());
+    }
+    head.uri = Uri::from(head.uri.path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/")));
+    upgrade
+}
+
+/// Makes the head one of our own connection's. Returns what the client wants to be upgraded to.
+fn onward(head: &mut Parts) -> Option<HeaderValue> {
+    if head.version == Version::HTTP_2 {
+        join_cookies(&mut head.headers);
+    }
+    let trailers = takes_trailers(&head.headers);
+    let upgrade = end_to_end(&mut head.headers);
+    // The body comes without waiting: hyper has told the client to go on by the time that there is one.
+    head.headers.remove(header::EXPECT);
     if let Some(protocol) = &upgrade {
         head.headers.insert(header::UPGRADE, protocol.clone());
         head.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
@@ -118,10 +137,8 @@ pub(super) fn rewrite(
         head.headers.insert(header::CONNECTION, HeaderValue::from_static("te"));
     }
     head.version = Version::HTTP_11;
-    head.uri = target(&head.uri, route)
-        .ok_or_else(|| Refusal::client(Cause::InvalidRequest, "the target cannot be forwarded"))?;
     head.extensions.clear();
-    Ok(upgrade)
+    upgrade
 }
 
 /// The path and the query, byte for byte, without the prefix where the route says so.

@@ -2,29 +2,35 @@
 
 use std::sync::Arc;
 
-use super::Bounds;
 use super::forward::Way;
+use super::old_api::OldApi;
 use super::routes::{Route, ordered};
+use super::{Bounds, GatewaySettings};
 
-/// Routes, the most particular first.
+/// Routes, the most particular first, and the old API.
 #[derive(Debug)]
 pub(super) struct Routing {
     routes: Vec<Route>,
     ways: Vec<Arc<Way>>,
+    old_api: Option<(OldApi, Arc<Way>)>,
 }
 
 impl Routing {
     /// With the connections of those before, as far as they lead to the same servers.
-    pub(super) fn new(routes: Vec<Route>, bounds: Bounds, before: Option<&Self>) -> Self {
-        let routes = ordered(routes);
+    pub(super) fn new(settings: &GatewaySettings, bounds: Bounds, before: Option<&Self>) -> Self {
+        let routes = ordered(settings.routes.clone());
         let kept = |route: &Route| {
             let before = before?;
             let number = before.routes.iter().position(|known| known.has_servers_of(route))?;
             before.ways.get(number).map(Arc::clone)
         };
-        let ways =
-            routes.iter().map(|route| kept(route).unwrap_or_else(|| Arc::new(Way::new(route, bounds)))).collect();
-        Self { routes, ways }
+        let way = |route: &Route| Way::new(&route.upstreams, route.trust.as_ref(), route.http2, bounds);
+        let ways = routes.iter().map(|route| kept(route).unwrap_or_else(|| Arc::new(way(route)))).collect();
+        let old_api = settings.old_api.as_ref().map(|api| {
+            let kept = before.and_then(|before| before.old_api.as_ref()).filter(|(known, _)| known == api);
+            kept.cloned().unwrap_or_else(|| (api.clone(), Arc::new(api.way(bounds))))
+        });
+        Self { routes, ways, old_api }
     }
 
     pub(super) fn routes(&self) -> &[Route] {
@@ -35,10 +41,18 @@ impl Routing {
         Some((self.routes.get(number)?, self.ways.get(number)?))
     }
 
+    /// The way to the old API, where there is one.
+    pub(super) fn old_api(&self) -> Option<&Way> {
+        self.old_api.as_ref().map(|(_, way)| &**way)
+    }
+
+    fn ways(&self) -> impl Iterator<Item = &Arc<Way>> {
+        self.ways.iter().chain(self.old_api.iter().map(|(_, way)| way))
+    }
+
     /// Closes the connections that nobody uses, but for those of others too.
     pub(super) fn close(&self, others: Option<&Self>) {
-        let is_kept =
-            |way: &Arc<Way>| others.is_some_and(|others| others.ways.iter().any(|other| Arc::ptr_eq(way, other)));
-        self.ways.iter().filter(|way| !is_kept(way)).for_each(|way| way.close());
+        let is_kept = |way: &Arc<Way>| others.is_some_and(|others| others.ways().any(|other| Arc::ptr_eq(way, other)));
+        self.ways().filter(|way| !is_kept(way)).for_each(|way| way.close());
     }
 }

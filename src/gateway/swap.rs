@@ -54,14 +54,14 @@ impl Gateway {
     #[must_use]
     pub fn new(exchange: Arc<Exchange>, settings: &GatewaySettings) -> Self {
         let bounds = settings.bounds;
-        let routing = ArcSwap::from_pointee(Routing::new(settings.routes.clone(), bounds, None));
+        let routing = ArcSwap::from_pointee(Routing::new(settings, bounds, None));
         Self { exchange, routing, bounds, authz_cache: settings.authz_cache }
     }
 
-    /// Takes other routes into use. Calls that are under way end as they began.
-    pub fn exchange_routes(&self, routes: &[Route]) {
+    /// Takes other routes and another old API into use. Calls that are under way end as they began.
+    pub fn exchange_routes(&self, settings: &GatewaySettings) {
         let before = self.routing.load_full();
-        let routing = Arc::new(Routing::new(routes.to_vec(), self.bounds, Some(&before)));
+        let routing = Arc::new(Routing::new(settings, self.bounds, Some(&before)));
         self.routing.store(Arc::clone(&routing));
         before.close(Some(&routing));
     }
@@ -115,8 +115,18 @@ impl Gateway {
         }
         let name = host.as_ref().and_then(|host| host.to_str().ok()).map(host_name);
         let routing = self.routing.load_full();
-        let found = find(routing.routes(), name.as_deref(), head.uri.path()).map_err(stranger)?;
-        let (number, pass) = self.admit(&routing, &found, &head.headers, trail).await?;
+        let admitted = match find(routing.routes(), name.as_deref(), head.uri.path()) {
+            Ok(found) => self.admit(&routing, &found, &head.headers, trail).await,
+            Err(refusal) => Err(stranger(refusal)),
+        };
+        let (number, pass) = match admitted {
+            Ok(admitted) => admitted,
+            Err(turned) => {
+                let call = (Request::from_parts(head, body), host);
+                // Seldom, and big: a call of ours shall not carry the room for it.
+                return Box::pin(self.pass_on_or(turned, &routing, call, trail)).await;
+            }
+        };
         let Some((route, way)) = routing.taken(number) else {
             return Err(stranger(Refusal::client(Cause::NotFound, "no route has this host and path")));
         };
@@ -127,11 +137,8 @@ impl Gateway {
         };
         let upgrade = rewrite(&mut head, (route, host.as_ref()), bearer, from).map_err(stranger)?;
         let response = self.ask(way, Request::from_parts(head, body), swapped, trail).await?;
-        if response.status() == StatusCode::SWITCHING_PROTOCOLS && (client.is_none() || upgrade.is_none()) {
-            let unasked = Failed::Down("the API switched protocols, and nobody had asked for that".to_owned());
-            return Err(self.exchange.turn(trail.client.as_deref(), refusal(unasked)));
-        }
-        Ok(self.answer(response, client.filter(|_| upgrade.is_some())))
+        let answer = self.answer(response, client.filter(|_| upgrade.is_some()));
+        answer.map_err(|failed| self.exchange.turn(trail.client.as_deref(), refusal(failed)))
     }
 
     /// Asks the API. Where it refuses the JWT and the realm gives another, it is asked once more, unless there was a body, which is gone.
@@ -221,8 +228,15 @@ impl Gateway {
         }
     }
 
-    /// The API's answer as the client gets it; a tunnel is dug where it agreed to one.
-    fn answer(&self, mut response: Response<Stream>, client: Option<hyper::upgrade::OnUpgrade>) -> Response<Stream> {
+    /// The API's answer as the client gets it; a tunnel is dug where it agreed to one. `client`: whoever had asked for one.
+    pub(super) fn answer(
+        &self,
+        mut response: Response<Stream>,
+        client: Option<hyper::upgrade::OnUpgrade>,
+    ) -> Result<Response<Stream>, Failed> {
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS && client.is_none() {
+            return Err(Failed::Down("the API switched protocols, and nobody had asked for that".to_owned()));
+        }
         // RFC 9112 section 2.3: what we send is of our version, whatever the API's is.
         *response.version_mut() = Version::HTTP_11;
         let wanted = end_to_end(response.headers_mut());
@@ -235,11 +249,11 @@ impl Gateway {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
             response.headers_mut().insert(header::UPGRADE, protocol);
         }
-        response
+        Ok(response)
     }
 }
 
-fn refusal(failed: Failed) -> Refusal {
+pub(super) fn refusal(failed: Failed) -> Refusal {
     match failed {
         Failed::Down(detail) => Refusal { cause: Cause::ApiDown, fault: Fault::Upstream, detail: detail.into() },
         Failed::Slow => Refusal {

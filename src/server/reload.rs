@@ -161,7 +161,7 @@ impl Reloading {
         exchange_certificate(self.shared.tls_authz.as_ref(), config.tls.authz.as_ref());
         exchange_certificate(self.shared.tls_realm.as_ref(), config.tls.realm.as_ref());
         exchange_certificate(self.shared.tls_ops.as_ref(), config.tls.ops.as_ref());
-        self.ways.gateways.iter().for_each(|gateway| gateway.exchange_routes(&config.gateway.routes));
+        self.ways.gateways.iter().for_each(|gateway| gateway.exchange_routes(&config.gateway));
         let bridge = &self.shared.bridge;
         self.shared.tuning.store(Arc::new(Tuning::of(&config)));
         bridge.policy.store(Arc::new(config.policy()));

@@ -52,6 +52,11 @@ struct ComparedLabels {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct AnswerLabels {
+    answer: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct OutcomeLabels {
     outcome: &'static str,
 }
@@ -74,6 +79,7 @@ pub struct Metrics {
     realm_seconds: Histogram,
     passed: Family<PassedLabels, Counter>,
     old_seconds: Histogram,
+    old_api: Family<AnswerLabels, Counter>,
     stepped_back: Family<ClientLabels, Gauge>,
     compared: Family<ComparedLabels, Counter>,
     logouts: Family<OutcomeLabels, Counter>,
@@ -119,6 +125,7 @@ impl Metrics {
             realm_seconds: histogram(),
             passed: Family::default(),
             old_seconds: histogram(),
+            old_api: Family::default(),
             stepped_back: Family::default(),
             compared: Family::default(),
             logouts: Family::default(),
@@ -182,6 +189,11 @@ impl Metrics {
             self.compared.clone(),
         );
         registry.register("old_server_seconds", "What the old server took", self.old_seconds.clone());
+        registry.register(
+            "old_api",
+            "API calls that the old API was to answer, by answer (2xx, ..., down, slow)",
+            self.old_api.clone(),
+        );
     }
 
     fn register_audit(&self, registry: &mut Registry) {
@@ -205,7 +217,9 @@ impl Metrics {
         if let Some(realm) = trail.realm {
             self.realm_seconds.observe(realm.as_secs_f64());
         }
-        if let Some(passed) = &trail.passed {
+        if let Some(passed) = trail.passed.as_ref().filter(|_| trail.endpoint == Some(Endpoint::Api)) {
+            self.old_api.get_or_create(&AnswerLabels { answer: passed.class() }).inc();
+        } else if let Some(passed) = &trail.passed {
             self.passed.get_or_create(&PassedLabels { client: client.clone(), answer: passed.class() }).inc();
             self.old_seconds.observe(passed.took.as_secs_f64());
         }

@@ -29,7 +29,7 @@ pub struct Trail {
     pub token: Option<Fingerprint>,
     /// How long the realm took, all its answers together.
     pub realm: Option<Duration>,
-    /// What the old server said, where it was asked.
+    /// What the old server said, or the old API to an API call, where it was asked.
     pub passed: Option<Passed>,
     /// What ops should look at though the client was served.
     pub notes: Vec<Note>,

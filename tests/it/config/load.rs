@@ -298,7 +298,15 @@ fn an_old_server_that_cannot_be_is_told() {
             "is not one of `pass`, `refuse`",
             "",
         ),
-        error("unknown-key", otk("url = \"http://old\"\n▲api = \"http://api\""), "`otk.api`", ""),
+        error("bad-value", otk("url = \"http://old\"\napi = ▲\"api.example.org\""), "a URL without path", ""),
+        error("bad-value", otk("url = \"http://old\"\napi = ▲\"http://api/v1\""), "a URL without path", ""),
+        error("wrong-type", otk("url = \"http://old\"\napi = ▲[\"http://api\"]"), "`otk.api`", ""),
+        warning(
+            "unused-key",
+            otk("url = \"http://old\"\napi = ▲\"http://api\""),
+            "`otk.api` where no listener takes API calls",
+            "`listen.gateway`",
+        ),
         error("unreadable-file", otk("url = \"https://old\"\nca = ▲\"gone.pem\""), "gone.pem cannot be read", ""),
     ]);
 }

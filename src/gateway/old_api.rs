@@ -1,0 +1,93 @@
+//! Calls with UUIDs that the bridge does not know: to the old API, unchanged, while there is one (OPERATOR section 5).
+
+use http::{HeaderMap, HeaderValue, Request, Response};
+
+use super::forward::{Failed, Way};
+use super::request::{Carried, carried, unchanged};
+use super::routes::Upstream;
+use super::routing::Routing;
+use super::swap::refusal;
+use super::{Bounds, Gateway, Stream, Trust};
+use crate::domain::opaque::TokenUse;
+use crate::domain::refusal::Refusal;
+use crate::exchange::Turned;
+use crate::telemetry::Trail;
+use crate::telemetry::trail::Passed;
+
+/// The server that honours the UUIDs of the old server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OldApi {
+    /// Where it is.
+    pub upstream: Upstream,
+    /// Who vouches for it; `None`: it does not speak TLS.
+    pub trust: Option<Trust>,
+}
+
+impl OldApi {
+    pub(super) fn way(&self, bounds: Bounds) -> Way {
+        Way::new(std::slice::from_ref(&self.upstream), self.trust.as_ref(), false, bounds)
+    }
+}
+
+impl Gateway {
+    /// Has the old API answer what is turned away here, where it carries a UUID that the bridge does not know. No route is needed.
+    pub(super) async fn pass_on_or(
+        &self,
+        turned: Turned,
+        routing: &Routing,
+        (request, host): (Request<Stream>, Option<HeaderValue>),
+        trail: &mut Trail,
+    ) -> Result<Response<Stream>, Turned> {
+        let Some(way) = routing.old_api() else { return Err(turned) };
+        match self.carries_a_stranger(request.headers(), trail).await {
+            Ok(true) => self.pass_on(way, request, host.as_ref(), trail).await,
+            Ok(false) => Err(turned),
+            Err(refusal) => Err(self.exchange.turn(trail.client.as_deref(), refusal)),
+        }
+    }
+
+    /// Whether the call carries a UUID, and one that the bridge does not remember to have made for any use.
+    async fn carries_a_stranger(&self, headers: &HeaderMap, trail: &mut Trail) -> Result<bool, Refusal> {
+        let Ok(Carried::Token(token)) = carried(headers) else { return Ok(false) };
+        trail.token = Some(token.fingerprint(TokenUse::Access));
+        Ok(!self.exchange.remembers(&token).await?)
+    }
+
+    async fn pass_on(
+        &self,
+        way: &Way,
+        request: Request<Stream>,
+        host: Option<&HeaderValue>,
+        trail: &mut Trail,
+    ) -> Result<Response<Stream>, Turned> {
+        let (mut head, body) = request.into_parts();
+        let client = head.extensions.remove::<hyper::upgrade::OnUpgrade>();
+        let upgrade = unchanged(&mut head, host);
+        let clock = &self.exchange.bridge().clock;
+        let asked_at = clock.monotonic();
+        let answer = way.send(Request::from_parts(head, body), &self.exchange).await;
+        let said = match &answer {
+            Ok(response) => Some(Ok(response.status().as_u16())),
+            Err(Failed::Down(_)) => Some(Err("down")),
+            Err(Failed::Slow) => Some(Err("slow")),
+            // That says nothing of the old API.
+            Err(Failed::Client) => None,
+        };
+        let took = clock.monotonic().saturating_sub(asked_at);
+        trail.passed = said.map(|said| Passed { client: None, said, took });
+        let answer = answer.and_then(|response| self.answer(response, client.filter(|_| upgrade.is_some())));
+        answer.map_err(|failed| self.exchange.turn(None, unanswered(failed)))
+    }
+}
+
+/// The same as of any API, and which one it was.
+fn unanswered(failed: Failed) -> Refusal {
+    match failed {
+        Failed::Down(why) => refusal(Failed::Down(format!("the old API (`otk.api`): {why}"))),
+        Failed::Slow => Refusal {
+            detail: "the old API (`otk.api`) did not answer within `gateway.timeout`".into(),
+            ..refusal(Failed::Slow)
+        },
+        Failed::Client => refusal(Failed::Client),
+    }
+}
