@@ -10,6 +10,7 @@ use subtle::ConstantTimeEq;
 use super::canary::Canary;
 use super::dialect::Dialect;
 use super::last_use::LastUse;
+use super::learned::Learned;
 use super::opaque::Fingerprint;
 use super::shadow::Beside;
 
@@ -76,7 +77,12 @@ pub enum LegacySecret {
     Hash(String),
     /// The secret itself, from the environment or a file.
     Clear(SecretString),
+    /// Whatever the old server accepted lately, as hashes.
+    Learn(Arc<Learned>),
 }
+
+/// No client has more secrets of one kind, learned ones among them.
+pub const MOST_SECRETS: usize = 2;
 
 impl LegacySecret {
     /// Whether both are the same, and kept the same way.
@@ -84,7 +90,10 @@ impl LegacySecret {
         match (self, other) {
             (Self::Hash(one), Self::Hash(other)) => one == other,
             (Self::Clear(one), Self::Clear(other)) => same(one, other),
-            (Self::Hash(_), Self::Clear(_)) | (Self::Clear(_), Self::Hash(_)) => false,
+            (Self::Learn(_), Self::Learn(_)) => true,
+            (Self::Hash(_) | Self::Learn(_), Self::Clear(_))
+            | (Self::Clear(_) | Self::Learn(_), Self::Hash(_))
+            | (Self::Hash(_) | Self::Clear(_), Self::Learn(_)) => false,
         }
     }
 }
@@ -98,6 +107,7 @@ impl fmt::Debug for LegacySecret {
         f.write_str(match self {
             Self::Hash(_) => "Hash(redacted)",
             Self::Clear(_) => "Clear(redacted)",
+            Self::Learn(_) => "Learn(redacted)",
         })
     }
 }
@@ -165,8 +175,26 @@ impl Client {
         self.access_token_lifetime.unwrap_or(self.dialect.tokens.access_token)
     }
 
-    /// Takes over when secrets were last used from the same client of the table before, whichever slots they have now.
+    /// What is learned of its old secrets, where its mapping says so, and which slot that is.
+    #[must_use]
+    pub fn learned(&self) -> Option<(usize, &Learned)> {
+        self.legacy_secrets.iter().enumerate().find_map(|(slot, secret)| match secret {
+            LegacySecret::Learn(learned) => Some((slot, &**learned)),
+            LegacySecret::Hash(_) | LegacySecret::Clear(_) => None,
+        })
+    }
+
+    /// How many hashes may be learned: as many as a mapping file may have in place of `{ learn = true }`.
+    #[must_use]
+    pub fn learnable(&self) -> usize {
+        self.learned().map_or(0, |_| (MOST_SECRETS + 1).saturating_sub(self.legacy_secrets.len()))
+    }
+
+    /// Takes over what was learned and when secrets were last used from the same client of the table before, whichever slots they have now.
     pub fn continues(&self, before: &Self) {
+        if let (Some((_, learned)), Some((_, was))) = (self.learned(), before.learned()) {
+            learned.continues(was, self.learnable());
+        }
         for (slot, secret) in self.legacy_secrets.iter().enumerate() {
             let was = before.legacy_secrets.iter().position(|other| other.same(secret));
             if let Some(at) = was.and_then(|was| before.legacy_uses.at(was)) {

@@ -11,6 +11,7 @@ pub mod form;
 pub mod grant;
 pub mod issue;
 pub mod last_use;
+pub mod learned;
 pub mod opaque;
 pub mod promise;
 pub mod refresh;

@@ -15,6 +15,7 @@ mod doubt;
 mod flight;
 mod flights;
 mod introspect;
+mod learn;
 mod login;
 mod logout;
 mod old;
@@ -252,6 +253,7 @@ impl Exchange {
             trail.claim(&reading.id);
         }
         let address = trail.address.unwrap_or(IpAddr::from([0, 0, 0, 0]));
+        self.recall(snapshot, &request.presented).await;
         let client =
             self.bridge.guard.authenticate(snapshot, &request.presented, address).await.map_err(to_stranger)?;
         trail.client = Some(Arc::clone(&client));

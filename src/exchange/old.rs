@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{Request, Uri};
+use secrecy::SecretString;
 use zeroize::Zeroizing;
 
 use super::shadow::{Copied, Said};
 use super::stage::{Ask, Look, Side, at_the_door, once_known};
-use super::{Called, Exchange, store_failed};
+use super::{Called, Exchange, learn, store_failed};
 use crate::domain::client::{Client, Stage};
 use crate::domain::opaque::{OpaqueToken, TokenUse};
 use crate::domain::refusal::{Fault, Refusal};
@@ -30,6 +31,8 @@ pub(super) struct Aside<'a> {
     incoming: &'a Incoming<'a>,
     snapshot: Arc<Snapshot>,
     called: Called<'a>,
+    /// The secret that is learned if the old server accepts it.
+    shown: Option<SecretString>,
 }
 
 impl Aside<'_> {
@@ -87,7 +90,11 @@ impl Exchange {
             [only] => self.is_chosen(only, look.ask, look.passport.as_deref()).await,
             _ => false,
         };
-        Some(Aside { old, look, is_chosen, incoming, snapshot: Arc::clone(snapshot), called })
+        let shown = match look.named.as_slice() {
+            [only] => learn::shown(called, incoming, look.ask, only),
+            _ => None,
+        };
+        Some(Aside { old, look, is_chosen, incoming, snapshot: Arc::clone(snapshot), called, shown })
     }
 
     /// Whether the old server answers, before anybody has proved anything.
@@ -143,6 +150,9 @@ impl Exchange {
             self.went_to_the_old_server(client, said.is_ok_and(|status| (400..500).contains(&status)));
         }
         let took = clock.monotonic().saturating_sub(asked_at);
+        if let (Some(client), Some(secret), Ok(200)) = (&client, &aside.shown, said) {
+            self.learn(client, secret.clone(), trail.address);
+        }
         if let Some(client) = aside.shadowed() {
             let body = answer.as_ref().map(|answer| answer.body.clone()).unwrap_or_default();
             self.compare_beside(client, aside.copy(trail.address), Said { status: said.ok(), body, took });

@@ -152,6 +152,7 @@ impl Exchange {
     async fn would_ask(&self, copied: &Copied) -> Result<Translated, Refusal> {
         let Copied { method, uri, headers, body, dialects, .. } = copied;
         let request = request::read(copied.endpoint, dialects, &Incoming { method, uri, headers, body })?;
+        self.recall(&copied.snapshot, &request.presented).await;
         let client = self.bridge.guard.look(&copied.snapshot, &request.presented, copied.address).await?;
         if !dialects.iter().any(|dialect| dialect.name == client.dialect.name) {
             return Err(Refusal::client(Cause::NotFound, "the client's dialect has no endpoint at this path"));

@@ -7,4 +7,5 @@ pub mod form;
 pub mod glance;
 pub mod reply;
 pub mod request;
+pub mod sole;
 pub mod told;

@@ -1,11 +1,12 @@
 //! Reads one `[[client]]` of a mapping file (OPERATOR section 4).
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::hash::{Parameters, Unfit};
 use super::load::Dialects;
-use crate::document::{Findings, Reader, Spotted, Value};
+use crate::document::{Findings, Origin, Reader, Spotted, Table, Value};
 use crate::domain::canary::Canary;
 use crate::domain::client::{Client, LegacySecret, Moved, Stage};
 use crate::domain::dialect::Dialect;
@@ -38,8 +39,7 @@ pub(super) struct Surroundings<'a> {
 pub(super) fn read(mut entry: Reader<'_>, around: Surroundings<'_>) -> Read {
     let Surroundings { dialects, sources, old_server } = around;
     let legacy_id = filled(&mut entry, "legacy_id");
-    let legacy_secrets =
-        slots(&mut entry, "legacy_secret", |value, key, findings| legacy_secret(value, key, sources, findings));
+    let legacy_secrets = legacy_secrets(&mut entry, around);
     let client_id = filled(&mut entry, "client_id");
     let client_secrets =
         slots(&mut entry, "client_secret", |value, key, findings| secrets::read(value, key, sources, findings));
@@ -111,16 +111,72 @@ fn slots<T>(
     (read.len() == wanted).then_some(read)
 }
 
-/// `{ hash = "..." }`, or where the clear secret lies.
-fn legacy_secret(value: Spotted<Value>, key: &str, sources: Sources<'_>, findings: &Findings) -> Option<LegacySecret> {
+/// Old secrets. One `{ learn = true }` may be among them, while there is an old server to learn from.
+fn legacy_secrets(entry: &mut Reader<'_>, around: Surroundings<'_>) -> Option<Vec<LegacySecret>> {
+    let key = "legacy_secret";
+    let (name, findings, at) = (entry.path(key), entry.findings(), Cell::new(None));
+    let read = |value: Spotted<Value>, key: &str, findings: &Findings| {
+        let origin = value.origin.clone();
+        let secret = legacy_secret(value, key, around, findings)?;
+        if matches!(secret, LegacySecret::Learn(_)) && at.replace(Some(origin.clone())).is_some() {
+            let message = format!("`{name}` says twice that it is learned");
+            findings.error("bad-value", &origin, message, "leave one of the two".to_owned());
+            return None;
+        }
+        Some(secret)
+    };
+    let secrets = slots(entry, key, read)?;
+    if let (1, Some(origin)) = (secrets.len(), at.take()) {
+        let message = format!("`{name}` is what is learned from the old server, and nothing else");
+        let hint = "nobody can log in here with a secret that the old server has not accepted before; `client list` says how many are learned, `client secret ID write-learned` writes them here";
+        findings.warning("only-learned", &origin, message, hint.to_owned());
+    }
+    Some(secrets)
+}
+
+/// `{ learn = true }`.
+fn learn(
+    table: Table,
+    origin: &Origin,
+    key: &str,
+    around: Surroundings<'_>,
+    findings: &Findings,
+) -> Option<LegacySecret> {
+    let mut reader = Reader::new(table, key, findings);
+    let learns = reader.boolean("learn", true);
+    reader.finish();
+    if !learns {
+        let hint = "write { learn = true }, or another secret in its place".to_owned();
+        findings.error("bad-value", origin, format!("`{key}` says that nothing is learned, and no secret"), hint);
+        return None;
+    }
+    if !around.old_server {
+        let message = format!("`{key}` is learned from an old server, and there is no [otk]");
+        let hint = "run `passbridge client secret ID write-learned` before `[otk]` goes, or write { hash = \"...\" }; `passbridge secret hash` makes one".to_owned();
+        findings.error("no-old-server", origin, message, hint);
+        return None;
+    }
+    Some(LegacySecret::Learn(Arc::default()))
+}
+
+/// `{ hash = "..." }`, `{ learn = true }`, or where the clear secret lies.
+fn legacy_secret(
+    value: Spotted<Value>,
+    key: &str,
+    around: Surroundings<'_>,
+    findings: &Findings,
+) -> Option<LegacySecret> {
     let Value::Table(table) = value.value else {
         let hint = "use { hash = \"...\" }; `passbridge secret hash` makes one".to_owned();
         findings.error("clear-text-secret", &value.origin, format!("`{key}` is a secret in clear text"), hint);
         return None;
     };
+    if table.has("learn") {
+        return learn(table, &value.origin, key, around, findings);
+    }
     if !table.has("hash") {
         let value = Spotted { value: Value::Table(table), origin: value.origin };
-        return secrets::read(value, key, sources, findings).map(LegacySecret::Clear);
+        return secrets::read(value, key, around.sources, findings).map(LegacySecret::Clear);
     }
     let mut reader = Reader::new(table, key, findings);
     let hash = reader.text("hash");

@@ -65,6 +65,8 @@ pub enum SecretKind {
     File(String),
     /// Sealed, where it stands.
     Sealed,
+    /// Learned from the old server; so many are, where somebody knows.
+    Learn(Option<u64>),
     /// In a way that no mapping may.
     Unfit,
 }
@@ -78,7 +80,17 @@ impl SecretKind {
             Self::Env(_) => "env",
             Self::File(_) => "file",
             Self::Sealed => "sealed",
+            Self::Learn(_) => "learn",
             Self::Unfit => "unfit",
+        }
+    }
+
+    /// How many are learned, where they are and somebody knows.
+    #[must_use]
+    pub fn learned(&self) -> Option<u64> {
+        match self {
+            Self::Learn(count) => *count,
+            Self::Hash | Self::Env(_) | Self::File(_) | Self::Sealed | Self::Unfit => None,
         }
     }
 
@@ -87,7 +99,7 @@ impl SecretKind {
     pub fn name(&self) -> Option<&str> {
         match self {
             Self::Env(name) | Self::File(name) => Some(name),
-            Self::Hash | Self::Sealed | Self::Unfit => None,
+            Self::Hash | Self::Sealed | Self::Learn(_) | Self::Unfit => None,
         }
     }
 }
@@ -167,6 +179,9 @@ fn kind(value: Value) -> SecretKind {
     let mut table = Reader::new(table, "", &unheard);
     if table.has("hash") {
         return SecretKind::Hash;
+    }
+    if table.has("learn") {
+        return SecretKind::Learn(None);
     }
     if table.has("sealed") {
         return SecretKind::Sealed;

@@ -15,6 +15,7 @@ pub fn shown(client: &Client) -> Map<String, Value> {
     let kept = |secret: &LegacySecret| match secret {
         LegacySecret::Hash(_) => "hash",
         LegacySecret::Clear(_) => "clear",
+        LegacySecret::Learn(_) => "learn",
     };
     let scopes: Map<String, Value> =
         client.scopes.iter().map(|(legacy, realm)| (legacy.clone(), realm.as_str().into())).collect();
@@ -72,6 +73,7 @@ fn signed(client: &Client, key: &[u8]) -> hmac::Tag {
         match secret {
             LegacySecret::Hash(hash) => part(2, hash),
             LegacySecret::Clear(clear) => part(3, clear.expose_secret()),
+            LegacySecret::Learn(_) => part(5, "learn"),
         }
     }
     for secret in &client.client_secrets {

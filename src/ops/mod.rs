@@ -4,6 +4,7 @@
 
 mod backup;
 mod dashboard;
+mod learned;
 mod migration;
 mod table;
 mod tokens;
@@ -65,6 +66,7 @@ pub fn router(service: Arc<OpsService>) -> Router {
         .route("/api/v1/tokens/find", post(tokens::find))
         .route("/api/v1/tokens/revoke", post(tokens::revoke))
         .route("/api/v1/clients/uses", post(uses::uses))
+        .route("/api/v1/clients/learned", get(learned::counts).post(learned::hashes))
         .route("/api/v1/store/backup", post(backup::backup))
         .layer(DefaultBodyLimit::max(LONGEST))
         .route("/api/v1/migration", get(migration::migration))

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use super::super::{secret as old, show};
-use super::{Action, Add, Reference, Slot, taken, uses};
+use super::{Action, Add, Reference, Slot, learned, taken, uses};
 use crate::config::Config;
 use crate::domain::client::Stage;
 use crate::domain::time::Clock;
@@ -96,11 +96,16 @@ pub(super) fn secret(config: &Config, means: Means<'_>, slot: &Slot) -> Result<E
     let added = match slot.action {
         Action::Add if slot.new && slot.from.is_none() => Some(sealed(config)?),
         Action::Add => Some(hashed_or(slot.from.as_ref())?),
-        Action::Promote | Action::Retire if slot.from.is_some() => {
+        Action::Promote | Action::Retire | Action::WriteLearned if slot.from.is_some() => {
             return Err("--from goes with `add` alone\n  hint: leave it out".to_owned().into());
         }
-        Action::Promote | Action::Retire => None,
+        Action::Promote | Action::Retire | Action::WriteLearned => None,
     };
+    let learns = slot.action == Action::WriteLearned;
+    if learns && slot.new {
+        return Err("only old secrets are learned\n  hint: leave --new out".to_owned().into());
+    }
+    let hashes = if learns { learned::hashes(config, &slot.id)? } else { Vec::new() };
     let desk = Desk::open(&config.mappings, means)?;
     let entry = desk.entry(&slot.id)?;
     tell_uses(config, slot, which);
@@ -111,6 +116,7 @@ pub(super) fn secret(config: &Config, means: Means<'_>, slot: &Slot) -> Result<E
             (Action::Add, None) => {}
             (Action::Promote, _) => slots.promote()?,
             (Action::Retire, _) => slots.retire()?,
+            (Action::WriteLearned, _) => slots.learned(&hashes)?,
         }
         slots.into(table, key);
         Ok(())
@@ -120,8 +126,13 @@ pub(super) fn secret(config: &Config, means: Means<'_>, slot: &Slot) -> Result<E
         Action::Add => "has a second",
         Action::Promote => "prefers its second",
         Action::Retire => "has no second any more:",
+        Action::WriteLearned => "has what was learned written down as its",
     };
-    Ok(taken::wait(config, &changed, &format!("`{}` {what} {which}", slot.id)))
+    let taken = taken::wait(config, &changed, &format!("`{}` {what} {which}", slot.id));
+    if learns {
+        learned::forget(config, &slot.id);
+    }
+    Ok(taken)
 }
 
 /// A new secret from standard input, sealed: it is sent to the realm, so that a hash of it is of no use.

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::super::{Format, NO, WRONG_USE, show as view};
 use super::uses::{self, Uses};
-use super::{counted, fares, plain, refused};
+use super::{counted, fares, learned, plain, refused};
 use crate::config::{self, Config, Examined};
 use crate::document::Findings;
 use crate::mapping::edit;
@@ -21,6 +21,7 @@ pub(super) fn list(path: &Path, environment: &Environment, stage: Option<&str>, 
     let findings = Findings::new();
     let mut found = entries(&mappings, &findings);
     found.retain(|entry| stage.is_none_or(|stage| entry.stage == stage));
+    learned::count(config.as_ref(), &mut found);
     let fares = fares_of(config.as_ref(), &found);
     let told = |entry: &Entry| Value::Object(as_json(entry, None, &fares[entry.legacy_id.as_str()]));
     let written = match format {
@@ -53,10 +54,11 @@ fn fares_of(config: Option<&Config>, entries: &[Entry]) -> Value {
 /// Shows one client.
 pub(super) fn show(path: &Path, environment: &Environment, id: &str, format: Format) -> ExitCode {
     let Examined { config, mappings, .. } = config::examine(path, environment, &Findings::new());
-    let entry = match edit::entry(&mappings, id) {
+    let mut entry = match edit::entry(&mappings, id) {
         Ok(entry) => entry,
         Err(reason) => return refused(reason),
     };
+    learned::count(config.as_ref(), std::slice::from_mut(&mut entry));
     let asked = config.as_ref().map_or_else(|| Err("the configuration has errors".to_owned()), |it| uses::of(it, id));
     let asked = asked.and_then(|uses| {
         let slots = (entry.legacy_secrets.len(), entry.client_secrets.len());
@@ -79,7 +81,7 @@ pub(super) fn show(path: &Path, environment: &Environment, id: &str, format: For
 fn as_json(entry: &Entry, uses: Option<&Uses>, fares: &Value) -> Map<String, Value> {
     let secrets = |kinds: &[SecretKind], times: Option<&[Option<String>]>| {
         let time = |slot: usize| times.and_then(|times| times.get(slot).cloned().flatten());
-        let secret = |(slot, kind): (usize, &SecretKind)| json!({"kind": kind.word(), "name": kind.name(), "last_used": time(slot)});
+        let secret = |(slot, kind): (usize, &SecretKind)| json!({"kind": kind.word(), "name": kind.name(), "learned": kind.learned(), "last_used": time(slot)});
         kinds.iter().enumerate().map(secret).collect::<Value>()
     };
     let scopes: Map<String, Value> =
@@ -110,9 +112,10 @@ fn as_json(entry: &Entry, uses: Option<&Uses>, fares: &Value) -> Map<String, Val
 }
 
 fn named(kind: &SecretKind) -> String {
-    match kind.name() {
-        Some(name) => format!("{}:{}", kind.word(), plain(name)),
-        None => kind.word().to_owned(),
+    match (kind.name(), kind.learned()) {
+        (Some(name), _) => format!("{}:{}", kind.word(), plain(name)),
+        (None, Some(count)) => format!("{} ({count} learned)", kind.word()),
+        (None, None) => kind.word().to_owned(),
     }
 }
 

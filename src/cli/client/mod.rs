@@ -3,6 +3,7 @@
 mod change;
 mod fares;
 mod import;
+mod learned;
 mod list;
 mod rows;
 mod taken;
@@ -64,7 +65,7 @@ pub(super) enum Client {
         #[arg(long, value_name = "TEXT")]
         why: Option<String>,
     },
-    /// Exchange a secret while it is used: add the second, promote it to the first, retire the second
+    /// Exchange a secret while it is used: add the second, promote it to the first, retire the second; or write learned hashes into the file
     Secret(Slot),
     /// Show what a table of clients (CSV or JSON) would add to the mapping; add it with --write
     Import(import::Import),
@@ -123,6 +124,8 @@ enum Action {
     Promote,
     /// The second one ends
     Retire,
+    /// What the running bridge has learned is written in place of { learn = true }
+    WriteLearned,
 }
 
 /// Where a secret lies; what somebody typed who gave the secret itself is not kept, so that no message repeats it.

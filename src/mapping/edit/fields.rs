@@ -2,6 +2,8 @@
 
 use toml_edit::{Array, ArrayOfTables, DocumentMut, InlineTable, Item, Table, TableLike, Value};
 
+use crate::domain::client::MOST_SECRETS;
+
 /// Puts a value in place of the one under this key; a comment behind it stays.
 fn set(table: &mut dyn TableLike, key: &str, value: impl Into<Value>) {
     let mut value = value.into();
@@ -145,6 +147,29 @@ impl SecretSlots {
             return Err("the client has one secret only, and would have none\n  hint: to switch the client off: `client stage ID retired`".to_owned());
         }
         self.0.pop();
+        Ok(())
+    }
+
+    /// Puts hashes in place of `{ learn = true }`; a comment at it stays at the first.
+    ///
+    /// # Errors
+    /// Nothing is learned there, or there are too many.
+    pub fn learned(&mut self, hashes: &[String]) -> Result<(), String> {
+        let learns = |value: &Value| value.as_inline_table().is_some_and(|table| table.contains_key("learn"));
+        let Some(place) = self.0.iter().position(learns) else {
+            return Err("the client has no { learn = true }\n  hint: nothing is to be written".to_owned());
+        };
+        if self.0.len() - 1 + hashes.len() > MOST_SECRETS {
+            return Err("the client would have more than two secrets\n  hint: `retire` ends the second one".to_owned());
+        }
+        let was = self.0.remove(place);
+        for (offset, hash) in hashes.iter().enumerate() {
+            let mut value = NewSecret::Hash(hash.clone()).value();
+            if offset == 0 {
+                *value.decor_mut() = was.decor().clone();
+            }
+            self.0.insert(place + offset, value);
+        }
         Ok(())
     }
 

@@ -28,10 +28,12 @@ use attempts::Attempts;
 pub use attempts::Rate;
 use pool::Pool;
 use question::{Outcome, Question};
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
+use tokio::sync::oneshot;
 pub use verified::Verified;
 
 use super::Snapshot;
+use crate::domain::chance::Entropy;
 use crate::domain::client::{Client, Credentials, Placement, Presented};
 use crate::domain::refusal::{Cause, Fault, Refusal};
 use crate::domain::time::Clock;
@@ -50,6 +52,26 @@ pub struct GuardLimits {
 pub struct Guard {
     pool: Pool<Outcome>,
     books: Arc<Books>,
+}
+
+/// A secret that the old server accepted of a client.
+#[derive(Debug)]
+pub struct Shown {
+    /// The client.
+    pub client: Arc<Client>,
+    /// The secret.
+    pub secret: SecretString,
+    /// Who showed it.
+    pub address: IpAddr,
+}
+
+/// What a secret that the old server accepted teaches.
+#[derive(Debug)]
+pub enum Lesson {
+    /// Nothing: it fits a hash that the client has.
+    Known,
+    /// This hash of it.
+    New(String),
 }
 
 /// What the guard counted since the start.
@@ -158,6 +180,33 @@ impl Guard {
             (Ok(Outcome::Wrong | Outcome::Right(_)), None) => Err(wrong("no mapping has this client id")),
             (Ok(Outcome::Wrong), Some(_)) => Err(wrong("the secret is wrong")),
             (Err(_), _) => Err(Refusal::server(Fault::Ourselves, "the verification of a secret was lost")),
+        }
+    }
+}
+
+impl Guard {
+    /// Whether this secret was right before, by a keyed hash. Costs microseconds.
+    pub fn knows(&self, snapshot: &Snapshot, shown: &Shown) -> bool {
+        snapshot.verified.slot(&shown.client, shown.secret.expose_secret()).is_some()
+    }
+
+    /// Finds out, on the guard's threads, whether a secret that the old server accepted is news. `None`: too many secrets wait.
+    pub async fn lesson(&self, snapshot: &Snapshot, shown: &Shown, entropy: Arc<dyn Entropy>) -> Option<Lesson> {
+        let question = Question::of_accepted(snapshot, shown, &self.books);
+        let (tell, told) = oneshot::channel();
+        let done = self.pool.run(question.network, move |argon| {
+            let _nobody_waits = tell.send(question.lesson(argon, &*entropy));
+            // Nobody is let in by this.
+            Outcome::Unverified
+        })?;
+        done.await.ok()?;
+        told.await.ok()?
+    }
+
+    /// Remembers a secret as right whose hash was learned just now.
+    pub fn remember(&self, snapshot: &Snapshot, shown: &Shown) {
+        if let Some((slot, _)) = shown.client.learned() {
+            snapshot.verified.insert(&shown.client, shown.secret.expose_secret(), slot);
         }
     }
 }

@@ -7,9 +7,10 @@ use std::sync::atomic::Ordering;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::argon::Argon;
-use super::{Books, Verified, known};
+use super::{Books, Lesson, Shown, Verified, known};
+use crate::domain::chance::Entropy;
 use crate::domain::client::{Client, Credentials, LegacySecret, Presented};
-use crate::mapping::{Decoy, Snapshot};
+use crate::mapping::{Decoy, Snapshot, hash};
 
 /// What was found out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +67,30 @@ impl Question {
         Self { is_counted: false, ..self }
     }
 
+    /// The same about a secret that the old server accepted.
+    pub(super) fn of_accepted(snapshot: &Snapshot, shown: &Shown, books: &Arc<Books>) -> Self {
+        Self {
+            claimed: shown.client.legacy_id.clone(),
+            client: Some(Arc::clone(&shown.client)),
+            network: network(shown.address),
+            secrets: vec![shown.secret.clone()],
+            verified: snapshot.verified.clone(),
+            decoy: Arc::clone(&snapshot.decoy),
+            books: Arc::clone(books),
+            is_counted: false,
+        }
+    }
+
+    /// Whether this is news. What is known already is remembered as right, of what is not a hash is made.
+    pub(super) fn lesson(self, argon: &mut Argon, entropy: &dyn Entropy) -> Option<Lesson> {
+        let (client, secret) = (self.client.as_ref()?, self.secrets.first()?);
+        if let Some(slot) = self.slot(secret, argon) {
+            self.verified.insert(client, secret.expose_secret(), slot);
+            return Some(Lesson::Known);
+        }
+        hash(secret, entropy).ok().map(Lesson::New)
+    }
+
     /// Answers it. The right secret is remembered, a wrong one counted.
     pub(super) fn answer(self, argon: &mut Argon) -> Outcome {
         if let Some(client) = &self.client {
@@ -108,6 +133,10 @@ impl Question {
                     verifies(hash)
                 }
                 LegacySecret::Clear(clear) => self.verified.same(clear.expose_secret(), secret.expose_secret()),
+                LegacySecret::Learn(learned) => learned.hashes().iter().any(|hash| {
+                    hashes += 1;
+                    verifies(hash)
+                }),
             };
             if right {
                 return Some(slot);

@@ -12,7 +12,7 @@ use crate::domain::client::{Client, LegacySecret};
 const MOST: usize = 200_000;
 
 /// HMAC-SHA-256, under a key that only this process knows, of a secret that was right, of its client, and of all that the
-/// mapping says about that client's old secrets. So an entry fits no more once a reload changes any of them, while a reload
+/// mapping says about that client's old secrets, learned ones included. So an entry fits no more once a reload changes any of them, while a reload
 /// that does not leaves it: else each change of one client would have all others' secrets verified anew.
 #[derive(Clone)]
 pub struct Verified {
@@ -64,6 +64,7 @@ impl Verified {
             match old {
                 LegacySecret::Hash(hash) => part(1, hash),
                 LegacySecret::Clear(clear) => part(2, secrecy::ExposeSecret::expose_secret(clear)),
+                LegacySecret::Learn(learned) => learned.hashes().iter().for_each(|hash| part(4, hash)),
             }
         }
         part(3, secret);

@@ -32,7 +32,10 @@ fn a_list_says_what_stands_where_and_no_secret() {
     assert_eq!(first["stage"], "live");
     assert_eq!(first["stage_change"], serde_json::Value::Null);
     assert_eq!(first["dialect"], "otk-passport");
-    assert_eq!(first["legacy_secrets"], serde_json::json!([{"kind": "env", "name": "OLD_SECRET", "last_used": null}]));
+    assert_eq!(
+        first["legacy_secrets"],
+        serde_json::json!([{"kind": "env", "name": "OLD_SECRET", "learned": null, "last_used": null}])
+    );
     assert_eq!(first["used_since"], serde_json::Value::Null);
     assert_eq!(first["line"], 3);
     assert!(first["file"].as_str().unwrap().ends_with("clients/all.toml"));

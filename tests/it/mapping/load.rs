@@ -170,6 +170,8 @@ fn wrong_keys_and_values_are_told() {
         error("no-old-server", client("stage = ▲\"canary\"\ncanary = { percent = 5 }"), "there is no [otk]", ""),
         error("no-old-server", client("stage = ▲\"shadow\""), "there is no [otk]", ""),
         error("bad-value", client("shadow = ▲\"ask\""), "`client.shadow` is not one of `exchange`", ""),
+        error("no-old-server", client("legacy_secret = ▲{ learn = true }"), "there is no [otk]", "write-learned"),
+        error("bad-value", client("legacy_secret = ▲{ learn = false }"), "nothing is learned", "{ learn = true }"),
         error("bad-value", client("canary = { percent = ▲0 }"), "`client.canary.percent`", ""),
         error("bad-value", client("canary = { percent = 5, step_back_at = ▲101 }"), "`client.canary.step_back_at`", ""),
         error("missing-key", client("canary = ▲{ step_back_at = 1 }"), "`client.canary.percent` is missing", ""),

@@ -2,6 +2,7 @@
 
 mod bytes;
 mod canary;
+mod learned;
 mod lost;
 mod shadow;
 mod stages;

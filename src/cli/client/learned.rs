@@ -1,0 +1,74 @@
+//! What the running bridge has learned of old secrets.
+
+use secrecy::SecretString;
+use serde_json::{Value, json};
+
+use super::super::{ask, show};
+use super::plain;
+use crate::config::Config;
+use crate::mapping::edit::Refused;
+use crate::mapping::entries::{Entry, SecretKind};
+
+const PATH: &str = "/api/v1/clients/learned";
+
+/// Fills in how many are learned of each client, where any is; says why not where nobody tells.
+pub(super) fn count(config: Option<&Config>, entries: &mut [Entry]) {
+    let is_learned = |entry: &Entry| entry.legacy_secrets.iter().any(|kind| matches!(kind, SecretKind::Learn(_)));
+    if !entries.iter().any(is_learned) {
+        return;
+    }
+    let told = config.ok_or_else(|| "the configuration has errors".to_owned()).and_then(|config| {
+        let token = token(config)?;
+        body(config, ask::get_as(config, PATH, token))
+    });
+    match told {
+        Ok(told) => {
+            for entry in entries {
+                let count = told["clients"][entry.legacy_id.as_str()].as_u64();
+                for kind in &mut entry.legacy_secrets {
+                    if let SecretKind::Learn(known) = kind {
+                        *known = count;
+                    }
+                }
+            }
+        }
+        Err(reason) => show::say(&format!("note: how many old secrets are learned is not known: {reason}")),
+    }
+}
+
+/// The hashes that are learned of a client, the newest first, and never none.
+pub(super) fn hashes(config: &Config, id: &str) -> Result<Vec<String>, Refused> {
+    let told = post(config, &json!({ "client": id }))
+        .map_err(|reason| format!("what is learned of `{id}` is not known: {reason}"))?;
+    let hashes: Vec<String> = serde_json::from_value(told["hashes"].clone()).unwrap_or_default();
+    if hashes.is_empty() {
+        let hint = "hint: it is as soon as the client gets tokens from the old server";
+        return Err(format!("nothing is learned of `{id}` yet\n  {hint}").into());
+    }
+    Ok(hashes)
+}
+
+/// Has the bridge delete what it keeps, now that the file has it.
+pub(super) fn forget(config: &Config, id: &str) {
+    if let Err(reason) = post(config, &json!({ "client": id, "forget": true })) {
+        show::say(&format!("note: the store still has what was learned: {reason}"));
+    }
+}
+
+fn token(config: &Config) -> Result<&SecretString, String> {
+    let hint = "hint: [ops] token = { file = \"ops.token\" }";
+    config.ops_token.as_ref().ok_or_else(|| format!("no `ops.token` is configured\n  {hint}"))
+}
+
+fn post(config: &Config, question: &Value) -> Result<Value, String> {
+    body(config, ask::post(config, PATH, token(config)?, &question.to_string()))
+}
+
+fn body(config: &Config, answer: std::io::Result<ask::Answer>) -> Result<Value, String> {
+    let answer = answer.map_err(|error| format!("no bridge answers at {} ({error})", config.listen.ops))?;
+    let body: Value = serde_json::from_str(&answer.body).unwrap_or_default();
+    if answer.status == 200 {
+        return Ok(body);
+    }
+    Err(plain(body["error"].as_str().unwrap_or("the bridge refused")))
+}

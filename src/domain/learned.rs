@@ -1,0 +1,136 @@
+//! What is learned of an old secret that nobody knows any more: hashes of what the old server accepted, the newest first.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+/// So long what was learned here counts; then it is looked whether another instance has learned more.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+
+/// What stands behind one `{ learn = true }`: one thing for a client, whatever table it stands in.
+#[derive(Default)]
+pub struct Learned(Mutex<Arc<Shared>>);
+
+#[derive(Default)]
+struct Shared {
+    hashes: Mutex<Vec<String>>,
+    /// When the store was last asked, by the monotonic clock.
+    looked: Mutex<Option<Duration>>,
+    is_learning: AtomicBool,
+}
+
+impl std::fmt::Debug for Learned {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Learned({})", self.hashes().len())
+    }
+}
+
+impl Learned {
+    fn shared(&self) -> Arc<Shared> {
+        Arc::clone(&self.0.lock())
+    }
+
+    /// Is the same from now on as in the table before, also for whoever is learning there. No more than `most` are left.
+    pub fn continues(&self, before: &Self, most: usize) {
+        let shared = before.shared();
+        shared.hashes.lock().truncate(most);
+        *self.0.lock() = shared;
+    }
+
+    /// Every hash, in PHC text, the newest first.
+    #[must_use]
+    pub fn hashes(&self) -> Vec<String> {
+        self.shared().hashes.lock().clone()
+    }
+
+    /// What there would be with one more: no more than `most`, the newest first.
+    #[must_use]
+    pub fn with(&self, hash: String, most: usize) -> Vec<String> {
+        let mut hashes = self.hashes();
+        hashes.insert(0, hash);
+        hashes.truncate(most);
+        hashes
+    }
+
+    /// Takes what is kept. What is known here and not kept any more counts until the end of the process, as far as there is room.
+    pub fn take(&self, mut kept: Vec<String>, most: usize) {
+        let shared = self.shared();
+        let mut hashes = shared.hashes.lock();
+        for known in hashes.drain(..) {
+            if !kept.contains(&known) {
+                kept.push(known);
+            }
+        }
+        kept.truncate(most);
+        *hashes = kept;
+    }
+
+    /// Whether it is time to ask the store; whoever hears yes does.
+    pub fn is_due(&self, now: Duration) -> bool {
+        let shared = self.shared();
+        let mut looked = shared.looked.lock();
+        let is_due = looked.is_none_or(|looked| now.saturating_sub(looked) >= LOOK_AGAIN);
+        if is_due {
+            *looked = Some(now);
+        }
+        is_due
+    }
+
+    /// Begins to learn; no: somebody does already.
+    pub fn begin(&self) -> bool {
+        !self.shared().is_learning.swap(true, Ordering::AcqRel)
+    }
+
+    /// Nobody learns any more.
+    pub fn end(&self) {
+        self.shared().is_learning.store(false, Ordering::Release);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn texts(of: &[&str]) -> Vec<String> {
+        of.iter().map(|text| (*text).to_owned()).collect()
+    }
+
+    #[test]
+    fn the_newest_are_kept_and_what_is_kept_speaks_before_what_is_known_here() {
+        let learned = Learned::default();
+        learned.take(learned.with("a".to_owned(), 2), 2);
+        learned.take(learned.with("b".to_owned(), 2), 2);
+        assert_eq!(learned.with("c".to_owned(), 2), texts(&["c", "b"]));
+        assert_eq!(learned.hashes(), texts(&["b", "a"]), "only thought");
+        learned.take(Vec::new(), 2);
+        assert_eq!(learned.hashes(), texts(&["b", "a"]), "what the store has lost still counts");
+        learned.take(texts(&["d"]), 2);
+        assert_eq!(learned.hashes(), texts(&["d", "b"]));
+        learned.take(texts(&["b", "e"]), 2);
+        assert_eq!(learned.hashes(), texts(&["b", "e"]));
+    }
+
+    #[test]
+    fn tables_that_follow_each_other_share_it() {
+        let [first, second] = [Learned::default(), Learned::default()];
+        first.take(texts(&["b", "a"]), 2);
+        assert!(first.begin());
+        second.continues(&first, 1);
+        assert!(!second.begin() && second.hashes() == texts(&["b"]));
+        first.take(first.with("c".to_owned(), 1), 1);
+        first.end();
+        assert!(second.begin() && second.hashes() == texts(&["c"]));
+    }
+
+    #[test]
+    fn one_learns_at_a_time_and_the_store_is_asked_now_and_then() {
+        let learned = Learned::default();
+        assert!(learned.begin() && !learned.begin());
+        learned.end();
+        assert!(learned.begin());
+        let at = Duration::from_secs;
+        assert_eq!([0, 4, 5, 9].map(|second| learned.is_due(at(second))), [true, false, true, false]);
+    }
+}

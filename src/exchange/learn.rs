@@ -1,0 +1,110 @@
+//! What is learned of old secrets: each that the old server accepted, of a client whose mapping says `{ learn = true }`, as a
+//! hash. Kept in the store; nobody waits for it.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use secrecy::SecretString;
+
+use super::stage::Ask;
+use super::{Bridge, Called, Exchange};
+use crate::domain::client::{Client, Presented};
+use crate::legacy::request::Incoming;
+use crate::legacy::sole::sole;
+use crate::mapping::{Lesson, Shown, Snapshot};
+use crate::store::Memo;
+use crate::telemetry::log;
+
+fn name(client: &Client) -> String {
+    format!("learned/{}", client.legacy_id)
+}
+
+/// The secret that the old server will have accepted if it gives tokens; nothing where nothing is to be learned.
+pub(super) fn shown(called: Called<'_>, incoming: &Incoming<'_>, ask: Ask, client: &Client) -> Option<SecretString> {
+    let asks_for_tokens = match ask {
+        Ask::Login | Ask::Odd | Ask::Refresh => true,
+        Ask::About => false,
+    };
+    let _learns = client.learned().filter(|_| asks_for_tokens)?;
+    let (id, secret) = sole(called.dialects, incoming)?;
+    (id == client.legacy_id).then_some(secret)
+}
+
+impl Exchange {
+    /// The old server accepted this secret. What is known already costs a keyed hash; the rest goes on beside the answer.
+    pub(super) fn learn(&self, client: &Arc<Client>, secret: SecretString, address: Option<IpAddr>) {
+        let shown =
+            Shown { client: Arc::clone(client), secret, address: address.unwrap_or(IpAddr::from([0, 0, 0, 0])) };
+        let bridge = Arc::clone(&self.bridge);
+        let snapshot = bridge.snapshot.load_full();
+        let Some((_, learned)) = client.learned() else { return };
+        if bridge.guard.knows(&snapshot, &shown) || !learned.begin() {
+            return;
+        }
+        self.tasks.run(async move {
+            bridge.take_lesson(&snapshot, &shown).await;
+            if let Some((_, learned)) = shown.client.learned() {
+                learned.end();
+            }
+        });
+    }
+
+    /// Looks what was learned of whoever says to be calling, by this process before its start and by other instances.
+    pub(super) async fn recall(&self, snapshot: &Snapshot, presented: &Presented) {
+        let now = self.bridge.clock.monotonic();
+        for client in presented.readings.iter().filter_map(|reading| snapshot.table.client(&reading.id)) {
+            if client.learned().is_some_and(|(_, learned)| learned.is_due(now)) {
+                self.bridge.look(client).await;
+            }
+        }
+    }
+
+    /// Hashes of the old secrets of a client that were learned, the newest first; `None`: nothing is learned of it.
+    pub async fn learned(&self, client: &Client) -> Option<Vec<String>> {
+        client.learned()?;
+        self.bridge.look(client).await;
+        client.learned().map(|(_, learned)| learned.hashes())
+    }
+
+    /// Forgets what was learned of a client whose mapping says no more that it is learned. Whether there is nothing left.
+    pub async fn forget_learned(&self, client: &Client) -> bool {
+        if client.learned().is_some() {
+            return false;
+        }
+        let forgotten = self.bridge.store.memo_delete(&name(client)).await;
+        forgotten.map_err(|error| log::store("forgetting what was learned of a secret", &error)).is_ok()
+    }
+}
+
+impl Bridge {
+    /// Takes what the store has.
+    async fn look(&self, client: &Client) {
+        let Some((_, learned)) = client.learned() else { return };
+        match self.store.memo(&name(client)).await {
+            Ok(Some(bytes)) => {
+                learned.take(postcard::from_bytes(&bytes).unwrap_or_default(), client.learnable());
+            }
+            Ok(None) => {}
+            Err(error) => log::store("reading what was learned of a secret", &error),
+        }
+    }
+
+    async fn take_lesson(&self, snapshot: &Snapshot, shown: &Shown) {
+        let client = &shown.client;
+        // Another instance may have learned it.
+        self.look(client).await;
+        let Some(Lesson::New(hash)) = self.guard.lesson(snapshot, shown, Arc::clone(&self.entropy)).await else {
+            return;
+        };
+        let Some((_, learned)) = client.learned() else { return };
+        let hashes = learned.with(hash, client.learnable());
+        let Ok(value) = postcard::to_stdvec(&hashes) else { return };
+        // Kept before it counts: what a restart would forget lets nobody in.
+        if let Err(error) = self.store.memo_put(&Memo { name: name(client), value }).await {
+            log::store("keeping what was learned of a secret, which is tried again at its next use", &error);
+            return;
+        }
+        learned.take(hashes, client.learnable());
+        self.guard.remember(snapshot, shown);
+    }
+}

@@ -1,0 +1,67 @@
+//! What is learned of old secrets. For operators who show the ops token.
+
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::response::Response;
+use http::{HeaderMap, StatusCode};
+use serde::Deserialize;
+use serde_json::{Map, json};
+
+use super::OpsService;
+use super::tokens::{Denied, answer, authorized};
+
+/// Whose secrets, and whether what was learned of them is to be forgotten.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Asked {
+    client: String,
+    #[serde(default)]
+    forget: bool,
+}
+
+/// `GET /api/v1/clients/learned`: how many are learned of each client whose mapping says so, by its old id.
+pub(super) async fn counts(State(service): State<Arc<OpsService>>, headers: HeaderMap) -> Response {
+    if let Err(denied) = authorized(&service, &headers) {
+        return denied.answer();
+    }
+    let snapshot = service.bridge.snapshot.load_full();
+    let mut clients = Map::new();
+    for client in snapshot.table.clients() {
+        if let Some(hashes) = service.exchange.learned(client).await {
+            clients.insert(client.legacy_id.clone(), hashes.len().into());
+        }
+    }
+    answer(StatusCode::OK, &json!({"generation": snapshot.generation, "clients": clients}))
+}
+
+/// `POST /api/v1/clients/learned` takes `{"client": ID}` and answers the hashes, the newest first. With `"forget": true` what is
+/// kept of a client whose mapping does not say any more that it is learned is deleted.
+pub(super) async fn hashes(State(service): State<Arc<OpsService>>, headers: HeaderMap, body: Bytes) -> Response {
+    if let Err(denied) = authorized(&service, &headers) {
+        return denied.answer();
+    }
+    let Ok(asked) = serde_json::from_slice::<Asked>(&body) else {
+        return Denied { status: StatusCode::BAD_REQUEST, sentence: "say {\"client\": \"ID\"}" }.answer();
+    };
+    let snapshot = service.bridge.snapshot.load_full();
+    let Some(client) = snapshot.table.client(&asked.client) else {
+        return Denied { status: StatusCode::NOT_FOUND, sentence: "the bridge has no such client" }.answer();
+    };
+    if asked.forget {
+        if service.exchange.forget_learned(client).await {
+            return answer(StatusCode::OK, &json!({"client": client.legacy_id, "hashes": []}));
+        }
+        let sentence = "nothing is forgotten: the client's mapping still says { learn = true }, or the store failed";
+        return Denied { status: StatusCode::CONFLICT, sentence }.answer();
+    }
+    match service.exchange.learned(client).await {
+        Some(hashes) => answer(StatusCode::OK, &json!({"client": client.legacy_id, "hashes": hashes})),
+        None => Denied {
+            status: StatusCode::CONFLICT,
+            sentence: "the bridge's mapping of this client has no { learn = true }",
+        }
+        .answer(),
+    }
+}

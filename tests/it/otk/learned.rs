@@ -1,0 +1,204 @@
+//! Old secrets that nobody knows any more: learned from what the old server accepts, and counted at the realm's side.
+
+use std::path::Path;
+
+use super::plan;
+use crate::cli::said::run;
+use crate::support::{FakeOld, OLD_ID, OLD_SECRET, Plan, RawReply, TOKEN, World, client, eventually, passport, post};
+
+const LEARN: &str = "legacy_secret = { learn = true } # nobody knows it";
+const SECOND: &str = "planted-second-secret";
+const THIRD: &str = "planted-third-secret";
+
+fn at(stage: &str) -> String {
+    client(OLD_ID, &format!("stage = \"{stage}\"\n{LEARN}"))
+}
+
+fn learning(old: &FakeOld, stage: &str) -> Plan {
+    plan(old).set("ops", "token", "{ env = \"NEW_SECRET\" }").client(&at(stage))
+}
+
+fn login(world: &World, secret: &str) -> RawReply {
+    let reply = world.connect().ask(&post(TOKEN, &passport(OLD_ID, secret)));
+    world.plant(&reply);
+    reply
+}
+
+fn is_old(reply: &RawReply) -> bool {
+    reply.header("server").as_deref() == Some("Old-Gateway")
+}
+
+/// How many the bridge says that it has learned.
+fn learned(world: &World) -> u64 {
+    let listed = run(world, &["client", "list", "--format", "json"], "").fine().json();
+    listed[0]["legacy_secrets"][0]["learned"].as_u64().unwrap()
+}
+
+fn stage(world: &mut World, stage: &str) {
+    world.change_clients(&[at(stage)]);
+    world.running().reload().unwrap();
+}
+
+/// The client logs in at the old server, and its secret is learned.
+fn lesson(world: &World, secret: &str, then: u64) {
+    eventually("the secret is learned", || {
+        // Whoever comes while another one is learned comes again.
+        let reply = login(world, secret);
+        assert!(reply.status == 200 && is_old(&reply), "{reply:?}");
+        learned(world) == then
+    });
+}
+
+fn contains(directory: &Path, text: &str) -> bool {
+    std::fs::read_dir(directory).unwrap().any(|entry| {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            return contains(&path, text);
+        }
+        let bytes = std::fs::read(&path).unwrap();
+        bytes.windows(text.len()).any(|window| window == text.as_bytes())
+    })
+}
+
+#[test]
+fn what_the_old_server_accepted_lets_in_at_the_realm_whatever_restarts() {
+    let old = FakeOld::start();
+    let mut world = learning(&old, "legacy").start();
+    world.plant_text(SECOND);
+    assert_eq!(login(&world, SECOND).status, 401, "the old server refuses it");
+    lesson(&world, OLD_SECRET, 1);
+    world.crash();
+    stage(&mut world, "live");
+    let reply = login(&world, OLD_SECRET);
+    assert!(reply.status == 200 && !is_old(&reply), "{reply:?}");
+    let refused = login(&world, SECOND);
+    assert!(refused.status == 401 && !is_old(&refused), "a refused one is never learned: {refused:?}");
+    world.change_clients(&[at("canary").replace(LEARN, &format!("canary = {{ percent = 99 }}\n{LEARN}"))]);
+    world.running().reload().unwrap();
+    let reply = login(&world, OLD_SECRET);
+    assert!(reply.status == 200 && !is_old(&reply), "a canary: {reply:?}");
+    let store = world.store();
+    world.end();
+    assert!(contains(&store, "$argon2id$") && !contains(&store, OLD_SECRET) && !contains(&store, SECOND));
+}
+
+#[test]
+fn before_anything_is_learned_a_live_client_is_refused_as_with_a_wrong_secret_at_the_same_cost() {
+    let old = FakeOld::start();
+    let mut world = learning(&old, "live").start();
+    let cost = |world: &World, id: &str| {
+        let before = world.verifications();
+        let reply = world.connect().ask(&post(TOKEN, &passport(id, "wrong")));
+        (reply.status, reply.body, world.verifications() - before)
+    };
+    let nothing = cost(&world, OLD_ID);
+    assert_eq!((nothing.0, nothing.2), (401, 2));
+    assert_eq!(login(&world, OLD_SECRET).status, 401);
+    stage(&mut world, "legacy");
+    lesson(&world, OLD_SECRET, 1);
+    stage(&mut world, "live");
+    assert_eq!(cost(&world, OLD_ID), nothing);
+    world.change("otk", "unknown_clients", "\"refuse\"");
+    world.running().reload().unwrap();
+    assert_eq!(cost(&world, "nobody"), nothing);
+}
+
+#[test]
+fn a_secret_costs_a_hash_once_and_the_newest_two_are_kept() {
+    let old = FakeOld::start();
+    let mut world = learning(&old, "legacy").start();
+    for secret in [SECOND, THIRD] {
+        old.knows(OLD_ID, secret);
+        world.plant_text(secret);
+    }
+    lesson(&world, OLD_SECRET, 1);
+    let before = world.verifications();
+    for _ in 0..3 {
+        assert_eq!(login(&world, OLD_SECRET).status, 200);
+    }
+    assert_eq!(world.verifications(), before, "what is known costs nothing");
+    lesson(&world, SECOND, 2);
+    let counts = |world: &mut World, secret: &str| {
+        stage(world, "live");
+        let reply = login(world, secret);
+        stage(world, "legacy");
+        reply.status == 200
+    };
+    eventually("the third is learned", || login(&world, THIRD).status == 200 && counts(&mut world, THIRD));
+    assert!(counts(&mut world, SECOND) && !counts(&mut world, OLD_SECRET));
+    world.restart();
+    assert!(counts(&mut world, THIRD) && counts(&mut world, SECOND) && !counts(&mut world, OLD_SECRET));
+}
+
+#[test]
+fn of_a_request_that_shows_two_ids_or_secrets_nothing_is_learned() {
+    let old = FakeOld::start();
+    let mut world = learning(&old, "legacy").start();
+    world.plant_text(SECOND);
+    old.knows(OLD_ID, SECOND);
+    for target in [format!("{TOKEN}?client_id=mine&client_secret=mine"), format!("{TOKEN}?client_secret=mine")] {
+        let reply = world.connect().ask(&post(&target, &passport(OLD_ID, SECOND)));
+        world.plant(&reply);
+        assert!(reply.status == 200 && is_old(&reply), "{reply:?}");
+    }
+    lesson(&world, OLD_SECRET, 1);
+    stage(&mut world, "live");
+    assert_eq!((login(&world, SECOND).status, login(&world, OLD_SECRET).status), (401, 200));
+}
+
+#[test]
+fn what_is_learned_is_written_into_the_file_and_forgotten() {
+    let old = FakeOld::start();
+    old.knows(OLD_ID, SECOND);
+    let world = learning(&old, "legacy").start();
+    world.plant_text(SECOND);
+    let file = world.path().join("mappings/clients/all.toml");
+    let before = std::fs::read_to_string(&file).unwrap();
+    let write =
+        |arguments: &[&str]| run(&world, &[&["client", "secret", OLD_ID, "write-learned"], arguments].concat(), "");
+    write(&[]).refused(1, "nothing is learned of");
+    write(&["--new"]).refused(1, "only old secrets are learned");
+    let checked = run(&world, &["check"], "").fine();
+    assert!(
+        checked.out.contains("warning[only-learned]") || checked.err.contains("warning[only-learned]"),
+        "{checked:?}"
+    );
+    lesson(&world, OLD_SECRET, 1);
+    lesson(&world, SECOND, 2);
+    assert!(run(&world, &["client", "list"], "").fine().out.contains("learn (2 learned)"));
+    assert!(run(&world, &["client", "show", OLD_ID], "").fine().out.contains("learn (2 learned), not used since"));
+    let said = write(&[]).fine();
+    assert!(!said.err.contains("the store still has"), "{said:?}");
+    let after = std::fs::read_to_string(&file).unwrap();
+    let changed: Vec<_> = before.lines().zip(after.lines()).filter(|(one, other)| one != other).collect();
+    let [(_, line)] = changed[..] else { panic!("{before}\n{after}") };
+    assert!(line.starts_with("legacy_secret = [{ hash = \"$argon2id$v=19$m=19456,t=2,p=1$"), "{line}");
+    assert!(line.matches("$argon2id$").count() == 2 && line.ends_with(" # nobody knows it"), "{line}");
+    let checked = run(&world, &["check"], "").fine();
+    assert!(!format!("{checked:?}").contains("only-learned"), "{checked:?}");
+    run(&world, &["client", "stage", OLD_ID, "live", "--why", "a test"], "").fine();
+    for secret in [OLD_SECRET, SECOND] {
+        let reply = login(&world, secret);
+        assert!(reply.status == 200 && !is_old(&reply), "{reply:?}");
+    }
+    write(&[]).refused(1, "no { learn = true }");
+    let kept = crate::support::block_on(world.running().bridge().store.memos()).unwrap();
+    assert!(kept.is_empty(), "{kept:?}");
+}
+
+#[test]
+fn without_a_bridge_nobody_knows_what_is_learned_and_without_a_token_nobody_hears_it() {
+    let old = FakeOld::start();
+    let mut world = learning(&old, "legacy").start();
+    assert_eq!(world.ops("/api/v1/clients/learned").status, 401);
+    world.end();
+    let listed = run(&world, &["client", "list"], "").fine();
+    assert!(
+        listed.err.contains("note: how many old secrets are learned is not known: no bridge answers"),
+        "{listed:?}"
+    );
+    run(&world, &["client", "secret", OLD_ID, "write-learned"], "").refused(1, "is not known: no bridge answers");
+    world.change_clients(&[client(OLD_ID, "stage = \"live\"\nlegacy_secret = [{ learn = true }, { learn = true }]")]);
+    let checked = run(&world, &["check"], "");
+    assert!(checked.status == 1 && format!("{checked:?}").contains("says twice that it is learned"), "{checked:?}");
+}
