@@ -33,6 +33,8 @@ impl Guard {
         }
         let question = Question::of(snapshot, presented, address, &self.books).uncounted();
         let client = question.client.clone();
+        // The old server may be teaching it just now.
+        let is_untaught = client.as_deref().is_some_and(has_learned_nothing);
         let unknown = |detail| Refusal::server(Fault::Ourselves, detail);
         let Some(answer) = self.pool.run(question.network, move |argon| question.answer(argon)) else {
             return Err(unknown("too many secrets wait to be verified"));
@@ -44,8 +46,15 @@ impl Guard {
             }
             (Ok(Outcome::Unverified), _) => Err(unknown(UNVERIFIED)),
             (Ok(Outcome::Wrong | Outcome::Right(_)), None) => Err(wrong("no mapping has this client id")),
+            (Ok(Outcome::Wrong), Some(_)) if is_untaught => {
+                Err(unknown("its old secret is to be learned, and nothing is learned yet"))
+            }
             (Ok(Outcome::Wrong), Some(_)) => Err(wrong("the secret is wrong")),
             (Err(_), _) => Err(unknown("the verification of a secret was lost")),
         }
     }
+}
+
+fn has_learned_nothing(client: &Client) -> bool {
+    client.learned().is_some_and(|(_, learned)| learned.hashes().is_empty())
 }

@@ -61,6 +61,21 @@ fn contains(directory: &Path, text: &str) -> bool {
 }
 
 #[test]
+fn the_login_that_teaches_a_secret_is_no_difference_at_stage_shadow() {
+    let old = FakeOld::start();
+    let world = learning(&old, "shadow").start();
+    lesson(&world, OLD_SECRET, 1);
+    let counted =
+        |outcome: &str| world.metric(&format!("passbridge_shadow_total{{client=\"{OLD_ID}\",outcome=\"{outcome}\"}}"));
+    let compared = || ["agreed", "undecided"].map(counted).iter().sum::<f64>();
+    eventually("what taught it is compared", || compared() >= 1.0);
+    let before = counted("agreed");
+    assert_eq!(login(&world, OLD_SECRET).status, 200);
+    eventually("the next agrees", || counted("agreed") > before);
+    assert!(counted("bridge_refuses") == 0.0, "{}", world.ops("/metrics").body);
+}
+
+#[test]
 fn what_the_old_server_accepted_lets_in_at_the_realm_whatever_restarts() {
     let old = FakeOld::start();
     let mut world = learning(&old, "legacy").start();
