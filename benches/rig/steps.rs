@@ -13,7 +13,7 @@ use passbridge::domain::dialect::{Endpoint, GrantKind, Slot};
 use passbridge::domain::issue::{self, Asked, Issued};
 use passbridge::domain::time::Clock;
 use passbridge::domain::translate::{self, ParameterLimit};
-use passbridge::keycloak::{Keycloak, RealmSettings, RealmStatus, wire};
+use passbridge::keycloak::wire;
 use passbridge::legacy::reply::{self, Says, Value};
 use passbridge::legacy::request::{self, Incoming, LegacyRequest};
 use passbridge::mapping;
@@ -97,21 +97,7 @@ fn told(client: &Arc<Client>, site: &Site, report: &mut Report) {
 /// What waits for others: 64 at once, CPU of the asking thread alone.
 fn waiting(client: &Arc<Client>, site: &Site, report: &mut Report) {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    let settings = RealmSettings {
-        urls: vec![site.realm.clone()],
-        timeout: Duration::from_secs(10),
-        connect_timeout: Duration::from_secs(2),
-        public_url: None,
-        trusted: Vec::new(),
-    };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let keycloak = Keycloak::new(&settings, Arc::clone(&clock), Arc::new(RealmStatus::default())).ok().unwrap();
-    let legacy = read(client, body_of(&login(0, &Passport::invented())));
-    let wish = wish(client, &legacy);
-    let ask = || runtime.block_on(join_all((0..TOGETHER).map(|_| keycloak.grant(&wish.request))));
-    let cost = together(|| assert!(ask().iter().all(Result::is_ok)));
-    report.spread("steps", "step: ask the realm (writing, sending, reading; reqwest)", "CPU us", cost, Bar::None);
-
     let store = StoreSettings::Embedded { path: site.store.clone(), cache_bytes: 64 << 20 };
     let store = TokenStore::open(&store, clock).unwrap();
     let granted = granted(client, body_of(&Answer::new().bytes));
