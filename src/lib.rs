@@ -13,6 +13,7 @@ pub mod gateway;
 pub mod keycloak;
 pub mod mapping;
 pub mod otk;
+pub mod relay;
 pub mod store;
 
 pub mod config;

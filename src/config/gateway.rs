@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use super::load::pem;
 use crate::document::{Origin, Reader, Spotted};
+use crate::gateway::GatewaySettings;
 use crate::gateway::routes::{Route, Upstream, host_name};
-use crate::gateway::{GatewaySettings, Trust};
+use crate::relay::Trust;
 use crate::secrets::Sources;
 
 pub(super) fn read(section: Option<Reader<'_>>, is_on: bool, sources: Sources<'_>) -> GatewaySettings {

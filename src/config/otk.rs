@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use super::load::pem;
 use crate::document::{Reader, Spotted};
+use crate::gateway::OldApi;
 use crate::gateway::routes::Upstream;
-use crate::gateway::{OldApi, Trust};
 use crate::otk::{OtkSettings, UnknownClients};
+use crate::relay::Trust;
 use crate::secrets::Sources;
 
 /// The old server, and the API that honours its UUIDs. `has_gateway`: API calls are taken.

@@ -16,8 +16,9 @@ use super::flow::{Broken, Flow, Progress};
 use super::line::{Line, NoAnswer};
 use super::pool::Server;
 use super::routes::Upstream;
-use super::{Bounds, Stream, Trust};
+use super::{Bounds, Stream};
 use crate::exchange::Exchange;
+use crate::relay::Trust;
 
 /// Why there is no answer.
 #[derive(Debug)]

@@ -1,41 +1,13 @@
-//! PURE: the headers that go on, in either direction (RFC 9110 section 7.6.1).
+//! PURE: what the gateway says and asks in headers beside those that go on ([`crate::relay::hops`]).
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use super::From;
+use crate::relay::hops::elements;
 
 const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
-
-/// Takes away what is meant for one connection alone: what `Connection` names, itself, and what never goes further. Returns what the message
-/// wants to be upgraded to.
-pub fn end_to_end(headers: &mut HeaderMap) -> Option<HeaderValue> {
-    let mut upgrades = false;
-    if headers.contains_key(header::CONNECTION) {
-        let named: Vec<HeaderName> = elements(headers, &header::CONNECTION)
-            .filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok())
-            .collect();
-        upgrades = named.contains(&header::UPGRADE);
-        // What frames or addresses the message is not the sender's to take away.
-        let ours = [header::UPGRADE, header::HOST, header::CONTENT_LENGTH];
-        for name in named.iter().filter(|name| !ours.contains(name)) {
-            headers.remove(name);
-        }
-        headers.remove(header::CONNECTION);
-    }
-    for name in [&KEEP_ALIVE, &PROXY_CONNECTION, &header::TRANSFER_ENCODING, &header::TE] {
-        headers.remove(name);
-    }
-    headers.remove(header::UPGRADE).filter(|_| upgrades)
-}
-
-/// The elements of a header that is a list, over all its lines.
-pub fn elements<'h>(headers: &'h HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'h str> {
-    headers.get_all(name).iter().flat_map(|value| value.to_str().unwrap_or_default().split(',')).map(str::trim)
-}
 
 /// Whether the sender takes trailers.
 #[must_use]
@@ -85,30 +57,6 @@ mod tests {
             map.append(*name, HeaderValue::from_static(value));
         }
         map
-    }
-
-    #[test]
-    fn what_connection_names_goes_no_further() {
-        let mut headers = map(&[
-            ("connection", "close, X-Own"),
-            ("connection", "te"),
-            ("x-own", "1"),
-            ("keep-alive", "timeout=5"),
-            ("proxy-connection", "keep-alive"),
-            ("te", "trailers"),
-            ("transfer-encoding", "chunked"),
-            ("upgrade", "h2c"),
-            ("x-kept", "2"),
-        ]);
-        assert_eq!(end_to_end(&mut headers), None, "an upgrade that Connection does not name is none");
-        assert_eq!(headers, map(&[("x-kept", "2")]));
-    }
-
-    #[test]
-    fn an_upgrade_is_told_and_the_host_cannot_be_named_away() {
-        let mut headers = map(&[("connection", "Upgrade, host"), ("upgrade", "websocket"), ("host", "a")]);
-        assert_eq!(end_to_end(&mut headers).unwrap(), "websocket");
-        assert_eq!(headers, map(&[("host", "a")]));
     }
 
     fn from(is_trusted: bool) -> From {

@@ -21,17 +21,14 @@ mod request;
 pub mod routes;
 mod routing;
 mod swap;
-mod trust;
 mod tunnel;
 
 use std::net::IpAddr;
 use std::time::Duration;
 
 pub use flow::Broken;
-pub use headers::elements;
 pub use old_api::OldApi;
 pub use swap::Gateway;
-pub use trust::Trust;
 
 /// What a gateway is born of.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -7,10 +7,11 @@ use super::request::{Carried, carried, unchanged};
 use super::routes::Upstream;
 use super::routing::Routing;
 use super::swap::refusal;
-use super::{Bounds, Gateway, Stream, Trust};
+use super::{Bounds, Gateway, Stream};
 use crate::domain::opaque::TokenUse;
 use crate::domain::refusal::Refusal;
 use crate::exchange::Turned;
+use crate::relay::Trust;
 use crate::telemetry::Trail;
 use crate::telemetry::trail::Passed;
 

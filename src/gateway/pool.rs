@@ -10,11 +10,12 @@ use parking_lot::Mutex;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use super::Stream;
 use super::flow::Flow;
 use super::line::{self, Line, Shared};
 use super::routes::Upstream;
-use super::{Stream, Trust};
 use crate::lifecycle::Tasks;
+use crate::relay::Trust;
 
 /// Idle connections that are kept; more are closed.
 const KEPT: usize = 128;

@@ -5,10 +5,11 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Uri, Version, header};
 
 use super::From;
-use super::headers::{end_to_end, forwarded, join_cookies, takes_trailers};
+use super::headers::{forwarded, join_cookies, takes_trailers};
 use super::routes::Route;
 use crate::domain::opaque::OpaqueToken;
 use crate::domain::refusal::{Cause, Fault, Refusal};
+use crate::relay::hops::end_to_end;
 
 /// What a call carries.
 pub(super) enum Carried {

@@ -3,9 +3,9 @@
 use http::Uri;
 use rustls_pki_types::ServerName;
 
-use super::Trust;
 use super::path::{is_below, resolved};
 use crate::domain::refusal::{Cause, Refusal};
+use crate::relay::Trust;
 
 /// Where calls below a prefix go.
 #[expect(clippy::struct_excessive_bools, reason = "each is a key of its own, and any of them goes with any other")]

@@ -10,7 +10,6 @@ use http_body::Body;
 use http_body_util::{BodyExt, Empty, Full};
 
 use super::forward::{Failed, Way};
-use super::headers::end_to_end;
 use super::request::{Carried, bearer, carried, rewrite, sane};
 use super::routes::{Route, find, host_name};
 use super::routing::Routing;
@@ -22,6 +21,7 @@ use crate::domain::time::Timestamp;
 use crate::exchange::{Caller, Exchange, Turned, Which};
 use crate::legacy::reply::Reply;
 use crate::lifecycle::Tasks;
+use crate::relay::hops::end_to_end;
 use crate::telemetry::Trail;
 
 /// One worker's gateway.

@@ -1,44 +1,20 @@
 //! PURE: what is meant for one connection alone, and goes no further (RFC 9110 section 7.6.1).
 
-use http::{HeaderMap, HeaderName, header};
+use http::{HeaderMap, header};
 
-const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+use crate::relay::hops::end_to_end;
 
 /// A request on its way to the old server. Whoever expected `100 Continue` has heard it from us, with the body read.
 pub(super) fn forth(headers: &mut HeaderMap) {
-    end_to_end(headers);
+    back(headers);
     headers.remove(header::EXPECT);
 }
 
 /// An answer on its way back.
 pub(super) fn back(headers: &mut HeaderMap) {
-    end_to_end(headers);
-}
-
-fn end_to_end(headers: &mut HeaderMap) {
-    let named: Vec<HeaderName> = headers
-        .get_all(header::CONNECTION)
-        .iter()
-        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
-        .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
-        .collect();
-    // What frames or addresses the message is not the sender's to take away.
-    for name in named.iter().filter(|name| ![header::HOST, header::CONTENT_LENGTH].contains(name)) {
-        headers.remove(name);
-    }
-    let of_one_connection = [
-        header::CONNECTION,
-        KEEP_ALIVE,
-        PROXY_CONNECTION,
-        header::TE,
-        header::TRAILER,
-        header::TRANSFER_ENCODING,
-        header::UPGRADE,
-    ];
-    for name in of_one_connection {
-        headers.remove(name);
-    }
+    let _no_upgrade = end_to_end(headers);
+    // Bodies are read whole and sent anew: no trailer goes on.
+    headers.remove(header::TRAILER);
 }
 
 #[cfg(test)]

@@ -1,7 +1,6 @@
 //! Connections to the old server, kept by one worker.
 
 use std::collections::VecDeque;
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,20 +11,15 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
-use rustls::client::WebPkiServerVerifier;
-use rustls::client::danger::ServerCertVerifier;
-use rustls::crypto::CryptoProvider;
-use rustls::{ClientConfig, RootCertStore};
-use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, ServerName};
+use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tokio_rustls::TlsConnector;
 
 use super::{Lost, OtkSettings};
 use crate::domain::time::Clock;
 use crate::lifecycle::Tasks;
+use crate::relay::Trust;
 
 /// Idle connections that are kept; more are closed.
 const KEPT: usize = 32;
@@ -38,16 +32,10 @@ const HEAD: usize = 128 * 1024;
 pub(super) type Line = SendRequest<Full<Bytes>>;
 
 /// How TLS is spoken to the old server.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(super) struct Secured {
-    connector: TlsConnector,
+    trust: Trust,
     name: ServerName<'static>,
-}
-
-impl fmt::Debug for Secured {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Secured({:?})", self.name)
-    }
 }
 
 impl Secured {
@@ -55,34 +43,9 @@ impl Secured {
     pub(super) fn new(host: &str, trusted: Option<&[u8]>) -> Result<Self, String> {
         let bare = host.trim_start_matches('[').trim_end_matches(']');
         let name = ServerName::try_from(bare.to_owned()).map_err(|_| format!("`otk.url`: {host} is no name"))?;
-        let provider = CryptoProvider::get_default().ok_or("TLS is not made ready")?;
-        let verifier = match trusted {
-            Some(pem) => of_pem(pem, provider)?,
-            None => Arc::new(rustls_platform_verifier::Verifier::new(Arc::clone(provider)).map_err(|error| {
-                format!("the system's certificates cannot be read: {error}; `otk.ca` names others")
-            })?),
-        };
-        let config = ClientConfig::builder_with_provider(Arc::clone(provider))
-            .with_safe_default_protocol_versions()
-            .map_err(|error| error.to_string())?
-            .dangerous() // the name of a method that takes any verifier; both of ours verify
-            .with_custom_certificate_verifier(verifier)
-            .with_no_client_auth();
-        Ok(Self { connector: TlsConnector::from(Arc::new(config)), name })
+        let trust = Trust::new(trusted.map(<[u8]>::to_vec)).map_err(|reason| format!("`otk.ca` {reason}"))?;
+        Ok(Self { trust, name })
     }
-}
-
-fn of_pem(pem: &[u8], provider: &Arc<CryptoProvider>) -> Result<Arc<dyn ServerCertVerifier>, String> {
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(pem) {
-        let certificate = certificate.map_err(|error| format!("`otk.ca` cannot be read: {error}"))?;
-        roots.add(certificate).map_err(|error| format!("`otk.ca` has a certificate that cannot be used: {error}"))?;
-    }
-    if roots.is_empty() {
-        return Err("`otk.ca` has no certificate in it".to_owned());
-    }
-    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider)).build();
-    Ok(verifier.map_err(|error| error.to_string())?)
 }
 
 /// All connections of one worker.
@@ -191,7 +154,7 @@ impl Lines {
         let stream = TcpStream::connect((self.host.as_str(), self.port)).await.map_err(|error| error.to_string())?;
         let _ = stream.set_nodelay(true);
         let Some(secured) = &self.secured else { return Ok(Box::new(stream)) };
-        let stream = secured.connector.connect(secured.name.clone(), stream).await;
+        let stream = secured.trust.shake_hands(&secured.name, false, stream).await;
         Ok(Box::new(stream.map_err(|error| format!("TLS: {error}"))?))
     }
 }

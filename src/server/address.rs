@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use http::{HeaderMap, HeaderName, header};
 use ipnet::IpNet;
 
-use crate::gateway::elements;
+use crate::relay::hops::elements;
 
 /// The address of the legacy client. Walks from the peer outward as long as the next one is trusted; the first that is not
 /// is the client. What cannot be read ends the walk.

@@ -5,22 +5,24 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each room and the rooms it may use. A room that is not here may not be.
-const MAY_USE: [(&str, &[&str]); 18] = [
+const MAY_USE: [(&str, &[&str]); 19] = [
     ("domain", &[]),
     ("document", &[]),
     ("lifecycle", &[]),
+    // What the rooms share that send on what others said.
+    ("relay", &[]),
     // Chance, for what is sealed.
     ("secrets", &["document", "domain"]),
     ("legacy", &["domain"]),
     ("keycloak", &["domain"]),
     // Carries bytes to the old server and back; whose they are `exchange` decides.
-    ("otk", &["domain", "lifecycle"]),
+    ("otk", &["domain", "lifecycle", "relay"]),
     ("store", &["domain"]),
     ("mapping", &["domain", "document", "secrets"]),
     ("telemetry", &["domain", "document", "lifecycle"]),
     ("exchange", &["domain", "legacy", "keycloak", "otk", "mapping", "store", "telemetry", "lifecycle"]),
     // Sends calls on; what a UUID is worth `exchange` decides, and how a refusal reads `legacy`.
-    ("gateway", &["domain", "legacy", "exchange", "lifecycle", "telemetry"]),
+    ("gateway", &["domain", "legacy", "exchange", "lifecycle", "relay", "telemetry"]),
     (
         "config",
         &[
@@ -29,6 +31,7 @@ const MAY_USE: [(&str, &[&str]); 18] = [
             "secrets",
             "keycloak",
             "otk",
+            "relay",
             "mapping",
             "store",
             "exchange",
@@ -48,6 +51,7 @@ const MAY_USE: [(&str, &[&str]); 18] = [
             "legacy",
             "keycloak",
             "otk",
+            "relay",
             "mapping",
             "store",
             "telemetry",
@@ -67,6 +71,7 @@ const MAY_USE: [(&str, &[&str]); 18] = [
             "secrets",
             "keycloak",
             "otk",
+            "relay",
             "mapping",
             "store",
             "config",

@@ -1,21 +1,20 @@
 //! Where requests are sent: a connection for each, and its reply read as HTTP/1.x has it.
 
 use std::fmt;
+use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::crypto::aws_lc_rs;
-use rustls::{ClientConfig, ClientConnection, RootCertStore};
-use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, ServerName};
+use rustls::ClientConnection;
+use rustls_pki_types::ServerName;
 
 use super::super::{ask, pinned};
 use super::capture::Reply;
 use super::template::find;
 use crate::config::Config;
+use crate::relay::Trust;
 use crate::server::TlsMaterial;
 
 /// For a connection, and for each piece of a reply: longer than a bridge waits for its realm.
@@ -36,7 +35,7 @@ enum Security {
     /// The certificate of the configuration, and no other.
     Pinned(TlsMaterial),
     /// Whoever the trusted certificates vouch for.
-    Trusted(Arc<ClientConfig>),
+    Trusted(Trust),
 }
 
 impl fmt::Display for Target {
@@ -98,9 +97,9 @@ impl Target {
         let mut session = match &self.security {
             Security::Clear => return reply(&mut stream, request),
             Security::Pinned(material) => pinned::session(material).map_err(io::Error::other)?,
-            Security::Trusted(config) => {
+            Security::Trusted(trust) => {
                 let name = ServerName::try_from(self.host.clone()).map_err(io::Error::other)?;
-                ClientConnection::new(Arc::clone(config), name).map_err(io::Error::other)?
+                ClientConnection::new(trust.config(), name).map_err(io::Error::other)?
             }
         };
         reply(&mut rustls::Stream::new(&mut session, &mut stream), request)
@@ -108,25 +107,13 @@ impl Target {
 }
 
 /// The system's certificates, or those of a file.
-fn trusting(ca: Option<&Path>) -> Result<Arc<ClientConfig>, String> {
-    let mut roots = RootCertStore::empty();
-    if let Some(path) = ca {
-        let unfit = |reason: String| format!("{}: {reason}", path.display());
-        let read = CertificateDer::pem_file_iter(path).map_err(|error| unfit(error.to_string()))?;
-        for certificate in read {
-            let certificate = certificate.map_err(|error| unfit(error.to_string()))?;
-            roots.add(certificate).map_err(|error| unfit(error.to_string()))?;
-        }
-    } else {
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    }
-    if roots.is_empty() {
-        return Err("there is no certificate to trust\n  hint: --ca FILE".to_owned());
-    }
-    let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?;
-    Ok(Arc::new(config.with_root_certificates(roots).with_no_client_auth()))
+fn trusting(ca: Option<&Path>) -> Result<Trust, String> {
+    let Some(path) = ca else {
+        return Trust::new(None).map_err(|_| "there is no certificate to trust\n  hint: --ca FILE".to_owned());
+    };
+    let unfit = |reason: String| format!("{}: {reason}", path.display());
+    let pem = fs::read(path).map_err(|error| unfit(error.to_string()))?;
+    Trust::new(Some(pem)).map_err(unfit)
 }
 
 fn reply(stream: &mut (impl Read + Write), request: &[u8]) -> io::Result<Reply> {

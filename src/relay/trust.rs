@@ -1,4 +1,4 @@
-//! TLS towards an API: who is trusted, and what went wrong, in words.
+//! TLS towards a server: who is trusted, and what went wrong, in words.
 
 use std::fmt;
 use std::io;
@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-/// Whom a route's servers must be vouched for by.
+/// Whom a server must be vouched for by.
 #[derive(Clone)]
 pub struct Trust {
     /// Certificates in PEM; `None`: the system's.
@@ -69,8 +69,17 @@ impl Trust {
         Ok(Self { pem, config: Arc::new(config), http2: Arc::new(http2) })
     }
 
+    /// The same for who speaks TLS without waiting on a runtime.
+    #[must_use]
+    pub fn config(&self) -> Arc<ClientConfig> {
+        Arc::clone(&self.config)
+    }
+
     /// Speaks TLS to a server that must be of this name.
-    pub(super) async fn shake_hands(
+    ///
+    /// # Errors
+    /// What went wrong, in words.
+    pub async fn shake_hands(
         &self,
         name: &ServerName<'static>,
         http2: bool,
@@ -95,10 +104,10 @@ fn said(error: &io::Error) -> String {
             "its certificate is not valid yet".to_owned()
         }
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-            "its certificate is for another name than the upstream's".to_owned()
+            "its certificate is for another name than the server's".to_owned()
         }
         CertificateError::UnknownIssuer => {
-            "nobody who is trusted vouches for its certificate; the route's `ca` names who does".to_owned()
+            "nobody who is trusted vouches for its certificate; `ca` names who does".to_owned()
         }
         other => format!("its certificate cannot be trusted: {other}"),
     }
