@@ -3,10 +3,8 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use secrecy::ExposeSecret;
-
 use super::question::{Outcome, Question};
-use super::{Guard, UNVERIFIED, known, wrong};
+use super::{Guard, UNVERIFIED, wrong};
 use crate::domain::client::{Client, Presented};
 use crate::domain::refusal::{Fault, Refusal};
 use crate::mapping::Snapshot;
@@ -23,13 +21,8 @@ impl Guard {
         presented: &Presented,
         address: IpAddr,
     ) -> Result<Arc<Client>, Refusal> {
-        for reading in &presented.readings {
-            if let Some(client) = known(snapshot, reading, presented.placement)
-                && let Some(slot) = snapshot.verified.slot(client, reading.secret.expose_secret())
-            {
-                client.legacy_uses.mark(slot, self.books.clock.now());
-                return Ok(Arc::clone(client));
-            }
+        if let Some(client) = self.recognize(snapshot, presented) {
+            return Ok(client);
         }
         let question = Question::of(snapshot, presented, address, &self.books).uncounted();
         let client = question.client.clone();
@@ -41,7 +34,7 @@ impl Guard {
         };
         match (answer.await, client) {
             (Ok(Outcome::Right(slot)), Some(client)) => {
-                client.legacy_uses.mark(slot, self.books.clock.now());
+                self.used(&client, slot);
                 Ok(client)
             }
             (Ok(Outcome::Unverified), _) => Err(unknown(UNVERIFIED)),

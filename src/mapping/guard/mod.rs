@@ -153,13 +153,8 @@ impl Guard {
         presented: &Presented,
         address: IpAddr,
     ) -> Result<Arc<Client>, Refusal> {
-        for reading in &presented.readings {
-            if let Some(client) = known(snapshot, reading, presented.placement)
-                && let Some(slot) = snapshot.verified.slot(client, reading.secret.expose_secret())
-            {
-                client.legacy_uses.mark(slot, self.books.clock.now());
-                return Ok(Arc::clone(client));
-            }
+        if let Some(client) = self.recognize(snapshot, presented) {
+            return Ok(client);
         }
         let question = Question::of(snapshot, presented, address, &self.books);
         let client = question.client.clone();
@@ -173,7 +168,7 @@ impl Guard {
         };
         match (answer.await, client) {
             (Ok(Outcome::Right(slot)), Some(client)) => {
-                client.legacy_uses.mark(slot, self.books.clock.now());
+                self.used(&client, slot);
                 Ok(client)
             }
             (Ok(Outcome::Unverified), _) => Err(wrong(UNVERIFIED)),
@@ -185,6 +180,20 @@ impl Guard {
 }
 
 impl Guard {
+    /// The client whose credentials these are, where they were right before: by a keyed hash.
+    fn recognize(&self, snapshot: &Snapshot, presented: &Presented) -> Option<Arc<Client>> {
+        presented.readings.iter().find_map(|reading| {
+            let client = known(snapshot, reading, presented.placement)?;
+            let slot = snapshot.verified.slot(client, reading.secret.expose_secret())?;
+            self.used(client, slot);
+            Some(Arc::clone(client))
+        })
+    }
+
+    fn used(&self, client: &Client, slot: usize) {
+        client.legacy_uses.mark(slot, self.books.clock.now());
+    }
+
     /// Whether this secret was right before, by a keyed hash. Costs microseconds.
     pub fn knows(&self, snapshot: &Snapshot, shown: &Shown) -> bool {
         snapshot.verified.slot(&shown.client, shown.secret.expose_secret()).is_some()
