@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http_body_util::{BodyExt, Full};
 
-use super::{call, connect, get, open, plan, refused, routes, told, until, uuid};
+use super::{call, connect, get, open, plan, refused, routes, told, until, uuid, web_socket};
 use crate::support::api2::Http2Api;
 use crate::support::tls::{Authority, TlsFront};
 use crate::support::{Connection, FakeApi, Plan, World, eventually};
@@ -139,13 +139,7 @@ fn a_hundred_calls_at_once_share_a_connection_and_more_get_another() {
 
 #[test]
 fn a_web_socket_gets_a_connection_of_its_own() {
-    let api = FakeApi::start(|mut caller| {
-        caller.request();
-        caller.say(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nhello");
-        let mut word = [0; 4];
-        caller.stream.read_exact(&mut word).unwrap();
-        caller.say(&word);
-    });
+    let api = web_socket();
     let world = plan(&api, ", http2 = true").start();
     let uuid = uuid(&world);
     let mut stream = open(&world);

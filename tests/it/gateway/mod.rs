@@ -86,6 +86,17 @@ fn told(status: u16, error: &str, number: &str) -> (u16, String, String) {
     (status, error.to_owned(), number.to_owned())
 }
 
+/// An API that agrees to a WebSocket, says hello, and says four bytes after its caller.
+fn web_socket() -> FakeApi {
+    FakeApi::start(|mut caller| {
+        caller.request();
+        caller.say(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nhello");
+        let mut word = [0; 4];
+        caller.stream.read_exact(&mut word).unwrap();
+        caller.say(&word);
+    })
+}
+
 /// A URL where nobody listens.
 fn nowhere() -> String {
     format!("http://{}", TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap())

@@ -5,7 +5,7 @@ use std::sync::mpsc::channel;
 
 use parking_lot::Mutex;
 
-use super::{connect, get, open, plan, until, uuid};
+use super::{connect, get, open, plan, until, uuid, web_socket};
 use crate::support::{FakeApi, PATIENCE};
 
 #[test]
@@ -94,13 +94,7 @@ fn a_head_request_has_a_length_and_no_body() {
 
 #[test]
 fn a_web_socket_is_dug_through() {
-    let api = FakeApi::start(|mut caller| {
-        caller.request();
-        caller.say(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nhello");
-        let mut word = [0; 4];
-        caller.stream.read_exact(&mut word).unwrap();
-        caller.say(&word);
-    });
+    let api = web_socket();
     let world = plan(&api, "").start();
     let mut stream = open(&world);
     let request = format!(
