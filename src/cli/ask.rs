@@ -5,8 +5,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
 
 use super::pinned;
+use super::show::plain;
 use crate::config::Config;
 
 /// For a connection, and for each piece of an answer.
@@ -19,6 +21,17 @@ const LONGEST: u64 = 64 * 1024 * 1024;
 pub(super) struct Answer {
     pub(super) status: u16,
     pub(super) body: String,
+}
+
+impl Answer {
+    /// What it tells, or the sentence with which the bridge refused.
+    pub(super) fn told(&self) -> Result<Value, String> {
+        let body: Value = serde_json::from_str(&self.body).unwrap_or_default();
+        if self.status == 200 {
+            return Ok(body);
+        }
+        Err(body["error"].as_str().unwrap_or("the bridge refused").to_owned())
+    }
 }
 
 /// Asks for something that needs no token.
@@ -36,6 +49,31 @@ pub(super) fn post(config: &Config, path: &str, token: &SecretString, body: &str
     let (token, length) = (token.expose_secret(), body.len());
     let head = format!("POST {path} HTTP/1.0\r\nAuthorization: Bearer {token}\r\nContent-Length: {length}\r\n\r\n");
     exchange(config, &format!("{head}{body}"))
+}
+
+/// What configurations without an ops token are told.
+const NO_TOKEN: &str = "no `ops.token` is configured\n  hint: [ops] token = { file = \"ops.token\" }";
+
+/// The ops token.
+///
+/// # Errors
+/// There is none; in one sentence.
+pub(super) fn token(config: &Config) -> Result<&SecretString, String> {
+    config.ops_token.as_ref().ok_or_else(|| NO_TOKEN.to_owned())
+}
+
+/// What the running bridge tells whoever has the ops token: at a path, or to a question.
+///
+/// # Errors
+/// Why it is not known, in one sentence.
+pub(super) fn told(config: &Config, path: &str, question: Option<&Value>) -> Result<Value, String> {
+    let token = token(config)?;
+    let answer = match question {
+        None => get_as(config, path, token),
+        Some(question) => post(config, path, token, &question.to_string()),
+    };
+    let answer = answer.map_err(|error| format!("no bridge answers at {} ({error})", config.listen.ops))?;
+    answer.told().map_err(|sentence| plain(&sentence))
 }
 
 fn exchange(config: &Config, request: &str) -> io::Result<Answer> {

@@ -33,8 +33,7 @@ pub(super) fn run(path: &Path, environment: &Environment, format: Format) -> Exi
         Ok(loaded) => loaded,
         Err(status) => return status,
     };
-    let Some(token) = &config.ops_token else {
-        show::complain("no `ops.token` is configured\n  hint: [ops] token = { file = \"ops.token\" }");
+    let Ok(token) = ask::token(&config).map_err(|reason| show::complain(&reason)) else {
         return ExitCode::from(WRONG_USE);
     };
     let compared = in_use(&config, token).and_then(|bridge| {
@@ -62,12 +61,7 @@ fn in_use(config: &Config, token: &SecretString) -> Result<Value, Refused> {
 }
 
 fn read(answer: io::Result<ask::Answer>) -> Result<Value, Refused> {
-    let answer = answer.map_err(Refused::Unanswered)?;
-    let body: Value = serde_json::from_str(&answer.body).unwrap_or_default();
-    if answer.status == 200 {
-        return Ok(body);
-    }
-    Err(Refused::Denied(body["error"].as_str().unwrap_or("the bridge refused").to_owned()))
+    answer.map_err(Refused::Unanswered)?.told().map_err(Refused::Denied)
 }
 
 fn compare(config: &Config, token: &SecretString, bridge: &Value, loaded: &Loaded) -> Result<Vec<Difference>, Refused> {

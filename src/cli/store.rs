@@ -30,8 +30,7 @@ pub(super) fn backup(path: &Path, environment: &Environment, directory: &Path) -
         Ok(config) => config,
         Err(status) => return status,
     };
-    let Some(token) = &config.ops_token else {
-        show::complain("no `ops.token` is configured\n  hint: [ops] token = { file = \"ops.token\" }");
+    let Ok(token) = ask::token(&config).map_err(|reason| show::complain(&reason)) else {
         return ExitCode::from(WRONG_USE);
     };
     let whole = std::path::absolute(directory).unwrap_or_else(|_| directory.to_owned());

@@ -34,8 +34,7 @@ pub(super) fn run(path: &Path, environment: &Environment, action: &str, which: &
         Ok(config) => config,
         Err(status) => return status,
     };
-    let Some(token) = &config.ops_token else {
-        show::complain("no `ops.token` is configured\n  hint: [ops] token = { file = \"ops.token\" }");
+    let Ok(token) = ask::token(&config).map_err(|reason| show::complain(&reason)) else {
         return ExitCode::from(WRONG_USE);
     };
     let question = match question(which) {
@@ -49,11 +48,9 @@ pub(super) fn run(path: &Path, environment: &Environment, action: &str, which: &
         Ok(answer) => answer,
         Err(error) => return super::unanswered(&config, &error),
     };
-    let body: Value = serde_json::from_str(&answer.body).unwrap_or_default();
-    if answer.status != 200 {
-        show::complain(body["error"].as_str().unwrap_or("the bridge refused"));
+    let Ok(body) = answer.told().map_err(|sentence| show::complain(&sentence)) else {
         return ExitCode::from(NO);
-    }
+    };
     let logins = body["logins"].as_array().map(Vec::as_slice).unwrap_or_default();
     let written = match which.format {
         Format::Json => writeln!(show::data(), "{body:#}"),

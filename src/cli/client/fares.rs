@@ -19,16 +19,7 @@ pub(super) fn is_worth_asking(entry: &Entry) -> bool {
 /// Why it is not known, in one sentence.
 pub(super) fn all(config: Option<&Config>) -> Result<Value, String> {
     let config = config.ok_or("the configuration has errors")?;
-    let Some(token) = &config.ops_token else {
-        return Err("no `ops.token` is configured\n  hint: [ops] token = { file = \"ops.token\" }".to_owned());
-    };
-    let answer = ask::get_as(config, "/api/v1/migration", token)
-        .map_err(|error| format!("no bridge answers at {} ({error})", config.listen.ops))?;
-    let body: Value = serde_json::from_str(&answer.body).unwrap_or_default();
-    if answer.status == 200 {
-        return Ok(body["clients"].clone());
-    }
-    Err(plain(body["error"].as_str().unwrap_or("the bridge refused")))
+    ask::told(config, "/api/v1/migration", None).map(|told| told["clients"].clone())
 }
 
 /// Lines for people: a name and a sentence each.

@@ -1,10 +1,8 @@
 //! What the running bridge has learned of old secrets.
 
-use secrecy::SecretString;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::super::{ask, show};
-use super::plain;
 use crate::config::Config;
 use crate::mapping::edit::Refused;
 use crate::mapping::entries::{Entry, SecretKind};
@@ -17,10 +15,8 @@ pub(super) fn count(config: Option<&Config>, entries: &mut [Entry]) {
     if !entries.iter().any(is_learned) {
         return;
     }
-    let told = config.ok_or_else(|| "the configuration has errors".to_owned()).and_then(|config| {
-        let token = token(config)?;
-        body(config, ask::get_as(config, PATH, token))
-    });
+    let config = config.ok_or_else(|| "the configuration has errors".to_owned());
+    let told = config.and_then(|config| ask::told(config, PATH, None));
     match told {
         Ok(told) => {
             for entry in entries {
@@ -38,7 +34,7 @@ pub(super) fn count(config: Option<&Config>, entries: &mut [Entry]) {
 
 /// The hashes that are learned of a client, the newest first, and never none.
 pub(super) fn hashes(config: &Config, id: &str) -> Result<Vec<String>, Refused> {
-    let told = post(config, &json!({ "client": id }))
+    let told = ask::told(config, PATH, Some(&json!({ "client": id })))
         .map_err(|reason| format!("what is learned of `{id}` is not known: {reason}"))?;
     let hashes: Vec<String> = serde_json::from_value(told["hashes"].clone()).unwrap_or_default();
     if hashes.is_empty() {
@@ -50,25 +46,7 @@ pub(super) fn hashes(config: &Config, id: &str) -> Result<Vec<String>, Refused> 
 
 /// Has the bridge delete what it keeps, now that the file has it.
 pub(super) fn forget(config: &Config, id: &str) {
-    if let Err(reason) = post(config, &json!({ "client": id, "forget": true })) {
+    if let Err(reason) = ask::told(config, PATH, Some(&json!({ "client": id, "forget": true }))) {
         show::say(&format!("note: the store still has what was learned: {reason}"));
     }
-}
-
-fn token(config: &Config) -> Result<&SecretString, String> {
-    let hint = "hint: [ops] token = { file = \"ops.token\" }";
-    config.ops_token.as_ref().ok_or_else(|| format!("no `ops.token` is configured\n  {hint}"))
-}
-
-fn post(config: &Config, question: &Value) -> Result<Value, String> {
-    body(config, ask::post(config, PATH, token(config)?, &question.to_string()))
-}
-
-fn body(config: &Config, answer: std::io::Result<ask::Answer>) -> Result<Value, String> {
-    let answer = answer.map_err(|error| format!("no bridge answers at {} ({error})", config.listen.ops))?;
-    let body: Value = serde_json::from_str(&answer.body).unwrap_or_default();
-    if answer.status == 200 {
-        return Ok(body);
-    }
-    Err(plain(body["error"].as_str().unwrap_or("the bridge refused")))
 }

@@ -1,7 +1,7 @@
 //! When the secrets of a client were last used, as the running bridge knows it.
 
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::super::ask;
 use super::plain;
@@ -33,15 +33,6 @@ impl Uses {
 /// # Errors
 /// Why it is not known, in one sentence.
 pub(super) fn of(config: &Config, id: &str) -> Result<Uses, String> {
-    let Some(token) = &config.ops_token else {
-        return Err("no `ops.token` is configured\n  hint: [ops] token = { file = \"ops.token\" }".to_owned());
-    };
-    let question = json!({ "client": id }).to_string();
-    let answer = ask::post(config, "/api/v1/clients/uses", token, &question)
-        .map_err(|error| format!("no bridge answers at {} ({error})", config.listen.ops))?;
-    if answer.status == 200 {
-        return serde_json::from_str(&answer.body).map_err(|_| "the bridge says it in a way of its own".to_owned());
-    }
-    let body: Value = serde_json::from_str(&answer.body).unwrap_or_default();
-    Err(plain(body["error"].as_str().unwrap_or("the bridge refused")))
+    let told = ask::told(config, "/api/v1/clients/uses", Some(&json!({ "client": id })))?;
+    serde_json::from_value(told).map_err(|_| "the bridge says it in a way of its own".to_owned())
 }
