@@ -5,6 +5,7 @@ use tokio::sync::oneshot;
 use super::super::change::{Bundle, Change, PendingRevocation, Swept, Version};
 use super::super::ending;
 use super::super::error::{CommitError, StoreError};
+use super::answer;
 use super::files::{Entry, Files};
 use super::keys;
 use super::leases::Leases;
@@ -20,9 +21,9 @@ pub(super) type Reply<T, E> = oneshot::Sender<Result<T, E>>;
 #[derive(Debug)]
 pub(super) enum Job {
     /// A family that is born or moves in, and when it will be forgotten.
-    Put { family: FamilyId, until: Timestamp, entries: Vec<Entry>, reply: Reply<(), StoreError> },
+    Put { family: FamilyId, until: Timestamp, entries: Vec<Entry>, reply: answer::Reply },
     /// Entries that depend on nothing that is stored.
-    Write { entries: Vec<Entry>, reply: Reply<(), StoreError> },
+    Write { entries: Vec<Entry>, reply: answer::Reply },
     /// A change of a family, if nobody changed it in the meantime.
     Commit { change: Box<Change>, reply: Reply<(), CommitError> },
     /// A family is over.

@@ -10,6 +10,7 @@
 //!
 //! Must not: let anything of fjall be seen from outside, or answer before the disk has.
 
+mod answer;
 mod backup;
 mod cache;
 mod directory;
@@ -88,9 +89,19 @@ impl Embedded {
         job: impl FnOnce(oneshot::Sender<Result<T, E>>) -> Job,
     ) -> Result<T, E> {
         let (reply, answer) = oneshot::channel();
-        let jobs = self.jobs.as_ref().ok_or(StoreError::Closed)?;
-        jobs.send(job(reply)).await.map_err(|_| StoreError::Closed)?;
+        self.hand_over(job(reply)).await?;
         answer.await.map_err(|_| StoreError::Closed)?
+    }
+
+    /// Asks for what needs no answer but that it was written.
+    async fn write(&self, job: impl FnOnce(answer::Reply) -> Job) -> Result<(), StoreError> {
+        let (reply, awaited) = answer::awaited();
+        self.hand_over(job(reply)).await?;
+        awaited.written().await
+    }
+
+    async fn hand_over(&self, job: Job) -> Result<(), StoreError> {
+        self.jobs.as_ref().ok_or(StoreError::Closed)?.send(job).await.map_err(|_| StoreError::Closed)
     }
 
     pub(super) fn backup(&self, to: &Path) -> Result<Backup, StoreError> {
@@ -100,7 +111,7 @@ impl Embedded {
     pub(super) async fn import(&self, bundle: &Bundle) -> Result<(), StoreError> {
         let (family, until) = (bundle.family.id, ending::remembered_until(&bundle.family));
         let entries = job::entries_of(bundle);
-        self.ask(|reply| Job::Put { family, until, entries, reply }).await
+        self.write(|reply| Job::Put { family, until, entries, reply }).await
     }
 
     pub(super) fn access(&self, fingerprint: &Fingerprint) -> Result<Option<AccessRecord>, StoreError> {
@@ -142,7 +153,7 @@ impl Embedded {
 
     pub(super) async fn outbox_put(&self, pending: &PendingRevocation) -> Result<(), StoreError> {
         let entries = vec![job::entry_of_pending(pending)];
-        self.ask(|reply| Job::Write { entries, reply }).await
+        self.write(|reply| Job::Write { entries, reply }).await
     }
 
     pub(super) fn outbox(&self) -> Result<Vec<PendingRevocation>, StoreError> {
@@ -181,12 +192,12 @@ impl Embedded {
 
     pub(super) async fn memo_put(&self, memo: &Memo) -> Result<(), StoreError> {
         let entries = vec![Entry::record(&keys::memo(&memo.name), &memo.value)];
-        self.ask(|reply| Job::Write { entries, reply }).await
+        self.write(|reply| Job::Write { entries, reply }).await
     }
 
     pub(super) async fn memo_delete(&self, name: &str) -> Result<(), StoreError> {
         let entries = vec![Entry::remove(&keys::memo(name))];
-        self.ask(|reply| Job::Write { entries, reply }).await
+        self.write(|reply| Job::Write { entries, reply }).await
     }
 
     pub(super) async fn sweep(&self, now: Timestamp) -> Result<Swept, StoreError> {

@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::super::change::Swept;
 use super::super::error::{CommitError, StoreError};
+use super::answer;
 use super::expiry::ExpiryIndex;
 use super::files::Entry;
 use super::job::{self, Decided, Due, Job, Reply};
@@ -41,6 +42,8 @@ pub(super) struct Writer {
 #[derive(Default)]
 struct Group {
     entries: Vec<Entry>,
+    /// Who is told that it was written, and no more.
+    replies: Vec<answer::Reply>,
     answers: Vec<Answer>,
     /// Families that are to be entered in the expiry index.
     expiring: Vec<(Timestamp, FamilyId)>,
@@ -77,9 +80,9 @@ impl Writer {
         match job {
             Job::Put { family, until, entries, reply } => {
                 self.group.expiring.push((until, family));
-                self.add(entries, move |written| drop(reply.send(written)));
+                self.write_for(reply, entries);
             }
-            Job::Write { entries, reply } => self.add(entries, move |written| drop(reply.send(written))),
+            Job::Write { entries, reply } => self.write_for(reply, entries),
             Job::Commit { change, reply } => {
                 self.settle(change.family.id);
                 let decided = self
@@ -118,6 +121,11 @@ impl Writer {
         }
     }
 
+    fn write_for(&mut self, reply: answer::Reply, entries: Vec<Entry>) {
+        self.group.entries.extend(entries);
+        self.group.replies.push(reply);
+    }
+
     fn add(&mut self, entries: Vec<Entry>, answer: impl FnOnce(Result<(), StoreError>) + Send + 'static) {
         self.group.entries.extend(entries);
         self.group.answers.push(Box::new(answer));
@@ -139,8 +147,9 @@ impl Writer {
 
     /// Makes the group durable, then answers everybody. Answers whether that went well.
     fn write(&mut self) -> bool {
-        let Group { mut entries, answers, expiring, .. } = mem::take(&mut self.group);
-        if answers.is_empty() {
+        let Group { mut entries, replies, answers, expiring, .. } = mem::take(&mut self.group);
+        let asked = replies.len() + answers.len();
+        if asked == 0 {
             return true;
         }
         let begun = self.shared.clock.monotonic();
@@ -150,7 +159,8 @@ impl Writer {
         if written.is_err() {
             self.failed.get_or_insert(begun);
         }
-        self.shared.counts.count(&written, answers.len(), self.shared.clock.monotonic().saturating_sub(begun));
+        self.shared.counts.count(&written, asked, self.shared.clock.monotonic().saturating_sub(begun));
+        answer::tell(replies, &written);
         for answer in answers {
             answer(written.clone());
         }
