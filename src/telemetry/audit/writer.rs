@@ -3,12 +3,13 @@
 use std::collections::VecDeque;
 use std::fs;
 use std::io::{self, Write as _};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::mpsc::Receiver;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::chain::{self, Head};
@@ -20,6 +21,9 @@ use crate::telemetry::{Metrics, log};
 
 /// How often what was written is made durable, and what could not be written is tried again.
 const TICK: Duration = Duration::from_secs(1);
+
+/// How long what follows a write is gathered for the next one. Without it every login woke this thread: 7 us of CPU.
+const GATHERED: Duration = Duration::from_millis(5);
 
 /// Entries in one write, at most.
 const BATCH: usize = 1_024;
@@ -68,19 +72,22 @@ impl Writer {
     pub(super) async fn run(mut self, mut queue: Receiver<Entry>, end: CancellationToken) {
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut gathering = pin!(sleep(Duration::ZERO));
+        let mut ended = pin!(end.cancelled());
         let mut batch = Vec::with_capacity(BATCH);
         loop {
             tokio::select! {
                 biased;
                 _tick = ticks.tick() => self.tick(),
-                () = end.cancelled() => break,
+                () = &mut ended => break,
                 // While nothing can be written the queue holds what comes, as long as it can.
-                count = queue.recv_many(&mut batch, BATCH), if !self.failing => {
+                count = async { gathering.as_mut().await; queue.recv_many(&mut batch, BATCH).await }, if !self.failing => {
                     if count == 0 {
                         break;
                     }
                     self.pending.extend(batch.drain(..));
                     self.attempt(false);
+                    gathering.set(sleep(GATHERED));
                 }
             }
         }

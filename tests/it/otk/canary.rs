@@ -3,7 +3,7 @@
 use super::plan;
 use crate::cli::said::{Said, run};
 use crate::support::{
-    FakeOld, Mood, OLD_ID, OLD_SECRET, OldMood, Plan, RawReply, TOKEN, World, client, passport, post,
+    FakeOld, Mood, OLD_ID, OLD_SECRET, OldMood, Plan, RawReply, TOKEN, World, client, eventually, passport, post,
 };
 
 const CANARY: &str = "stage = \"canary\"\ncanary = { percent = 50, step_back_at = 2 }";
@@ -103,6 +103,7 @@ fn where_the_realm_does_worse_all_go_back_for_good_and_everybody_is_told() {
     let line = world.log("\"event\":\"stepped_back\"").pop().unwrap();
     assert!(line["detail"].as_str().unwrap().starts_with(&sentence[..40]), "{line}");
     world.realm.usually(Mood::Grant(crate::support::Granting::default()));
+    eventually("all is in the audit", || world.audit().iter().any(|row| row["what"] == "step_back"));
     world.crash();
     assert!(is_old(&login(&world, realm[0])), "a restart forgets nothing");
     assert!(stepped_back(&world));

@@ -296,7 +296,10 @@ fn kill_minus_nine_under_load_leaves_a_chain_that_is_whole() {
     let verdict = intact(&world.store().join("audit"));
     assert_eq!((verdict.crashes, verdict.lost), (4, 0), "{verdict:?}");
     let logins = world.audit().iter().filter(|record| record["what"] == "login").count();
-    assert!(logins > 190, "{logins} of 201: what was in the queue at the kill is all that is lost");
+    assert!(
+        logins > 150,
+        "{logins} of 201: what was gathered in the five milliseconds before each kill is all that is lost"
+    );
 }
 
 /// The real program.
