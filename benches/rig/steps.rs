@@ -88,8 +88,9 @@ fn told(client: &Arc<Client>, site: &Site, report: &mut Report) {
     let file = fs::File::create(site.folder.join("steps.log")).unwrap();
     let kept = rustix::io::dup(rustix::stdio::stderr()).unwrap();
     rustix::stdio::dup2_stderr(&file).unwrap();
-    log::begin("info");
+    let logging = log::begin("info").unwrap();
     let cost = measure(|| log::request(&trail, 200, Duration::from_micros(7_456)));
+    drop(logging);
     rustix::stdio::dup2_stderr(&kept).unwrap();
     report.spread("steps", "step: write its line to a log file", "us", cost, Bar::None);
 }

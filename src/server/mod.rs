@@ -38,6 +38,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::document::Finding;
 use crate::exchange::Bridge;
+use crate::telemetry::log::Writing;
 use reload::Reloading;
 
 /// A bridge that serves. Dropping it does not end it: [`Running::stop`] and [`Running::wait`] do.
@@ -48,6 +49,8 @@ pub struct Running {
     reloading: Arc<Reloading>,
     stop: CancellationToken,
     threads: Vec<JoinHandle<()>>,
+    /// Ends with the last word of all threads.
+    _logging: Writing,
 }
 
 /// Where it listens, ports chosen.

@@ -69,7 +69,7 @@ pub fn start(start: Start) -> Result<Running, StartError> {
     let (Some(config), Some(loaded)) = (config, loaded) else {
         return Err(StartError::Refused(findings.into_sorted()));
     };
-    log::begin(&config.log);
+    let logging = logging(&config)?;
     log::findings(&findings.into_sorted());
 
     let workers =
@@ -121,7 +121,12 @@ pub fn start(start: Start) -> Result<Running, StartError> {
     threads.push(run("ops", move || control.run(ops, realm))?);
     log::started(addresses.legacy, addresses.realm, addresses.ops, workers);
     log::gateway(addresses.gateway, addresses.authz);
-    Ok(Running { addresses, bridge, reloading, stop, threads })
+    Ok(Running { addresses, bridge, reloading, stop, threads, _logging: logging })
+}
+
+fn logging(config: &Config) -> Result<log::Writing, StartError> {
+    let failed = |error| StartError::Failed(format!("no thread `log`: {error}"));
+    log::begin(&config.log).map_err(failed)
 }
 
 /// Every listening socket: one for each worker where workers serve it.

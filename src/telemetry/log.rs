@@ -1,5 +1,6 @@
 //! Log lines: JSON on standard error, one for each request, written at the edge.
 
+use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
@@ -8,6 +9,8 @@ use tracing::Level;
 use tracing_subscriber::EnvFilter;
 
 pub use super::line::Line;
+use super::spool::Spool;
+pub use super::spool::Writing;
 use super::trail::Trail;
 use crate::document::{Finding, Severity};
 use crate::domain::canary::Figures;
@@ -16,13 +19,17 @@ use crate::domain::family::FamilyId;
 use crate::domain::refusal::{Cause, Fault};
 use crate::domain::shadow::{Took, Verdict};
 
-/// Begins to log, as `filter` says (`info`, `passbridge=debug`, ...). A second call changes nothing.
-pub fn begin(filter: &str) {
+/// Begins to log, as `filter` says (`info`, `passbridge=debug`, ...), until what it answers is dropped. A second call changes nothing.
+///
+/// # Errors
+/// The machine gives no thread.
+pub fn begin(filter: &str) -> io::Result<Writing> {
     let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
-    let subscriber =
-        tracing_subscriber::fmt().event_format(Line).with_writer(std::io::stderr).with_env_filter(filter).finish();
+    let (spool, writing) = Spool::start(io::stderr())?;
+    let subscriber = tracing_subscriber::fmt().event_format(Line).with_writer(spool).with_env_filter(filter).finish();
     // Tests begin several bridges in one process; the first one's log serves all.
     let _ = tracing::subscriber::set_global_default(subscriber);
+    Ok(writing)
 }
 
 /// Writes the one line of a request. What is somebody else's fault than the client's is a warning.
@@ -192,7 +199,7 @@ pub fn compared(client: &str, verdict: &Verdict, took: Took) {
 }
 
 /// Says that the audit cannot be written. Logins go on.
-pub fn audit_failed(error: &std::io::Error) {
+pub fn audit_failed(error: &io::Error) {
     let detail = error.to_string();
     tracing::error!(event = "audit", outcome = "failing", detail, "records wait, and are lost when too many do");
 }

@@ -7,6 +7,7 @@ mod edge;
 mod line;
 pub mod log;
 pub mod metrics;
+mod spool;
 pub mod trail;
 
 pub use edge::Edge;
