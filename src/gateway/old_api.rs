@@ -3,6 +3,7 @@
 use http::{HeaderMap, HeaderValue, Request, Response};
 
 use super::forward::{Failed, Way};
+use super::pool::Server;
 use super::request::{Carried, carried, unchanged};
 use super::routes::Upstream;
 use super::routing::Routing;
@@ -25,6 +26,21 @@ pub struct OldApi {
 }
 
 impl OldApi {
+    /// Opens a connection and closes it again, without a word of HTTP.
+    ///
+    /// # Errors
+    /// It cannot be reached, or its certificate is no good; why.
+    pub async fn reach(&self, bounds: Bounds) -> Result<(), String> {
+        Server::new(self.upstream.clone(), self.trust.clone(), false).try_out(bounds.connect_timeout).await
+    }
+
+    /// Its URL, for people.
+    #[must_use]
+    pub fn url(&self) -> String {
+        let scheme = if self.upstream.name.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", self.upstream.authority)
+    }
+
     pub(super) fn way(&self, bounds: Bounds) -> Way {
         Way::new(std::slice::from_ref(&self.upstream), self.trust.as_ref(), false, bounds)
     }

@@ -22,6 +22,8 @@ const KEPT: usize = 128;
 /// How long a server that refused is passed over while there are others.
 const PASSED_OVER: Duration = Duration::from_secs(5);
 
+const NO_TLS: &str = "no TLS in time";
+
 /// One server.
 #[derive(Debug)]
 pub(super) struct Server {
@@ -105,17 +107,29 @@ impl Server {
         self.shared.lock().clear();
     }
 
+    /// Opens a connection and closes it, without a word of HTTP.
+    pub(super) async fn try_out(&self, patience: Duration) -> Result<(), String> {
+        let stream = self.open(patience).await?;
+        let (Some(name), Some(trust)) = (&self.upstream.name, &self.trust) else { return Ok(()) };
+        let shaken = timeout(patience, trust.shake_hands(name, false, stream)).await;
+        shaken.map_err(|_| NO_TLS.to_owned())?.map(drop)
+    }
+
+    async fn open(&self, patience: Duration) -> Result<TcpStream, String> {
+        let opened = timeout(patience, TcpStream::connect(&self.upstream.address)).await;
+        let stream = opened.map_err(|_| "no connection in time".to_owned())?.map_err(|error| error.to_string())?;
+        let _ = stream.set_nodelay(true);
+        Ok(stream)
+    }
+
     /// A new connection. `own`: for what cannot share one.
     pub(super) async fn connect(&self, own: bool, patience: Duration, tasks: &Tasks) -> Result<Line, String> {
-        let late = |_| "no connection in time".to_owned();
-        let opened = timeout(patience, TcpStream::connect(&self.upstream.address)).await.map_err(late)?;
-        let stream = opened.map_err(|error| error.to_string())?;
-        let _ = stream.set_nodelay(true);
+        let stream = self.open(patience).await?;
         let http2 = self.http2 && !own;
         match (&self.upstream.name, &self.trust) {
             (Some(name), Some(trust)) => {
                 let shaken = timeout(patience, trust.shake_hands(name, http2, stream)).await;
-                let stream = shaken.map_err(|_| "no TLS in time".to_owned())??;
+                let stream = shaken.map_err(|_| NO_TLS.to_owned())??;
                 if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
                     return self.share(line::shared(stream, self.target(Scheme::HTTPS)?, tasks).await?);
                 }

@@ -18,6 +18,7 @@ use crate::domain::client::Client;
 use crate::domain::grant::{Fate, NotGranted, RealmGrant, RealmRequest};
 use crate::domain::refusal::{Fault, Refusal};
 use crate::domain::time::Clock;
+use crate::relay::BadCertificate;
 
 /// No token answer is longer; a longer one is cut off and counts as lost.
 const LONGEST_ANSWER: usize = 256 * 1024;
@@ -219,12 +220,20 @@ pub struct Granted {
 /// Before the connection stood, nothing was spent; after that nobody knows.
 pub(super) fn lost(error: &reqwest::Error) -> NotGranted {
     if error.is_connect() || error.is_builder() {
-        return unspent(Fault::Upstream, "the realm cannot be reached");
+        return match bad_certificate(error) {
+            Some(bad) => unspent(Fault::Upstream, format!("the realm cannot be reached: {bad}")),
+            None => unspent(Fault::Upstream, "the realm cannot be reached"),
+        };
     }
     if error.is_timeout() {
         return unknown("the realm did not answer in time");
     }
     unknown("the connection to the realm was lost before its answer")
+}
+
+/// What is wrong with the realm's certificate, where that is why it cannot be reached.
+pub(super) fn bad_certificate(error: &reqwest::Error) -> Option<BadCertificate> {
+    BadCertificate::behind(error)
 }
 
 /// A client that speaks to nobody but the realm: no proxy, no redirects, and only the certificates that are trusted.

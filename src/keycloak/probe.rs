@@ -11,12 +11,13 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use zeroize::Zeroizing;
 
-use super::client::{FORM, RealmSettings, Unusable, headers, http, lost, read};
+use super::client::{FORM, RealmSettings, Unusable, bad_certificate, headers, http, lost, read};
 use super::endpoints;
 use super::wire::{self, ErrorAnswer, printable};
 use crate::domain::client::Client;
 use crate::domain::dialect::{Grant, GrantKind};
 use crate::domain::refusal::Cause;
+use crate::relay::BadCertificate;
 
 /// A token that nobody issued.
 const JUNK: &str = "passbridge-doctor";
@@ -44,6 +45,8 @@ pub struct Described {
 pub struct Unanswered {
     /// Somebody answered, but not as a realm does.
     pub heard: bool,
+    /// What is wrong with its certificate, where that was the reason.
+    pub certificate: Option<BadCertificate>,
     /// What came instead.
     pub sentence: String,
 }
@@ -208,7 +211,7 @@ struct Shown<'a>(&'a str, &'a SecretString);
 
 impl Unanswered {
     fn told(sentence: impl Into<String>) -> Self {
-        Self { heard: true, sentence: sentence.into() }
+        Self { heard: true, certificate: None, sentence: sentence.into() }
     }
 }
 
@@ -231,15 +234,16 @@ async fn send(call: reqwest::RequestBuilder) -> Result<reqwest::Response, Unansw
 }
 
 fn gone(error: &reqwest::Error) -> Unanswered {
+    let certificate = bad_certificate(error);
     let mut sentence = lost(error).refusal.detail.into_owned();
-    let mut cause = std::error::Error::source(error);
+    let mut cause = if certificate.is_none() { std::error::Error::source(error) } else { None };
     while let Some(deeper) = cause {
         cause = deeper.source();
         if cause.is_none() {
             sentence = format!("{sentence}: {}", printable(&deeper.to_string()));
         }
     }
-    Unanswered { heard: false, sentence }
+    Unanswered { heard: false, certificate, sentence }
 }
 
 /// A refusal of the realm in one line.

@@ -1,5 +1,6 @@
 //! TLS towards a server: who is trusted, and what went wrong, in words.
 
+use std::error::Error;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
@@ -90,25 +91,60 @@ impl Trust {
     }
 }
 
-/// What went wrong, so that somebody knows what to do.
-#[expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "these are rustls' causes, and it explains the rare ones well enough"
-)]
-fn said(error: &io::Error) -> String {
-    let within = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
-    let Some(rustls::Error::InvalidCertificate(fault)) = within else { return format!("no TLS: {error}") };
-    match fault {
-        CertificateError::Expired | CertificateError::ExpiredContext { .. } => "its certificate has expired".to_owned(),
-        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-            "its certificate is not valid yet".to_owned()
-        }
-        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-            "its certificate is for another name than the server's".to_owned()
-        }
-        CertificateError::UnknownIssuer => {
-            "nobody who is trusted vouches for its certificate; `ca` names who does".to_owned()
-        }
-        other => format!("its certificate cannot be trusted: {other}"),
+/// What is wrong with the certificate that a server showed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BadCertificate {
+    /// Its time is over.
+    Expired,
+    /// Its time has not come.
+    NotYet,
+    /// It is for another name.
+    OtherName,
+    /// Nobody who is trusted vouches for it.
+    UnknownIssuer,
+    /// Something that seldom happens; in words.
+    Other(String),
+}
+
+impl BadCertificate {
+    /// What is wrong, where that is why TLS failed.
+    #[must_use]
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "these are rustls' causes, and it explains the rare ones well enough"
+    )]
+    pub fn behind(error: &(dyn Error + 'static)) -> Option<Self> {
+        // What an error of input or output holds is not its source: it stands in its place.
+        let held = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        let held = held.map(|held| held as &(dyn Error + 'static)).or_else(|| error.source());
+        let Some(rustls::Error::InvalidCertificate(fault)) = error.downcast_ref() else {
+            return Self::behind(held?);
+        };
+        Some(match fault {
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => Self::Expired,
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => Self::NotYet,
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => Self::OtherName,
+            CertificateError::UnknownIssuer => Self::UnknownIssuer,
+            other => Self::Other(other.to_string()),
+        })
     }
+}
+
+/// So that somebody knows what to do.
+impl fmt::Display for BadCertificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Expired => f.write_str("its certificate has expired"),
+            Self::NotYet => f.write_str("its certificate is not valid yet"),
+            Self::OtherName => f.write_str("its certificate is for another name than the server's"),
+            Self::UnknownIssuer => {
+                f.write_str("nobody who is trusted vouches for its certificate; `ca` names who does")
+            }
+            Self::Other(words) => write!(f, "its certificate cannot be trusted: {words}"),
+        }
+    }
+}
+
+fn said(error: &io::Error) -> String {
+    BadCertificate::behind(error).map_or_else(|| format!("no TLS: {error}"), |bad| bad.to_string())
 }

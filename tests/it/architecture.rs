@@ -14,7 +14,8 @@ const MAY_USE: [(&str, &[&str]); 19] = [
     // Chance, for what is sealed.
     ("secrets", &["document", "domain"]),
     ("legacy", &["domain"]),
-    ("keycloak", &["domain"]),
+    // What a certificate that is not trusted is called.
+    ("keycloak", &["domain", "relay"]),
     // Carries bytes to the old server and back; whose they are `exchange` decides.
     ("otk", &["domain", "lifecycle", "relay"]),
     ("store", &["domain"]),

@@ -8,7 +8,8 @@ use super::here;
 use crate::config::Config;
 use crate::domain::client::Client;
 use crate::domain::time::{Clock, Timestamp};
-use crate::keycloak::probe::{Described, Door, Probe, login};
+use crate::keycloak::probe::{Described, Door, Probe, Unanswered, login};
+use crate::relay::BadCertificate;
 use crate::server::{SystemClock, ends};
 
 /// Clocks that differ by more are told.
@@ -30,8 +31,7 @@ pub(super) async fn look<'a>(probe: &Probe, config: &'a Config, with_reader: boo
                 continue;
             }
             Err(gone) => {
-                let hint = "is the address right, the realm up, the way open?";
-                findings.push(Finding::error("realm-unreachable", format!("{url}: {}", gone.sentence)).hint(hint));
+                findings.push(unreachable(url, &gone));
                 continue;
             }
         };
@@ -51,6 +51,23 @@ pub(super) async fn look<'a>(probe: &Probe, config: &'a Config, with_reader: boo
         }
     }
     (answering.map(|(url, _)| url), findings)
+}
+
+fn unreachable(url: &str, gone: &Unanswered) -> Finding {
+    let (code, hint) = match &gone.certificate {
+        None => ("realm-unreachable", "is the address right, the realm up, the way open?"),
+        Some(BadCertificate::Expired) => ("certificate-expired", "put the next one in its place, at the realm"),
+        Some(BadCertificate::UnknownIssuer) => {
+            ("certificate-refused", "name in `realm.ca` the file with the certificates of whoever vouches for it")
+        }
+        Some(BadCertificate::OtherName) => {
+            ("certificate-refused", "say in `realm.urls` the name that stands in its certificate")
+        }
+        Some(BadCertificate::NotYet | BadCertificate::Other(_)) => {
+            ("certificate-refused", "is this machine's clock right, the certificate the realm's?")
+        }
+    };
+    Finding::error(code, format!("{url}: {}", gone.sentence)).hint(hint)
 }
 
 fn one(url: &str, described: &Described, config: &Config) -> Vec<Finding> {

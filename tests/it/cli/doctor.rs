@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::{out, run, talk};
 use crate::support::{FakeOld, Mood, NEW_ID, OLD_ID, Plan, World, client};
 
-fn described(issuer: &str, date: &str) -> Mood {
+pub fn described(issuer: &str, date: &str) -> Mood {
     let body = format!("{{\"issuer\":\"{issuer}\"}}");
     let length = body.len();
     Mood::Bytes(
@@ -14,20 +14,20 @@ fn described(issuer: &str, date: &str) -> Mood {
 }
 
 /// The realm is healthy: it describes itself, takes the credentials, and asks for a passport.
-fn healthy(world: &World) {
+pub fn healthy(world: &World) {
     world.realm.usually_at("openid-configuration", described(&world.realm.url(), ""));
     world.realm.usually_at("introspect", Mood::answer(200, "application/json", "{\"active\":false}"));
     world.realm.usually_at("token", Mood::Refuse(400, "invalid_request", "Missing parameter: certificate"));
 }
 
-fn doctor(world: &World, arguments: &[&str]) -> (Option<i32>, Vec<Value>) {
+pub fn doctor(world: &World, arguments: &[&str]) -> (Option<i32>, Vec<Value>) {
     let output = run(world, &[&["doctor", "--format", "json"], arguments].concat(), "planted-reader-secret\n");
     assert!(!(out(&output) + &talk(&output)).contains("planted"), "{}{}", out(&output), talk(&output));
     let findings = serde_json::from_str(&out(&output)).unwrap_or_else(|_| panic!("{}", talk(&output)));
     (output.status.code(), findings)
 }
 
-fn codes(findings: &[Value]) -> Vec<&str> {
+pub fn codes(findings: &[Value]) -> Vec<&str> {
     findings.iter().map(|finding| finding["code"].as_str().unwrap()).filter(|code| *code != "not-checked").collect()
 }
 
@@ -185,16 +185,10 @@ fn the_running_bridge_says_how_its_store_is_and_wrong_use_asks_nobody() {
 
 /// A certificate that ends so many days from now, with its key, into `old.pem` and `old.key`.
 fn certify(world: &World, days: i64) {
-    let now = passbridge::server::SystemClock::new();
-    let today = i64::try_from(passbridge::domain::time::Clock::now(&now).secs() / 86_400).unwrap();
-    let (whole_days, since) = (u64::try_from(today + days).unwrap(), std::time::UNIX_EPOCH);
-    let day =
-        humantime::format_rfc3339_seconds(since + std::time::Duration::from_secs(whole_days * 86_400)).to_string();
-    let number = |from: usize, to: usize| day[from..to].parse().unwrap();
+    let (year, month, day) = crate::support::tls::day(days);
     let mut wish = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
     wish.not_before = rcgen::date_time_ymd(2001, 1, 1);
-    wish.not_after =
-        rcgen::date_time_ymd(number(0, 4), u8::try_from(number(5, 7)).unwrap(), u8::try_from(number(8, 10)).unwrap());
+    wish.not_after = rcgen::date_time_ymd(year, month, day);
     let key = rcgen::KeyPair::generate().unwrap();
     std::fs::write(world.path().join("old.pem"), wish.self_signed(&key).unwrap().pem()).unwrap();
     std::fs::write(world.path().join("old.key"), key.serialize_pem()).unwrap();

@@ -4,6 +4,7 @@ mod audit;
 mod client;
 mod diff;
 mod doctor;
+mod doctor_doors;
 mod import;
 mod replay;
 pub mod said;

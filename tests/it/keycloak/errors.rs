@@ -1,6 +1,7 @@
 //! Each error of the realm's token endpoint that a login can meet (KEYCLOAK.md section 3), under 400 and under 401.
 
-use crate::support::{Mood, OLD_ID, OLD_SECRET, World, passport};
+use crate::support::tls::{Authority, TlsFront};
+use crate::support::{Mood, OLD_ID, OLD_SECRET, Plan, World, client, passport};
 
 /// Error, description, what the client hears, whose fault.
 const ROWS: [(&str, &str, (u16, &str), &str); 16] = [
@@ -60,4 +61,26 @@ fn the_realms_sentence_is_told_to_operators_in_one_bounded_line() {
     let detail = line["detail"].as_str().unwrap();
     assert!(detail.contains("first second [long word] words"), "{detail}");
     assert!(detail.len() < 300);
+}
+
+#[test]
+fn what_is_wrong_with_the_realms_certificate_is_told_to_operators_alone() {
+    let authority = Authority::new();
+    for (id, shown, detail) in [
+        ("of-an-expired-realm", authority.shown("localhost", Some(2001)), "its certificate has expired"),
+        (
+            "of-another-realm",
+            authority.shown("elsewhere.example.org", None),
+            "its certificate is for another name than the server's",
+        ),
+    ] {
+        let mut world = Plan::new().set("realm", "ca", "\"ca.pem\"").client(&client(id, "")).files();
+        std::fs::write(world.path().join("ca.pem"), &authority.pem).unwrap();
+        let front = TlsFront::start(&shown, world.realm.address);
+        world.change("realm", "urls", &format!("[\"{}/auth/realms/SSO\"]", front.url("localhost")));
+        world.begin();
+        let reply = world.token(&passport(id, OLD_SECRET));
+        assert_eq!((reply.status, reply.body.contains("certificate")), (500, false), "{reply:?}");
+        assert_eq!(world.log(id)[0]["detail"], format!("the realm cannot be reached: {detail}"));
+    }
 }

@@ -39,14 +39,32 @@ impl Authority {
 
     /// A certificate for this name, which ended so long ago where it says so.
     pub fn shown(&self, name: &str, ended_in: Option<i32>) -> Shown {
+        self.shown_until(name, ended_in.map(|year| (year, 1, 1)))
+    }
+
+    /// A certificate for this name, which ends in so many days.
+    pub fn shown_for(&self, name: &str, days: i64) -> Shown {
+        self.shown_until(name, Some(day(days)))
+    }
+
+    fn shown_until(&self, name: &str, end: Option<(i32, u8, u8)>) -> Shown {
         let key = KeyPair::generate().unwrap();
         let mut wish = CertificateParams::new(vec![name.to_owned()]).unwrap();
-        if let Some(year) = ended_in {
-            wish.not_after = rcgen::date_time_ymd(year, 1, 1);
+        if let Some((year, month, day)) = end {
+            wish.not_after = rcgen::date_time_ymd(year, month, day);
         }
         let certificate = wish.signed_by(&key, &self.issuer).unwrap().der().clone();
         Shown { certificate, key: key.serialize_der() }
     }
+}
+
+/// Year, month and day, so many days from today by the system's clock.
+pub fn day(days_from_today: i64) -> (i32, u8, u8) {
+    let now = passbridge::server::SystemClock::new();
+    let today = i64::try_from(passbridge::domain::time::Clock::now(&now).secs() / 86_400).unwrap();
+    let since = std::time::Duration::from_secs(u64::try_from(today + days_from_today).unwrap() * 86_400);
+    let day = humantime::format_rfc3339_seconds(std::time::UNIX_EPOCH + since).to_string();
+    (day[0..4].parse().unwrap(), day[5..7].parse().unwrap(), day[8..10].parse().unwrap())
 }
 
 impl Shown {
