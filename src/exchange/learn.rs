@@ -12,7 +12,7 @@ use crate::domain::client::{Client, Presented};
 use crate::legacy::request::Incoming;
 use crate::legacy::sole::sole;
 use crate::mapping::{Lesson, Shown, Snapshot};
-use crate::store::Memo;
+use crate::store::{Memo, StoreError};
 use crate::telemetry::log;
 
 fn name(client: &Client) -> String {
@@ -77,16 +77,28 @@ impl Exchange {
 }
 
 impl Bridge {
-    /// Takes what the store has.
+    /// Takes what the store has, and gives it what it has not: what another instance wrote over in the same moment, or it lost.
     async fn look(&self, client: &Client) {
         let Some((_, learned)) = client.learned() else { return };
-        match self.store.memo(&name(client)).await {
-            Ok(Some(bytes)) => {
-                learned.take(postcard::from_bytes(&bytes).unwrap_or_default(), client.learnable());
-            }
-            Ok(None) => {}
-            Err(error) => log::store("reading what was learned of a secret", &error),
+        let kept: Vec<String> = match self.store.memo(&name(client)).await {
+            Ok(Some(bytes)) => postcard::from_bytes(&bytes).unwrap_or_default(),
+            Ok(None) => Vec::new(),
+            Err(error) => return log::store("reading what was learned of a secret", &error),
+        };
+        let before = kept.len();
+        learned.take(kept, client.learnable());
+        let hashes = learned.hashes();
+        if hashes.len() > before
+            && let Err(error) = self.keep(client, &hashes).await
+        {
+            log::store("keeping what was learned of a secret, which is tried again", &error);
         }
+    }
+
+    async fn keep(&self, client: &Client, hashes: &[String]) -> Result<(), StoreError> {
+        // A list of texts is encoded into memory, which cannot fail.
+        let value = postcard::to_stdvec(hashes).unwrap_or_default();
+        self.store.memo_put(&Memo { name: name(client), value }).await
     }
 
     async fn take_lesson(&self, snapshot: &Snapshot, shown: &Shown) {
@@ -98,12 +110,13 @@ impl Bridge {
         };
         let Some((_, learned)) = client.learned() else { return };
         let hashes = learned.with(hash, client.learnable());
-        let Ok(value) = postcard::to_stdvec(&hashes) else { return };
         // Kept before it counts: what a restart would forget lets nobody in.
-        if let Err(error) = self.store.memo_put(&Memo { name: name(client), value }).await {
+        if let Err(error) = self.keep(client, &hashes).await {
             log::store("keeping what was learned of a secret, which is tried again at its next use", &error);
+            self.edge.lesson_lost(&client.legacy_id);
             return;
         }
+        self.edge.learned(&client.legacy_id, hashes.len());
         learned.take(hashes, client.learnable());
         self.guard.remember(snapshot, shown);
     }

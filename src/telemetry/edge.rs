@@ -115,6 +115,18 @@ impl Edge {
         });
     }
 
+    /// An old secret of a client was learned and kept, so that it has so many now: from here on it lets in at the realm's side.
+    pub fn learned(&self, client: &str, kept: usize) {
+        log::learned(client, kept);
+        self.metrics.learned(client, "kept");
+        self.record("learned", |entry| Entry { outcome: "ok", client: Some(client.to_owned()), ..entry });
+    }
+
+    /// An old secret of a client could not be kept, of which the log tells with the store's reason: it is not learned.
+    pub fn lesson_lost(&self, client: &str) {
+        self.metrics.learned(client, "not_kept");
+    }
+
     /// A login of a client at stage shadow was compared.
     pub fn compared(&self, client: &str, verdict: &Verdict, took: Took) {
         log::compared(client, verdict, took);

@@ -187,6 +187,11 @@ pub fn stepped_back(client: &str, figures: Figures) {
     tracing::warn!(event = "stepped_back", client, detail, "its logins go to the old server until it is staged again");
 }
 
+/// Says that an old secret of a client was learned, and how many are kept of it now.
+pub fn learned(client: &str, kept: usize) {
+    tracing::info!(event = "learned", client, kept);
+}
+
 /// Tells of a login at stage shadow, where the old server and the bridge would have answered otherwise.
 pub fn compared(client: &str, verdict: &Verdict, took: Took) {
     let (outcome, cause, detail) = (verdict.outcome.word(), verdict.cause.map(Cause::word), verdict.words.as_str());

@@ -46,7 +46,7 @@ struct PassedLabels {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct ComparedLabels {
+struct ClientOutcomeLabels {
     client: String,
     outcome: &'static str,
 }
@@ -81,7 +81,8 @@ pub struct Metrics {
     old_seconds: Histogram,
     old_api: Family<AnswerLabels, Counter>,
     stepped_back: Family<ClientLabels, Gauge>,
-    compared: Family<ComparedLabels, Counter>,
+    compared: Family<ClientOutcomeLabels, Counter>,
+    learned: Family<ClientOutcomeLabels, Counter>,
     logouts: Family<OutcomeLabels, Counter>,
     /// Which load of the mappings is in use; counts from 1.
     generation: Gauge,
@@ -128,6 +129,7 @@ impl Metrics {
             old_api: Family::default(),
             stepped_back: Family::default(),
             compared: Family::default(),
+            learned: Family::default(),
             logouts: Family::default(),
             generation: Gauge::default(),
             clients: Gauge::default(),
@@ -188,6 +190,11 @@ impl Metrics {
             "Logins of clients at stage shadow by what comparing found (agreed, bridge_refuses, ..., undecided, left_out)",
             self.compared.clone(),
         );
+        registry.register(
+            "secrets_learned",
+            "Old secrets that the old server accepted and a mapping says are learned, by client and outcome (kept, not_kept)",
+            self.learned.clone(),
+        );
         registry.register("old_server_seconds", "What the old server took", self.old_seconds.clone());
         registry.register(
             "old_api",
@@ -239,7 +246,12 @@ impl Metrics {
 
     /// Counts one login of a client at stage shadow.
     pub fn compared(&self, client: &str, outcome: Outcome) {
-        self.compared.get_or_create(&ComparedLabels { client: client.to_owned(), outcome: outcome.word() }).inc();
+        self.compared.get_or_create(&ClientOutcomeLabels { client: client.to_owned(), outcome: outcome.word() }).inc();
+    }
+
+    /// Counts one old secret that was learned; `outcome`: `kept`, or `not_kept` where the store failed.
+    pub fn learned(&self, client: &str, outcome: &'static str) {
+        self.learned.get_or_create(&ClientOutcomeLabels { client: client.to_owned(), outcome }).inc();
     }
 
     /// Counts one logout that the realm announced.

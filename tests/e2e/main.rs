@@ -15,6 +15,7 @@ mod clients;
 mod dashboard;
 mod doctor;
 mod gateway;
+mod learned;
 mod login;
 mod realm;
 mod refusals;

@@ -124,6 +124,7 @@ impl Bridge {
     pub fn program_told(&self, arguments: &[&str], input: &str) -> Output {
         let mut command = Command::new(env!("CARGO_BIN_EXE_passbridge"));
         know_secrets(&mut command);
+        command.env("PASSBRIDGE__LISTEN__OPS", format!("127.0.0.1:{}", self.ops));
         command.current_dir(self.directory.path()).args(arguments);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the program runs");
@@ -226,9 +227,8 @@ fn mapping(old: &Old) -> String {
     let secret = format!("client_secret = {{ env = \"NEW_{}\" }}\n", client_id.to_uppercase());
     let secret = if further.contains("client_secret") { String::new() } else { secret };
     let stage = if further.contains("stage = ") { "" } else { "stage = \"live\"\n" };
-    format!(
-        "[[client]]\nlegacy_id = \"{id}\"\nlegacy_secret = {{ file = \"old.secret\" }}\nclient_id = \"{client_id}\"\n{secret}{stage}{further}\n"
-    )
+    let old = if further.contains("legacy_secret") { "" } else { "legacy_secret = { file = \"old.secret\" }\n" };
+    format!("[[client]]\nlegacy_id = \"{id}\"\n{old}client_id = \"{client_id}\"\n{secret}{stage}{further}\n")
 }
 
 type Begun = (Child, Arc<Mutex<String>>, [Option<u16>; 3]);

@@ -160,26 +160,12 @@ fn every_answered_uuid_is_alive_after_the_program_was_killed_under_load() {
     }
 }
 
-/// The program under a limit on the size of files, as a full disk would be. The signal that would end it is ignored.
-fn limited() -> Command {
-    let script = "trap '' XFSZ; exec \"$@\"";
-    let mut command = Command::new("/bin/bash");
-    command.args(["-c", script, "limited", env!("CARGO_BIN_EXE_passbridge")]);
-    command
-}
-
-fn limit(program: &Program, bytes: &str) {
-    let limited =
-        Command::new("prlimit").args(["--pid", &program.id().to_string(), &format!("--fsize={bytes}:")]).status();
-    assert!(limited.unwrap().success());
-}
-
 #[test]
 fn a_store_that_cannot_write_answers_server_error_and_hands_out_nothing() {
     let world = Plan::new().files();
-    let mut program = Program::serve_by(&world, limited());
+    let mut program = Program::serve_limited(&world);
     let before = program.ask(&login()).text("access_token");
-    limit(&program, "1");
+    program.limit("1");
     for _ in 0..3 {
         let reply = program.ask(&login());
         assert_eq!(reply.said(), (500, "server_error".to_owned()));
@@ -192,7 +178,7 @@ fn a_store_that_cannot_write_answers_server_error_and_hands_out_nothing() {
     let refused = lines.iter().find(|line| line["outcome"] == "server_error").unwrap();
     assert_eq!((&refused["fault"], &refused["level"]), (&"ourselves".into(), &"WARN".into()));
 
-    limit(&program, "unlimited");
+    program.limit("unlimited");
     eventually("there is room, and it goes on", || program.ask(&login()).status == 200);
     assert_eq!(program.told("/readyz").json("store"), "writable");
     program.signal("TERM");

@@ -4,7 +4,10 @@ use std::path::Path;
 
 use super::plan;
 use crate::cli::said::run;
-use crate::support::{FakeOld, OLD_ID, OLD_SECRET, Plan, RawReply, TOKEN, World, client, eventually, passport, post};
+use crate::support::program::Program;
+use crate::support::{
+    Connection, FakeOld, OLD_ID, OLD_SECRET, Plan, RawReply, TOKEN, World, client, eventually, passport, post,
+};
 
 const LEARN: &str = "legacy_secret = { learn = true } # nobody knows it";
 const SECOND: &str = "planted-second-secret";
@@ -143,6 +146,87 @@ fn a_secret_costs_a_hash_once_and_the_newest_two_are_kept() {
     assert!(counts(&mut world, SECOND) && !counts(&mut world, OLD_SECRET));
     world.restart();
     assert!(counts(&mut world, THIRD) && counts(&mut world, SECOND) && !counts(&mut world, OLD_SECRET));
+}
+
+#[test]
+fn each_secret_that_is_learned_is_told_once_by_log_metric_and_audit() {
+    let old = FakeOld::start();
+    let mut world = learning(&old, "legacy").start();
+    world.plant_text(SECOND);
+    let id = "told-when-learned";
+    let mapping = client(id, &format!("stage = \"legacy\"\n{LEARN}"));
+    world.change_clients(&[at("legacy"), mapping]);
+    world.running().reload().unwrap();
+    for secret in [OLD_SECRET, SECOND] {
+        old.knows(id, secret);
+    }
+    let counted = format!("passbridge_secrets_learned_total{{client=\"{id}\",outcome=\"kept\"}}");
+    let login = |secret: &str| {
+        let reply = world.connect().ask(&post(TOKEN, &passport(id, secret)));
+        world.plant(&reply);
+        assert!(reply.status == 200 && is_old(&reply), "{reply:?}");
+    };
+    for (secret, times) in [(OLD_SECRET, 1.0), (SECOND, 2.0)] {
+        eventually("it is learned", || {
+            login(secret);
+            (world.metric(&counted) - times).abs() < f64::EPSILON
+        });
+    }
+    login(OLD_SECRET);
+    let kept: Vec<_> = world.log("\"learned\"").into_iter().filter(|line| line["client"] == id).collect();
+    assert_eq!(kept.iter().map(|line| line["kept"].as_u64().unwrap()).collect::<Vec<_>>(), [1, 2]);
+    world.end();
+    let records: Vec<_> = world.audit().into_iter().filter(|record| record["what"] == "learned").collect();
+    assert_eq!(records.len(), 2, "{records:?}");
+    assert!(records.iter().all(|record| record["client"] == id && record["outcome"] == "ok"), "{records:?}");
+}
+
+#[test]
+fn a_secret_that_the_store_could_not_keep_is_told_and_learned_later() {
+    let old = FakeOld::start();
+    let world = learning(&old, "legacy").files();
+    let program = Program::serve_limited(&world);
+    let ask = || {
+        let reply = Connection::open(program.legacy).ask(&post(TOKEN, &passport(OLD_ID, OLD_SECRET)));
+        assert!(reply.status == 200 && is_old(&reply), "{reply:?}");
+    };
+    let counted = |outcome: &str| {
+        let line = format!("passbridge_secrets_learned_total{{client=\"{OLD_ID}\",outcome=\"{outcome}\"}}");
+        program.told("/metrics").body.contains(&line)
+    };
+    program.limit("1");
+    eventually("it is told", || {
+        ask();
+        counted("not_kept")
+    });
+    assert!(!counted("kept") && program.lines("learned").is_empty());
+    eventually("the log says why", || {
+        program.lines("store").iter().any(|line| line["what"].as_str().unwrap().starts_with("keeping what was"))
+    });
+    program.limit("unlimited");
+    eventually("there is room", || {
+        ask();
+        counted("kept")
+    });
+}
+
+#[test]
+fn what_the_store_lost_of_what_was_learned_it_gets_again() {
+    let old = FakeOld::start();
+    let mut world = learning(&old, "legacy").start();
+    lesson(&world, OLD_SECRET, 1);
+    let name = format!("learned/{OLD_ID}");
+    let store = &world.running().bridge().store;
+    let has = || crate::support::block_on(store.memo(&name)).unwrap();
+    let before = has();
+    assert!(before.is_some());
+    crate::support::block_on(store.memo_delete(&name)).unwrap();
+    assert!(has().is_none());
+    assert_eq!(learned(&world), 1);
+    assert_eq!(has(), before);
+    world.crash();
+    stage(&mut world, "live");
+    assert!(!is_old(&login(&world, OLD_SECRET)));
 }
 
 #[test]
