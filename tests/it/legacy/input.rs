@@ -146,7 +146,7 @@ fn a_slow_body_is_cut_off_in_the_dialects_words() {
 
 #[test]
 fn a_slow_head_and_an_idle_connection_are_cut_off() {
-    let world = Plan::new().set("limits", "head_timeout", "\"100ms\"").start();
+    let world = Plan::new().set("limits", "head_timeout", "\"1s\"").start();
     for (what, bytes) in [("nothing", ""), ("half a head", "POST /auth/oauth/v2/token HTTP/1.1\r\nHost: x\r\nX-")] {
         let mut connection = world.connect();
         connection.write(bytes.as_bytes());
