@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use http_body_util::{BodyExt, Empty};
 use tokio::time::{Sleep, sleep};
 
 /// Why a body was given up.
@@ -77,6 +76,10 @@ impl<B: Body> Flow<B> {
         Arc::clone(&self.progress)
     }
 
+    pub(super) fn into_inner(self) -> B {
+        self.inner
+    }
+
     fn break_off(&self, why: &impl ToString) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         self.progress.broken.store(true, Ordering::Relaxed);
         Poll::Ready(Some(Err(Broken::new(why))))
@@ -86,8 +89,7 @@ impl<B: Body> Flow<B> {
 impl Flow<super::Stream> {
     /// No body.
     pub(super) fn nothing() -> Self {
-        let nothing = Empty::new().map_err(|never| match never {}).boxed_unsync();
-        Self::new(nothing, Duration::ZERO, 0)
+        Self::new(super::Stream::nothing(), Duration::ZERO, 0)
     }
 }
 

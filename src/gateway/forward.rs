@@ -1,23 +1,26 @@
 //! Sends a call on and streams its answer back.
 
+use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, header};
+use http::request::Parts;
+use http::{HeaderValue, Response, header};
 use http_body::{Body, Frame, SizeHint};
-use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use tokio::time::timeout;
 
 use super::flow::{Broken, Flow, Progress};
-use super::line::{Line, NoAnswer};
+use super::line::{Line, Load, Shared};
 use super::pool::Server;
 use super::routes::Upstream;
+use super::wire::{self, NoAnswer, Reading, Wire};
 use super::{Bounds, Stream};
 use crate::exchange::Exchange;
+use crate::lifecycle::Tasks;
 use crate::relay::Trust;
 
 /// Why there is no answer.
@@ -51,22 +54,25 @@ impl Way {
         self.servers.iter().for_each(|server| server.close());
     }
 
-    /// One server after the other, as long as surely nothing was sent.
-    pub(super) async fn send(&self, request: Request<Stream>, exchange: &Exchange) -> Result<Response<Stream>, Failed> {
-        let (head, body) = request.into_parts();
-        let flow = Flow::new(body, self.bounds.idle_timeout, self.bounds.body);
+    /// One server after the other, as long as surely nothing was sent. The head stays as it is, but for the host.
+    pub(super) async fn send(
+        &self,
+        head: &mut Parts,
+        body: Stream,
+        exchange: &Exchange,
+    ) -> Result<(Response<Stream>, Option<Wire>), Failed> {
+        let mut flow = Flow::new(body, self.bounds.idle_timeout, self.bounds.body);
         let progress = flow.progress();
         // Nobody who wants another protocol shares his connection.
         let own = head.headers.contains_key(header::UPGRADE);
         let own_host = !head.headers.contains_key(header::HOST);
-        let mut request = Request::from_parts(head, flow);
         let mut last = "the route has no server".to_owned();
         for server in self.in_turn(exchange) {
             if own_host && let Ok(host) = HeaderValue::from_str(server.authority()) {
-                request.headers_mut().insert(header::HOST, host);
+                head.headers.insert(header::HOST, host);
             }
             loop {
-                let (mut line, is_fresh) = match server.take(own) {
+                let (line, is_fresh) = match server.take(own) {
                     Some(line) => (line, false),
                     // Seldom, and big with its TLS: a call that needs none shall not carry the room for it.
                     None => match Box::pin(server.connect(own, self.bounds.connect_timeout, exchange.tasks())).await {
@@ -78,14 +84,10 @@ impl Way {
                         }
                     },
                 };
-                match self.ask(&mut line, request, &progress).await {
-                    Ok(response) => {
-                        let end =
-                            GiveBack { line: Some(line), server, progress, stopped: exchange.tasks().stop().clone() };
-                        return Ok(response.map(|body| self.back(body, end)));
-                    }
+                match self.ask((line, head), flow, (&server, exchange.tasks()), &progress).await {
+                    Ok(answered) => return Ok(answered),
                     Err(Unanswered::NotSent(again)) => {
-                        request = *again;
+                        flow = again;
                         last = format!("{}: the connection closed before anything was sent", server.authority());
                         if is_fresh {
                             break;
@@ -109,19 +111,46 @@ impl Way {
 
     async fn ask(
         &self,
-        line: &mut Line,
-        request: Request<Flow<Stream>>,
-        progress: &Progress,
-    ) -> Result<Response<Incoming>, Unanswered> {
-        if !line.is_ready().await {
-            return Err(Unanswered::NotSent(Box::new(request)));
+        (line, head): (Line, &Parts),
+        flow: Flow<Stream>,
+        (server, tasks): (&Arc<Server>, &Tasks),
+        progress: &Arc<Progress>,
+    ) -> Result<(Response<Stream>, Option<Wire>), Unanswered> {
+        let back = |body| {
+            let flow = Flow::new(body, self.bounds.idle_timeout, u64::MAX);
+            let (server, progress, tasks) = (Arc::clone(server), Arc::clone(progress), tasks.clone());
+            Stream::Api(Box::new(Answer { flow: Some(flow), is_whole: false, server, progress, tasks }))
+        };
+        match line {
+            Line::Own(wire) => Ok(match self.in_time(wire.ask(head, flow), progress).await? {
+                wire::Answer::Whole(response, kept) => {
+                    if let Some(wire) = kept.filter(|_| !tasks.stop().is_cancelled()) {
+                        server.give_back(Line::Own(wire));
+                    }
+                    (response.map(Stream::Whole), None)
+                }
+                wire::Answer::Begun(head, rest) => (Response::from_parts(head, back(Source::Own(rest))), None),
+                wire::Answer::Switched(head, wire) => (Response::from_parts(head, Stream::nothing()), Some(wire)),
+            }),
+            Line::Shared(mut shared, load) => {
+                let response = self.in_time(shared.ask(head, flow), progress).await?;
+                Ok((response.map(|body| back(Source::Shared(body, shared, load))), None))
+            }
         }
-        let mut answer = std::pin::pin!(line.send(request));
+    }
+
+    /// The answer, unless it takes too long.
+    async fn in_time<T>(
+        &self,
+        answer: impl Future<Output = Result<T, NoAnswer>>,
+        progress: &Progress,
+    ) -> Result<T, Unanswered> {
+        let mut answer = std::pin::pin!(answer);
         loop {
             let before = progress.parts();
             match timeout(self.bounds.timeout, answer.as_mut()).await {
-                Ok(Ok(response)) => return Ok(response),
-                Ok(Err(NoAnswer::NotSent(request))) => return Err(Unanswered::NotSent(request)),
+                Ok(Ok(answered)) => return Ok(answered),
+                Ok(Err(NoAnswer::NotSent(body))) => return Err(Unanswered::NotSent(body)),
                 Ok(Err(NoAnswer::Lost(_))) if progress.is_broken() => return Err(Unanswered::Failed(Failed::Client)),
                 Ok(Err(NoAnswer::Lost(why))) => {
                     return Err(Unanswered::Failed(Failed::Down(format!("the answer broke off: {why}"))));
@@ -132,31 +161,53 @@ impl Way {
             }
         }
     }
-
-    fn back(&self, body: Incoming, end: GiveBack) -> Stream {
-        let flow = Flow::new(body, self.bounds.idle_timeout, u64::MAX);
-        Answer { flow, end, is_whole: false }.boxed_unsync()
-    }
 }
 
 enum Unanswered {
-    NotSent(Box<Request<Flow<Stream>>>),
+    NotSent(Flow<Stream>),
     Failed(Failed),
 }
 
-/// The connection, until its answer has passed.
-struct GiveBack {
-    line: Option<Line>,
-    server: Arc<Server>,
-    progress: Arc<Progress>,
-    stopped: tokio_util::sync::CancellationToken,
+/// Where an answer comes from.
+enum Source {
+    Own(Box<Reading>),
+    Shared(Incoming, Shared, Load),
+}
+
+impl Body for Source {
+    type Data = Bytes;
+    type Error = Broken;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        match self.get_mut() {
+            Self::Own(body) => Pin::new(body).poll_frame(cx),
+            Self::Shared(body, ..) => Pin::new(body).poll_frame(cx).map_err(|error| Broken::new(&error)),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Own(body) => body.is_end_stream(),
+            Self::Shared(body, ..) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Own(body) => body.size_hint(),
+            Self::Shared(body, ..) => body.size_hint(),
+        }
+    }
 }
 
 /// An answer's body; gives its connection back where both bodies have passed whole.
-struct Answer {
-    flow: Flow<Incoming>,
-    end: GiveBack,
+pub struct Answer {
+    /// Gone with the answer.
+    flow: Option<Flow<Source>>,
     is_whole: bool,
+    server: Arc<Server>,
+    progress: Arc<Progress>,
+    tasks: Tasks,
 }
 
 impl Body for Answer {
@@ -164,29 +215,35 @@ impl Body for Answer {
     type Error = Broken;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
-        let polled = Pin::new(&mut self.flow).poll_frame(cx);
+        let Some(flow) = self.flow.as_mut() else { return Poll::Ready(None) };
+        let polled = Pin::new(flow).poll_frame(cx);
         self.is_whole |= matches!(polled, Poll::Ready(None));
         polled
     }
 
     fn is_end_stream(&self) -> bool {
-        self.flow.is_end_stream()
+        self.flow.as_ref().is_none_or(Flow::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.flow.size_hint()
+        self.flow.as_ref().map_or_else(SizeHint::default, Flow::size_hint)
     }
 }
 
 impl Drop for Answer {
     fn drop(&mut self) {
-        let is_whole = self.is_whole || self.flow.is_end_stream();
-        if is_whole
-            && self.end.progress.is_done()
-            && !self.end.stopped.is_cancelled()
-            && let Some(line) = self.end.line.take()
-        {
-            self.end.server.give_back(line);
+        let is_whole = self.is_whole || self.is_end_stream();
+        let Some(flow) = self.flow.take().filter(|_| is_whole && !self.tasks.stop().is_cancelled()) else { return };
+        match flow.into_inner() {
+            Source::Own(reading) => match reading.end() {
+                wire::End::Kept(wire) => self.server.give_back(Line::Own(wire)),
+                wire::End::Unsent(rest) => self.tasks.run(wire::finish(rest)),
+                wire::End::Closed => {}
+            },
+            Source::Shared(_, shared, load) if self.progress.is_done() => {
+                self.server.give_back(Line::Shared(shared, load));
+            }
+            Source::Shared(..) => {}
         }
     }
 }

@@ -7,19 +7,17 @@ use std::time::Duration;
 
 use h2::Reason;
 use http::uri::{Authority, Parts, PathAndQuery, Scheme};
-use http::{HeaderValue, Request, Response, Uri, Version, header};
+use http::{Request, Response, Uri, Version, header, request as head};
 use http_body::Body as _;
 use hyper::body::Incoming;
-use hyper::client::conn::{http1, http2};
+use hyper::client::conn::http2;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::Stream;
 use super::flow::Flow;
+use super::wire::{NoAnswer, Wire};
 use crate::lifecycle::Tasks;
-
-/// What is sent.
-pub(super) type Sent = Request<Flow<Stream>>;
 
 /// Bytes of an answer's head.
 const HEAD: usize = 128 * 1024;
@@ -36,7 +34,7 @@ const PING: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs
 #[derive(Debug)]
 pub(super) enum Line {
     /// For one at a time.
-    Own(http1::SendRequest<Flow<Stream>>),
+    Own(Wire),
     /// For one among others.
     Shared(Shared, Load),
 }
@@ -86,19 +84,6 @@ impl Shared {
     }
 }
 
-/// Speaks HTTP/1.1 over a connection.
-pub(super) async fn own(
-    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    tasks: &Tasks,
-) -> Result<Line, String> {
-    let mut http = http1::Builder::new();
-    http.max_buf_size(HEAD).title_case_headers(true);
-    let (line, connection) = http.handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
-    // Ends when nobody holds the line any more, or the server closes.
-    tasks.run(async move { drop(connection.with_upgrades().await) });
-    Ok(Line::Own(line))
-}
-
 /// Speaks HTTP/2 over a connection.
 pub(super) async fn shared(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -118,95 +103,39 @@ pub(super) async fn shared(
     Ok(Shared { sender, scheme, authority, load: Arc::default() })
 }
 
-impl Line {
-    /// Waits until a request can be sent. `false`: it never can.
-    pub(super) async fn is_ready(&mut self) -> bool {
-        match self {
-            Self::Own(line) => line.ready().await.is_ok(),
-            Self::Shared(line, _) => !line.is_closed(),
-        }
-    }
-
+impl Shared {
     /// Sends a request.
     ///
     /// # Errors
-    /// There is no answer; what surely was not sent comes back as it was.
-    pub(super) async fn send(&mut self, mut request: Sent) -> Result<Response<Incoming>, NoAnswer> {
-        match self {
-            Self::Own(line) => line.try_send_request(request).await.map_err(|mut error| match error.take_message() {
-                Some(request) => NoAnswer::NotSent(Box::new(request)),
-                None => NoAnswer::Lost(error.error().to_string()),
-            }),
-            Self::Shared(line, _) => {
-                let before = Before::of(&mut request, line);
-                let sent = line.sender.try_send_request(request).await;
-                sent.map_err(|mut error| match error.take_message() {
-                    Some(request) => NoAnswer::NotSent(Box::new(before.put_back(request))),
-                    None => before.again(error.error()),
-                })
-            }
-        }
+    /// There is no answer; the body of what surely was not sent comes back.
+    pub(super) async fn ask(&mut self, head: &head::Parts, body: Flow<Stream>) -> Result<Response<Incoming>, NoAnswer> {
+        let has_body = !body.is_end_stream();
+        let sent = self.sender.try_send_request(self.request(head, body)).await;
+        sent.map_err(|mut error| match error.take_message() {
+            Some(request) => NoAnswer::NotSent(request.into_body()),
+            // What the server says that it has not looked at may be sent again, where nothing of it is gone.
+            None if !has_body && is_unseen(error.error()) => NoAnswer::NotSent(Flow::nothing()),
+            None => NoAnswer::Lost(error.error().to_string()),
+        })
     }
-}
 
-/// Why there is none.
-pub(super) enum NoAnswer {
-    /// Nothing was sent.
-    NotSent(Box<Sent>),
-    /// It may have been sent.
-    Lost(String),
-}
-
-/// A head as HTTP/1.1 has it: HTTP/2 says the host in its target, and nothing about the connection.
-struct Before {
-    uri: Uri,
-    host: Option<HeaderValue>,
-    connection: Option<HeaderValue>,
-    /// The head as it is sent, where nothing else is.
-    head: Option<Box<http::request::Parts>>,
-}
-
-impl Before {
-    /// Makes the head one of HTTP/2.
-    fn of(request: &mut Sent, line: &Shared) -> Self {
+    /// HTTP/2 says the host in its target, and nothing about the connection.
+    fn request(&self, head: &head::Parts, body: Flow<Stream>) -> Request<Flow<Stream>> {
+        let mut request = Request::new(body);
+        request.method_mut().clone_from(&head.method);
+        request.headers_mut().clone_from(&head.headers);
+        request.headers_mut().remove(header::CONNECTION);
         let host = request.headers_mut().remove(header::HOST);
-        let connection = request.headers_mut().remove(header::CONNECTION);
-        let named = host.as_ref().and_then(|host| Authority::try_from(host.as_bytes()).ok());
+        let named = host.and_then(|host| Authority::try_from(host.as_bytes()).ok());
         let mut target = Parts::default();
-        target.scheme = Some(line.scheme.clone());
-        target.authority = Some(named.unwrap_or_else(|| line.authority.clone()));
-        target.path_and_query = request.uri().path_and_query().cloned().or(Some(PathAndQuery::from_static("/")));
-        let uri = request.uri().clone();
+        target.scheme = Some(self.scheme.clone());
+        target.authority = Some(named.unwrap_or_else(|| self.authority.clone()));
+        target.path_and_query = head.uri.path_and_query().cloned().or(Some(PathAndQuery::from_static("/")));
         if let Ok(target) = Uri::from_parts(target) {
             *request.uri_mut() = target;
         }
         *request.version_mut() = Version::HTTP_2;
-        let head = request.body().is_end_stream().then(|| {
-            let mut bare = Request::new(());
-            bare.method_mut().clone_from(request.method());
-            bare.headers_mut().clone_from(request.headers());
-            Box::new(bare.into_parts().0)
-        });
-        Self { uri, host, connection, head }
-    }
-
-    fn put_back(self, mut request: Sent) -> Sent {
-        *request.uri_mut() = self.uri;
-        *request.version_mut() = Version::HTTP_11;
-        for (name, value) in [(header::HOST, self.host), (header::CONNECTION, self.connection)] {
-            if let Some(value) = value {
-                request.headers_mut().insert(name, value);
-            }
-        }
         request
-    }
-
-    /// What the server says that it has not looked at may be sent again, where nothing of it is gone.
-    fn again(mut self, error: &hyper::Error) -> NoAnswer {
-        match self.head.take().filter(|_| is_unseen(error)) {
-            Some(head) => NoAnswer::NotSent(Box::new(self.put_back(Request::from_parts(*head, Flow::nothing())))),
-            None => NoAnswer::Lost(error.to_string()),
-        }
     }
 }
 

@@ -20,14 +20,17 @@ mod protobuf;
 mod request;
 pub mod routes;
 mod routing;
+mod stream;
 mod swap;
 mod tunnel;
+mod wire;
 
 use std::net::IpAddr;
 use std::time::Duration;
 
 pub use flow::Broken;
 pub use old_api::OldApi;
+pub use stream::Stream;
 pub use swap::Gateway;
 
 /// What a gateway is born of.
@@ -79,6 +82,3 @@ pub struct From {
     /// TLS is spoken on this listener.
     pub is_secure: bool,
 }
-
-/// A body that is not all there yet.
-pub type Stream = http_body_util::combinators::UnsyncBoxBody<bytes::Bytes, Broken>;

@@ -82,9 +82,9 @@ impl Gateway {
         let upgrade = unchanged(&mut head, host);
         let clock = &self.exchange.bridge().clock;
         let asked_at = clock.monotonic();
-        let answer = way.send(Request::from_parts(head, body), &self.exchange).await;
+        let answer = way.send(&mut head, body, &self.exchange).await;
         let said = match &answer {
-            Ok(response) => Some(Ok(response.status().as_u16())),
+            Ok((response, _)) => Some(Ok(response.status().as_u16())),
             Err(Failed::Down(_)) => Some(Err("down")),
             Err(Failed::Slow) => Some(Err("slow")),
             // That says nothing of the old API.
@@ -92,7 +92,7 @@ impl Gateway {
         };
         let took = clock.monotonic().saturating_sub(asked_at);
         trail.passed = said.map(|said| Passed { client: None, said, took });
-        let answer = answer.and_then(|response| self.answer(response, client.filter(|_| upgrade.is_some())));
+        let answer = answer.and_then(|answered| self.answer(answered, client.filter(|_| upgrade.is_some())));
         answer.map_err(|failed| self.exchange.turn(None, unanswered(failed)))
     }
 }

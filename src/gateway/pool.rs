@@ -5,15 +5,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use http::uri::{Authority, Scheme};
-use hyper::client::conn::http1;
 use parking_lot::Mutex;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::Stream;
-use super::flow::Flow;
 use super::line::{self, Line, Shared};
 use super::routes::Upstream;
+use super::wire::{Io, Wire};
 use crate::lifecycle::Tasks;
 use crate::relay::Trust;
 
@@ -31,7 +29,7 @@ pub(super) struct Server {
     trust: Option<Trust>,
     /// HTTP/2 is spoken with it.
     http2: bool,
-    idle: Mutex<VecDeque<http1::SendRequest<Flow<Stream>>>>,
+    idle: Mutex<VecDeque<Wire>>,
     shared: Mutex<Vec<Shared>>,
     /// Passed over until then: milliseconds of the monotonic clock.
     refused_until: AtomicU64,
@@ -67,7 +65,8 @@ impl Server {
             return Some(line);
         }
         let mut idle = self.idle.lock();
-        std::iter::from_fn(|| idle.pop_back()).find(|line| !line.is_closed()).map(Line::Own)
+        let wire = std::iter::from_fn(|| idle.pop_back()).find_map(|mut wire| wire.is_idle().then_some(wire));
+        wire.map(Line::Own)
     }
 
     fn board(&self) -> Option<Line> {
@@ -79,13 +78,13 @@ impl Server {
     /// Keeps a connection for the next request.
     pub(super) fn give_back(&self, line: Line) {
         match line {
-            Line::Own(line) if line.is_closed() => {}
-            Line::Own(line) => {
+            Line::Own(wire) => {
                 let mut idle = self.idle.lock();
-                idle.push_back(line);
-                if idle.len() > KEPT {
+                // Nobody watches those that nobody takes: the one that has waited longest is looked at here.
+                if idle.len() >= KEPT || idle.front_mut().is_some_and(|longest| !longest.is_idle()) {
                     idle.pop_front();
                 }
+                idle.push_back(wire);
             }
             Line::Shared(_, load) => {
                 drop(load);
@@ -133,10 +132,10 @@ impl Server {
                 if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
                     return self.share(line::shared(stream, self.target(Scheme::HTTPS)?, tasks).await?);
                 }
-                line::own(stream, tasks).await
+                Ok(Line::Own(Wire::new(Io::Secure(Box::new(stream)))))
             }
             (None, _) if http2 => self.share(line::shared(stream, self.target(Scheme::HTTP)?, tasks).await?),
-            (None, _) => line::own(stream, tasks).await,
+            (None, _) => Ok(Line::Own(Wire::new(Io::Clear(stream)))),
             (Some(_), None) => Err("nothing says whom to trust".to_owned()),
         }
     }

@@ -4,15 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use bytes::Bytes;
+use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version, header};
 use http_body::Body;
-use http_body_util::{BodyExt, Empty, Full};
 
 use super::forward::{Failed, Way};
 use super::request::{Carried, bearer, carried, rewrite, sane};
 use super::routes::{Route, find, host_name};
 use super::routing::Routing;
+use super::wire::Wire;
 use super::{Bounds, From, GatewaySettings, Stream};
 use crate::domain::dialect::Endpoint;
 use crate::domain::opaque::OpaqueToken;
@@ -136,8 +136,8 @@ impl Gateway {
             Pass::AsItCame => (None, None),
         };
         let upgrade = rewrite(&mut head, (route, host.as_ref()), bearer, from).map_err(stranger)?;
-        let response = self.ask(way, Request::from_parts(head, body), swapped, trail).await?;
-        let answer = self.answer(response, client.filter(|_| upgrade.is_some()));
+        let answered = self.ask(way, (&mut head, body), swapped, trail).await?;
+        let answer = self.answer(answered, client.filter(|_| upgrade.is_some()));
         answer.map_err(|failed| self.exchange.turn(trail.client.as_deref(), refusal(failed)))
     }
 
@@ -145,27 +145,33 @@ impl Gateway {
     async fn ask(
         &self,
         way: &Way,
-        request: Request<Stream>,
+        (head, body): (&mut Parts, Stream),
         swapped: Option<Swapped>,
         trail: &mut Trail,
-    ) -> Result<Response<Stream>, Turned> {
-        let Some(Swapped { token, jwt, .. }) = swapped else { return self.send(way, request, trail).await };
-        let (head, body) = request.into_parts();
-        let again = body.is_end_stream().then(|| head.clone());
-        let response = self.send(way, Request::from_parts(head, body), trail).await?;
-        if response.status() != StatusCode::UNAUTHORIZED {
-            return Ok(response);
-        }
-        let caller = Box::pin(self.exchange.doubt(&token, jwt, trail)).await?;
-        let Some((caller, mut head)) = caller.zip(again) else { return Ok(response) };
-        drop(response);
+    ) -> Result<(Response<Stream>, Option<Wire>), Turned> {
+        let has_body = !body.is_end_stream();
+        let answered = self.send(way, head, body, trail).await?;
+        let Some(Swapped { token, jwt, .. }) = swapped.filter(|_| answered.0.status() == StatusCode::UNAUTHORIZED)
+        else {
+            return Ok(answered);
+        };
+        let Some(caller) = Box::pin(self.exchange.doubt(&token, jwt, trail)).await?.filter(|_| !has_body) else {
+            return Ok(answered);
+        };
+        drop(answered);
         let bearer = bearer(&caller.jwt).map_err(|refusal| self.exchange.turn(Some(&caller.client), refusal))?;
         head.headers.insert(header::AUTHORIZATION, bearer);
-        Box::pin(self.send(way, Request::from_parts(head, nothing()), trail)).await
+        Box::pin(self.send(way, head, Stream::nothing(), trail)).await
     }
 
-    async fn send(&self, way: &Way, request: Request<Stream>, trail: &Trail) -> Result<Response<Stream>, Turned> {
-        let sent = way.send(request, &self.exchange).await;
+    async fn send(
+        &self,
+        way: &Way,
+        head: &mut Parts,
+        body: Stream,
+        trail: &Trail,
+    ) -> Result<(Response<Stream>, Option<Wire>), Turned> {
+        let sent = way.send(head, body, &self.exchange).await;
         sent.map_err(|failed| self.exchange.turn(trail.client.as_deref(), refusal(failed)))
     }
 
@@ -231,7 +237,7 @@ impl Gateway {
     /// The API's answer as the client gets it; a tunnel is dug where it agreed to one. `client`: whoever had asked for one.
     pub(super) fn answer(
         &self,
-        mut response: Response<Stream>,
+        (mut response, api): (Response<Stream>, Option<Wire>),
         client: Option<hyper::upgrade::OnUpgrade>,
     ) -> Result<Response<Stream>, Failed> {
         if response.status() == StatusCode::SWITCHING_PROTOCOLS && client.is_none() {
@@ -240,10 +246,7 @@ impl Gateway {
         // RFC 9112 section 2.3: what we send is of our version, whatever the API's is.
         *response.version_mut() = Version::HTTP_11;
         let wanted = end_to_end(response.headers_mut());
-        if response.status() == StatusCode::SWITCHING_PROTOCOLS
-            && let (Some(client), Some(protocol)) = (client, wanted)
-        {
-            let api = hyper::upgrade::on(&mut response);
+        if let (Some(api), Some(client), Some(protocol)) = (api, client, wanted) {
             let (stop, idle) = (self.exchange.tasks().stop().clone(), self.bounds.idle_timeout);
             self.exchange.tasks().run(super::tunnel::dig(client, api, idle, stop));
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
@@ -267,14 +270,9 @@ pub(super) fn refusal(failed: Failed) -> Refusal {
     }
 }
 
-fn nothing() -> Stream {
-    Empty::new().map_err(|never| match never {}).boxed_unsync()
-}
-
 /// An answer of our own.
 pub(super) fn whole(reply: Reply) -> Response<Stream> {
-    let body: Full<Bytes> = Full::new(reply.body);
-    let mut response = Response::new(body.map_err(|never| match never {}).boxed_unsync());
+    let mut response = Response::new(Stream::Whole(reply.body));
     *response.status_mut() = reply.status;
     *response.headers_mut() = reply.headers;
     response

@@ -10,14 +10,16 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use super::wire::Wire;
+
 /// Bytes that are read at once.
 const PIECE: usize = 16 * 1024;
 
 /// Joins the two sides. A drain ends it: nothing says when a tunnel is done.
-pub(super) async fn dig(client: OnUpgrade, api: OnUpgrade, idle: Duration, stop: CancellationToken) {
-    let Ok(Ok((client, api))) = timeout(idle, async { futures_util::try_join!(client, api) }).await else { return };
+pub(super) async fn dig(client: OnUpgrade, api: Wire, idle: Duration, stop: CancellationToken) {
+    let Ok(Ok(client)) = timeout(idle, client).await else { return };
     let (from_client, to_client) = split(TokioIo::new(client));
-    let (from_api, to_api) = split(TokioIo::new(api));
+    let (from_api, to_api) = split(api);
     let seen = Arc::new(AtomicU64::new(0));
     let there = carry(from_client, to_api, idle, &seen);
     let back = carry(from_api, to_client, idle, &seen);

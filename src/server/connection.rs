@@ -1,21 +1,20 @@
 //! Accepts connections and serves them, each within bounds, until it is told to stop.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use futures_util::FutureExt;
 use hyper::server::conn::http1;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
-use tower::ServiceExt;
 
+use super::answer::{Answering, Answers, Peer};
 use super::http2;
 use super::malformed::{Refuse, Spoken, Turn};
 use super::tls::Tls;
@@ -47,15 +46,11 @@ impl ConnectionLimits {
     }
 }
 
-/// The peer of a connection, as an extension of each of its requests, and whose turn to speak it is.
-#[derive(Clone, Debug)]
-pub struct Peer(pub IpAddr, pub Turn);
-
 /// What connections are served with.
 #[derive(Clone, Debug)]
 pub struct Serving {
     /// Answers requests.
-    pub router: Router,
+    pub answers: Answers,
     /// Answers what is no HTTP; `None`: hyper does.
     pub refuse: Option<Refuse>,
     /// Bounds.
@@ -144,10 +139,9 @@ async fn serve_http1(
     tasks: &Tasks,
 ) {
     let Peer(address, turn) = peer.clone();
-    let router = serving.router.clone().map_request(move |mut request: http::Request<hyper::body::Incoming>| {
-        request.extensions_mut().insert(peer.clone());
-        request
-    });
+    let answering = Arc::new(Answering { answers: serving.answers.clone(), peer, streams: None });
+    // Long bodies go out as they came; elsewhere an answer is one short piece.
+    let is_long = matches!(&answering.answers, Answers::Calls(_));
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
         .header_read_timeout(serving.limits.head_timeout)
@@ -156,7 +150,9 @@ async fn serve_http1(
         .half_close(true) // who has said everything may shut his side and is still answered
         .title_case_headers(true);
     let stream = Spoken::new(stream, (serving.refuse.clone(), address), turn, serving.limits.unread_timeout);
-    let served = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    let stream = if is_long { stream.in_pieces() } else { stream };
+    let served =
+        http.serve_connection(TokioIo::new(stream), service_fn(|request| Arc::clone(&answering).answer(request)));
     let mut connection = pin!(served.with_upgrades());
     tokio::select! {
         _ended = connection.as_mut() => {}

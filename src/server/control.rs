@@ -9,6 +9,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::answer::Answers;
 use super::connection::{ConnectionLimits, Serving, accept};
 use super::realm;
 use super::reload::Reloading;
@@ -42,7 +43,7 @@ impl Control {
         let tasks = Tasks::new(end.clone());
         let permits = Arc::new(Semaphore::new(CONNECTIONS));
         let serving = |router, tls: &Option<Tls>| Serving {
-            router,
+            answers: Answers::Router(router),
             refuse: None,
             limits: self.limits.clone(),
             tls: tls.clone(),

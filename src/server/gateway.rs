@@ -5,15 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use axum::Router;
-use axum::body::Body;
-use axum::extract::{Extension, Request, State};
-use axum::response::Response;
-use http::{HeaderMap, HeaderValue, StatusCode, header};
-use http_body_util::BodyExt;
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
+use hyper::body::Incoming;
 
 use super::address::{client_address, is_trusted};
-use super::connection::Peer;
+use super::answer::{Peer, Said};
 use super::grpc;
 use super::http2::Streams;
 use super::legacy::{Tuning, bytes_of, unreadable};
@@ -23,7 +19,7 @@ use crate::domain::dialect::Endpoint;
 use crate::domain::refusal::{Cause, Fault, Refusal};
 use crate::domain::time::Clock;
 use crate::exchange::Bridge;
-use crate::gateway::{Broken, From, Gateway};
+use crate::gateway::{From, Gateway, Stream};
 use crate::telemetry::Trail;
 
 /// What one worker's handlers need.
@@ -38,14 +34,6 @@ pub(super) struct GatewayService {
     pub(super) headers: usize,
     /// How long whoever is answered over HTTP/2 may take nothing of it.
     pub(super) unread_timeout: Duration,
-}
-
-pub(super) fn calls(service: GatewayService) -> Router {
-    Router::new().fallback(call).with_state(Arc::new(service))
-}
-
-pub(super) fn questions(service: GatewayService) -> Router {
-    Router::new().fallback(question).with_state(Arc::new(service))
 }
 
 /// Answers what is no HTTP, and leaves the trail that any other refusal leaves.
@@ -71,23 +59,24 @@ impl GatewayService {
     }
 }
 
-async fn call(
-    State(service): State<Arc<GatewayService>>,
-    Extension(Peer(peer, turn)): Extension<Peer>,
-    streams: Option<Extension<Arc<Streams>>>,
-    request: Request,
-) -> Response {
-    let stream = streams.map(|Extension(streams)| streams.open());
+/// Answers an API call.
+pub(super) async fn call(
+    service: &GatewayService,
+    Peer(peer, turn): &Peer,
+    streams: Option<&Arc<Streams>>,
+    request: Request<Incoming>,
+) -> Response<Said> {
+    let stream = streams.map(Streams::open);
     if stream.is_none() {
         turn.take();
     }
     let is_too_much = stream.as_ref().is_some_and(Option::is_none);
     let started = service.clock.monotonic();
-    let from = service.from(peer, request.headers());
+    let from = service.from(*peer, request.headers());
     let mut trail = Trail { address: Some(from.address), ..Trail::default() };
     // RFC 9112 section 6.1, as for legacy clients: of two lengths hyper has taken one away by now.
     let close = request.headers().contains_key(header::TRANSFER_ENCODING);
-    let request = request.map(|body| body.map_err(|error| Broken::new(&error)).boxed_unsync());
+    let request = request.map(Stream::Client);
     let mut response = if is_too_much {
         service.gateway.turn_away(too_many(), &mut trail)
     } else if request.headers().len() > service.headers {
@@ -98,11 +87,11 @@ async fn call(
     let took = service.clock.monotonic().saturating_sub(started);
     service.bridge.edge.request(&trail, response.status().as_u16(), took);
     if is_too_much {
-        return response.map(Body::new);
+        return response.map(Said::Stream);
     }
     if let Some(stream) = stream.flatten() {
         let watching = (service.unread_timeout, service.gateway.tasks().clone());
-        return response.map(|body| Body::new(Streamed::new(body, stream, watching)));
+        return response.map(|body| Said::Streamed(Streamed::new(body, stream, watching)));
     }
     // What was not read of a refused request is not to be taken for the next one.
     if (close || trail.refusal.is_some()) && !response.headers().contains_key(header::UPGRADE) {
@@ -110,9 +99,9 @@ async fn call(
     }
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         // What a tunnel carries is the API's to its end.
-        return response.map(Body::new);
+        return response.map(Said::Stream);
     }
-    response.map(|body| Body::new(turn.until_end_of(body)))
+    response.map(|body| Said::Speech(turn.clone().until_end_of(body)))
 }
 
 fn too_many() -> Refusal {
@@ -120,22 +109,23 @@ fn too_many() -> Refusal {
     Refusal { cause: Cause::ApiDown, fault: Fault::Ourselves, detail: detail.into() }
 }
 
-async fn question(
-    State(service): State<Arc<GatewayService>>,
-    Extension(Peer(peer, _)): Extension<Peer>,
-    streams: Option<Extension<Arc<Streams>>>,
-    request: Request,
-) -> Response {
+/// Answers what another proxy asks.
+pub(super) async fn question(
+    service: &GatewayService,
+    Peer(peer, _): &Peer,
+    streams: Option<&Arc<Streams>>,
+    request: Request<Incoming>,
+) -> Response<Said> {
     // While it is answered its connection does not end.
-    let _open = streams.map(|Extension(streams)| streams.open());
+    let _open = streams.map(Streams::open);
     let started = service.clock.monotonic();
     let (head, body) = request.into_parts();
     if grpc::is_grpc(&head) {
-        return grpc::answer(&service, peer, &head, body).await;
+        return grpc::answer(service, *peer, &head, body).await.map(Said::Router);
     }
-    let mut trail = Trail { address: Some(service.from(peer, &head.headers).address), ..Trail::default() };
+    let mut trail = Trail { address: Some(service.from(*peer, &head.headers).address), ..Trail::default() };
     let response = service.gateway.authorize(&head, &mut trail).await;
     let took = service.clock.monotonic().saturating_sub(started);
     service.bridge.edge.request(&trail, response.status().as_u16(), took);
-    response.map(Body::new)
+    response.map(Said::Stream)
 }

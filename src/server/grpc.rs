@@ -9,6 +9,7 @@ use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, StatusCode, Version, header};
 use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
 use tokio::time::timeout;
 
 use super::address::{client_address, is_trusted};
@@ -37,7 +38,7 @@ pub(super) fn is_grpc(head: &Parts) -> bool {
 }
 
 /// Answers one.
-pub(super) async fn answer(service: &GatewayService, peer: IpAddr, head: &Parts, body: Body) -> Response {
+pub(super) async fn answer(service: &GatewayService, peer: IpAddr, head: &Parts, body: Incoming) -> Response {
     if head.uri.path() != CHECK {
         return failed(Status::Unimplemented, "envoy.service.auth.v3.Authorization/Check is all that is answered here");
     }
@@ -62,7 +63,7 @@ pub(super) async fn answer(service: &GatewayService, peer: IpAddr, head: &Parts,
     response(Body::new(Full::new(answer).with_trailers(trailers)))
 }
 
-async fn read(body: Body, patience: Duration) -> Option<Asked> {
+async fn read(body: Incoming, patience: Duration) -> Option<Asked> {
     let whole = timeout(patience, Limited::new(body, LONGEST).collect()).await.ok()?.ok()?.to_bytes();
     Asked::read(unframed(&whole)?).ok()
 }

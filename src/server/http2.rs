@@ -8,14 +8,14 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use hyper::server::conn::http2;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
-use tower::ServiceExt;
 
-use super::connection::{ConnectionLimits, Peer, Serving};
+use super::answer::{Answering, Peer};
+use super::connection::{ConnectionLimits, Serving};
 use super::malformed::Spoken;
 use crate::lifecycle::Tasks;
 
@@ -114,6 +114,11 @@ pub(super) struct OpenStream {
 }
 
 impl Streams {
+    /// A request is here.
+    pub(super) fn begin(&self) {
+        self.begun.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// `None`: there are too many, over all connections.
     pub(super) fn open(self: &Arc<Self>) -> Option<OpenStream> {
         let permit = Arc::clone(&self.permits).try_acquire_owned().ok()?;
@@ -139,15 +144,11 @@ pub(super) async fn serve(
     let stream = Spoken::new(stream, (None, peer.0), peer.1.clone(), limits.unread_timeout);
     let permits = Arc::clone(&serving.permits);
     let streams = Arc::new(Streams { begun: AtomicU64::default(), open: AtomicUsize::default(), permits });
-    let of_request = Arc::clone(&streams);
-    let router = serving.router.clone().map_request(move |mut request: http::Request<hyper::body::Incoming>| {
-        of_request.begun.fetch_add(1, Ordering::Relaxed);
-        request.extensions_mut().insert(peer.clone());
-        request.extensions_mut().insert(Arc::clone(&of_request));
-        request
-    });
+    let answers = serving.answers.clone();
+    let answering = Arc::new(Answering { answers, peer, streams: Some(Arc::clone(&streams)) });
     let http = builder(limits, tasks);
-    let mut connection = pin!(http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)));
+    let mut connection =
+        pin!(http.serve_connection(TokioIo::new(stream), service_fn(|request| Arc::clone(&answering).answer(request))));
     loop {
         let before = streams.begun.load(Ordering::Relaxed);
         tokio::select! {

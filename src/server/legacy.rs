@@ -17,7 +17,7 @@ use ipnet::IpNet;
 use tokio::time::timeout;
 
 use super::address::client_address;
-use super::connection::Peer;
+use super::answer::Peer;
 use super::malformed::Refuse;
 use crate::config::Config;
 use crate::domain::refusal::{Cause, Fault, Refusal};

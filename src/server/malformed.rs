@@ -108,12 +108,18 @@ pub(super) struct Spoken<S> {
     /// How long the other side may take nothing.
     patience: Duration,
     deadline: Option<Pin<Box<Sleep>>>,
+    in_pieces: bool,
 }
 
 impl<S> Spoken<S> {
     pub(super) fn new(stream: S, (refuse, peer): (Option<Refuse>, IpAddr), turn: Turn, patience: Duration) -> Self {
         let refuse = refuse.map(|refuse| (refuse, peer));
-        Self { stream, refuse, turn, pending: Vec::new(), patience, deadline: None }
+        Self { stream, refuse, turn, pending: Vec::new(), patience, deadline: None, in_pieces: false }
+    }
+
+    /// Has what is written come in pieces where it is written in pieces, so that long ones need not be copied together.
+    pub(super) fn in_pieces(self) -> Self {
+        Self { in_pieces: true, ..self }
     }
 
     /// What was tried, unless it has been waited for too long.
@@ -170,6 +176,25 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Spoken<S> {
         }
         let tried = Pin::new(&mut self.stream).poll_write(cx, bytes);
         self.in_time(tried, cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        pieces: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        if self.turn.is_free() {
+            // Hyper's own words are all in one piece.
+            let first = pieces.iter().find(|piece| !piece.is_empty());
+            return self.poll_write(cx, first.map_or(&[], |piece| piece));
+        }
+        ready!(self.poll_pending(cx))?;
+        let tried = Pin::new(&mut self.stream).poll_write_vectored(cx, pieces);
+        self.in_time(tried, cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.in_pieces && self.stream.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -7,6 +7,7 @@
 //! Must not: know what a request means.
 
 mod address;
+mod answer;
 mod certificate;
 mod clock;
 mod connection;

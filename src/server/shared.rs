@@ -6,6 +6,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use super::answer::Answers;
 use super::connection::{ConnectionLimits, Serving};
 use super::gateway::{self, GatewayService};
 use super::legacy::{self, LegacyService, Tuning};
@@ -58,7 +59,7 @@ impl Shared {
         let service = Arc::new(service);
         let refuse = Some(legacy::refuse_malformed(Arc::clone(&service)));
         Serving {
-            router: legacy::router(service),
+            answers: Answers::Router(legacy::router(service)),
             refuse,
             limits: ConnectionLimits::of(config),
             tls: self.tls_legacy.clone(),
@@ -86,8 +87,8 @@ impl Shared {
         };
         let limits =
             ConnectionLimits { unread_timeout: config.gateway.bounds.idle_timeout, ..ConnectionLimits::of(config) };
-        let serving = |router, refuse, tls: &Option<Tls>| Serving {
-            router,
+        let serving = |answers, refuse, tls: &Option<Tls>| Serving {
+            answers,
             refuse: Some(refuse),
             limits: limits.clone(),
             tls: tls.clone(),
@@ -97,8 +98,8 @@ impl Shared {
         let (calls, questions) = (service(&self.tls_gateway), service(&self.tls_authz));
         let refuse = gateway::refuse_malformed;
         let (bad_call, bad_question) = (refuse(&calls, Endpoint::Api), refuse(&questions, Endpoint::Authz));
-        let calls = serving(gateway::calls(calls), bad_call, &self.tls_gateway);
-        let questions = serving(gateway::questions(questions), bad_question, &self.tls_authz);
+        let calls = serving(Answers::Calls(Arc::new(calls)), bad_call, &self.tls_gateway);
+        let questions = serving(Answers::Questions(Arc::new(questions)), bad_question, &self.tls_authz);
         (gateway, [calls, questions])
     }
 

@@ -1,0 +1,249 @@
+//! PURE: heads as bytes (RFC 9112).
+
+use std::mem::MaybeUninit;
+
+use bytes::BytesMut;
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version, header, response};
+use hyper::ext::ReasonPhrase;
+
+use super::chunks::Chunks;
+use super::reading::Rest;
+use crate::relay::hops::elements;
+
+/// Headers of an answer.
+const MOST: usize = 100;
+
+/// How the body of a request is framed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Framing {
+    /// There is none.
+    Nothing,
+    /// So many bytes are still to come.
+    Length(u64),
+    /// In chunks.
+    Chunked,
+}
+
+/// The head of a request, and how its body is framed: as its length says, which is told where it was not. `length`: of the body, where that is known.
+pub(super) fn written(head: &Parts, has_body: bool, length: Option<u64>) -> (Vec<u8>, Framing) {
+    let mut bytes = Vec::with_capacity(256 + head.headers.values().map(|value| value.len() + 32).sum::<usize>());
+    let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
+    for part in [head.method.as_str(), " ", target, " HTTP/1.1\r\n"] {
+        bytes.extend_from_slice(part.as_bytes());
+    }
+    for (name, value) in &head.headers {
+        line(&mut bytes, name, value);
+    }
+    let framing = match (has_body, lengths(&head.headers), length) {
+        (false, _, _) => Framing::Nothing,
+        (true, Ok(Some(told)), _) => Framing::Length(told),
+        (true, _, Some(length)) => {
+            line(&mut bytes, &header::CONTENT_LENGTH, &HeaderValue::from(length));
+            Framing::Length(length)
+        }
+        (true, _, None) => {
+            line(&mut bytes, &header::TRANSFER_ENCODING, &HeaderValue::from_static("chunked"));
+            Framing::Chunked
+        }
+    };
+    bytes.extend_from_slice(b"\r\n");
+    (bytes, framing)
+}
+
+/// Writes one line, the name as old servers expect it: `Content-Length`.
+pub(super) fn line(bytes: &mut Vec<u8>, name: &HeaderName, value: &HeaderValue) {
+    let begin = bytes.len();
+    bytes.extend_from_slice(name.as_str().as_bytes());
+    let mut is_first = true;
+    for letter in bytes.iter_mut().skip(begin) {
+        if is_first {
+            letter.make_ascii_uppercase();
+        }
+        is_first = *letter == b'-';
+    }
+    bytes.extend_from_slice(b": ");
+    bytes.extend_from_slice(value.as_bytes());
+    bytes.extend_from_slice(b"\r\n");
+}
+
+/// The head of an answer.
+#[derive(Debug)]
+pub(super) struct Answered {
+    pub(super) parts: response::Parts,
+    /// The connection may be used again, as far as the head says.
+    pub(super) is_kept: bool,
+}
+
+impl Answered {
+    /// Takes a head from what was read. `None`: it is not all there.
+    pub(super) fn parse(read: &mut BytesMut) -> Result<Option<Self>, String> {
+        let mut lines = [const { MaybeUninit::uninit() }; MOST];
+        let mut head = httparse::Response::new(&mut []);
+        let parsed = httparse::ParserConfig::default().parse_response_with_uninit_headers(&mut head, read, &mut lines);
+        let length = match parsed.map_err(|error| format!("the answer is no HTTP: {error}"))? {
+            httparse::Status::Complete(length) => length,
+            httparse::Status::Partial => return Ok(None),
+        };
+        let answered = Self::of(&head)?;
+        drop(read.split_to(length));
+        Ok(Some(answered))
+    }
+
+    fn of(head: &httparse::Response<'_, '_>) -> Result<Self, String> {
+        let strange = || "the answer is no HTTP: a status or a header that is none".to_owned();
+        let (mut parts, ()) = Response::new(()).into_parts();
+        parts.status = StatusCode::from_u16(head.code.unwrap_or_default()).map_err(|_| strange())?;
+        parts.version = if head.version == Some(1) { Version::HTTP_11 } else { Version::HTTP_10 };
+        parts.headers.reserve(head.headers.len());
+        for line in &*head.headers {
+            let name = HeaderName::from_bytes(line.name.as_bytes()).map_err(|_| strange())?;
+            let value = HeaderValue::from_bytes(line.value).map_err(|_| strange())?;
+            parts.headers.append(name, value);
+        }
+        if let Some(reason) = head.reason.filter(|reason| Some(*reason) != parts.status.canonical_reason())
+            && let Ok(reason) = ReasonPhrase::try_from(reason.as_bytes())
+        {
+            parts.extensions.insert(reason);
+        }
+        let is_kept = is_kept(&parts);
+        Ok(Self { parts, is_kept })
+    }
+
+    /// How the body comes (RFC 9112 section 6.3); `None`: this is not the answer yet.
+    pub(super) fn rest(&mut self, is_head: bool) -> Result<Option<Rest>, &'static str> {
+        let Self { parts, .. } = self;
+        let status = parts.status;
+        if status == StatusCode::SWITCHING_PROTOCOLS {
+            return Ok(Some(Rest::Length(0)));
+        }
+        if status.is_informational() {
+            return Ok(None);
+        }
+        if is_head || status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED {
+            return Ok(Some(Rest::Length(0)));
+        }
+        if !parts.headers.contains_key(header::TRANSFER_ENCODING) {
+            return Ok(Some(lengths(&parts.headers)?.map_or(Rest::UntilClose, Rest::Length)));
+        }
+        if parts.version == Version::HTTP_10 {
+            return Err("an answer of HTTP/1.0 has a Transfer-Encoding");
+        }
+        // Of two lengths this one counts, and the other is not to be believed by whoever is next.
+        parts.headers.remove(header::CONTENT_LENGTH);
+        let last = elements(&parts.headers, &header::TRANSFER_ENCODING).last().unwrap_or_default();
+        let is_chunked = last.eq_ignore_ascii_case("chunked");
+        Ok(Some(if is_chunked { Rest::Chunked(Chunks::default()) } else { Rest::UntilClose }))
+    }
+}
+
+fn is_kept(parts: &response::Parts) -> bool {
+    let says = |word: &str| elements(&parts.headers, &header::CONNECTION).any(|said| said.eq_ignore_ascii_case(word));
+    !says("close") && (parts.version == Version::HTTP_11 || says("keep-alive"))
+}
+
+/// The length that all lines and elements agree on.
+fn lengths(headers: &HeaderMap) -> Result<Option<u64>, &'static str> {
+    const WRONG: &str = "the lengths in the head contradict each other, or are none";
+    let mut agreed = None;
+    for told in
+        headers.get_all(header::CONTENT_LENGTH).iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b','))
+    {
+        let digits = told.trim_ascii();
+        let is_number = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
+        let length = std::str::from_utf8(digits).ok().filter(|_| is_number).and_then(|digits| digits.parse().ok());
+        if length.is_none() || agreed.is_some_and(|agreed| Some(agreed) != length) {
+            return Err(WRONG);
+        }
+        agreed = length;
+    }
+    Ok(agreed)
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+
+    use super::*;
+
+    fn answered(bytes: &str) -> Result<(Option<Rest>, bool, HeaderMap), String> {
+        let mut answered = Answered::parse(&mut bytes.into())?.unwrap();
+        let rest = answered.rest(false)?;
+        Ok((rest, answered.is_kept, answered.parts.headers))
+    }
+
+    fn asked(method: &str, lines: &[(&'static str, &'static str)]) -> Parts {
+        let request = Request::builder().method(method).uri("/a?b=c");
+        lines
+            .iter()
+            .fold(request, |request, (name, value)| request.header(*name, *value))
+            .body(())
+            .unwrap()
+            .into_parts()
+            .0
+    }
+
+    #[test]
+    fn a_request_is_written_as_old_servers_expect_it() {
+        let head = asked("POST", &[("host", "a"), ("x-own-name", "\u{e4}"), ("content-length", "3")]);
+        let (bytes, framing) = written(&head, true, None);
+        let text = "POST /a?b=c HTTP/1.1\r\nHost: a\r\nX-Own-Name: \u{e4}\r\nContent-Length: 3\r\n\r\n";
+        assert_eq!((String::from_utf8(bytes).unwrap().as_str(), framing), (text, Framing::Length(3)));
+    }
+
+    #[test]
+    fn a_body_is_framed_by_its_length_where_one_is_known() {
+        for (lines, has_body, length, told, framing) in [
+            (&[("content-length", "0")][..], false, Some(0), "Content-Length: 0\r\n", Framing::Nothing),
+            (&[], false, Some(0), "", Framing::Nothing),
+            (&[], true, Some(4), "Content-Length: 4\r\n", Framing::Length(4)),
+            (&[], true, None, "Transfer-Encoding: chunked\r\n", Framing::Chunked),
+        ] {
+            let (bytes, found) = written(&asked("POST", lines), has_body, length);
+            assert_eq!((bytes, found), (format!("POST /a?b=c HTTP/1.1\r\n{told}\r\n").into_bytes(), framing));
+        }
+    }
+
+    #[test]
+    fn an_answer_ends_where_its_head_says() {
+        let ends = |lines: &str| answered(&format!("HTTP/1.1 200 OK\r\n{lines}\r\n")).map(|(rest, ..)| rest.unwrap());
+        assert_eq!(ends("content-length: 3\r\nContent-Length: 3, 3\r\n"), Ok(Rest::Length(3)));
+        assert_eq!(ends("Transfer-Encoding: gzip, Chunked\r\n"), Ok(Rest::Chunked(Chunks::default())));
+        assert_eq!(ends("Transfer-Encoding: chunked, gzip\r\n"), Ok(Rest::UntilClose));
+        assert_eq!(ends("Server: x\r\n"), Ok(Rest::UntilClose));
+        for wrong in ["3, 4", "+3", "", "0x3", "18446744073709551616"] {
+            ends(&format!("Content-Length: {wrong}\r\n")).unwrap_err();
+        }
+        answered("HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").unwrap_err();
+        let (rest, ..) = answered("HTTP/1.1 204 No Content\r\nContent-Length: 3\r\n\r\n").unwrap();
+        assert_eq!(rest, Some(Rest::Length(0)));
+        assert_eq!(answered("HTTP/1.1 103 Early Hints\r\n\r\n").unwrap().0, None, "the answer is still to come");
+    }
+
+    #[test]
+    fn of_two_lengths_the_chunks_count_and_the_other_is_gone() {
+        let (rest, _, headers) =
+            answered("HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n").unwrap();
+        assert_eq!(rest, Some(Rest::Chunked(Chunks::default())));
+        assert!(!headers.contains_key(header::CONTENT_LENGTH));
+    }
+
+    #[test]
+    fn a_connection_is_kept_unless_somebody_closes_it() {
+        let kept = |version: &str, lines: &str| answered(&format!("{version} 200 OK\r\n{lines}\r\n")).unwrap().1;
+        assert!(kept("HTTP/1.1", ""));
+        assert!(!kept("HTTP/1.1", "Connection: keep-alive\r\nConnection: x, Close\r\n"));
+        assert!(!kept("HTTP/1.0", ""));
+        assert!(kept("HTTP/1.0", "Connection: Keep-Alive\r\n"));
+    }
+
+    #[test]
+    fn half_a_head_is_none_yet_and_what_is_no_head_is_told() {
+        assert!(Answered::parse(&mut "HTTP/1.1 200 OK\r\nA: b\r\n".into()).unwrap().is_none());
+        for wrong in ["SSH-2.0\r\n\r\n", "HTTP/1.1 200 OK\r\nA : b\r\n\r\n", "HTTP/1.1 200 OK\r\n A: b\r\n\r\n"] {
+            Answered::parse(&mut wrong.into()).unwrap_err();
+        }
+        let many = format!("HTTP/1.1 200 OK\r\n{}\r\n", "A: b\r\n".repeat(MOST + 1));
+        Answered::parse(&mut many.as_str().into()).unwrap_err();
+    }
+}

@@ -1,0 +1,187 @@
+//! HTTP/1.1 with a server of an API: one request after another on a connection that nobody but the waiting call drives.
+//!
+//! hyper's client runs each connection as a task of its own, so that a call wakes it, waits, and is woken by it; and it takes the head of
+//! a request for good, so that a second try needs a copy. Here the call itself writes and reads. What is of the protocol
+//! alone is PURE: `head` and `chunks`.
+//!
+//! Must not: open a connection, or decide what is sent again.
+
+mod chunks;
+mod head;
+mod io;
+mod reading;
+mod sending;
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker, ready};
+
+use bytes::{Bytes, BytesMut};
+use http::request::Parts;
+use http::{Method, Response, StatusCode, response};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+
+use super::Stream;
+use super::flow::Flow;
+use head::Answered;
+pub(super) use io::Io;
+use reading::Rest;
+pub(super) use reading::{End, Reading, finish};
+use sending::{Sending, Unsent};
+
+/// Bytes that are read at once, where a head may come.
+const PIECE: usize = 8 * 1024;
+/// The same, of a body that is known to be long.
+const LONG_PIECE: usize = 64 * 1024;
+/// Bytes of an answer's head.
+const HEAD: usize = 128 * 1024;
+
+/// A connection.
+#[derive(Debug)]
+pub(super) struct Wire {
+    io: Io,
+    /// What was read and is not used yet.
+    read: BytesMut,
+}
+
+/// An answer.
+pub(super) enum Answer {
+    /// All of it, and the connection where it can be used again.
+    Whole(Response<Bytes>, Option<Wire>),
+    /// Its head; the rest comes.
+    Begun(response::Parts, Box<Reading>),
+    /// Another protocol is spoken from here on.
+    Switched(response::Parts, Wire),
+}
+
+/// Why there is none.
+pub(super) enum NoAnswer {
+    /// Nothing was sent.
+    NotSent(Flow<Stream>),
+    /// It may have been sent.
+    Lost(String),
+}
+
+impl Wire {
+    /// Over a connection that was just opened.
+    pub(super) fn new(io: Io) -> Self {
+        Self { io, read: BytesMut::new() }
+    }
+
+    /// Whether nothing has come since the last answer: neither the end nor what nobody asked for.
+    pub(super) fn is_idle(&mut self) -> bool {
+        let mut byte = [0];
+        let looked =
+            Pin::new(&mut self.io).poll_read(&mut Context::from_waker(Waker::noop()), &mut ReadBuf::new(&mut byte));
+        looked.is_pending() && self.read.is_empty()
+    }
+
+    /// Sends a request and waits for the head of its answer.
+    ///
+    /// # Errors
+    /// There is no answer; the body of what surely was not sent comes back.
+    pub(super) async fn ask(self, head: &Parts, body: Flow<Stream>) -> Result<Answer, NoAnswer> {
+        let is_head = head.method == Method::HEAD;
+        let (mut wire, mut sending) = (self, Sending::new(head, body));
+        let (answered, rest) = loop {
+            let answered = poll_fn(|cx| wire.poll_answer(&mut sending, cx)).await;
+            match answered {
+                Ok(mut answered) => match answered.rest(is_head) {
+                    Ok(Some(rest)) => break (answered, rest),
+                    // Informational (RFC 9110 section 15.2); the answer is still to come.
+                    Ok(None) => {}
+                    Err(why) => return Err(NoAnswer::Lost(why.to_owned())),
+                },
+                Err(_) if sending.is_untouched() => return Err(NoAnswer::NotSent(sending.into_body())),
+                Err(why) => return Err(NoAnswer::Lost(why)),
+            }
+        };
+        Ok(wire.answer(answered, rest, sending))
+    }
+
+    fn answer(mut self, answered: Answered, rest: Rest, sending: Sending) -> Answer {
+        let is_kept = answered.is_kept;
+        let parts = answered.parts;
+        if parts.status == StatusCode::SWITCHING_PROTOCOLS {
+            return Answer::Switched(parts, self);
+        }
+        if let Rest::Length(length) = rest
+            && let Ok(length) = usize::try_from(length)
+            && length <= self.read.len()
+            && sending.is_complete()
+        {
+            let body = Bytes::copy_from_slice(&self.read.split_to(length));
+            let is_kept = is_kept && self.read.is_empty();
+            return Answer::Whole(Response::from_parts(parts, body), is_kept.then(|| self.emptied()));
+        }
+        Answer::Begun(parts, Box::new(Reading::new(self, rest, sending, is_kept)))
+    }
+
+    /// Sends as far as that goes, and reads.
+    fn poll_answer(&mut self, sending: &mut Sending, cx: &mut Context<'_>) -> Poll<Result<Answered, String>> {
+        match sending.poll(&mut self.io, cx) {
+            Poll::Ready(Err(Unsent::Body(why))) => return Poll::Ready(Err(why)),
+            // Whoever stops listening may have answered.
+            Poll::Ready(Err(Unsent::Refused(why))) if sending.is_untouched() => return Poll::Ready(Err(why)),
+            Poll::Ready(Err(Unsent::Refused(_)) | Ok(())) | Poll::Pending => {}
+        }
+        loop {
+            if !self.read.is_empty()
+                && let Some(answered) = Answered::parse(&mut self.read)?
+            {
+                return Poll::Ready(Ok(answered));
+            }
+            if self.read.len() >= HEAD {
+                return Poll::Ready(Err("the head of the answer is too long".to_owned()));
+            }
+            if ready!(self.poll_more(PIECE, cx))? == 0 {
+                return Poll::Ready(Err("the connection closed before the answer was complete".to_owned()));
+            }
+        }
+    }
+
+    /// Reads more, at most so many bytes; 0: there is no more.
+    fn poll_more(&mut self, most: usize, cx: &mut Context<'_>) -> Poll<Result<usize, String>> {
+        self.read.reserve(most);
+        let more = std::pin::pin!(self.io.read_buf(&mut self.read)).poll(cx);
+        more.map_err(|error| error.to_string())
+    }
+
+    /// For the next request, with no more memory than that is likely to need.
+    fn emptied(mut self) -> Self {
+        if self.read.capacity() > 2 * PIECE {
+            self.read = BytesMut::new();
+        }
+        self
+    }
+}
+
+/// What was read before the protocol was switched comes first.
+impl AsyncRead for Wire {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        if self.read.is_empty() {
+            return Pin::new(&mut self.io).poll_read(cx, buffer);
+        }
+        let length = self.read.len().min(buffer.remaining());
+        buffer.put_slice(&self.read.split_to(length));
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Wire {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<std::io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}

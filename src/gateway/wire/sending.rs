@@ -1,0 +1,209 @@
+//! A request on its way to a server: its head and the first part of its body go in one write.
+
+use std::io::{ErrorKind, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, Bytes};
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, header};
+use http_body::{Body, Frame};
+use tokio::io::AsyncWrite;
+
+use super::head::{Framing, line, written};
+use super::io::Io;
+use crate::gateway::Stream;
+use crate::gateway::flow::{Broken, Flow};
+use crate::relay::hops::elements;
+
+/// Why a request was not sent to its end.
+#[derive(Debug)]
+pub(super) enum Unsent {
+    /// Its body broke off.
+    Body(String),
+    /// The server does not take it.
+    Refused(String),
+}
+
+/// What is left of a request.
+pub(super) struct Sending {
+    /// A head, or the line before a chunk; of it `done` bytes are written.
+    lead: Vec<u8>,
+    done: usize,
+    data: Bytes,
+    tail: &'static [u8],
+    framing: Framing,
+    body: Flow<Stream>,
+    is_over: bool,
+    has_begun: bool,
+    is_flushed: bool,
+    refused: Option<String>,
+    /// Trailers that the head announced.
+    announced: Vec<HeaderName>,
+}
+
+impl Sending {
+    pub(super) fn new(head: &Parts, body: Flow<Stream>) -> Self {
+        let is_over = body.is_end_stream();
+        let (lead, framing) = written(head, !is_over, body.size_hint().exact());
+        let announced = match framing {
+            Framing::Chunked => announced(&head.headers),
+            Framing::Nothing | Framing::Length(_) => Vec::new(),
+        };
+        Self {
+            lead,
+            done: 0,
+            data: Bytes::new(),
+            tail: b"",
+            framing,
+            body,
+            is_over,
+            has_begun: false,
+            is_flushed: false,
+            refused: None,
+            announced,
+        }
+    }
+
+    /// Nothing was taken from the body, and nothing written.
+    pub(super) fn is_untouched(&self) -> bool {
+        !self.has_begun
+    }
+
+    pub(super) fn into_body(self) -> Flow<Stream> {
+        self.body
+    }
+
+    /// All of it is with the server.
+    pub(super) fn is_complete(&self) -> bool {
+        let is_all = self.is_over || self.framing == Framing::Length(0);
+        is_all && self.is_written() && self.is_flushed && self.refused.is_none()
+    }
+
+    /// Sends as much as can be sent now. Ready: all of it was sent, or it will not be.
+    pub(super) fn poll(&mut self, io: &mut Io, cx: &mut Context<'_>) -> Poll<Result<(), Unsent>> {
+        if self.refused.is_some() {
+            return Poll::Ready(Ok(()));
+        }
+        loop {
+            self.take(cx)?;
+            if self.is_written() {
+                return self.poll_flush(io, cx);
+            }
+            let sent = match ready!(self.poll_write(io, cx)) {
+                Ok(0) => Err(ErrorKind::WriteZero.to_string()),
+                Ok(sent) => Ok(sent),
+                Err(error) => Err(error.to_string()),
+            };
+            match sent {
+                Ok(sent) => self.advance(sent),
+                Err(why) => {
+                    self.refused = Some(why.clone());
+                    return Poll::Ready(Err(Unsent::Refused(why)));
+                }
+            }
+        }
+    }
+
+    fn poll_write(&self, io: &mut Io, cx: &mut Context<'_>) -> Poll<std::io::Result<usize>> {
+        let lead = self.lead.get(self.done..).unwrap_or_default();
+        if self.data.is_empty() && self.tail.is_empty() {
+            return Pin::new(io).poll_write(cx, lead);
+        }
+        let pieces = [IoSlice::new(lead), IoSlice::new(&self.data), IoSlice::new(self.tail)];
+        Pin::new(io).poll_write_vectored(cx, &pieces)
+    }
+
+    fn poll_flush(&mut self, io: &mut Io, cx: &mut Context<'_>) -> Poll<Result<(), Unsent>> {
+        if !self.is_flushed {
+            self.is_flushed = ready!(Pin::new(io).poll_flush(cx)).is_ok();
+        }
+        if self.is_over || self.framing == Framing::Length(0) { Poll::Ready(Ok(())) } else { Poll::Pending }
+    }
+
+    fn is_written(&self) -> bool {
+        self.done == self.lead.len() && self.data.is_empty() && self.tail.is_empty()
+    }
+
+    fn advance(&mut self, sent: usize) {
+        (self.has_begun, self.is_flushed) = (true, false);
+        let of_lead = sent.min(self.lead.len() - self.done);
+        self.done += of_lead;
+        let of_data = (sent - of_lead).min(self.data.len());
+        self.data.advance(of_data);
+        self.tail = self.tail.get(sent - of_lead - of_data..).unwrap_or_default();
+    }
+
+    /// Takes the next part of the body where none waits to be written.
+    fn take(&mut self, cx: &mut Context<'_>) -> Result<(), Unsent> {
+        while !self.is_over && self.data.is_empty() && self.tail.is_empty() && self.framing != Framing::Length(0) {
+            let Poll::Ready(part) = Pin::new(&mut self.body).poll_frame(cx) else { return Ok(()) };
+            self.has_begun = true;
+            if self.done == self.lead.len() {
+                self.lead.clear();
+                self.done = 0;
+            }
+            match part.transpose().map_err(|broken: Broken| Unsent::Body(broken.to_string()))? {
+                Some(part) => self.frame(part)?,
+                None => self.end(None)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn frame(&mut self, part: Frame<Bytes>) -> Result<(), Unsent> {
+        let data = match part.into_data() {
+            Ok(data) if data.is_empty() => return Ok(()),
+            Ok(data) => data,
+            Err(part) => return self.end(part.into_trailers().ok()),
+        };
+        let length = u64::try_from(data.len()).unwrap_or(u64::MAX);
+        match &mut self.framing {
+            Framing::Chunked => {
+                self.lead.extend_from_slice(format!("{length:X}\r\n").as_bytes());
+                self.tail = b"\r\n";
+            }
+            Framing::Nothing | Framing::Length(_) => {
+                let Framing::Length(left) = self.framing else { return Ok(()) };
+                let left =
+                    left.checked_sub(length).ok_or_else(|| Unsent::Body("the body is longer than told".to_owned()))?;
+                self.framing = Framing::Length(left);
+            }
+        }
+        self.data = data;
+        Ok(())
+    }
+
+    fn end(&mut self, trailers: Option<HeaderMap>) -> Result<(), Unsent> {
+        self.is_over = true;
+        match self.framing {
+            Framing::Nothing | Framing::Length(0) => Ok(()),
+            Framing::Length(_) => Err(Unsent::Body("the body is shorter than told".to_owned())),
+            Framing::Chunked => {
+                self.lead.extend_from_slice(b"0\r\n");
+                for (name, value) in trailers.iter().flatten() {
+                    if self.announced.contains(name) {
+                        line(&mut self.lead, name, value);
+                    }
+                }
+                self.lead.extend_from_slice(b"\r\n");
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Trailers that a head announces, but for those that frame, route or vouch for a message (RFC 9110 section 6.5.1).
+fn announced(headers: &HeaderMap) -> Vec<HeaderName> {
+    const NEVER: [HeaderName; 7] = [
+        header::TRANSFER_ENCODING,
+        header::CONTENT_LENGTH,
+        header::HOST,
+        header::TRAILER,
+        header::TE,
+        header::AUTHORIZATION,
+        header::CONNECTION,
+    ];
+    let named = elements(headers, &header::TRAILER).filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok());
+    named.filter(|name| !NEVER.contains(name)).collect()
+}

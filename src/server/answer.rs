@@ -1,0 +1,107 @@
+//! Who answers on a listener, and the bodies that answers have. The gateway is asked without a router in between: it has one
+//! handler, and is what a call's cost is counted by.
+
+use std::convert::Infallible;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use axum::Router;
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use tower::ServiceExt;
+
+use super::gateway::{GatewayService, call, question};
+use super::http2::Streams;
+use super::malformed::{Speech, Turn};
+use super::streamed::Streamed;
+use crate::gateway::Stream;
+
+/// Who answers.
+#[derive(Clone, Debug)]
+pub enum Answers {
+    /// Legacy clients, the realm, operators.
+    Router(Router),
+    /// API calls.
+    Calls(Arc<GatewayService>),
+    /// Other proxies.
+    Questions(Arc<GatewayService>),
+}
+
+/// The peer of a connection, as an extension of each request that a router answers, and whose turn to speak it is.
+#[derive(Clone, Debug)]
+pub struct Peer(pub IpAddr, pub Turn);
+
+/// Who answers on one connection, and to whom.
+#[derive(Debug)]
+pub(super) struct Answering {
+    pub(super) answers: Answers,
+    pub(super) peer: Peer,
+    /// The requests of the connection, where it takes many at once.
+    pub(super) streams: Option<Arc<Streams>>,
+}
+
+impl Answering {
+    pub(super) async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Result<Response<Said>, Infallible> {
+        let streams = self.streams.as_ref();
+        if let Some(streams) = streams {
+            streams.begin();
+        }
+        Ok(match &self.answers {
+            Answers::Calls(service) => call(service, &self.peer, streams, request).await,
+            Answers::Questions(service) => question(service, &self.peer, streams, request).await,
+            Answers::Router(router) => {
+                let mut request = request.map(axum::body::Body::new);
+                request.extensions_mut().insert(self.peer.clone());
+                router.clone().oneshot(request).await?.map(Said::Router)
+            }
+        })
+    }
+}
+
+/// The body of an answer.
+pub(super) enum Said {
+    /// What a router says.
+    Router(axum::body::Body),
+    /// What we say ourselves, and what a tunnel carries.
+    Stream(Stream),
+    /// An API's, as long as it has the turn.
+    Speech(Speech<Stream>),
+    /// An API's, on one stream of many.
+    Streamed(Streamed),
+}
+
+impl Body for Said {
+    type Data = Bytes;
+    type Error = Box<dyn std::error::Error + Send + Sync>;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        match self.get_mut() {
+            Self::Router(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
+            Self::Stream(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
+            Self::Speech(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
+            Self::Streamed(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Router(body) => body.is_end_stream(),
+            Self::Stream(body) => body.is_end_stream(),
+            Self::Speech(body) => body.is_end_stream(),
+            Self::Streamed(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Router(body) => body.size_hint(),
+            Self::Stream(body) => body.size_hint(),
+            Self::Speech(body) => body.size_hint(),
+            Self::Streamed(body) => body.size_hint(),
+        }
+    }
+}
