@@ -43,7 +43,7 @@ fn route(mut section: Reader<'_>, sources: Sources<'_>) -> Option<Route> {
     let prefix = section.required_text("prefix");
     let upstreams = upstreams(&mut section);
     let trust = trust(&mut section, upstreams.as_deref().unwrap_or_default(), sources);
-    let host = section.text("host").map(|text| host_name(&text.value));
+    let host = section.text("host").map(|text| host_name(&text.value).into_owned());
     let clients = section.texts("clients").map(|texts| texts.into_iter().map(|text| text.value).collect());
     let http2 = section.boolean("http2", false);
     let strip_prefix = section.boolean("strip_prefix", false);

@@ -92,13 +92,9 @@ impl Fingerprint {
     /// The fingerprint of a value for one purpose.
     #[must_use]
     pub fn of(purpose: &str, value: &[u8]) -> Self {
-        let mut context = digest::Context::new(&digest::SHA256);
-        context.update(b"passbridge:");
-        context.update(purpose.as_bytes());
-        context.update(b":");
-        context.update(value);
+        let parts = [b"passbridge:", purpose.as_bytes(), b":", value];
         let mut bytes = [0; 32];
-        bytes.copy_from_slice(context.finish().as_ref());
+        bytes.copy_from_slice(digest::digest(&digest::SHA256, &Zeroizing::new(parts.concat())).as_ref());
         Self(bytes)
     }
 

@@ -5,10 +5,11 @@
 //! nowhere, so a copy of the store opens nothing (STORE.md, "Records").
 
 use std::fmt;
+use std::ops::Deref;
 use std::sync::LazyLock;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
-use aws_lc_rs::hkdf::{HKDF_SHA256, Salt};
+use aws_lc_rs::hmac;
 use serde::de::Visitor;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use zeroize::{Zeroize, Zeroizing};
@@ -107,8 +108,36 @@ impl fmt::Display for DoesNotOpen {
 
 impl std::error::Error for DoesNotOpen {}
 
-/// Of every derivation; made once.
-static SALT: LazyLock<Salt> = LazyLock::new(|| Salt::new(HKDF_SHA256, b"passbridge"));
+/// A value that was opened. Wiped when dropped, never printed.
+///
+/// [`Zeroizing`] writes one byte after the other, which costs more than opening a JWT does.
+#[derive(Default)]
+pub struct Opened(Vec<u8>);
+
+impl Deref for Opened {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        self.0.fill(0);
+        // Who looks at it cannot be known, so the bytes have to be written.
+        std::hint::black_box(self.0.as_slice());
+    }
+}
+
+impl fmt::Debug for Opened {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Opened(redacted)")
+    }
+}
+
+/// Of every derivation; made once. HKDF is two rounds of HMAC (RFC 5869), of which the first has this key.
+static SALT: LazyLock<hmac::Key> = LazyLock::new(|| hmac::Key::new(hmac::HMAC_SHA256, b"passbridge"));
 
 /// A 256-bit key. Wiped when dropped, never printed.
 #[derive(Clone)]
@@ -144,10 +173,13 @@ impl SealingKey {
     /// A key derived from other secret bytes for one purpose (HKDF-SHA-256, RFC 5869).
     #[must_use]
     pub fn derive(secret: &[u8], purpose: &str) -> Self {
+        let extracted = hmac::sign(&SALT, secret);
+        let mut expanded = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, extracted.as_ref()));
+        for part in [b"passbridge:".as_slice(), purpose.as_bytes(), &[1]] {
+            expanded.update(part);
+        }
         let mut key = Zeroizing::new([0; 32]);
-        let info = [b"passbridge:".as_slice(), purpose.as_bytes()];
-        let filled = SALT.extract(secret).expand(&info, HKDF_SHA256).and_then(|okm| okm.fill(&mut *key));
-        debug_assert!(filled.is_ok(), "32 bytes are one block of SHA-256");
+        key.copy_from_slice(expanded.sign().as_ref());
         Self(key)
     }
 
@@ -179,18 +211,15 @@ impl SealingKey {
     ///
     /// # Errors
     /// The key, the binding or the bytes are not those that sealed it.
-    pub fn open(&self, sealed: &Sealed, binding: Binding<'_>) -> Result<Zeroizing<Vec<u8>>, DoesNotOpen> {
+    pub fn open(&self, sealed: &Sealed, binding: Binding<'_>) -> Result<Opened, DoesNotOpen> {
         let (nonce, body) = sealed.0.split_at_checked(NONCE_LEN).ok_or(DoesNotOpen)?;
         let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| DoesNotOpen)?;
-        let mut body = Zeroizing::new(body.to_vec());
-        let length = self
-            .cipher()
-            .ok_or(DoesNotOpen)?
-            .open_in_place(nonce, binding.aad(), &mut body)
-            .map_err(|_| DoesNotOpen)?
-            .len();
-        body.truncate(length);
-        Ok(body)
+        let cipher = self.cipher().ok_or(DoesNotOpen)?;
+        let mut opened = Opened(body.to_vec());
+        let length = cipher.open_in_place(nonce, binding.aad(), &mut opened.0).map_err(|_| DoesNotOpen)?.len();
+        // Behind it is the tag, which is no secret.
+        opened.0.truncate(length);
+        Ok(opened)
     }
 
     /// Seals this key under another.
@@ -204,7 +233,23 @@ impl SealingKey {
     /// As [`SealingKey::open`].
     pub fn unwrap_key(&self, wrapped: &Sealed, binding: Binding<'_>) -> Result<Self, DoesNotOpen> {
         let bytes = self.open(wrapped, binding)?;
-        let key: [u8; 32] = bytes.as_slice().try_into().map_err(|_| DoesNotOpen)?;
+        let key: [u8; 32] = (*bytes).try_into().map_err(|_| DoesNotOpen)?;
         Ok(Self(Zeroizing::new(key)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_lc_rs::hkdf;
+
+    use super::*;
+
+    #[test]
+    fn a_derived_key_is_that_of_hkdf() {
+        let extracted = hkdf::Salt::new(hkdf::HKDF_SHA256, b"passbridge").extract(b"secret");
+        let mut key = [0; 32];
+        let okm = extracted.expand(&[b"passbridge:wrap access"], hkdf::HKDF_SHA256).unwrap();
+        okm.fill(&mut key).unwrap();
+        assert_eq!(*SealingKey::derive(b"secret", "wrap access").0, key);
     }
 }

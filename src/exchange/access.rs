@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::timeout;
-use zeroize::Zeroizing;
 
 use super::flight::{Plan, Purpose, Waits};
 use super::{Bridge, Exchange, store_failed};
@@ -13,7 +12,7 @@ use crate::domain::issue::{ACCESS_JWT, ACCESS_KEY, binding};
 use crate::domain::opaque::{OpaqueToken, TokenUse};
 use crate::domain::refresh::{AccessDecision, Over, decide_access};
 use crate::domain::refusal::{Fault, Refusal};
-use crate::domain::seal::SealingKey;
+use crate::domain::seal::{Opened, SealingKey};
 
 /// A recheck makes nobody wait longer: who is rechecked has a JWT that is good for more than that.
 const RECHECK: Duration = Duration::from_secs(1);
@@ -22,7 +21,7 @@ const RECHECK: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub enum Standing {
     /// Good: its record, and the JWT behind it.
-    Good(Box<AccessRecord>, Zeroizing<Vec<u8>>),
+    Good(Arc<AccessRecord>, Opened),
     /// Ours, and over.
     Over(Over),
     /// Nobody of ours.
@@ -35,7 +34,7 @@ impl Exchange {
     /// # Errors
     /// The JWT is over and the realm cannot be asked, or the store fails.
     pub async fn standing(self: &Arc<Self>, token: &OpaqueToken) -> Result<Standing, Refusal> {
-        match self.bridge.store.access(&token.fingerprint(TokenUse::Access)).await.map_err(store_failed)? {
+        match self.bridge.store.look_up(&token.fingerprint(TokenUse::Access)).await.map_err(store_failed)? {
             Some(record) => self.standing_of(token, record).await,
             None => Ok(Standing::Unknown),
         }
@@ -45,7 +44,7 @@ impl Exchange {
     pub(super) async fn standing_of(
         self: &Arc<Self>,
         token: &OpaqueToken,
-        record: AccessRecord,
+        record: Arc<AccessRecord>,
     ) -> Result<Standing, Refusal> {
         let recheck_after = self.bridge.policy.load().recheck_after;
         match decide_access(&record, self.bridge.clock.now(), recheck_after) {
@@ -59,7 +58,11 @@ impl Exchange {
     }
 
     /// The same, where the realm may have to be asked first.
-    async fn attended(self: &Arc<Self>, token: &OpaqueToken, mut record: AccessRecord) -> Result<Standing, Refusal> {
+    async fn attended(
+        self: &Arc<Self>,
+        token: &OpaqueToken,
+        mut record: Arc<AccessRecord>,
+    ) -> Result<Standing, Refusal> {
         let mut waits = Waits::new(self.bridge.policy.load().patience);
         loop {
             let recheck_after = self.bridge.policy.load().recheck_after;
@@ -88,7 +91,7 @@ impl Exchange {
             if let Err(refusal) = waits.once_more(landing).await {
                 return self.after_failure(token, refusal).await;
             }
-            let found = self.bridge.store.access(&token.fingerprint(TokenUse::Access)).await.map_err(store_failed)?;
+            let found = self.bridge.store.look_up(&token.fingerprint(TokenUse::Access)).await.map_err(store_failed)?;
             let Some(newer) = found else { return Ok(Standing::Unknown) };
             record = newer;
         }
@@ -115,11 +118,13 @@ impl Exchange {
 
     /// What is kept after a recheck, answered or not: the realm may just have said that the session is over.
     pub(super) async fn settle(&self, token: &OpaqueToken) -> Result<Standing, Refusal> {
-        let found = self.bridge.store.access(&token.fingerprint(TokenUse::Access)).await.map_err(store_failed)?;
+        let found = self.bridge.store.look_up(&token.fingerprint(TokenUse::Access)).await.map_err(store_failed)?;
         match found {
             None => Ok(Standing::Unknown),
-            Some(AccessRecord { fate: AccessFate::Over(ending), .. }) => Ok(Standing::Over(Over::Ended(ending))),
-            Some(record) => good(token, record),
+            Some(record) => match &record.fate {
+                AccessFate::Over(ending) => Ok(Standing::Over(Over::Ended(*ending))),
+                AccessFate::Live { .. } => good(token, record),
+            },
         }
     }
 
@@ -152,11 +157,11 @@ impl Exchange {
     }
 }
 
-fn good(token: &OpaqueToken, record: AccessRecord) -> Result<Standing, Refusal> {
+fn good(token: &OpaqueToken, record: Arc<AccessRecord>) -> Result<Standing, Refusal> {
     let AccessFate::Live { jwt, .. } = &record.fate else { return Ok(Standing::Over(Over::Expired)) };
     let opened = data_key(token, &record)?.open(jwt, binding(ACCESS_JWT, &record.family));
     let jwt = opened.map_err(|error| Refusal::server(Fault::Ourselves, error.to_string()))?;
-    Ok(Standing::Good(Box::new(record), jwt))
+    Ok(Standing::Good(record, jwt))
 }
 
 /// The family's data key, as this UUID opens it.

@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use zeroize::Zeroizing;
-
 use super::access::Standing;
 use super::{Exchange, store_failed};
 use crate::domain::client::Client;
@@ -12,7 +10,7 @@ use crate::domain::family::{AccessFate, AccessRecord};
 use crate::domain::opaque::{Fingerprint, OpaqueToken, TokenUse};
 use crate::domain::refresh::Over;
 use crate::domain::refusal::{Cause, Fault, Refusal};
-use crate::domain::seal::NONCE;
+use crate::domain::seal::{NONCE, Opened};
 use crate::domain::time::Timestamp;
 use crate::legacy::reply::{self, Reply};
 use crate::telemetry::Trail;
@@ -23,7 +21,7 @@ pub struct Caller {
     /// The client that the UUID was issued to.
     pub client: Arc<Client>,
     /// The realm's access token.
-    pub jwt: Zeroizing<Vec<u8>>,
+    pub jwt: Opened,
     /// Which one of the UUID's it is.
     pub which: Which,
     /// Until when both are good, if nothing ends them before: the UUID's promise, and the JWT.

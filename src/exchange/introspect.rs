@@ -36,7 +36,7 @@ impl Exchange {
     ) -> Result<Reply, Refusal> {
         let fingerprint = token.fingerprint(TokenUse::Access);
         trail.token = Some(fingerprint);
-        let Some(record) = self.bridge.store.access(&fingerprint).await.map_err(store_failed)? else {
+        let Some(record) = self.bridge.store.look_up(&fingerprint).await.map_err(store_failed)? else {
             return Ok(inactive(known));
         };
         trail.family = Some(record.family);

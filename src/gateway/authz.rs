@@ -28,11 +28,9 @@ impl Gateway {
         let host = host.and_then(|host| host.to_str().ok());
         // HTTP/2 has the host in its target.
         let host = host.or_else(|| head.uri.authority().map(Authority::as_str));
-        whole(match self.decide(&head.headers, host, || original(head), trail).await {
-            Ok(pass) => {
-                let lifetime = self.lifetime(&pass);
-                yes(going_on(pass, &head.headers), lifetime)
-            }
+        let decided = self.decide(&head.headers, host, || original(head), trail).await;
+        whole(match decided.and_then(|pass| Ok((self.going_on(&pass, &head.headers, trail)?, self.lifetime(&pass)))) {
+            Ok((bearer, lifetime)) => yes(bearer, lifetime),
             Err(turned) => turned.reply(Endpoint::Authz, trail),
         })
     }
@@ -41,8 +39,9 @@ impl Gateway {
     pub async fn check(&self, asked: &Asked, trail: &mut Trail) -> (StatusCode, Bytes) {
         trail.endpoint = Some(Endpoint::Authz);
         let host = Some(asked.host.as_str()).filter(|host| !host.is_empty());
-        match self.decide(&asked.headers, host, || path(&asked.target), trail).await {
-            Ok(pass) => (StatusCode::OK, ext_authz::allowed(going_on(pass, &asked.headers).as_ref())),
+        let decided = self.decide(&asked.headers, host, || path(&asked.target), trail).await;
+        match decided.and_then(|pass| self.going_on(&pass, &asked.headers, trail)) {
+            Ok(bearer) => (StatusCode::OK, ext_authz::allowed(bearer.as_ref())),
             Err(turned) => {
                 let reply = turned.reply(Endpoint::Authz, trail);
                 (reply.status, ext_authz::denied(&reply))
@@ -58,6 +57,17 @@ impl Gateway {
                 swapped.until.since(self.exchange.bridge().clock.now()).min(self.authz_cache).as_secs()
             }
             Pass::AsItCame => 0,
+        }
+    }
+
+    /// With what credentials a call goes on. A proxy that puts our answer's header in the client's place would lose those of a call that goes
+    /// on as it came, so they are answered back.
+    fn going_on(&self, pass: &Pass, headers: &HeaderMap, trail: &Trail) -> Result<Option<HeaderValue>, Turned> {
+        match pass {
+            Pass::Bearer(bearer, _) => {
+                bearer.value().map(Some).map_err(|refusal| self.exchange.turn(trail.client.as_deref(), refusal))
+            }
+            Pass::AsItCame => Ok(headers.get(header::AUTHORIZATION).cloned()),
         }
     }
 
@@ -78,15 +88,6 @@ impl Gateway {
         let name = host.map(host_name);
         let found = find(routing.routes(), name.as_deref(), &path).map_err(stranger)?;
         self.admit(&routing, &found, headers, trail).await.map(|(_, pass)| pass)
-    }
-}
-
-/// With what credentials a call goes on. A proxy that puts our answer's header in the client's place would lose those of a call that goes on
-/// as it came, so they are answered back.
-fn going_on(pass: Pass, headers: &HeaderMap) -> Option<HeaderValue> {
-    match pass {
-        Pass::Bearer(bearer, _) => Some(bearer),
-        Pass::AsItCame => headers.get(header::AUTHORIZATION).cloned(),
     }
 }
 

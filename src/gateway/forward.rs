@@ -16,6 +16,7 @@ use tokio::time::timeout;
 use super::flow::{Broken, Flow, Progress};
 use super::line::{Line, Load, Shared};
 use super::pool::Server;
+use super::request::Bearer;
 use super::routes::Upstream;
 use super::wire::{self, NoAnswer, Reading, Wire};
 use super::{Bounds, Stream};
@@ -57,7 +58,7 @@ impl Way {
     /// One server after the other, as long as surely nothing was sent. The head stays as it is, but for the host.
     pub(super) async fn send(
         &self,
-        head: &mut Parts,
+        (head, bearer): (&mut Parts, Option<&Bearer>),
         body: Stream,
         exchange: &Exchange,
     ) -> Result<(Response<Stream>, Option<Wire>), Failed> {
@@ -84,7 +85,7 @@ impl Way {
                         }
                     },
                 };
-                match self.ask((line, head), flow, (&server, exchange.tasks()), &progress).await {
+                match self.ask(line, (head, bearer, flow), (server, exchange.tasks()), &progress).await {
                     Ok(answered) => return Ok(answered),
                     Err(Unanswered::NotSent(again)) => {
                         flow = again;
@@ -101,18 +102,20 @@ impl Way {
     }
 
     /// Those that are well, each first in its turn; all of them where none is.
-    fn in_turn(&self, exchange: &Exchange) -> Vec<Arc<Server>> {
-        let now = exchange.bridge().clock.monotonic();
+    fn in_turn(&self, exchange: &Exchange) -> impl Iterator<Item = &Arc<Server>> {
         let first = self.next.fetch_add(1, Ordering::Relaxed) % self.servers.len().max(1);
         let (before, from) = self.servers.split_at_checked(first).unwrap_or_default();
-        let (well, ill): (Vec<_>, Vec<_>) = from.iter().chain(before).cloned().partition(|server| server.is_well(now));
-        if well.is_empty() { ill } else { well }
+        let is_well = |now| move |server: &Arc<Server>| server.is_well(now);
+        // Of one server nobody need know how it fares.
+        let now = (self.servers.len() > 1).then(|| exchange.bridge().clock.monotonic());
+        let now = now.filter(|now| self.servers.iter().any(is_well(*now)));
+        from.iter().chain(before).filter(move |server| now.is_none_or(|now| server.is_well(now)))
     }
 
     async fn ask(
         &self,
-        (line, head): (Line, &Parts),
-        flow: Flow<Stream>,
+        line: Line,
+        (head, bearer, flow): (&Parts, Option<&Bearer>, Flow<Stream>),
         (server, tasks): (&Arc<Server>, &Tasks),
         progress: &Arc<Progress>,
     ) -> Result<(Response<Stream>, Option<Wire>), Unanswered> {
@@ -122,7 +125,7 @@ impl Way {
             Stream::Api(Box::new(Answer { flow: Some(flow), is_whole: false, server, progress, tasks }))
         };
         match line {
-            Line::Own(wire) => Ok(match self.in_time(wire.ask(head, flow), progress).await? {
+            Line::Own(wire) => Ok(match self.in_time(wire.ask((head, bearer), flow), progress).await? {
                 wire::Answer::Whole(response, kept) => {
                     if let Some(wire) = kept.filter(|_| !tasks.stop().is_cancelled()) {
                         server.give_back(Line::Own(wire));
@@ -133,7 +136,7 @@ impl Way {
                 wire::Answer::Switched(head, wire) => (Response::from_parts(head, Stream::nothing()), Some(wire)),
             }),
             Line::Shared(mut shared, load) => {
-                let response = self.in_time(shared.ask(head, flow), progress).await?;
+                let response = self.in_time(shared.ask((head, bearer), flow), progress).await?;
                 Ok((response.map(|body| back(Source::Shared(body, shared, load))), None))
             }
         }

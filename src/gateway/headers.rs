@@ -1,5 +1,7 @@
 //! PURE: what the gateway says and asks in headers beside those that go on ([`crate::relay::hops`]).
 
+use std::fmt::Write as _;
+
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use super::From;
@@ -27,9 +29,12 @@ pub fn join_cookies(headers: &mut HeaderMap) {
 
 /// Says to the API where the call came from: a trusted peer's words are continued, others' are replaced.
 pub fn forwarded(headers: &mut HeaderMap, from: &From, host: Option<&HeaderValue>) {
-    let peer = from.peer.to_canonical().to_string();
-    let before: Vec<&str> = if from.is_trusted { elements(headers, &FOR).collect() } else { Vec::new() };
-    let whole = before.into_iter().chain([peer.as_str()]).collect::<Vec<_>>().join(", ");
+    let mut whole = String::new();
+    for said in elements(headers, &FOR).filter(|_| from.is_trusted) {
+        whole.push_str(said);
+        whole.push_str(", ");
+    }
+    let _ = write!(whole, "{}", from.peer.to_canonical());
     if let Ok(value) = HeaderValue::try_from(whole) {
         headers.insert(FOR, value);
     }

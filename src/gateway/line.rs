@@ -16,6 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::Stream;
 use super::flow::Flow;
+use super::request::Bearer;
 use super::wire::{NoAnswer, Wire};
 use crate::lifecycle::Tasks;
 
@@ -108,9 +109,18 @@ impl Shared {
     ///
     /// # Errors
     /// There is no answer; the body of what surely was not sent comes back.
-    pub(super) async fn ask(&mut self, head: &head::Parts, body: Flow<Stream>) -> Result<Response<Incoming>, NoAnswer> {
+    pub(super) async fn ask(
+        &mut self,
+        (head, bearer): (&head::Parts, Option<&Bearer>),
+        body: Flow<Stream>,
+    ) -> Result<Response<Incoming>, NoAnswer> {
         let has_body = !body.is_end_stream();
-        let sent = self.sender.try_send_request(self.request(head, body)).await;
+        let mut request = self.request(head, body);
+        if let Some(bearer) = bearer {
+            let value = bearer.value().map_err(|refusal| NoAnswer::Lost(refusal.detail.into_owned()))?;
+            request.headers_mut().insert(header::AUTHORIZATION, value);
+        }
+        let sent = self.sender.try_send_request(request).await;
         sent.map_err(|mut error| match error.take_message() {
             Some(request) => NoAnswer::NotSent(request.into_body()),
             // What the server says that it has not looked at may be sent again, where nothing of it is gone.

@@ -82,7 +82,7 @@ impl Gateway {
         let upgrade = unchanged(&mut head, host);
         let clock = &self.exchange.bridge().clock;
         let asked_at = clock.monotonic();
-        let answer = way.send(&mut head, body, &self.exchange).await;
+        let answer = way.send((&mut head, None), body, &self.exchange).await;
         let said = match &answer {
             Ok((response, _)) => Some(Ok(response.status().as_u16())),
             Err(Failed::Down(_)) => Some(Err("down")),

@@ -9,6 +9,7 @@ use super::headers::{forwarded, join_cookies, takes_trailers};
 use super::routes::Route;
 use crate::domain::opaque::OpaqueToken;
 use crate::domain::refusal::{Cause, Fault, Refusal};
+use crate::domain::seal::Opened;
 use crate::relay::hops::end_to_end;
 
 /// What a call carries.
@@ -80,24 +81,45 @@ pub(super) fn carried(headers: &HeaderMap) -> Result<Carried, Refusal> {
     })
 }
 
-pub(super) fn bearer(jwt: &[u8]) -> Result<HeaderValue, Refusal> {
-    let text = zeroize::Zeroizing::new([b"Bearer ", jwt].concat());
-    let mut value = HeaderValue::from_bytes(&text)
-        .map_err(|_| Refusal::server(Fault::Ourselves, "the JWT that is kept fits no header"))?;
-    value.set_sensitive(true);
-    Ok(value)
+/// The JWT that a call goes on with. It stands beside the head until that is written, so that it is neither copied nor left
+/// in memory.
+pub(super) struct Bearer(Opened);
+
+impl Bearer {
+    /// Of a JWT that fits a header.
+    pub(super) fn of(jwt: Opened) -> Result<Self, Refusal> {
+        let fits = jwt.iter().fold(true, |fits, byte| fits & (b' '..=b'~').contains(byte));
+        if fits { Ok(Self(jwt)) } else { Err(unfit()) }
+    }
+
+    /// What stands behind `Authorization: `.
+    pub(super) fn parts(&self) -> [&[u8]; 2] {
+        [b"Bearer ", &self.0]
+    }
+
+    /// The same, where it is to stand in a head.
+    pub(super) fn value(&self) -> Result<HeaderValue, Refusal> {
+        let mut value = HeaderValue::try_from(self.parts().concat()).map_err(|_| unfit())?;
+        value.set_sensitive(true);
+        Ok(value)
+    }
 }
 
-/// The head as the API gets it. Returns what the client wants to be upgraded to.
+fn unfit() -> Refusal {
+    Refusal::server(Fault::Ourselves, "the JWT that is kept fits no header")
+}
+
+/// The head as the API gets it, without the credentials that a bearer takes the place of. Returns what the client wants to be
+/// upgraded to.
 pub(super) fn rewrite(
     head: &mut Parts,
     (route, host): (&Route, Option<&HeaderValue>),
-    bearer: Option<HeaderValue>,
+    has_bearer: bool,
     from: &From,
 ) -> Result<Option<HeaderValue>, Refusal> {
     let upgrade = onward(head);
-    if let Some(bearer) = bearer {
-        head.headers.insert(header::AUTHORIZATION, bearer);
+    if has_bearer {
+        head.headers.remove(header::AUTHORIZATION);
     }
     forwarded(&mut head.headers, from, host);
     match host.filter(|_| route.keep_host) {

@@ -1,5 +1,7 @@
 //! PURE: which route a call takes.
 
+use std::borrow::Cow;
+
 use http::Uri;
 use rustls_pki_types::ServerName;
 
@@ -113,7 +115,7 @@ pub fn find(routes: &[Route], host: Option<&str>, path: &str) -> Result<Vec<usiz
     let leaves = || Refusal::client(Cause::InvalidRequest, "the path leaves its route once it is resolved");
     let means = resolved(path).ok_or_else(leaves)?;
     let there = taken(routes, host, path);
-    if matches!(means, std::borrow::Cow::Owned(_)) && taken(routes, host, &means) != there {
+    if matches!(means, Cow::Owned(_)) && taken(routes, host, &means) != there {
         return Err(leaves());
     }
     if there.is_empty() {
@@ -133,12 +135,13 @@ fn taken(routes: &[Route], host: Option<&str>, path: &str) -> Vec<usize> {
 
 /// The host of a `Host` value: small letters, no port.
 #[must_use]
-pub fn host_name(value: &str) -> String {
+pub fn host_name(value: &str) -> Cow<'_, str> {
     let bare = match value.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) && !name.ends_with(':') => name,
         _ => value,
     };
-    bare.trim_end_matches('.').to_ascii_lowercase()
+    let name = bare.trim_end_matches('.');
+    if name.bytes().any(|byte| byte.is_ascii_uppercase()) { name.to_ascii_lowercase().into() } else { name.into() }
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version, heade
 use http_body::Body;
 
 use super::forward::{Failed, Way};
-use super::request::{Carried, bearer, carried, rewrite, sane};
+use super::request::{Bearer, Carried, carried, rewrite, sane};
 use super::routes::{Route, find, host_name};
 use super::routing::Routing;
 use super::wire::Wire;
@@ -36,7 +36,7 @@ pub struct Gateway {
 /// With what a call goes on.
 pub(super) enum Pass {
     /// With this in place of its UUID.
-    Bearer(HeaderValue, Swapped),
+    Bearer(Bearer, Swapped),
     /// As it came.
     AsItCame,
 }
@@ -131,12 +131,9 @@ impl Gateway {
             return Err(stranger(Refusal::client(Cause::NotFound, "no route has this host and path")));
         };
         let client = head.extensions.remove::<hyper::upgrade::OnUpgrade>();
-        let (bearer, swapped) = match pass {
-            Pass::Bearer(bearer, swapped) => (Some(bearer), Some(swapped)),
-            Pass::AsItCame => (None, None),
-        };
-        let upgrade = rewrite(&mut head, (route, host.as_ref()), bearer, from).map_err(stranger)?;
-        let answered = self.ask(way, (&mut head, body), swapped, trail).await?;
+        let has_bearer = matches!(pass, Pass::Bearer(..));
+        let upgrade = rewrite(&mut head, (route, host.as_ref()), has_bearer, from).map_err(stranger)?;
+        let answered = self.ask(way, (&mut head, body), pass, trail).await?;
         let answer = self.answer(answered, client.filter(|_| upgrade.is_some()));
         answer.map_err(|failed| self.exchange.turn(trail.client.as_deref(), refusal(failed)))
     }
@@ -146,32 +143,33 @@ impl Gateway {
         &self,
         way: &Way,
         (head, body): (&mut Parts, Stream),
-        swapped: Option<Swapped>,
+        pass: Pass,
         trail: &mut Trail,
     ) -> Result<(Response<Stream>, Option<Wire>), Turned> {
+        let (bearer, Swapped { token, jwt, .. }) = match pass {
+            Pass::AsItCame => return self.send(way, (head, None), body, trail).await,
+            Pass::Bearer(bearer, swapped) => (bearer, swapped),
+        };
         let has_body = !body.is_end_stream();
-        let answered = self.send(way, head, body, trail).await?;
-        let Some(Swapped { token, jwt, .. }) = swapped.filter(|_| answered.0.status() == StatusCode::UNAUTHORIZED)
-        else {
+        let answered = self.send(way, (head, Some(&bearer)), body, trail).await?;
+        if answered.0.status() != StatusCode::UNAUTHORIZED {
             return Ok(answered);
-        };
-        let Some(caller) = Box::pin(self.exchange.doubt(&token, jwt, trail)).await?.filter(|_| !has_body) else {
-            return Ok(answered);
-        };
+        }
+        let caller = Box::pin(self.exchange.doubt(&token, jwt, trail)).await?;
+        let Some(caller) = caller.filter(|_| !has_body) else { return Ok(answered) };
         drop(answered);
-        let bearer = bearer(&caller.jwt).map_err(|refusal| self.exchange.turn(Some(&caller.client), refusal))?;
-        head.headers.insert(header::AUTHORIZATION, bearer);
-        Box::pin(self.send(way, head, Stream::nothing(), trail)).await
+        let other = Bearer::of(caller.jwt).map_err(|refusal| self.exchange.turn(Some(&caller.client), refusal))?;
+        Box::pin(self.send(way, (head, Some(&other)), Stream::nothing(), trail)).await
     }
 
     async fn send(
         &self,
         way: &Way,
-        head: &mut Parts,
+        call: (&mut Parts, Option<&Bearer>),
         body: Stream,
         trail: &Trail,
     ) -> Result<(Response<Stream>, Option<Wire>), Turned> {
-        let sent = way.send(head, body, &self.exchange).await;
+        let sent = way.send(call, body, &self.exchange).await;
         sent.map_err(|failed| self.exchange.turn(trail.client.as_deref(), refusal(failed)))
     }
 
@@ -196,7 +194,7 @@ impl Gateway {
                     let refusal = Refusal::client(Cause::NotFound, "the route is not for this client");
                     return Err(self.exchange.turn(Some(&caller.client), refusal));
                 };
-                Ok((number, self.bearer(&caller, token)?))
+                Ok((number, self.bearer(caller, token)?))
             }
             Carried::Jwt => match route(None, |route| route.pass_jwt) {
                 Some(number) => Ok((number, Pass::AsItCame)),
@@ -215,7 +213,7 @@ impl Gateway {
         match carried(headers).map_err(|refusal| self.exchange.turn(None, refusal))? {
             Carried::Token(token) => {
                 let caller = self.exchange.call(&token, trail).await?;
-                self.bearer(&caller, token)
+                self.bearer(caller, token)
             }
             Carried::Jwt | Carried::Nothing | Carried::Useless => {
                 let refusal =
@@ -226,9 +224,9 @@ impl Gateway {
     }
 
     /// The JWT that the call goes on with.
-    fn bearer(&self, caller: &Caller, token: OpaqueToken) -> Result<Pass, Turned> {
+    fn bearer(&self, caller: Caller, token: OpaqueToken) -> Result<Pass, Turned> {
         let swapped = Swapped { token, jwt: caller.which, until: caller.until };
-        match bearer(&caller.jwt) {
+        match Bearer::of(caller.jwt) {
             Ok(bearer) => Ok(Pass::Bearer(bearer, swapped)),
             Err(refusal) => Err(self.exchange.turn(Some(&caller.client), refusal)),
         }

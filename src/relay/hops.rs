@@ -21,10 +21,16 @@ pub fn end_to_end(headers: &mut HeaderMap) -> Option<HeaderValue> {
         }
         headers.remove(header::CONNECTION);
     }
-    for name in [&KEEP_ALIVE, &PROXY_CONNECTION, &header::TRANSFER_ENCODING, &header::TE] {
+    let never = [KEEP_ALIVE, PROXY_CONNECTION, header::TRANSFER_ENCODING, header::TE, header::UPGRADE];
+    // Most messages have none of them, and to look at few names costs less than to look for each.
+    if !headers.keys().any(|name| never.contains(name)) {
+        return None;
+    }
+    let upgrade = headers.remove(header::UPGRADE).filter(|_| upgrades);
+    for name in &never {
         headers.remove(name);
     }
-    headers.remove(header::UPGRADE).filter(|_| upgrades)
+    upgrade
 }
 
 /// The elements of a header that is a list, over all its lines.

@@ -25,6 +25,8 @@ const EMPTY: &[u8] = b"\r\nConnection: close\r\nContent-Length: 0\r\n";
 const STATUS: [&[u8]; 3] =
     [b"HTTP/1.1 400 Bad Request", b"HTTP/1.1 414 URI Too Long", b"HTTP/1.1 431 Request Header Fields Too Large"];
 const HEAD_END: &[u8] = b"\r\n\r\n";
+/// So many bytes are cheaper copied together than written in pieces.
+const SHORT: usize = 2048;
 
 /// Makes the whole answer to bytes that are no HTTP, for the peer that sent them.
 #[derive(Clone)]
@@ -154,6 +156,17 @@ impl<S: AsyncWrite + Unpin> Spoken<S> {
     }
 }
 
+/// Pieces copied together, where there are several and they are short.
+fn together<'r>(pieces: &[io::IoSlice<'_>], room: &'r mut [u8; SHORT]) -> Option<&'r [u8]> {
+    let mut filled = 0;
+    for piece in pieces {
+        let end = filled + piece.len();
+        room.get_mut(filled..end)?.copy_from_slice(piece);
+        filled = end;
+    }
+    room.get(..filled)
+}
+
 /// The bytes with hyper's own refusal replaced; `None`: there is none among them.
 fn replaced(bytes: &[u8], refuse: impl FnOnce() -> Vec<u8>) -> Option<Vec<u8>> {
     let empty = memmem::find(bytes, EMPTY)?;
@@ -189,7 +202,10 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Spoken<S> {
             return self.poll_write(cx, first.map_or(&[], |piece| piece));
         }
         ready!(self.poll_pending(cx))?;
-        let tried = Pin::new(&mut self.stream).poll_write_vectored(cx, pieces);
+        let tried = match together(pieces, &mut [0; SHORT]) {
+            Some(short) => Pin::new(&mut self.stream).poll_write(cx, short),
+            None => Pin::new(&mut self.stream).poll_write_vectored(cx, pieces),
+        };
         self.in_time(tried, cx)
     }
 

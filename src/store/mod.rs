@@ -73,10 +73,15 @@ impl TokenStore {
 
     /// What an access UUID opens, over or not. Expired ones are found until they are swept: the caller compares the time.
     pub async fn access(&self, fingerprint: &Fingerprint) -> Result<Option<AccessRecord>, StoreError> {
+        Ok(self.look_up(fingerprint).await?.map(Arc::unwrap_or_clone))
+    }
+
+    /// The same for who only looks: what lies in memory is not copied.
+    pub async fn look_up(&self, fingerprint: &Fingerprint) -> Result<Option<Arc<AccessRecord>>, StoreError> {
         match self {
             Self::Embedded(store) => store.access(fingerprint),
             // What asks a server is big: an API call to the embedded store shall not carry the room for it.
-            Self::Redis(store) => Box::pin(store.access(fingerprint)).await,
+            Self::Redis(store) => Ok(Box::pin(store.access(fingerprint)).await?.map(Arc::new)),
         }
     }
 

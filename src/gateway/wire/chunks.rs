@@ -69,7 +69,7 @@ impl Chunks {
                 Self::Trailers => {
                     let Some(said) = trailers(read)? else { return Ok(None) };
                     *self = Self::Over;
-                    return Ok(Some(Piece::End(said)));
+                    return Ok(Some(Piece::End(Some(said).filter(|said| !said.is_empty()))));
                 }
                 Self::Over => return Ok(Some(Piece::End(None))),
             };
@@ -77,7 +77,8 @@ impl Chunks {
     }
 }
 
-fn trailers(read: &mut BytesMut) -> Result<Option<Option<HeaderMap>>, &'static str> {
+/// What is said behind the last chunk, if anything is. `None`: it is not all there.
+fn trailers(read: &mut BytesMut) -> Result<Option<HeaderMap>, &'static str> {
     const WRONG: &str = "the trailers are none";
     let mut lines = [httparse::EMPTY_HEADER; TRAILERS.1];
     let (length, lines) = match httparse::parse_headers(read, &mut lines).map_err(|_| WRONG)? {
@@ -91,7 +92,7 @@ fn trailers(read: &mut BytesMut) -> Result<Option<Option<HeaderMap>>, &'static s
         said.append(name, HeaderValue::from_bytes(line.value).map_err(|_| WRONG)?);
     }
     drop(read.split_to(length));
-    Ok(Some(Some(said).filter(|said| !said.is_empty())))
+    Ok(Some(said))
 }
 
 #[cfg(test)]

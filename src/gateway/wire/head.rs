@@ -9,6 +9,7 @@ use hyper::ext::ReasonPhrase;
 
 use super::chunks::Chunks;
 use super::reading::Rest;
+use crate::gateway::request::Bearer;
 use crate::relay::hops::elements;
 
 /// Headers of an answer.
@@ -26,14 +27,25 @@ pub(super) enum Framing {
 }
 
 /// The head of a request, and how its body is framed: as its length says, which is told where it was not. `length`: of the body, where that is known.
-pub(super) fn written(head: &Parts, has_body: bool, length: Option<u64>) -> (Vec<u8>, Framing) {
-    let mut bytes = Vec::with_capacity(256 + head.headers.values().map(|value| value.len() + 32).sum::<usize>());
+pub(super) fn written(
+    (head, bearer): (&Parts, Option<&Bearer>),
+    has_body: bool,
+    length: Option<u64>,
+) -> (Vec<u8>, Framing) {
+    let bearer = bearer.map(Bearer::parts);
+    let lines = head.headers.values().map(|value| value.len() + 32).sum::<usize>();
+    let mut bytes = Vec::with_capacity(256 + lines + bearer.map_or(0, |[_, jwt]| jwt.len()));
     let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
     for part in [head.method.as_str(), " ", target, " HTTP/1.1\r\n"] {
         bytes.extend_from_slice(part.as_bytes());
     }
     for (name, value) in &head.headers {
         line(&mut bytes, name, value);
+    }
+    if let Some([scheme, jwt]) = bearer {
+        for part in [b"Authorization: ", scheme, jwt, b"\r\n"] {
+            bytes.extend_from_slice(part);
+        }
     }
     let framing = match (has_body, lengths(&head.headers), length) {
         (false, _, _) => Framing::Nothing,
@@ -186,7 +198,7 @@ mod tests {
     #[test]
     fn a_request_is_written_as_old_servers_expect_it() {
         let head = asked("POST", &[("host", "a"), ("x-own-name", "\u{e4}"), ("content-length", "3")]);
-        let (bytes, framing) = written(&head, true, None);
+        let (bytes, framing) = written((&head, None), true, None);
         let text = "POST /a?b=c HTTP/1.1\r\nHost: a\r\nX-Own-Name: \u{e4}\r\nContent-Length: 3\r\n\r\n";
         assert_eq!((String::from_utf8(bytes).unwrap().as_str(), framing), (text, Framing::Length(3)));
     }
@@ -199,7 +211,7 @@ mod tests {
             (&[], true, Some(4), "Content-Length: 4\r\n", Framing::Length(4)),
             (&[], true, None, "Transfer-Encoding: chunked\r\n", Framing::Chunked),
         ] {
-            let (bytes, found) = written(&asked("POST", lines), has_body, length);
+            let (bytes, found) = written((&asked("POST", lines), None), has_body, length);
             assert_eq!((bytes, found), (format!("POST /a?b=c HTTP/1.1\r\n{told}\r\n").into_bytes(), framing));
         }
     }

@@ -23,6 +23,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
 use super::Stream;
 use super::flow::Flow;
+use super::request::Bearer;
 use head::Answered;
 pub(super) use io::Io;
 use reading::Rest;
@@ -80,9 +81,13 @@ impl Wire {
     ///
     /// # Errors
     /// There is no answer; the body of what surely was not sent comes back.
-    pub(super) async fn ask(self, head: &Parts, body: Flow<Stream>) -> Result<Answer, NoAnswer> {
+    pub(super) async fn ask(
+        self,
+        (head, bearer): (&Parts, Option<&Bearer>),
+        body: Flow<Stream>,
+    ) -> Result<Answer, NoAnswer> {
         let is_head = head.method == Method::HEAD;
-        let (mut wire, mut sending) = (self, Sending::new(head, body));
+        let (mut wire, mut sending) = (self, Sending::new(head, bearer, body));
         let (answered, rest) = loop {
             let answered = poll_fn(|cx| wire.poll_answer(&mut sending, cx)).await;
             match answered {

@@ -31,12 +31,13 @@ pub(in super::super) struct Reading {
     rest: Rest,
     sending: Sending,
     is_kept: bool,
+    has_paused: bool,
 }
 
 impl Reading {
     pub(super) fn new(wire: Wire, rest: Rest, sending: Sending, is_kept: bool) -> Self {
         let is_kept = is_kept && rest != Rest::UntilClose;
-        Self { wire, rest, sending, is_kept }
+        Self { wire, rest, sending, is_kept, has_paused: false }
     }
 
     /// The connection, where it can be used again: both bodies have passed whole, and nothing more has come.
@@ -56,6 +57,15 @@ impl Reading {
             Poll::Ready(Err(Unsent::Body(why))) => Err(Broken::new(&why)),
             Poll::Ready(Err(Unsent::Refused(_)) | Ok(())) | Poll::Pending => Ok(()),
         }
+    }
+
+    /// Breaks off, once what has come before is on its way to the client: hyper drops what it has not sent when a body breaks off.
+    fn broken(&mut self, why: &str, cx: &Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        if std::mem::replace(&mut self.has_paused, true) {
+            return Poll::Ready(Some(Err(Broken::new(&why))));
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     fn next(&mut self) -> Result<Option<Piece>, &'static str> {
@@ -91,21 +101,24 @@ impl Body for Reading {
             self.send_on(cx)?;
         }
         loop {
-            match self.next().map_err(|why| Broken::new(&why))? {
-                Some(Piece::Data(data)) => return Poll::Ready(Some(Ok(Frame::data(data)))),
-                Some(Piece::End(said)) => {
+            match self.next() {
+                Ok(Some(Piece::Data(data))) => return Poll::Ready(Some(Ok(Frame::data(data)))),
+                Ok(Some(Piece::End(said))) => {
                     self.rest = Rest::Over;
                     return Poll::Ready(said.map(|said| Ok(Frame::trailers(said))));
                 }
-                None => {}
+                Ok(None) => {}
+                Err(why) => return self.broken(why, cx),
             }
             let most = self.most();
-            if ready!(self.wire.poll_more(most, cx)).map_err(|why| Broken::new(&why))? == 0 {
-                if self.rest == Rest::UntilClose {
+            match ready!(self.wire.poll_more(most, cx)) {
+                Ok(0) if self.rest == Rest::UntilClose => {
                     self.rest = Rest::Over;
                     return Poll::Ready(None);
                 }
-                return Poll::Ready(Some(Err(Broken::new(&"the answer broke off"))));
+                Ok(0) => return self.broken("the answer broke off", cx),
+                Ok(_) => {}
+                Err(why) => return self.broken(&why, cx),
             }
         }
     }

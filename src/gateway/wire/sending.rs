@@ -14,7 +14,11 @@ use super::head::{Framing, line, written};
 use super::io::Io;
 use crate::gateway::Stream;
 use crate::gateway::flow::{Broken, Flow};
+use crate::gateway::request::Bearer;
 use crate::relay::hops::elements;
+
+/// So many bytes are cheaper copied together than written in pieces.
+const SMALL: usize = 4 * 1024;
 
 /// Why a request was not sent to its end.
 #[derive(Debug)]
@@ -43,9 +47,9 @@ pub(super) struct Sending {
 }
 
 impl Sending {
-    pub(super) fn new(head: &Parts, body: Flow<Stream>) -> Self {
+    pub(super) fn new(head: &Parts, bearer: Option<&Bearer>, body: Flow<Stream>) -> Self {
         let is_over = body.is_end_stream();
-        let (lead, framing) = written(head, !is_over, body.size_hint().exact());
+        let (lead, framing) = written((head, bearer), !is_over, body.size_hint().exact());
         let announced = match framing {
             Framing::Chunked => announced(&head.headers),
             Framing::Nothing | Framing::Length(_) => Vec::new(),
@@ -136,16 +140,22 @@ impl Sending {
 
     /// Takes the next part of the body where none waits to be written.
     fn take(&mut self, cx: &mut Context<'_>) -> Result<(), Unsent> {
-        while !self.is_over && self.data.is_empty() && self.tail.is_empty() && self.framing != Framing::Length(0) {
+        if self.done == self.lead.len() {
+            self.lead.clear();
+            self.done = 0;
+        }
+        let ends = Framing::Length(0);
+        while !self.is_over
+            && self.framing != ends
+            && self.lead.len() < SMALL
+            && self.data.is_empty()
+            && self.tail.is_empty()
+        {
             let Poll::Ready(part) = Pin::new(&mut self.body).poll_frame(cx) else { return Ok(()) };
             self.has_begun = true;
-            if self.done == self.lead.len() {
-                self.lead.clear();
-                self.done = 0;
-            }
             match part.transpose().map_err(|broken: Broken| Unsent::Body(broken.to_string()))? {
                 Some(part) => self.frame(part)?,
-                None => self.end(None)?,
+                None => self.end(&HeaderMap::new())?,
             }
         }
         Ok(())
@@ -155,7 +165,7 @@ impl Sending {
         let data = match part.into_data() {
             Ok(data) if data.is_empty() => return Ok(()),
             Ok(data) => data,
-            Err(part) => return self.end(part.into_trailers().ok()),
+            Err(part) => return self.end(&part.into_trailers().unwrap_or_default()),
         };
         let length = u64::try_from(data.len()).unwrap_or(u64::MAX);
         match &mut self.framing {
@@ -170,18 +180,23 @@ impl Sending {
                 self.framing = Framing::Length(left);
             }
         }
-        self.data = data;
+        if self.lead.len() + data.len() <= SMALL {
+            self.lead.extend_from_slice(&data);
+            self.lead.extend_from_slice(std::mem::take(&mut self.tail));
+        } else {
+            self.data = data;
+        }
         Ok(())
     }
 
-    fn end(&mut self, trailers: Option<HeaderMap>) -> Result<(), Unsent> {
+    fn end(&mut self, trailers: &HeaderMap) -> Result<(), Unsent> {
         self.is_over = true;
         match self.framing {
             Framing::Nothing | Framing::Length(0) => Ok(()),
             Framing::Length(_) => Err(Unsent::Body("the body is shorter than told".to_owned())),
             Framing::Chunked => {
                 self.lead.extend_from_slice(b"0\r\n");
-                for (name, value) in trailers.iter().flatten() {
+                for (name, value) in trailers {
                     if self.announced.contains(name) {
                         line(&mut self.lead, name, value);
                     }

@@ -1,32 +1,38 @@
-//! Access records that were used lately, as they lie on the disk: sealed, so that a dump of memory shows what is in flight only.
+//! Access records that were used lately, checked and decoded: a look-up copies nothing. What is of the realm stays sealed in them, so that a
+//! dump of memory shows what is in flight only.
 //!
 //! A look-up in fjall's tree costs microseconds at a million families, one here a fraction of one. What was changed is taken
 //! out after it is durable and before anybody is told; a reader that found the former record in the meantime cannot put it
 //! back, because its place is gone with it.
 
 use std::fmt;
+use std::sync::Arc;
 
-use fjall::Slice;
 use quick_cache::Weighter;
 use quick_cache::sync::{Cache, GuardResult};
 
 use super::super::error::StoreError;
+use crate::domain::family::{AccessFate, AccessRecord};
 use crate::domain::opaque::Fingerprint;
 
-/// What an entry costs besides its bytes: key, slots, the allocation.
-const OVERHEAD: u64 = 160;
+/// What an entry costs besides its bytes: key, slots, the record itself, its allocations.
+const OVERHEAD: usize = 160 + size_of::<AccessRecord>();
 
 /// What a record is taken to have, to size the tables.
 const ORDINARY: u64 = 2048;
 
-pub(super) struct RecordCache(Cache<Fingerprint, Slice, Weigh>);
+pub(super) struct RecordCache(Cache<Fingerprint, Arc<AccessRecord>, Weigh>);
 
 #[derive(Clone)]
 struct Weigh;
 
-impl Weighter<Fingerprint, Slice> for Weigh {
-    fn weight(&self, _: &Fingerprint, bytes: &Slice) -> u64 {
-        bytes.len() as u64 + OVERHEAD
+impl Weighter<Fingerprint, Arc<AccessRecord>> for Weigh {
+    fn weight(&self, _: &Fingerprint, record: &Arc<AccessRecord>) -> u64 {
+        let sealed = match &record.fate {
+            AccessFate::Live { jwt, key, .. } => jwt.as_bytes().len() + key.as_bytes().len(),
+            AccessFate::Over(_) => 0,
+        };
+        (record.client.len() + record.scope.len() + sealed + OVERHEAD) as u64
     }
 }
 
@@ -42,21 +48,21 @@ impl RecordCache {
         Self(Cache::with_weighter(records, bytes, Weigh))
     }
 
-    /// The bytes of a record, read where they are not here. What is not there is asked for again next time.
+    /// A record, read where it is not here. What is not there is asked for again next time.
     pub(super) fn get(
         &self,
         fingerprint: &Fingerprint,
-        read: impl FnOnce() -> Result<Option<Slice>, StoreError>,
-    ) -> Result<Option<Slice>, StoreError> {
+        read: impl FnOnce() -> Result<Option<AccessRecord>, StoreError>,
+    ) -> Result<Option<Arc<AccessRecord>>, StoreError> {
         match self.0.get_value_or_guard(fingerprint, None) {
-            GuardResult::Value(bytes) => Ok(Some(bytes)),
+            GuardResult::Value(record) => Ok(Some(record)),
             GuardResult::Guard(place) => {
-                let Some(bytes) = read()? else { return Ok(None) };
+                let Some(record) = read()?.map(Arc::new) else { return Ok(None) };
                 // Refused where the record was changed while it was read.
-                drop(place.insert(bytes.clone()));
-                Ok(Some(bytes))
+                drop(place.insert(Arc::clone(&record)));
+                Ok(Some(record))
             }
-            GuardResult::Timeout => read(),
+            GuardResult::Timeout => Ok(read()?.map(Arc::new)),
         }
     }
 

@@ -114,7 +114,7 @@ impl Embedded {
         self.write(|reply| Job::Put { family, until, entries, reply }).await
     }
 
-    pub(super) fn access(&self, fingerprint: &Fingerprint) -> Result<Option<AccessRecord>, StoreError> {
+    pub(super) fn access(&self, fingerprint: &Fingerprint) -> Result<Option<Arc<AccessRecord>>, StoreError> {
         self.shared.access(fingerprint)
     }
 

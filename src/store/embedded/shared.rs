@@ -13,7 +13,7 @@ use super::super::error::StoreError;
 use super::cache::RecordCache;
 use super::directory::Directory;
 use super::expiry::ExpiryIndex;
-use super::files::{self, Entry, Files};
+use super::files::{Entry, Files};
 use super::keys;
 use super::leases::Leases;
 use super::upgrade::upgrade;
@@ -73,11 +73,9 @@ impl Shared {
     }
 
     /// What an access UUID opens: the hot path.
-    pub(super) fn access(&self, fingerprint: &Fingerprint) -> Result<Option<AccessRecord>, StoreError> {
+    pub(super) fn access(&self, fingerprint: &Fingerprint) -> Result<Option<Arc<AccessRecord>>, StoreError> {
         let files = self.files()?;
-        let key = keys::token(TokenUse::Access, fingerprint);
-        let bytes = self.records.get(fingerprint, || files.bytes(&key))?;
-        bytes.map(|bytes| files::decode(&key, &bytes)).transpose()
+        self.records.get(fingerprint, || files.get(&keys::token(TokenUse::Access, fingerprint)))
     }
 
     /// Writes all entries or none; when it answers, they are durable, and readers see them.

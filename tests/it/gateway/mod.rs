@@ -15,6 +15,7 @@ mod reload;
 mod secure;
 mod streaming;
 mod swap;
+mod wire;
 
 use std::io::Read;
 use std::net::{TcpListener, TcpStream};

@@ -101,7 +101,7 @@ fn a_copy_of_the_files_opens_nothing_without_a_uuid_and_everything_with_it() {
     let data_key =
         SealingKey::of_token(&token, TokenUse::Access).unwrap_key(key, binding(ACCESS_KEY, &family.id)).unwrap();
     let opened = data_key.open(jwt, binding(ACCESS_JWT, &family.id)).unwrap();
-    assert_eq!(opened.as_slice(), world.realm.tokens()[0].as_bytes());
+    assert_eq!(&*opened, world.realm.tokens()[0].as_bytes());
     let renewal = family.renewal.as_ref().unwrap();
     assert!(data_key.open(renewal, binding(ACCESS_JWT, &family.id)).is_err(), "each value is bound to what it is");
     assert!(data_key.open(renewal, binding(REALM_REFRESH, &family.id)).is_ok());

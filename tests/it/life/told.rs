@@ -187,7 +187,7 @@ fn the_word_opens_only_with_the_new_secret() {
         let key = SealingKey::derive(secret.as_bytes(), purpose);
         key.open(&pending.sealed, binding("outbox", &pending.family)).ok()
     };
-    assert_eq!(open(NEW_SECRET, "outbox").unwrap().as_slice(), newest.as_bytes());
+    assert_eq!(&*open(NEW_SECRET, "outbox").unwrap(), newest.as_bytes());
     assert!(open(crate::support::OLD_SECRET, "outbox").is_none());
     assert!(open(NEW_SECRET, "reply").is_none());
     assert!(open(&access, "outbox").is_none());

@@ -102,7 +102,7 @@ fn a_copy_of_the_directory_opens_no_jwt() {
     }
     let AccessFate::Live { jwt, .. } = &login.new.access.1.fate else { panic!("a login is live") };
     let binding = Binding { purpose: "access-jwt", owner: &login.id().0 };
-    assert_eq!(&**login.key.open(jwt, binding).unwrap(), jwt_of(login.id()).as_bytes());
+    assert_eq!(&*login.key.open(jwt, binding).unwrap(), jwt_of(login.id()).as_bytes());
 }
 
 fn files_of(directory: &std::path::Path) -> Vec<(std::path::PathBuf, Vec<u8>)> {

@@ -1,0 +1,207 @@
+//! The connection to an API, as the API sees it.
+
+use std::io::{Read, Write};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::channel;
+
+use parking_lot::Mutex;
+
+use super::{call, connect, get, open, plan, until, uuid};
+use crate::support::{FakeApi, eventually};
+
+const GOOD: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ngood";
+
+fn post(uuid: &str, framing: &str) -> Vec<u8> {
+    format!("POST /api HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {uuid}\r\n{framing}").into_bytes()
+}
+
+#[test]
+fn a_connection_is_used_again_after_every_answer_that_tells_its_end() {
+    for (answer, end) in [
+        (&b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4;x=y\r\ngood\r\n0\r\n\r\n"[..], "good\r\n0\r\n\r\n"),
+        (b"HTTP/1.1 204 No Content\r\n\r\n", "\r\n\r\n"),
+        (b"HTTP/1.1 304 Not Modified\r\nContent-Length: 99\r\n\r\n", "\r\n\r\n"),
+        (b"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 4\r\n\r\ngood", "good"),
+        (b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ngood", "good"),
+    ] {
+        let api = FakeApi::saying(answer);
+        let world = plan(&api, "").start();
+        let uuid = uuid(&world);
+        let mut stream = open(&world);
+        for _ in 0..3 {
+            stream.write_all(&get("/api", &uuid)).unwrap();
+            let said = until(&mut stream, end);
+            assert!(!said.contains("103") && !said.contains("x=y"), "{said}");
+        }
+        assert_eq!((api.connections(), api.seen().len()), (1, 3), "{}", String::from_utf8_lossy(answer));
+    }
+}
+
+#[test]
+fn a_connection_is_not_used_again_where_the_api_closes_it_or_says_more_than_it_was_asked() {
+    for answer in [
+        &b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 4\r\n\r\ngood"[..],
+        b"HTTP/1.0 200 OK\r\nContent-Length: 4\r\n\r\ngood",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ngoodHTTP/1.1 200 Unasked\r\nContent-Length: 0\r\n\r\n",
+    ] {
+        let api = FakeApi::saying(answer);
+        let world = plan(&api, "").start();
+        let uuid = uuid(&world);
+        for _ in 0..2 {
+            let reply = call(&world, &get("/api", &uuid));
+            assert_eq!((reply.status, reply.body.as_str()), (200, "good"));
+        }
+        assert_eq!(api.connections(), 2, "{}", String::from_utf8_lossy(answer));
+    }
+}
+
+#[test]
+fn a_body_that_ends_with_its_connection_comes_whole() {
+    let api = FakeApi::closing(b"HTTP/1.1 200 OK\r\n\r\nall that there is");
+    let world = plan(&api, "").start();
+    let mut stream = open(&world);
+    stream.write_all(&get("/api", &uuid(&world))).unwrap();
+    // Framed anew, so that its end can be told from a cut.
+    until(&mut stream, "\r\nall that there is\r\n0\r\n\r\n");
+}
+
+#[test]
+fn a_connection_that_the_api_has_closed_is_not_taken() {
+    let closed = std::sync::Arc::new(AtomicUsize::new(0));
+    let api = {
+        let closed = std::sync::Arc::clone(&closed);
+        FakeApi::start(move |mut caller| {
+            caller.request();
+            caller.say(GOOD);
+            drop(caller);
+            closed.fetch_add(1, Ordering::Relaxed);
+        })
+    };
+    let world = plan(&api, "").start();
+    let uuid = uuid(&world);
+    for times in 1..=3 {
+        assert_eq!(call(&world, &get("/api", &uuid)).status, 200);
+        eventually("the API closes", || closed.load(Ordering::Relaxed) == times);
+    }
+    assert_eq!(api.seen().len(), 3, "none was lost, and none was sent twice");
+}
+
+#[test]
+fn an_answer_that_comes_before_the_request_has_ended_is_passed_on_at_once() {
+    let (go, gate) = channel::<()>();
+    let gate = Mutex::new(gate);
+    let api = FakeApi::start(move |mut caller| {
+        let mut line = String::new();
+        while !line.ends_with("\r\n\r\n") {
+            std::io::BufRead::read_line(&mut caller.stream, &mut line).unwrap();
+        }
+        caller.say(b"HTTP/1.1 202 Accepted\r\nContent-Length: 5\r\n\r\nearly");
+        let mut body = [0; 4];
+        caller.stream.read_exact(&mut body).unwrap();
+        assert_eq!(&body, b"body");
+        let _ = gate.lock().recv();
+    });
+    let world = plan(&api, "").start();
+    let mut stream = open(&world);
+    stream.write_all(&post(&uuid(&world), "Content-Length: 4\r\n\r\nbo")).unwrap();
+    let answer = until(&mut stream, "early");
+    assert!(answer.starts_with("HTTP/1.1 202"), "{answer}");
+    stream.write_all(b"dy").unwrap();
+    go.send(()).unwrap();
+}
+
+#[test]
+fn what_an_api_says_that_is_no_http_is_told_as_that() {
+    for answer in [
+        &b"SSH-2.0-OpenSSH_9.2\r\n\r\n"[..],
+        b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd",
+        b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nBad Name: x\r\n\r\n",
+        b"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    ] {
+        let api = FakeApi::saying(answer);
+        let world = plan(&api, "").start();
+        let reply = call(&world, &get("/api", &uuid(&world)));
+        assert_eq!(reply.status, 502, "{}", String::from_utf8_lossy(answer));
+    }
+}
+
+#[test]
+fn a_head_that_does_not_end_is_given_up() {
+    let api = FakeApi::start(|mut caller| {
+        caller.request();
+        caller.say(b"HTTP/1.1 200 OK\r\n");
+        for _ in 0..200 {
+            caller.say(format!("X: {}\r\n", "x".repeat(1000)).as_bytes());
+        }
+    });
+    let world = plan(&api, "").start();
+    assert_eq!(call(&world, &get("/api", &uuid(&world))).status, 502);
+}
+
+#[test]
+fn a_chunk_that_is_none_cuts_the_answer() {
+    let api = FakeApi::saying(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nfirst\r\n0\r\n\r\n");
+    let world = plan(&api, "").start();
+    let mut stream = open(&world);
+    stream.write_all(&get("/api", &uuid(&world))).unwrap();
+    let mut all = String::new();
+    let _ = stream.read_to_string(&mut all);
+    assert!(!all.ends_with("0\r\n\r\n"), "it must not look whole: {all}");
+}
+
+#[test]
+fn of_two_lengths_the_client_hears_the_one_that_counted() {
+    let api = FakeApi::saying(
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n4\r\ngood\r\n0\r\n\r\n",
+    );
+    let world = plan(&api, "").start();
+    let mut stream = open(&world);
+    stream.write_all(&get("/api", &uuid(&world))).unwrap();
+    let said = until(&mut stream, "4\r\ngood\r\n0\r\n\r\n");
+    assert!(!said.to_ascii_lowercase().contains("content-length"), "{said}");
+}
+
+#[test]
+fn the_reason_that_an_api_gives_reaches_the_client() {
+    let api = FakeApi::saying(b"HTTP/1.1 200 Very Well\r\nContent-Length: 0\r\n\r\n");
+    let world = plan(&api, "").start();
+    let mut stream = open(&world);
+    stream.write_all(&get("/api", &uuid(&world))).unwrap();
+    assert!(until(&mut stream, "\r\n\r\n").starts_with("HTTP/1.1 200 Very Well\r\n"));
+}
+
+#[test]
+fn a_body_in_chunks_reaches_the_api_whatever_the_method_and_its_trailers_too() {
+    let api = FakeApi::good();
+    let world = plan(&api, "").start();
+    let uuid = uuid(&world);
+    let framing = "Transfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n3\r\nabc\r\n0\r\nX-Sum: 6\r\nX-Other: 7\r\n\r\n";
+    for method in ["POST", "GET"] {
+        let request = String::from_utf8(post(&uuid, framing)).unwrap().replacen("POST", method, 1);
+        let mut connection = connect(&world);
+        assert_eq!(connection.ask(request.as_bytes()).status, 200, "{method}");
+    }
+    for seen in api.seen() {
+        assert_eq!(String::from_utf8_lossy(&seen.body), "3\r\nabc\r\n0\r\nX-Sum: 6\r\n\r\n", "{}", seen.head);
+    }
+}
+
+#[test]
+fn a_long_body_passes_whole_both_ways() {
+    let api = FakeApi::start(|mut caller| {
+        while let Some(seen) = caller.request() {
+            caller.say(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", seen.body.len()).as_bytes());
+            caller.say(&seen.body);
+        }
+    });
+    let world = plan(&api, "").start();
+    let body: String = (0..60_000).map(|number| format!("{number:06} ")).collect();
+    let head = format!("Content-Length: {}\r\n\r\n", body.len());
+    let mut connection = connect(&world);
+    for _ in 0..2 {
+        let reply = connection.ask(&[post(&uuid(&world), &head), body.clone().into_bytes()].concat());
+        assert!(reply.status == 200 && reply.body == body);
+    }
+    assert_eq!(api.connections(), 1);
+}
