@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::request::Parts;
@@ -119,10 +120,11 @@ impl Way {
         (server, tasks): (&Arc<Server>, &Tasks),
         progress: &Arc<Progress>,
     ) -> Result<(Response<Stream>, Option<Wire>), Unanswered> {
+        let idle = self.bounds.idle_timeout;
         let back = |body| {
-            let flow = Flow::new(body, self.bounds.idle_timeout, u64::MAX);
+            let flow = Flow::new(body, idle, u64::MAX);
             let (server, progress, tasks) = (Arc::clone(server), Arc::clone(progress), tasks.clone());
-            Stream::Api(Box::new(Answer { flow: Some(flow), is_whole: false, server, progress, tasks }))
+            Stream::Api(Box::new(Answer { flow: Some(flow), is_whole: false, server, progress, tasks, idle }))
         };
         match line {
             Line::Own(wire) => Ok(match self.in_time(wire.ask((head, bearer), flow), progress).await? {
@@ -211,6 +213,7 @@ pub struct Answer {
     server: Arc<Server>,
     progress: Arc<Progress>,
     tasks: Tasks,
+    idle: Duration,
 }
 
 impl Body for Answer {
@@ -240,13 +243,23 @@ impl Drop for Answer {
         match flow.into_inner() {
             Source::Own(reading) => match reading.end() {
                 wire::End::Kept(wire) => self.server.give_back(Line::Own(wire)),
-                wire::End::Unsent(rest) => self.tasks.run(wire::finish(rest)),
+                wire::End::Unsent(rest) => self.tasks.run(finish(rest, Arc::clone(&self.progress), self.idle)),
                 wire::End::Closed => {}
             },
             Source::Shared(_, shared, load) if self.progress.is_done() => {
                 self.server.give_back(Line::Shared(shared, load));
             }
             Source::Shared(..) => {}
+        }
+    }
+}
+
+/// Sends the rest of a request that was answered early, as long as that goes on.
+async fn finish(mut rest: Box<Reading>, progress: Arc<Progress>, idle: Duration) {
+    loop {
+        let before = progress.parts();
+        if timeout(idle, rest.send_rest()).await.is_ok() || progress.parts() == before {
+            return;
         }
     }
 }

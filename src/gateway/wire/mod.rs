@@ -27,7 +27,7 @@ use super::request::Bearer;
 use head::Answered;
 pub(super) use io::Io;
 use reading::Rest;
-pub(super) use reading::{End, Reading, finish};
+pub(super) use reading::{End, Reading};
 use sending::{Sending, Unsent};
 
 /// Bytes that are read at once, where a head may come.

@@ -51,6 +51,11 @@ impl Reading {
         if self.is_kept && self.wire.read.is_empty() { End::Kept(self.wire.emptied()) } else { End::Closed }
     }
 
+    /// Sends the rest of a request that was answered before it was sent whole: its server may still want it.
+    pub(in super::super) async fn send_rest(&mut self) {
+        drop(poll_fn(|cx| self.sending.poll(&mut self.wire.io, cx)).await);
+    }
+
     /// Sends on while the answer comes. Whoever does not listen any more may answer all the same.
     fn send_on(&mut self, cx: &mut Context<'_>) -> Result<(), Broken> {
         match self.sending.poll(&mut self.wire.io, cx) {
@@ -144,9 +149,4 @@ pub(in super::super) enum End {
     Unsent(Box<Reading>),
     /// Nothing more can be done with it.
     Closed,
-}
-
-/// Sends the rest of a request that was answered before it was sent whole; its server may still want it.
-pub(in super::super) async fn finish(mut reading: Box<Reading>) {
-    drop(poll_fn(|cx| reading.sending.poll(&mut reading.wire.io, cx)).await);
 }
