@@ -56,7 +56,7 @@ impl Way {
         self.servers.iter().for_each(|server| server.close());
     }
 
-    /// One server after the other, as long as surely nothing was sent. The head stays as it is, but for the host.
+    /// One server after the other, as long as surely nothing was sent, or it may be sent again. The head stays as it is, but for the host.
     pub(super) async fn send(
         &self,
         (head, bearer): (&mut Parts, Option<&Bearer>),
@@ -90,7 +90,7 @@ impl Way {
                     Ok(answered) => return Ok(answered),
                     Err(Unanswered::NotSent(again)) => {
                         flow = again;
-                        last = format!("{}: the connection closed before anything was sent", server.authority());
+                        last = format!("{}: the connection closed before an answer began", server.authority());
                         if is_fresh {
                             break;
                         }

@@ -19,6 +19,7 @@ use std::task::{Context, Poll, Waker, ready};
 use bytes::{Bytes, BytesMut};
 use http::request::Parts;
 use http::{Method, Response, StatusCode, response};
+use http_body::Body;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
 use super::Stream;
@@ -57,7 +58,7 @@ pub(super) enum Answer {
 
 /// Why there is none.
 pub(super) enum NoAnswer {
-    /// Nothing was sent.
+    /// It may be sent again: nothing was sent, or it is safe (RFC 9110 section 9.2.1), without a body, and unanswered.
     NotSent(Flow<Stream>),
     /// It may have been sent.
     Lost(String),
@@ -80,24 +81,27 @@ impl Wire {
     /// Sends a request and waits for the head of its answer.
     ///
     /// # Errors
-    /// There is no answer; the body of what surely was not sent comes back.
+    /// There is no answer; the body of what may be sent again comes back.
     pub(super) async fn ask(
         self,
         (head, bearer): (&Parts, Option<&Bearer>),
         body: Flow<Stream>,
     ) -> Result<Answer, NoAnswer> {
         let is_head = head.method == Method::HEAD;
-        let (mut wire, mut sending) = (self, Sending::new(head, bearer, body));
+        let is_safe = head.method.is_safe() && body.is_end_stream();
+        let (mut wire, mut sending, mut is_heard) = (self, Sending::new(head, bearer, body), false);
         let (answered, rest) = loop {
             let answered = poll_fn(|cx| wire.poll_answer(&mut sending, cx)).await;
             match answered {
                 Ok(mut answered) => match answered.rest(is_head) {
                     Ok(Some(rest)) => break (answered, rest),
                     // Informational (RFC 9110 section 15.2); the answer is still to come.
-                    Ok(None) => {}
+                    Ok(None) => is_heard = true,
                     Err(why) => return Err(NoAnswer::Lost(why.to_owned())),
                 },
-                Err(_) if sending.is_untouched() => return Err(NoAnswer::NotSent(sending.into_body())),
+                Err(_) if sending.is_untouched() || is_safe && !is_heard && wire.read.is_empty() => {
+                    return Err(NoAnswer::NotSent(sending.into_body()));
+                }
                 Err(why) => return Err(NoAnswer::Lost(why)),
             }
         };

@@ -6,7 +6,7 @@ use std::sync::mpsc::channel;
 
 use parking_lot::Mutex;
 
-use super::{call, connect, get, open, plan, until, uuid};
+use super::{call, connect, get, open, plan, routes, until, uuid};
 use crate::support::{FakeApi, eventually};
 
 const GOOD: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ngood";
@@ -204,4 +204,59 @@ fn a_long_body_passes_whole_both_ways() {
         assert!(reply.status == 200 && reply.body == body);
     }
     assert_eq!(api.connections(), 1);
+}
+
+/// Answers the first call of each connection, and hangs up on the second one once it has heard it.
+fn hanging_up_on_the_second() -> FakeApi {
+    FakeApi::start(|mut caller| {
+        caller.request();
+        caller.say(GOOD);
+        caller.request();
+    })
+}
+
+#[test]
+fn a_safe_call_that_a_kept_connection_does_not_answer_goes_out_on_another() {
+    let api = hanging_up_on_the_second();
+    let world = plan(&api, "").start();
+    let uuid = uuid(&world);
+    for _ in 0..5 {
+        assert_eq!(call(&world, &get("/api", &uuid)).body, "good");
+    }
+    assert_eq!((api.connections(), api.seen().len()), (5, 9), "every second one is sent twice");
+}
+
+#[test]
+fn a_call_that_may_have_done_something_is_not_sent_again() {
+    for framing in ["Content-Length: 0\r\n\r\n", "Content-Length: 4\r\n\r\nbody"] {
+        let api = hanging_up_on_the_second();
+        let world = plan(&api, "").start();
+        let uuid = uuid(&world);
+        assert_eq!(call(&world, &get("/api", &uuid)).body, "good");
+        assert_eq!(call(&world, &post(&uuid, framing)).status, 502);
+        assert_eq!(api.seen().len(), 2);
+    }
+}
+
+#[test]
+fn a_safe_call_that_one_server_does_not_answer_goes_to_the_next_and_no_further() {
+    let silent = || {
+        FakeApi::start(|mut caller| {
+            caller.request();
+        })
+    };
+    let (one, other, good) = (silent(), silent(), FakeApi::good());
+    let route = |apis: &[&FakeApi]| {
+        let upstreams: Vec<String> = apis.iter().map(|api| format!("\"{}\"", api.url())).collect();
+        routes(&format!("{{ prefix = \"/api\", upstream = [{}] }}", upstreams.join(", "))).start()
+    };
+    let world = route(&[&one, &good]);
+    let uuid_here = uuid(&world);
+    for _ in 0..4 {
+        assert_eq!(call(&world, &get("/api", &uuid_here)).body, "good");
+    }
+    let heard = one.seen().len();
+    let world = route(&[&one, &other]);
+    assert_eq!(call(&world, &get("/api", &uuid(&world))).status, 502);
+    assert_eq!((one.seen().len(), other.seen().len()), (heard + 1, 1), "each is asked once");
 }
