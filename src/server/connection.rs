@@ -1,5 +1,6 @@
 //! Accepts connections and serves them, each within bounds, until it is told to stop.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
@@ -17,9 +18,13 @@ use tokio::time::timeout;
 use super::answer::{Answering, Answers, Peer};
 use super::http2;
 use super::malformed::{Refuse, Spoken, Turn};
+use super::scarcity::Scarcity;
 use super::tls::Tls;
 use crate::config::Config;
 use crate::lifecycle::Tasks;
+
+/// Until a connection that could not be accepted is tried again.
+const NEXT_TRY: Duration = Duration::from_millis(20);
 
 /// What one connection may cost.
 #[derive(Clone, Debug)]
@@ -61,6 +66,8 @@ pub struct Serving {
     pub permits: Arc<Semaphore>,
     /// HTTP/2 is spoken too, with whoever begins with its preface.
     pub http2: bool,
+    /// Who hears of connections that cannot be had.
+    pub(super) scarcity: Arc<Scarcity>,
 }
 
 /// Accepts until told to stop; what the kernel has queued by then is still served.
@@ -74,8 +81,13 @@ pub async fn accept(listener: TcpListener, serving: Serving, tasks: Tasks) {
         };
         match accepted {
             Ok(connection) => begin(connection, &serving, &tasks),
-            // Out of files, or the peer has gone: waiting a little is all that helps.
-            Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+            // The caller has gone again; the next may be there already.
+            Err(error) if error.kind() == ErrorKind::ConnectionAborted => {}
+            // Out of files, or of memory. It stays with the kernel, and waiting a little is all that helps.
+            Err(error) => {
+                serving.scarcity.not_accepted(&error);
+                tokio::time::sleep(NEXT_TRY).await;
+            }
         }
     }
     while let Some(Ok(connection)) = listener.accept().now_or_never() {
@@ -85,7 +97,7 @@ pub async fn accept(listener: TcpListener, serving: Serving, tasks: Tasks) {
 
 fn begin((stream, peer): (TcpStream, SocketAddr), serving: &Serving, tasks: &Tasks) {
     // A connection beyond the bound is closed at once: better than one that waits for an answer that will not come.
-    let Ok(permit) = Arc::clone(&serving.permits).try_acquire_owned() else { return };
+    let Ok(permit) = Arc::clone(&serving.permits).try_acquire_owned() else { return serving.scarcity.turned_away() };
     let _ = stream.set_nodelay(true);
     let serving = serving.clone();
     let inner = tasks.clone();

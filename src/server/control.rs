@@ -49,6 +49,7 @@ impl Control {
             tls: tls.clone(),
             http2: false,
             permits: Arc::clone(&permits),
+            scarcity: Arc::clone(&shared.scarcity),
         };
         let for_ops = serving(ops::router(self.reloading.ops()), &shared.tls_ops);
         let for_realm = serving(realm::router(self.reloading.teller()), &shared.tls_realm);

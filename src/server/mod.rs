@@ -21,6 +21,7 @@ mod malformed;
 mod realm;
 mod reload;
 mod retired;
+mod scarcity;
 mod shared;
 mod start;
 mod streamed;

@@ -10,6 +10,7 @@ use super::answer::Answers;
 use super::connection::{ConnectionLimits, Serving};
 use super::gateway::{self, GatewayService};
 use super::legacy::{self, LegacyService, Tuning};
+use super::scarcity::Scarcity;
 use super::tls::Tls;
 use crate::config::Config;
 use crate::domain::dialect::Endpoint;
@@ -30,6 +31,7 @@ pub(super) struct Shared {
     pub(super) tls_realm: Option<Tls>,
     pub(super) tls_ops: Option<Tls>,
     pub(super) stop: CancellationToken,
+    pub(super) scarcity: Arc<Scarcity>,
 }
 
 impl Shared {
@@ -65,6 +67,7 @@ impl Shared {
             tls: self.tls_legacy.clone(),
             permits,
             http2: false,
+            scarcity: Arc::clone(&self.scarcity),
         }
     }
 
@@ -94,6 +97,7 @@ impl Shared {
             tls: tls.clone(),
             permits: Arc::clone(&legacy.permits),
             http2: true,
+            scarcity: Arc::clone(&self.scarcity),
         };
         let (calls, questions) = (service(&self.tls_gateway), service(&self.tls_authz));
         let refuse = gateway::refuse_malformed;

@@ -17,6 +17,7 @@ use super::control::Control;
 use super::legacy::Tuning;
 use super::listener::listen;
 use super::reload::{Files, Reloading, Ways};
+use super::scarcity::{self, Scarcity};
 use super::shared::Shared;
 use super::tls::{BOTH, Tls, TlsMaterial, provide_tls};
 use super::{Addresses, Running, worker};
@@ -90,6 +91,7 @@ pub fn start(start: Start) -> Result<Running, StartError> {
         tls_realm: tls(&config.tls.realm)?,
         tls_ops: tls(&config.tls.ops)?,
         stop: CancellationToken::new(),
+        scarcity: Arc::new(Scarcity::new(Arc::clone(&bridge.clock), Arc::clone(&bridge.metrics))),
         bridge,
     };
     shared.show_table(true);
@@ -97,8 +99,7 @@ pub fn start(start: Start) -> Result<Running, StartError> {
     for _ in 0..workers {
         born.push(shared.exchange(&config).map_err(StartError::Failed)?);
     }
-    let alive = TaskTracker::new();
-    let permits = Arc::new(Semaphore::new(config.limits.connections));
+    let (alive, permits) = (TaskTracker::new(), Arc::new(Semaphore::new(connections(&config))));
     let Doors { legacy, gateway, authz, realm, ops } = doors;
     let (mut gateway, mut authz, mut gateways) = (gateway.into_iter(), authz.into_iter(), Vec::new());
     for (number, (listener, exchange)) in legacy.into_iter().zip(&born).enumerate() {
@@ -127,6 +128,16 @@ pub fn start(start: Start) -> Result<Running, StartError> {
 fn logging(config: &Config) -> Result<log::Writing, StartError> {
     let failed = |error| StartError::Failed(format!("no thread `log`: {error}"));
     log::begin(&config.log).map_err(failed)
+}
+
+/// How many connections are taken: as many as configured, where the machine allows so many open files.
+fn connections(config: &Config) -> usize {
+    let (wanted, files) = (config.limits.connections, scarcity::open_files());
+    let taken = scarcity::connections(wanted, files);
+    if let Some(files) = files.filter(|_| taken < wanted) {
+        log::few_files(files, taken, wanted);
+    }
+    taken
 }
 
 /// Every listening socket: one for each worker where workers serve it.

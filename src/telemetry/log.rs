@@ -98,6 +98,39 @@ pub fn gateway(gateway: Option<SocketAddr>, authz: Option<SocketAddr>) {
     }
 }
 
+/// Says that the machine allows too few open files for the connections that are configured.
+pub fn few_files(files: u64, taken: usize, wanted: usize) {
+    tracing::warn!(
+        event = "open_files",
+        allowed = files,
+        connections = taken,
+        "{wanted} connections (`limits.connections`) need more open files than this process may have: raise its hard limit (systemd: \
+         `LimitNOFILE=`, containers: `--ulimit nofile=`) to twice as many and 4096, or lower `limits.connections`"
+    );
+}
+
+/// Says that connections are closed unserved, as there are as many as may be; `count` of them so far.
+pub fn turned_away(count: u64) {
+    tracing::warn!(
+        event = "turned_away",
+        count,
+        "there are as many connections as `limits.connections` allows, and further ones are closed at once: raise it, or see who holds them"
+    );
+}
+
+/// Says that connections cannot be accepted, as the machine has nothing to make them of; `count` tries so far. They wait in the kernel.
+pub fn not_accepted(error: &std::io::Error, files: Option<u64>, count: u64) {
+    let detail = error.to_string();
+    tracing::error!(
+        event = "not_accepted",
+        detail,
+        allowed = files,
+        count,
+        "connections wait to be accepted: raise the limit of open files (systemd: `LimitNOFILE=`, containers: `--ulimit nofile=`) to twice \
+         `limits.connections` and 4096, or lower `limits.connections`"
+    );
+}
+
 /// Says that no new connections are accepted.
 pub fn draining() {
     tracing::info!(event = "draining");

@@ -100,6 +100,10 @@ pub struct Metrics {
     pub audit_lost: Counter,
     /// Whether the audit can be written: 1, or 0; 0 too where it is off.
     pub audit_writable: Gauge,
+    /// Connections that were closed at once, as there were as many as may be.
+    pub turned_away: Counter,
+    /// Times that a connection could not be accepted; it waits in the kernel.
+    pub not_accepted: Counter,
 }
 
 /// From a quarter of a millisecond to ten seconds.
@@ -139,6 +143,8 @@ impl Metrics {
             audit_records: Counter::default(),
             audit_lost: Counter::default(),
             audit_writable: Gauge::default(),
+            turned_away: Counter::default(),
+            not_accepted: Counter::default(),
             registry: Registry::default(),
         };
         registry.register(
@@ -170,6 +176,7 @@ impl Metrics {
         registry.register("revocations_untold", "Revocations that the realm has not heard yet", metrics.untold.clone());
         metrics.register_old_server(&mut registry);
         metrics.register_audit(&mut registry);
+        metrics.register_connections(&mut registry);
         metrics.registry = registry;
         metrics
     }
@@ -210,6 +217,19 @@ impl Metrics {
             "audit_writable",
             "1: the audit can be written; 0: it cannot, or is off",
             self.audit_writable.clone(),
+        );
+    }
+
+    fn register_connections(&self, registry: &mut Registry) {
+        registry.register(
+            "connections_turned_away",
+            "Connections that were closed at once, as there were as many as limits.connections allows",
+            self.turned_away.clone(),
+        );
+        registry.register(
+            "connections_not_accepted",
+            "Times that a connection could not be accepted for want of open files or memory",
+            self.not_accepted.clone(),
         );
     }
 

@@ -10,6 +10,7 @@ mod hangs;
 mod headers;
 mod http2;
 mod http2_out;
+mod many;
 mod old_api;
 mod reload;
 mod secure;

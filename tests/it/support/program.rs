@@ -71,6 +71,13 @@ impl Program {
         Self { child, log, reader: Some(reader), legacy: unknown, ops: unknown }
     }
 
+    /// Where it takes API calls.
+    #[track_caller]
+    pub fn gateway(&self) -> SocketAddr {
+        eventually("it says where", || !self.lines("gateway").is_empty());
+        self.lines("gateway")[0]["gateway"].as_str().unwrap().parse().unwrap()
+    }
+
     /// All that it has said.
     pub fn log(&self) -> String {
         self.log.lock().clone()

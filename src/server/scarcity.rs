@@ -1,0 +1,105 @@
+//! What the machine does not give without end: open files, and the connections that are made of them. Says so when they run out,
+//! and what to do.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::domain::time::Clock;
+use crate::telemetry::{Metrics, log};
+
+/// So often the log tells of the same want; the metrics count each time.
+const QUIET: Duration = Duration::from_mins(1);
+/// Files that connections of callers leave to the store, to the realm and to APIs: a quarter of all, within these.
+const SPARED: (u64, u64) = (64, 4096);
+
+/// Takes as many open files as the machine allows, as a proxy should; how many those are. `None`: there is no limit.
+///
+/// The limit that a process begins with is small for the sake of programs that use `select`; there is none here.
+pub(super) fn open_files() -> Option<u64> {
+    let limit = getrlimit(Resource::Nofile);
+    let wanted = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if limit.current == limit.maximum || setrlimit(Resource::Nofile, wanted).is_err() {
+        return limit.current;
+    }
+    limit.maximum
+}
+
+/// How many connections are taken where so many are wanted and so many files may be open.
+pub(super) fn connections(wanted: usize, files: Option<u64>) -> usize {
+    let Some(files) = files else { return wanted };
+    let spared = (files / 4).clamp(SPARED.0, SPARED.1);
+    wanted.min(usize::try_from(files.saturating_sub(spared)).unwrap_or(usize::MAX).max(1))
+}
+
+/// Tells operators what callers cannot be given.
+#[derive(Debug)]
+pub(super) struct Scarcity {
+    clock: Arc<dyn Clock>,
+    metrics: Arc<Metrics>,
+    /// When it was told last: of connections that were turned away, of connections that could not be accepted.
+    told: Mutex<[Option<Duration>; 2]>,
+}
+
+impl Scarcity {
+    pub(super) fn new(clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Self {
+        Self { clock, metrics, told: Mutex::default() }
+    }
+
+    /// A connection was closed, as there are as many as may be.
+    pub(super) fn turned_away(&self) {
+        self.metrics.turned_away.inc();
+        if self.is_news(0) {
+            log::turned_away(self.metrics.turned_away.get());
+        }
+    }
+
+    /// The kernel has a connection for us and we could not take it.
+    pub(super) fn not_accepted(&self, error: &io::Error) {
+        self.metrics.not_accepted.inc();
+        if self.is_news(1) {
+            log::not_accepted(error, getrlimit(Resource::Nofile).current, self.metrics.not_accepted.get());
+        }
+    }
+
+    fn is_news(&self, which: usize) -> bool {
+        let now = self.clock.monotonic();
+        let mut told = self.told.lock();
+        let Some(told) = told.get_mut(which) else { return false };
+        let is_news = told.is_none_or(|told| now.saturating_sub(told) >= QUIET);
+        if is_news {
+            *told = Some(now);
+        }
+        is_news
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_leave_files_to_what_stands_behind_them() {
+        for (wanted, files, taken) in [
+            (10_000, None, 10_000),
+            (10_000, Some(1 << 20), 10_000),
+            (10_000, Some(20_000), 10_000),
+            (10_000, Some(12_000), 9_000),
+            (10_000, Some(1_024), 768),
+            (100, Some(1_024), 100),
+            (10_000, Some(100), 36),
+            (10_000, Some(10), 1),
+        ] {
+            assert_eq!(connections(wanted, files), taken, "{wanted} of {files:?}");
+        }
+    }
+
+    #[test]
+    fn as_many_files_may_be_open_as_the_machine_allows() {
+        assert_eq!(open_files(), getrlimit(Resource::Nofile).maximum);
+        assert_eq!(getrlimit(Resource::Nofile).current, getrlimit(Resource::Nofile).maximum);
+    }
+}
