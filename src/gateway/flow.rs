@@ -12,6 +12,8 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::{Sleep, sleep};
 
+use super::headers::mere_trailers;
+
 /// Why a body was given up.
 #[derive(Debug)]
 pub struct Broken(String);
@@ -116,7 +118,10 @@ where
                 Poll::Ready(None)
             }
             Some(Err(error)) => self.break_off(&error),
-            Some(Ok(frame)) => {
+            Some(Ok(mut frame)) => {
+                if let Some(trailers) = frame.trailers_mut() {
+                    mere_trailers(trailers);
+                }
                 let length = frame.data_ref().map_or(0, |data| u64::try_from(data.len()).unwrap_or(u64::MAX));
                 let Some(left) = self.left.checked_sub(length) else {
                     return self.break_off(&"the body is longer than it may be");

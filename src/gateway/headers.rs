@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use super::From;
-use crate::relay::hops::elements;
+use crate::relay::hops::{elements, end_to_end};
 
 const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -15,6 +15,36 @@ const HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 #[must_use]
 pub fn takes_trailers(headers: &HeaderMap) -> bool {
     elements(headers, &header::TE).any(|coding| coding.eq_ignore_ascii_case("trailers"))
+}
+
+/// Takes away what a trailer must not say: who calls, for whom, and what frames, describes or routes a message. It stands in the head,
+/// where it was looked at (RFC 9110 section 6.5.1).
+pub fn mere_trailers(trailers: &mut HeaderMap) {
+    const OF_HEADS: [HeaderName; 19] = [
+        header::AUTHORIZATION,
+        header::PROXY_AUTHORIZATION,
+        header::COOKIE,
+        header::SET_COOKIE,
+        header::HOST,
+        header::CONTENT_LENGTH,
+        header::CONTENT_TYPE,
+        header::CONTENT_ENCODING,
+        header::CONTENT_RANGE,
+        header::CACHE_CONTROL,
+        header::EXPECT,
+        header::MAX_FORWARDS,
+        header::RANGE,
+        header::LOCATION,
+        header::TRAILER,
+        header::FORWARDED,
+        FOR,
+        PROTO,
+        HOST,
+    ];
+    end_to_end(trailers);
+    for name in &OF_HEADS {
+        trailers.remove(name);
+    }
 }
 
 /// Makes one `Cookie` of the many that HTTP/2 allows (RFC 9113 section 8.2.3).

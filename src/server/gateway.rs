@@ -11,7 +11,7 @@ use hyper::body::Incoming;
 use super::address::{client_address, is_trusted};
 use super::answer::{Peer, Said};
 use super::grpc;
-use super::http2::Streams;
+use super::http2::{self, Streams};
 use super::legacy::{Tuning, bytes_of, unreadable};
 use super::malformed::Refuse;
 use super::streamed::Streamed;
@@ -32,6 +32,8 @@ pub(super) struct GatewayService {
     pub(super) is_secure: bool,
     /// Headers of a request: hyper counts them over HTTP/1 alone.
     pub(super) headers: usize,
+    /// Bytes of a head: over HTTP/2 more are read, so that they can be refused.
+    pub(super) head_bytes: usize,
     /// How long whoever is answered over HTTP/2 may take nothing of it.
     pub(super) unread_timeout: Duration,
 }
@@ -71,6 +73,7 @@ pub(super) async fn call(
         turn.take();
     }
     let is_too_much = stream.as_ref().is_some_and(Option::is_none);
+    let is_too_long = stream.is_some() && http2::head_bytes(request.uri(), request.headers()) > service.head_bytes;
     let started = service.clock.monotonic();
     let from = service.from(*peer, request.headers());
     let mut trail = Trail { address: Some(from.address), ..Trail::default() };
@@ -79,7 +82,7 @@ pub(super) async fn call(
     let request = request.map(Stream::Client);
     let mut response = if is_too_much {
         service.gateway.turn_away(too_many(), &mut trail)
-    } else if request.headers().len() > service.headers {
+    } else if request.headers().len() > service.headers || is_too_long {
         service.gateway.turn_away(unreadable(), &mut trail)
     } else {
         service.gateway.call(request, &from, &mut trail).await

@@ -26,6 +26,9 @@ const STREAMS: u32 = 256;
 const RESETS: usize = 20;
 /// Requests that we had to give up because they were none; a connection with more is closed (CVE-2025-8671).
 const ERRORS: usize = 128;
+/// So many times the bytes of a head are read that are served: what is longer than that is refused by our own words, and what is longer
+/// than this by those of `h2` (docs/adr/0009).
+const READ_TO_REFUSE: u32 = 2;
 /// Bytes of a request's body that may lie unread here.
 const WINDOW: u32 = 256 << 10;
 /// Bytes of an answer that may wait for its client here.
@@ -133,6 +136,13 @@ impl Drop for OpenStream {
     }
 }
 
+/// Bytes of a head as HTTP/2 counts them (RFC 9113 section 6.5.2), pseudo-headers but for the path left out.
+pub(super) fn head_bytes(uri: &http::Uri, headers: &http::HeaderMap) -> usize {
+    const EACH: usize = 32;
+    let path = uri.path_and_query().map_or(0, |path| path.as_str().len());
+    headers.iter().map(|(name, value)| name.as_str().len() + value.len() + EACH).sum::<usize>() + path
+}
+
 /// Serves a connection that speaks HTTP/2.
 pub(super) async fn serve(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -170,7 +180,7 @@ fn builder(limits: &ConnectionLimits, tasks: &Tasks) -> http2::Builder<Tasks> {
     let mut http = http2::Builder::new(tasks.clone());
     http.timer(TokioTimer::new())
         .max_concurrent_streams(STREAMS)
-        .max_header_list_size(u32::try_from(limits.head_bytes).unwrap_or(u32::MAX))
+        .max_header_list_size(u32::try_from(limits.head_bytes).unwrap_or(u32::MAX).saturating_mul(READ_TO_REFUSE))
         .max_pending_accept_reset_streams(RESETS)
         .max_local_error_reset_streams(ERRORS)
         .initial_stream_window_size(WINDOW)

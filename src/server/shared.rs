@@ -86,6 +86,7 @@ impl Shared {
             tuning: Arc::clone(&self.tuning),
             is_secure: tls.is_some(),
             headers: config.limits.headers,
+            head_bytes: config.limits.head,
             unread_timeout: config.gateway.bounds.idle_timeout,
         };
         let limits =

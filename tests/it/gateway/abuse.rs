@@ -62,6 +62,27 @@ fn garbage_behind_a_call_is_refused_in_the_dialects_words_too() {
 }
 
 #[test]
+fn garbage_sent_ahead_behind_a_call_is_refused_in_the_dialects_words_however_slowly_the_answer_is_read() {
+    let api = FakeApi::start(|mut caller| {
+        while let Some(seen) = caller.request() {
+            let times: usize = seen.head.split(['/', ' ']).nth(3).unwrap().parse().unwrap();
+            caller.say(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", times * BARE.len()).as_bytes());
+            caller.say(BARE.repeat(times).as_bytes());
+        }
+    });
+    let world = plan(&api, "").start();
+    let uuid = uuid(&world);
+    // From what fits into the sockets to what fits into neither of them nor into the bridge.
+    for times in [1, 100, 1_000, 3_000, 10_000, 30_000, 60_000, 100_000] {
+        let mut connection = connect(&world);
+        connection.write(&[get(&format!("/api/{times}"), &uuid), b"GET\r\n\r\n".to_vec()].concat());
+        assert!(connection.reply().unwrap().body == BARE.repeat(times), "{times}: as the API said it");
+        assert_eq!(refused(&connection.reply().expect("a word")), told(400, "invalid_request", "3003103"), "{times}");
+        assert!(connection.is_closed(), "{times}");
+    }
+}
+
+#[test]
 fn an_api_may_answer_as_hyper_refuses() {
     let empty = FakeApi::saying(BARE.as_bytes());
     let world = plan(&empty, "").start();

@@ -1,0 +1,194 @@
+//! Frames of HTTP/2 that cost who reads them more than who sends them: bounded, and felt by nobody else.
+
+use super::many::{is_served, passbridge, resident, serving};
+use super::{call, get, plan, uuid};
+use crate::support::frames::{self, Frames};
+use crate::support::{FakeApi, World};
+
+const RST_OF: u8 = frames::RST_STREAM;
+const WHOLE: u8 = frames::END_STREAM | frames::END_HEADERS;
+const PRIORITY: u8 = 2;
+const PING: u8 = 6;
+const WINDOW_UPDATE: u8 = 8;
+const ACK: u8 = 1;
+
+const FLOW_CONTROL_ERROR: u32 = 3;
+const FRAME_SIZE_ERROR: u32 = 6;
+
+fn frames(world: &World) -> Frames {
+    Frames::open(world.running().addresses().gateway.unwrap())
+}
+
+fn head(method: &str, uuid: &str) -> Vec<u8> {
+    let bearer = format!("Bearer {uuid}");
+    frames::head(&[
+        (":method", method),
+        (":scheme", "http"),
+        (":authority", "a"),
+        (":path", "/api"),
+        ("authorization", &bearer),
+    ])
+}
+
+#[test]
+fn frames_that_ask_for_an_answer_do_not_pile_up_where_nobody_reads_them() {
+    let api = FakeApi::good();
+    let (_world, program, uuid) = serving(plan(&api, ""), passbridge());
+    is_served(program.gateway(), &uuid);
+    for (what, kind, body) in [
+        ("pings", PING, [7u8; 8].as_slice()),
+        ("settings", frames::SETTINGS, &[0, 3, 0, 0, 0, 9]),
+        ("empty", frames::SETTINGS, &[]),
+    ] {
+        let before = resident(program.id());
+        let mut flood = Frames::open(program.gateway());
+        // Nothing is read of what they are answered with.
+        let sent = (0..300_000).take_while(|_| flood.send(kind, 0, 0, body)).count();
+        let grown = resident(program.id()).saturating_sub(before);
+        assert!(grown < 8 << 20, "{what}: {grown} bytes more after {sent} of them");
+        is_served(program.gateway(), &uuid);
+    }
+}
+
+#[test]
+fn frames_that_say_nothing_hold_nobody_up() {
+    let api = FakeApi::good();
+    let world = plan(&api, "").set("gateway", "idle_timeout", "\"1s\"").start();
+    let uuid = uuid(&world);
+    let mut flood = frames(&world);
+    flood.send(frames::HEADERS, frames::END_HEADERS, 1, &head("POST", &uuid));
+    for number in 0..50_000u32 {
+        let is_open = match number % 3 {
+            0 => flood.send(frames::DATA, 0, 1, b""),
+            1 => flood.send(PRIORITY, 0, 3, &[0, 0, 0, 0, 1]),
+            _ => flood.send(0xbe, 0, 0, b"unknown"),
+        };
+        if !is_open {
+            break;
+        }
+    }
+    assert_eq!(call(&world, &get("/api", &uuid)).body, "good", "others are served");
+    flood.send(frames::DATA, frames::END_STREAM, 1, b"abc");
+    // Served in the end, given up, or ended as a flood: never left hanging.
+    let ended = std::iter::from_fn(|| flood.next())
+        .any(|frame| [frames::HEADERS, frames::RST_STREAM, frames::GOAWAY].contains(&frame.kind));
+    assert!(ended || flood.next().is_none());
+}
+
+#[test]
+fn a_window_beyond_all_bounds_is_an_error_of_its_connection_or_stream() {
+    let api = FakeApi::start(|mut caller| while caller.request().is_some() {});
+    let world = plan(&api, "").start();
+    let uuid = uuid(&world);
+    let wide = 0x7fff_ffff_u32.to_be_bytes();
+    for stream in [0, 1] {
+        let mut client = frames(&world);
+        client.send(frames::HEADERS, WHOLE, 1, &head("GET", &uuid));
+        client.send(WINDOW_UPDATE, 0, stream, &wide);
+        client.send(WINDOW_UPDATE, 0, stream, &wide);
+        let told = client.until(if stream == 0 { frames::GOAWAY } else { RST_OF }).expect("it is told");
+        assert_eq!(told.code(), FLOW_CONTROL_ERROR);
+    }
+}
+
+#[test]
+fn frames_out_of_order_or_of_the_wrong_length_end_their_connection() {
+    let api = FakeApi::good();
+    let world = plan(&api, "").start();
+    let uuid = uuid(&world);
+    let block = head("GET", &uuid);
+    let (first, second) = block.split_at(10);
+    type Play<'a> = &'a dyn Fn(&mut Frames);
+    let cases: [(&str, u32, Play<'_>); 10] = [
+        ("data on no stream", frames::PROTOCOL_ERROR, &|client| {
+            client.send(frames::DATA, 0, 0, b"a");
+        }),
+        ("data on a stream that was never opened", frames::PROTOCOL_ERROR, &|client| {
+            client.send(frames::DATA, 0, 1, b"a");
+        }),
+        ("a head on a stream of ours", frames::PROTOCOL_ERROR, &|client| {
+            client.send(frames::HEADERS, WHOLE, 2, &block);
+        }),
+        ("a continuation of nothing", frames::PROTOCOL_ERROR, &|client| {
+            client.send(frames::CONTINUATION, frames::END_HEADERS, 1, second);
+        }),
+        ("a frame in the middle of a head", frames::PROTOCOL_ERROR, &|client| {
+            client.send(frames::HEADERS, frames::END_STREAM, 1, first);
+            client.send(PING, 0, 0, &[0; 8]);
+        }),
+        ("a head of another stream in the middle of a head", frames::PROTOCOL_ERROR, &|client| {
+            client.send(frames::HEADERS, frames::END_STREAM, 1, first);
+            client.send(frames::CONTINUATION, frames::END_HEADERS, 3, second);
+        }),
+        ("a stream that goes back", frames::PROTOCOL_ERROR, &|client| {
+            client.send(frames::HEADERS, WHOLE, 5, &block);
+            client.send(frames::HEADERS, WHOLE, 3, &block);
+        }),
+        // RFC 9113 section 6.7 has FRAME_SIZE_ERROR for it; h2 says this.
+        ("a ping of seven bytes", frames::PROTOCOL_ERROR, &|client| {
+            client.send(PING, 0, 0, &[0; 7]);
+        }),
+        ("a frame longer than agreed", FRAME_SIZE_ERROR, &|client| {
+            client.send(frames::HEADERS, WHOLE, 1, &vec![0; (1 << 14) + 1]);
+        }),
+        // RFC 9113 section 4.3 has COMPRESSION_ERROR for it; h2 says this.
+        ("a head that is no HPACK", frames::PROTOCOL_ERROR, &|client| {
+            client.send(frames::HEADERS, WHOLE, 1, &[0xff, 0xff, 0xff, 0xff, 0xff, 0x0f]);
+        }),
+    ];
+    for (what, code, play) in cases {
+        let mut client = frames(&world);
+        play(&mut client);
+        let told = client.until(frames::GOAWAY).unwrap_or_else(|| panic!("{what}: closed without a word"));
+        assert_eq!(told.code(), code, "{what}");
+    }
+    assert_eq!(call(&world, &get("/api", &uuid)).body, "good", "others are served");
+}
+
+#[test]
+fn small_heads_that_unpack_to_large_ones_are_bounded() {
+    let api = FakeApi::good();
+    let world = plan(&api, "").start();
+    let uuid = uuid(&world);
+    let mut client = frames(&world);
+    // One field of 4000 bytes is remembered (RFC 7541 section 6.2.1), and then meant a thousand times, a byte each.
+    let remembered = frames::head(&[("x", &"y".repeat(4_000))]);
+    let mut block = head("GET", &uuid);
+    block.push(0x40);
+    block.extend_from_slice(&remembered[1..]);
+    block.extend(std::iter::repeat_n(0xbe, 1_000));
+    client.send(frames::HEADERS, WHOLE, 1, &block);
+    let told =
+        std::iter::from_fn(|| client.next()).find(|frame| [frames::HEADERS, frames::GOAWAY].contains(&frame.kind));
+    assert!(told.is_some(), "it is told");
+    assert!(api.seen().is_empty(), "4 MB of a head went on");
+    assert_eq!(call(&world, &get("/api", &uuid)).body, "good", "others are served");
+}
+
+#[test]
+fn a_length_that_the_body_does_not_have_is_no_request_for_the_next_to_end() {
+    let api = FakeApi::good();
+    let world = plan(&api, "").start();
+    let uuid = uuid(&world);
+    for body in ["abcd", "ab"] {
+        let bearer = format!("Bearer {uuid}");
+        let block = frames::head(&[
+            (":method", "POST"),
+            (":scheme", "http"),
+            (":authority", "a"),
+            (":path", "/api"),
+            ("authorization", &bearer),
+            ("content-length", "3"),
+        ]);
+        let mut client = frames(&world);
+        client.send(frames::HEADERS, frames::END_HEADERS, 1, &block);
+        client.send(frames::DATA, frames::END_STREAM, 1, body.as_bytes());
+        let told = client.until(RST_OF).expect("its stream is ended");
+        assert_eq!((told.stream, told.code()), (1, frames::PROTOCOL_ERROR), "{body}");
+        client.send(frames::HEADERS, WHOLE, 3, &head("GET", &uuid));
+        let answer = client.until(frames::DATA).expect("the next is answered");
+        assert_eq!((answer.stream, answer.body.as_slice()), (3, b"good".as_slice()));
+        client.send(PING, ACK, 0, &[0; 8]);
+    }
+    assert!(api.seen().iter().all(|seen| seen.head.starts_with("GET ")), "{:?}", api.seen());
+}

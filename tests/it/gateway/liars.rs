@@ -1,0 +1,118 @@
+//! APIs that answer what nobody should believe: cut off or refused, and never the beginning of another's answer.
+
+use std::io::{Read, Write};
+use std::sync::mpsc::channel;
+
+use parking_lot::Mutex;
+
+use super::{call, connect, get, open, plan, refused, told, uuid};
+use crate::support::{FakeApi, PATIENCE};
+
+#[test]
+fn a_head_that_is_none_or_means_two_things_is_no_answer() {
+    let long: &str = format!("HTTP/1.1 200 OK\r\nX-Long: {}\r\n\r\n", "x".repeat(1 << 20)).leak();
+    let many: &str =
+        format!("HTTP/1.1 200 OK\r\n{}\r\n", (0..5_000).map(|number| format!("X-{number}: 1\r\n")).collect::<String>())
+            .leak();
+    for head in [
+        "HTTP/1.1 200 OK\r\nContent-Length: 4\r\nContent-Length: 5\r\n\r\ngood",
+        "HTTP/1.1 200 OK\r\nContent-Length: +4\r\n\r\ngood",
+        "HTTP/1.1 200 OK\r\nContent-Length: 4, 5\r\n\r\ngood",
+        "HTTP/1.1 20 OK\r\nContent-Length: 4\r\n\r\ngood",
+        "HTTP/1.1 OK\r\n\r\n",
+        "HTTP/3.0 200 OK\r\n\r\n",
+        "220 mail.example.org ESMTP\r\n",
+        "HTTP/1.1 200 OK\r\nX Y: 1\r\nContent-Length: 4\r\n\r\ngood",
+        "HTTP/1.1 200 OK\r\nX: a\0b\r\nContent-Length: 4\r\n\r\ngood",
+        long,
+        many,
+    ] {
+        let api = FakeApi::closing(head.as_bytes());
+        let world = plan(&api, "").start();
+        let reply = call(&world, &get("/api", &uuid(&world)));
+        let what = &head[..head.len().min(60)];
+        assert_eq!(refused(&reply), told(502, "temporarily_unavailable", "3003000"), "{what:?}");
+        api.only();
+    }
+}
+
+#[test]
+fn a_head_without_an_end_is_not_read_without_an_end() {
+    let (say, heard) = channel::<usize>();
+    let say = Mutex::new(say);
+    let api = FakeApi::start(move |mut caller| {
+        caller.request();
+        caller.say(b"HTTP/1.1 200 OK\r\n");
+        let line = format!("X-Flood: {}\r\n", "x".repeat(1_000));
+        let sent = (0..100_000).take_while(|_| caller.stream.get_mut().write_all(line.as_bytes()).is_ok()).count();
+        say.lock().send(sent).unwrap();
+    });
+    let world = plan(&api, "").start();
+    let reply = call(&world, &get("/api", &uuid(&world)));
+    assert_eq!(refused(&reply), told(502, "temporarily_unavailable", "3003000"));
+    let sent = heard.recv_timeout(PATIENCE).expect("the API's connection is closed");
+    assert!(sent < 20_000, "{sent} KB of a head were taken");
+}
+
+#[test]
+fn interim_answers_without_an_end_are_not_waited_for_without_an_end() {
+    let (say, heard) = channel::<()>();
+    let say = Mutex::new(say);
+    let api = FakeApi::start(move |mut caller| {
+        caller.request();
+        while caller.stream.get_mut().write_all(b"HTTP/1.1 102 Processing\r\n\r\n").is_ok() {}
+        say.lock().send(()).unwrap();
+    });
+    let world = plan(&api, "").set("gateway", "timeout", "\"500ms\"").start();
+    let reply = call(&world, &get("/api", &uuid(&world)));
+    assert_eq!(refused(&reply), told(504, "temporarily_unavailable", "3003000"));
+    heard.recv_timeout(PATIENCE).expect("the API's connection is closed");
+}
+
+/// RFC 9110 section 15.2: whoever cannot send an interim answer on may leave it out.
+#[test]
+fn early_hints_are_left_out_and_the_final_answer_comes_whole() {
+    let api = FakeApi::start(|mut caller| {
+        while caller.request().is_some() {
+            for _ in 0..3 {
+                caller.say(b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>; rel=preload\r\nContent-Length: 9\r\n\r\n");
+            }
+            caller.say(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nX-Final: yes\r\n\r\ngood");
+        }
+    });
+    let world = plan(&api, "").start();
+    let uuid = uuid(&world);
+    let mut connection = connect(&world);
+    for _ in 0..3 {
+        let reply = connection.ask(&get("/api", &uuid));
+        assert_eq!((reply.status, reply.body.as_str()), (200, "good"));
+        assert_eq!((reply.header("x-final").as_deref(), reply.header("link")), (Some("yes"), None), "{}", reply.head);
+    }
+    super::http2::on_http2(&world, async |mut sender: super::http2::Sender| {
+        let answer = super::http2::ask(&mut sender, super::http2::getting("/api", &uuid)).await;
+        assert_eq!((answer.status.as_u16(), answer.body.as_ref()), (200, b"good".as_slice()));
+        assert!(answer.headers.get("link").is_none() && answer.headers["x-final"] == "yes", "{answer:?}");
+    });
+    assert_eq!(api.connections(), 1, "its connection is used again");
+}
+
+#[test]
+fn chunks_of_an_answer_that_are_none_cut_it_off() {
+    for chunks in [
+        "zz\r\ngood\r\n0\r\n\r\n",
+        "4\r\ngoodX\r\n0\r\n\r\n",
+        "4\r\ngood\r\n",
+        "fffffffffffffffff\r\ngood",
+        "-4\r\ngood",
+    ] {
+        let answer: &str = format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{chunks}").leak();
+        let api = FakeApi::closing(answer.as_bytes());
+        let world = plan(&api, "").start();
+        let mut stream = open(&world);
+        stream.write_all(&get("/api", &uuid(&world))).unwrap();
+        let mut all = Vec::new();
+        let _cut = stream.read_to_end(&mut all);
+        let all = String::from_utf8(all).unwrap();
+        assert!(!all.ends_with("0\r\n\r\n"), "{chunks:?} does not end well: {all}");
+    }
+}
