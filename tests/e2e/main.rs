@@ -21,6 +21,7 @@ mod realm;
 mod refusals;
 mod sealed;
 mod shadow;
+mod stages;
 mod store;
 mod support;
 mod token_life;

@@ -1,7 +1,7 @@
 //! API calls with the UUIDs: an API that takes only the realm's JWTs, behind our own gateway and behind the proxies that sites run. The story is
 //! written once; each proxy gives only its configuration, which is the shipped example.
 
-mod api;
+pub mod api;
 mod front;
 
 use std::io::{Read, Write};

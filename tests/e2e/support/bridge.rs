@@ -126,6 +126,8 @@ impl Bridge {
         know_secrets(&mut command);
         command.env("PASSBRIDGE__LISTEN__OPS", format!("127.0.0.1:{}", self.ops));
         command.current_dir(self.directory.path()).args(arguments);
+        // Its configuration has any free port.
+        command.env("PASSBRIDGE__LISTEN__OPS", format!("127.0.0.1:{}", self.ops));
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the program runs");
         child.stdin.take().unwrap().write_all(input.as_bytes()).expect("the program reads");
