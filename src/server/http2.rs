@@ -27,7 +27,7 @@ const RESETS: usize = 20;
 /// Requests that we had to give up because they were none; a connection with more is closed (CVE-2025-8671).
 const ERRORS: usize = 128;
 /// So many times the bytes of a head are read that are served: what is longer than that is refused by our own words, and what is longer
-/// than this by those of `h2` (docs/adr/0009).
+/// than this by those of `h2` (docs/adr/0010).
 const READ_TO_REFUSE: u32 = 2;
 /// Bytes of a request's body that may lie unread here.
 const WINDOW: u32 = 256 << 10;
