@@ -119,7 +119,7 @@ pub fn turned_away(count: u64) {
 }
 
 /// Says that connections cannot be accepted, as the machine has nothing to make them of; `count` tries so far. They wait in the kernel.
-pub fn not_accepted(error: &std::io::Error, files: Option<u64>, count: u64) {
+pub fn not_accepted(error: &io::Error, files: Option<u64>, count: u64) {
     let detail = error.to_string();
     tracing::error!(
         event = "not_accepted",
