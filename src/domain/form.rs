@@ -1,10 +1,10 @@
 //! The parameters of a request, in their order, with duplicates visible. Values are wiped when dropped.
 
-use zeroize::Zeroizing;
+use super::wiped::Wiped;
 
 /// Names and values as the client sent them, form-decoded.
 #[derive(Default)]
-pub struct Form(Vec<(String, Zeroizing<String>)>);
+pub struct Form(Vec<(String, Wiped<String>)>);
 
 impl std::fmt::Debug for Form {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -15,7 +15,7 @@ impl std::fmt::Debug for Form {
 impl Form {
     /// Adds a parameter behind the others.
     pub fn push(&mut self, name: String, value: String) {
-        self.0.push((name, Zeroizing::new(value)));
+        self.0.push((name, Wiped::new(value)));
     }
 
     /// The first value of this name. An empty one counts as not sent (RFC 6749 section 3.2).
@@ -30,7 +30,7 @@ impl Form {
 
     /// Every value of this name that is not empty, in order.
     pub fn values<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
-        let of_name = move |(known, value): &'a (String, Zeroizing<String>)| (known == name).then_some(value.as_str());
+        let of_name = move |(known, value): &'a (String, Wiped<String>)| (known == name).then_some(value.as_str());
         self.0.iter().filter_map(of_name).filter(|value| !value.is_empty())
     }
 

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::SecretString;
-use zeroize::Zeroizing;
 
 use super::client::Client;
 use super::dialect::GrantKind;
 use super::refusal::Refusal;
+use super::wiped::Wiped;
 
 /// The client's wish in the realm's words. Its secrets are added by whoever sends it.
 pub struct RealmRequest {
@@ -19,7 +19,7 @@ pub struct RealmRequest {
     /// Login or refresh.
     pub kind: GrantKind,
     /// The fields, without the client's credentials, in order.
-    pub fields: Vec<(String, Zeroizing<String>)>,
+    pub fields: Vec<(String, Wiped<String>)>,
     /// The legacy client's address, for the realm's log and brute-force guard.
     pub address: Option<IpAddr>,
 }

@@ -22,3 +22,4 @@ pub mod shadow;
 pub mod table;
 pub mod time;
 pub mod translate;
+pub mod wiped;

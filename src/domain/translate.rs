@@ -3,14 +3,13 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use zeroize::Zeroizing;
-
 use super::client::Client;
 use super::dialect::{Grant, GrantField};
 use super::form::Form;
 use super::grant::RealmRequest;
 use super::refusal::{Cause, Refusal};
 use super::scope;
+use super::wiped::Wiped;
 
 /// The realm's cap on one parameter, and what to do about a longer one (CONTRACT section 4).
 #[derive(Clone, Copy, Debug)]
@@ -50,8 +49,8 @@ pub fn to_realm(
     address: Option<IpAddr>,
     limit: ParameterLimit,
 ) -> Result<Translated, Refusal> {
-    let mut fields: Vec<(String, Zeroizing<String>)> =
-        grant.fixed.iter().map(|(name, value)| (name.clone(), Zeroizing::new(value.clone()))).collect();
+    let mut fields: Vec<(String, Wiped<String>)> =
+        grant.fixed.iter().map(|(name, value)| (name.clone(), Wiped::new(value.clone()))).collect();
     let mut over_long = None;
     for field in &grant.fields {
         let Some(value) = value(client, field, parameters)? else { continue };
@@ -68,7 +67,7 @@ pub fn to_realm(
     }
     let asked_scope = grant.scope.as_ref().and_then(|name| parameters.value(name)).map(str::to_owned);
     if let Some(asked) = &asked_scope {
-        fields.push(("scope".to_owned(), Zeroizing::new(scope(client, asked, limit)?)));
+        fields.push(("scope".to_owned(), Wiped::new(scope(client, asked, limit)?)));
     }
     let request = RealmRequest { client: Arc::clone(client), kind: grant.kind, fields, address };
     Ok(Translated { request, asked_scope, over_long })
@@ -87,7 +86,7 @@ pub fn scope(client: &Client, asked: &str, limit: ParameterLimit) -> Result<Stri
     Ok(words)
 }
 
-fn value(client: &Client, field: &GrantField, parameters: &Form) -> Result<Option<Zeroizing<String>>, Refusal> {
+fn value(client: &Client, field: &GrantField, parameters: &Form) -> Result<Option<Wiped<String>>, Refusal> {
     let Some(value) = parameters.value(&field.name) else {
         return if field.required {
             Err(Refusal::client(field.cause, format!("`{}` is missing", field.name)))
@@ -99,5 +98,5 @@ fn value(client: &Client, field: &GrantField, parameters: &Form) -> Result<Optio
         return Err(Refusal::client(field.cause, format!("`{}` is none of {}", field.name, field.values.join(", "))));
     }
     let mended = if client.mend_unescaped_plus { value.replace(' ', "+") } else { value.to_owned() };
-    Ok(Some(Zeroizing::new(mended)))
+    Ok(Some(Wiped::new(mended)))
 }

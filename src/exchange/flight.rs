@@ -9,7 +9,6 @@ use std::time::Duration;
 use secrecy::SecretString;
 use tokio::sync::watch;
 use tokio::time::timeout;
-use zeroize::Zeroizing;
 
 use super::flights::Begun;
 use super::{Exchange, store_failed};
@@ -23,6 +22,7 @@ use crate::domain::refresh::{Flight, RefreshDecision, after_failure, decide_aski
 use crate::domain::refusal::{Cause, Fault, Refusal};
 use crate::domain::seal::SealingKey;
 use crate::domain::time::Timestamp;
+use crate::domain::wiped::Wiped;
 use crate::keycloak::Granted;
 use crate::store::{Change, CommitError, Lease, StoreError, Version, Versioned};
 use crate::telemetry::log;
@@ -348,23 +348,23 @@ fn request(plan: &Plan, family: &Family) -> Result<Option<RealmRequest>, Refusal
     let Some(sealed) = &family.renewal else { return Ok(None) };
     let opened = plan.data_key.open(sealed, binding(REALM_REFRESH, &family.id));
     let token = opened.map_err(|error| Refusal::server(Fault::Ourselves, error.to_string()))?;
-    let mut fields: Vec<(String, Zeroizing<String>)> = fixed(&plan.client.dialect);
+    let mut fields: Vec<(String, Wiped<String>)> = fixed(&plan.client.dialect);
     let text = String::from_utf8(token.to_vec())
         .map_err(|_| Refusal::server(Fault::Ourselves, "a kept refresh token is no text"))?;
-    fields.push(("refresh_token".to_owned(), Zeroizing::new(text)));
+    fields.push(("refresh_token".to_owned(), Wiped::new(text)));
     if let Purpose::Rotate(Rotation { realm_scope: Some(scope), .. }) = &plan.purpose {
-        fields.push(("scope".to_owned(), Zeroizing::new(scope.clone())));
+        fields.push(("scope".to_owned(), Wiped::new(scope.clone())));
     }
     Ok(Some(RealmRequest { client: Arc::clone(&plan.client), kind: GrantKind::Refresh, fields, address: None }))
 }
 
 /// What the dialect adds to a refresh; the plain grant where it has none.
-fn fixed(dialect: &Dialect) -> Vec<(String, Zeroizing<String>)> {
+fn fixed(dialect: &Dialect) -> Vec<(String, Wiped<String>)> {
     let refresh = dialect.grants.values().find(|grant: &&Grant| grant.kind == GrantKind::Refresh);
-    let own = |(name, value): &(String, String)| (name.clone(), Zeroizing::new(value.clone()));
+    let own = |(name, value): &(String, String)| (name.clone(), Wiped::new(value.clone()));
     match refresh {
         Some(grant) => grant.fixed.iter().map(own).collect(),
-        None => vec![("grant_type".to_owned(), Zeroizing::new("refresh_token".to_owned()))],
+        None => vec![("grant_type".to_owned(), Wiped::new("refresh_token".to_owned()))],
     }
 }
 

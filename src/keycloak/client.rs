@@ -10,7 +10,6 @@ use jsonwebtoken::jwk::JwkSet;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, Request, Url};
 use secrecy::SecretString;
-use zeroize::Zeroizing;
 
 use super::endpoints::{Endpoints, Urls};
 use super::wire::{self, unknown, unspent};
@@ -18,6 +17,7 @@ use crate::domain::client::Client;
 use crate::domain::grant::{Fate, NotGranted, RealmGrant, RealmRequest};
 use crate::domain::refusal::{Fault, Refusal};
 use crate::domain::time::Clock;
+use crate::domain::wiped::Wiped;
 use crate::relay::BadCertificate;
 
 /// No token answer is longer; a longer one is cut off and counts as lost.
@@ -155,7 +155,7 @@ impl Keycloak {
         &self,
         endpoint: impl Fn(&Urls) -> &Url,
         address: Option<IpAddr>,
-        body: Zeroizing<String>,
+        body: Wiped<String>,
     ) -> Result<(u16, Vec<u8>), NotGranted> {
         // Shared by all tries, and wiped with the last of them.
         let body = Bytes::from_owner(body);

@@ -1,13 +1,13 @@
 //! `application/x-www-form-urlencoded`, written as the URL standard has it. Pure.
 
-use zeroize::Zeroizing;
+use crate::domain::wiped::Wiped;
 
 /// A form of these names and values. It has the room that it needs from the beginning, because a text that grows leaves copies
 /// behind that nobody wipes.
-pub(super) fn written<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str), IntoIter: Clone>) -> Zeroizing<String> {
+pub(super) fn written<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str), IntoIter: Clone>) -> Wiped<String> {
     let pairs = pairs.into_iter();
     let room = pairs.clone().map(|(name, value)| escaped_length(name) + escaped_length(value) + 2).sum();
-    let mut form = Zeroizing::new(String::with_capacity(room));
+    let mut form = Wiped::new(String::with_capacity(room));
     for (name, value) in pairs {
         if !form.is_empty() {
             form.push('&');
@@ -19,9 +19,16 @@ pub(super) fn written<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str), In
     form
 }
 
-const fn is_plain(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'*' | b'-' | b'.' | b'_')
-}
+/// Which bytes stand for themselves; a table, because each byte of a signature is looked up.
+const PLAIN: [bool; 256] = {
+    let mut plain = [false; 256];
+    let mut byte = 0_u8;
+    while byte.is_ascii() {
+        plain[byte as usize] = byte.is_ascii_alphanumeric() || matches!(byte, b'*' | b'-' | b'.' | b'_');
+        byte += 1;
+    }
+    plain
+};
 
 /// How long a text becomes, at most. Counted in small numbers, of which the machine adds many at once.
 fn escaped_length(text: &str) -> usize {
@@ -32,7 +39,7 @@ fn escaped_length(text: &str) -> usize {
 /// A signature is long and mostly plain: what lies between two escapes is copied whole.
 fn escape(text: &str, form: &mut String) {
     let mut rest = text;
-    while let Some(at) = rest.bytes().position(|byte| !is_plain(byte)) {
+    while let Some(at) = rest.bytes().position(|byte| !PLAIN[usize::from(byte)]) {
         let Some((plain, special)) = rest.split_at_checked(at) else { break };
         form.push_str(plain);
         let length = special.chars().next().map_or(0, char::len_utf8);

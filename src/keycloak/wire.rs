@@ -6,17 +6,17 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
-use zeroize::Zeroizing;
 
 use super::form;
 use crate::domain::client::Client;
 use crate::domain::dialect::{GrantKind, RealmRules};
 use crate::domain::grant::{Fate, NotGranted, RealmGrant, RealmRefresh, RealmRequest};
 use crate::domain::refusal::{Cause, Fault, Refusal};
+use crate::domain::wiped::Wiped;
 
 /// The body of a token request: credentials first, then the fields in their order.
 #[must_use]
-pub fn body(request: &RealmRequest, secret: &SecretString) -> Zeroizing<String> {
+pub fn body(request: &RealmRequest, secret: &SecretString) -> Wiped<String> {
     let credentials = [("client_id", request.client.client_id.as_str()), ("client_secret", secret.expose_secret())];
     let fields = request.fields.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     form::written(credentials.into_iter().chain(fields))
@@ -24,7 +24,7 @@ pub fn body(request: &RealmRequest, secret: &SecretString) -> Zeroizing<String> 
 
 /// The body of a logout request.
 #[must_use]
-pub fn logout_body(client: &Client, secret: &SecretString, refresh_token: &SecretString) -> Zeroizing<String> {
+pub fn logout_body(client: &Client, secret: &SecretString, refresh_token: &SecretString) -> Wiped<String> {
     form::written([
         ("client_id", client.client_id.as_str()),
         ("client_secret", secret.expose_secret()),
@@ -79,7 +79,7 @@ pub struct Claims {
 /// Reads the claims; nothing where it is no JWT.
 #[must_use]
 pub fn claims(jwt: &str) -> Claims {
-    let payload = jwt.split('.').nth(1).and_then(|part| URL_SAFE_NO_PAD.decode(part).ok()).map(Zeroizing::new);
+    let payload = jwt.split('.').nth(1).and_then(|part| URL_SAFE_NO_PAD.decode(part).ok()).map(Wiped::new);
     payload.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
 }
 

@@ -1,6 +1,6 @@
 //! `application/x-www-form-urlencoded`, read strictly: what is not well-formed is refused, never guessed.
 
-use memchr::{memchr_iter, memchr2};
+use memchr::{memchr, memchr_iter, memchr2};
 
 use crate::domain::form::Form;
 
@@ -16,16 +16,30 @@ pub type Unreadable = &'static str;
 /// A broken percent-escape, text that is not UTF-8, or too many parameters.
 pub fn parse(bytes: &[u8]) -> Result<Form, Unreadable> {
     let mut form = Form::default();
-    for pair in bytes.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty()) {
-        let mut halves = pair.splitn(2, |byte| *byte == b'=');
-        let name = decode(halves.next().unwrap_or_default())?;
-        let value = decode(halves.next().unwrap_or_default())?;
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        let (pair, after) = cut(rest, b'&');
+        rest = after;
+        if pair.is_empty() {
+            continue;
+        }
+        let (name, value) = cut(pair, b'=');
+        let (name, value) = (decode(name)?, decode(value)?);
         if form.len() == MOST_PARAMETERS {
             return Err("the form has more than 64 parameters");
         }
         form.push(name, value);
     }
     Ok(form)
+}
+
+/// What stands before the first of these signs, and what behind it.
+fn cut(bytes: &[u8], sign: u8) -> (&[u8], &[u8]) {
+    match memchr(sign, bytes).and_then(|at| bytes.split_at_checked(at)) {
+        Some((before, [_sign, after @ ..])) => (before, after),
+        Some((before, [])) => (before, &[]),
+        None => (bytes, &[]),
+    }
 }
 
 /// Turns `+` and percent-escapes back, and insists that every escape is whole and the text is UTF-8.

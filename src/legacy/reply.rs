@@ -1,5 +1,7 @@
 //! A cause or a pair of tokens into the exact bytes that the old server would have sent.
 
+use std::fmt::Write as _;
+
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
@@ -106,31 +108,34 @@ fn body(dialect: &Dialect, members: &[Member], values: &Values<'_>) -> Bytes {
     text.push('{');
     text.push_str(&layout.line_end);
     let mut first = true;
-    for line in members.iter().filter_map(|member| line(member, values)) {
+    for member in members {
+        let before = text.len();
         if !first {
             text.push(',');
             text.push_str(&layout.line_end);
         }
-        first = false;
         text.push_str(&layout.indent);
-        text.push_str(&line);
+        if line(member, values, &mut text).is_some() {
+            first = false;
+        } else {
+            text.truncate(before);
+        }
     }
     text.push_str(&layout.line_end);
     text.push('}');
     Bytes::from(text)
 }
 
-/// One member, or nothing where one of its values is not there.
-fn line(member: &Member, values: &Values<'_>) -> Option<String> {
-    let mut line = String::with_capacity(64);
+/// Writes one member; `None`: one of its values is not there.
+fn line(member: &Member, values: &Values<'_>, into: &mut String) -> Option<()> {
     for piece in &member.0 {
         match piece {
-            Piece::Text(text) => line.push_str(text),
+            Piece::Text(text) => into.push_str(text),
             Piece::Value(slot) => match values.iter().find(|(known, _)| known == slot)?.1 {
-                Value::Text(text) => line.push_str(&serde_json::Value::from(text).to_string()),
-                Value::Number(number) => line.push_str(&number.to_string()),
+                Value::Text(text) => into.push_str(&serde_json::to_string(text).ok()?),
+                Value::Number(number) => write!(into, "{number}").ok()?,
             },
         }
     }
-    Some(line)
+    Some(())
 }

@@ -8,8 +8,8 @@ use std::fmt;
 use std::io;
 use std::net::IpAddr;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -24,6 +24,8 @@ const EMPTY: &[u8] = b"\r\nConnection: close\r\nContent-Length: 0\r\n";
 /// How they begin. Nothing stands between the two, as it does in every answer of a handler.
 const STATUS: [&[u8]; 3] =
     [b"HTTP/1.1 400 Bad Request", b"HTTP/1.1 414 URI Too Long", b"HTTP/1.1 431 Request Header Fields Too Large"];
+/// Looks for it in every answer; made once.
+static FIND_EMPTY: LazyLock<memmem::Finder<'static>> = LazyLock::new(|| memmem::Finder::new(EMPTY));
 const HEAD_END: &[u8] = b"\r\n\r\n";
 /// So many bytes are cheaper copied together than written in pieces.
 const SHORT: usize = 2048;
@@ -169,7 +171,7 @@ fn together<'r>(pieces: &[io::IoSlice<'_>], room: &'r mut [u8; SHORT]) -> Option
 
 /// The bytes with hyper's own refusal replaced; `None`: there is none among them.
 fn replaced(bytes: &[u8], refuse: impl FnOnce() -> Vec<u8>) -> Option<Vec<u8>> {
-    let empty = memmem::find(bytes, EMPTY)?;
+    let empty = FIND_EMPTY.find(bytes)?;
     let before = bytes.get(..empty)?;
     let begin = empty - STATUS.iter().find(|status| before.ends_with(status))?.len();
     let end = empty + memmem::find(bytes.get(empty..)?, HEAD_END)? + HEAD_END.len();

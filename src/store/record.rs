@@ -14,6 +14,9 @@ pub const RECORD_VERSION: u8 = 1;
 
 const CHECKSUM: usize = 8;
 
+/// More than most records need, so that few are moved while they are written.
+const ROOM: usize = 4096;
+
 /// How a record shows that it is damaged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Damage {
@@ -48,7 +51,7 @@ impl std::error::Error for Damage {}
 /// Where the value has a shape that postcard cannot write; no record of `domain::family` has.
 #[expect(clippy::expect_used, reason = "the records of domain::family have no shape that postcard cannot write")]
 pub fn encode<T: Serialize>(key: &[u8], value: &T) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(512);
+    let mut bytes = Vec::with_capacity(ROOM);
     bytes.push(RECORD_VERSION);
     let mut bytes = postcard::to_extend(value, bytes).expect("a record can be written");
     let checksum = checksum(key, &bytes);

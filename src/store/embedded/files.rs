@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use fjall::config::{CompressionPolicy, HashRatioPolicy};
 use fjall::{
-    CompressionType, Database, Error, Keyspace, KeyspaceCreateOptions, KvSeparationOptions, LsmError, PersistMode,
-    Readable, Slice, Snapshot,
+    CompressionType, Database, Error, Keyspace, KeyspaceCreateOptions, KvSeparationOptions, LsmError, OwnedWriteBatch,
+    PersistMode, Readable, Slice, Snapshot,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -127,7 +127,8 @@ impl Files {
 
     /// Writes all entries or none; when it answers, they are durable.
     pub(super) fn write(&self, entries: Vec<Entry>) -> Result<(), StoreError> {
-        let mut batch = self.database.batch().durability(Some(PersistMode::SyncAll));
+        let mut batch = OwnedWriteBatch::with_capacity(self.database.clone(), entries.len());
+        batch = batch.durability(Some(PersistMode::SyncAll));
         for Entry { key, value } in entries {
             match value {
                 Some(value) => batch.insert(self.tree(&key), key, value),
