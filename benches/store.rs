@@ -18,6 +18,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use passbridge::domain::family::{
@@ -51,9 +52,29 @@ fn clock() -> Arc<RealClock> {
     Arc::new(RealClock(Instant::now()))
 }
 
-fn open(directory: &Path) -> TokenStore {
+/// A clock that is turned by hand: hours of logins in minutes.
+#[derive(Debug, Default)]
+struct TurnedClock(AtomicU64);
+
+impl TurnedClock {
+    fn turn(&self, since_day: Duration) {
+        self.0.store(u64::try_from(since_day.as_millis()).unwrap(), Ordering::Relaxed);
+    }
+}
+
+impl Clock for TurnedClock {
+    fn now(&self) -> Timestamp {
+        DAY.plus(self.monotonic())
+    }
+
+    fn monotonic(&self) -> Duration {
+        Duration::from_millis(self.0.load(Ordering::Relaxed))
+    }
+}
+
+fn open(directory: &Path, clock: Arc<dyn Clock>) -> TokenStore {
     let settings = StoreSettings::Embedded { path: directory.to_owned(), cache_bytes: CACHE };
-    TokenStore::open(&settings, clock()).unwrap()
+    TokenStore::open(&settings, clock).unwrap()
 }
 
 fn runtime() -> Runtime {
@@ -209,7 +230,7 @@ fn look_ups(store: &TokenStore, live: u64, hot: u64) -> f64 {
 
 /// The process that is killed: fills the store and says so.
 fn fill(directory: &Path, live: u64) {
-    let store = open(directory);
+    let store = open(directory, clock());
     puts(&store, 0..live, 256, |_| DAY.plus(Duration::from_hours(1000)));
     println!("filled {}", resident());
     std::io::stdout().flush().unwrap();
@@ -267,7 +288,7 @@ fn tell(report: &mut Vec<(String, f64)>, name: String, figure: f64) {
 fn bench_puts(base: &Path, report: &mut Vec<(String, f64)>) {
     for waiting in [1, 64, 256] {
         let directory = base.join(format!("puts-{waiting}"));
-        let store = open(&directory);
+        let store = open(&directory, clock());
         let count = if waiting == 1 { 2_000 } else { 100_000 };
         let figures = puts(&store, 0..count, waiting, |_| DAY.plus(Duration::from_hours(1000)));
         tell(report, format!("puts_per_second_{waiting}_waiting"), figures.per_second);
@@ -285,7 +306,7 @@ fn bench_live(base: &Path, live: u64, report: &mut Vec<(String, f64)>) {
     tell(report, format!("resident_mb_after_filling_{live}"), filling as f64 / 1e6);
     let before = resident();
     let begun = Instant::now();
-    let store = open(&directory);
+    let store = open(&directory, clock());
     tell(report, format!("open_ms_after_kill_{live}"), micros(begun.elapsed()) / 1e3);
     tell(report, format!("look_up_micros_hot_{live}"), look_ups(&store, live, HOT.min(live)));
     tell(report, format!("look_up_micros_uniform_{live}"), look_ups(&store, live, live));
@@ -297,26 +318,38 @@ fn bench_live(base: &Path, live: u64, report: &mut Vec<(String, f64)>) {
     std::fs::remove_dir_all(directory).unwrap();
 }
 
-/// So many live at any time, three times as many written: each batch of logins ends the oldest.
+/// How long a login lives while the store is churned.
+const LIFE: Duration = Duration::from_hours(8);
+
+/// So many live at any time, three times as many written: each login lives as long as every other one.
 fn bench_churn(base: &Path, live: u64, report: &mut Vec<(String, f64)>) {
     let directory = base.join("churn");
-    let store = open(&directory);
+    let clock = Arc::new(TurnedClock::default());
+    let store = open(&directory, clock.clone());
     let step = live / 20;
-    // Fifty a millisecond: a clock that runs ahead of the real one by minutes would not be believed.
-    let until = |number: u64| DAY.plus(Duration::from_millis(number / 50));
-    let (mut most, begun) = (0, Instant::now());
+    let born = |number: u64| LIFE.mul_f64(number as f64 / live as f64);
+    let (mut most, mut swept, begun, before) = (0, 0, Instant::now(), cpu());
     for part in 0..60 {
-        puts(&store, part * step..(part + 1) * step, 256, until);
-        let now = until((part * step + step).saturating_sub(live));
-        while runtime().block_on(store.sweep(now)).unwrap().more {}
+        puts(&store, part * step..(part + 1) * step, 256, |number| DAY.plus(born(number) + LIFE));
+        clock.turn(born((part + 1) * step));
+        loop {
+            let portion = runtime().block_on(store.sweep(clock.now())).unwrap();
+            swept += portion.families as u64;
+            if !portion.more {
+                break;
+            }
+        }
         most = most.max(disk(&directory));
         if part % 20 == 19 {
             tell(report, format!("churn_disk_mb_after_{}", (part + 1) * step), disk(&directory) as f64 / 1e6);
+            tell(report, format!("churn_resident_mb_after_{}", (part + 1) * step), resident() as f64 / 1e6);
         }
     }
+    assert!(swept >= live + live * 9 / 10, "the sweep dropped {swept} families alone");
     tell(report, "churn_disk_mb_at_most".to_owned(), most as f64 / 1e6);
     tell(report, "churn_seconds".to_owned(), begun.elapsed().as_secs_f64());
-    tell(report, "churn_resident_mb".to_owned(), resident() as f64 / 1e6);
+    let used = cpu().checked_sub(before).unwrap();
+    tell(report, "churn_cpu_micros_a_login".to_owned(), micros(used) / (3 * live) as f64);
     drop(store);
     std::fs::remove_dir_all(directory).unwrap();
 }
