@@ -18,6 +18,7 @@
 
 mod end;
 mod keys;
+mod leftovers;
 mod link;
 mod memo;
 mod scan;
@@ -28,8 +29,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use redis::{Cmd, FromRedisValue, RedisError, RedisResult, Value, cmd};
 
+use self::leftovers::Place;
 use self::link::Link;
 use self::scripts::Next;
 use super::change::{Bundle, Change, Lease, PendingRevocation, Statistics, Version, Versioned};
@@ -54,6 +57,7 @@ pub struct Redis {
     writes: AtomicU64,
     failed: AtomicU64,
     writable: AtomicBool,
+    leftovers: Mutex<Place>,
 }
 
 impl Redis {
@@ -77,6 +81,7 @@ impl Redis {
             writes: AtomicU64::new(0),
             failed: AtomicU64::new(0),
             writable: AtomicBool::new(true),
+            leftovers: Mutex::new(Place::BEGIN),
         })
     }
 
@@ -174,12 +179,7 @@ impl Redis {
 
     pub(super) async fn family(&self, family: FamilyId) -> Result<Option<Versioned<Family>>, StoreError> {
         let key = keys::state(family);
-        let answer = self.read(cmd("HMGET").arg(&key).arg("v").arg("d").to_owned()).await?;
-        let (version, bytes): (Option<u64>, Option<Vec<u8>>) =
-            FromRedisValue::from_redis_value(answer).map_err(|_| corrupt(&key, record::Damage::Shape))?;
-        let (Some(version), Some(bytes)) = (version, bytes) else { return Ok(None) };
-        let value = record::decode(key.as_bytes(), &bytes).map_err(|damage| corrupt(&key, damage))?;
-        Ok(Some(Versioned { value, version: Version(version) }))
+        state_in(&key, self.read(cmd("HMGET").arg(&key).arg("v").arg("d").to_owned()).await?)
     }
 
     pub(super) async fn session(&self, session: &Fingerprint) -> Result<Option<FamilyId>, StoreError> {
@@ -328,6 +328,15 @@ impl std::error::Error for TooFewReplicas {}
 fn word(pending: &PendingRevocation) -> Vec<u8> {
     let PendingRevocation { family, client, sealed, until } = pending;
     record::encode(keys::OUTBOX.as_bytes(), &(family, client, sealed, until))
+}
+
+/// A family in an answer to `HMGET key v d`.
+fn state_in(key: &str, answer: Value) -> Result<Option<Versioned<Family>>, StoreError> {
+    let (version, bytes): (Option<u64>, Option<Vec<u8>>) =
+        FromRedisValue::from_redis_value(answer).map_err(|_| corrupt(key, record::Damage::Shape))?;
+    let (Some(version), Some(bytes)) = (version, bytes) else { return Ok(None) };
+    let value = record::decode(key.as_bytes(), &bytes).map_err(|damage| corrupt(key, damage))?;
+    Ok(Some(Versioned { value, version: Version(version) }))
 }
 
 /// The record of a token in an answer.

@@ -17,6 +17,7 @@ const SWEEP: usize = 512;
 impl Redis {
     /// Redis forgets by itself; what is left to do is to take what it forgot out of the lists, and to drop what our clock calls over.
     pub(in super::super) async fn sweep(&self, now: Timestamp) -> Result<Swept, StoreError> {
+        self.end_leftovers().await?;
         let mut swept = Swept::default();
         for first in 0..=keys::LISTS {
             let due = cmd("ZRANGEBYSCORE")
@@ -152,7 +153,7 @@ impl Redis {
     }
 }
 
-fn ids(value: redis::Value) -> Result<Vec<FamilyId>, StoreError> {
+pub(super) fn ids(value: redis::Value) -> Result<Vec<FamilyId>, StoreError> {
     let texts: Vec<String> =
         FromRedisValue::from_redis_value(value).map_err(|_| corrupt("a list of families", Damage::Shape))?;
     texts.iter().map(|text| text.parse().map_err(|_| corrupt("a list of families", Damage::Shape))).collect()

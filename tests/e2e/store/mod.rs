@@ -5,6 +5,7 @@ mod cluster;
 #[expect(dead_code, reason = "Redis itself measures how long a lease lives, so the quick suite alone turns that clock")]
 pub mod contract;
 mod faults;
+mod leftovers;
 pub mod line;
 mod round_trips;
 mod sentinel;

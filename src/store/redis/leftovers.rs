@@ -1,0 +1,97 @@
+//! Logins without an end that an older version ended and gave no end: Redis by itself would keep them for ever.
+//!
+//! They stand in the lists without a time, beside those that live without an end. Each sweep looks at some of them, from where
+//! the last one stopped; once all have been looked at nothing more is read until the next start. That is enough: only an older
+//! program ends logins so, and where it gave way this one started.
+
+use redis::{Cmd, cmd};
+
+use super::super::change::Versioned;
+use super::super::ending;
+use super::super::error::{CommitError, StoreError};
+use super::super::record;
+use super::scan::ids;
+use super::scripts::Next;
+use super::{Redis, keys, listed, state_in};
+use crate::domain::family::{Family, FamilyId, FamilyState};
+
+/// So many families does one sweep look at, with one round trip for all their states.
+const AT_ONCE: usize = 1000;
+
+/// How far the lists have been looked through.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Place {
+    /// In this list, behind so many of those that stay.
+    At { list: u8, passed: usize },
+    /// To the end of the last one.
+    Through,
+}
+
+impl Place {
+    pub(super) const BEGIN: Self = Self::At { list: 0, passed: 0 };
+}
+
+impl Redis {
+    /// Gives an end to some of those that are over and have none.
+    pub(super) async fn end_leftovers(&self) -> Result<(), StoreError> {
+        let mut looked = 0;
+        while looked < AT_ONCE {
+            let Place::At { list, passed } = *self.leftovers.lock() else { return Ok(()) };
+            let found = self.without_a_time(list, passed, AT_ONCE - looked).await?;
+            looked += found.len();
+            let place = if found.is_empty() {
+                list.checked_add(1).map_or(Place::Through, |list| Place::At { list, passed: 0 })
+            } else {
+                Place::At { list, passed: passed + self.end_those_over(&found).await? }
+            };
+            *self.leftovers.lock() = place;
+        }
+        Ok(())
+    }
+
+    async fn without_a_time(&self, list: u8, passed: usize, limit: usize) -> Result<Vec<FamilyId>, StoreError> {
+        let mut command = cmd("ZRANGEBYSCORE");
+        command.arg(keys::list(list)).arg("+inf").arg("+inf").arg("LIMIT").arg(passed).arg(limit);
+        ids(self.read(command).await?)
+    }
+
+    /// Answers how many of them stay without a time.
+    async fn end_those_over(&self, found: &[FamilyId]) -> Result<usize, StoreError> {
+        let reads = found.iter().map(|id| cmd("HMGET").arg(keys::state(*id)).arg("v").arg("d").to_owned()).collect();
+        let mut stay = 0;
+        for (id, answer) in found.iter().zip(self.read_all(reads).await?) {
+            // Not there: it is being born, and its list comes before its state.
+            let Some(known) = state_in(&keys::state(*id), answer)? else {
+                stay += 1;
+                continue;
+            };
+            if !self.give_an_end(known).await? {
+                stay += 1;
+            }
+        }
+        Ok(stay)
+    }
+
+    /// Answers whether the family got an end. Its records first: while its state has none, the next start finds it again.
+    async fn give_an_end(&self, known: Versioned<Family>) -> Result<bool, StoreError> {
+        let Versioned { value: family, version } = known;
+        let why = match family.state {
+            FamilyState::Over(why) => why,
+            FamilyState::Resting | FamilyState::Asking { .. } | FamilyState::Unrefreshable => return Ok(false),
+        };
+        let over = ending::over(&family, why);
+        let forgotten = ending::remembered_until(&over);
+        let ttl = self.ttl(forgotten);
+        let shorten = |name: String| ttl.map(|ttl| cmd("PEXPIRE").arg(name).arg(ttl).to_owned());
+        let names = family.members.iter().map(|member| keys::token(member.token_use, &member.fingerprint));
+        let mut commands: Vec<Cmd> = names.filter_map(shorten).collect();
+        commands.push(listed(family.id, forgotten));
+        self.write(commands, false).await?;
+        let record = record::encode(keys::state(family.id).as_bytes(), &over);
+        match self.next(&Next { family: family.id, expected: version.0, fence: None, record: &record, ttl }).await {
+            // Another instance was there before.
+            Ok(()) | Err(CommitError::Conflict | CommitError::Fenced | CommitError::Unknown) => Ok(true),
+            Err(CommitError::Store(error)) => Err(error),
+        }
+    }
+}

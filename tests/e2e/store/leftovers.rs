@@ -1,0 +1,112 @@
+//! What older versions left in Redis.
+
+use std::collections::BTreeSet;
+
+use passbridge::domain::family::{AccessFate, Ending, FamilyState};
+use passbridge::domain::seal::Sealed;
+use passbridge::domain::time::Timestamp;
+use passbridge::store::{Bundle, TokenStore};
+
+use super::servers::{Server, single};
+use super::world::{HOUR, Login, World, block_on};
+
+/// A login whose refresh UUID has no end.
+fn endless(world: &World) -> Login {
+    let mut login = world.login();
+    login.new.family.renewal_until = Timestamp::NEVER;
+    login.new.family.members[1].until = Timestamp::NEVER;
+    login.new.refresh.as_mut().unwrap().1.until = Timestamp::NEVER;
+    login
+}
+
+/// The same once it was over, as long as nobody gave it an end.
+fn over_without_an_end(world: &World) -> (Login, Bundle) {
+    let login = endless(world);
+    let mut new = login.new.clone();
+    new.family.state = FamilyState::Over(Ending::Revoked);
+    new.family.session = None;
+    new.family.renewal = None;
+    new.access.1.fate = AccessFate::Over(Ending::Revoked);
+    let refresh = new.refresh.map(|(print, record)| {
+        let key = Sealed::from_bytes(Vec::new());
+        (print, passbridge::domain::family::RefreshRecord { key, ..record })
+    });
+    let bundle = Bundle { family: new.family, access: vec![new.access], refresh: refresh.into_iter().collect() };
+    (login, bundle)
+}
+
+fn keys(server: &Server) -> BTreeSet<String> {
+    let scanned = server.cli(&["--scan", "--pattern", "pb:[^x]*"]).stdout;
+    String::from_utf8(scanned).unwrap().lines().filter(|key| *key != "pb:format").map(str::to_owned).collect()
+}
+
+fn ttl(server: &Server, key: &str) -> i64 {
+    String::from_utf8(server.cli(&["PTTL", key]).stdout).unwrap().trim().parse().unwrap()
+}
+
+#[test]
+fn a_login_without_an_end_that_an_older_version_ended_is_forgotten_and_one_that_lives_stays() {
+    let server = Server::start();
+    let world = World::open(&single(&server));
+    let lives = endless(&world);
+    let (left, bundle) = over_without_an_end(&world);
+    block_on(world.store.put(lives.new.clone())).unwrap();
+    block_on(world.store.lease(lives.id(), HOUR)).unwrap();
+    let of_the_living = keys(&server);
+    block_on(world.store.import(&bundle)).unwrap();
+    block_on(world.store.lease(left.id(), HOUR)).unwrap();
+    let (refresh, state) = (format!("pb:r:{}", left.refresh), format!("pb:{{{}}}:state", left.id()));
+    assert_eq!((ttl(&server, &refresh), ttl(&server, &state)), (-1, -1), "nothing ends it");
+
+    block_on(world.store.sweep(world.now())).unwrap();
+    for key in [&refresh, &state] {
+        assert!(
+            ttl(&server, key) > 0,
+            "{key}: it is remembered as long as its access UUID was promised, and no longer"
+        );
+    }
+    let record = block_on(world.store.access(&left.access)).unwrap().unwrap();
+    assert_eq!(record.fate, AccessFate::Over(Ending::Revoked));
+    world.clock.pass(2 * HOUR);
+    block_on(world.store.sweep(world.now())).unwrap();
+    let there: BTreeSet<String> = keys(&server).into_iter().filter(|key| !key.ends_with(":lease")).collect();
+    assert_eq!(there, of_the_living.into_iter().filter(|key| !key.ends_with(":lease")).collect());
+    assert!(block_on(world.store.refresh(&lives.refresh)).unwrap().is_some());
+    assert_eq!(ttl(&server, &format!("pb:{{{}}}:state", lives.id())), -1, "the living one has no end still");
+}
+
+/// How many families stand in the lists without a time.
+fn without_a_time(server: &Server) -> usize {
+    let count = "local n = 0
+        for _, list in ipairs(redis.call('KEYS', 'pb:x:*')) do n = n + redis.call('ZCOUNT', list, '+inf', '+inf') end
+        return n";
+    String::from_utf8(server.cli(&["EVAL", count, "0"]).stdout).unwrap().trim().parse().unwrap()
+}
+
+#[test]
+fn leftovers_are_looked_for_once_a_start_and_a_bounded_number_a_sweep() {
+    let server = Server::start();
+    let world = World::open(&single(&server));
+    block_on(async {
+        for _ in 0..550 {
+            world.store.put(endless(&world).new).await.unwrap();
+            world.store.import(&over_without_an_end(&world).1).await.unwrap();
+        }
+    });
+    let sweep = |store: &TokenStore| {
+        block_on(store.sweep(world.now())).unwrap();
+    };
+    sweep(&world.store);
+    let left = without_a_time(&server);
+    assert!(left > 550 && left < 650, "{left}: a thousand were looked at, and a hundred are for the next sweep");
+    sweep(&world.store);
+    assert_eq!(without_a_time(&server), 550, "those that live");
+
+    block_on(world.store.import(&over_without_an_end(&world).1)).unwrap();
+    sweep(&world.store);
+    assert_eq!(without_a_time(&server), 551, "nobody looks again");
+    let next = World::open(&single(&server));
+    sweep(&next.store);
+    sweep(&next.store);
+    assert_eq!(without_a_time(&server), 550, "but after the next start");
+}
