@@ -207,7 +207,7 @@ fn a_store_that_hears_again_at_once_is_told_that_nothing_was_asked_and_a_crash_c
 }
 
 #[test]
-fn a_store_is_moved_to_redis_without_losing_a_login() {
+fn a_store_is_moved_to_redis_and_back_without_losing_a_login() {
     let keycloak = Keycloak::shared();
     let bridge = Bridge::before(keycloak, &[Old::of("test_api")]);
     let (access, refresh) = bridge.pair("test_api", "90510");
@@ -228,7 +228,13 @@ fn a_store_is_moved_to_redis_without_losing_a_login() {
     let copied = bridge.program(&["store", "copy", "--to", "redis.toml"]);
     assert!(copied.status.success(), "{copied:?}");
     assert!(String::from_utf8_lossy(&copied.stderr).contains("1 logins copied"), "{copied:?}");
+    bridge.also_configured("back.toml", "[store]\npath = \"moved-back\"");
     let bridge = bridge.restart_with("redis.toml");
     assert!(bridge.active("test_api", &access));
     assert_eq!(bridge.refresh("test_api", &refresh).status, 200, "{}", bridge.log());
+    bridge.kill();
+    let copied = bridge.program(&["store", "copy", "--to", "back.toml"]);
+    assert!(String::from_utf8_lossy(&copied.stderr).contains("1 logins copied"), "{copied:?}");
+    let bridge = bridge.restart_with("back.toml");
+    assert!(bridge.active("test_api", &access), "{}", bridge.log());
 }
