@@ -1,6 +1,6 @@
 //! The token store by itself: puts, look-ups, memory, opening after `kill -9`, and disk under churn.
 //!
-//!     cargo bench --bench store -- [--live N] [--dir DIR] [--only puts,live,churn]
+//!     cargo bench --bench store -- [--live N] [--dir DIR] [--only puts,live,churn,renewed]
 //!
 //! Prints a table to stderr and JSON to stdout. A family is a login with a JWT of 2 KB and a realm refresh token of 700 bytes.
 
@@ -27,7 +27,7 @@ use passbridge::domain::family::{
 use passbridge::domain::opaque::{Fingerprint, TokenUse};
 use passbridge::domain::seal::Sealed;
 use passbridge::domain::time::{Clock, Timestamp};
-use passbridge::store::{StoreSettings, TokenStore};
+use passbridge::store::{Change, StoreSettings, TokenStore};
 use tokio::runtime::{Builder, Runtime};
 
 /// `[store] cache` as it is by default.
@@ -276,6 +276,9 @@ fn main() {
     if wanted("churn") {
         bench_churn(&base, live, &mut report);
     }
+    if wanted("renewed") {
+        bench_renewed(&base, live, &mut report);
+    }
     let fields: Vec<String> = report.iter().map(|(name, figure)| format!("\"{name}\": {figure:.2}")).collect();
     println!("{{{}}}", fields.join(", "));
 }
@@ -352,4 +355,47 @@ fn bench_churn(base: &Path, live: u64, report: &mut Vec<(String, f64)>) {
     tell(report, "churn_cpu_micros_a_login".to_owned(), micros(used) / (3 * live) as f64);
     drop(store);
     std::fs::remove_dir_all(directory).unwrap();
+}
+
+/// So many live all the time, and three times as many renewed: any of them, again and again, as JWTs are.
+fn bench_renewed(base: &Path, live: u64, report: &mut Vec<(String, f64)>) {
+    let directory = base.join("renewed");
+    let store = open(&directory, clock());
+    puts(&store, 0..live, 256, |_| DAY.plus(LIFE));
+    tell(report, format!("renewed_disk_mb_after_{live}_written"), disk(&directory) as f64 / 1e6);
+    let (mut most, begun, before) = (0, Instant::now(), cpu());
+    let part = 3 * live / 60;
+    for first in (0..3 * live).step_by(usize::try_from(part).unwrap()) {
+        renew(&store, live, first..first + part);
+        while runtime().block_on(store.sweep(DAY)).unwrap().more {}
+        most = most.max(disk(&directory));
+        if (first + part).is_multiple_of(live) {
+            let name = format!("renewed_disk_mb_after_{}_renewals", first + part);
+            tell(report, name, disk(&directory) as f64 / 1e6);
+        }
+    }
+    tell(report, "renewed_disk_mb_at_most".to_owned(), most as f64 / 1e6);
+    tell(report, "renewed_resident_mb".to_owned(), resident() as f64 / 1e6);
+    tell(report, "renewed_seconds".to_owned(), begun.elapsed().as_secs_f64());
+    let used = cpu().checked_sub(before).unwrap();
+    tell(report, "renewed_cpu_micros_a_renewal".to_owned(), micros(used) / (3 * live) as f64);
+    drop(store);
+    std::fs::remove_dir_all(directory).unwrap();
+}
+
+fn renew(store: &TokenStore, live: u64, range: std::ops::Range<u64>) {
+    let next = Cell::new(range.start);
+    let any = |number: u64| {
+        u64::from_le_bytes(noise(number.wrapping_mul(0x9e37_79b9_7f4a_7c15), 8).try_into().unwrap()) % live
+    };
+    runtime().block_on(futures_util::future::join_all((0..256).map(|_| async {
+        while next.get() < range.end {
+            let number = next.replace(next.get() + 1);
+            let new = family(any(number), DAY.plus(LIFE));
+            let known = store.family(new.family.id).await.unwrap().unwrap();
+            let change = Change { access: vec![new.access], ..Change::of(known.version, new.family) };
+            // Two may have picked the same.
+            drop(store.commit(change).await);
+        }
+    })));
 }

@@ -53,6 +53,25 @@ impl Entry {
     }
 }
 
+/// One of the two trees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Tree {
+    Access,
+    Others,
+}
+
+impl Tree {
+    pub(super) const ALL: [Self; 2] = [Self::Access, Self::Others];
+}
+
+/// What a tree takes on the disk.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stored {
+    pub(super) bytes: u64,
+    /// Those of them that fjall knows to be of no use.
+    pub(super) stale: u64,
+}
+
 /// The open files.
 pub(super) struct Files {
     database: Database,
@@ -156,6 +175,23 @@ impl Files {
     /// All records as they are this moment, whatever is written from now on.
     pub(super) fn frozen(&self) -> Frozen {
         Frozen(self.database.snapshot())
+    }
+
+    const fn keyspace(&self, tree: Tree) -> &Keyspace {
+        match tree {
+            Tree::Access => &self.access,
+            Tree::Others => &self.others,
+        }
+    }
+
+    pub(super) fn stored(&self, tree: Tree) -> Stored {
+        let keyspace = self.keyspace(tree);
+        Stored { bytes: keyspace.disk_space(), stale: keyspace.fragmented_blob_bytes() }
+    }
+
+    /// Merges all sorted files of a tree, and takes along what is left in its oldest stale value files.
+    pub(super) fn merge_whole(&self, tree: Tree) -> Result<(), StoreError> {
+        self.keyspace(tree).major_compact().map_err(not_written)
     }
 
     pub(super) fn torn_bytes(&self) -> u64 {

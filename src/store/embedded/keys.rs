@@ -15,6 +15,9 @@ const EXPIRY: u8 = b'x';
 /// The number of the newest opening, from which fences are made.
 pub(super) const OPENINGS: &[u8] = b"m:openings";
 
+/// How many bytes were live when the trees were last tidied.
+pub(super) const LIVE: &[u8] = b"m:live";
+
 pub(super) type TokenKey = [u8; 33];
 pub(super) type FamilyKey = [u8; 17];
 pub(super) type ExpiryKey = [u8; 17];

@@ -23,6 +23,7 @@ mod leases;
 mod manifest;
 mod scan;
 mod shared;
+mod tidy;
 mod upgrade;
 mod writer;
 
@@ -47,6 +48,7 @@ pub use backup::{BackedUp, Backup, Progress};
 use files::Entry;
 use job::{Job, StoredFamily};
 use shared::Shared;
+use tidy::Live;
 use writer::Writer;
 
 /// As many requests wait for the writer at most; who comes later waits for a place.
@@ -211,10 +213,22 @@ impl Embedded {
                 more: portion.more,
             };
             if !swept.more {
+                self.tidy().await?;
                 break;
             }
         }
         Ok(swept)
+    }
+
+    /// Gives back the disk of what is over, where it has become much.
+    async fn tidy(&self) -> Result<(), StoreError> {
+        let files = self.shared.files()?;
+        let live = Live::remembered(&files)?;
+        if !live.is_outgrown(&files) {
+            return Ok(());
+        }
+        let shared = Arc::clone(&self.shared);
+        scan::aside(move || tidy::tidy(&files, live, || shared.is_closed())).await
     }
 
     pub(super) async fn find(&self, what: Find, limit: usize) -> Result<Vec<Family>, StoreError> {

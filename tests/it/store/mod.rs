@@ -1,6 +1,7 @@
 //! The token store: one contract for every variant, and what each variant must survive.
 
 mod backup;
+mod churn;
 mod contract;
 mod crash;
 mod damage;
