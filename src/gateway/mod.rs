@@ -8,6 +8,7 @@
 //! one a UUID that the bridge does not know; send again what may have been read; or decide what a UUID is worth (`exchange` does).
 
 mod authz;
+mod copied;
 pub mod ext_authz;
 mod flow;
 mod forward;

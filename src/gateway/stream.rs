@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
+use super::copied::{Copied, Kept};
 use super::flow::Broken;
 use super::forward::Answer;
 
@@ -16,11 +17,24 @@ pub enum Stream {
     Whole(Bytes),
     /// A client sends it.
     Client(Incoming),
+    /// A client sends it, and a copy is kept.
+    Copied(Box<Copied>),
     /// An API answers with it.
     Api(Box<Answer>),
 }
 
 impl Stream {
+    /// The same body, and what it keeps of itself to be sent once more; `None`: it is too long.
+    pub(super) fn copied(self) -> (Self, Option<Kept>) {
+        match self {
+            Self::Client(body) => match Copied::of(body) {
+                Ok((copied, kept)) => (Self::Copied(Box::new(copied)), Some(kept)),
+                Err(body) => (Self::Client(body), None),
+            },
+            Self::Whole(_) | Self::Copied(_) | Self::Api(_) => (self, None),
+        }
+    }
+
     /// No body.
     #[must_use]
     pub const fn nothing() -> Self {
@@ -37,6 +51,7 @@ impl Body for Stream {
             Self::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
             Self::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
             Self::Client(body) => Pin::new(body).poll_frame(cx).map_err(|error| Broken::new(&error)),
+            Self::Copied(body) => Pin::new(body).poll_frame(cx),
             Self::Api(body) => Pin::new(body).poll_frame(cx),
         }
     }
@@ -45,6 +60,7 @@ impl Body for Stream {
         match self {
             Self::Whole(bytes) => bytes.is_empty(),
             Self::Client(body) => body.is_end_stream(),
+            Self::Copied(body) => body.is_end_stream(),
             Self::Api(body) => body.is_end_stream(),
         }
     }
@@ -53,6 +69,7 @@ impl Body for Stream {
         match self {
             Self::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Self::Client(body) => body.size_hint(),
+            Self::Copied(body) => body.size_hint(),
             Self::Api(body) => body.size_hint(),
         }
     }

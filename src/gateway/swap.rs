@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version, header};
 use http_body::Body;
@@ -138,7 +139,8 @@ impl Gateway {
         answer.map_err(|failed| self.exchange.turn(trail.client.as_deref(), refusal(failed)))
     }
 
-    /// Asks the API. Where it refuses the JWT and the realm gives another, it is asked once more, unless there was a body, which is gone.
+    /// Asks the API. Where it refuses the JWT and the realm gives another, it is asked once more, unless there was a body that
+    /// is long, or that it did not wait for.
     async fn ask(
         &self,
         way: &Way,
@@ -151,15 +153,17 @@ impl Gateway {
             Pass::Bearer(bearer, swapped) => (bearer, swapped),
         };
         let has_body = !body.is_end_stream();
+        let (body, kept) = if has_body { body.copied() } else { (body, None) };
         let answered = self.send(way, (head, Some(&bearer)), body, trail).await?;
         if answered.0.status() != StatusCode::UNAUTHORIZED {
             return Ok(answered);
         }
         let caller = Box::pin(self.exchange.doubt(&token, jwt, trail)).await?;
-        let Some(caller) = caller.filter(|_| !has_body) else { return Ok(answered) };
+        let again = if has_body { kept.and_then(|kept| kept.whole()) } else { Some(Bytes::new()) };
+        let (Some(caller), Some(again)) = (caller, again) else { return Ok(answered) };
         drop(answered);
         let other = Bearer::of(caller.jwt).map_err(|refusal| self.exchange.turn(Some(&caller.client), refusal))?;
-        Box::pin(self.send(way, (head, Some(&other)), Stream::nothing(), trail)).await
+        Box::pin(self.send(way, (head, Some(&other)), Stream::Whole(again), trail)).await
     }
 
     async fn send(

@@ -99,17 +99,61 @@ fn another_login_is_renewed_on_its_own() {
     assert_eq!(renewals(&world), 2, "once for each login");
 }
 
+fn posting(uuid: &str, framing: &str) -> Vec<u8> {
+    format!("POST /api HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {uuid}\r\n{framing}").into_bytes()
+}
+
 #[test]
-fn a_call_with_a_body_is_not_sent_again_but_the_next_one_goes_with_another_jwt() {
+fn a_call_with_a_small_body_is_sent_again_with_all_of_it() {
+    let most = "x".repeat(64 << 10);
+    let sized = |body: &str| format!("Content-Length: {}\r\n\r\n{body}", body.len());
+    let chunked = "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n4\r\ndefg\r\n0\r\n\r\n".to_owned();
+    for (framing, body) in [(sized("abc"), "abc"), (sized(&most), most.as_str()), (chunked, "abcdefg")] {
+        let api = refusing(1);
+        let world = world(&api);
+        let uuid = uuid(&world);
+        let mut connection = connect(&world);
+        let reply = connection.ask(&posting(&uuid, &framing));
+        assert_eq!((reply.status, reply.body.as_str()), (200, "good"));
+        let seen = api.seen();
+        assert_eq!((renewals(&world), seen.len()), (1, 2));
+        assert!(seen[1].body == body.as_bytes(), "{}", seen[1].head);
+        assert_eq!(seen[1].header("content-length"), Some(body.len().to_string()));
+        assert_eq!(seen[1].header("transfer-encoding"), None);
+        assert_ne!(seen[0].header("authorization"), seen[1].header("authorization"));
+    }
+}
+
+#[test]
+fn a_call_with_a_small_body_over_http2_is_sent_again_with_all_of_it() {
     let api = refusing(1);
     let world = world(&api);
     let uuid = uuid(&world);
-    let posting =
-        format!("POST /api HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {uuid}\r\nContent-Length: 3\r\n\r\nabc");
-    let mut connection = connect(&world);
-    assert_eq!(connection.ask(posting.as_bytes()).body, "no");
-    assert_eq!(connection.ask(posting.as_bytes()).body, "good");
-    assert_eq!((renewals(&world), api.seen().len()), (1, 2));
+    super::http2::on_http2(&world, async |mut sender: super::http2::Sender| {
+        let body = http_body_util::Full::from("abc");
+        let mut request = super::http2::getting("/api", &uuid).map(|_| http_body_util::BodyExt::boxed_unsync(body));
+        *request.method_mut() = http::Method::POST;
+        assert_eq!(super::http2::ask(&mut sender, request).await.body, "good");
+    });
+    let seen = api.seen();
+    assert_eq!((seen.len(), seen[0].body.as_slice(), seen[1].body.as_slice()), (2, &b"abc"[..], &b"abc"[..]));
+}
+
+#[test]
+fn a_call_with_a_long_body_or_with_trailers_is_not_sent_again_but_the_next_one_goes_with_another_jwt() {
+    let long = "x".repeat((64 << 10) + 1);
+    for framing in [
+        format!("Content-Length: {}\r\n\r\n{long}", long.len()),
+        format!("Transfer-Encoding: chunked\r\n\r\n{:x}\r\n{long}\r\n0\r\n\r\n", long.len()),
+        "Trailer: X-Mark\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nX-Mark: 1\r\n\r\n".to_owned(),
+    ] {
+        let api = refusing(1);
+        let world = world(&api);
+        let uuid = uuid(&world);
+        assert_eq!(call(&world, &posting(&uuid, &framing)).body, "no");
+        assert_eq!(call(&world, &posting(&uuid, &framing)).body, "good");
+        assert_eq!((renewals(&world), api.seen().len()), (1, 2));
+    }
 }
 
 #[test]

@@ -147,7 +147,7 @@ fn what_an_api_says_unasked_is_nobodys_answer() {
     let (go, begin) = channel::<()>();
     let (ready, begin) = (Mutex::new(ready), Mutex::new(begin));
     let api = FakeApi::start(move |mut caller| {
-        // What is said after the next request has come is an answer to it for all that anybody can tell (docs/adr/0009).
+        // What is said after the next request has come is an answer to it for all that anybody can tell (docs/adr/0010).
         caller.stream.get_ref().set_nodelay(true).unwrap();
         while let Some(seen) = caller.request() {
             caller.say(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ngood");
