@@ -24,13 +24,23 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    /// What it tells, or the sentence with which the bridge refused.
+    /// What it tells, or the sentence with which the bridge refused, and what to do.
     pub(super) fn told(&self) -> Result<Value, String> {
         let body: Value = serde_json::from_str(&self.body).unwrap_or_default();
         if self.status == 200 {
             return Ok(body);
         }
-        Err(body["error"].as_str().unwrap_or("the bridge refused").to_owned())
+        let sentence = plain(body["error"].as_str().unwrap_or("the bridge refused"));
+        let hint =
+            if self.status == 401 { "\n  hint: `ops.token` must be the one that the bridge has in use" } else { "" };
+        Err(format!("{sentence}{hint}"))
+    }
+}
+
+impl Answer {
+    /// What is to be done about a refusal, on a line of its own, where the status says it.
+    pub(super) fn hint(&self) -> &'static str {
+        if self.status == 401 { "\n  hint: `ops.token` must be the one that the bridge has in use" } else { "" }
     }
 }
 
@@ -50,6 +60,9 @@ pub(super) fn post(config: &Config, path: &str, token: &SecretString, body: &str
     let head = format!("POST {path} HTTP/1.0\r\nAuthorization: Bearer {token}\r\nContent-Length: {length}\r\n\r\n");
     exchange(config, &format!("{head}{body}"))
 }
+
+/// What is to be done where nobody answers.
+pub(super) const UNANSWERED: &str = "hint: does it run, and is its `listen.ops` that of this configuration?";
 
 /// What configurations without an ops token are told.
 const NO_TOKEN: &str = "no `ops.token` is configured\n  hint: [ops] token = { file = \"ops.token\" }";
@@ -72,8 +85,7 @@ pub(super) fn told(config: &Config, path: &str, question: Option<&Value>) -> Res
         None => get_as(config, path, token),
         Some(question) => post(config, path, token, &question.to_string()),
     };
-    let answer = answer.map_err(|error| format!("no bridge answers at {} ({error})", config.listen.ops))?;
-    answer.told().map_err(|sentence| plain(&sentence))
+    answer.map_err(|error| format!("no bridge answers at {} ({error})\n  {UNANSWERED}", config.listen.ops))?.told()
 }
 
 fn exchange(config: &Config, request: &str) -> io::Result<Answer> {

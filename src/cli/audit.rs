@@ -51,7 +51,8 @@ pub(super) fn run(path: &Path, environment: &Environment, asked: &Asked) -> Exit
         return ExitCode::from(WRONG_USE);
     };
     let unreadable = |error: io::Error| {
-        show::complain(&format!("the audit in {} cannot be read: {error}", settings.path.display()));
+        let hint = "hint: it lies where the bridge writes it (`audit.path`): run this there, as the bridge's user";
+        show::complain(&format!("the audit in {} cannot be read: {error}\n  {hint}", settings.path.display()));
         ExitCode::from(WRONG_USE)
     };
     if let Some(Action::Verify { format }) = asked.action {

@@ -212,6 +212,6 @@ fn loaded(path: &Path, environment: &Environment, so: &str) -> Result<(Config, L
 
 /// The bridge did not answer.
 fn unanswered(config: &Config, error: &std::io::Error) -> ExitCode {
-    show::complain(&format!("the bridge does not answer at {}: {error}", config.listen.ops));
+    show::complain(&format!("the bridge does not answer at {}: {error}\n  {}", config.listen.ops, ask::UNANSWERED));
     ExitCode::from(NO)
 }

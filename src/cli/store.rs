@@ -42,7 +42,8 @@ pub(super) fn backup(path: &Path, environment: &Environment, directory: &Path) -
     // The last line says what became of it.
     let last: Value = answer.body.lines().last().and_then(|line| serde_json::from_str(line).ok()).unwrap_or_default();
     let Some(done) = last.get("done") else {
-        show::complain(last["error"].as_str().unwrap_or("the bridge went away before the backup was whole"));
+        let sentence = last["error"].as_str().unwrap_or("the bridge went away before the backup was whole");
+        show::complain(&format!("{}{}", show::plain(sentence), answer.hint()));
         return ExitCode::from(NO);
     };
     let number = |name: &str| done[name].as_u64().unwrap_or_default();

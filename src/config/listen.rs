@@ -126,7 +126,8 @@ fn material(mut section: Reader<'_>, sources: Sources<'_>) -> Option<TlsMaterial
     let shown = certificate.as_ref().map_or_else(|| origin.clone(), |name| name.origin.clone());
     let material = TlsMaterial { certificate: read(&certificate?)?, key: Zeroizing::new(read(&key?)?), client_ca };
     if let Err(reason) = material.check() {
-        findings.error("unfit-certificate", &origin, reason, None);
+        let hint = "the certificate, with those between it and its authority, and its own key, both in PEM";
+        findings.error("unfit-certificate", &origin, reason, hint);
         return None;
     }
     warn_of_the_end(&material, &shown, findings);

@@ -177,7 +177,9 @@ pub(super) fn pem(name: &Spotted<String>, sources: Sources<'_>, findings: &Findi
     match files::bytes(&path, LONGEST, findings) {
         Ok(bytes) => Some(bytes),
         Err(reason) => {
-            findings.error("unreadable-file", &name.origin, format!("{} {reason}", path.display()), None);
+            let hint =
+                "name a PEM file that the bridge's user can read; a path begins at the configuration's directory";
+            findings.error("unreadable-file", &name.origin, format!("{} {reason}", path.display()), hint);
             None
         }
     }

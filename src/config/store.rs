@@ -51,7 +51,12 @@ fn unused(section: &mut Reader<'_>, to_what: &str, keys: &[&'static str]) {
     for key in keys {
         if let Some(found) = section.take(key) {
             let message = format!("`{}` means nothing {to_what}", section.path(key));
-            section.findings().warning("unused-key", &found.origin, message, None);
+            section.findings().warning(
+                "unused-key",
+                &found.origin,
+                message,
+                "leave it out, or choose the other `store.kind`",
+            );
         }
     }
 }

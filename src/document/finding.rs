@@ -125,36 +125,24 @@ impl Findings {
     }
 
     /// Adds an error.
-    pub fn error(
-        &self,
-        code: &'static str,
-        origin: &Origin,
-        message: impl Into<String>,
-        hint: impl Into<Option<String>>,
-    ) {
+    pub fn error(&self, code: &'static str, origin: &Origin, message: impl Into<String>, hint: impl Into<String>) {
         self.push(Finding {
             severity: Severity::Error,
             code,
             origin: origin.clone(),
             message: message.into(),
-            hint: hint.into(),
+            hint: Some(hint.into()),
         });
     }
 
     /// Adds a warning.
-    pub fn warning(
-        &self,
-        code: &'static str,
-        origin: &Origin,
-        message: impl Into<String>,
-        hint: impl Into<Option<String>>,
-    ) {
+    pub fn warning(&self, code: &'static str, origin: &Origin, message: impl Into<String>, hint: impl Into<String>) {
         self.push(Finding {
             severity: Severity::Warning,
             code,
             origin: origin.clone(),
             message: message.into(),
-            hint: hint.into(),
+            hint: Some(hint.into()),
         });
     }
 

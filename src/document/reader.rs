@@ -55,17 +55,27 @@ impl<'f> Reader<'f> {
     }
 
     /// Reports a key that must be there and is not.
-    pub fn missing(&self, key: &str, hint: impl Into<Option<String>>) {
+    pub fn missing(&self, key: &str, hint: impl Into<String>) {
         self.findings.error("missing-key", self.origin(), format!("`{}` is missing", self.path(key)), hint);
     }
 
     fn wrong(&self, key: &str, (kind, origin): (&str, &Origin), wanted: &str) {
-        self.findings.error("wrong-type", origin, format!("`{}` is {kind}, wanted {wanted}", self.path(key)), None);
+        self.findings.error(
+            "wrong-type",
+            origin,
+            format!("`{}` is {kind}, wanted {wanted}", self.path(key)),
+            format!("write {wanted}"),
+        );
     }
 
     /// Reports a value of the right type that means nothing.
     pub fn bad_value(&self, key: &str, origin: &Origin, wanted: &str) {
-        self.findings.error("bad-value", origin, format!("`{}` is not {wanted}", self.path(key)), None);
+        self.findings.error(
+            "bad-value",
+            origin,
+            format!("`{}` is not {wanted}", self.path(key)),
+            format!("write {wanted}"),
+        );
     }
 
     /// A text, if it is there.
@@ -84,7 +94,7 @@ impl<'f> Reader<'f> {
         let there = self.has(key);
         let text = self.text(key);
         if !there {
-            self.missing(key, None);
+            self.missing(key, format!("{key} = \"...\""));
         }
         text
     }
@@ -124,7 +134,8 @@ impl<'f> Reader<'f> {
         }
         let known: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
         let wanted = known.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ");
-        let hint = nearest(&known, &text.value).map(|word| format!("did you mean `{word}`?"));
+        let hint = nearest(&known, &text.value);
+        let hint = hint.map_or_else(|| "write one of these".to_owned(), |word| format!("did you mean `{word}`?"));
         let message = format!("`{}` is not one of {wanted}", self.path(key));
         self.findings.error(code, &text.origin, message, hint);
         None
@@ -257,7 +268,7 @@ impl<'f> Reader<'f> {
         let there = self.has(key);
         let section = self.section(key);
         if !there {
-            self.missing(key, None);
+            self.missing(key, format!("it stands as [{}], or as {key} = {{ ... }}", self.path(key)));
         }
         section
     }

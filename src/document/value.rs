@@ -106,7 +106,7 @@ impl Table {
                 code: "wrong-type",
                 origin,
                 message: format!("`{key}` is not a section"),
-                hint: None,
+                hint: Some(format!("unset {variable}, or name a key of a section: PASSBRIDGE__SECTION__KEY")),
             }),
         }
     }
@@ -123,10 +123,14 @@ pub fn parse_part(file: &Arc<str>, text: &str, lines_before: usize, findings: &F
     let lines = Lines::new(file, text, lines_before);
     let (table, errors) = DeTable::parse_recoverable(text);
     for error in &errors {
-        let code = if error.message() == "duplicate key" { "duplicate-key" } else { "syntax" };
+        let (code, hint) = if error.message() == "duplicate key" {
+            ("duplicate-key", "leave one of the two")
+        } else {
+            ("syntax", "texts stand in quotation marks, tables in braces; the slip is here or just before")
+        };
         let origin = lines.origin(error.span().map_or(0, |span| span.start));
         let message = format!("not valid TOML: {}", error.message().lines().next().unwrap_or("syntax error"));
-        findings.error(code, &origin, message, None);
+        findings.error(code, &origin, message, hint);
     }
     errors.is_empty().then(|| lines.table(table.into_inner(), 0))
 }

@@ -94,7 +94,7 @@ fn slots<T>(
 ) -> Option<Vec<T>> {
     let name = entry.path(key);
     let Some(found) = entry.take(key) else {
-        entry.missing(key, None);
+        entry.missing(key, format!("add {key} = {{ ... }}; mappings/README.md says what may stand there"));
         return None;
     };
     let values = if let Value::List(items) = found.value {

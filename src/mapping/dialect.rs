@@ -191,7 +191,7 @@ fn cause_row(mut section: Reader<'_>) -> Option<CauseRow> {
             "missing-key",
             section.origin(),
             format!("`{}` is missing or wrong", section.path("status")),
-            None,
+            "status = 400, or another from 400 to 599",
         );
     }
     section.finish();
@@ -209,7 +209,7 @@ pub(super) fn headers(section: Reader<'_>) -> Vec<(String, String)> {
                 "bad-value",
                 &value.origin,
                 format!("`{}` is not an HTTP header with a value", name.value),
-                None,
+                "a name of letters, digits and hyphens, and a value on one line",
             );
         }
         good
@@ -237,7 +237,7 @@ fn realm_error(mut section: Reader<'_>) -> Option<RealmErrorRow> {
             "missing-key",
             section.origin(),
             format!("`{}` is missing", section.path("cause")),
-            None,
+            "say which cause it means: cause = \"resource_owner\", or another of the dialect's causes",
         );
     }
     let fault = section.word("fault", &FAULTS).map_or(Fault::Upstream, |word| word.value);

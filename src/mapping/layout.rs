@@ -34,7 +34,7 @@ pub(super) fn read(mut section: Reader<'_>) -> Option<Layout> {
 
 fn list(section: &mut Reader<'_>, key: &'static str) -> Option<Vec<Member>> {
     if !section.has(key) {
-        section.findings().error("missing-key", section.origin(), format!("`{}` is missing", section.path(key)), None);
+        section.missing(key, format!("list what the reply says, in its order: {key} = [...]"));
     }
     let texts = section.texts(key)?;
     let mut members = Vec::with_capacity(texts.len());

@@ -19,6 +19,9 @@ use crate::secrets::{Means, Sources, files};
 /// The default dialect, for a mapping directory that has none of its own.
 const SHIPPED: &str = include_str!("../../mappings/dialects/otk-passport.toml");
 
+/// What is to be done about a file or a directory.
+const READABLE: &str = "the bridge's user must be able to read it; `mappings.path` says where it is looked for";
+
 /// No file of a mapping is longer.
 const LONGEST: u64 = 256 * 1024 * 1024;
 
@@ -82,7 +85,7 @@ pub(super) fn readable(path: &Path, findings: &Findings) -> Option<String> {
     let read = files::bytes(path, LONGEST, findings)
         .and_then(|bytes| String::from_utf8(bytes).map_err(|_| "is not UTF-8".to_owned()));
     let origin = || Origin::file(&path.to_string_lossy());
-    read.map_err(|reason| findings.error("unreadable-file", &origin(), format!("the file {reason}"), None)).ok()
+    read.map_err(|reason| findings.error("unreadable-file", &origin(), format!("the file {reason}"), READABLE)).ok()
 }
 
 pub(super) fn hexadecimal(bytes: &[u8]) -> String {
@@ -181,7 +184,12 @@ fn files(directory: &Path, required: bool, findings: &Findings) -> Vec<PathBuf> 
     files::list(directory, findings).unwrap_or_else(|error| {
         if required || error.kind() != ErrorKind::NotFound {
             let origin = Origin::file(&directory.to_string_lossy());
-            findings.error("unreadable-file", &origin, format!("the directory cannot be read: {}", error.kind()), None);
+            findings.error(
+                "unreadable-file",
+                &origin,
+                format!("the directory cannot be read: {}", error.kind()),
+                READABLE,
+            );
         }
         Vec::new()
     })

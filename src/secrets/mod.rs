@@ -88,7 +88,12 @@ pub fn read(value: Spotted<Value>, key: &str, sources: Sources<'_>, findings: &F
     }
     if let Value::Unparsed(text) = value.value {
         if text.is_empty() {
-            findings.error("unset-variable", &value.origin, format!("`{key}` is set to nothing"), None);
+            findings.error(
+                "unset-variable",
+                &value.origin,
+                format!("`{key}` is set to nothing"),
+                "unset the variable, or set it to the secret",
+            );
             return None;
         }
         return Some(SecretString::from(text));
@@ -150,7 +155,8 @@ fn from_file(name: &Spotted<String>, key: &str, directory: &Path, findings: &Fin
         }
         Err(reason) => {
             let message = format!("`{key}` names the file {}, which {reason}", path.display());
-            findings.error("unreadable-secret", &name.origin, message, None);
+            let hint = "a file with the secret alone, which the bridge's user can read; its path begins at the directory of this file";
+            findings.error("unreadable-secret", &name.origin, message, hint);
             None
         }
     }

@@ -144,7 +144,12 @@ impl Reloading {
     }
 
     fn unfit(&self, code: &'static str, reason: String, findings: &Findings) -> Option<Prepared> {
-        findings.error(code, &Origin::file(&self.files.config.to_string_lossy()), reason, None);
+        findings.error(
+            code,
+            &Origin::file(&self.files.config.to_string_lossy()),
+            reason,
+            "correct it, and reload again; what was in use stays in use",
+        );
         None
     }
 

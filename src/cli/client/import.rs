@@ -1,6 +1,7 @@
 //! `client import`: a table of clients into the mapping, whole or not at all; dry unless told otherwise.
 
 use std::collections::HashMap;
+use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -11,7 +12,7 @@ use parking_lot::Mutex;
 use secrecy::SecretString;
 use serde_json::json;
 
-use super::super::{Format, NO, secret, show};
+use super::super::{Format, NO, WRONG_USE, secret, show};
 use super::rows::{self, Row};
 use super::{counted, plain, stage_word, taken};
 use crate::config::Config;
@@ -71,6 +72,11 @@ struct Dummies {
 
 /// Shows what would change, and changes it with `--write`.
 pub(super) fn run(config: &Config, means: Means<'_>, import: &Import) -> Result<ExitCode, Refused> {
+    if let Err(error) = File::open(&import.file) {
+        let hint = "hint: a CSV or JSON file of clients; mappings/README.md has its columns";
+        show::complain(&format!("{} cannot be read: {error}\n  {hint}", import.file.display()));
+        return Ok(ExitCode::from(WRONG_USE));
+    }
     let rows = rows::read(&import.file)?;
     let recipient = config.identities.recipient();
     let sealed = |recipient| secret::sealed(&SecretString::from("nobody's"), &[recipient]);

@@ -191,3 +191,120 @@ fn every_key_of_the_shipped_configuration_stands_in_the_documentation_and_the_ot
         assert!(keys.contains(name) || name == "master", "deploy/passbridge.toml lacks `{name}`");
     }
 }
+
+/// Faults of every kind that a file can have, a few in each line.
+const FAULTY: &str = r#"
+[[client]]
+legacy_id     = "one"
+legacy_secret = { hash = "$argon2id$v=19$m=8" }
+client_id     = ""
+client_secret = "planted-in-the-clear"
+stage         = "lvie"
+dialect       = "none"
+scopes        = { a = "two words" }
+access_token_lifetime = "1 fortnight"
+may_introspect = "yes"
+stagee        = "live"
+
+[[client]]
+legacy_id     = "one"
+client_secret = { file = "missing", env = "TOO" }
+stage         = "canary"
+
+[[client]]
+legacy_id     = "two"
+legacy_secret = [{ env = "NOT_SET" }, { file = "missing" }, { learn = true }]
+client_id     = "test_api"
+client_secret = { sealed = "no" }
+stage         = "live"
+"#;
+
+#[test]
+fn every_finding_has_its_place_its_code_and_what_to_do() {
+    let mut world = Plan::new().client(FAULTY).files();
+    for (section, key, value) in [
+        ("tls", "legacy", "{ certificate = \"none.pem\" }"),
+        ("store", "kind", "\"redis\""),
+        ("store", "path", "\"data\""),
+        ("limits", "body", "\"much\""),
+        ("log", "filter", "\"a=b=c\""),
+        ("ops", "token", "\"planted-clear\""),
+        ("server", "workers", "\"all\""),
+        ("otk", "api", "\"ftp://x\""),
+    ] {
+        world.change(section, key, value);
+    }
+    fs::write(world.path().join("mappings/clients/syntax.toml"), "[[client]]\nlegacy_id = one\na = 1\na = 2\n")
+        .unwrap();
+    fs::create_dir(world.path().join("mappings/clients/folder.toml")).unwrap();
+    let checked = run(&world, &["check", "--format", "json"], "");
+    assert!(!out(&checked).contains("planted"), "{}", out(&checked));
+    let findings: Vec<serde_json::Value> = serde_json::from_str(&out(&checked)).unwrap();
+    let mut codes: Vec<&str> = findings.iter().map(|finding| finding["code"].as_str().unwrap()).collect();
+    for finding in &findings {
+        for part in ["file", "message", "hint"] {
+            assert!(finding[part].as_str().is_some_and(|text| !text.is_empty()), "{part}: {finding}");
+        }
+        let placed = finding["line"].is_u64() && finding["column"].is_u64();
+        assert!(placed || finding["code"] == "unreadable-file", "{finding}");
+    }
+    codes.sort_unstable();
+    codes.dedup();
+    assert!(codes.len() >= 15, "{codes:?}");
+}
+
+#[test]
+fn each_command_that_finds_nobody_or_nothing_says_what_to_do() {
+    let mut world = Plan::new().set("ops", "token", "{ env = \"OLD_SECRET\" }").files();
+    // Nobody listens there.
+    world.change("listen", "ops", "\"127.0.0.1:1\"");
+    for (command, input, status) in [
+        (&["health"][..], "", 1),
+        (&["diff"], "", 1),
+        (&["token", "find", "--client", OLD_ID], "", 1),
+        (&["token", "revoke", "--client", OLD_ID], "", 1),
+        (&["store", "backup", "copy"], "", 1),
+        (&["client", "secret", OLD_ID, "write-learned"], "", 1),
+        (&["client", "show", "nobody"], "", 1),
+        (&["client", "stage", "nobody", "live", "--why", "a test"], "", 1),
+        (&["client", "stage", OLD_ID, "live", "--why", " "], "", 1),
+        (&["client", "rollback", "nobody"], "", 1),
+        (&["client", "secret", "nobody", "promote"], "", 1),
+        (&["client", "import", "none.csv"], "", 2),
+        (&["client", "import", "passbridge.toml"], "", 1),
+        (&["secret", "hash"], "", 2),
+        (&["secret", "seal"], "planted", 2),
+        (&["audit"], "", 2),
+        (&["audit", "verify"], "", 2),
+        (&["audit", "--since", "yesterday"], "", 2),
+        (&["replay", "none"], "", 2),
+        (&["doctor", "--client", "nobody"], "", 2),
+        (&["check", "--config", "none.toml"], "", 2),
+        (&["serve", "--config", "none.toml"], "", 2),
+    ] {
+        let said = run(&world, command, input);
+        let words = out(&said) + &talk(&said);
+        assert_eq!(said.status.code(), Some(status), "{command:?}: {words}");
+        assert!(words.contains("hint: "), "{command:?}: {words}");
+        assert!(!words.contains("planted") && !words.contains("panicked"), "{command:?}: {words}");
+    }
+}
+
+#[test]
+fn a_wrong_ops_token_is_told_by_each_command_that_shows_it() {
+    let mut world = Plan::new().set("ops", "token", "{ env = \"OLD_SECRET\" }").start();
+    let ops = world.running().addresses().ops;
+    // The bridge goes on with the token that it has: it does not reload by itself here.
+    world.change("listen", "ops", &format!("\"{ops}\""));
+    world.change("ops", "token", "{ env = \"NEW_SECRET\" }");
+    for command in [
+        &["diff"][..],
+        &["token", "find", "--client", OLD_ID],
+        &["token", "revoke", "--client", OLD_ID],
+        &["store", "backup", "copy"],
+    ] {
+        let said = run(&world, command, "");
+        assert_eq!(said.status.code(), Some(1), "{command:?}: {}", talk(&said));
+        assert!(talk(&said).contains("token") && talk(&said).contains("hint: "), "{command:?}: {}", talk(&said));
+    }
+}
