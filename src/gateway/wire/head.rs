@@ -26,15 +26,16 @@ pub(super) enum Framing {
     Chunked,
 }
 
-/// The head of a request, and how its body is framed: as its length says, which is told where it was not. `length`: of the body, where that is known.
+/// The head of a request behind `bytes`, and how its body is framed: as its length says, which is told where it was not.
+/// `length`: of the body, where that is known.
 pub(super) fn written(
     (head, bearer): (&Parts, Option<&Bearer>),
-    has_body: bool,
-    length: Option<u64>,
+    (has_body, length): (bool, Option<u64>),
+    mut bytes: Vec<u8>,
 ) -> (Vec<u8>, Framing) {
     let bearer = bearer.map(Bearer::parts);
     let lines = head.headers.values().map(|value| value.len() + 32).sum::<usize>();
-    let mut bytes = Vec::with_capacity(256 + lines + bearer.map_or(0, |[_, jwt]| jwt.len()));
+    bytes.reserve(256 + lines + bearer.map_or(0, |[_, jwt]| jwt.len()));
     let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
     for part in [head.method.as_str(), " ", target, " HTTP/1.1\r\n"] {
         bytes.extend_from_slice(part.as_bytes());
@@ -198,7 +199,7 @@ mod tests {
     #[test]
     fn a_request_is_written_as_old_servers_expect_it() {
         let head = asked("POST", &[("host", "a"), ("x-own-name", "\u{e4}"), ("content-length", "3")]);
-        let (bytes, framing) = written((&head, None), true, None);
+        let (bytes, framing) = written((&head, None), (true, None), Vec::new());
         let text = "POST /a?b=c HTTP/1.1\r\nHost: a\r\nX-Own-Name: \u{e4}\r\nContent-Length: 3\r\n\r\n";
         assert_eq!((String::from_utf8(bytes).unwrap().as_str(), framing), (text, Framing::Length(3)));
     }
@@ -211,7 +212,7 @@ mod tests {
             (&[], true, Some(4), "Content-Length: 4\r\n", Framing::Length(4)),
             (&[], true, None, "Transfer-Encoding: chunked\r\n", Framing::Chunked),
         ] {
-            let (bytes, found) = written((&asked("POST", lines), None), has_body, length);
+            let (bytes, found) = written((&asked("POST", lines), None), (has_body, length), Vec::new());
             assert_eq!((bytes, found), (format!("POST /a?b=c HTTP/1.1\r\n{told}\r\n").into_bytes(), framing));
         }
     }

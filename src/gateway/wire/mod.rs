@@ -44,6 +44,8 @@ pub(super) struct Wire {
     io: Io,
     /// What was read and is not used yet.
     read: BytesMut,
+    /// Room for the next request: memory that was just used is at hand.
+    room: Vec<u8>,
 }
 
 /// An answer.
@@ -67,7 +69,7 @@ pub(super) enum NoAnswer {
 impl Wire {
     /// Over a connection that was just opened.
     pub(super) fn new(io: Io) -> Self {
-        Self { io, read: BytesMut::new() }
+        Self { io, read: BytesMut::new(), room: Vec::new() }
     }
 
     /// Whether nothing has come since the last answer: neither the end nor what nobody asked for.
@@ -89,7 +91,8 @@ impl Wire {
     ) -> Result<Answer, NoAnswer> {
         let is_head = head.method == Method::HEAD;
         let is_safe = head.method.is_safe() && body.is_end_stream();
-        let (mut wire, mut sending, mut is_heard) = (self, Sending::new(head, bearer, body), false);
+        let (mut wire, mut is_heard) = (self, false);
+        let mut sending = Sending::new((head, bearer), body, std::mem::take(&mut wire.room));
         let (answered, rest) = loop {
             let answered = poll_fn(|cx| wire.poll_answer(&mut sending, cx)).await;
             match answered {
@@ -121,7 +124,8 @@ impl Wire {
         {
             let body = Bytes::copy_from_slice(&self.read.split_to(length));
             let is_kept = is_kept && self.read.is_empty();
-            return Answer::Whole(Response::from_parts(parts, body), is_kept.then(|| self.emptied()));
+            let response = Response::from_parts(parts, body);
+            return Answer::Whole(response, is_kept.then(|| self.emptied(sending.into_room())));
         }
         Answer::Begun(parts, Box::new(Reading::new(self, rest, sending, is_kept)))
     }
@@ -157,9 +161,12 @@ impl Wire {
     }
 
     /// For the next request, with no more memory than that is likely to need.
-    fn emptied(mut self) -> Self {
+    fn emptied(mut self, room: Vec<u8>) -> Self {
         if self.read.capacity() > 2 * PIECE {
             self.read = BytesMut::new();
+        }
+        if room.capacity() <= PIECE {
+            self.room = room;
         }
         self
     }

@@ -48,7 +48,11 @@ impl Reading {
         if !self.sending.is_complete() {
             return End::Unsent(self);
         }
-        if self.is_kept && self.wire.read.is_empty() { End::Kept(self.wire.emptied()) } else { End::Closed }
+        if self.is_kept && self.wire.read.is_empty() {
+            End::Kept(self.wire.emptied(self.sending.into_room()))
+        } else {
+            End::Closed
+        }
     }
 
     /// Sends the rest of a request that was answered before it was sent whole: its server may still want it.

@@ -47,11 +47,11 @@ pub(super) struct Sending {
 }
 
 impl Sending {
-    pub(super) fn new(head: &Parts, bearer: Option<&Bearer>, body: Flow<Stream>) -> Self {
+    pub(super) fn new(head: (&Parts, Option<&Bearer>), body: Flow<Stream>, room: Vec<u8>) -> Self {
         let is_over = body.is_end_stream();
-        let (lead, framing) = written((head, bearer), !is_over, body.size_hint().exact());
+        let (lead, framing) = written(head, (!is_over, body.size_hint().exact()), room);
         let announced = match framing {
-            Framing::Chunked => announced(&head.headers),
+            Framing::Chunked => announced(&head.0.headers),
             Framing::Nothing | Framing::Length(_) => Vec::new(),
         };
         Self {
@@ -72,6 +72,14 @@ impl Sending {
     /// Nothing was taken from the body, and nothing written.
     pub(super) fn is_untouched(&self) -> bool {
         !self.has_begun
+    }
+
+    /// The room that it was written in, for the next one. Nothing of this one stays there: it had a JWT.
+    pub(super) fn into_room(self) -> Vec<u8> {
+        let mut room = self.lead;
+        room.fill(0);
+        room.clear();
+        room
     }
 
     pub(super) fn into_body(self) -> Flow<Stream> {
@@ -141,6 +149,7 @@ impl Sending {
     /// Takes the next part of the body where none waits to be written.
     fn take(&mut self, cx: &mut Context<'_>) -> Result<(), Unsent> {
         if self.done == self.lead.len() {
+            self.lead.fill(0);
             self.lead.clear();
             self.done = 0;
         }

@@ -71,6 +71,8 @@ impl FakeApi {
             for stream in listener.incoming().map_while(Result::ok) {
                 *connections.lock() += 1;
                 stream.set_read_timeout(Some(PATIENCE)).unwrap();
+                // What it says is to be there when `say` has returned.
+                stream.set_nodelay(true).unwrap();
                 let (caller, play) =
                     (Caller { stream: BufReader::new(stream), seen: Arc::clone(&seen) }, Arc::clone(&play));
                 thread::spawn(move || play(caller));
