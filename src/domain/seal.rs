@@ -16,6 +16,7 @@ use zeroize::{Zeroize, Zeroizing};
 
 use super::chance::{Entropy, random};
 use super::opaque::{OpaqueToken, TokenUse};
+use super::wiped::Wiped;
 
 /// What a sealed value is, and whose: bound into it, so that no value can be moved to another place.
 #[derive(Clone, Copy, Debug)]
@@ -109,24 +110,14 @@ impl fmt::Display for DoesNotOpen {
 impl std::error::Error for DoesNotOpen {}
 
 /// A value that was opened. Wiped when dropped, never printed.
-///
-/// [`Zeroizing`] writes one byte after the other, which costs more than opening a JWT does.
 #[derive(Default)]
-pub struct Opened(Vec<u8>);
+pub struct Opened(Wiped<Vec<u8>>);
 
 impl Deref for Opened {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
         &self.0
-    }
-}
-
-impl Drop for Opened {
-    fn drop(&mut self) {
-        self.0.fill(0);
-        // Who looks at it cannot be known, so the bytes have to be written.
-        std::hint::black_box(self.0.as_slice());
     }
 }
 
@@ -215,7 +206,7 @@ impl SealingKey {
         let (nonce, body) = sealed.0.split_at_checked(NONCE_LEN).ok_or(DoesNotOpen)?;
         let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| DoesNotOpen)?;
         let cipher = self.cipher().ok_or(DoesNotOpen)?;
-        let mut opened = Opened(body.to_vec());
+        let mut opened = Opened(Wiped::new(body.to_vec()));
         let length = cipher.open_in_place(nonce, binding.aad(), &mut opened.0).map_err(|_| DoesNotOpen)?.len();
         // Behind it is the tag, which is no secret.
         opened.0.truncate(length);

@@ -1,5 +1,5 @@
-//! Who answers on a listener, and the bodies that answers have. The gateway is asked without a router in between: it has one
-//! handler, and is what a call's cost is counted by.
+//! Who answers on a listener, and the bodies that answers have. Legacy clients and the gateway are answered without a router in
+//! between: each has one handler, and is what the cost of a login or a call is counted by.
 
 use std::convert::Infallible;
 use std::net::IpAddr;
@@ -16,6 +16,7 @@ use tower::ServiceExt;
 
 use super::gateway::{GatewayService, call, question};
 use super::http2::Streams;
+use super::legacy::{self, LegacyService};
 use super::malformed::{Speech, Turn};
 use super::streamed::Streamed;
 use crate::gateway::Stream;
@@ -23,8 +24,10 @@ use crate::gateway::Stream;
 /// Who answers.
 #[derive(Clone, Debug)]
 pub enum Answers {
-    /// Legacy clients, the realm, operators.
+    /// The realm, operators.
     Router(Router),
+    /// Legacy clients.
+    Legacy(Arc<LegacyService>),
     /// API calls.
     Calls(Arc<GatewayService>),
     /// Other proxies.
@@ -51,6 +54,7 @@ impl Answering {
             streams.begin();
         }
         Ok(match &self.answers {
+            Answers::Legacy(service) => legacy::handle(service, &self.peer, request).await,
             Answers::Calls(service) => call(service, &self.peer, streams, request).await,
             Answers::Questions(service) => question(service, &self.peer, streams, request).await,
             Answers::Router(router) => {

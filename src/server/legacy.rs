@@ -5,24 +5,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use axum::Router;
-use axum::body::{Body, HttpBody};
-use axum::extract::{Extension, Request, State};
-use axum::response::Response;
 use futures_util::FutureExt;
 use http::request::Parts;
-use http::{HeaderValue, header};
+use http::{HeaderValue, Request, Response, header};
+use http_body::Body;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::Incoming as Coming;
 use ipnet::IpNet;
 use tokio::time::timeout;
 
 use super::address::client_address;
-use super::answer::Peer;
+use super::answer::{Peer, Said};
 use super::malformed::Refuse;
 use crate::config::Config;
 use crate::domain::refusal::{Cause, Fault, Refusal};
 use crate::domain::time::Clock;
 use crate::exchange::Exchange;
+use crate::gateway::Stream;
 use crate::legacy::reply::Reply;
 use crate::legacy::request::Incoming;
 use crate::telemetry::Trail;
@@ -61,11 +60,6 @@ impl Tuning {
     }
 }
 
-/// Routes everything to the one handler: paths are the dialects' own.
-pub fn router(service: Arc<LegacyService>) -> Router {
-    Router::new().fallback(handle).with_state(service)
-}
-
 /// Answers what is no HTTP, and leaves the trail that any other refusal leaves.
 pub fn refuse_malformed(service: Arc<LegacyService>) -> Refuse {
     Refuse(Arc::new(move |peer| {
@@ -94,24 +88,25 @@ pub(super) fn bytes_of(reply: &Reply) -> Vec<u8> {
     bytes
 }
 
-async fn handle(
-    State(service): State<Arc<LegacyService>>,
-    Extension(Peer(peer, turn)): Extension<Peer>,
-    request: Request,
-) -> Response {
+/// Answers a request of a legacy client, whatever its path is: paths are the dialects' own.
+pub(super) async fn handle(
+    service: &LegacyService,
+    Peer(peer, turn): &Peer,
+    request: Request<Coming>,
+) -> Response<Said> {
     let started = service.clock.monotonic();
     let (head, body) = request.into_parts();
     let mut trail = Trail {
-        address: Some(client_address(peer, &head.headers, &service.tuning.load().trusted)),
+        address: Some(client_address(*peer, &head.headers, &service.tuning.load().trusted)),
         ..Trail::default()
     };
     // RFC 9112 section 6.1: lengths that contradict each other end the connection. Hyper has taken the one length away by now, so
     // every chunked request does.
     let mut close = head.headers.contains_key(header::TRANSFER_ENCODING);
     let path = head.uri.path();
-    let reply = match read(&service, body).await {
+    let reply = match read(service, body).await {
         Ok(body) => {
-            let answered = AssertUnwindSafe(answer(&service, &head, &body, &mut trail)).catch_unwind().await;
+            let answered = AssertUnwindSafe(answer(service, &head, &body, &mut trail)).catch_unwind().await;
             answered.unwrap_or_else(|_| {
                 service.exchange.refuse(path, Refusal::server(Fault::Ourselves, "a panic while answering"), &mut trail)
             })
@@ -125,11 +120,11 @@ async fn handle(
     service.exchange.bridge().edge.request(&trail, reply.status.as_u16(), took);
     let response = respond(reply, close);
     if trail.passed.is_none() {
-        return response;
+        return response.map(Said::Stream);
     }
     // What the old server says is not looked through for hyper's own words.
     turn.take();
-    response.map(|body| Body::new(turn.until_end_of(body)))
+    response.map(|body| Said::Speech(turn.clone().until_end_of(body)))
 }
 
 async fn answer(service: &LegacyService, head: &Parts, body: &[u8], trail: &mut Trail) -> Reply {
@@ -138,7 +133,7 @@ async fn answer(service: &LegacyService, head: &Parts, body: &[u8], trail: &mut 
     service.exchange.answer(head.uri.path(), &incoming, address, trail).await
 }
 
-async fn read(service: &LegacyService, body: Body) -> Result<bytes::Bytes, Refusal> {
+async fn read(service: &LegacyService, body: Coming) -> Result<bytes::Bytes, Refusal> {
     let unreadable = |detail| Refusal::client(Cause::InvalidRequest, detail);
     let (longest, patience) = {
         let tuning = service.tuning.load();
@@ -156,8 +151,8 @@ async fn read(service: &LegacyService, body: Body) -> Result<bytes::Bytes, Refus
     }
 }
 
-fn respond(reply: Reply, close: bool) -> Response {
-    let mut response = Response::new(Body::from(reply.body));
+fn respond(reply: Reply, close: bool) -> Response<Stream> {
+    let mut response = Response::new(Stream::Whole(reply.body));
     *response.status_mut() = reply.status;
     *response.headers_mut() = reply.headers;
     if close {

@@ -61,7 +61,7 @@ impl Shared {
         let service = Arc::new(service);
         let refuse = Some(legacy::refuse_malformed(Arc::clone(&service)));
         Serving {
-            answers: Answers::Router(legacy::router(service)),
+            answers: Answers::Legacy(service),
             refuse,
             limits: ConnectionLimits::of(config),
             tls: self.tls_legacy.clone(),
