@@ -19,6 +19,7 @@ mod cli;
 mod config;
 mod docs;
 mod exchange;
+mod fuzzed;
 mod gateway;
 mod keycloak;
 mod legacy;
