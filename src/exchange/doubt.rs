@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::access::Standing;
 use super::flight::Waits;
@@ -15,9 +16,19 @@ use crate::domain::time::Timestamp;
 use crate::telemetry::Trail;
 use crate::telemetry::trail::Note;
 
-/// When each family was last renewed because of an API, on the monotonic clock.
+/// When each family was last renewed because of an API, on the monotonic clock, and whether that is over.
 #[derive(Debug, Default)]
-pub struct Doubts(DashMap<FamilyId, Duration>);
+pub struct Doubts(DashMap<FamilyId, (Duration, CancellationToken)>);
+
+/// Who looks into a doubt.
+enum Looking {
+    /// Whoever asked; it is over when this is dropped.
+    Ours(DropGuard),
+    /// Somebody else, or somebody did a short while ago.
+    Theirs(CancellationToken),
+    /// Nobody.
+    Nobody,
+}
 
 /// One renewal of a family in so long.
 const EVERY: Duration = Duration::from_secs(60);
@@ -25,27 +36,21 @@ const EVERY: Duration = Duration::from_secs(60);
 const MOST: usize = 10_000;
 
 impl Doubts {
-    /// Whether the family may be renewed now; if so, it may not again for a while.
-    fn take(&self, family: FamilyId, now: Duration) -> bool {
+    /// Who renews the family now; where it is whoever asks, nobody may again for a while.
+    fn take(&self, family: FamilyId, now: Duration) -> Looking {
         let is_over = |then: &Duration| now.saturating_sub(*then) >= EVERY;
         if self.0.len() >= MOST {
-            self.0.retain(|_, then| !is_over(then));
+            self.0.retain(|_, (then, _)| !is_over(then));
         }
         let is_full = self.0.len() >= MOST;
+        let begun = CancellationToken::new();
         match self.0.entry(family) {
-            Entry::Occupied(mut there) => {
-                is_over(there.get()) && {
-                    there.insert(now);
-                    true
-                }
-            }
-            Entry::Vacant(free) => {
-                !is_full && {
-                    free.insert(now);
-                    true
-                }
-            }
+            Entry::Occupied(there) if !is_over(&there.get().0) => return Looking::Theirs(there.get().1.clone()),
+            Entry::Vacant(_) if is_full => return Looking::Nobody,
+            Entry::Occupied(mut there) => drop(there.insert((now, begun.clone()))),
+            Entry::Vacant(free) => drop(free.insert((now, begun.clone()))),
         }
+        Looking::Ours(begun.drop_guard())
     }
 }
 
@@ -64,12 +69,16 @@ impl Exchange {
         let fingerprint = token.fingerprint(TokenUse::Access);
         let Ok(Some(record)) = self.bridge.store.access(&fingerprint).await else { return Ok(None) };
         if Which::of(&record) == refused {
-            if self.may_ask(&record) {
-                trail.notes.push(Note::ApiRefused);
-                self.ask_for_another(token, &record).await;
-            } else {
-                // Somebody else's doubt may just be looked into.
-                self.bridge.flights.landed(&record.family).await;
+            match self.who_looks(&record) {
+                Looking::Ours(_until_done) => {
+                    trail.notes.push(Note::ApiRefused);
+                    self.ask_for_another(token, &record).await;
+                }
+                Looking::Theirs(over) => {
+                    over.cancelled().await;
+                    self.bridge.flights.landed(&record.family).await;
+                }
+                Looking::Nobody => self.bridge.flights.landed(&record.family).await,
             }
         }
         match self.settle(token).await {
@@ -79,11 +88,14 @@ impl Exchange {
         }
     }
 
-    fn may_ask(&self, record: &AccessRecord) -> bool {
+    fn who_looks(&self, record: &AccessRecord) -> Looking {
         // Another instance may have asked: then the JWT is new, and newer than its UUID.
         let is_new = |given: Timestamp| given != record.issued && self.bridge.clock.now().since(given) < EVERY;
-        let AccessFate::Live { jwt_since, .. } = &record.fate else { return false };
-        !is_new(*jwt_since) && self.bridge.doubts.take(record.family, self.bridge.clock.monotonic())
+        let AccessFate::Live { jwt_since, .. } = &record.fate else { return Looking::Nobody };
+        if is_new(*jwt_since) {
+            return Looking::Nobody;
+        }
+        self.bridge.doubts.take(record.family, self.bridge.clock.monotonic())
     }
 
     /// Asks until the JWT is another, or none is to be had: a flight that was under way may have been a refresh, which gives older UUIDs none.

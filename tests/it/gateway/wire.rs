@@ -7,7 +7,7 @@ use std::sync::mpsc::channel;
 use parking_lot::Mutex;
 
 use super::{call, connect, get, open, plan, routes, until, uuid};
-use crate::support::{FakeApi, PATIENCE, eventually};
+use crate::support::{FakeApi, eventually};
 
 const GOOD: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ngood";
 
@@ -259,61 +259,4 @@ fn a_safe_call_that_one_server_does_not_answer_goes_to_the_next_and_no_further()
     let world = route(&[&one, &other]);
     assert_eq!(call(&world, &get("/api", &uuid(&world))).status, 502);
     assert_eq!((one.seen().len(), other.seen().len()), (heard + 1, 1), "each is asked once");
-}
-
-#[test]
-fn a_body_where_there_is_none_is_nobodys_answer() {
-    for (method, head) in [
-        ("GET", "HTTP/1.1 204 No Content\r\n\r\n"),
-        ("GET", "HTTP/1.1 304 Not Modified\r\nContent-Length: 4\r\n\r\n"),
-        ("HEAD", "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n"),
-    ] {
-        let api = FakeApi::start(move |mut caller| {
-            caller.request();
-            // At once: where the second crosses the next call on its way, nobody can tell.
-            caller.say(&[head.as_bytes(), b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil"].concat());
-            let _until_closed = caller.request();
-        });
-        let world = plan(&api, "").start();
-        let uuid = uuid(&world);
-        let mut connection = connect(&world);
-        for _ in 0..5 {
-            connection.write(String::from_utf8(get("/api", &uuid)).unwrap().replace("GET", method).as_bytes());
-            let reply = connection.reply_without_body().unwrap();
-            assert!(head.contains(&format!(" {} ", reply.status)), "{method} {head:?}: {reply:?}");
-        }
-        assert_eq!(api.connections(), 5, "none of these connections is used again");
-    }
-}
-
-#[test]
-fn what_an_api_says_unasked_is_nobodys_answer() {
-    let (ready, evil_is_out) = channel::<()>();
-    let (go, begin) = channel::<()>();
-    let (ready, begin) = (Mutex::new(ready), Mutex::new(begin));
-    let api = FakeApi::start(move |mut caller| {
-        while let Some(seen) = caller.request() {
-            caller.say(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ngood");
-            if seen.head.starts_with("GET /api/first ") {
-                begin.lock().recv().unwrap();
-                caller.say(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil");
-                ready.lock().send(()).unwrap();
-            }
-        }
-    });
-    let world = plan(&api, "").start();
-    let uuid = uuid(&world);
-    for _ in 0..10 {
-        // The answer has been read, and its connection waits for the next call: that is when the API speaks again.
-        assert_eq!(call(&world, &get("/api/first", &uuid)).body, "good");
-        go.send(()).unwrap();
-        evil_is_out.recv_timeout(PATIENCE).unwrap();
-        let mut connection = connect(&world);
-        for _ in 0..3 {
-            let reply = connection.ask(&get("/api/next", &uuid));
-            // Where the two cross, nobody can tell; then the call fails, and nobody hears another's answer.
-            assert!(reply.body == "good" || reply.status == 502, "{reply:?}");
-        }
-    }
-    eventually("calls go on", || call(&world, &get("/api/next", &uuid)).body == "good");
 }
