@@ -1,7 +1,7 @@
 //! One program for every target: `FUZZ_TARGET` says which.
 #![no_main]
 
-#[path = "../targets.rs"]
+#[path = "../../tests/it/fuzzed/targets.rs"]
 mod targets;
 
 use std::sync::LazyLock;

@@ -2,25 +2,30 @@
 
 use std::borrow::Cow;
 
-/// The path as the most liberal server would read it: percent-escapes decoded, `\` a slash, parameters (`;...`) cut off, doubled slashes one,
-/// `.` and `..` resolved. `None`: it climbs over its root.
+/// The path as the most liberal servers would read it: percent-escapes decoded, `\` a slash, parameters (`;...`) cut off, `.` and `..`
+/// resolved; where slashes are doubled, one reading makes them one and the other does not. `None`: it climbs over its root.
 #[must_use]
-pub fn resolved(path: &str) -> Option<Cow<'_, str>> {
+pub fn resolved(path: &str) -> Option<[Cow<'_, str>; 2]> {
     let is_plain = !path.contains(['%', '\\', ';']) && !path.contains("//") && !path.contains("/.");
     if is_plain {
-        return Some(Cow::Borrowed(path));
+        return Some([Cow::Borrowed(path), Cow::Borrowed(path)]);
     }
     let decoded: Vec<u8> = percent_encoding::percent_decode_str(path).collect();
     let decoded = String::from_utf8_lossy(&decoded).replace('\\', "/");
+    Some([Cow::Owned(read(&decoded, true)?), Cow::Owned(read(&decoded, false)?)])
+}
+
+fn read(decoded: &str, merges: bool) -> Option<String> {
     let mut kept: Vec<&str> = Vec::new();
-    for segment in decoded.split('/') {
+    for segment in decoded.strip_prefix('/').unwrap_or(decoded).split('/') {
         match segment.split(';').next().unwrap_or_default() {
-            "" | "." => {}
+            "." => {}
+            "" if merges => {}
             ".." => drop(kept.pop()?),
             name => kept.push(name),
         }
     }
-    Some(Cow::Owned(format!("/{}", kept.join("/"))))
+    Some(format!("/{}", kept.join("/")))
 }
 
 /// Whether the path lies below the prefix, in whole segments. A prefix never ends in a slash, but for the root's.
@@ -49,10 +54,19 @@ mod tests {
             ("/api;v=1/a;b", "/api/a"),
             ("/api/a.b/..c", "/api/a.b/..c"),
         ] {
-            assert_eq!(resolved(path).as_deref(), Some(means), "{path}");
+            assert_eq!(resolved(path).map(|[merged, _]| merged).as_deref(), Some(means), "{path}");
         }
         assert_eq!(resolved("/../a"), None);
         assert_eq!(resolved("/api/%2e%2e/%2e%2e/etc"), None);
+    }
+
+    #[test]
+    fn doubled_slashes_are_read_both_ways() {
+        for (path, one, two) in
+            [("/api//a", "/api/a", "/api//a"), ("/api/..//api/a", "/api/a", "//api/a"), ("/a/", "/a/", "/a/")]
+        {
+            assert_eq!(resolved(path), Some([one.into(), two.into()]), "{path}");
+        }
     }
 
     #[test]

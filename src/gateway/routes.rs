@@ -115,7 +115,8 @@ pub fn find(routes: &[Route], host: Option<&str>, path: &str) -> Result<Vec<usiz
     let leaves = || Refusal::client(Cause::InvalidRequest, "the path leaves its route once it is resolved");
     let means = resolved(path).ok_or_else(leaves)?;
     let there = taken(routes, host, path);
-    if matches!(means, Cow::Owned(_)) && taken(routes, host, &means) != there {
+    let is_other = |means: &Cow<'_, str>| matches!(means, Cow::Owned(_)) && taken(routes, host, means) != there;
+    if means.iter().any(is_other) {
         return Err(leaves());
     }
     if there.is_empty() {

@@ -1,5 +1,5 @@
 //! Bytes of strangers into the pure readers. Each target states what holds whatever comes; `scripts/fuzz` feeds them with what
-//! libFuzzer makes up, `tests/it/fuzzed.rs` with the seeds, and what was once found, in `fuzz/seeds`.
+//! libFuzzer makes up, the quick suite with the seeds, and what was once found, in `fuzz/seeds`.
 
 use std::sync::{Arc, LazyLock};
 
@@ -47,7 +47,7 @@ pub fn names() -> impl Iterator<Item = &'static str> + Clone + std::fmt::Debug {
 
 static DIALECT: LazyLock<Arc<Dialect>> = LazyLock::new(|| {
     let findings = Findings::new();
-    let text = include_str!("../mappings/dialects/otk-passport.toml");
+    let text = include_str!("../../../mappings/dialects/otk-passport.toml");
     let table = document::parse("otk-passport.toml", text, &findings).expect("the shipped dialect is TOML");
     Arc::new(
         passbridge::mapping::dialect::read("otk-passport", table, &findings).expect("the shipped dialect is whole"),
@@ -132,7 +132,7 @@ fn realm_answer(bytes: &[u8]) {
 /// A logout token. None is genuine that no key of the realm signed.
 fn a_logout_token(bytes: &[u8]) {
     static KEYS: LazyLock<JwkSet> =
-        LazyLock::new(|| serde_json::from_str(include_str!("seeds/realm-keys.json")).expect("a key set"));
+        LazyLock::new(|| serde_json::from_str(include_str!("../../../fuzz/seeds/realm-keys.json")).expect("a key set"));
     let Ok(token) = std::str::from_utf8(bytes) else { return };
     let _ = logout_token::key_id(token);
     assert!(logout_token::read(token, &KEYS, Timestamp::from_secs(1_900_000_000)).is_err(), "a forged logout token");

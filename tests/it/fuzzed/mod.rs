@@ -1,8 +1,7 @@
-//! The fuzz targets (fuzz/targets.rs) with their seeds, what was once found among them, and each seed damaged in many ways.
+//! The fuzz targets (targets.rs) with their seeds, what was once found among them, and each seed damaged in many ways.
 
 use std::path::{Path, PathBuf};
 
-#[path = "../../fuzz/targets.rs"]
 mod targets;
 
 fn seeds(target: &str) -> Vec<(PathBuf, Vec<u8>)> {
