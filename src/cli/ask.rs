@@ -31,13 +31,9 @@ impl Answer {
             return Ok(body);
         }
         let sentence = plain(body["error"].as_str().unwrap_or("the bridge refused"));
-        let hint =
-            if self.status == 401 { "\n  hint: `ops.token` must be the one that the bridge has in use" } else { "" };
-        Err(format!("{sentence}{hint}"))
+        Err(format!("{sentence}{}", self.hint()))
     }
-}
 
-impl Answer {
     /// What is to be done about a refusal, on a line of its own, where the status says it.
     pub(super) fn hint(&self) -> &'static str {
         if self.status == 401 { "\n  hint: `ops.token` must be the one that the bridge has in use" } else { "" }

@@ -9,6 +9,7 @@ use zeroize::Zeroizing;
 
 use super::chance::{Entropy, random};
 use super::time::Timestamp;
+use super::wiped::Wiped;
 
 /// What a token is for. A token of one use has another fingerprint as one of another, so none passes for the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -94,7 +95,7 @@ impl Fingerprint {
     pub fn of(purpose: &str, value: &[u8]) -> Self {
         let parts = [b"passbridge:", purpose.as_bytes(), b":", value];
         let mut bytes = [0; 32];
-        bytes.copy_from_slice(digest::digest(&digest::SHA256, &Zeroizing::new(parts.concat())).as_ref());
+        bytes.copy_from_slice(digest::digest(&digest::SHA256, &Wiped::new(parts.concat())).as_ref());
         Self(bytes)
     }
 

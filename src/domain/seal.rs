@@ -5,7 +5,6 @@
 //! nowhere, so a copy of the store opens nothing (STORE.md, "Records").
 
 use std::fmt;
-use std::ops::Deref;
 use std::sync::LazyLock;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
@@ -109,23 +108,8 @@ impl fmt::Display for DoesNotOpen {
 
 impl std::error::Error for DoesNotOpen {}
 
-/// A value that was opened. Wiped when dropped, never printed.
-#[derive(Default)]
-pub struct Opened(Wiped<Vec<u8>>);
-
-impl Deref for Opened {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Opened {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Opened(redacted)")
-    }
-}
+/// A value that was opened.
+pub type Opened = Wiped<Vec<u8>>;
 
 /// Of every derivation; made once. HKDF is two rounds of HMAC (RFC 5869), of which the first has this key.
 static SALT: LazyLock<hmac::Key> = LazyLock::new(|| hmac::Key::new(hmac::HMAC_SHA256, b"passbridge"));
@@ -206,10 +190,10 @@ impl SealingKey {
         let (nonce, body) = sealed.0.split_at_checked(NONCE_LEN).ok_or(DoesNotOpen)?;
         let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| DoesNotOpen)?;
         let cipher = self.cipher().ok_or(DoesNotOpen)?;
-        let mut opened = Opened(Wiped::new(body.to_vec()));
-        let length = cipher.open_in_place(nonce, binding.aad(), &mut opened.0).map_err(|_| DoesNotOpen)?.len();
+        let mut opened = Opened::new(body.to_vec());
+        let length = cipher.open_in_place(nonce, binding.aad(), &mut opened).map_err(|_| DoesNotOpen)?.len();
         // Behind it is the tag, which is no secret.
-        opened.0.truncate(length);
+        opened.truncate(length);
         Ok(opened)
     }
 
@@ -224,7 +208,7 @@ impl SealingKey {
     /// As [`SealingKey::open`].
     pub fn unwrap_key(&self, wrapped: &Sealed, binding: Binding<'_>) -> Result<Self, DoesNotOpen> {
         let bytes = self.open(wrapped, binding)?;
-        let key: [u8; 32] = (*bytes).try_into().map_err(|_| DoesNotOpen)?;
+        let key: [u8; 32] = bytes.as_slice().try_into().map_err(|_| DoesNotOpen)?;
         Ok(Self(Zeroizing::new(key)))
     }
 }

@@ -85,14 +85,7 @@ pub fn forwarded(headers: &mut HeaderMap, from: &From, host: Option<&HeaderValue
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn map(lines: &[(&'static str, &'static str)]) -> HeaderMap {
-        let mut map = HeaderMap::new();
-        for (name, value) in lines {
-            map.append(*name, HeaderValue::from_static(value));
-        }
-        map
-    }
+    use crate::relay::hops::map;
 
     fn from(is_trusted: bool) -> From {
         let peer = [10, 0, 0, 1].into();
