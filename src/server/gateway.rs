@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
+use http_body::Body;
 use hyper::body::Incoming;
 
 use super::address::{client_address, is_trusted};
@@ -79,6 +80,7 @@ pub(super) async fn call(
     let mut trail = Trail { address: Some(from.address), ..Trail::default() };
     // RFC 9112 section 6.1, as for legacy clients: of two lengths hyper has taken one away by now.
     let close = request.headers().contains_key(header::TRANSFER_ENCODING);
+    let has_body = !request.body().is_end_stream();
     let request = request.map(Stream::Client);
     let mut response = if is_too_much {
         service.gateway.turn_away(too_many(), &mut trail)
@@ -97,7 +99,7 @@ pub(super) async fn call(
         return response.map(|body| Said::Streamed(Streamed::new(body, stream, watching)));
     }
     // What was not read of a refused request is not to be taken for the next one.
-    if (close || trail.refusal.is_some()) && !response.headers().contains_key(header::UPGRADE) {
+    if (close || (has_body && trail.refusal.is_some())) && !response.headers().contains_key(header::UPGRADE) {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {

@@ -71,3 +71,21 @@ fn a_connection_that_the_api_closed_is_not_used_again() {
     assert_eq!(call(&world, &get("/api", &uuid)).status, 200);
     crate::support::eventually("the close is seen", || call(&world, &get("/api", &uuid)).status == 200);
 }
+
+#[test]
+fn a_refusal_ends_the_connection_only_where_a_body_may_be_left_unread() {
+    let api = FakeApi::good();
+    let world = plan(&api, "").start();
+    let uuid = uuid(&world);
+    let stranger = "00000000-0000-4000-8000-000000000000";
+    let mut connection = connect(&world);
+    for path in ["/elsewhere", "/api"] {
+        let reply = connection.ask(&get(path, stranger));
+        assert!(reply.status > 400 && reply.header("connection").is_none(), "{path}: {}", reply.head);
+    }
+    assert_eq!(connection.ask(&get("/api", &uuid)).body, "good", "on the same connection");
+    let with_body = "POST /elsewhere HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nabcde";
+    let reply = connection.ask(with_body.as_bytes());
+    assert_eq!((reply.status, reply.header("connection").as_deref()), (404, Some("close")));
+    assert!(connection.is_closed());
+}
