@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use crate::Wanted;
 use crate::load::Load;
+use crate::messages::Messages;
 use crate::peers::Bridge;
 use crate::report::{Bar, Report};
 use crate::rounds::{self, Contestant, Round, Spread};
@@ -50,7 +51,7 @@ pub fn run(wanted: &Wanted, report: &mut Report) {
                 to: lived.bridge.legacy,
                 connections: 64,
                 requests: REQUESTS,
-                messages: Arc::clone(messages),
+                messages: Messages::InTurn(Arc::clone(messages)),
                 pause: None,
                 expect: "\"active\":true",
             };

@@ -9,6 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::LocalSet;
 
+use crate::messages::Messages;
 use crate::upstream::length;
 
 /// Whom to ask, what, how often.
@@ -17,8 +18,7 @@ pub struct Load {
     pub to: SocketAddr,
     pub connections: usize,
     pub requests: usize,
-    /// The bytes to send, taken in turn.
-    pub messages: Arc<Vec<Vec<u8>>>,
+    pub messages: Messages,
     /// What every answer must contain.
     pub expect: &'static str,
     /// From one request of a connection to its next; `None`: as soon as it is answered.
@@ -93,7 +93,7 @@ async fn client(mut stream: TcpStream, load: Load, next: Arc<AtomicUsize>) -> Ve
             tokio::time::sleep_until(due.unwrap().into()).await;
         }
         let begun = Instant::now();
-        stream.write_all(&load.messages[number % load.messages.len()]).await.unwrap();
+        stream.write_all(&load.messages.next(number)).await.unwrap();
         let mut filled = 0;
         let end = loop {
             let read = stream.read(&mut buffer[filled..]).await.unwrap();
@@ -109,5 +109,6 @@ async fn client(mut stream: TcpStream, load: Load, next: Arc<AtomicUsize>) -> Ve
         let good = answer.starts_with(b"HTTP/1.1 200")
             && answer.windows(load.expect.len()).any(|window| window == load.expect.as_bytes());
         assert!(good, "{} answered {:?}", load.to, String::from_utf8_lossy(answer));
+        load.messages.answered(answer);
     }
 }

@@ -20,6 +20,7 @@ mod guard;
 mod introspection;
 mod load;
 mod login;
+mod messages;
 mod ops;
 mod peers;
 mod process;

@@ -1,24 +1,31 @@
-//! Logins a second on a real Keycloak: through the bridge, and asking Keycloak directly.
+//! Logins and refreshes a second on a real Keycloak: through the bridge, and asking Keycloak directly.
 
 use std::fs::File;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::Wanted;
 use crate::load;
 use crate::load::Load;
+use crate::messages::Messages;
 use crate::peers::Bridge;
 use crate::process::Process;
 use crate::report::{Bar, Report};
 use crate::rounds::{self, Contestant, Round, Spread};
 use crate::site::{self, Passport, Site, free, post, repository};
 
-/// Enough for the JVM to have compiled what a login needs.
+/// Enough for the JVM to have compiled what a login needs, and a refresh.
 const WARM_UP: usize = 6_000;
+const WARM_UP_REFRESHES: usize = 3_000;
 const REQUESTS: usize = 800;
-/// Enough that Keycloak always has work: its rate is compared then, not the time that one login takes.
+/// Enough that Keycloak always has work: its rate is compared then, not the time that one request takes.
 const CONNECTIONS: usize = 16;
 const PASSPORTS: usize = 20;
+/// Logins that are refreshed in turn, each way its own: each has a few refreshes behind it in the end, as a client's has.
+const REFRESHED: usize = 400;
+
+const REALM_TOKEN: &str = "/auth/realms/SSO/protocol/openid-connect/token";
 
 pub fn run(wanted: &Wanted, report: &mut Report) {
     let work = tempfile::Builder::new().prefix("passbridge-bench-").tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
@@ -26,46 +33,74 @@ pub fn run(wanted: &Wanted, report: &mut Report) {
     let (keycloak, port) = keycloak(work.path());
     let site = Site::new(work.path(), "bridge", format!("http://127.0.0.1:{port}/auth/realms/SSO"));
     let bridge = Bridge::start(&site);
-    let load = |to, messages: Vec<Vec<u8>>, requests| Load {
-        to,
-        connections: CONNECTIONS,
-        requests,
-        messages: messages.into(),
-        expect: "\"access_token\":\"",
-        pause: None,
-    };
     let direct = ([127, 0, 0, 1], port).into();
-    let asked = |requests| load(direct, passports.iter().map(to_realm).collect(), requests);
-    let through = load(bridge.legacy, passports.iter().map(|passport| site::login(0, passport)).collect(), REQUESTS);
-    let warm = load::run(&asked(WARM_UP));
-    eprintln!("bench: Keycloak is warm at {:.0} logins/s", warm.per_second());
-    let contestants = [
-        Contestant { name: "Keycloak itself", process: &keycloak, load: asked(REQUESTS) },
-        Contestant { name: "through passbridge", process: &keycloak, load: through },
-    ];
-    let all = rounds::run(&contestants, wanted.rounds(12));
-    let rate = |round: &Round| round.served.per_second();
-    for (contestant, rounds) in contestants.iter().zip(&all) {
-        let what = format!("logins on a real Keycloak: {}", contestant.name);
-        report.spread("realm", &what, "logins/s", Spread::over(rounds, rate), Bar::None);
-        let millis = Spread::over(rounds, |round| round.served.percentile(50).as_secs_f64() * 1e3);
-        report.spread("realm", &format!("{what}, p50"), "ms", millis, Bar::None);
-        report.spread(
-            "realm",
-            &format!("{what}, Keycloak's CPU"),
-            "us/login",
-            Spread::over(rounds, Round::cost),
-            Bar::None,
-        );
+    let asked: Vec<_> = passports.iter().map(to_realm).collect();
+    let through: Vec<_> = passports.iter().map(|passport| site::login(0, passport)).collect();
+    let contestants = |[asked, through]: [Load; 2]| {
+        [
+            Contestant { name: "Keycloak itself", process: &keycloak, load: asked },
+            Contestant { name: "through passbridge", process: &keycloak, load: through },
+        ]
+    };
+    let logins = contestants([
+        load(direct, asked.clone().into(), REQUESTS),
+        load(bridge.legacy, through.clone().into(), REQUESTS),
+    ]);
+    warm("logins", &Load { requests: WARM_UP, ..logins[0].load.clone() });
+    let rounds = wanted.rounds(12);
+    tell(report, &Told { what: "logins", one: "login", bar: Bar::AtLeast(0.95) }, &logins, rounds);
+
+    let chained = |to, logins: &[Vec<u8>], refresh: fn(&str) -> Vec<u8>| {
+        let logins = logins.iter().cycle().take(REFRESHED).cloned().collect();
+        load(to, Messages::chained(logins, refresh), REQUESTS)
+    };
+    let refreshes = contestants([
+        chained(direct, &asked, realm_refresh),
+        chained(bridge.legacy, &through, |token| site::refresh(0, token)),
+    ]);
+    for contestant in &refreshes {
+        // The first message of each is its login.
+        load::run(&Load { requests: REFRESHED, ..contestant.load.clone() });
     }
-    let ratio = Spread::ratio(&all[1], &all[0], rate);
-    report.spread(
-        "realm",
-        "logins on a real Keycloak: through passbridge / itself",
-        "ratio",
-        ratio,
-        Bar::AtLeast(0.95),
-    );
+    warm("refreshes", &Load { requests: WARM_UP_REFRESHES, ..refreshes[0].load.clone() });
+    tell(report, &Told { what: "refreshes", one: "refresh", bar: Bar::None }, &refreshes, rounds);
+}
+
+fn load(to: SocketAddr, messages: Messages, requests: usize) -> Load {
+    Load { to, connections: CONNECTIONS, requests, messages, expect: "\"access_token\":\"", pause: None }
+}
+
+fn warm(what: &str, load: &Load) {
+    let served = load::run(load);
+    eprintln!("bench: Keycloak is warm at {:.0} {what}/s", served.per_second());
+}
+
+/// What is compared, how one of it is called, and what the ratio shall be.
+struct Told {
+    what: &'static str,
+    one: &'static str,
+    bar: Bar,
+}
+
+fn tell(report: &mut Report, told: &Told, contestants: &[Contestant<'_>], rounds: usize) {
+    let Told { what, one, bar } = *told;
+    let all = rounds::run(contestants, rounds);
+    let rate = |round: &Round| round.served.per_second();
+    let mut row = |row: &str, unit: &str, spread, bar| {
+        report.spread("realm", &format!("{what} on a real Keycloak: {row}"), unit, spread, bar);
+    };
+    for (contestant, rounds) in contestants.iter().zip(&all) {
+        let name = contestant.name;
+        row(name, &format!("{what}/s"), Spread::over(rounds, rate), Bar::None);
+        let millis = Spread::over(rounds, |round| round.served.percentile(50).as_secs_f64() * 1e3);
+        row(&format!("{name}, p50"), "ms", millis, Bar::None);
+        let cost = Spread::over(rounds, Round::cost);
+        row(&format!("{name}, Keycloak's CPU"), &format!("us/{one}"), cost, Bar::None);
+    }
+    let [itself, through] = &all[..] else { panic!("two contestants") };
+    row("through passbridge / itself", "ratio", Spread::ratio(through, itself, rate), bar);
+    let cost = Spread::ratio(through, itself, Round::cost);
+    row("Keycloak's CPU, through passbridge / itself", "ratio", cost, Bar::None);
 }
 
 /// A real Keycloak with the test realm, ready.
@@ -91,7 +126,7 @@ fn keycloak(work: &Path) -> (Process, u16) {
 /// What the bridge would send for this login.
 fn to_realm(passport: &Passport) -> Vec<u8> {
     post(
-        "/auth/realms/SSO/protocol/openid-connect/token",
+        REALM_TOKEN,
         &[
             ("client_id", "test_api"),
             ("client_secret", "test-api-secret"),
@@ -103,4 +138,10 @@ fn to_realm(passport: &Passport) -> Vec<u8> {
             ("scope", "client_registration"),
         ],
     )
+}
+
+/// What the bridge would send for a refresh.
+fn realm_refresh(token: &str) -> Vec<u8> {
+    let client = [("client_id", "test_api"), ("client_secret", "test-api-secret")];
+    post(REALM_TOKEN, &[client[0], client[1], ("grant_type", "refresh_token"), ("refresh_token", token)])
 }

@@ -175,6 +175,13 @@ pub fn login(client: usize, passport: &Passport) -> Vec<u8> {
     post(TOKEN, &form.each_ref().map(|(name, value)| (*name, value.as_str())))
 }
 
+/// A refresh.
+pub fn refresh(client: usize, token: &str) -> Vec<u8> {
+    let id = legacy_id(client);
+    let form = [("client_id", id.as_str()), ("client_secret", SECRET), ("grant_type", "refresh_token")];
+    post(TOKEN, &[form[0], form[1], form[2], ("refresh_token", token)])
+}
+
 /// A cookie and a signature by it.
 #[derive(Clone, Debug, serde::Deserialize)]
 pub struct Passport {

@@ -5,7 +5,6 @@ mod peers;
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use peers::{Bearer, Peer, haproxy, nginx};
@@ -71,7 +70,7 @@ fn call(method: &str, path: &str, token: &str, body: &str) -> Vec<u8> {
 }
 
 fn small(to: SocketAddr, requests: usize, messages: Vec<Vec<u8>>, expect: &'static str) -> Load {
-    Load { to, connections: 64, requests, messages: Arc::new(messages), expect, pause: None }
+    Load { to, connections: 64, requests, messages: messages.into(), expect, pause: None }
 }
 
 pub fn run(wanted: &Wanted, report: &mut Report) {
