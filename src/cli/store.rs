@@ -1,6 +1,5 @@
 //! `passbridge store`: a backup while the bridge runs, a move while none does.
 
-use std::error::Error;
 use std::io::IsTerminal;
 use std::path::Path;
 use std::process::ExitCode;
@@ -12,7 +11,7 @@ use tokio::runtime;
 use super::{NO, WRONG_USE, ask, configured, show, unanswered};
 use crate::secrets::Environment;
 use crate::server::{SystemClock, provide_tls};
-use crate::store::{StoreError, TokenStore};
+use crate::store::{StoreError, StoreSettings, TokenStore};
 
 /// Families in one step.
 const STEP: usize = 500;
@@ -68,17 +67,17 @@ pub(super) fn copy(path: &Path, environment: &Environment, to: &Path) -> ExitCod
     }
     provide_tls();
     let clock = Arc::new(SystemClock::new());
-    let opened =
-        TokenStore::open(&from.store, clock.clone()).and_then(|from| Ok((from, TokenStore::open(&to.store, clock)?)));
-    let copied = opened.and_then(|(from, to)| run(&from, &to));
-    match copied {
+    let open = |settings: &StoreSettings| {
+        TokenStore::open(settings, clock.clone()).map_err(|error| settings.not_opened(&error))
+    };
+    let opened = open(&from.store).and_then(|from| Ok((from, open(&to.store)?)));
+    match opened.and_then(|(from, to)| run(&from, &to).map_err(|error| error.with_cause())) {
         Ok(Copied { logins, untold }) => {
             show::say(&format!("{logins} logins copied, and {untold} revocations that the realm must still be told"));
             ExitCode::SUCCESS
         }
-        Err(error) => {
-            let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
-            show::complain(&format!("{error}{cause}"));
+        Err(sentence) => {
+            show::complain(&sentence);
             ExitCode::from(NO)
         }
     }

@@ -308,5 +308,5 @@ impl Exchange {
 
 /// The store's trouble is ours: the client hears `server_error`, ops hear the sentence.
 fn store_failed(error: impl Borrow<StoreError>) -> Refusal {
-    Refusal::server(Fault::Ourselves, format!("the token store: {}", error.borrow()))
+    Refusal::server(Fault::Ourselves, error.borrow().with_cause())
 }

@@ -3,7 +3,6 @@
 //! The answer is a JSON line every second: how far it is, and in the end what became of it. Whoever hangs up gives it up.
 
 use std::convert::Infallible;
-use std::error::Error;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,7 +46,7 @@ pub(super) async fn backup(State(service): State<Arc<OpsService>>, headers: Head
     };
     let begun = match service.bridge.store.backup(&directory) {
         Ok(begun) => begun,
-        Err(error) => return answer(StatusCode::CONFLICT, &json!({"error": sentence(&error)})),
+        Err(error) => return answer(StatusCode::CONFLICT, &json!({"error": error.with_cause()})),
     };
     let progress = Arc::<Progress>::default();
     let (done, ended) = oneshot::channel();
@@ -56,7 +55,7 @@ pub(super) async fn backup(State(service): State<Arc<OpsService>>, headers: Head
         let ended = begun.run(&copying);
         match &ended {
             Ok(BackedUp { records, damaged, .. }) => log::backed_up(&directory, *records, *damaged),
-            Err(error) => log::store("a backup; what was copied is removed", error),
+            Err(error) => log::store("a backup; what was copied is removed", &error.with_cause()),
         }
         let _nobody_listens = done.send(ended);
     };
@@ -91,7 +90,7 @@ async fn next_line(mut told: Told) -> Option<(Result<Bytes, Infallible>, Told)> 
                 Ok(Ok(BackedUp { records, damaged, bytes })) => {
                     json!({"done": {"records": records, "damaged": damaged, "bytes": bytes}})
                 }
-                Ok(Err(error)) => json!({"error": sentence(&error)}),
+                Ok(Err(error)) => json!({"error": error.with_cause()}),
                 Err(_) => json!({"error": "the backup ended without a word"}),
             }
         }
@@ -104,9 +103,4 @@ async fn next_line(mut told: Told) -> Option<(Result<Bytes, Infallible>, Told)> 
 
 fn as_line(line: &Value) -> Bytes {
     Bytes::from(format!("{line}\n"))
-}
-
-fn sentence(error: &StoreError) -> String {
-    let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
-    format!("{error}{cause}")
 }

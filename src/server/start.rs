@@ -187,7 +187,7 @@ fn bridge(
     workers: usize,
 ) -> Result<(Arc<Bridge>, Vec<JoinHandle<()>>), StartError> {
     let store = TokenStore::open(&config.store, Arc::clone(&start.clock))
-        .map_err(|error| StartError::Failed(error.to_string()))?;
+        .map_err(|error| StartError::Failed(config.store.not_opened(&error)))?;
     let verifiers = workers.saturating_sub(1).max(1);
     let guard = Guard::new(config.limits.wrong_secrets, verifiers, Arc::clone(&start.clock))
         .map_err(|error| StartError::Failed(format!("no thread for verifying secrets: {error}")))?;

@@ -1,10 +1,12 @@
-//! Where the store is: pure data, filled by `config`.
+//! Where the store is: pure, filled by `config`.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 use subtle::ConstantTimeEq;
+
+use super::error::StoreError;
 
 /// Which store, and where (OPERATOR section 3, `[store]`).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +20,21 @@ pub enum StoreSettings {
     },
     /// A Redis or Valkey that several instances share.
     Redis(RedisSettings),
+}
+
+impl StoreSettings {
+    /// Why such a store was not opened, and what to do about that.
+    #[must_use]
+    pub fn not_opened(&self, error: &StoreError) -> String {
+        let sentence = error.with_cause();
+        let hint = match self {
+            Self::Embedded { .. } => {
+                "`store.path` must be a directory that this user may write, on a disk that takes writes"
+            }
+            Self::Redis(_) => "`store.urls` must be of a Redis that runs, and the user and password ones that it knows",
+        };
+        if error.is_of_the_place() { format!("{sentence}\n  hint: {hint}") } else { sentence }
+    }
 }
 
 /// Where a Redis is and how to speak to it.

@@ -163,8 +163,8 @@ pub fn findings(findings: &[Finding]) {
 }
 
 /// Says what the store could not do beside serving requests.
-pub fn store(what: &str, error: &dyn std::error::Error) {
-    tracing::error!(event = "store", what, detail = error.to_string());
+pub fn store(what: &str, detail: &str) {
+    tracing::error!(event = "store", what, detail);
 }
 
 /// Says what became of a revocation at the realm: `told`, `untold` (it will be told again) or `dropped`.

@@ -3,6 +3,7 @@
 use std::fs;
 use std::net::TcpStream;
 use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
@@ -183,6 +184,43 @@ fn a_store_that_cannot_write_answers_server_error_and_hands_out_nothing() {
     assert_eq!(program.told("/readyz").json("store"), "writable");
     program.signal("TERM");
     assert_eq!(program.ended().code(), Some(0));
+    let program = Program::serve(&world);
+    assert_eq!(program.ask(&asking_about(&before)).json("active"), true);
+}
+
+/// Runs `serve` where a directory of this world is mounted read-only, which binds root too; answers status and words.
+fn serve_below_a_read_only_mount(world: &World, directory: &Path) -> (Option<i32>, String) {
+    let script = "mount --bind \"$1\" \"$1\" && mount -o remount,bind,ro \"$1\" && cd \"$2\" && shift 2 && exec \"$@\"";
+    let output = Command::new("unshare")
+        .args(["--user", "--map-root-user", "--mount", "sh", "-c", script, "mounted"])
+        .args([directory, world.path()])
+        .args([env!("CARGO_BIN_EXE_passbridge"), "serve"])
+        .env("OLD_SECRET", OLD_SECRET)
+        .env("NEW_SECRET", OLD_SECRET)
+        .output()
+        .unwrap();
+    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+#[test]
+fn a_read_only_directory_is_told_at_the_start_with_what_to_do_and_left_as_it_was() {
+    let mut world = Plan::new().files();
+    world.change("store", "path", "\"kept/data\"");
+    let kept = world.path().join("kept");
+    fs::create_dir(&kept).unwrap();
+    let hint = "\n  hint: `store.path` must be a directory that this user may write, on a disk that takes writes\n";
+    let expected =
+        |path: &str| format!("error: the token store cannot open {path}: Read-only file system (os error 30){hint}");
+
+    let (status, said) = serve_below_a_read_only_mount(&world, &kept);
+    assert_eq!((status, said), (Some(1), expected("kept/data")), "it cannot be made");
+
+    let mut program = Program::serve(&world);
+    let before = program.ask(&login()).text("access_token");
+    program.signal("TERM");
+    assert_eq!(program.ended().code(), Some(0));
+    let (status, said) = serve_below_a_read_only_mount(&world, &kept);
+    assert_eq!((status, said), (Some(1), expected("kept/data/lock")), "it cannot be taken");
     let program = Program::serve(&world);
     assert_eq!(program.ask(&asking_about(&before)).json("active"), true);
 }
