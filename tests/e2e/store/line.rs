@@ -1,7 +1,9 @@
-//! A line between a store and its Redis: it counts what passes, and can be cut.
+//! A line between a bridge and a server of its, Redis or the realm: it counts what passes, can be cut, and stops the bridge in
+//! the middle of a question.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::process::Command;
 use std::sync::Arc;
 use std::thread;
 
@@ -27,6 +29,8 @@ struct Passed {
     losing: bool,
     /// Nobody gets through.
     dead: bool,
+    /// With the next request with this text in it, this process is stopped.
+    stops: Option<(&'static str, u32)>,
 }
 
 /// For how long a line is cut.
@@ -72,6 +76,11 @@ impl Line {
         self.passed.lock().cut_after = Some((text, cut));
     }
 
+    /// The process will be stopped, as by `kill -STOP`, once it has sent the next request with this text in it. The request goes on.
+    pub fn stop_at(&self, text: &'static str, process: u32) {
+        self.passed.lock().stops = Some((text, process));
+    }
+
     pub fn mend(&self) {
         self.passed.lock().dead = false;
     }
@@ -109,10 +118,19 @@ fn each(from: &mut TcpStream, mut pass: impl FnMut(&[u8]) -> bool) {
     }
 }
 
+/// Sends a signal.
+pub fn signal(signal: &str, process: u32) {
+    let sent = Command::new("kill").args([signal, &process.to_string()]).status();
+    assert!(sent.expect("kill runs").success());
+}
+
 impl Passed {
     fn asks(&mut self, bytes: &[u8]) {
         self.round_trips += usize::from(std::mem::take(&mut self.answered));
         let text = String::from_utf8_lossy(bytes);
+        if let Some((_, process)) = self.stops.take_if(|(at, _)| text.contains(*at)) {
+            signal("-STOP", process);
+        }
         // A command is `*3`, then `$3`, then its first word, each on a line.
         let lines: Vec<&str> = text.split("\r\n").collect();
         let begins = |line: &str| line.strip_prefix('*').is_some_and(|count| count.parse::<u32>().is_ok());

@@ -94,6 +94,11 @@ impl Bridge {
         Self { legacy, ops, realm: ports[2], child, directory, log }
     }
 
+    /// Its process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Killed at once, as by a power cut. What it held is free afterwards.
     pub fn kill(&self) {
         let id = self.child.id();

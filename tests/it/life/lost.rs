@@ -1,5 +1,10 @@
 //! What becomes of a family when the realm's answer is lost, or the bridge with it.
 
+use std::time::Duration;
+
+use passbridge::domain::family::{Family, FamilyState};
+use passbridge::store::Change;
+
 use super::{
     gated, grant, login, mortal, pair, refresh, refreshed, refreshes, refreshing, refused, reply, rotation, send,
     server_error, until_asked,
@@ -78,21 +83,29 @@ fn with_rotation_off_the_next_try_asks_again() {
 }
 
 #[test]
-fn a_realm_that_does_not_answer_in_time_counts_as_lost() {
+fn a_realm_that_hangs_during_a_refresh_is_server_error_in_time_and_counts_as_lost() {
     for (word, forgives) in [("on", false), ("unknown", false), ("off", true)] {
         let world = impatient(word).start();
         let (access, uuid) = login(&world);
+        let family = family_of(&world, &uuid);
         world.realm.next(Mood::Hang);
+        let begun = std::time::Instant::now();
         let waiting: Vec<_> = (0..5).map(|_| send(&world, &refreshing(&uuid))).collect();
         until_asked(&world, 1);
         for connection in waiting {
             server_error(&reply(&world, connection));
         }
+        let waited = begun.elapsed();
+        assert!(waited < Duration::from_secs(5), "{waited:?}, and the realm has 300 ms");
+        let kept = run(world.running().bridge().store.family(family)).unwrap().unwrap().value.state;
+        assert_eq!(kept, if forgives { FamilyState::Resting } else { FamilyState::Unrefreshable }, "{word}");
+        assert!(world.active(&access));
         if forgives {
-            refreshed(&world, &uuid);
+            let (next, _) = refreshed(&world, &uuid);
+            assert!(world.active(&next));
         } else {
             refused(&refresh(&world, &uuid));
-            assert!(world.active(&access));
+            assert_eq!(refreshes(&world).len(), 1, "the realm never hears it again");
         }
     }
 }
@@ -208,7 +221,6 @@ fn a_reload_that_learns_that_rotation_is_off_helps_after_a_crash() {
 
 #[test]
 fn a_family_that_another_instance_asks_for_is_waited_for() {
-    use std::time::Duration;
     let world = rotation("on").start();
     let (_, uuid) = login(&world);
     let id = family_of(&world, &uuid);
@@ -222,7 +234,6 @@ fn a_family_that_another_instance_asks_for_is_waited_for() {
 
 #[test]
 fn a_family_whose_other_instance_never_ends_is_server_error_in_time() {
-    use std::time::Duration;
     let world = impatient("on").set("realm", "connect_timeout", "\"100ms\"").start();
     world.realm.next(short());
     let (access, uuid) = login(&world);
@@ -237,8 +248,6 @@ fn a_family_whose_other_instance_never_ends_is_server_error_in_time() {
 
 #[test]
 fn an_answer_that_comes_after_another_instance_went_on_ends_nobodys_session() {
-    use passbridge::domain::family::{Family, FamilyState};
-    use passbridge::store::Change;
     let world = rotation("on").start();
     let (access, uuid) = login(&world);
     let id = family_of(&world, &uuid);
