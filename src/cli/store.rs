@@ -9,9 +9,10 @@ use serde_json::Value;
 use tokio::runtime;
 
 use super::{NO, WRONG_USE, ask, configured, show, unanswered};
+use crate::domain::time::{Clock, Timestamp};
 use crate::secrets::Environment;
 use crate::server::{SystemClock, provide_tls};
-use crate::store::{StoreError, StoreSettings, TokenStore};
+use crate::store::{Bundle, StoreError, StoreSettings, TokenStore};
 
 /// Families in one step.
 const STEP: usize = 500;
@@ -20,6 +21,8 @@ const STEP: usize = 500;
 #[derive(Default)]
 struct Copied {
     logins: usize,
+    /// Left behind: forgotten by now, and only not swept yet.
+    forgotten: usize,
     untold: usize,
 }
 
@@ -71,9 +74,12 @@ pub(super) fn copy(path: &Path, environment: &Environment, to: &Path) -> ExitCod
         TokenStore::open(settings, clock.clone()).map_err(|error| settings.not_opened(&error))
     };
     let opened = open(&from.store).and_then(|from| Ok((from, open(&to.store)?)));
-    match opened.and_then(|(from, to)| run(&from, &to).map_err(|error| error.with_cause())) {
-        Ok(Copied { logins, untold }) => {
+    match opened.and_then(|(from, to)| run(&from, &to, clock.now()).map_err(|error| error.with_cause())) {
+        Ok(Copied { logins, forgotten, untold }) => {
             show::say(&format!("{logins} logins copied, and {untold} revocations that the realm must still be told"));
+            if forgotten > 0 {
+                show::say(&format!("{forgotten} logins are forgotten by now, and were left behind"));
+            }
             ExitCode::SUCCESS
         }
         Err(sentence) => {
@@ -83,7 +89,7 @@ pub(super) fn copy(path: &Path, environment: &Environment, to: &Path) -> ExitCod
     }
 }
 
-fn run(from: &TokenStore, to: &TokenStore) -> Result<Copied, StoreError> {
+fn run(from: &TokenStore, to: &TokenStore, now: Timestamp) -> Result<Copied, StoreError> {
     let no_runtime = |error: std::io::Error| StoreError::CannotWrite { cause: Arc::new(error) };
     let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(no_runtime)?;
     runtime.block_on(async {
@@ -93,10 +99,13 @@ fn run(from: &TokenStore, to: &TokenStore) -> Result<Copied, StoreError> {
             let bundles = from.export(after, STEP).await?;
             let Some(last) = bundles.last() else { break };
             after = Some(last.family.id);
-            for bundle in &bundles {
+            let read = bundles.len();
+            let moving: Vec<Bundle> = bundles.into_iter().filter_map(|bundle| bundle.to_be_moved(now)).collect();
+            for bundle in &moving {
                 to.import(bundle).await?;
             }
-            copied.logins += bundles.len();
+            copied.logins += moving.len();
+            copied.forgotten += read - moving.len();
             if std::io::stderr().is_terminal() {
                 show::progress(&format!("{} logins", copied.logins));
             }

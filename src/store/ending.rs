@@ -2,6 +2,7 @@
 //!
 //! Pure.
 
+use super::change::Bundle;
 use crate::domain::family::{AccessFate, AccessRecord, Ending, Family, FamilyState, Member, RefreshRecord};
 use crate::domain::seal::Sealed;
 use crate::domain::time::Timestamp;
@@ -44,4 +45,22 @@ pub fn access_over(record: AccessRecord, ending: Ending) -> AccessRecord {
 pub fn refresh_over(record: RefreshRecord, over: &Family) -> RefreshRecord {
     let until = record.until.min(remembered_until(over));
     RefreshRecord { key: Sealed::from_bytes(Vec::new()), until, ..record }
+}
+
+impl Bundle {
+    /// The family as it moves to another store: where it is over and was given no end (an older version did so), it gets one here.
+    /// `None`: it is forgotten by now, and only waits to be swept.
+    #[must_use]
+    pub fn to_be_moved(self, now: Timestamp) -> Option<Self> {
+        let bundle = match self.family.state {
+            FamilyState::Over(why) => {
+                let family = over(&self.family, why);
+                let left = |(print, record)| (print, refresh_over(record, &family));
+                let refresh = self.refresh.into_iter().map(left).collect();
+                Self { family, refresh, ..self }
+            }
+            FamilyState::Resting | FamilyState::Asking { .. } | FamilyState::Unrefreshable => self,
+        };
+        (remembered_until(&bundle.family) > now).then_some(bundle)
+    }
 }

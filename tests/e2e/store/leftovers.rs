@@ -1,6 +1,9 @@
 //! What older versions left in Redis.
 
 use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, SystemTime};
 
 use passbridge::domain::family::{AccessFate, Ending, FamilyState};
 use passbridge::domain::seal::Sealed;
@@ -8,7 +11,7 @@ use passbridge::domain::time::Timestamp;
 use passbridge::store::{Bundle, TokenStore};
 
 use super::servers::{Server, single};
-use super::world::{HOUR, Login, World, block_on};
+use super::world::{HOUR, Login, ManualClock, World, block_on, embedded};
 
 /// A login whose refresh UUID has no end.
 fn endless(world: &World) -> Login {
@@ -109,4 +112,65 @@ fn leftovers_are_looked_for_once_a_start_and_a_bounded_number_a_sweep() {
     sweep(&next.store);
     sweep(&next.store);
     assert_eq!(without_a_time(&server), 550, "but after the next start");
+}
+
+/// `store copy` from this Redis into files below `place`; what it says.
+fn copied(server: &Server, place: &Path) -> String {
+    let realm = "[realm]\nurls = [\"http://127.0.0.1:9/realms/SSO\"]\n";
+    let redis = format!("{realm}[store]\nkind = \"redis\"\nurls = [\"redis://127.0.0.1:{}\"]\n", server.port);
+    std::fs::write(place.join("passbridge.toml"), redis).unwrap();
+    std::fs::write(place.join("files.toml"), format!("{realm}[store]\npath = \"data\"\n")).unwrap();
+    let mut program = Command::new(env!("CARGO_BIN_EXE_passbridge"));
+    let output = program.current_dir(place).args(["store", "copy", "--to", "files.toml"]).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stderr).unwrap()
+}
+
+/// A login of some time ago, as the program's own clock counts.
+fn some_time_ago(world: &World, ago: Duration) -> Timestamp {
+    let then = Timestamp::of(SystemTime::now() - ago).unwrap();
+    world.clock.set(then);
+    then
+}
+
+#[test]
+fn a_copy_leaves_behind_what_is_forgotten_and_gives_an_end_to_what_is_over_and_has_none() {
+    let server = Server::start();
+    let world = World::open(&single(&server));
+    some_time_ago(&world, 3 * HOUR);
+    let lives = endless(&world);
+    let (forgotten, long_over) = over_without_an_end(&world);
+    let now = some_time_ago(&world, Duration::ZERO);
+    let (remembered, just_over) = over_without_an_end(&world);
+    block_on(async {
+        world.store.put(lives.new.clone()).await.unwrap();
+        world.store.import(&long_over).await.unwrap();
+        world.store.import(&just_over).await.unwrap();
+    });
+    let place = tempfile::tempdir().unwrap();
+    let said = copied(&server, place.path());
+    assert!(
+        said.contains("2 logins copied") && said.contains("1 logins are forgotten by now, and were left behind"),
+        "{said}"
+    );
+
+    let clock = ManualClock::new();
+    clock.set(now);
+    let files = TokenStore::open(&embedded(&place.path().join("data")), clock.clone()).unwrap();
+    block_on(async {
+        assert_eq!(files.family(forgotten.id()).await.unwrap(), None);
+        assert_eq!(files.refresh(&forgotten.refresh).await.unwrap(), None);
+        let access = files.access(&remembered.access).await.unwrap().unwrap();
+        assert_eq!(access.fate, AccessFate::Over(Ending::Revoked), "an API client hears *over* still");
+        assert_eq!(
+            files.refresh(&remembered.refresh).await.unwrap().unwrap().until,
+            access.until,
+            "no longer than that"
+        );
+        clock.pass(2 * HOUR);
+        while files.sweep(now.plus(2 * HOUR)).await.unwrap().more {}
+        let left: Vec<_> = files.export(None, 10).await.unwrap().into_iter().map(|bundle| bundle.family.id).collect();
+        assert_eq!(left, [lives.id()]);
+        assert!(files.refresh(&lives.refresh).await.unwrap().is_some());
+    });
 }

@@ -12,7 +12,6 @@ mod sentinel;
 pub mod servers;
 mod single;
 #[path = "../../it/store/world.rs"]
-#[expect(dead_code, reason = "the quick suite uses the rest")]
 pub mod world;
 
 /// The part of the contract that needs no clock but ours: how long a lease lives, Redis itself measures.
