@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::sync::Arc;
 
-use crate::document::Finding;
+use crate::document::{BYTE_ORDER_MARK, Finding};
 
 /// What stands in place of what is not shown.
 const HIDDEN: &str = "\u{2026}";
@@ -37,7 +37,8 @@ impl Excerpts {
         let file = &finding.origin.file;
         let lines = self.0.entry(Arc::clone(file)).or_insert_with(|| {
             let text = fs::read_to_string(&**file).unwrap_or_default();
-            text.lines().map(str::to_owned).collect()
+            // As columns are counted.
+            text.trim_start_matches(BYTE_ORDER_MARK).lines().map(str::to_owned).collect()
         });
         let line = lines.get(number).filter(|line| line.len() <= LONGEST)?;
         Some(excerpt(line, usize::try_from(finding.origin.column).unwrap_or(1), finding.code))

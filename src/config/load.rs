@@ -6,7 +6,8 @@ use std::time::Duration;
 use super::{Config, audit, gateway, limits, listen, otk, realm, store};
 use crate::document::{Findings, Origin, Reader, Severity, Spotted, Table, parse};
 use crate::mapping::Place;
-use crate::secrets::{self, Environment, Identities, Means, Sources, files};
+use crate::secrets::files::{self, Unfit};
+use crate::secrets::{self, Environment, Identities, Means, Sources};
 
 /// Where the mappings are if nobody says so.
 const MAPPINGS: &str = "mappings";
@@ -62,12 +63,10 @@ fn identities(mut section: Reader<'_>, sources: Sources<'_>) -> Identities {
 
 fn read(path: &Path, findings: &Findings) -> Option<Table> {
     let name = path.to_string_lossy();
-    let text = files::bytes(path, LONGEST, findings)
-        .and_then(|bytes| String::from_utf8(bytes).map_err(|_| "is not UTF-8".to_owned()));
-    match text {
+    match files::text(path, LONGEST, findings) {
         Ok(text) => parse(&name, &text, findings),
-        Err(reason) => {
-            let hint = "name another with --config FILE".to_owned();
+        Err(Unfit { reason, hint }) => {
+            let hint = hint.unwrap_or("name another with --config FILE");
             findings.error("unreadable-file", &Origin::file(&name), format!("the file {reason}"), hint);
             None
         }

@@ -279,7 +279,12 @@ impl<'f> Reader<'f> {
         let name: Rc<str> = Rc::from(self.path(key));
         let kind = found.value.kind();
         let Value::List(items) = found.value else {
-            self.wrong(key, (kind, &found.origin), "a list of tables");
+            self.findings.error(
+                "wrong-type",
+                &found.origin,
+                format!("`{name}` is {kind}, wanted a list of tables"),
+                format!("begin each with [[{name}]]"),
+            );
             return Vec::new();
         };
         let read = |item: Spotted<Value>| {

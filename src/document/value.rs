@@ -120,20 +120,39 @@ pub fn parse(file: &str, text: &str, findings: &Findings) -> Option<Table> {
 
 /// Parses a part of a document that begins after so many lines of its file.
 pub fn parse_part(file: &Arc<str>, text: &str, lines_before: usize, findings: &Findings) -> Option<Table> {
+    // Some editors write a mark before UTF-8, which none of them counts as a column.
+    let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
     let lines = Lines::new(file, text, lines_before);
     let (table, errors) = DeTable::parse_recoverable(text);
-    for error in &errors {
-        let (code, hint) = if error.message() == "duplicate key" {
+    if errors.is_empty() {
+        return Some(lines.table(table.into_inner(), 0));
+    }
+    let mut faults: Vec<(usize, &str)> =
+        errors.iter().map(|error| (error.span().map_or(0, |span| span.start), error.message())).collect();
+    // What is not closed is found again by each level that it leaves open.
+    faults.dedup();
+    let more = faults.len().saturating_sub(FAULTS);
+    for (at, message) in faults.into_iter().take(FAULTS) {
+        let (code, hint) = if message == "duplicate key" {
             ("duplicate-key", "leave one of the two")
         } else {
             ("syntax", "texts stand in quotation marks, tables in braces; the slip is here or just before")
         };
-        let origin = lines.origin(error.span().map_or(0, |span| span.start));
-        let message = format!("not valid TOML: {}", error.message().lines().next().unwrap_or("syntax error"));
-        findings.error(code, &origin, message, hint);
+        let message = format!("not valid TOML: {}", message.lines().next().unwrap_or("syntax error"));
+        findings.error(code, &lines.origin(at), message, hint);
     }
-    errors.is_empty().then(|| lines.table(table.into_inner(), 0))
+    if more > 0 {
+        let hint = "mend the first of them: the others often follow from it";
+        findings.error("syntax", &Origin::file(file), format!("not valid TOML: {more} more faults"), hint);
+    }
+    None
 }
+
+/// U+FEFF.
+pub const BYTE_ORDER_MARK: char = '\u{feff}';
+
+/// So many faults of one text are told: what is no TOML at all may have one in each line.
+const FAULTS: usize = 100;
 
 struct Lines<'t> {
     file: Arc<str>,
@@ -220,6 +239,21 @@ mod tests {
     #[test]
     fn every_fault_of_the_text_is_told_at_once() {
         assert_eq!(faults("a = 1\na = 2\nb = \n[c\n"), [("duplicate-key", 2, 1), ("syntax", 3, 5), ("syntax", 4, 3)]);
+    }
+
+    #[test]
+    fn what_is_no_toml_at_all_is_told_a_hundred_times_and_what_follows_from_one_slip_once() {
+        assert_eq!(faults(&"= 1\n".repeat(10_000)).len(), FAULTS + 1);
+        let unclosed = faults(&format!("a = {}", "[".repeat(50)));
+        assert_eq!(unclosed, [("syntax", 1, 55)], "fifty levels are open");
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_no_column() {
+        assert_eq!(faults("\u{feff}= 1\na = 2\na = 3"), [("syntax", 1, 1), ("duplicate-key", 3, 1)]);
+        let findings = Findings::new();
+        let table = parse("a.toml", "\u{feff}a = 1\n", &findings).unwrap();
+        assert_eq!(table.entries[0].0.origin.column, 1);
     }
 
     #[test]

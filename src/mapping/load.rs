@@ -14,7 +14,8 @@ use super::{Loaded, Place, client, dialect};
 use crate::document::{Findings, Origin, Reader, parse, parse_part};
 use crate::domain::dialect::Dialect;
 use crate::domain::table::{DEFAULT_DIALECT, Table};
-use crate::secrets::{Means, Sources, files};
+use crate::secrets::files::{self, Unfit};
+use crate::secrets::{Means, Sources};
 
 /// The default dialect, for a mapping directory that has none of its own.
 const SHIPPED: &str = include_str!("../../mappings/dialects/otk-passport.toml");
@@ -82,10 +83,11 @@ pub(super) fn client_files(mappings: &Path, findings: &Findings) -> Vec<PathBuf>
 
 /// A file's text; `None`: a finding says why not.
 pub(super) fn readable(path: &Path, findings: &Findings) -> Option<String> {
-    let read = files::bytes(path, LONGEST, findings)
-        .and_then(|bytes| String::from_utf8(bytes).map_err(|_| "is not UTF-8".to_owned()));
-    let origin = || Origin::file(&path.to_string_lossy());
-    read.map_err(|reason| findings.error("unreadable-file", &origin(), format!("the file {reason}"), READABLE)).ok()
+    let told = |Unfit { reason, hint }| {
+        let origin = Origin::file(&path.to_string_lossy());
+        findings.error("unreadable-file", &origin, format!("the file {reason}"), hint.unwrap_or(READABLE));
+    };
+    files::text(path, LONGEST, findings).map_err(told).ok()
 }
 
 pub(super) fn hexadecimal(bytes: &[u8]) -> String {
@@ -187,7 +189,7 @@ fn files(directory: &Path, required: bool, findings: &Findings) -> Vec<PathBuf> 
             findings.error(
                 "unreadable-file",
                 &origin,
-                format!("the directory cannot be read: {}", error.kind()),
+                format!("the directory cannot be read: {}", files::words(&error)),
                 READABLE,
             );
         }

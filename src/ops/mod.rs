@@ -38,7 +38,7 @@ pub struct OpsService {
     pub exchange: Arc<Exchange>,
     /// What an operator must show to ask that; `None`: nobody may.
     pub token: ArcSwap<Option<SecretString>>,
-    /// Findings of the last load, where it was refused.
+    /// Errors of the last load, where it was refused.
     pub refused: parking_lot::Mutex<Vec<Finding>>,
     /// Sections that differ from what is in use until a restart.
     pub needs_restart: parking_lot::Mutex<Vec<&'static str>>,
@@ -53,6 +53,22 @@ const LONGEST: usize = 16 * 1024;
 
 /// ... but proofs for a thousand clients.
 const MANY: usize = 1024 * 1024;
+
+/// So many reasons are told.
+const REASONS: usize = 100;
+
+impl OpsService {
+    /// Why the last load was refused, a text for each error; nothing where it was not.
+    fn reasons(&self) -> Vec<String> {
+        let refused = self.refused.lock();
+        let mut reasons: Vec<String> = refused.iter().take(REASONS).map(ToString::to_string).collect();
+        let more = refused.len().saturating_sub(REASONS);
+        if more > 0 {
+            reasons.push(format!("and {more} more\n  hint: `passbridge check` shows all"));
+        }
+        reasons
+    }
+}
 
 /// The dashboard at `/`, `/healthz`, `/readyz`, `/metrics`, `/api/v1`.
 pub fn router(service: Arc<OpsService>) -> Router {
@@ -81,7 +97,7 @@ async fn readyz(State(service): State<Arc<OpsService>>) -> Response {
     let snapshot = service.bridge.snapshot.load();
     let draining = service.stop.is_cancelled();
     let store = service.bridge.store.statistics();
-    let refused: Vec<String> = service.refused.lock().iter().map(ToString::to_string).collect();
+    let refused = service.reasons();
     let body = json!({
         "ready": !draining,
         "mappings": {

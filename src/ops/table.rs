@@ -29,12 +29,11 @@ pub(super) async fn table(State(service): State<Arc<OpsService>>, headers: Heade
         .iter()
         .map(|(name, dialect)| (name.clone(), dialect_digest(dialect).into()))
         .collect();
-    let refused: Vec<String> = service.refused.lock().iter().map(ToString::to_string).collect();
     let body = json!({
         "version": env!("CARGO_PKG_VERSION"),
         "generation": snapshot.generation,
         "digest": snapshot.digest,
-        "refused": refused,
+        "refused": service.reasons(),
         "needs_restart": &*service.needs_restart.lock(),
         "dialects": dialects,
         "clients": clients,

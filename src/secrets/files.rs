@@ -1,8 +1,8 @@
 //! Files and directories that a load rests on: read within a bound, and stamped, so that a later change shows.
 
 use std::ffi::OsStr;
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use crate::document::{Findings, Stamp};
@@ -20,6 +20,36 @@ pub fn look(path: &Path) -> Stamp {
     }
 }
 
+/// Why a file is of no use, to be put behind its name; and what to do, where it is not that somebody may not read it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Unfit {
+    /// `is a directory`
+    pub reason: String,
+    /// In place of what helps where it cannot be opened.
+    pub hint: Option<&'static str>,
+}
+
+/// Reads a text that is no longer than `most` bytes.
+///
+/// # Errors
+/// What is in the way.
+pub fn text(path: &Path, most: u64, findings: &Findings) -> Result<String, Unfit> {
+    let unfit = |reason: &str, hint| Unfit { reason: reason.to_owned(), hint: Some(hint) };
+    let bytes = bytes(path, most, findings).map_err(|reason| {
+        let hint = match fs::metadata(path) {
+            Ok(metadata) if !metadata.is_file() => Some("a file must be there, or nothing: rename it, or take it away"),
+            Ok(metadata) if metadata.len() > most => Some("is it the right file? Spread what is in it over several"),
+            Ok(_) | Err(_) => None,
+        };
+        Unfit { reason, hint }
+    })?;
+    // UTF-16, or what a crashed machine left of a file.
+    if bytes.contains(&0) {
+        return Err(unfit("is no text: it has zero bytes", "write it anew, in UTF-8"));
+    }
+    String::from_utf8(bytes).map_err(|_| unfit("is not UTF-8", "save it in UTF-8"))
+}
+
 /// Reads a file that is no longer than `most` bytes.
 ///
 /// # Errors
@@ -28,11 +58,21 @@ pub fn bytes(path: &Path, most: u64, findings: &Findings) -> Result<Vec<u8>, Str
     let metadata = fs::metadata(path);
     findings.rests_on(path, metadata.as_ref().map_or(Stamp::Absent, Stamp::of));
     match metadata {
-        Ok(metadata) if metadata.len() > most => Err(format!("is longer than {most} bytes")),
         Ok(metadata) if metadata.is_dir() => Err("is a directory".to_owned()),
-        Ok(_) => fs::read(path).map_err(|error| unreadable(&error)),
+        // A pipe has its reader wait for whoever is at its other end, and a device may never end.
+        Ok(metadata) if !metadata.is_file() => Err("is no regular file".to_owned()),
+        Ok(metadata) if metadata.len() > most => Err(format!("is longer than {most} bytes")),
+        Ok(metadata) => within(path, metadata.len(), most),
         Err(error) => Err(unreadable(&error)),
     }
+}
+
+/// It may grow while it is read.
+fn within(path: &Path, length: u64, most: u64) -> Result<Vec<u8>, String> {
+    let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or_default());
+    let file = File::open(path).map_err(|error| unreadable(&error))?;
+    file.take(most + 1).read_to_end(&mut bytes).map_err(|error| unreadable(&error))?;
+    if bytes.len() as u64 > most { Err(format!("is longer than {most} bytes")) } else { Ok(bytes) }
 }
 
 /// The `.toml` files of a directory, by name.
@@ -45,10 +85,15 @@ pub fn list(directory: &Path, findings: &Findings) -> io::Result<Vec<PathBuf>> {
     Ok(names?.into_iter().map(|name| directory.join(name)).collect())
 }
 
+fn unreadable(error: &io::Error) -> String {
+    format!("cannot be read: {}", words(error))
+}
+
 /// The system's words, without its number.
-pub(super) fn unreadable(error: &io::Error) -> String {
+#[must_use]
+pub fn words(error: &io::Error) -> String {
     let words = error.to_string();
-    format!("cannot be read: {}", words.split(" (os error").next().unwrap_or(&words))
+    words.split(" (os error").next().unwrap_or(&words).to_owned()
 }
 
 /// Hidden files, as editors and Kubernetes leave them, are none of ours.

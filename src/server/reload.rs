@@ -102,10 +102,11 @@ impl Reloading {
         log::findings(&findings);
         let Some(prepared) = prepared else {
             self.shared.show_table(false);
-            let errors = findings.iter().filter(|finding| finding.severity == Severity::Error).count();
+            let errors = findings.iter().filter(|finding| finding.severity == Severity::Error);
+            let errors: Vec<Finding> = errors.cloned().collect();
             let used = self.shared.bridge.snapshot.load();
-            self.shared.bridge.edge.load_refused(errors, used.generation, &used.digest);
-            self.ops.refused.lock().clone_from(&findings);
+            self.shared.bridge.edge.load_refused(errors.len(), used.generation, &used.digest);
+            *self.ops.refused.lock() = errors;
             return Err(findings);
         };
         self.take(prepared, &mut current);

@@ -151,14 +151,23 @@ pub fn needs_restart(section: &str) {
     tracing::warn!(event = "needs_restart", section, "this section changed; it takes effect with the next start");
 }
 
+/// So many findings of one load are told: a variable that is not set may be one for each of a hundred thousand clients.
+const MOST_FINDINGS: usize = 100;
+
 /// Writes findings, each on a line.
 pub fn findings(findings: &[Finding]) {
-    for finding in findings {
+    let of = |severity| findings.iter().filter(move |finding| finding.severity == severity);
+    let told = of(Severity::Error).chain(of(Severity::Warning)).take(MOST_FINDINGS);
+    for finding in told {
         let (code, place, hint) = (finding.code, finding.origin.to_string(), finding.hint.as_deref());
         match finding.severity {
             Severity::Error => tracing::error!(event = "finding", code, place, message = finding.message, hint),
             Severity::Warning => tracing::warn!(event = "finding", code, place, message = finding.message, hint),
         }
+    }
+    let more = findings.len().saturating_sub(MOST_FINDINGS);
+    if more > 0 {
+        tracing::warn!(event = "more_findings", more, hint = "`passbridge check` shows all");
     }
 }
 

@@ -1,6 +1,5 @@
 //! The real program: signals, and what survives when it is killed or cannot write.
 
-use std::fs;
 use std::net::TcpStream;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
@@ -57,15 +56,14 @@ fn a_hangup_takes_a_good_change_and_refuses_a_bad_one_whole() {
 #[test]
 fn a_signal_that_comes_while_the_program_starts_is_heard() {
     const TERM: u32 = 15;
-    let world = Plan::new().files();
-    // It starts for as long as its configuration does not come.
-    let text = fs::read(world.config()).unwrap();
-    fs::remove_file(world.config()).unwrap();
-    assert!(Command::new("mkfifo").arg(world.config()).status().unwrap().success());
+    // So many that it starts for a while.
+    let mut world = Plan::new().files();
+    let one = |number: usize| client(&format!("old-{number}"), &format!("client_id = \"new-{number}\""));
+    world.change_clients(&(0..20_000).map(one).collect::<Vec<_>>());
     let mut program = Program::begin(&world, Command::new(env!("CARGO_BIN_EXE_passbridge")));
     eventually("it hears signals", || program.catches(TERM));
     program.signal("TERM");
-    fs::write(world.config(), text).unwrap();
+    assert!(program.lines("started").is_empty(), "the signal came too late for this test");
     assert_eq!(program.ended().code(), Some(0), "an orderly end: {}", program.log());
     assert_eq!(program.lines("started").len(), 1);
 }

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use passbridge::document::{Finding, Findings};
@@ -208,13 +209,25 @@ fn faults_of_the_text_itself_are_told() {
         error("syntax", client("may_introspect = ▲"), "not valid TOML", ""),
         error("syntax", client("client_secret = ▲planted-secret"), "not valid TOML", ""),
     ]);
-    let site = Site::new(&client(""));
-    fs::write(site.path().join("clients/b.toml"), [0xff]).unwrap();
-    let found = site.findings();
-    assert_eq!(
-        (found.len(), found[0].code, found[0].message.as_str()),
-        (1, "unreadable-file", "the file is not UTF-8")
-    );
+}
+
+#[test]
+fn what_is_no_text_in_utf_8_is_told_with_what_to_do() {
+    let utf_16: Vec<u8> = "[[client]]".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    for (bytes, message, hint) in [
+        (vec![0xff], "the file is not UTF-8", "save it in UTF-8"),
+        ([&[0xff, 0xfe][..], &utf_16].concat(), "the file is no text: it has zero bytes", "write it anew, in UTF-8"),
+        (utf_16, "the file is no text: it has zero bytes", "write it anew, in UTF-8"),
+        (vec![0; 10_000_000], "the file is no text: it has zero bytes", "write it anew, in UTF-8"),
+    ] {
+        let site = Site::new(&client(""));
+        fs::write(site.path().join("clients/b.toml"), bytes).unwrap();
+        let [found] = &site.findings()[..] else { panic!("not one finding: {:#?}", site.findings()) };
+        assert_eq!(
+            (found.code, found.message.as_str(), found.hint.as_deref()),
+            ("unreadable-file", message, Some(hint))
+        );
+    }
 }
 
 #[test]
@@ -394,10 +407,28 @@ fn editors_leavings_and_other_files_are_none_of_ours() {
 #[test]
 fn a_dangling_link_is_a_file_that_cannot_be_read() {
     let site = Site::new(&client(""));
-    std::os::unix::fs::symlink("gone", site.path().join("clients/b.toml")).unwrap();
+    symlink("gone", site.path().join("clients/b.toml")).unwrap();
     let found = site.findings();
     assert_eq!((found.len(), found[0].code), (1, "unreadable-file"));
     assert!(found[0].origin.file.ends_with("clients/b.toml"));
+}
+
+#[test]
+fn a_pipe_a_device_and_a_directory_are_refused_and_never_waited_for() {
+    let site = Site::new(&client(""));
+    let folder = site.path().join("clients");
+    let made = Command::new("mkfifo").arg(folder.join("pipe.toml")).status().unwrap();
+    assert!(made.success());
+    symlink("/dev/zero", folder.join("device.toml")).unwrap();
+    symlink("loop.toml", folder.join("loop.toml")).unwrap();
+    fs::create_dir(folder.join("folder.toml")).unwrap();
+    let findings = site.findings();
+    let told: Vec<_> = findings.iter().map(|found| (found.code, found.message.as_str())).collect();
+    let refused = |message| ("unreadable-file", message);
+    let (device, folder) = (refused("the file is no regular file"), refused("the file is a directory"));
+    let endless = refused("the file cannot be read: Too many levels of symbolic links");
+    assert_eq!(told, [device, folder, endless, device]);
+    assert!(findings[1].hint.as_deref().is_some_and(|hint| hint.contains("rename it")), "{:?}", findings[1].hint);
 }
 
 #[test]

@@ -44,6 +44,22 @@ fn one_error_in_any_file_keeps_the_last_good_table_and_says_so() {
 }
 
 #[test]
+fn a_load_with_thousands_of_errors_is_refused_in_a_hundred_lines() {
+    let mut world = World::new();
+    let wrong = |number: usize| client(&format!("client-{number}"), "client_secret = { env = \"NOT_SET\" }");
+    world.change_clients(&(0..1_000).map(wrong).collect::<Vec<_>>());
+    assert_eq!(world.running().reload().unwrap_err().len(), 1_999, "a variable that is not set, and whom they share");
+    assert_eq!(world.log("\"finding\"").len(), 100);
+    assert_eq!(world.log("more_findings")[0]["more"], 1_899);
+    let refused = world.ops("/readyz").json("mappings")["refused"].clone();
+    let refused = refused.as_array().unwrap();
+    assert_eq!(refused.len(), 101);
+    assert!(refused.iter().take(100).all(|reason| reason.as_str().unwrap().contains("NOT_SET")), "no mere warnings");
+    assert!(refused[100].as_str().unwrap().starts_with("and 900 more"), "{}", refused[100]);
+    assert_eq!(world.login().status, 200);
+}
+
+#[test]
 fn a_refused_configuration_changes_nothing_either() {
     let mut world = World::new();
     let other = FakeRealm::start();
