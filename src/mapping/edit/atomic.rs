@@ -5,6 +5,8 @@ use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
+use crate::secrets::files::words;
+
 /// Puts `after` where `before` was (`None`: no file), with the mode and the owner that the file had. A symbolic link stays
 /// one: what it leads to is written.
 ///
@@ -71,5 +73,5 @@ fn replace(path: &Path, new: &Path, before: Option<&str>, after: &str) -> Result
 }
 
 fn unwritable(error: &io::Error) -> String {
-    format!("cannot be written: {}", error.kind())
+    format!("cannot be written: {}", words(error))
 }

@@ -4,6 +4,7 @@
 
 mod atomic;
 mod fields;
+mod lines;
 
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -17,8 +18,9 @@ pub use fields::{NewClient, NewSecret, SecretSlots, percent, stage};
 use super::Place;
 use super::entries::{Entry, entries};
 use super::load::{self, Proposed};
-use crate::document::{Finding, Findings, Severity};
+use crate::document::{BYTE_ORDER_MARK, Finding, Findings, Severity};
 use crate::secrets::Means;
+use crate::secrets::files::words;
 
 /// Whoever changes files of clients holds this one locked. Hidden, so that nobody takes it for a mapping.
 const LOCK: &str = ".passbridge.lock";
@@ -69,14 +71,14 @@ impl<'a> Desk<'a> {
         let path = mappings.join("clients").join(LOCK);
         let opened = OpenOptions::new().write(true).create(true).truncate(false).open(&path);
         let lock = opened.or_else(|error| File::open(&path).map_err(|_| error)).map_err(|error| {
-            let kind = error.kind();
+            let kind = words(&error);
             format!("{} cannot be written: {kind}\n  hint: run this as the owner of the mapping files", path.display())
         })?;
         for _ in 0..TRIES {
             match lock.try_lock() {
                 Ok(()) => return Ok(Self { mappings, means, _lock: lock }),
                 Err(TryLockError::WouldBlock) => std::thread::park_timeout(Duration::from_millis(100)),
-                Err(TryLockError::Error(error)) => return Err(format!("{}: {error}", path.display()).into()),
+                Err(TryLockError::Error(error)) => return Err(format!("{}: {}", path.display(), words(&error)).into()),
             }
         }
         Err("somebody else is changing the mapping files\n  hint: try again when that is done".to_owned().into())
@@ -238,7 +240,7 @@ fn at(path: &Path, reason: &str) -> String {
 }
 
 fn text(path: &Path) -> Result<String, String> {
-    fs::read_to_string(path).map_err(|error| at(path, &format!("cannot be read: {}", error.kind())))
+    fs::read_to_string(path).map_err(|error| at(path, &format!("cannot be read: {}", words(&error))))
 }
 
 fn document(text: &str) -> Result<DocumentMut, String> {
@@ -251,21 +253,16 @@ fn edited(
     legacy_id: &str,
     change: impl FnOnce(&mut dyn TableLike) -> Result<(), String>,
 ) -> Result<String, String> {
-    let windows = before.contains("\r\n");
-    let end = if windows { "\r\n" } else { "\n" };
-    let whole = |text: String| if text.ends_with('\n') { text } else { text + end };
-    let before = whole(before.to_owned());
-    let rendered = |document: &DocumentMut| {
-        let text = whole(document.to_string());
-        if windows { text.replace("\r\n", "\n").replace('\n', "\r\n") } else { text }
-    };
-    let mut document = document(&before)?;
-    if rendered(&document) != before {
-        let hint = "give all lines the same ends, or change it by hand";
-        return Err(format!("cannot be changed without touching other lines\n  hint: {hint}"));
+    let text = before.strip_prefix(BYTE_ORDER_MARK).unwrap_or(before);
+    let plain = lines::plain(text);
+    let mut document = document(&plain)?;
+    if lines::plain(&document.to_string()) != plain {
+        let hint = "hint: change it by hand, and give the bridge a SIGHUP";
+        return Err(format!("cannot be changed without touching other lines\n  {hint}"));
     }
     change(client(&mut document, legacy_id).ok_or("the client is not there any more")?)?;
-    Ok(rendered(&document))
+    let mark = if text.len() < before.len() { "\u{feff}" } else { "" };
+    Ok(format!("{mark}{}", lines::spliced(text, &plain, &lines::plain(&document.to_string()))))
 }
 
 fn client<'d>(document: &'d mut DocumentMut, legacy_id: &str) -> Option<&'d mut dyn TableLike> {
@@ -298,13 +295,15 @@ mod tests {
         let one = retired(FILE, "one").unwrap();
         let wanted =
             FILE.replace("stage=\"live\"   # since spring\n", &format!("stage=\"retired\"   # since spring\n{note}"));
-        assert_eq!(one, wanted + "\n");
+        assert_eq!(one, wanted, "without an end of its last line, as before");
         let two = retired(FILE, "two").unwrap();
         let wanted = FILE.replace(
             "stage = \"live\"\nlegacy_id = \"two\"\n",
             &format!("stage = \"retired\"\nlegacy_id = \"two\"\n{note}"),
         );
-        assert_eq!(two, wanted + "\n");
+        assert_eq!(two, wanted);
+        let marked = retired(&format!("\u{feff}{FILE}"), "two").unwrap();
+        assert_eq!(marked, format!("\u{feff}{wanted}"));
     }
 
     #[test]
@@ -312,7 +311,11 @@ mod tests {
         let windows = FILE.replace('\n', "\r\n");
         let changed = retired(&windows, "one").unwrap();
         assert_eq!(changed.matches("\r\n").count(), changed.matches('\n').count());
-        assert!(retired(&FILE.replacen('\n', "\r\n", 3), "one").is_err());
+        // Three lines end so, the others do not.
+        let mixed = retired(&FILE.replacen('\n', "\r\n", 3), "two").unwrap();
+        assert_eq!(mixed, retired(FILE, "two").unwrap().replacen('\n', "\r\n", 3));
+        let mixed = retired(&FILE.replacen('\n', "\r\n", 3), "one").unwrap();
+        assert_eq!(mixed, retired(FILE, "one").unwrap().replacen('\n', "\r\n", 3));
     }
 
     #[test]
