@@ -8,7 +8,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
 use super::pinned;
-use super::show::plain;
+use super::show::{plain, words};
 use crate::config::Config;
 
 /// For a connection, and for each piece of an answer.
@@ -81,7 +81,9 @@ pub(super) fn told(config: &Config, path: &str, question: Option<&Value>) -> Res
         None => get_as(config, path, token),
         Some(question) => post(config, path, token, &question.to_string()),
     };
-    answer.map_err(|error| format!("no bridge answers at {} ({error})\n  {UNANSWERED}", config.listen.ops))?.told()
+    answer
+        .map_err(|error| format!("no bridge answers at {} ({})\n  {UNANSWERED}", config.listen.ops, words(&error)))?
+        .told()
 }
 
 fn exchange(config: &Config, request: &str) -> io::Result<Answer> {

@@ -52,12 +52,13 @@ pub(super) fn run(path: &Path, environment: &Environment, asked: &Asked) -> Exit
     };
     let unreadable = |error: io::Error| {
         let hint = "hint: it lies where the bridge writes it (`audit.path`): run this there, as the bridge's user";
-        show::complain(&format!("the audit in {} cannot be read: {error}\n  {hint}", settings.path.display()));
+        let (path, words) = (settings.path.display(), show::words(&error));
+        show::complain(&format!("the audit in {path} cannot be read: {words}\n  {hint}"));
         ExitCode::from(WRONG_USE)
     };
     if let Some(Action::Verify { format }) = asked.action {
-        return match verify(&settings.path).and_then(|verdict| tell(&verdict, format).map(|()| verdict)) {
-            Ok(verdict) => ExitCode::from(if verdict.faults.is_empty() { 0 } else { NO }),
+        return match verify(&settings.path) {
+            Ok(verdict) => show::ended(tell(&verdict, format), if verdict.faults.is_empty() { 0 } else { NO }),
             Err(error) => unreadable(error),
         };
     }
@@ -70,9 +71,7 @@ pub(super) fn run(path: &Path, environment: &Environment, asked: &Asked) -> Exit
         }
     };
     match files(&settings.path).and_then(|files| list(&files, asked, since)) {
-        Ok(()) => ExitCode::SUCCESS,
-        // Whoever reads a pipe may have seen enough.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Ok(written) => show::ended(written, 0),
         Err(error) => unreadable(error),
     }
 }
@@ -82,7 +81,11 @@ fn since(text: &str) -> Result<SystemTime, &str> {
     humantime::parse_rfc3339(text).or_else(|_| humantime::parse_duration(text).ok().and_then(ago).ok_or(text))
 }
 
-fn list(files: &[std::path::PathBuf], asked: &Asked, since: Option<SystemTime>) -> io::Result<()> {
+/// Writes the records that are meant, until they cannot be written.
+///
+/// # Errors
+/// They cannot be read.
+fn list(files: &[std::path::PathBuf], asked: &Asked, since: Option<SystemTime>) -> io::Result<io::Result<()>> {
     let mut out = show::data();
     for path in files {
         let mut file = BufReader::new(File::open(path)?);
@@ -92,15 +95,18 @@ fn list(files: &[std::path::PathBuf], asked: &Asked, since: Option<SystemTime>) 
             if let Ok(record) = serde_json::from_slice::<Value>(&line)
                 && is_meant(&record, asked.client.as_deref(), since)
             {
-                match asked.format {
-                    Format::Json => out.write_all(&line)?,
-                    Format::Human => writeln!(out, "{}", sentence(&record))?,
+                let written = match asked.format {
+                    Format::Json => out.write_all(&line),
+                    Format::Human => writeln!(out, "{}", sentence(&record)),
+                };
+                if written.is_err() {
+                    return Ok(written);
                 }
             }
             line.clear();
         }
     }
-    Ok(())
+    Ok(Ok(()))
 }
 
 fn is_meant(record: &Value, client: Option<&str>, since: Option<SystemTime>) -> bool {

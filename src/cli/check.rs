@@ -14,20 +14,22 @@ pub(super) fn run(path: &Path, environment: &Environment, format: Format) -> Exi
     let findings = Findings::new();
     // Where the configuration is wrong the mappings are looked at all the same.
     let Examined { mappings, identities, .. } = config::examine(path, environment, &findings);
-    let loaded = mapping::load(&mappings, Means { environment, identities: &identities }, &findings);
+    let means = Means { environment, identities: &identities };
+    let loaded = mappings.as_ref().and_then(|mappings| mapping::load(mappings, means, &findings));
     let findings = findings.into_sorted();
-    if show::findings(&findings, format, &mut show::data()).is_err() {
-        return ExitCode::from(WRONG_USE);
-    }
+    let written = show::findings(&findings, format, &mut show::data());
     let errors = findings.iter().filter(|finding| finding.severity == Severity::Error).count();
     let warnings = findings.len() - errors;
     let clients = loaded.map_or(0, |loaded| loaded.table.len());
     let plural = |count: usize, word: &str| format!("{count} {word}{}", if count == 1 { "" } else { "s" });
+    if mappings.is_none() {
+        show::say("note: the mappings were not looked at: where they are says the configuration");
+    }
     if errors == 0 {
         show::say(&format!("{}, {}: fine", plural(clients, "client"), plural(warnings, "warning")));
-        ExitCode::SUCCESS
+        show::ended(written, 0)
     } else {
         show::say(&format!("{}, {}: a bridge would refuse this", plural(errors, "error"), plural(warnings, "warning")));
-        ExitCode::from(if config::unopened(&findings) { WRONG_USE } else { NO })
+        show::ended(written, if config::unopened(&findings) { WRONG_USE } else { NO })
     }
 }

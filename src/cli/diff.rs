@@ -155,19 +155,16 @@ fn tell(bridge: &Value, loaded: &Loaded, differences: &[Difference], format: For
     for finding in bridge["refused"].as_array().into_iter().flatten().filter_map(Value::as_str) {
         show::say(&format!("the last load was refused: {}", plain(finding)));
     }
-    if written.is_err() {
-        return ExitCode::from(WRONG_USE);
-    }
     let generation = &bridge["generation"];
     if same {
         show::say(&format!("the bridge uses what the files say (generation {generation})"));
-        return ExitCode::SUCCESS;
+        return show::ended(written, 0);
     }
     let count = differences.len();
     show::say(&format!(
         "differences: {count}, generation {generation}\n  hint: SIGHUP makes the bridge read its files"
     ));
-    ExitCode::from(NO)
+    show::ended(written, NO)
 }
 
 fn human(one: &Difference) -> io::Result<()> {

@@ -212,6 +212,11 @@ fn loaded(path: &Path, environment: &Environment, so: &str) -> Result<(Config, L
 
 /// The bridge did not answer.
 fn unanswered(config: &Config, error: &std::io::Error) -> ExitCode {
-    show::complain(&format!("the bridge does not answer at {}: {error}\n  {}", config.listen.ops, ask::UNANSWERED));
+    show::complain(&format!(
+        "the bridge does not answer at {}: {}\n  {}",
+        config.listen.ops,
+        show::words(error),
+        ask::UNANSWERED
+    ));
     ExitCode::from(NO)
 }

@@ -8,7 +8,7 @@ use clap::Args;
 use secrecy::{ExposeSecret, SecretString};
 use zeroize::Zeroizing;
 
-use super::{NO, WRONG_USE, show};
+use super::{WRONG_USE, show};
 use crate::domain::time::Clock;
 use crate::mapping;
 use crate::secrets::Environment;
@@ -68,20 +68,17 @@ pub(super) fn keygen() -> ExitCode {
     let now = humantime::format_rfc3339_seconds(SystemClock::new().now().system());
     let secret = secret.expose_secret();
     let file = Zeroizing::new(format!("# created: {now}\n# public key: {recipient}\n{secret}\n"));
-    if show::data().write_all(file.as_bytes()).is_err() {
-        return ExitCode::from(NO);
-    }
+    let written = show::data().write_all(file.as_bytes());
     show::say(&format!("public key: {recipient}"));
     if !std::io::stdout().is_terminal() {
         show::say("hint: nobody but the bridge should read it: chmod 600");
     }
-    ExitCode::SUCCESS
+    show::ended(written, 0)
 }
 
 fn printed(text: Result<String, String>) -> ExitCode {
     match text {
-        Ok(text) if show::data().write_all(text.as_bytes()).is_ok() => ExitCode::SUCCESS,
-        Ok(_) => ExitCode::from(NO),
+        Ok(text) => show::ended(show::data().write_all(text.as_bytes()), 0),
         Err(reason) => {
             show::complain(&reason);
             ExitCode::from(WRONG_USE)
@@ -112,7 +109,7 @@ pub(super) fn read() -> Result<SecretString, String> {
         show::say("type the secret, then Enter and Ctrl-D");
     }
     let read = stdin.lock().take(LONGEST + 1).read_to_string(&mut text);
-    read.map_err(|error| format!("the secret cannot be read from standard input: {error}"))?;
+    read.map_err(|error| format!("the secret cannot be read from standard input: {}", show::words(&error)))?;
     if text.len() as u64 > LONGEST {
         return Err("the secret is longer than 64 KiB".to_owned());
     }

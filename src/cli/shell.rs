@@ -25,7 +25,7 @@ pub(super) fn man(directory: Option<&Path>) -> ExitCode {
     let Some(directory) = directory else {
         return match page(&program) {
             Ok((_, page)) => printed(&page),
-            Err(error) => failed(&error.to_string()),
+            Err(error) => show::ended(Err(error), 0),
         };
     };
     match fs::create_dir_all(directory).and_then(|()| write(&program, directory)) {
@@ -33,7 +33,12 @@ pub(super) fn man(directory: Option<&Path>) -> ExitCode {
             show::say(&format!("{count} pages are in {0}\n  hint: man -l {0}/passbridge.1", directory.display()));
             ExitCode::SUCCESS
         }
-        Err(error) => failed(&format!("the pages cannot be written into {}: {error}", directory.display())),
+        Err(error) => {
+            let hint = "hint: --dir names a directory that you may write, or that may be made";
+            let words = show::words(&error);
+            show::complain(&format!("the pages cannot be written into {}: {words}\n  {hint}", directory.display()));
+            ExitCode::from(NO)
+        }
     }
 }
 
@@ -54,13 +59,5 @@ fn page(command: &Command) -> std::io::Result<(String, Vec<u8>)> {
 }
 
 fn printed(text: &[u8]) -> ExitCode {
-    match show::data().write_all(text) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => failed(&format!("standard output: {error}")),
-    }
-}
-
-fn failed(sentence: &str) -> ExitCode {
-    show::complain(sentence);
-    ExitCode::from(NO)
+    show::ended(show::data().write_all(text), 0)
 }

@@ -1,32 +1,46 @@
 //! How findings and sentences are shown.
 
 use std::io::{self, Write};
+use std::process::ExitCode;
 
-use anstream::{eprintln as talk, stdout};
+use anstream::{stderr, stdout};
 use anstyle::{AnsiColor, Style};
 use serde_json::json;
 
-use super::Format;
 use super::excerpt::{Excerpt, Excerpts};
+use super::{Format, WRONG_USE};
 use crate::document::{Finding, Severity};
+pub(super) use crate::secrets::files::words;
 
 const BOLD: Style = Style::new().bold();
 const DIM: Style = Style::new().dimmed();
 
-/// Says something to the person at the terminal.
+/// Says something to the person at the terminal. Where nobody hears it the command goes on all the same.
 pub(super) fn say(sentence: &str) {
-    talk!("{sentence}");
+    let _unheard = writeln!(stderr(), "{sentence}");
 }
 
 /// Says how far it has come, over what was said before.
 pub(super) fn progress(sentence: &str) {
-    anstream::eprint!("\r{sentence} ");
+    let _unheard = write!(stderr(), "\r{sentence} ");
 }
 
 /// Says what went wrong.
 pub(super) fn complain(sentence: &str) {
     let red = AnsiColor::Red.on_default().bold();
-    talk!("{red}error{red:#}: {sentence}");
+    say(&format!("{red}error{red:#}: {sentence}"));
+}
+
+/// The end of a command: its answer, unless its data could not be written. Whoever closes a pipe has seen enough.
+pub(super) fn ended(written: io::Result<()>, answer: u8) -> ExitCode {
+    match written {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            let hint = "hint: what was printed is not whole; is there room where it goes?";
+            complain(&format!("standard output cannot be written: {}\n  {hint}", words(&error)));
+            ExitCode::from(WRONG_USE)
+        }
+        Ok(()) | Err(_) => ExitCode::from(answer),
+    }
 }
 
 /// Writes findings as data.

@@ -15,7 +15,7 @@ use crate::secrets::Environment;
 #[derive(Debug, Args)]
 pub(super) struct Which {
     /// Those whose tokens' fingerprints begin so (6 digits or more, as logs show them)
-    #[arg(long, value_name = "PREFIX", group = "which")]
+    #[arg(long, value_name = "PREFIX", group = "which", value_parser = prefix)]
     fingerprint: Option<String>,
     /// All logins of a legacy client
     #[arg(long, value_name = "ID", group = "which")]
@@ -26,6 +26,11 @@ pub(super) struct Which {
     /// How logins are written
     #[arg(long, value_enum, default_value_t = Format::Human)]
     format: Format,
+}
+
+fn prefix(text: &str) -> Result<String, &'static str> {
+    let fits = text.len() >= 6 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if fits { Ok(text.to_owned()) } else { Err("say 6 hexadecimal digits or more, as logs and audit show them") }
 }
 
 /// Finds (`find`) or ends (`revoke`) logins.
@@ -40,7 +45,7 @@ pub(super) fn run(path: &Path, environment: &Environment, action: &str, which: &
     let question = match question(which) {
         Ok(question) => question,
         Err(error) => {
-            show::complain(&format!("the UUID cannot be read from standard input: {error}"));
+            show::complain(&format!("the UUID cannot be read from standard input: {}", show::words(&error)));
             return ExitCode::from(WRONG_USE);
         }
     };
@@ -62,7 +67,7 @@ pub(super) fn run(path: &Path, environment: &Environment, action: &str, which: &
     if logins.is_empty() {
         show::say("no such login");
     }
-    ExitCode::from(if logins.is_empty() || written.is_err() { NO } else { 0 })
+    show::ended(written, if logins.is_empty() { NO } else { 0 })
 }
 
 fn question(which: &Which) -> io::Result<Zeroizing<String>> {

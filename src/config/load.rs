@@ -28,8 +28,8 @@ pub fn load(path: &Path, environment: &Environment, findings: &Findings) -> Opti
 pub struct Examined {
     /// `None`: there are errors among the findings.
     pub config: Option<Config>,
-    /// Where the mappings are.
-    pub mappings: Place,
+    /// Where the mappings are; `None`: the file cannot be opened, or is no TOML, so that nobody knows.
+    pub mappings: Option<Place>,
     /// What opens sealed secrets in them.
     pub identities: Identities,
 }
@@ -38,11 +38,7 @@ pub struct Examined {
 pub fn examine(path: &Path, environment: &Environment, findings: &Findings) -> Examined {
     let directory = path.parent().unwrap_or(Path::new("."));
     let Some(table) = read(path, findings) else {
-        return Examined {
-            config: None,
-            mappings: Place::new(directory.join(MAPPINGS)),
-            identities: Identities::unreadable(),
-        };
+        return Examined { config: None, mappings: None, identities: Identities::unreadable() };
     };
     let mut file = Reader::new(overlaid(table, environment, findings), "", findings);
     let sources = Sources { directory, means: environment.into() };
@@ -50,7 +46,7 @@ pub fn examine(path: &Path, environment: &Environment, findings: &Findings) -> E
     let sources = Sources { directory, means: Means { environment, identities: &identities } };
     let mappings = Place { old_server: file.has("otk"), ..mappings(file.section("mappings"), sources) };
     let config = config(file, sources, mappings.clone()).filter(|_| !findings.blocked());
-    Examined { config, mappings, identities }
+    Examined { config, mappings: Some(mappings), identities }
 }
 
 /// `[secrets]`.

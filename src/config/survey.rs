@@ -12,7 +12,8 @@ use crate::secrets::{Environment, Means};
 pub fn survey(path: &Path, environment: &Environment) -> (Footing, bool) {
     let findings = Findings::new();
     let Examined { mappings, identities, .. } = examine(path, environment, &findings);
-    let loaded = mapping::load(&mappings, Means { environment, identities: &identities }, &findings);
+    let means = Means { environment, identities: &identities };
+    let loaded = mappings.and_then(|mappings| mapping::load(&mappings, means, &findings));
     (findings.footing(), loaded.is_some())
 }
 

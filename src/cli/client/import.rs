@@ -73,8 +73,8 @@ struct Dummies {
 /// Shows what would change, and changes it with `--write`.
 pub(super) fn run(config: &Config, means: Means<'_>, import: &Import) -> Result<ExitCode, Refused> {
     if let Err(error) = File::open(&import.file) {
-        let hint = "hint: a CSV or JSON file of clients; mappings/README.md has its columns";
-        show::complain(&format!("{} cannot be read: {error}\n  {hint}", import.file.display()));
+        let hint = "hint: a CSV or JSON file of clients; docs/MIGRATION.md has its columns";
+        show::complain(&format!("{} cannot be read: {}\n  {hint}", import.file.display(), show::words(&error)));
         return Ok(ExitCode::from(WRONG_USE));
     }
     let rows = rows::read(&import.file)?;
@@ -96,7 +96,11 @@ pub(super) fn run(config: &Config, means: Means<'_>, import: &Import) -> Result<
     }
     problems.sort_by_key(|problem| problem.line);
     let write = import.write && problems.is_empty() && !planned.is_empty();
-    report(import, &planned, &problems, write).map_err(|error| format!("standard output: {error}"))?;
+    if let Err(error) = report(import, &planned, &problems, write)
+        && error.kind() != io::ErrorKind::BrokenPipe
+    {
+        return Ok(show::ended(Err(error), NO));
+    }
     if !problems.is_empty() {
         show::complain(&format!("nothing was changed: {}", counted(problems.len(), "problem")));
         return Ok(ExitCode::from(NO));

@@ -11,13 +11,17 @@ use super::uses::{self, Uses};
 use super::{counted, fares, learned, plain, refused};
 use crate::config::{self, Config, Examined};
 use crate::document::Findings;
+use crate::mapping::Place;
 use crate::mapping::edit;
 use crate::mapping::entries::{Entry, SecretKind, entries};
 use crate::secrets::Environment;
 
 /// Lists clients, by file and line.
 pub(super) fn list(path: &Path, environment: &Environment, stage: Option<&str>, format: Format) -> ExitCode {
-    let Examined { config, mappings, .. } = config::examine(path, environment, &Findings::new());
+    let (config, mappings) = match known(path, environment) {
+        Ok(known) => known,
+        Err(status) => return status,
+    };
     let findings = Findings::new();
     let mut found = entries(&mappings, &findings);
     found.retain(|entry| stage.is_none_or(|stage| entry.stage == stage));
@@ -31,13 +35,25 @@ pub(super) fn list(path: &Path, environment: &Environment, stage: Option<&str>, 
     let errors = findings.into_sorted();
     let _ = view::findings(&errors, Format::Human, &mut anstream::stderr());
     view::say(&counted(found.len(), "client"));
-    ExitCode::from(if config::unopened(&errors) {
+    let answer = if config::unopened(&errors) {
         WRONG_USE
-    } else if errors.is_empty() && written.is_ok() {
+    } else if errors.is_empty() {
         0
     } else {
         NO
-    })
+    };
+    view::ended(written, answer)
+}
+
+/// The configuration, unless something in it is wrong, and where the mappings are, which need not hang on that.
+fn known(path: &Path, environment: &Environment) -> Result<(Option<Config>, Place), ExitCode> {
+    let findings = Findings::new();
+    let Examined { config, mappings, .. } = config::examine(path, environment, &findings);
+    let refused = || {
+        let _ = view::findings(&findings.into_sorted(), Format::Human, &mut anstream::stderr());
+        ExitCode::from(WRONG_USE)
+    };
+    mappings.map(|mappings| (config, mappings)).ok_or_else(refused)
 }
 
 /// How clients fare that are on their way, by their old ids; nothing where none is, or nobody tells.
@@ -53,7 +69,10 @@ fn fares_of(config: Option<&Config>, entries: &[Entry]) -> Value {
 
 /// Shows one client.
 pub(super) fn show(path: &Path, environment: &Environment, id: &str, format: Format) -> ExitCode {
-    let Examined { config, mappings, .. } = config::examine(path, environment, &Findings::new());
+    let (config, mappings) = match known(path, environment) {
+        Ok(known) => known,
+        Err(status) => return status,
+    };
     let mut entry = match edit::entry(&mappings, id) {
         Ok(entry) => entry,
         Err(reason) => return refused(reason),
@@ -74,7 +93,7 @@ pub(super) fn show(path: &Path, environment: &Environment, id: &str, format: For
         Format::Json => writeln!(view::data(), "{:#}", Value::Object(as_json(&entry, uses.as_ref(), fares))),
         Format::Human => human(&entry, uses.as_ref(), fares, &mut view::data()),
     };
-    ExitCode::from(if written.is_ok() { 0 } else { NO })
+    view::ended(written, 0)
 }
 
 /// docs/MIGRATION.md has this shape.

@@ -7,6 +7,8 @@ use std::path::Path;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
+use super::super::show::words;
+
 /// Every column; the header has them in any order, and leaves out those behind the first four if it likes.
 pub(super) const COLUMNS: [&str; 7] =
     ["legacy_id", "legacy_secret", "client_id", "client_secret", "scopes", "stage", "dialect"];
@@ -36,7 +38,7 @@ impl Row {
 /// # Errors
 /// It is no such table at all; a sentence says why.
 pub(super) fn read(path: &Path) -> Result<Vec<Row>, String> {
-    let unreadable = |error: std::io::Error| format!("{} cannot be read: {}", path.display(), error.kind());
+    let unreadable = |error: std::io::Error| format!("{} cannot be read: {}", path.display(), words(&error));
     if fs::metadata(path).map_err(unreadable)?.len() > LONGEST {
         return Err(format!("{} is longer than 256 MiB\n  hint: import it in parts", path.display()));
     }

@@ -25,7 +25,8 @@ pub(super) fn wait(config: &Config, changed: &Changed, what: &str) -> ExitCode {
             Ok(answer) => answer,
             Err(error) => {
                 show::say(&format!(
-                    "no bridge answers at {address} ({error}): the next one that starts has the change"
+                    "no bridge answers at {address} ({}): the next one that starts has the change",
+                    show::words(&error)
                 ));
                 return ExitCode::SUCCESS;
             }

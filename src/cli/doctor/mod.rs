@@ -90,14 +90,12 @@ fn chosen(table: &Table, ids: &[String]) -> Result<Vec<Arc<Client>>, String> {
 }
 
 fn tell(findings: &[Finding], clients: usize, format: Format) -> ExitCode {
-    if finding::write(findings, format, &mut show::data()).is_err() {
-        return ExitCode::from(WRONG_USE);
-    }
+    let written = finding::write(findings, format, &mut show::data());
     let count = |weight| findings.iter().filter(|finding| finding.weight == weight).count();
     let (errors, warnings) = (count(Weight::Error), count(Weight::Warning));
     let verdict = if errors == 0 { "logins would work" } else { "logins would fail" };
     show::say(&format!("clients: {clients}; errors: {errors}; warnings: {warnings}: {verdict}"));
-    ExitCode::from(if errors == 0 { 0 } else { NO })
+    show::ended(written, if errors == 0 { 0 } else { NO })
 }
 
 /// One look at everything.

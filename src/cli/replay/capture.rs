@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::super::show::words;
 use super::template::find;
 
 /// No captured file is longer.
@@ -57,7 +58,7 @@ pub(super) fn read(path: &Path) -> Result<Vec<Capture>, String> {
     if !path.is_dir() {
         return Ok(vec![pair(&path.with_extension("request"))?]);
     }
-    let unreadable = |error: std::io::Error| format!("{} cannot be read: {}", path.display(), error.kind());
+    let unreadable = |error: std::io::Error| format!("{} cannot be read: {}", path.display(), words(&error));
     let entries = fs::read_dir(path).map_err(unreadable)?.collect::<Result<Vec<_>, _>>().map_err(unreadable)?;
     let mut requests: Vec<PathBuf> = entries.into_iter().map(|entry| entry.path()).collect();
     requests.retain(|path| path.extension().is_some_and(|ending| ending == "request"));
@@ -91,7 +92,7 @@ pub(super) fn bytes(path: &Path) -> Result<Vec<u8>, String> {
         Ok((_, bytes)) => Ok(bytes),
         Err(error) => {
             let hint = "hint: name NAME.request, with NAME.reply beside it, a folder of such, or a .har file";
-            Err(format!("{} cannot be read: {}\n  {hint}", path.display(), error.kind()))
+            Err(format!("{} cannot be read: {}\n  {hint}", path.display(), words(&error)))
         }
     }
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use rustls::ClientConnection;
 use rustls_pki_types::ServerName;
 
+use super::super::show::words;
 use super::super::{ask, pinned};
 use super::capture::Reply;
 use super::template::find;
@@ -75,7 +76,7 @@ impl Target {
     /// # Errors
     /// Why there is none.
     pub(super) fn ask(&self, request: &[u8]) -> Result<Reply, String> {
-        self.exchange(request).map_err(|error| format!("{self}: {error}"))
+        self.exchange(request).map_err(|error| format!("{self}: {}", words(&error)))
     }
 
     fn exchange(&self, request: &[u8]) -> io::Result<Reply> {

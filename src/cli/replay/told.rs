@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use serde_json::{Value, json};
 
-use super::super::{Format, NO, WRONG_USE, show};
+use super::super::{Format, NO, show};
 use super::compare::Difference;
 use super::target::Target;
 use super::{Outcome, Replayed};
@@ -29,14 +29,11 @@ pub(super) fn tell(replayed: &[Replayed], target: &Target, format: Format) -> Ex
         }
         Format::Human => replayed.iter().try_for_each(|one| human(one, &mut show::data())),
     };
-    if written.is_err() {
-        return ExitCode::from(WRONG_USE);
-    }
     show::say(&format!("{target}: {same} the same, {different} different, {unanswered} unanswered, {skipped} skipped"));
     if same + different + unanswered == 0 {
         show::complain("nothing was compared");
     }
-    ExitCode::from(if fine { 0 } else { NO })
+    show::ended(written, if fine { 0 } else { NO })
 }
 
 /// docs/MIGRATION.md has this shape.

@@ -91,6 +91,25 @@ fn a_broken_file_does_not_hide_the_others() {
 }
 
 #[test]
+fn a_configuration_that_cannot_be_read_names_no_mapping() {
+    let world = odd();
+    fs::write(world.config(), "[realm\n").unwrap();
+    for command in [&["client", "list"][..], &["client", "show", OLD_ID]] {
+        let said = run(&world, command, "");
+        said.refused(2, "passbridge.toml:1:7: error[syntax]");
+        assert!(said.out.is_empty(), "{}", said.out);
+    }
+    let checked = run(&world, &["check"], "");
+    checked.refused(1, "the mappings were not looked at");
+    assert!(checked.out.contains("error[syntax]") && !checked.out.contains("mappings/clients"), "{}", checked.out);
+    // As after a slip in its name.
+    fs::remove_file(world.config()).unwrap();
+    for command in [&["client", "list"][..], &["client", "show", OLD_ID]] {
+        run(&world, command, "").refused(2, "passbridge.toml: error[unreadable-file]");
+    }
+}
+
+#[test]
 fn a_stage_changes_its_lines_and_no_other() {
     let world = odd();
     let said = run(&world, &["client", "stage", OLD_ID, "retired", "--why", "moved \"away\""], "").fine();

@@ -6,6 +6,7 @@ mod diff;
 mod doctor;
 mod doctor_doors;
 mod import;
+mod pipes;
 mod replay;
 pub mod said;
 mod sealed;

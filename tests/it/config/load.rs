@@ -411,5 +411,5 @@ fn where_the_mappings_are_is_known_even_if_the_rest_is_wrong() {
     let site = Site::new("[mappings]\npath = \"there\"\n[limits]\nbody = 1\n");
     let examined = config::examine(&site.path(), &Environment::default(), &Findings::new());
     assert!(examined.config.is_none());
-    assert_eq!(examined.mappings.path, site.directory.path().join("there"));
+    assert_eq!(examined.mappings.unwrap().path, site.directory.path().join("there"));
 }
