@@ -14,6 +14,9 @@ use crate::config::Config;
 /// For a connection, and for each piece of an answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// For an answer that needs a look at every login.
+const LONG: Duration = Duration::from_mins(5);
+
 /// No answer is longer.
 const LONGEST: u64 = 64 * 1024 * 1024;
 
@@ -30,31 +33,48 @@ impl Answer {
         if self.status == 200 {
             return Ok(body);
         }
-        let sentence = plain(body["error"].as_str().unwrap_or("the bridge refused"));
-        Err(format!("{sentence}{}", self.hint()))
+        match body["error"].as_str() {
+            Some(sentence) => Err(format!("{}{}", plain(sentence), self.hint())),
+            None => Err(format!("who answered is no bridge: status {}\n  {UNANSWERED}", self.status)),
+        }
     }
 
     /// What is to be done about a refusal, on a line of its own, where the status says it.
     pub(super) fn hint(&self) -> &'static str {
-        if self.status == 401 { "\n  hint: `ops.token` must be the one that the bridge has in use" } else { "" }
+        match self.status {
+            401 => "\n  hint: `ops.token` must be the one that the bridge has in use",
+            500.. => {
+                "\n  hint: `passbridge doctor` looks at the store and at the realm, and the bridge's log says more"
+            }
+            _ => "",
+        }
     }
 }
 
 /// Asks for something that needs no token.
 pub(super) fn get(config: &Config, path: &str) -> io::Result<Answer> {
-    exchange(config, &format!("GET {path} HTTP/1.0\r\n\r\n"))
+    exchange(config, &format!("GET {path} HTTP/1.0\r\n\r\n"), PATIENCE)
 }
 
 /// Reads something that needs the ops token.
 pub(super) fn get_as(config: &Config, path: &str, token: &SecretString) -> io::Result<Answer> {
-    exchange(config, &format!("GET {path} HTTP/1.0\r\nAuthorization: Bearer {}\r\n\r\n", token.expose_secret()))
+    let head = format!("GET {path} HTTP/1.0\r\nAuthorization: Bearer {}\r\n\r\n", token.expose_secret());
+    exchange(config, &head, PATIENCE)
 }
 
 /// Asks for something that needs the ops token.
 pub(super) fn post(config: &Config, path: &str, token: &SecretString, body: &str) -> io::Result<Answer> {
+    exchange(config, &posted(path, token, body), PATIENCE)
+}
+
+/// The same where every login may have to be looked at before there is an answer.
+pub(super) fn post_patiently(config: &Config, path: &str, token: &SecretString, body: &str) -> io::Result<Answer> {
+    exchange(config, &posted(path, token, body), LONG)
+}
+
+fn posted(path: &str, token: &SecretString, body: &str) -> String {
     let (token, length) = (token.expose_secret(), body.len());
-    let head = format!("POST {path} HTTP/1.0\r\nAuthorization: Bearer {token}\r\nContent-Length: {length}\r\n\r\n");
-    exchange(config, &format!("{head}{body}"))
+    format!("POST {path} HTTP/1.0\r\nAuthorization: Bearer {token}\r\nContent-Length: {length}\r\n\r\n{body}")
 }
 
 /// What is to be done where nobody answers.
@@ -86,9 +106,9 @@ pub(super) fn told(config: &Config, path: &str, question: Option<&Value>) -> Res
         .told()
 }
 
-fn exchange(config: &Config, request: &str) -> io::Result<Answer> {
+fn exchange(config: &Config, request: &str, patience: Duration) -> io::Result<Answer> {
     let mut stream = TcpStream::connect_timeout(&reachable(config.listen.ops), PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_read_timeout(Some(patience))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     let mut text = String::new();
     match &config.tls.ops {

@@ -1,6 +1,6 @@
 //! `passbridge token`: logins by UUID, fingerprint, client or user; provenance, never a token.
 
-use std::io::{self, Read, Write};
+use std::io::{self, IsTerminal, Read, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -9,13 +9,14 @@ use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use super::{Format, NO, WRONG_USE, ask, show};
+use crate::domain::opaque::OpaqueToken;
 use crate::secrets::Environment;
 
 /// Which logins are meant. Without an option: that of the UUID on standard input.
 #[derive(Debug, Args)]
 pub(super) struct Which {
     /// Those whose tokens' fingerprints begin so (6 digits or more, as logs show them)
-    #[arg(long, value_name = "PREFIX", group = "which", value_parser = prefix)]
+    #[arg(long, value_name = "PREFIX", group = "which")]
     fingerprint: Option<String>,
     /// All logins of a legacy client
     #[arg(long, value_name = "ID", group = "which")]
@@ -28,11 +29,6 @@ pub(super) struct Which {
     format: Format,
 }
 
-fn prefix(text: &str) -> Result<String, &'static str> {
-    let fits = text.len() >= 6 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-    if fits { Ok(text.to_owned()) } else { Err("say 6 hexadecimal digits or more, as logs and audit show them") }
-}
-
 /// Finds (`find`) or ends (`revoke`) logins.
 pub(super) fn run(path: &Path, environment: &Environment, action: &str, which: &Which) -> ExitCode {
     let config = match super::configured(path, environment) {
@@ -42,63 +38,105 @@ pub(super) fn run(path: &Path, environment: &Environment, action: &str, which: &
     let Ok(token) = ask::token(&config).map_err(|reason| show::complain(&reason)) else {
         return ExitCode::from(WRONG_USE);
     };
-    let question = match question(which) {
-        Ok(question) => question,
-        Err(error) => {
-            show::complain(&format!("the UUID cannot be read from standard input: {}", show::words(&error)));
-            return ExitCode::from(WRONG_USE);
-        }
+    let Ok(question) = question(which).map_err(|reason| show::complain(&reason)) else {
+        return ExitCode::from(WRONG_USE);
     };
-    let answer = match ask::post(&config, &format!("/api/v1/tokens/{action}"), token, &question) {
+    let answer = match ask::post_patiently(&config, &format!("/api/v1/tokens/{action}"), token, &question) {
         Ok(answer) => answer,
         Err(error) => return super::unanswered(&config, &error),
     };
-    let Ok(body) = answer.told().map_err(|sentence| show::complain(&sentence)) else {
+    let told = answer.told().and_then(|body| match body["logins"].as_array() {
+        Some(logins) => Ok((logins.clone(), body)),
+        None => Err(format!("who answered at {} is no bridge\n  {}", config.listen.ops, ask::UNANSWERED)),
+    });
+    let Ok((logins, body)) = told.map_err(|sentence| show::complain(&sentence)) else {
         return ExitCode::from(NO);
     };
-    let logins = body["logins"].as_array().map(Vec::as_slice).unwrap_or_default();
     let written = match which.format {
         Format::Json => writeln!(show::data(), "{body:#}"),
         Format::Human => logins.iter().try_for_each(|login| human(login, &mut show::data())),
     };
-    if body["more"] == json!(true) {
-        show::say("there are more; narrow it down");
-    }
     if logins.is_empty() {
-        show::say("no such login");
+        show::say(&format!("no such login\n  hint: {}", which.not_found()));
+    } else {
+        summarize(&body, logins.len());
     }
     show::ended(written, if logins.is_empty() { NO } else { 0 })
 }
 
-fn question(which: &Which) -> io::Result<Zeroizing<String>> {
+/// What is not seen in the list of logins.
+fn summarize(body: &Value, shown: usize) {
+    let more = body["more"] == json!(true);
+    match body["ended"].as_u64() {
+        None if more => show::say("there are more; narrow it down"),
+        None => {}
+        Some(0) => show::say("none of them was alive"),
+        Some(ended) if more => show::say(&format!("{ended} logins ended; the first {shown} are shown")),
+        Some(ended) => show::say(&format!("{ended} logins ended")),
+    }
+}
+
+impl Which {
+    /// Why a login that somebody is sure of may not be there.
+    fn not_found(&self) -> &'static str {
+        match self {
+            Self { fingerprint: Some(_), .. } => {
+                "the first digits of a token's fingerprint, as the log and the audit have them"
+            }
+            Self { client: Some(_), .. } => {
+                "the old id, as `passbridge client list` has it; a login is forgotten after its promised end"
+            }
+            Self { user: Some(_), .. } => "the realm's name of the user; a login is forgotten after its promised end",
+            Self { .. } => "a UUID is known where it was made: not of this store, or forgotten after its promised end",
+        }
+    }
+}
+
+/// What the bridge is asked, or what is wrong with it.
+fn question(which: &Which) -> Result<Zeroizing<String>, String> {
     let asked = match which {
-        Which { fingerprint: Some(prefix), .. } => json!({ "fingerprint": prefix }),
+        Which { fingerprint: Some(prefix), .. } => {
+            let is_one = (6..=64).contains(&prefix.len()) && prefix.bytes().all(|byte| byte.is_ascii_hexdigit());
+            let wrong = "that is no beginning of a fingerprint\n  hint: 6 to 64 hexadecimal digits, as log lines have them under `token`";
+            is_one.then(|| json!({ "fingerprint": prefix })).ok_or(wrong)?
+        }
         Which { client: Some(client), .. } => json!({ "client": client }),
         Which { user: Some(user), .. } => json!({ "user": user }),
-        Which { .. } => {
-            let mut text = Zeroizing::new(String::new());
-            io::stdin().lock().take(256).read_to_string(&mut text)?;
-            json!({ "token": text.trim() })
-        }
+        Which { .. } => json!({ "token": uuid()?.expose() }),
     };
     Ok(Zeroizing::new(asked.to_string()))
 }
 
+/// Reads a UUID from standard input, never from an argument, which other users of the machine could read.
+fn uuid() -> Result<OpaqueToken, String> {
+    let mut text = Zeroizing::new(String::new());
+    let stdin = io::stdin();
+    if stdin.is_terminal() {
+        show::say("type the UUID, then Enter and Ctrl-D");
+    }
+    let read = stdin.lock().take(256).read_to_string(&mut text);
+    read.map_err(|error| format!("the UUID cannot be read from standard input: {}", show::words(&error)))?;
+    let hint = "printf %s \"$UUID\" | passbridge token ..., or name --client, --user or --fingerprint";
+    if text.trim().is_empty() {
+        return Err(format!("there is no UUID on standard input\n  hint: {hint}"));
+    }
+    OpaqueToken::parse(text.trim()).ok_or_else(|| format!("what came on standard input is no UUID\n  hint: {hint}"))
+}
+
 fn human(login: &Value, out: &mut impl Write) -> io::Result<()> {
-    let text = |name: &str| login[name].as_str().unwrap_or("never");
-    writeln!(out, "login {} of {}: {}", text("family"), text("client"), text("state"))?;
-    writeln!(
-        out,
-        "  born {}, refreshed {} times, refreshable until {}",
-        text("born"),
-        login["refreshed"],
-        text("refreshable_until")
-    )?;
+    let text = |name: &str| login[name].as_str().unwrap_or_default();
+    writeln!(out, "login {} of {}: {}", text("family"), show::plain(text("client")), text("state"))?;
+    let refreshable = match login["refreshable_until"].as_str() {
+        Some("never") => ", refreshable without an end".to_owned(),
+        Some(until) => format!(", refreshable until {until}"),
+        None => String::new(),
+    };
+    writeln!(out, "  born {}, refreshed {} times{refreshable}", text("born"), login["refreshed"])?;
     if let Some(realm) = login["realm"].as_str() {
         writeln!(out, "  realm: {realm}")?;
     }
     for token in login["tokens"].as_array().map(Vec::as_slice).unwrap_or_default() {
-        let text = |name: &str| token[name].as_str().unwrap_or("never");
+        let text = |name: &str| token[name].as_str().unwrap_or_default();
         writeln!(out, "  {:7} {}  until {}", text("use"), text("fingerprint"), text("until"))?;
     }
     Ok(())

@@ -37,7 +37,7 @@ pub use canary::{Canaries, Fares};
 pub use doubt::Doubts;
 pub use flights::Flights;
 pub use logout::Heard;
-pub use operator::{Ended, Found, Selector};
+pub use operator::{Ended, Found, Revoked, Selector};
 pub use shadow::Shadows;
 use tokio::sync::Notify;
 

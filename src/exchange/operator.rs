@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use super::revoke::Parted;
 use super::{Exchange, store_failed};
-use crate::domain::family::{Ending, Family};
+use crate::domain::family::{Ending, Family, FamilyState};
 use crate::domain::opaque::{Fingerprint, OpaqueToken, TokenUse};
-use crate::domain::refusal::{Fault, Refusal};
+use crate::domain::refusal::Refusal;
 use crate::store::Find;
 
 /// Which logins are meant.
@@ -22,6 +22,20 @@ pub enum Selector {
     User(String),
 }
 
+impl Selector {
+    /// What the store is asked for, one after the other.
+    fn searches(&self) -> Vec<Find> {
+        match self {
+            Self::Token(token) => [TokenUse::Access, TokenUse::Refresh]
+                .map(|token_use| Find::Prefix(token.fingerprint(token_use).to_string()))
+                .into(),
+            Self::Fingerprint(prefix) => vec![Find::Prefix(prefix.clone())],
+            Self::Client(client) => vec![Find::Client(client.clone())],
+            Self::User(user) => vec![Find::User(Fingerprint::of("user", user.as_bytes()))],
+        }
+    }
+}
+
 /// Logins that were found; no more than were asked for.
 #[derive(Debug)]
 pub struct Found {
@@ -34,13 +48,24 @@ pub struct Found {
 /// A login that was ended.
 #[derive(Debug)]
 pub struct Ended {
-    /// As it was before.
+    /// As it is now.
     pub family: Family,
     /// The realm is being told. Else its session runs out by itself: without a UUID nothing opens its refresh token.
     pub realm_told: bool,
 }
 
-/// No more than this many are found or ended at once.
+/// Logins of which none is alive any more.
+#[derive(Debug, Default)]
+pub struct Revoked {
+    /// Those that were ended; the first of them, where they are many.
+    pub logins: Vec<Ended>,
+    /// How many were ended.
+    pub ended: usize,
+    /// Those that were over before, where none was alive.
+    pub over: Vec<Family>,
+}
+
+/// No more than this many are found, or named, at once.
 const MOST: usize = 1_000;
 
 impl Exchange {
@@ -49,59 +74,67 @@ impl Exchange {
     /// # Errors
     /// The store fails.
     pub async fn find_logins(&self, selector: &Selector) -> Result<Found, Refusal> {
-        let store = &self.bridge.store;
-        let families = match selector {
-            Selector::Token(token) => {
-                let mut families = Vec::new();
-                for token_use in [TokenUse::Access, TokenUse::Refresh] {
-                    let prefix = Find::Prefix(token.fingerprint(token_use).to_string());
-                    families.extend(store.find(prefix, 1).await.map_err(store_failed)?);
-                }
-                families
-            }
-            Selector::Fingerprint(prefix) => {
-                store.find(Find::Prefix(prefix.clone()), MOST).await.map_err(store_failed)?
-            }
-            Selector::Client(client) => store.find(Find::Client(client.clone()), MOST).await.map_err(store_failed)?,
-            Selector::User(user) => {
-                let user = Fingerprint::of("user", user.as_bytes());
-                store.find(Find::User(user), MOST).await.map_err(store_failed)?
-            }
-        };
+        let mut families = Vec::new();
+        for what in selector.searches() {
+            families.extend(self.bridge.store.find(what, MOST).await.map_err(store_failed)?);
+        }
         Ok(Found { more: families.len() >= MOST, families })
     }
 
-    /// Ends logins here, at once. With a UUID the realm is told too.
+    /// Ends all of these logins here, at once, however many they are. With a UUID the realm is told too.
     ///
     /// # Errors
-    /// The store fails.
-    pub async fn end_logins(self: &Arc<Self>, selector: &Selector) -> Result<Vec<Ended>, Refusal> {
-        let found = self.find_logins(selector).await?;
-        let mut ended = Vec::with_capacity(found.families.len());
-        for family in found.families {
-            let parted = match selector {
-                Selector::Token(token) => self.part_by_token(token, &family).await?,
-                Selector::Fingerprint(_) | Selector::Client(_) | Selector::User(_) => None,
-            };
-            let parted = match parted {
-                Some(parted) => Some(parted),
-                None => {
-                    let before = self.bridge.store.end(family.id, Ending::RevokedByOperator).await;
-                    before.map_err(store_failed)?.map(|family| Parted { family, realm_told: false })
+    /// The store fails. What was ended before that is ended, and was written down.
+    pub async fn end_logins(self: &Arc<Self>, selector: &Selector) -> Result<Revoked, Refusal> {
+        let mut revoked = Revoked::default();
+        for what in selector.searches() {
+            let mut after = None;
+            loop {
+                let living = self.bridge.store.find_living(what.clone(), after, MOST).await.map_err(store_failed)?;
+                let Some(last) = living.last() else { break };
+                after = Some(last.id);
+                for family in living {
+                    let Some(ended) = self.end_login(selector, family).await? else { continue };
+                    self.bridge.edge.ended_by_operator(&ended.family.client, ended.family.id, ended.realm_told);
+                    revoked.ended += 1;
+                    if revoked.logins.len() < MOST {
+                        revoked.logins.push(ended);
+                    }
                 }
-            };
-            ended.extend(parted.map(|Parted { family, realm_told }| Ended { family, realm_told }));
+            }
         }
-        Ok(ended)
+        if revoked.ended == 0 {
+            revoked.over = self.find_logins(selector).await?.families;
+        }
+        Ok(revoked)
     }
 
+    /// Ends one; `None` where somebody else did so meanwhile.
+    async fn end_login(self: &Arc<Self>, selector: &Selector, family: Family) -> Result<Option<Ended>, Refusal> {
+        let parted = match selector {
+            Selector::Token(token) => self.part_by_token(token, &family).await?,
+            Selector::Fingerprint(_) | Selector::Client(_) | Selector::User(_) => None,
+        };
+        let parted = match parted {
+            Some(parted) => Some(parted),
+            None => {
+                let before = self.bridge.store.end(family.id, Ending::RevokedByOperator).await;
+                before.map_err(store_failed)?.map(|family| Parted { family, realm_told: false })
+            }
+        };
+        let parted = parted.filter(|parted| !matches!(parted.family.state, FamilyState::Over(_)));
+        Ok(parted.map(|Parted { family: before, realm_told }| {
+            let state = FamilyState::Over(Ending::RevokedByOperator);
+            Ended { family: Family { state, ..before }, realm_told }
+        }))
+    }
+
+    /// `None` where it must be ended without a word to the realm: no mapping has its client any more, whose secret such a word needs.
     async fn part_by_token(&self, token: &OpaqueToken, family: &Family) -> Result<Option<Parted>, Refusal> {
         let mut trail = crate::telemetry::Trail::default();
         let Some(named) = self.named(token, &mut trail).await? else { return Ok(None) };
         let snapshot = self.bridge.snapshot.load_full();
-        let client = snapshot.table.client(&family.client);
-        let client =
-            client.ok_or_else(|| Refusal::server(Fault::Operator, "no mapping has this login's client any more"))?;
+        let Some(client) = snapshot.table.client(&family.client) else { return Ok(None) };
         self.part(client, &named, Ending::RevokedByOperator).await
     }
 }

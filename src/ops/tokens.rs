@@ -16,7 +16,7 @@ use crate::domain::family::{Ending, Family, FamilyState};
 use crate::domain::opaque::{OpaqueToken, TokenUse};
 use crate::domain::refusal::Refusal;
 use crate::domain::time::Timestamp;
-use crate::exchange::{Ended, Selector};
+use crate::exchange::{Ended, Revoked, Selector};
 
 /// Which logins are meant: exactly one of these.
 #[derive(Deserialize)]
@@ -48,12 +48,10 @@ pub(super) async fn revoke(State(service): State<Arc<OpsService>>, headers: Head
         Err(denied) => return denied.answer(),
     };
     match service.exchange.end_logins(&selector).await {
-        Ok(ended) => {
-            for ended in &ended {
-                service.bridge.edge.ended_by_operator(&ended.family.client, ended.family.id, ended.realm_told);
-            }
-            let logins: Vec<Value> = ended.iter().map(describe_ended).collect();
-            answer(StatusCode::OK, &json!({"logins": logins}))
+        Ok(Revoked { logins, ended, over }) => {
+            let more = ended > logins.len();
+            let logins: Vec<Value> = logins.iter().map(describe_ended).chain(over.iter().map(describe)).collect();
+            answer(StatusCode::OK, &json!({"logins": logins, "ended": ended, "more": more}))
         }
         Err(refusal) => failed(&refusal),
     }
@@ -113,8 +111,11 @@ fn failed(refusal: &Refusal) -> Response {
     answer(StatusCode::INTERNAL_SERVER_ERROR, &json!({"error": refusal.detail}))
 }
 
+/// The documented shape (docs/OPERATIONS.md).
 fn describe(family: &Family) -> Value {
-    let time = |at: Timestamp| at.ends().map(|at| humantime::format_rfc3339_seconds(at.system()).to_string());
+    let time = |at: Timestamp| {
+        at.ends().map_or_else(|| "never".to_owned(), |at| humantime::format_rfc3339_seconds(at.system()).to_string())
+    };
     let members: Vec<Value> = family
         .members
         .iter()
@@ -133,9 +134,17 @@ fn describe(family: &Family) -> Value {
         "scope": family.scope,
         "state": state(&family.state),
         "refreshed": family.generation,
-        "refreshable_until": time(family.renewal_until),
+        "refreshable_until": is_refreshable(family).then(|| time(family.renewal_until)),
         "tokens": members,
     })
+}
+
+/// Whether the realm can still be asked for it.
+fn is_refreshable(family: &Family) -> bool {
+    match family.state {
+        FamilyState::Resting | FamilyState::Asking { .. } => family.renewal.is_some(),
+        FamilyState::Unrefreshable | FamilyState::Over(_) => false,
+    }
 }
 
 fn describe_ended(ended: &Ended) -> Value {

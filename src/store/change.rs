@@ -78,6 +78,18 @@ pub enum Find {
     Prefix(String),
 }
 
+/// A search, in order of the families' ids.
+#[derive(Clone, Debug)]
+pub(super) struct Search {
+    pub(super) what: Find,
+    /// Only those that are not over.
+    pub(super) living: bool,
+    /// Beginning after this one.
+    pub(super) after: Option<FamilyId>,
+    /// At most so many.
+    pub(super) limit: usize,
+}
+
 /// A family with everything that belongs to it, as it moves between stores.
 #[derive(Clone, Debug)]
 pub struct Bundle {

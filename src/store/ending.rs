@@ -2,7 +2,7 @@
 //!
 //! Pure.
 
-use super::change::Bundle;
+use super::change::{Bundle, Search};
 use crate::domain::family::{AccessFate, AccessRecord, Ending, Family, FamilyState, Member, RefreshRecord};
 use crate::domain::seal::Sealed;
 use crate::domain::time::Timestamp;
@@ -45,6 +45,13 @@ pub fn access_over(record: AccessRecord, ending: Ending) -> AccessRecord {
 pub fn refresh_over(record: RefreshRecord, over: &Family) -> RefreshRecord {
     let until = record.until.min(remembered_until(over));
     RefreshRecord { key: Sealed::from_bytes(Vec::new()), until, ..record }
+}
+
+impl Search {
+    /// Whether a family that fits is looked for, as far as its end goes.
+    pub(super) fn takes(&self, family: &Family) -> bool {
+        !self.living || !is_over(family)
+    }
 }
 
 impl Bundle {

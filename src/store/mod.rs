@@ -25,6 +25,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use change::Search;
 pub use change::{Bundle, Change, Find, Lease, PendingRevocation, Statistics, Swept, Version, Versioned};
 pub use embedded::{BackedUp, Backup, Embedded, Progress};
 pub use error::{Cause, CommitError, StoreError};
@@ -221,9 +222,23 @@ impl TokenStore {
 
     /// Families by what an operator knows; at most `limit`. By client and by user it reads every family: seconds at a million.
     pub async fn find(&self, what: Find, limit: usize) -> Result<Vec<Family>, StoreError> {
+        self.search(Search { what, living: false, after: None, limit }).await
+    }
+
+    /// The same of those that are not over, in order of their ids, beginning after one of them.
+    pub async fn find_living(
+        &self,
+        what: Find,
+        after: Option<FamilyId>,
+        limit: usize,
+    ) -> Result<Vec<Family>, StoreError> {
+        self.search(Search { what, living: true, after, limit }).await
+    }
+
+    async fn search(&self, search: Search) -> Result<Vec<Family>, StoreError> {
         match self {
-            Self::Embedded(store) => store.find(what, limit).await,
-            Self::Redis(store) => store.find(what, limit).await,
+            Self::Embedded(store) => store.find(search).await,
+            Self::Redis(store) => store.find(&search).await,
         }
     }
 

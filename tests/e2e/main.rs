@@ -26,4 +26,5 @@ mod shadow;
 mod stages;
 mod store;
 mod support;
+mod token;
 mod token_life;

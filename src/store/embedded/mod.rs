@@ -35,7 +35,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 
-use super::change::{Bundle, Change, Find, Lease, PendingRevocation, Statistics, Swept, Version, Versioned};
+use super::change::{Bundle, Change, Lease, PendingRevocation, Search, Statistics, Swept, Version, Versioned};
 use super::ending;
 use super::error::{CommitError, StoreError};
 use super::memo::Memo;
@@ -231,9 +231,9 @@ impl Embedded {
         scan::aside(move || tidy::tidy(&files, live, || shared.is_closed())).await
     }
 
-    pub(super) async fn find(&self, what: Find, limit: usize) -> Result<Vec<Family>, StoreError> {
+    pub(super) async fn find(&self, search: Search) -> Result<Vec<Family>, StoreError> {
         let files = self.shared.files()?;
-        scan::aside(move || scan::find(&files, &what, limit)).await
+        scan::aside(move || scan::find(&files, &search)).await
     }
 
     pub(super) async fn export(&self, after: Option<FamilyId>, limit: usize) -> Result<Vec<Bundle>, StoreError> {

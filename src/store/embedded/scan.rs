@@ -6,7 +6,7 @@ use std::thread::Builder;
 
 use tokio::sync::oneshot;
 
-use super::super::change::{Bundle, Find};
+use super::super::change::{Bundle, Find, Search};
 use super::super::error::StoreError;
 use super::super::record::Damage;
 use super::files::Files;
@@ -31,16 +31,17 @@ pub(super) async fn aside<T: Send + 'static>(
     answer.await.map_err(|_| StoreError::Closed)?
 }
 
-pub(super) fn find(files: &Files, what: &Find, limit: usize) -> Result<Vec<Family>, StoreError> {
-    match what {
-        Find::Client(client) => matching(files, limit, |family| family.client == *client),
-        Find::User(user) => matching(files, limit, |family| family.user == Some(*user)),
-        Find::Prefix(digits) => by_prefix(files, digits, limit),
+pub(super) fn find(files: &Files, search: &Search) -> Result<Vec<Family>, StoreError> {
+    match &search.what {
+        Find::Client(client) => matching(files, search, |family| family.client == *client),
+        Find::User(user) => matching(files, search, |family| family.user == Some(*user)),
+        Find::Prefix(digits) => by_prefix(files, digits, search),
     }
 }
 
-fn matching(files: &Files, limit: usize, wanted: impl Fn(&Family) -> bool) -> Result<Vec<Family>, StoreError> {
-    families(files, None).filter(|family| family.as_ref().map_or(true, &wanted)).take(limit).collect()
+fn matching(files: &Files, search: &Search, fits: impl Fn(&Family) -> bool) -> Result<Vec<Family>, StoreError> {
+    let fits = |family: &Family| fits(family) && search.takes(family);
+    families(files, search.after).filter(|family| family.as_ref().map_or(true, &fits)).take(search.limit).collect()
 }
 
 fn families(files: &Files, after: Option<FamilyId>) -> impl Iterator<Item = Result<Family, StoreError>> {
@@ -48,18 +49,23 @@ fn families(files: &Files, after: Option<FamilyId>) -> impl Iterator<Item = Resu
     files.records::<StoredFamily>(first..vec![keys::FAMILY + 1]).map(|record| record.map(|(_, (_, family))| family))
 }
 
-fn by_prefix(files: &Files, digits: &str, limit: usize) -> Result<Vec<Family>, StoreError> {
+fn by_prefix(files: &Files, digits: &str, search: &Search) -> Result<Vec<Family>, StoreError> {
     let Some((first, last)) = range_of(digits) else { return Ok(Vec::new()) };
     let mut found = BTreeSet::new();
     let range = |kind: u8| [&[kind], first.as_slice()].concat()..[&[kind], last.as_slice(), &[0]].concat();
-    for record in files.records::<AccessRecord>(range(keys::ACCESS)).take(limit) {
+    for record in files.records::<AccessRecord>(range(keys::ACCESS)) {
         found.insert(record?.1.family);
     }
-    for record in files.records::<RefreshRecord>(range(keys::REFRESH)).take(limit) {
+    for record in files.records::<RefreshRecord>(range(keys::REFRESH)) {
         found.insert(record?.1.family);
     }
-    let families = found.into_iter().take(limit).map(|family| files.get::<StoredFamily>(&keys::family(family)));
-    families.filter_map(Result::transpose).map(|stored| stored.map(|(_, family)| family)).collect()
+    let after = |id: &FamilyId| search.after.is_none_or(|after| *id > after);
+    let families = found.into_iter().filter(after).map(|id| files.get::<StoredFamily>(&keys::family(id)));
+    families
+        .filter_map(|stored| stored.map(|stored| stored.map(|(_, family)| family)).transpose())
+        .filter(|family| family.as_ref().map_or(true, |family| search.takes(family)))
+        .take(search.limit)
+        .collect()
 }
 
 /// The least and the greatest fingerprint that begin with these hexadecimal digits; `None` where they are no such digits.

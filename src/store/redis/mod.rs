@@ -10,6 +10,7 @@
 //! | lease, renew, release | 1 each |
 //! | commit of the state alone | 2: the state, a script |
 //! | commit with records | 3: the state, records and indexes side by side, a script; 1 more where members are forgotten |
+//! | find | 1 for each of the 256 lists, 1 for each 500 families in one |
 //! | end | 4: the state, its records side by side, tombstones, a script |
 //!
 //! Replication is asynchronous: a failover may lose what the last moments wrote, unless `wait` asks for replicas.

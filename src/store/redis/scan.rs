@@ -2,17 +2,20 @@
 
 use redis::{FromRedisValue, cmd};
 
-use super::super::change::{Bundle, Find, Swept};
+use super::super::change::{Bundle, Find, Search, Swept, Versioned};
 use super::super::ending;
 use super::super::error::StoreError;
 use super::super::record::Damage;
-use super::{Redis, corrupt, keys};
+use super::{Redis, corrupt, keys, state_in};
 use crate::domain::family::{Family, FamilyId};
 use crate::domain::opaque::TokenUse;
 use crate::domain::time::Timestamp;
 
 /// So many families are dropped by one sweep.
 const SWEEP: usize = 512;
+
+/// So many families does a search read by one round trip.
+const TOGETHER: usize = 500;
 
 impl Redis {
     /// Redis forgets by itself; what is left to do is to take what it forgot out of the lists, and to drop what our clock calls over.
@@ -67,13 +70,16 @@ impl Redis {
         Ok(true)
     }
 
-    pub(in super::super) async fn find(&self, what: Find, limit: usize) -> Result<Vec<Family>, StoreError> {
-        if let Find::Prefix(prefix) = &what
+    pub(in super::super) async fn find(&self, search: &Search) -> Result<Vec<Family>, StoreError> {
+        if let Find::Prefix(prefix) = &search.what
             && prefix.len() == 64
         {
-            return self.find_whole(prefix).await;
+            let whole = self.find_whole(prefix).await?.into_iter();
+            return Ok(whole
+                .filter(|family| search.takes(family) && search.after.is_none_or(|after| family.id > after))
+                .collect());
         }
-        let fits = |family: &Family| match &what {
+        let fits = |family: &Family| match &search.what {
             Find::Client(client) => family.client == *client,
             Find::User(user) => family.user == Some(*user),
             Find::Prefix(prefix) => {
@@ -81,12 +87,16 @@ impl Redis {
             }
         };
         let mut found = Vec::new();
-        for first in 0..=keys::LISTS {
-            for id in self.listed_ids(first).await? {
-                if found.len() >= limit {
-                    return Ok(found);
+        for first in first_list(search.after)..=keys::LISTS {
+            for ids in self.ids_after(first, search.after).await?.chunks(TOGETHER) {
+                for known in self.families(ids).await? {
+                    if fits(&known.value) && search.takes(&known.value) {
+                        found.push(known.value);
+                    }
+                    if found.len() >= search.limit {
+                        return Ok(found);
+                    }
                 }
-                found.extend(self.family(id).await?.map(|known| known.value).filter(|family| fits(family)));
             }
         }
         Ok(found)
@@ -114,11 +124,8 @@ impl Redis {
         limit: usize,
     ) -> Result<Vec<Bundle>, StoreError> {
         let mut bundles = Vec::new();
-        let begin = after.and_then(|id| id.0.first().copied()).unwrap_or_default();
-        for first in begin..=keys::LISTS {
-            let mut ids = self.listed_ids(first).await?;
-            ids.sort_unstable();
-            for id in ids.into_iter().filter(|id| after.is_none_or(|after| *id > after)) {
+        for first in first_list(after)..=keys::LISTS {
+            for id in self.ids_after(first, after).await? {
                 if bundles.len() >= limit {
                     return Ok(bundles);
                 }
@@ -148,9 +155,26 @@ impl Redis {
         Ok(Some(bundle))
     }
 
-    async fn listed_ids(&self, first: u8) -> Result<Vec<FamilyId>, StoreError> {
-        ids(self.read(cmd("ZRANGE").arg(keys::list(first)).arg(0).arg(-1).to_owned()).await?)
+    /// Those in a list, in order of their ids, beginning after one of them.
+    async fn ids_after(&self, first: u8, after: Option<FamilyId>) -> Result<Vec<FamilyId>, StoreError> {
+        let mut ids = ids(self.read(cmd("ZRANGE").arg(keys::list(first)).arg(0).arg(-1).to_owned()).await?)?;
+        ids.retain(|id| after.is_none_or(|after| *id > after));
+        ids.sort_unstable();
+        Ok(ids)
     }
+
+    /// Those of these families that are there, by one round trip.
+    async fn families(&self, ids: &[FamilyId]) -> Result<Vec<Versioned<Family>>, StoreError> {
+        let state = |id: &FamilyId| cmd("HMGET").arg(keys::state(*id)).arg("v").arg("d").to_owned();
+        let answers = self.read_all(ids.iter().map(state).collect()).await?;
+        let known = ids.iter().zip(answers).map(|(id, answer)| state_in(&keys::state(*id), answer));
+        known.filter_map(Result::transpose).collect()
+    }
+}
+
+/// The list in which ids after this one begin.
+fn first_list(after: Option<FamilyId>) -> u8 {
+    after.and_then(|id| id.0.first().copied()).unwrap_or_default()
 }
 
 pub(super) fn ids(value: redis::Value) -> Result<Vec<FamilyId>, StoreError> {

@@ -43,6 +43,7 @@ macro_rules! contract_of_redis {
             a_family_without_an_end_is_swept_once_it_is_over_and_not_before,
             a_family_that_got_an_end_is_swept_at_it,
             families_are_found_by_client_user_and_prefix,
+            those_alive_are_found_in_order_and_from_where_somebody_left_off,
             an_export_is_every_family_once_with_its_records,
             a_closed_store_says_so,
         }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use passbridge::domain::family::{Ending, Family};
-use passbridge::store::{Change, PendingRevocation, RedisMode, StoreSettings, Version};
+use passbridge::store::{Change, Find, PendingRevocation, RedisMode, StoreSettings, Version};
 
 use super::contract::rotated;
 use super::line::Line;
@@ -59,6 +59,22 @@ fn each_operation_takes_as_many_round_trips_as_its_table_says() {
             .await
             .unwrap();
         counted("outbox", 1);
+    });
+}
+
+#[test]
+fn a_search_reads_many_families_by_one_round_trip() {
+    let server = Server::start();
+    let line = Line::to(server.port);
+    let world = World::open(&StoreSettings::Redis(settings(RedisMode::Single, &[line.port])));
+    block_on(async {
+        for _ in 0..1_000 {
+            world.kept().await;
+        }
+        line.round_trips();
+        assert_eq!(world.store.find(Find::Client("crm".to_owned()), 2_000).await.unwrap().len(), 1_000);
+        let round_trips = line.round_trips();
+        assert!(round_trips <= 2 * 256, "one for each list and one for its families: {round_trips}");
     });
 }
 

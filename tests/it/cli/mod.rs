@@ -14,6 +14,7 @@ mod serve;
 mod shell;
 mod signals;
 mod store;
+mod token;
 
 use std::fs;
 use std::io::Write;

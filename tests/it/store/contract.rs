@@ -47,6 +47,7 @@ macro_rules! contract {
             a_family_without_an_end_is_swept_once_it_is_over_and_not_before,
             a_family_that_got_an_end_is_swept_at_it,
             families_are_found_by_client_user_and_prefix,
+            those_alive_are_found_in_order_and_from_where_somebody_left_off,
             an_export_is_every_family_once_with_its_records,
             a_closed_store_says_so,
         }
@@ -415,6 +416,38 @@ pub async fn families_are_found_by_client_user_and_prefix(world: &World) {
     assert_eq!(find(Find::Prefix(crm.refresh.to_string())).await, [crm.id()]);
     assert_eq!(find(Find::Prefix("not hex".to_owned())).await, []);
     assert_eq!(world.store.find(Find::User(crm.new.family.user.unwrap()), 1).await.unwrap().len(), 1);
+}
+
+pub async fn those_alive_are_found_in_order_and_from_where_somebody_left_off(world: &World) {
+    let mut all = Vec::new();
+    for _ in 0..9 {
+        all.push(world.kept().await);
+    }
+    let all_ids = sorted(all.iter().map(Login::id).collect());
+    let over = [all_ids[0], all_ids[4]];
+    for id in over {
+        world.store.end(id, Ending::Revoked).await.unwrap();
+    }
+    let living: Vec<FamilyId> = all_ids.iter().copied().filter(|id| !over.contains(id)).collect();
+    let crm = || Find::Client("crm".to_owned());
+    let mut found: Vec<FamilyId> = Vec::new();
+    loop {
+        let page = world.store.find_living(crm(), found.last().copied(), 3).await.unwrap();
+        if page.is_empty() {
+            break;
+        }
+        assert!(page.len() <= 3);
+        found.extend(page.into_iter().map(|family| family.id));
+    }
+    assert_eq!(found, living);
+    let of = |login: &Login| Find::Prefix(login.refresh.short());
+    for login in &all {
+        let there = world.store.find_living(of(login), None, 1).await.unwrap().len();
+        assert_eq!(there, usize::from(!over.contains(&login.id())));
+        let whole = world.store.find_living(Find::Prefix(login.access.to_string()), None, 1).await.unwrap().len();
+        assert_eq!(whole, there);
+    }
+    assert_eq!(world.store.find(crm(), 20).await.unwrap().len(), 9);
 }
 
 fn ids(families: Vec<Family>) -> Vec<FamilyId> {

@@ -9,4 +9,4 @@ mod embedded;
 mod record;
 mod refusal;
 mod upgrade;
-mod world;
+pub mod world;
