@@ -60,7 +60,7 @@ pub(super) async fn hashes(State(service): State<Arc<OpsService>>, headers: Head
         Some(hashes) => answer(StatusCode::OK, &json!({"client": client.legacy_id, "hashes": hashes})),
         None => Denied {
             status: StatusCode::CONFLICT,
-            sentence: "the bridge's mapping of this client has no { learn = true }",
+            sentence: "the mapping that the bridge uses has no { learn = true } for this client",
         }
         .answer(),
     }

@@ -56,7 +56,13 @@ pub fn text(path: &Path, most: u64, findings: &Findings) -> Result<String, Unfit
 /// What is in the way, to be put behind the file's name.
 pub fn bytes(path: &Path, most: u64, findings: &Findings) -> Result<Vec<u8>, String> {
     let metadata = fs::metadata(path);
-    findings.rests_on(path, metadata.as_ref().map_or(Stamp::Absent, Stamp::of));
+    let stamp = match &metadata {
+        // As whoever looks for a change sees it.
+        Ok(metadata) if metadata.is_dir() => look(path),
+        Ok(metadata) => Stamp::of(metadata),
+        Err(_) => Stamp::Absent,
+    };
+    findings.rests_on(path, stamp);
     match metadata {
         Ok(metadata) if metadata.is_dir() => Err("is a directory".to_owned()),
         // A pipe has its reader wait for whoever is at its other end, and a device may never end.

@@ -42,6 +42,9 @@ pub(super) fn stage(config: &Config, means: Means<'_>, id: &str, to: To<'_>, why
     }
     let desk = Desk::open(&config.mappings, means)?;
     let entry = desk.entry(id)?;
+    if is_canary && to.percent.is_none() && entry.canary.is_none() {
+        return Err("of a hundred passports, how many?\n  hint: --percent 5".to_owned().into());
+    }
     // A canary may be staged anew where it is: after a step back, or with another share.
     if entry.stage == to.stage && !is_canary {
         show::say(&format!("`{id}` is at stage {} already; nothing was changed", to.stage));
@@ -123,12 +126,12 @@ pub(super) fn secret(config: &Config, means: Means<'_>, slot: &Slot) -> Result<E
     })?;
     drop(desk);
     let what = match slot.action {
-        Action::Add => "has a second",
-        Action::Promote => "prefers its second",
-        Action::Retire => "has no second any more:",
-        Action::WriteLearned => "has what was learned written down as its",
+        Action::Add => format!("has a second {which}"),
+        Action::Promote => format!("prefers its second {which}"),
+        Action::Retire => format!("has one {which} left"),
+        Action::WriteLearned => format!("has what was learned written down as its {which}"),
     };
-    let taken = taken::wait(config, &changed, &format!("`{}` {what} {which}", slot.id));
+    let taken = taken::wait(config, &changed, &format!("`{}` {what}", slot.id));
     if learns {
         learned::forget(config, &slot.id);
     }

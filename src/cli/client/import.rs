@@ -160,7 +160,7 @@ fn client(row: &Row, stage: Option<&str>, dummies: &Dummies) -> Result<(NewClien
     let (legacy_id, old, client_id, new) =
         (needed("legacy_id"), needed("legacy_secret"), needed("client_id"), needed("client_secret"));
     let mut clear = Clear::default();
-    let legacy_secret = match NewSecret::reference(old) {
+    let legacy_secret = match NewSecret::old_reference(old) {
         Some(reference) => reference,
         None if old.starts_with("$argon2") => NewSecret::Hash(old.to_owned()),
         None => {

@@ -34,8 +34,11 @@ pub(super) fn count(config: Option<&Config>, entries: &mut [Entry]) {
 
 /// The hashes that are learned of a client, the newest first, and never none.
 pub(super) fn hashes(config: &Config, id: &str) -> Result<Vec<String>, Refused> {
-    let told = ask::told(config, PATH, Some(&json!({ "client": id })))
-        .map_err(|reason| format!("what is learned of `{id}` is not known: {reason}"))?;
+    let told = ask::told(config, PATH, Some(&json!({ "client": id }))).map_err(|reason| {
+        let hint = format!("\n  hint: `passbridge client show {id}` says how its secrets are kept");
+        let hint = if reason.contains("hint: ") { "" } else { &hint };
+        format!("what is learned of `{id}` is not known: {reason}{hint}")
+    })?;
     let hashes: Vec<String> = serde_json::from_value(told["hashes"].clone()).unwrap_or_default();
     if hashes.is_empty() {
         let hint = "hint: it is as soon as the client gets tokens from the old server";

@@ -12,6 +12,7 @@ mod uses;
 use std::path::Path;
 use std::process::ExitCode;
 
+use clap::builder::{StringValueParser, TypedValueParser};
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::{Format, NO, WRONG_USE, show};
@@ -82,8 +83,8 @@ pub(super) struct Add {
     /// Where its secret at the realm lies: `env:NAME`, `file:PATH`, or `sealed:TEXT`
     #[arg(long, value_name = "WHERE")]
     client_secret: Reference,
-    /// Where its old secret lies; without this it is read from standard input and kept as a hash
-    #[arg(long, value_name = "WHERE")]
+    /// Where its old secret lies, or `learn`; without this it is read from standard input and kept as a hash
+    #[arg(long, value_name = "WHERE", value_parser = StringValueParser::new().map(|text| Reference(NewSecret::old_reference(&text))))]
     legacy_secret: Option<Reference>,
     /// Its stage
     #[arg(long, default_value = "live", value_parser = stage_word)]

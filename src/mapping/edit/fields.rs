@@ -67,6 +67,8 @@ pub enum NewSecret {
     File(String),
     /// Sealed, as text.
     Sealed(String),
+    /// What the old server accepts: of old secrets only.
+    Learn,
 }
 
 impl NewSecret {
@@ -80,8 +82,19 @@ impl NewSecret {
             .or_else(|| named("sealed:").map(Self::Sealed))
     }
 
+    /// The same of an old secret, or the word `learn`: nobody knows it, and it is learned.
+    #[must_use]
+    pub fn old_reference(text: &str) -> Option<Self> {
+        if text == "learn" { Some(Self::Learn) } else { Self::reference(text) }
+    }
+
     fn value(&self) -> Value {
         match self {
+            Self::Learn => {
+                let mut table = InlineTable::new();
+                table.insert("learn", true.into());
+                Value::InlineTable(table)
+            }
             Self::Hash(hash) => inline([("hash", hash)]),
             Self::Env(name) => inline([("env", name)]),
             Self::File(path) => inline([("file", path)]),

@@ -48,6 +48,24 @@ fn an_import_is_dry_until_it_is_told_to_write() {
 }
 
 #[test]
+fn an_old_secret_that_nobody_knows_is_learned() {
+    let world = Plan::new().set("otk", "url", "\"http://127.0.0.1:1\"").files();
+    let text = "legacy_id,legacy_secret,client_id,client_secret\na,learn,new_a,env:NEW_SECRET\n";
+    import(&world, "all.csv", text, &["--stage", "legacy", "--write"]).fine();
+    assert!(imported(&world).unwrap().contains("legacy_secret = { learn = true }"), "{:?}", imported(&world));
+    let add = ["client", "add", "b", "--client-id", "new_b", "--client-secret", "env:NEW_SECRET", "--stage", "legacy"];
+    run(&world, &[&add[..], &["--legacy-secret", "learn"]].concat(), "").fine();
+    for id in ["a", "b"] {
+        let shown = run(&world, &["client", "show", id, "--format", "json"], "").fine().json();
+        assert_eq!(shown["legacy_secrets"][0]["kind"], "learn");
+    }
+    // Nobody learns what is sent to the realm, nor without an old server.
+    let new = "legacy_id,legacy_secret,client_id,client_secret\nc,env:OLD_SECRET,new_c,learn\n";
+    import(&world, "all.csv", new, &["--stage", "legacy"]).refused(1, "nothing was changed");
+    import(&Plan::new().files(), "all.csv", text, &["--stage", "live"]).refused(1, "nothing was changed");
+}
+
+#[test]
 fn json_is_as_good_as_csv() {
     let world = Plan::new().files();
     let text = "[{\"legacy_id\": \"a\", \"legacy_secret\": \"env:OLD_SECRET\", \"client_id\": \"new_a\", \"client_secret\": \"env:NEW_SECRET\", \"scopes\": {\"read\": \"realm.read\"}, \"stage\": \"retired\", \"dialect\": null}]";

@@ -169,9 +169,9 @@ fn a_canary_is_staged_with_its_share_by_command() {
     let old = FakeOld::start();
     let world = plan(&old).client(&client(OLD_ID, "stage = \"legacy\"")).files();
     let stage = |arguments: &[&str]| run(&world, &[&["client", "stage", OLD_ID], arguments].concat(), "");
-    stage(&["canary", "--why", "a test"]).refused(1, "`client.canary` is missing");
     stage(&["live", "--percent", "5", "--why", "a test"]).refused(1, "--percent goes with the stage `canary` alone");
     stage(&["canary", "--percent", "0", "--why", "a test"]).refused(2, "0 is not in 1..=99");
+    stage(&["canary", "--why", "a test"]).refused(1, "hint: --percent 5");
     stage(&["canary", "--percent", "5", "--why", "a test"]).fine();
     stage(&["canary", "--percent", "20", "--why", "more"]).fine();
     let shown = told(&world, &["client", "show", OLD_ID, "--format", "json"]).json();
