@@ -1,7 +1,8 @@
-//! What cannot be forwarded, in the dialect's words.
+//! What cannot be forwarded, in the dialect's words; and what the log says of it.
 
+use super::many::{passbridge, serving};
 use super::{call, connect, get, nowhere, plan, refused, routes, told, uuid};
-use crate::support::FakeApi;
+use crate::support::{Connection, FakeApi, OLD_ID, OLD_SECRET, TOKEN, client, eventually, passport, post};
 
 #[test]
 fn no_route_is_not_found() {
@@ -69,7 +70,51 @@ fn a_connection_that_the_api_closed_is_not_used_again() {
     let world = plan(&api, "").start();
     let uuid = uuid(&world);
     assert_eq!(call(&world, &get("/api", &uuid)).status, 200);
-    crate::support::eventually("the close is seen", || call(&world, &get("/api", &uuid)).status == 200);
+    eventually("the close is seen", || call(&world, &get("/api", &uuid)).status == 200);
+}
+
+#[test]
+fn the_program_logs_each_refusal_with_its_cause_and_forwards_nothing() {
+    let (api, away) = (FakeApi::good(), nowhere());
+    let plan = routes(&format!(
+        "{{ prefix = \"/api\", upstream = \"{url}\" }}, {{ prefix = \"/down\", upstream = \"{away}\" }}, \
+         {{ prefix = \"/own\", upstream = \"{url}\", clients = [\"{OLD_ID}\"] }}",
+        url = api.url()
+    ));
+    let plan = plan.client(&client("other", "")).client(&client("brief", "access_token_lifetime = \"1s\""));
+    let (world, program, ours) = serving(plan, passbridge());
+    let login = |id| {
+        let login = program.ask(&post(TOKEN, &passport(id, OLD_SECRET)));
+        world.plant(&login);
+        login.text("access_token")
+    };
+    let (other, brief) = (login("other"), login("brief"));
+    let ask = |path: &str, token: &str| Connection::open(program.gateway()).ask(&get(path, token)).status;
+    eventually("its second has passed", || ask("/api", &brief) == 401);
+    let served = api.seen().len();
+    let (unknown, down) = ("0c8df1ab-6f5c-4b1e-9a51-3f6f0f7b2a11", away.replace("http://", ""));
+    let passed = "the token's promised time has passed";
+    for (path, token, status, (outcome, fault, detail)) in [
+        ("/nowhere", ours.as_str(), 404, ("not_found", "client", "no route has this host and path")),
+        ("/down", &ours, 502, ("api_down", "upstream", down.as_str())),
+        ("/own", &other, 404, ("not_found", "client", "the route is not for this client")),
+        ("/api/%2e%2e/own", &ours, 400, ("invalid_request", "client", "the path leaves its route once it is resolved")),
+        ("/api", unknown, 401, ("token_unknown", "client", "nobody was given this token here")),
+        ("/api", &brief, 401, ("token_over", "client", passed)),
+        ("/api", "a.b.c", 401, ("token_unknown", "client", "a JWT, and the route takes none from clients")),
+    ] {
+        assert_eq!(ask(path, token), status, "{path}");
+        let tells = |line: &serde_json::Value| {
+            (&line["endpoint"], line["status"].as_u64(), &line["outcome"], &line["fault"])
+                == (&"api".into(), Some(status.into()), &outcome.into(), &fault.into())
+                && line["detail"].as_str().unwrap().contains(detail)
+        };
+        eventually(&format!("{path}: {detail}"), || program.lines("request").iter().any(tells));
+    }
+    assert_eq!(api.seen().len(), served, "none of them went on");
+    for token in [ours.as_str(), &other, &brief, unknown] {
+        assert!(!program.log().contains(token), "no token is logged");
+    }
 }
 
 #[test]
