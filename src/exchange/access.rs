@@ -9,7 +9,7 @@ use super::flight::{Plan, Purpose, Waits};
 use super::{Bridge, Exchange, store_failed};
 use crate::domain::family::{AccessFate, AccessRecord, FamilyState};
 use crate::domain::issue::{ACCESS_JWT, ACCESS_KEY, binding};
-use crate::domain::opaque::{OpaqueToken, TokenUse};
+use crate::domain::opaque::{Fingerprint, OpaqueToken, TokenUse};
 use crate::domain::refresh::{AccessDecision, Over, decide_access};
 use crate::domain::refusal::{Fault, Refusal};
 use crate::domain::seal::{Opened, SealingKey};
@@ -29,12 +29,16 @@ pub enum Standing {
 }
 
 impl Exchange {
-    /// Finds what an access UUID stands for, and renews the JWT behind it where that is due.
+    /// Finds what an access UUID stands for, by its fingerprint, and renews the JWT behind it where that is due.
     ///
     /// # Errors
     /// The JWT is over and the realm cannot be asked, or the store fails.
-    pub async fn standing(self: &Arc<Self>, token: &OpaqueToken) -> Result<Standing, Refusal> {
-        match self.bridge.store.look_up(&token.fingerprint(TokenUse::Access)).await.map_err(store_failed)? {
+    pub(super) async fn standing(
+        self: &Arc<Self>,
+        token: &OpaqueToken,
+        fingerprint: &Fingerprint,
+    ) -> Result<Standing, Refusal> {
+        match self.bridge.store.look_up(fingerprint).await.map_err(store_failed)? {
             Some(record) => self.standing_of(token, record).await,
             None => Ok(Standing::Unknown),
         }

@@ -64,7 +64,7 @@ impl Exchange {
     pub async fn call(self: &Arc<Self>, token: &OpaqueToken, trail: &mut Trail) -> Result<Caller, Turned> {
         let fingerprint = token.fingerprint(TokenUse::Access);
         trail.token = Some(fingerprint);
-        let standing = self.standing(token).await;
+        let standing = self.standing(token, &fingerprint).await;
         self.caller(fingerprint, standing, trail).await
     }
 
