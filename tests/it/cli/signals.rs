@@ -1,5 +1,6 @@
 //! The real program: signals, and what survives when it is killed or cannot write.
 
+use std::fs;
 use std::net::TcpStream;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
