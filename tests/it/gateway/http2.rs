@@ -389,7 +389,8 @@ fn calls_at_once_are_bounded_over_all_connections() {
             futures_util::StreamExt::next(&mut all).await.expect("refused at once");
         }
     });
-    assert!((1..=5).contains(&api.connections()), "{}", api.connections());
+    eventually("the API has taken the others", || api.connections() > 0);
+    assert!(api.connections() <= 5, "{}", api.connections());
     assert!(!world.log("more calls at once").is_empty());
 }
 
