@@ -215,7 +215,6 @@ fn stage(entry: &mut Reader<'_>, old_server: bool) -> Option<Stage> {
         let message = format!("stage `{}` needs an old server, and there is no [otk]", found.value.word());
         let hint = "name it by `otk.url` in passbridge.toml, or move the client to `live`".to_owned();
         entry.findings().error("no-old-server", &found.origin, message, hint);
-        return None;
     }
     Some(found.value)
 }

@@ -23,7 +23,7 @@ use secrecy::SecretString;
 
 pub use guard::{Guard, GuardLimits, GuardStatistics, Lesson, Rate, Shown, Verified};
 use hash::Parameters;
-pub use load::load;
+pub use load::{digest, load};
 pub use shown::{dialect_digest, proof, proves, shown};
 
 use crate::document::Footing;

@@ -14,7 +14,7 @@ use serde_json::json;
 
 use super::super::{Format, NO, WRONG_USE, secret, show};
 use super::rows::{self, Row};
-use super::{counted, plain, stage_word, taken};
+use super::{counted, plain, stage_word, stages, taken};
 use crate::config::Config;
 use crate::document::Findings;
 use crate::mapping;
@@ -33,7 +33,7 @@ pub(in crate::cli) struct Import {
     #[arg(long)]
     write: bool,
     /// The stage of clients for which the table has none
-    #[arg(long, value_name = "STAGE", value_parser = stage_word)]
+    #[arg(long, value_name = "STAGE", value_parser = stages())]
     stage: Option<&'static str>,
     /// The file of the mapping that they go into
     #[arg(long, value_name = "FILE", default_value = "imported.toml")]

@@ -12,7 +12,7 @@ mod uses;
 use std::path::Path;
 use std::process::ExitCode;
 
-use clap::builder::{StringValueParser, TypedValueParser};
+use clap::builder::{PossibleValuesParser, StringValueParser, TypedValueParser};
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::{Format, NO, WRONG_USE, show};
@@ -28,7 +28,7 @@ pub(super) enum Client {
     /// List the clients that the mapping files have
     List {
         /// Only those at this stage
-        #[arg(long, value_name = "STAGE", value_parser = stage_word)]
+        #[arg(long, value_name = "STAGE", value_parser = stages())]
         stage: Option<&'static str>,
         /// How clients are written
         #[arg(long, value_enum, default_value_t = Format::Human)]
@@ -49,7 +49,7 @@ pub(super) enum Client {
         /// The old client id
         id: String,
         /// Where it goes
-        #[arg(value_parser = stage_word)]
+        #[arg(value_parser = stages())]
         stage: &'static str,
         /// Why: kept in the file beside the stage, and told in the audit
         #[arg(long, value_name = "TEXT")]
@@ -87,7 +87,7 @@ pub(super) struct Add {
     #[arg(long, value_name = "WHERE", value_parser = StringValueParser::new().map(|text| Reference(NewSecret::old_reference(&text))))]
     legacy_secret: Option<Reference>,
     /// Its stage
-    #[arg(long, default_value = "live", value_parser = stage_word)]
+    #[arg(long, default_value = "live", value_parser = stages())]
     stage: &'static str,
     /// How it speaks, where it is not the default
     #[arg(long, value_name = "NAME")]
@@ -144,6 +144,11 @@ impl Reference {
         let hint = "hint: say env:NAME or file:PATH, or sealed:TEXT with what `passbridge secret seal` prints";
         self.0.clone().ok_or_else(|| format!("a secret is no argument: others could read it\n  {hint}").into())
     }
+}
+
+/// Named one by one, so that help and completions have them.
+fn stages() -> impl TypedValueParser<Value = &'static str> {
+    PossibleValuesParser::new(Stage::WORDS.map(|(word, _)| word)).try_map(|text| stage_word(&text))
 }
 
 fn stage_word(text: &str) -> Result<&'static str, String> {

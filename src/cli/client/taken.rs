@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::super::{NO, ask, show};
 use super::{Format, plain};
 use crate::config::Config;
-use crate::mapping::edit::Changed;
+use crate::mapping::{self, edit::Changed};
 
 /// How often it is asked, a quarter of a second apart: a change is taken after files have rested that long.
 const TRIES: u32 = 48;
@@ -33,7 +33,8 @@ pub(super) fn wait(config: &Config, changed: &Changed, what: &str) -> ExitCode {
         };
         let body: Value = serde_json::from_str(&answer.body).unwrap_or_default();
         let mappings = &body["mappings"];
-        if mappings["digest"] == *changed.digest {
+        // Another command may have changed the files since: who has what they say now has this change too.
+        if mappings["digest"] == *changed.digest || mappings["digest"] == *mapping::digest(&config.mappings) {
             show::say(&format!("the bridge at {address} has it, as generation {}", mappings["generation"]));
             return ExitCode::SUCCESS;
         }

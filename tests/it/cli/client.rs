@@ -47,7 +47,8 @@ fn a_list_says_what_stands_where_and_no_secret() {
     assert!(human.out.starts_with("LEGACY ID"), "{}", human.out);
     assert!(human.err.contains("2 clients"), "{}", human.err);
     assert_eq!(run(&world, &["client", "list", "--stage", "retired"], "").fine().out.lines().count(), 1);
-    run(&world, &["client", "list", "--stage", "gone"], "").refused(2, "one of ");
+    run(&world, &["client", "list", "--stage", "gone"], "")
+        .refused(2, "possible values: legacy, shadow, canary, live, retired");
 }
 
 #[test]
@@ -147,7 +148,8 @@ fn a_client_goes_back_to_the_stage_before() {
 fn what_means_nothing_is_refused_and_changes_nothing() {
     let world = odd();
     let why = ["--why", "a test"];
-    run(&world, &["client", "stage", OLD_ID, "gone", why[0], why[1]], "").refused(2, "one of ");
+    run(&world, &["client", "stage", OLD_ID, "gone", why[0], why[1]], "")
+        .refused(2, "possible values: legacy, shadow, canary, live, retired");
     run(&world, &["client", "stage", OLD_ID, "retired"], "").refused(2, "--why");
     run(&world, &["client", "stage", OLD_ID, "retired", "--why", " "], "").refused(1, "hint: --why");
     run(&world, &["client", "stage", "nobody", "retired", why[0], why[1]], "")

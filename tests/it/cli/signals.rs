@@ -4,7 +4,7 @@ use std::fs;
 use std::net::TcpStream;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -67,6 +67,26 @@ fn a_signal_that_comes_while_the_program_starts_is_heard() {
     assert!(program.lines("started").is_empty(), "the signal came too late for this test");
     assert_eq!(program.ended().code(), Some(0), "an orderly end: {}", program.log());
     assert_eq!(program.lines("started").len(), 1);
+}
+
+#[test]
+fn commands_that_change_files_at_the_same_time_all_see_the_bridge_have_it() {
+    let ids = ["one", "two", "three"];
+    let mut world = Plan::new().files();
+    world.change_clients(&ids.map(|id| client(id, &format!("client_id = \"new-{id}\""))));
+    let program = Program::serve(&world);
+    let stage = |id| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_passbridge"));
+        command.env("OLD_SECRET", OLD_SECRET).env("NEW_SECRET", OLD_SECRET);
+        command.env("PASSBRIDGE__LISTEN__OPS", program.ops.to_string()).arg("--config").arg(world.config());
+        command.args(["client", "stage", id, "retired", "--why", "a test"]).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    // What rests for less than a quarter of a second is taken together, so that only the last one's digest is ever in use.
+    for command in ids.map(stage) {
+        let ended = command.wait_with_output().unwrap();
+        let talk = String::from_utf8(ended.stderr).unwrap();
+        assert!(ended.status.success() && talk.contains("has it, as generation"), "{talk}");
+    }
 }
 
 #[test]

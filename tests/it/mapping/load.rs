@@ -203,6 +203,13 @@ fn what_is_missing_is_told() {
 }
 
 #[test]
+fn a_canary_without_a_share_is_told_beside_the_old_server_that_is_missing() {
+    let codes: Vec<_> =
+        Site::new(&client("stage = \"canary\"")).findings().into_iter().map(|found| found.code).collect();
+    assert_eq!(codes, ["missing-key", "no-old-server"]);
+}
+
+#[test]
 fn faults_of_the_text_itself_are_told() {
     assert_all_found(&[
         error("duplicate-key", client("stage = \"live\"\n▲stage = \"live\""), "duplicate key", ""),
