@@ -16,7 +16,7 @@ use super::chain::{self, Head};
 use super::directory::{DAY, Directory, Open};
 use super::entry::Entry;
 use super::{AuditSettings, Missing};
-use crate::domain::time::Clock;
+use crate::domain::time::{Clock, Timestamp};
 use crate::telemetry::{Metrics, log};
 
 /// How often what was written is made durable, and what could not be written is tried again.
@@ -40,7 +40,8 @@ pub(super) struct Writer {
     open: Option<Open>,
     /// The last record that surely is on disk.
     head: Head,
-    started: bool,
+    /// When this process began; `None`: its record is on its way.
+    began: Option<Timestamp>,
     failing: bool,
     /// The day on which old files were last looked for.
     tidied: Option<u64>,
@@ -54,6 +55,8 @@ impl Writer {
         missing: Arc<Missing>,
     ) -> Self {
         metrics.audit_writable.set(1);
+        // Not when its thread gets to it: records of what came after would be the earlier ones.
+        let began = Some(clock.now());
         Self {
             directory,
             settings,
@@ -63,7 +66,7 @@ impl Writer {
             pending: VecDeque::new(),
             open: None,
             head: Head::default(),
-            started: false,
+            began,
             failing: false,
             tidied: None,
         }
@@ -197,7 +200,10 @@ impl Writer {
     /// Finds the end of the chain on disk, and what it is to go on with.
     fn resume(&mut self) -> io::Result<()> {
         let found = self.directory.resume()?;
-        if self.started {
+        if let Some(began) = self.began.take() {
+            let version = Some(env!("CARGO_PKG_VERSION"));
+            self.pending.push_front(Entry { version, clean: Some(found.clean), ..Entry::new(began, "start") });
+        } else {
             // What of the last write is there is not written again, nor what was to be said of an earlier tear.
             let written = usize::try_from(found.head.seq.saturating_sub(self.head.seq)).unwrap_or(usize::MAX);
             self.pending.drain(..written.min(self.pending.len()));
@@ -209,11 +215,6 @@ impl Writer {
                 let why = Some("the disk lost what it had taken".to_owned());
                 self.pending.push_front(Entry { lost: Some(gone), why, ..Entry::new(self.clock.now(), "gap") });
             }
-        } else {
-            self.started = true;
-            let version = Some(env!("CARGO_PKG_VERSION"));
-            let start = Entry { version, clean: Some(found.clean), ..Entry::new(self.clock.now(), "start") };
-            self.pending.push_front(start);
         }
         if found.torn > 0 {
             let bytes = found.torn + u64::from(found.open.as_ref().is_some_and(|open| open.unended));
