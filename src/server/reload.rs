@@ -1,5 +1,6 @@
 //! Reload: the files again, taken into use whole or not at all.
 
+use std::mem;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -116,9 +117,15 @@ impl Reloading {
     fn prepare(&self, current: &Config, findings: &Findings) -> Option<Prepared> {
         let (config, loaded, found) = patiently(|| {
             let findings = Findings::new();
-            let config = config::load(&self.files.config, &self.files.environment, &findings);
+            let mut config = config::load(&self.files.config, &self.files.environment, &findings);
+            if let Some(config) = &mut config {
+                config.identities = mem::take(&mut config.identities).after(&current.identities);
+            }
             let used = config.as_ref().unwrap_or(current);
             let loaded = mapping::load(&used.mappings, used.means(&self.files.environment), &findings);
+            if let Some(config) = &mut config {
+                config.identities = mem::take(&mut config.identities).settled();
+            }
             (config, loaded, findings)
         });
         findings.absorb(found);
