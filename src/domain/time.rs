@@ -50,6 +50,12 @@ impl Timestamp {
         Self(self.0.saturating_add(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)))
     }
 
+    /// So much earlier; stops at the beginning of 1970.
+    #[must_use]
+    pub fn minus(self, duration: Duration) -> Self {
+        Self(self.0.saturating_sub(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)))
+    }
+
     /// This, unless it is [`Timestamp::NEVER`].
     #[must_use]
     pub fn ends(self) -> Option<Self> {

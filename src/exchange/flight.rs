@@ -14,7 +14,7 @@ use super::flights::Begun;
 use super::{Exchange, store_failed};
 use crate::domain::client::Client;
 use crate::domain::dialect::{Dialect, Grant, GrantKind};
-use crate::domain::family::{AccessFate, AccessRecord, Ending, Family, FamilyId, FamilyState};
+use crate::domain::family::{AccessFate, AccessRecord, Ending, Family, FamilyId, FamilyState, RefreshRecord};
 use crate::domain::grant::{NotGranted, RealmGrant, RealmRefresh, RealmRequest};
 use crate::domain::issue::{self, Asked, Moment, Presented, REALM_REFRESH, binding};
 use crate::domain::opaque::{Fingerprint, OpaqueToken, TokenUse};
@@ -59,7 +59,8 @@ pub(super) enum Purpose {
 #[derive(Debug)]
 pub(super) struct Rotation {
     pub(super) token: OpaqueToken,
-    pub(super) generation: u32,
+    /// What the token opened.
+    pub(super) record: RefreshRecord,
     pub(super) grant_type: String,
     pub(super) scope: Option<String>,
     /// The scope in the realm's words, where the client asks for one.
@@ -192,7 +193,7 @@ impl Exchange {
     /// Whether somebody fetched in the meantime what this flight is for.
     async fn is_overtaken(&self, purpose: &Purpose, family: &Family) -> Result<bool, Refusal> {
         match purpose {
-            Purpose::Rotate(wish) => Ok(wish.generation != family.generation),
+            Purpose::Rotate(wish) => Ok(wish.record.generation != family.generation),
             Purpose::Renew(access, since) => {
                 let record = self.bridge.store.access(access).await.map_err(store_failed)?;
                 let unchanged = |record: &AccessRecord| matches!(&record.fate, AccessFate::Live { jwt_since, .. } if jwt_since == since);
@@ -315,12 +316,9 @@ impl Exchange {
             let replaced = |record| AccessRecord { fate: AccessFate::Over(Ending::Replaced), ..record };
             access.extend(old.into_iter().map(|(fingerprint, record)| (fingerprint, replaced(record))));
         }
-        Ok(Change {
-            access,
-            refresh: rotated.refresh.into_iter().collect(),
-            removals: rotated.forgotten,
-            ..Change::of(known.version, rotated.family)
-        })
+        let mut refresh: Vec<_> = rotated.refresh.into_iter().collect();
+        refresh.extend(kept_for_its_answer(plan, wish, moment.now));
+        Ok(Change { access, refresh, removals: rotated.forgotten, ..Change::of(known.version, rotated.family) })
     }
 
     async fn renewed(&self, plan: &Plan, known: &Versioned<Family>, grant: &RealmGrant) -> Result<Change, Refusal> {
@@ -341,6 +339,14 @@ impl Exchange {
         }
         Ok(records)
     }
+}
+
+/// The record of the used UUID, where its own end comes before that of the window in which its answer can be fetched: a store
+/// forgets a record at its end.
+fn kept_for_its_answer(plan: &Plan, wish: &Rotation, now: Timestamp) -> Option<(Fingerprint, RefreshRecord)> {
+    let until = now.plus(plan.client.dialect.tokens.refresh_grace);
+    let record = RefreshRecord { until, ..wish.record.clone() };
+    (wish.record.until < until).then(|| (wish.token.fingerprint(TokenUse::Refresh), record))
 }
 
 /// The question in the realm's words; `None` where the realm gave no refresh token.

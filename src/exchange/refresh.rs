@@ -106,7 +106,7 @@ impl Exchange {
         let limit = self.bridge.policy.load().parameter;
         let wish = Rotation {
             token: presented.token.clone(),
-            generation: record.generation,
+            record: record.clone(),
             grant_type: grant_type.to_owned(),
             scope: asked.map(str::to_owned),
             realm_scope: asked.map(|asked| translate::scope(known.client, asked, limit)).transpose()?,

@@ -2,10 +2,25 @@
 //!
 //! Pure.
 
+use std::time::Duration;
+
 use super::change::{Bundle, Search};
 use crate::domain::family::{AccessFate, AccessRecord, Ending, Family, FamilyState, Member, RefreshRecord};
 use crate::domain::seal::Sealed;
 use crate::domain::time::Timestamp;
+
+/// So much longer than its last UUID is a family kept: a refresh that began before that end may land after it.
+const IN_THE_AIR: Duration = Duration::from_secs(30);
+
+/// When the family itself may be dropped.
+pub fn kept_until(family: &Family) -> Timestamp {
+    remembered_until(family).plus(IN_THE_AIR)
+}
+
+/// What ended before this may be dropped by a sweep.
+pub fn droppable(now: Timestamp) -> Timestamp {
+    now.minus(IN_THE_AIR)
+}
 
 /// When the last UUID of a family is forgotten, and the family with it. A family without one is forgotten at once.
 pub fn remembered_until(family: &Family) -> Timestamp {

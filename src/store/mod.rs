@@ -212,11 +212,12 @@ impl TokenStore {
         }
     }
 
-    /// Drops families of which no UUID is remembered any more; a bounded number a call. The outbox is left alone.
+    /// Drops families of which no UUID is remembered any more, half a minute to a minute and a half after that; a bounded number a
+    /// call. The outbox is left alone.
     pub async fn sweep(&self, now: Timestamp) -> Result<Swept, StoreError> {
         match self {
             Self::Embedded(store) => store.sweep(now).await,
-            Self::Redis(store) => store.sweep(now).await,
+            Self::Redis(store) => store.sweep(ending::droppable(now)).await,
         }
     }
 

@@ -203,7 +203,7 @@ impl Embedded {
     }
 
     pub(super) async fn sweep(&self, now: Timestamp) -> Result<Swept, StoreError> {
-        let horizon = self.horizon.lock().at(now, self.shared.clock.monotonic());
+        let horizon = ending::droppable(self.horizon.lock().at(now, self.shared.clock.monotonic()));
         let mut swept = Swept::default();
         for _ in 0..SWEPT_AT_ONCE / PORTION {
             let portion: Swept = self.ask(|reply| Job::Sweep { horizon, limit: PORTION, reply }).await?;

@@ -25,7 +25,7 @@ impl Redis {
             let over = ending::over(&before, why);
             self.bury(&before, &over, why).await?;
             let record = record::encode(keys::state(id).as_bytes(), &over);
-            let ttl = self.ttl(ending::remembered_until(&over));
+            let ttl = self.ttl(ending::kept_until(&over));
             match self.next(&Next { family: id, expected: known.version.0, fence: None, record: &record, ttl }).await {
                 Ok(()) => return Ok(Some(before)),
                 Err(CommitError::Conflict | CommitError::Fenced) => {}

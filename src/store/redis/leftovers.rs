@@ -88,6 +88,7 @@ impl Redis {
         commands.push(listed(family.id, forgotten));
         self.write(commands, false).await?;
         let record = record::encode(keys::state(family.id).as_bytes(), &over);
+        let ttl = self.ttl(ending::kept_until(&over));
         match self.next(&Next { family: family.id, expected: version.0, fence: None, record: &record, ttl }).await {
             // Another instance was there before.
             Ok(()) | Err(CommitError::Conflict | CommitError::Fenced | CommitError::Unknown) => Ok(true),

@@ -150,7 +150,8 @@ impl Redis {
         let mut state = cmd("HSET");
         state.arg(&key).arg("v").arg(1).arg("d").arg(record::encode(key.as_bytes(), family));
         let mut commands = vec![state];
-        commands.extend(self.ttl(forgotten).map(|ttl| cmd("PEXPIRE").arg(&key).arg(ttl).to_owned()));
+        let ttl = self.ttl(ending::kept_until(family));
+        commands.extend(ttl.map(|ttl| cmd("PEXPIRE").arg(&key).arg(ttl).to_owned()));
         self.write(commands, true).await.map(drop)
     }
 
@@ -212,7 +213,8 @@ impl Redis {
             self.write(commands, false).await?;
         }
         let record = record::encode(keys::state(family.id).as_bytes(), &family);
-        let next = Next { family: family.id, expected, fence, record: &record, ttl: self.ttl(forgotten) };
+        let ttl = self.ttl(ending::kept_until(&family));
+        let next = Next { family: family.id, expected, fence, record: &record, ttl };
         self.next(&next).await?;
         let mut gone: Vec<Cmd> = removals
             .iter()

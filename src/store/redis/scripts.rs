@@ -13,12 +13,13 @@ if there == 'O' then return 0 end
 if ARGV[2] == '' then redis.call('SET', KEYS[1], ARGV[1]) else redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) end
 return 1";
 
-/// A lease and its fence, if nobody has one.
+/// A lease and its fence, if nobody has one. A fence outlives its family by an hour, or its lease where there is no family.
 const LEASE: &str = r"
 if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
 local fence = redis.call('INCR', KEYS[2])
 redis.call('SET', KEYS[1], fence, 'PX', ARGV[1])
 local ttl = redis.call('PTTL', KEYS[3])
+if ttl == -2 then ttl = tonumber(ARGV[1]) end
 if ttl > 0 then redis.call('PEXPIRE', KEYS[2], ttl + 3600000) end
 return fence";
 
@@ -45,7 +46,13 @@ if not version then return 3 end
 if version ~= ARGV[1] then return 1 end
 if ARGV[2] ~= '' and tonumber(redis.call('GET', KEYS[2]) or '0') > tonumber(ARGV[2]) then return 2 end
 redis.call('HSET', KEYS[1], 'v', tostring(tonumber(version) + 1), 'd', ARGV[3])
-if ARGV[4] == '' then redis.call('PERSIST', KEYS[1]) else redis.call('PEXPIRE', KEYS[1], ARGV[4]) end
+if ARGV[4] == '' then
+  redis.call('PERSIST', KEYS[1])
+  redis.call('PERSIST', KEYS[2])
+else
+  redis.call('PEXPIRE', KEYS[1], ARGV[4])
+  redis.call('PEXPIRE', KEYS[2], tonumber(ARGV[4]) + 3600000)
+end
 return 0";
 
 fn eval(script: &str, keys: &[String]) -> Cmd {

@@ -5,9 +5,10 @@ use std::fs;
 use passbridge::store::{Password, RedisMode, RedisSettings, StoreError, StoreSettings, TokenStore};
 use secrecy::SecretString;
 
+use super::contract::rotated;
 use super::contract_of_redis;
 use super::servers::{Server, settings, single};
-use super::world::{ManualClock, World, block_on};
+use super::world::{HOUR, ManualClock, World, block_on};
 use crate::support::free_ports;
 
 fn on_single(test: impl AsyncFn(&World)) {
@@ -88,7 +89,11 @@ fn every_key_of_a_family_carries_its_expiry() {
     let server = Server::start();
     let world = World::open(&single(&server));
     let login = block_on(world.kept());
-    block_on(world.store.lease(login.id(), std::time::Duration::from_secs(10))).unwrap();
+    let short = std::time::Duration::from_secs(10);
+    block_on(world.store.lease(login.id(), short)).unwrap();
+    // Of a family that is gone meanwhile, too.
+    let gone = world.login();
+    block_on(world.store.lease(gone.id(), short)).unwrap();
     let keys = String::from_utf8(server.cli(&["--scan"]).stdout).unwrap();
     let mut seen = 0;
     for key in keys.lines().filter(|key| !key.starts_with("pb:x:") && *key != "pb:format") {
@@ -96,7 +101,25 @@ fn every_key_of_a_family_carries_its_expiry() {
         assert!(ttl > 0, "{key} has no expiry");
         seen += 1;
     }
-    assert_eq!(seen, 6, "access, refresh, session, state, lease, fence: {keys}");
+    assert_eq!(seen, 8, "access, refresh, session, state, lease, fence; the other's lease and fence: {keys}");
+}
+
+#[test]
+fn a_fence_lives_as_long_as_its_family_though_the_family_was_given_more_time() {
+    let server = Server::start();
+    let world = World::open(&single(&server));
+    let login = block_on(world.kept());
+    block_on(world.store.lease(login.id(), std::time::Duration::from_secs(10))).unwrap();
+    let mut change = rotated(&world, &login);
+    for member in &mut change.family.members {
+        member.until = world.now().plus(1_000 * HOUR);
+    }
+    block_on(world.store.commit(change)).unwrap();
+    let ttl = |name: &str| -> i64 {
+        let key = format!("pb:{{{}}}:{name}", login.id());
+        String::from_utf8(server.cli(&["PTTL", &key]).stdout).unwrap().trim().parse().unwrap()
+    };
+    assert!(ttl("fence") > ttl("state"), "{} {}", ttl("fence"), ttl("state"));
 }
 
 #[test]

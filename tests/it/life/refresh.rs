@@ -4,6 +4,7 @@ use super::{
     OTHER, gated, grant, login, noted, pair, refresh, refreshed, refreshes, refreshing, refreshing_by, refused, reply,
     rotation, send, server_error, until_asked,
 };
+use crate::store::world::block_on;
 use crate::support::{Granting, Mood, NEW_SECRET, OLD_ID, Plan, TOKEN, World, client, passport, post};
 
 #[test]
@@ -151,6 +152,23 @@ fn a_lost_answer_can_be_fetched_again_inside_the_grace_window() {
     assert_eq!(again.body, first.body);
     assert_eq!(refreshes(&world).len(), 1);
     noted(&world, "replayed", 1.0);
+}
+
+#[test]
+fn a_lost_answer_can_be_fetched_again_though_the_used_uuids_own_end_came_in_between() {
+    use passbridge::domain::opaque::{OpaqueToken, TokenUse};
+    let world = World::new();
+    let (_, uuid) = login(&world);
+    world.turn(3590);
+    let first = refresh(&world, &uuid);
+    assert_eq!(first.status, 200, "{}", first.body);
+    let fingerprint = OpaqueToken::parse(&uuid).unwrap().fingerprint(TokenUse::Refresh);
+    let store = world.running().bridge().store.clone();
+    let record = block_on(store.refresh(&fingerprint)).unwrap().unwrap();
+    let left = record.until.since(world.running().bridge().clock.now());
+    assert_eq!(left.as_secs(), 60, "a Redis forgets it at its end");
+    world.turn(55);
+    assert_eq!(refresh(&world, &uuid).body, first.body);
 }
 
 #[test]

@@ -46,6 +46,7 @@ macro_rules! contract {
             a_family_that_was_extended_is_swept_at_its_new_end,
             a_family_without_an_end_is_swept_once_it_is_over_and_not_before,
             a_family_that_got_an_end_is_swept_at_it,
+            a_refresh_that_is_in_the_air_when_its_family_ends_can_still_land,
             families_are_found_by_client_user_and_prefix,
             those_alive_are_found_in_order_and_from_where_somebody_left_off,
             an_export_is_every_family_once_with_its_records,
@@ -189,7 +190,7 @@ pub async fn a_family_that_ended_leaves_a_tombstone_until_its_promised_end(world
     world.clock.pass(HOUR);
     world.store.sweep(world.now()).await.unwrap();
     assert!(world.store.access(&login.access).await.unwrap().is_some(), "the refresh UUID has another hour");
-    world.clock.pass(HOUR + MINUTE);
+    world.clock.pass(HOUR + 2 * MINUTE);
     world.store.sweep(world.now()).await.unwrap();
     assert_eq!(world.store.access(&login.access).await.unwrap(), None);
 }
@@ -320,7 +321,7 @@ pub async fn a_sweep_drops_a_family_after_its_last_uuid_and_not_before(world: &W
     world.clock.pass(2 * HOUR);
     world.store.sweep(world.now()).await.unwrap();
     assert!(world.store.refresh(&login.refresh).await.unwrap().is_some(), "its last millisecond has not passed");
-    world.clock.pass(MINUTE);
+    world.clock.pass(2 * MINUTE);
     world.store.sweep(world.now()).await.unwrap();
     assert_eq!(world.store.refresh(&login.refresh).await.unwrap(), None);
     assert_eq!(world.store.access(&login.access).await.unwrap(), None);
@@ -398,9 +399,20 @@ pub async fn a_family_that_got_an_end_is_swept_at_it(world: &World) {
     world.clock.pass(HOUR + MINUTE);
     world.store.sweep(world.now()).await.unwrap();
     assert!(world.store.family(login.id()).await.unwrap().is_some(), "its newest refresh UUID has another hour");
-    world.clock.pass(HOUR);
+    world.clock.pass(HOUR + MINUTE);
     world.store.sweep(world.now()).await.unwrap();
     assert_eq!(world.store.family(login.id()).await.unwrap(), None);
+}
+
+pub async fn a_refresh_that_is_in_the_air_when_its_family_ends_can_still_land(world: &World) {
+    let login = world.kept().await;
+    let change = rotated(world, &login);
+    world.clock.pass(2 * HOUR + Duration::from_secs(20));
+    world.store.sweep(world.now()).await.unwrap();
+    world.store.commit(change).await.unwrap();
+    world.clock.pass(MINUTE);
+    while world.store.sweep(world.now()).await.unwrap().more {}
+    assert_eq!(world.store.family(login.id()).await.unwrap(), None, "a minute later it is forgotten");
 }
 
 pub async fn families_are_found_by_client_user_and_prefix(world: &World) {
