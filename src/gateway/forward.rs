@@ -22,7 +22,7 @@ use super::routes::Upstream;
 use super::wire::{self, NoAnswer, Reading, Wire};
 use super::{Bounds, Stream};
 use crate::exchange::Exchange;
-use crate::lifecycle::Tasks;
+use crate::lifecycle::{Tasks, others_first};
 use crate::relay::Trust;
 
 /// Why there is no answer.
@@ -63,6 +63,8 @@ impl Way {
         body: Stream,
         exchange: &Exchange,
     ) -> Result<(Response<Stream>, Option<Wire>), Failed> {
+        // Before a connection is taken: it is looked at as late as can be.
+        others_first().await;
         let mut flow = Flow::new(body, self.bounds.idle_timeout, self.bounds.body);
         let progress = flow.progress();
         // Nobody who wants another protocol shares his connection.

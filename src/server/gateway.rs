@@ -21,6 +21,7 @@ use crate::domain::refusal::{Cause, Fault, Refusal};
 use crate::domain::time::Clock;
 use crate::exchange::Bridge;
 use crate::gateway::{From, Gateway, Stream};
+use crate::lifecycle::others_first;
 use crate::telemetry::Trail;
 
 /// What one worker's handlers need.
@@ -89,6 +90,7 @@ pub(super) async fn call(
     } else {
         service.gateway.call(request, &from, &mut trail).await
     };
+    others_first().await;
     let took = service.clock.monotonic().saturating_sub(started);
     service.bridge.edge.request(&trail, response.status().as_u16(), took);
     if is_too_much {
@@ -130,6 +132,7 @@ pub(super) async fn question(
     }
     let mut trail = Trail { address: Some(service.from(*peer, &head.headers).address), ..Trail::default() };
     let response = service.gateway.authorize(&head, &mut trail).await;
+    others_first().await;
     let took = service.clock.monotonic().saturating_sub(started);
     service.bridge.edge.request(&trail, response.status().as_u16(), took);
     response.map(Said::Stream)
