@@ -43,6 +43,7 @@ pub struct Site {
     pub realm: String,
     pub clients: usize,
     pub connections: usize,
+    pub workers: usize,
     pub new_secrets: NewSecrets,
     /// Where API calls come in and go, if they do.
     pub calls: Option<Calls>,
@@ -78,6 +79,7 @@ impl Site {
             realm,
             clients: 100,
             connections: 10_000,
+            workers: 1,
             new_secrets: NewSecrets::Files,
             calls: None,
         }
@@ -115,8 +117,9 @@ impl Site {
         fs::write(clients.join("all.toml"), text).unwrap();
         let (listen, routes) = self.calls.as_ref().map(Calls::config).unwrap_or_default();
         let config = format!(
-            "[listen]\n{listen}legacy = \"{legacy}\"\nops = \"{ops}\"\n[server]\nworkers = 1\n[limits]\nconnections = {}\n\
+            "[listen]\n{listen}legacy = \"{legacy}\"\nops = \"{ops}\"\n[server]\nworkers = {}\n[limits]\nconnections = {}\n\
              [realm]\nurls = [\"{}\"]\n[mappings]\npath = \"mappings\"\n{}[store]\npath = \"{}\"\n{routes}",
+            self.workers,
             self.connections,
             self.realm,
             if recipient.is_some() { "[secrets]\nidentity = { file = \"age.key\" }\n" } else { "" },

@@ -41,7 +41,12 @@ pub struct Gateway {
 impl Gateway {
     /// Of another build, if one is given.
     pub fn start(work: &Path, name: &str, live: usize, program: Option<&Path>) -> Self {
-        let mut site = Site::new(work, name, "http://127.0.0.1:1".to_owned());
+        Self::of_workers(1, work, name, (live, program))
+    }
+
+    /// With so many workers.
+    fn of_workers(workers: usize, work: &Path, name: &str, (live, program): (usize, Option<&Path>)) -> Self {
+        let mut site = Site { workers, ..Site::new(work, name, "http://127.0.0.1:1".to_owned()) };
         let calls = Calls::before(api::start());
         site.calls = Some(calls);
         let tokens = filled(&site, live);
@@ -83,6 +88,7 @@ pub fn run(wanted: &Wanted, report: &mut Report) {
     latency(wanted, report, &gateway, &peers);
     drop(peers);
     idle(report, work);
+    two_workers(wanted, report, work);
     many(wanted, report, work);
 }
 
@@ -224,6 +230,23 @@ fn idle(report: &mut Report, work: &Path) {
         let each = size::of_idle(process, address, &message, IDLE);
         report.once("swap", &format!("memory of an idle connection of the gateway: {name}"), "KiB", each, bar);
     }
+}
+
+/// Does a call cost more where two workers share what they must? Requests a second tell that only where the load and the API leave both a
+/// core of their own.
+fn two_workers(wanted: &Wanted, report: &mut Report, work: &Path) {
+    let of = |workers: usize| Gateway::of_workers(workers, work, &format!("workers-{workers}"), (LIVE, None));
+    let (one, two) = (of(1), of(2));
+    let contestants = [("one worker", &one), ("two workers", &two)].map(|(name, gateway)| Contestant {
+        name,
+        process: &gateway.bridge.process,
+        load: gateway.load(LIVE, REQUESTS),
+    });
+    let all = rounds::run(&contestants, wanted.rounds(15));
+    let cost = Spread::ratio(&all[1], &all[0], Round::cost);
+    report.spread("swap", "swap: two workers / one, CPU a request", "ratio", cost, Bar::None);
+    let rate = Spread::ratio(&all[1], &all[0], |round| round.served.per_second());
+    report.spread("swap", "swap: two workers / one, requests/s", "ratio", rate, Bar::None);
 }
 
 /// Does it cost more when many UUIDs live?
