@@ -20,7 +20,7 @@ use tokio::net::TcpStream;
 use super::{call, get, plan, uuid};
 use crate::support::frames::{self, Frames};
 use crate::support::tls::Authority;
-use crate::support::{FakeApi, PATIENCE, World, block_on};
+use crate::support::{FakeApi, PATIENCE, World, block_on, eventually};
 
 /// An answer over HTTP/2.
 #[derive(Debug)]
