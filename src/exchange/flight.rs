@@ -6,7 +6,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use secrecy::SecretString;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
@@ -14,10 +13,10 @@ use super::flights::Begun;
 use super::{Exchange, store_failed};
 use crate::domain::client::Client;
 use crate::domain::dialect::{Dialect, Grant, GrantKind};
-use crate::domain::family::{AccessFate, AccessRecord, Ending, Family, FamilyId, FamilyState, RefreshRecord};
-use crate::domain::grant::{NotGranted, RealmGrant, RealmRefresh, RealmRequest};
-use crate::domain::issue::{self, Asked, Moment, Presented, REALM_REFRESH, binding};
-use crate::domain::opaque::{Fingerprint, OpaqueToken, TokenUse};
+use crate::domain::family::{AccessFate, AccessRecord, Family, FamilyId, FamilyState, RefreshRecord};
+use crate::domain::grant::{NotGranted, RealmRequest};
+use crate::domain::issue::{REALM_REFRESH, binding};
+use crate::domain::opaque::{Fingerprint, OpaqueToken};
 use crate::domain::refresh::{Flight, RefreshDecision, after_failure, decide_asking};
 use crate::domain::refusal::{Cause, Fault, Refusal};
 use crate::domain::seal::SealingKey;
@@ -70,7 +69,7 @@ pub(super) struct Rotation {
 /// How long to wait before looking again at what another instance does.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// How long a lease lives unless it is renewed.
-const LEASE: Duration = Duration::from_secs(15);
+pub(super) const LEASE: Duration = Duration::from_secs(15);
 
 /// The patience of one who flies again and again until there is something to go by.
 #[derive(Debug)]
@@ -260,93 +259,6 @@ impl Exchange {
             let _kept = self.bridge.store.renew(lease, LEASE).await;
         }
     }
-
-    async fn keep(
-        &self,
-        plan: &Plan,
-        known: Versioned<Family>,
-        granted: Granted,
-        lease: Lease,
-    ) -> Result<Landing, Refusal> {
-        let note = (granted.slot > 0).then_some(Note::SecondSecret);
-        let grant = with_refresh(granted.grant, plan, &known.value, self.bridge.clock.now());
-        let mut change = match &plan.purpose {
-            Purpose::Rotate(wish) => self.rotated(plan, wish, &known, &grant).await?,
-            Purpose::Renew(..) => self.renewed(plan, &known, &grant).await?,
-        };
-        let until = change.family.renewal_until;
-        change.fence = Some(lease.fence);
-        match self.bridge.store.commit(change).await {
-            Ok(()) => {}
-            Err(CommitError::Conflict | CommitError::Fenced | CommitError::Unknown) => {
-                self.too_late(plan, &grant, until).await?;
-            }
-            Err(CommitError::Store(error)) => return Err(store_failed(error)),
-        }
-        Ok(Landing::Done(note))
-    }
-
-    /// The family was changed while the realm was asked. Where it ended, the session that was just prolonged must end too; where
-    /// another instance went on with it, that session is the living family's.
-    async fn too_late(&self, plan: &Plan, grant: &RealmGrant, until: Timestamp) -> Result<(), Refusal> {
-        let family = self.bridge.store.family(plan.family).await.map_err(store_failed)?;
-        let lives = family.is_some_and(|family| !matches!(family.value.state, FamilyState::Over(_)));
-        let token = grant.refresh.as_ref().filter(|_| !lives);
-        match token {
-            Some(refresh) => self.leave_word(&plan.client, plan.family, &refresh.token, until).await,
-            None => Ok(()),
-        }
-    }
-
-    async fn rotated(
-        &self,
-        plan: &Plan,
-        wish: &Rotation,
-        known: &Versioned<Family>,
-        grant: &RealmGrant,
-    ) -> Result<Change, Refusal> {
-        let asked = Asked { client: &plan.client, grant_type: &wish.grant_type, scope: wish.scope.as_deref() };
-        let presented = Presented { token: &wish.token, data_key: &plan.data_key };
-        let moment = Moment { now: self.bridge.clock.now(), entropy: &*self.bridge.entropy };
-        let rotated = issue::rotate(&known.value, asked, presented, grant, moment);
-        let mut access = vec![rotated.access];
-        if plan.client.dialect.tokens.refresh_ends_old_access {
-            // A record of a UUID that is forgotten at the same time would stay for ever.
-            let old = self.live_access(&rotated.family).await?;
-            let replaced = |record| AccessRecord { fate: AccessFate::Over(Ending::Replaced), ..record };
-            access.extend(old.into_iter().map(|(fingerprint, record)| (fingerprint, replaced(record))));
-        }
-        let mut refresh: Vec<_> = rotated.refresh.into_iter().collect();
-        refresh.extend(kept_for_its_answer(plan, wish, moment.now));
-        Ok(Change { access, refresh, removals: rotated.forgotten, ..Change::of(known.version, rotated.family) })
-    }
-
-    async fn renewed(&self, plan: &Plan, known: &Versioned<Family>, grant: &RealmGrant) -> Result<Change, Refusal> {
-        let moment = Moment { now: self.bridge.clock.now(), entropy: &*self.bridge.entropy };
-        let (family, access) =
-            issue::renew(&known.value, self.live_access(&known.value).await?, &plan.data_key, grant, moment);
-        Ok(Change { access, ..Change::of(known.version, family) })
-    }
-
-    /// The records of the family's access UUIDs that are still good.
-    async fn live_access(&self, family: &Family) -> Result<Vec<(Fingerprint, AccessRecord)>, Refusal> {
-        let now = self.bridge.clock.now();
-        let mut records = Vec::new();
-        for member in family.members.iter().filter(|member| member.token_use == TokenUse::Access && member.until > now)
-        {
-            let record = self.bridge.store.access(&member.fingerprint).await.map_err(store_failed)?;
-            records.extend(record.map(|record| (member.fingerprint, record)));
-        }
-        Ok(records)
-    }
-}
-
-/// The record of the used UUID, where its own end comes before that of the window in which its answer can be fetched: a store
-/// forgets a record at its end.
-fn kept_for_its_answer(plan: &Plan, wish: &Rotation, now: Timestamp) -> Option<(Fingerprint, RefreshRecord)> {
-    let until = now.plus(plan.client.dialect.tokens.refresh_grace);
-    let record = RefreshRecord { until, ..wish.record.clone() };
-    (wish.record.until < until).then(|| (wish.token.fingerprint(TokenUse::Refresh), record))
 }
 
 /// The question in the realm's words; `None` where the realm gave no refresh token.
@@ -372,16 +284,4 @@ fn fixed(dialect: &Dialect) -> Vec<(String, Wiped<String>)> {
         Some(grant) => grant.fixed.iter().map(own).collect(),
         None => vec![("grant_type".to_owned(), Wiped::new("refresh_token".to_owned()))],
     }
-}
-
-/// A realm that gives no new refresh token leaves the old one good (RFC 6749 section 6).
-fn with_refresh(grant: RealmGrant, plan: &Plan, family: &Family, now: Timestamp) -> RealmGrant {
-    if grant.refresh.is_some() {
-        return grant;
-    }
-    let opened =
-        family.renewal.as_ref().and_then(|sealed| plan.data_key.open(sealed, binding(REALM_REFRESH, &family.id)).ok());
-    let token = opened.and_then(|bytes| Some(SecretString::from(std::str::from_utf8(&bytes).ok()?)));
-    let life = family.renewal_until.ends().map(|until| until.since(now));
-    RealmGrant { refresh: token.map(|token| RealmRefresh { token, life }), ..grant }
 }

@@ -15,6 +15,7 @@ mod doubt;
 mod flight;
 mod flights;
 mod introspect;
+mod keep;
 mod learn;
 mod login;
 mod logout;

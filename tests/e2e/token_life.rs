@@ -206,6 +206,36 @@ fn a_store_that_hears_again_at_once_is_told_that_nothing_was_asked_and_a_crash_c
     assert_eq!(answer.status, 200, "{answer:?}\n{}", bridge.log());
 }
 
+/// How the program keeps a token in Redis: the first thing that it says of what the realm gave.
+const KEEP: &str = "redis.call('GETRANGE', KEYS[1], 0, 0)";
+
+#[test]
+fn a_store_that_fails_after_the_realm_has_answered_a_refresh_is_tried_again_for_a_while() {
+    let redis = Server::start();
+    let line = Line::to(redis.port);
+    let store = format!("[store]\nkind = \"redis\"\nurls = [\"redis://127.0.0.1:{}\"]", line.port);
+    let url = Keycloak::rotating().url();
+    let bridge = Bridge::configured(&url, &[Old::of("test_api")], "rotation = \"on\"", &store);
+    let (_, token) = bridge.pair("test_api", "90514");
+    let answer = std::thread::scope(|scope| {
+        line.cut_after(KEEP, Cut::UntilMended);
+        let waiting = scope.spawn(|| bridge.refresh("test_api", &token));
+        eventually("the realm has answered, and Redis is gone", || line.was_cut());
+        line.mend();
+        waiting.join().unwrap()
+    });
+    assert_eq!(answer.status, 200, "what the realm gave is not lost: {answer:?}\n{}", bridge.log());
+    let next = bridge.refresh("test_api", &answer.text("refresh_token"));
+    assert_eq!(next.status, 200, "{next:?}\n{}", bridge.log());
+
+    line.cut_after(KEEP, Cut::UntilMended);
+    let begun = std::time::Instant::now();
+    assert_eq!(bridge.refresh("test_api", &next.text("refresh_token")).status, 500);
+    assert!(begun.elapsed() < std::time::Duration::from_secs(15), "not for ever: {:?}", begun.elapsed());
+    line.mend();
+    refused(&bridge, "test_api", &next.text("refresh_token"));
+}
+
 #[test]
 fn a_store_is_moved_to_redis_and_back_without_losing_a_login() {
     let keycloak = Keycloak::shared();

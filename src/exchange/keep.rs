@@ -1,0 +1,140 @@
+//! What the realm gave to a flight is kept: the next pair, or the new JWT behind the UUIDs that there are.
+
+use std::time::Duration;
+
+use secrecy::SecretString;
+
+use super::flight::{Landing, Plan, Purpose, Rotation};
+use super::{Exchange, store_failed};
+use crate::domain::family::{AccessFate, AccessRecord, Ending, Family, FamilyState, RefreshRecord};
+use crate::domain::grant::{RealmGrant, RealmRefresh};
+use crate::domain::issue::{self, Asked, Moment, Presented, REALM_REFRESH, binding};
+use crate::domain::opaque::{Fingerprint, TokenUse};
+use crate::domain::refusal::Refusal;
+use crate::domain::time::Timestamp;
+use crate::keycloak::Granted;
+use crate::store::{Change, CommitError, Lease, StoreError, Versioned};
+use crate::telemetry::log;
+use crate::telemetry::trail::Note;
+
+/// What the realm gave may be the only good refresh token by now: a store that fails is tried again so often, after so long.
+const TRIES: usize = 5;
+const TRY_AGAIN: Duration = Duration::from_secs(1);
+
+impl Exchange {
+    pub(super) async fn keep(
+        &self,
+        plan: &Plan,
+        known: Versioned<Family>,
+        granted: Granted,
+        lease: Lease,
+    ) -> Result<Landing, Refusal> {
+        let note = (granted.slot > 0).then_some(Note::SecondSecret);
+        let grant = with_refresh(granted.grant, plan, &known.value, self.bridge.clock.now());
+        let mut tries = 0;
+        loop {
+            match self.commit(plan, &known, &grant, lease).await {
+                Ok(()) => return Ok(Landing::Done(note)),
+                // Or an earlier try was heard, and its answer lost.
+                Err(CommitError::Conflict | CommitError::Fenced | CommitError::Unknown) => {
+                    self.too_late(plan, &known.value, &grant).await?;
+                    return Ok(Landing::Done(note));
+                }
+                Err(CommitError::Store(error)) if tries < TRIES && !matches!(error, StoreError::Closed) => {
+                    log::store("keeping what the realm gave, which is tried again", &error.with_cause());
+                    tries += 1;
+                    tokio::time::sleep(TRY_AGAIN).await;
+                    // A lease that is lost shows when it is committed: it is fenced.
+                    let _kept = self.bridge.store.renew(lease, super::flight::LEASE).await;
+                }
+                Err(CommitError::Store(error)) => return Err(store_failed(error)),
+            }
+        }
+    }
+
+    async fn commit(
+        &self,
+        plan: &Plan,
+        known: &Versioned<Family>,
+        grant: &RealmGrant,
+        lease: Lease,
+    ) -> Result<(), CommitError> {
+        let change = match &plan.purpose {
+            Purpose::Rotate(wish) => self.rotated(plan, wish, known, grant).await?,
+            Purpose::Renew(..) => self.renewed(plan, known, grant).await?,
+        };
+        self.bridge.store.commit(Change { fence: Some(lease.fence), ..change }).await
+    }
+
+    /// The family was changed while the realm was asked. Where it ended, the session that was just prolonged must end too; where
+    /// another instance went on with it, that session is the living family's.
+    async fn too_late(&self, plan: &Plan, known: &Family, grant: &RealmGrant) -> Result<(), Refusal> {
+        let family = self.bridge.store.family(plan.family).await.map_err(store_failed)?;
+        let lives = family.is_some_and(|family| !matches!(family.value.state, FamilyState::Over(_)));
+        let Some(refresh) = grant.refresh.as_ref().filter(|_| !lives) else { return Ok(()) };
+        let until = refresh.life.map_or(Timestamp::NEVER, |life| self.bridge.clock.now().plus(life));
+        self.leave_word(&plan.client, known.id, &refresh.token, until).await
+    }
+
+    async fn rotated(
+        &self,
+        plan: &Plan,
+        wish: &Rotation,
+        known: &Versioned<Family>,
+        grant: &RealmGrant,
+    ) -> Result<Change, StoreError> {
+        let asked = Asked { client: &plan.client, grant_type: &wish.grant_type, scope: wish.scope.as_deref() };
+        let presented = Presented { token: &wish.token, data_key: &plan.data_key };
+        let moment = Moment { now: self.bridge.clock.now(), entropy: &*self.bridge.entropy };
+        let rotated = issue::rotate(&known.value, asked, presented, grant, moment);
+        let mut access = vec![rotated.access];
+        if plan.client.dialect.tokens.refresh_ends_old_access {
+            // A record of a UUID that is forgotten at the same time would stay for ever.
+            let old = self.live_access(&rotated.family).await?;
+            let replaced = |record| AccessRecord { fate: AccessFate::Over(Ending::Replaced), ..record };
+            access.extend(old.into_iter().map(|(fingerprint, record)| (fingerprint, replaced(record))));
+        }
+        let mut refresh: Vec<_> = rotated.refresh.into_iter().collect();
+        refresh.extend(kept_for_its_answer(plan, wish, moment.now));
+        Ok(Change { access, refresh, removals: rotated.forgotten, ..Change::of(known.version, rotated.family) })
+    }
+
+    async fn renewed(&self, plan: &Plan, known: &Versioned<Family>, grant: &RealmGrant) -> Result<Change, StoreError> {
+        let moment = Moment { now: self.bridge.clock.now(), entropy: &*self.bridge.entropy };
+        let (family, access) =
+            issue::renew(&known.value, self.live_access(&known.value).await?, &plan.data_key, grant, moment);
+        Ok(Change { access, ..Change::of(known.version, family) })
+    }
+
+    /// The records of the family's access UUIDs that are still good.
+    async fn live_access(&self, family: &Family) -> Result<Vec<(Fingerprint, AccessRecord)>, StoreError> {
+        let now = self.bridge.clock.now();
+        let mut records = Vec::new();
+        for member in family.members.iter().filter(|member| member.token_use == TokenUse::Access && member.until > now)
+        {
+            let record = self.bridge.store.access(&member.fingerprint).await?;
+            records.extend(record.map(|record| (member.fingerprint, record)));
+        }
+        Ok(records)
+    }
+}
+
+/// The record of the used UUID, where its own end comes before that of the window in which its answer can be fetched: a store
+/// forgets a record at its end.
+fn kept_for_its_answer(plan: &Plan, wish: &Rotation, now: Timestamp) -> Option<(Fingerprint, RefreshRecord)> {
+    let until = now.plus(plan.client.dialect.tokens.refresh_grace);
+    let record = RefreshRecord { until, ..wish.record.clone() };
+    (wish.record.until < until).then(|| (wish.token.fingerprint(TokenUse::Refresh), record))
+}
+
+/// A realm that gives no new refresh token leaves the old one good (RFC 6749 section 6).
+fn with_refresh(grant: RealmGrant, plan: &Plan, family: &Family, now: Timestamp) -> RealmGrant {
+    if grant.refresh.is_some() {
+        return grant;
+    }
+    let opened =
+        family.renewal.as_ref().and_then(|sealed| plan.data_key.open(sealed, binding(REALM_REFRESH, &family.id)).ok());
+    let token = opened.and_then(|bytes| Some(SecretString::from(std::str::from_utf8(&bytes).ok()?)));
+    let life = family.renewal_until.ends().map(|until| until.since(now));
+    RealmGrant { refresh: token.map(|token| RealmRefresh { token, life }), ..grant }
+}
