@@ -89,7 +89,29 @@ pub fn patiently<T: Send>(work: impl FnOnce() -> T + Send) -> T {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use parking_lot::Mutex;
+
     use super::*;
+
+    #[test]
+    fn whoever_can_read_reads_before_anybody_writes() {
+        let (said, tasks) = (Arc::<Mutex<Vec<&str>>>::default(), Tasks::new(CancellationToken::new()));
+        let runtime = runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            for (reads, writes) in [("a reads", "a writes"), ("b reads", "b writes")] {
+                let said = Arc::clone(&said);
+                tasks.run(async move {
+                    said.lock().push(reads);
+                    others_first().await;
+                    said.lock().push(writes);
+                });
+            }
+            tasks.ended().await;
+        });
+        assert_eq!(said.lock()[..2], ["a reads", "b reads"]);
+    }
 
     #[test]
     fn what_is_done_patiently_steps_back_with_the_threads_that_it_starts_and_nobody_else_does() {
