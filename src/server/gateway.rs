@@ -90,9 +90,10 @@ pub(super) async fn call(
     } else {
         service.gateway.call(request, &from, &mut trail).await
     };
-    others_first().await;
     let took = service.clock.monotonic().saturating_sub(started);
     service.bridge.edge.request(&trail, response.status().as_u16(), took);
+    // Once it is written down: who hangs up ends this here.
+    others_first().await;
     if is_too_much {
         return response.map(Said::Stream);
     }
@@ -132,8 +133,8 @@ pub(super) async fn question(
     }
     let mut trail = Trail { address: Some(service.from(*peer, &head.headers).address), ..Trail::default() };
     let response = service.gateway.authorize(&head, &mut trail).await;
-    others_first().await;
     let took = service.clock.monotonic().saturating_sub(started);
     service.bridge.edge.request(&trail, response.status().as_u16(), took);
+    others_first().await;
     response.map(Said::Stream)
 }
