@@ -73,18 +73,32 @@ pub async fn others_first() {
 /// How far such a thread steps back (nice): it gets a third of what a worker gets that wants the same core.
 const BACK: i32 = 5;
 
+fn step_back() {
+    // Of this thread alone, says Linux. Where it may not, the work is done all the same.
+    let _as_it_is = rustix::process::setpriority_process(None, BACK);
+}
+
 /// Does something long on a thread of its own, and on those that it starts, which step back for every other thread: it may take
 /// longer, and no answer shall.
 pub fn patiently<T: Send>(work: impl FnOnce() -> T + Send) -> T {
     let done = thread::scope(|scope| {
         let stepped_back = || {
-            // Of this thread alone, says Linux. Where it may not, the work is done all the same.
-            let _as_it_is = rustix::process::setpriority_process(None, BACK);
+            step_back();
             work()
         };
         scope.spawn(stepped_back).join()
     });
     done.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+/// The same beside whoever asks, and nobody waits for it: what it leaves undone ends with the process.
+pub fn aside(work: impl FnOnce() + Send + 'static) {
+    let stepped_back = || {
+        step_back();
+        work();
+    };
+    #[expect(clippy::disallowed_methods, reason = "every thread of the server is started here")]
+    let _dropped_undone = Builder::new().name("aside".to_owned()).spawn(stepped_back);
 }
 
 #[cfg(test)]

@@ -13,6 +13,8 @@ use super::shared::Shared;
 use super::tls::{Tls, TlsMaterial};
 use crate::config::{self, Config};
 use crate::document::{Finding, Findings, Origin, Severity};
+use crate::domain::client::{Client, Stage};
+use crate::domain::table::Table;
 use crate::exchange::Exchange;
 use crate::gateway::Gateway;
 use crate::keycloak::Keycloak;
@@ -179,16 +181,16 @@ impl Reloading {
         self.shared.tuning.store(Arc::new(Tuning::of(&config)));
         bridge.policy.store(Arc::new(config.policy()));
         let before = bridge.snapshot.load_full();
-        let generation = before.generation + 1;
-        bridge.edge.loaded(generation, &loaded.digest, loaded.table.len());
-        for client in loaded.table.clients() {
-            if let Some(was) = before.table.client(&client.legacy_id).filter(|was| was.stage != client.stage) {
-                // What stood there already is about another change.
-                let moved = client.moved.as_ref().filter(|moved| was.moved.as_ref() != Some(moved));
-                bridge.edge.staged(&client.legacy_id, (was.stage, client.stage), moved.map(|moved| moved.why.as_str()));
-            }
+        // Who goes through a hundred thousand clients does it at nobody's cost; log and audit are not his: workers wait for them.
+        let (next, moves) = patiently(|| {
+            let moves = moves(&before.table, &loaded.table);
+            (before.followed_by(loaded), moves)
+        });
+        bridge.edge.loaded(next.generation, &next.digest, next.table.len());
+        for Move { client, stages, why } in &moves {
+            bridge.edge.staged(client, *stages, why.as_deref());
         }
-        bridge.snapshot.store(Arc::new(before.followed_by(loaded)));
+        bridge.snapshot.store(Arc::new(next));
         self.retired.keep(before);
         self.ops.token.store(Arc::new(config.ops_token.clone()));
         self.ops.refused.lock().clear();
@@ -198,6 +200,26 @@ impl Reloading {
         *self.ops.needs_restart.lock() = needs_restart;
         current.take_reloadable(config);
     }
+}
+
+/// A client that a load brings to another stage.
+struct Move {
+    client: String,
+    /// Before and now.
+    stages: (Stage, Stage),
+    /// Where a command moved it.
+    why: Option<String>,
+}
+
+fn moves(before: &Table, now: &Table) -> Vec<Move> {
+    let moved = |client: &Arc<Client>| {
+        let was = before.client(&client.legacy_id).filter(|was| was.stage != client.stage)?;
+        // What stood there already is about another change.
+        let told = client.moved.as_ref().filter(|moved| was.moved.as_ref() != Some(moved));
+        let why = told.map(|moved| moved.why.clone());
+        Some(Move { client: client.legacy_id.clone(), stages: (was.stage, client.stage), why })
+    };
+    now.clients().filter_map(moved).collect()
 }
 
 /// A reload that nothing can stop any more.
