@@ -4,15 +4,16 @@ use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::runtime::{self, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::sleep;
 
 use super::{Format, NO, WRONG_USE, show};
 use crate::config::survey;
 use crate::domain::time::Clock;
-use crate::mapping::watch::{LOOK, Watch};
+use crate::mapping::watch::{Watch, wait};
 use crate::secrets::Environment;
 use crate::server::{Running, Start, StartError, SystemClock, SystemEntropy, start};
 
@@ -100,16 +101,18 @@ impl Signals {
     /// Reloads when one says so or files change, until one means the end.
     fn until_the_end(mut self, running: &Running, watching: &Watching) {
         self.runtime.block_on(async {
-            let mut ticks = interval(LOOK);
-            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            let mut pause = wait(Duration::ZERO);
             let mut watch = Watch::new(running.bridge().snapshot.load().footing.clone());
             loop {
                 tokio::select! {
                     _ = self.terminate.recv() => return,
                     _ = self.interrupt.recv() => return,
                     _ = self.hangup.recv() => watching.reload(running, &mut watch),
-                    _tick = ticks.tick() => {
-                        if watch.observe(watch.look(), watching.clock.monotonic()) {
+                    () = sleep(pause) => {
+                        let begun = watching.clock.monotonic();
+                        let seen = watch.look();
+                        pause = wait(watching.clock.monotonic().saturating_sub(begun));
+                        if watch.observe(seen, watching.clock.monotonic()) {
                             watching.reload(running, &mut watch);
                         }
                     }

@@ -2,8 +2,9 @@
 //!
 //! What a load rests on is written down while it is made (`Findings::rests_on`), each path as it was just before it was read.
 //! So nothing is missed: what changes while it is read differs from what was written down. Whoever drives this looks four times
-//! a second; a change counts once nothing has moved for [`REST`], so that files that are written one after the other, or in
-//! pieces, are taken together. Renames, truncations and swapped symbolic links (as Kubernetes does it) all show.
+//! a second, less often where a look takes long; a change counts once nothing has moved for [`REST`], so that files that are
+//! written one after the other, or in pieces, are taken together. Renames, truncations and swapped symbolic links (as Kubernetes
+//! does it) all show.
 
 use std::time::Duration;
 
@@ -14,7 +15,14 @@ use crate::secrets::files;
 pub const REST: Duration = Duration::from_millis(250);
 
 /// How often to look.
-pub const LOOK: Duration = Duration::from_millis(250);
+const LOOK: Duration = Duration::from_millis(250);
+
+/// How long to wait after a look that took so long: a hundred thousand secrets in files of their own are looked at for a sixth of a
+/// second, which shall be a tenth of a core and not two thirds.
+#[must_use]
+pub fn wait(took: Duration) -> Duration {
+    LOOK.max(took.saturating_mul(9))
+}
 
 /// What is in use rests on these files; have they changed?
 #[derive(Debug)]
@@ -106,6 +114,13 @@ mod tests {
         }
         assert!(!watch.observe(footing(&[("a", 49), ("b", 2)]), at(10_000)));
         assert!(watch.observe(footing(&[("a", 49), ("b", 2)]), at(10_250)));
+    }
+
+    #[test]
+    fn looking_takes_no_more_than_a_tenth_of_a_core() {
+        assert_eq!(wait(Duration::ZERO), LOOK);
+        assert_eq!(wait(Duration::from_millis(20)), LOOK);
+        assert_eq!(wait(Duration::from_millis(170)), Duration::from_millis(1_530));
     }
 
     #[test]
