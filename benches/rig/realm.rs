@@ -18,7 +18,8 @@ use crate::site::{self, Passport, Site, free, post, repository};
 /// Enough for the JVM to have compiled what a login needs, and a refresh.
 const WARM_UP: usize = 6_000;
 const WARM_UP_REFRESHES: usize = 3_000;
-const REQUESTS: usize = 800;
+/// Many short rounds: how fast Keycloak is drifts, and a ratio is of two that follow each other.
+const REQUESTS: usize = 400;
 /// Enough that Keycloak always has work: its rate is compared then, not the time that one request takes.
 const CONNECTIONS: usize = 16;
 const PASSPORTS: usize = 20;
@@ -31,33 +32,40 @@ pub fn run(wanted: &Wanted, report: &mut Report) {
     let work = tempfile::Builder::new().prefix("passbridge-bench-").tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let passports = Passport::real(PASSPORTS);
     let (keycloak, port) = keycloak(work.path());
-    let site = Site::new(work.path(), "bridge", format!("http://127.0.0.1:{port}/auth/realms/SSO"));
-    let bridge = Bridge::start(&site);
+    let realm = format!("http://127.0.0.1:{port}/auth/realms/SSO");
+    let bridge = Bridge::start(&Site::new(work.path(), "bridge", realm.clone()));
     let direct = ([127, 0, 0, 1], port).into();
     let asked: Vec<_> = passports.iter().map(to_realm).collect();
     let through: Vec<_> = passports.iter().map(|passport| site::login(0, passport)).collect();
-    let contestants = |[asked, through]: [Load; 2]| {
-        [
-            Contestant { name: "Keycloak itself", process: &keycloak, load: asked },
-            Contestant { name: "through passbridge", process: &keycloak, load: through },
-        ]
-    };
-    let logins = contestants([
-        load(direct, asked.clone().into(), REQUESTS),
-        load(bridge.legacy, through.clone().into(), REQUESTS),
-    ]);
+    let contestant = |name, load| Contestant { name, process: &keycloak, load };
+    let logins = [
+        contestant("Keycloak itself", load(direct, asked.clone().into(), REQUESTS)),
+        contestant("through passbridge", load(bridge.legacy, through.clone().into(), REQUESTS)),
+    ];
     warm("logins", &Load { requests: WARM_UP, ..logins[0].load.clone() });
-    let rounds = wanted.rounds(12);
+    let rounds = wanted.rounds(30);
     tell(report, &Told { what: "logins", one: "login", bar: Bar::AtLeast(0.95) }, &logins, rounds);
 
+    // What is said of the realm's rotation spares the bridge one durable write of two.
+    let mut site = Site::new(work.path(), "rotation-off", realm);
+    site.realm_further = "rotation = \"off\"\n";
+    let knowing = Bridge::start(&site);
+    // What durable writing costs on this disk.
+    let memory = tempfile::Builder::new().prefix("passbridge-bench-").tempdir_in("/dev/shm").unwrap();
+    let mut site = Site::new(work.path(), "undurable", site.realm);
+    site.store = memory.path().join("store");
+    let undurable = Bridge::start(&site);
     let chained = |to, logins: &[Vec<u8>], refresh: fn(&str) -> Vec<u8>| {
         let logins = logins.iter().cycle().take(REFRESHED).cloned().collect();
         load(to, Messages::chained(logins, refresh), REQUESTS)
     };
-    let refreshes = contestants([
-        chained(direct, &asked, realm_refresh),
-        chained(bridge.legacy, &through, |token| site::refresh(0, token)),
-    ]);
+    let by_client: fn(&str) -> Vec<u8> = |token| site::refresh(0, token);
+    let refreshes = [
+        contestant("Keycloak itself", chained(direct, &asked, realm_refresh)),
+        contestant("through passbridge", chained(bridge.legacy, &through, by_client)),
+        contestant("through passbridge, rotation known to be off", chained(knowing.legacy, &through, by_client)),
+        contestant("through passbridge, store in memory", chained(undurable.legacy, &through, by_client)),
+    ];
     for contestant in &refreshes {
         // The first message of each is its login.
         load::run(&Load { requests: REFRESHED, ..contestant.load.clone() });
@@ -97,10 +105,13 @@ fn tell(report: &mut Report, told: &Told, contestants: &[Contestant<'_>], rounds
         let cost = Spread::over(rounds, Round::cost);
         row(&format!("{name}, Keycloak's CPU"), &format!("us/{one}"), cost, Bar::None);
     }
-    let [itself, through] = &all[..] else { panic!("two contestants") };
-    row("through passbridge / itself", "ratio", Spread::ratio(through, itself, rate), bar);
-    let cost = Spread::ratio(through, itself, Round::cost);
-    row("Keycloak's CPU, through passbridge / itself", "ratio", cost, Bar::None);
+    let itself = &all[0];
+    for (contestant, through) in contestants.iter().zip(&all).skip(1) {
+        let name = contestant.name;
+        row(&format!("{name} / itself"), "ratio", Spread::ratio(through, itself, rate), bar);
+        let cost = Spread::ratio(through, itself, Round::cost);
+        row(&format!("Keycloak's CPU, {name} / itself"), "ratio", cost, Bar::None);
+    }
 }
 
 /// A real Keycloak with the test realm, ready.

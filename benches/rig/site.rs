@@ -41,6 +41,8 @@ pub struct Site {
     pub store: PathBuf,
     /// Where logins are asked for.
     pub realm: String,
+    /// Further lines of `[realm]`.
+    pub realm_further: &'static str,
     pub clients: usize,
     pub connections: usize,
     pub workers: usize,
@@ -77,6 +79,7 @@ impl Site {
             store: folder.join("store"),
             folder,
             realm,
+            realm_further: "",
             clients: 100,
             connections: 10_000,
             workers: 1,
@@ -118,10 +121,11 @@ impl Site {
         let (listen, routes) = self.calls.as_ref().map(Calls::config).unwrap_or_default();
         let config = format!(
             "[listen]\n{listen}legacy = \"{legacy}\"\nops = \"{ops}\"\n[server]\nworkers = {}\n[limits]\nconnections = {}\n\
-             [realm]\nurls = [\"{}\"]\n[mappings]\npath = \"mappings\"\n{}[store]\npath = \"{}\"\n{routes}",
+             [realm]\nurls = [\"{}\"]\n{}[mappings]\npath = \"mappings\"\n{}[store]\npath = \"{}\"\n{routes}",
             self.workers,
             self.connections,
             self.realm,
+            self.realm_further,
             if recipient.is_some() { "[secrets]\nidentity = { file = \"age.key\" }\n" } else { "" },
             self.store.display(),
         );
