@@ -103,13 +103,7 @@ pub(super) fn hashed() -> Result<String, String> {
 
 /// Reads a secret from standard input, never from an argument, which other users of the machine could read.
 pub(super) fn read() -> Result<SecretString, String> {
-    let mut text = Zeroizing::new(String::new());
-    let stdin = std::io::stdin();
-    if stdin.is_terminal() {
-        show::say("type the secret, then Enter and Ctrl-D");
-    }
-    let read = stdin.lock().take(LONGEST + 1).read_to_string(&mut text);
-    read.map_err(|error| format!("the secret cannot be read from standard input: {}", show::words(&error)))?;
+    let text = typed("secret", LONGEST + 1)?;
     if text.len() as u64 > LONGEST {
         return Err("the secret is longer than 64 KiB".to_owned());
     }
@@ -120,4 +114,16 @@ pub(super) fn read() -> Result<SecretString, String> {
         return Err(format!("the secret on standard input is empty\n  {hint}"));
     }
     Ok(SecretString::from(secret))
+}
+
+/// What comes on standard input, at most so many bytes of it.
+pub(super) fn typed(what: &str, most: u64) -> Result<Zeroizing<String>, String> {
+    let mut text = Zeroizing::new(String::new());
+    let stdin = std::io::stdin();
+    if stdin.is_terminal() {
+        show::say(&format!("type the {what}, then Enter and Ctrl-D"));
+    }
+    let read = stdin.lock().take(most).read_to_string(&mut text);
+    read.map_err(|error| format!("the {what} cannot be read from standard input: {}", show::words(&error)))?;
+    Ok(text)
 }

@@ -1,6 +1,6 @@
 //! `passbridge token`: logins by UUID, fingerprint, client or user; provenance, never a token.
 
-use std::io::{self, IsTerminal, Read, Write};
+use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -8,6 +8,7 @@ use clap::Args;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
+use super::secret::typed;
 use super::{Format, NO, WRONG_USE, ask, show};
 use crate::domain::opaque::OpaqueToken;
 use crate::secrets::Environment;
@@ -109,13 +110,7 @@ fn question(which: &Which) -> Result<Zeroizing<String>, String> {
 
 /// Reads a UUID from standard input, never from an argument, which other users of the machine could read.
 fn uuid() -> Result<OpaqueToken, String> {
-    let mut text = Zeroizing::new(String::new());
-    let stdin = io::stdin();
-    if stdin.is_terminal() {
-        show::say("type the UUID, then Enter and Ctrl-D");
-    }
-    let read = stdin.lock().take(256).read_to_string(&mut text);
-    read.map_err(|error| format!("the UUID cannot be read from standard input: {}", show::words(&error)))?;
+    let text = typed("UUID", 256)?;
     let hint = "printf %s \"$UUID\" | passbridge token ..., or name --client, --user or --fingerprint";
     if text.trim().is_empty() {
         return Err(format!("there is no UUID on standard input\n  hint: {hint}"));

@@ -55,13 +55,13 @@ pub(super) fn read(
     proposed: Option<Proposed<'_>>,
     findings: &Findings,
 ) -> (Option<Loaded>, String) {
-    let mut shelf = Shelf { hash: digest::Context::new(&digest::SHA256), proposed, findings };
-    let dialects = dialects(&place.join("dialects"), &mut shelf);
+    let mut shelf = Shelf::new(proposed, findings);
+    let dialects = dialects(place, &mut shelf);
     let clients_of = place.join("clients");
     let sources = Sources { directory: &clients_of, means };
     let clients = clients(Surroundings { dialects: &dialects, sources, old_server: place.old_server }, &mut shelf);
     compare(&clients, findings);
-    let digest = hexadecimal(shelf.hash.finish().as_ref());
+    let digest = shelf.digest();
     let loaded = || {
         let dialects: BTreeMap<_, _> =
             dialects.into_iter().filter_map(|(name, dialect)| Some((name, dialect?))).collect();
@@ -80,12 +80,15 @@ pub(super) fn read(
 #[must_use]
 pub fn digest(place: &Place) -> String {
     let findings = Findings::new();
-    let mut shelf = Shelf { hash: digest::Context::new(&digest::SHA256), proposed: None, findings: &findings };
-    let dialects = files(&place.join("dialects"), false, &findings);
-    for path in dialects.into_iter().chain(client_files(place, &findings)) {
+    let mut shelf = Shelf::new(None, &findings);
+    for path in dialect_files(place, &findings).into_iter().chain(client_files(place, &findings)) {
         let _digested = shelf.text(&path);
     }
-    hexadecimal(shelf.hash.finish().as_ref())
+    shelf.digest()
+}
+
+fn dialect_files(mappings: &Path, findings: &Findings) -> Vec<PathBuf> {
+    files(&mappings.join("dialects"), false, findings)
 }
 
 /// The files of clients, by name.
@@ -109,14 +112,14 @@ pub(super) fn hexadecimal(bytes: &[u8]) -> String {
     })
 }
 
-fn dialects(directory: &Path, shelf: &mut Shelf<'_>) -> Dialects {
+fn dialects(mappings: &Path, shelf: &mut Shelf<'_>) -> Dialects {
     let findings = shelf.findings;
     let mut dialects = Dialects::new();
     let read = |name: &str, file: &str, text: &str| {
         let dialect = parse(file, text, findings).and_then(|table| dialect::read(name, table, findings));
         dialect.map(Arc::new)
     };
-    let files = files(directory, false, findings);
+    let files = dialect_files(mappings, findings);
     for path in &files {
         let name = path.file_stem().unwrap_or_default().to_string_lossy();
         let text = shelf.text(path);
@@ -164,7 +167,16 @@ fn read_part(file: &Arc<str>, part: &Part<'_>, around: Surroundings<'_>, finding
     clients
 }
 
-impl Shelf<'_> {
+impl<'a> Shelf<'a> {
+    fn new(proposed: Option<Proposed<'a>>, findings: &'a Findings) -> Self {
+        Self { hash: digest::Context::new(&digest::SHA256), proposed, findings }
+    }
+
+    /// Of all texts that were taken from it.
+    fn digest(self) -> String {
+        hexadecimal(self.hash.finish().as_ref())
+    }
+
     /// The files of clients, with the one that a change would add.
     fn clients(&self, directory: &Path) -> Vec<PathBuf> {
         let mut files = files(directory, true, self.findings);
