@@ -9,6 +9,7 @@ use serde_json::Value;
 use tokio::runtime;
 
 use super::{NO, WRONG_USE, ask, configured, show, unanswered};
+use crate::domain::refusal::sentence;
 use crate::domain::time::{Clock, Timestamp};
 use crate::secrets::Environment;
 use crate::server::{SystemClock, provide_tls};
@@ -74,7 +75,7 @@ pub(super) fn copy(path: &Path, environment: &Environment, to: &Path) -> ExitCod
         TokenStore::open(settings, clock.clone()).map_err(|error| settings.not_opened(&error))
     };
     let opened = open(&from.store).and_then(|from| Ok((from, open(&to.store)?)));
-    match opened.and_then(|(from, to)| run(&from, &to, clock.now()).map_err(|error| error.with_cause())) {
+    match opened.and_then(|(from, to)| run(&from, &to, clock.now()).map_err(|error| sentence(&error))) {
         Ok(Copied { logins, forgotten, untold }) => {
             show::say(&format!("{logins} logins copied, and {untold} revocations that the realm must still be told"));
             if forgotten > 0 {

@@ -3,7 +3,8 @@
 //! A cause is what is passed around; a status, an OAuth error and a text are made of it once, at the edge, by the dialect.
 
 use std::borrow::Cow;
-use std::fmt;
+use std::error::Error;
+use std::{fmt, iter};
 
 /// What a legacy client can be told. Each has a row in every dialect (CONTRACT section 3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -132,4 +133,16 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ({}): {}", self.cause.word(), self.fault.word(), self.detail)
     }
+}
+
+/// What lies at the bottom of an error: what the system or a server said. `None`: the error itself.
+#[must_use]
+pub fn bottom_of(error: &dyn Error) -> Option<&(dyn Error + 'static)> {
+    iter::successors(error.source(), |&below| below.source()).last()
+}
+
+/// The sentence of an error for operators, with that.
+#[must_use]
+pub fn sentence(error: &dyn Error) -> String {
+    bottom_of(error).map_or_else(|| error.to_string(), |reason| format!("{error}: {reason}"))
 }

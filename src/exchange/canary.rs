@@ -106,12 +106,8 @@ impl Exchange {
 
     /// The step back that the store has of this staging.
     async fn kept(&self, client: &Client) -> Result<Option<StepBack>, ()> {
-        let bytes = self
-            .bridge
-            .store
-            .memo(&name(client))
-            .await
-            .map_err(|error| log::store("reading a step back", &error.with_cause()))?;
+        let bytes =
+            self.bridge.store.memo(&name(client)).await.map_err(|error| log::store("reading a step back", &error))?;
         let step_back = bytes.and_then(|bytes| postcard::from_bytes::<StepBack>(&bytes).ok());
         Ok(step_back.filter(|step_back| step_back.staging == client.staging()))
     }
@@ -123,7 +119,7 @@ impl Exchange {
         let Ok(value) = postcard::to_stdvec(step_back) else { return };
         match self.bridge.store.memo_put(&Memo { name: name(client), value }).await {
             Ok(()) => self.bridge.canaries.with(client, |watched| watched.is_kept = true),
-            Err(error) => log::store("keeping a step back, which holds until the next start only", &error.with_cause()),
+            Err(error) => log::store("keeping a step back, which holds until the next start only", &error),
         }
     }
 

@@ -149,7 +149,7 @@ impl Exchange {
         };
         let landing = self.under_lease(plan, lease).await;
         if let Err(error) = store.release(lease).await {
-            log::store("giving a lease back; it ends by itself", &error.with_cause());
+            log::store("giving a lease back; it ends by itself", &error);
         }
         landing
     }

@@ -41,7 +41,7 @@ impl Exchange {
                     return Ok(Landing::Done(note));
                 }
                 Err(CommitError::Store(error)) if tries < TRIES && !matches!(error, StoreError::Closed) => {
-                    log::store("keeping what the realm gave, which is tried again", &error.with_cause());
+                    log::store("keeping what the realm gave, which is tried again", &error);
                     tries += 1;
                     tokio::time::sleep(TRY_AGAIN).await;
                     // A lease that is lost shows when it is committed: it is fenced.

@@ -72,7 +72,7 @@ impl Exchange {
             return false;
         }
         let forgotten = self.bridge.store.memo_delete(&name(client)).await;
-        forgotten.map_err(|error| log::store("forgetting what was learned of a secret", &error.with_cause())).is_ok()
+        forgotten.map_err(|error| log::store("forgetting what was learned of a secret", &error)).is_ok()
     }
 }
 
@@ -83,7 +83,7 @@ impl Bridge {
         let kept: Vec<String> = match self.store.memo(&name(client)).await {
             Ok(Some(bytes)) => postcard::from_bytes(&bytes).unwrap_or_default(),
             Ok(None) => Vec::new(),
-            Err(error) => return log::store("reading what was learned of a secret", &error.with_cause()),
+            Err(error) => return log::store("reading what was learned of a secret", &error),
         };
         let before = kept.len();
         learned.take(kept, client.learnable());
@@ -91,7 +91,7 @@ impl Bridge {
         if hashes.len() > before
             && let Err(error) = self.keep(client, &hashes).await
         {
-            log::store("keeping what was learned of a secret, which is tried again", &error.with_cause());
+            log::store("keeping what was learned of a secret, which is tried again", &error);
         }
     }
 
@@ -112,10 +112,7 @@ impl Bridge {
         let hashes = learned.with(hash, client.learnable());
         // Kept before it counts: what a restart would forget lets nobody in.
         if let Err(error) = self.keep(client, &hashes).await {
-            log::store(
-                "keeping what was learned of a secret, which is tried again at its next use",
-                &error.with_cause(),
-            );
+            log::store("keeping what was learned of a secret, which is tried again at its next use", &error);
             self.edge.lesson_lost(&client.legacy_id);
             return;
         }

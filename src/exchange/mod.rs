@@ -46,7 +46,7 @@ use crate::domain::chance::Entropy;
 use crate::domain::client::{Client, Stage};
 use crate::domain::dialect::{Dialect, Endpoint, GrantKind};
 use crate::domain::refresh::Rotation;
-use crate::domain::refusal::{Cause, Fault, Refusal};
+use crate::domain::refusal::{Cause, Fault, Refusal, sentence};
 use crate::domain::time::Clock;
 use crate::domain::translate::ParameterLimit;
 use crate::keycloak::{Keycloak, Keys};
@@ -309,5 +309,5 @@ impl Exchange {
 
 /// The store's trouble is ours: the client hears `server_error`, ops hear the sentence.
 fn store_failed(error: impl Borrow<StoreError>) -> Refusal {
-    Refusal::server(Fault::Ourselves, error.borrow().with_cause())
+    Refusal::server(Fault::Ourselves, sentence(error.borrow()))
 }

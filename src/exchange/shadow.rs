@@ -216,14 +216,14 @@ impl Exchange {
         let value = postcard::to_stdvec(&whole).map_err(drop)?;
         let kept = self.bridge.store.memo_put(&Memo { name: name(client), value }).await;
         kept.map_err(|error| {
-            log::store("keeping what was compared; it is kept with the next comparison", &error.with_cause());
+            log::store("keeping what was compared; it is kept with the next comparison", &error);
         })
     }
 
     /// What the store has of this staging.
     async fn kept_tally(&self, client: &Client) -> Result<Option<Tally>, ()> {
         let bytes = self.bridge.store.memo(&name(client)).await;
-        let bytes = bytes.map_err(|error| log::store("reading what was compared", &error.with_cause()))?;
+        let bytes = bytes.map_err(|error| log::store("reading what was compared", &error))?;
         let tally = bytes.and_then(|bytes| postcard::from_bytes::<Tally>(&bytes).ok());
         Ok(tally.filter(|tally| tally.staging == client.staging()))
     }

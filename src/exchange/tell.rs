@@ -23,7 +23,7 @@ impl Exchange {
                 Ok(untold) => {
                     self.bridge.metrics.untold.set(i64::try_from(untold).unwrap_or(i64::MAX));
                 }
-                Err(error) => log::store("reading what the realm must be told", &error.with_cause()),
+                Err(error) => log::store("reading what the realm must be told", &error),
             }
             tokio::select! {
                 () = end.cancelled() => {}

@@ -16,7 +16,7 @@ use super::endpoints;
 use super::wire::{self, ErrorAnswer, printable};
 use crate::domain::client::Client;
 use crate::domain::dialect::{Grant, GrantKind};
-use crate::domain::refusal::Cause;
+use crate::domain::refusal::{Cause, bottom_of};
 use crate::relay::BadCertificate;
 
 /// A token that nobody issued.
@@ -235,14 +235,11 @@ async fn send(call: reqwest::RequestBuilder) -> Result<reqwest::Response, Unansw
 
 fn gone(error: &reqwest::Error) -> Unanswered {
     let certificate = bad_certificate(error);
-    let mut sentence = lost(error).refusal.detail.into_owned();
-    let mut cause = if certificate.is_none() { std::error::Error::source(error) } else { None };
-    while let Some(deeper) = cause {
-        cause = deeper.source();
-        if cause.is_none() {
-            sentence = format!("{sentence}: {}", printable(&deeper.to_string()));
-        }
-    }
+    let lost = lost(error).refusal.detail;
+    let sentence = match bottom_of(error).filter(|_| certificate.is_none()) {
+        Some(reason) => format!("{lost}: {}", printable(&reason.to_string())),
+        None => lost.into_owned(),
+    };
     Unanswered { heard: false, certificate, sentence }
 }
 

@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::OpsService;
 use super::tokens::{Denied, answer, authorized};
+use crate::domain::refusal::sentence;
 use crate::lifecycle;
 use crate::store::{BackedUp, Progress, StoreError};
 use crate::telemetry::log;
@@ -46,7 +47,7 @@ pub(super) async fn backup(State(service): State<Arc<OpsService>>, headers: Head
     };
     let begun = match service.bridge.store.backup(&directory) {
         Ok(begun) => begun,
-        Err(error) => return answer(StatusCode::CONFLICT, &json!({"error": error.with_cause()})),
+        Err(error) => return answer(StatusCode::CONFLICT, &json!({"error": sentence(&error)})),
     };
     let progress = Arc::<Progress>::default();
     let (done, ended) = oneshot::channel();
@@ -55,7 +56,7 @@ pub(super) async fn backup(State(service): State<Arc<OpsService>>, headers: Head
         let ended = begun.run(&copying);
         match &ended {
             Ok(BackedUp { records, damaged, .. }) => log::backed_up(&directory, *records, *damaged),
-            Err(error) => log::store("a backup; what was copied is removed", &error.with_cause()),
+            Err(error) => log::store("a backup; what was copied is removed", error),
         }
         let _nobody_listens = done.send(ended);
     };
@@ -90,7 +91,7 @@ async fn next_line(mut told: Told) -> Option<(Result<Bytes, Infallible>, Told)> 
                 Ok(Ok(BackedUp { records, damaged, bytes })) => {
                     json!({"done": {"records": records, "damaged": damaged, "bytes": bytes}})
                 }
-                Ok(Err(error)) => json!({"error": error.with_cause()}),
+                Ok(Err(error)) => json!({"error": sentence(&error)}),
                 Err(_) => json!({"error": "the backup ended without a word"}),
             }
         }

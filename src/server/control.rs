@@ -94,7 +94,7 @@ async fn sweep(bridge: Arc<Bridge>, end: CancellationToken) {
                     }
                 }
                 Err(error) => {
-                    log::store("sweeping what has expired", &error.with_cause());
+                    log::store("sweeping what has expired", &error);
                     break;
                 }
             }

@@ -72,16 +72,6 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// The sentence for operators, with what lies at the bottom of it: what the system or the server said.
-    #[must_use]
-    pub fn with_cause(&self) -> String {
-        let mut bottom = self.source();
-        while let Some(below) = bottom.and_then(Error::source) {
-            bottom = Some(below);
-        }
-        bottom.map_or_else(|| self.to_string(), |cause| format!("{self}: {cause}"))
-    }
-
     /// Whether it is about the place where the store shall be, and not about what is in it.
     #[must_use]
     pub const fn is_of_the_place(&self) -> bool {

@@ -7,6 +7,7 @@ use secrecy::{ExposeSecret, SecretString};
 use subtle::ConstantTimeEq;
 
 use super::error::StoreError;
+use crate::domain::refusal::sentence;
 
 /// Which store, and where (OPERATOR section 3, `[store]`).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,7 +27,7 @@ impl StoreSettings {
     /// Why such a store was not opened, and what to do about that.
     #[must_use]
     pub fn not_opened(&self, error: &StoreError) -> String {
-        let sentence = error.with_cause();
+        let sentence = sentence(error);
         let hint = match self {
             Self::Embedded { .. } => {
                 "`store.path` must be a directory that this user may write, on a disk that takes writes"

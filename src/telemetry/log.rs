@@ -16,7 +16,7 @@ use crate::document::{Finding, Severity};
 use crate::domain::canary::Figures;
 use crate::domain::dialect::Endpoint;
 use crate::domain::family::FamilyId;
-use crate::domain::refusal::{Cause, Fault};
+use crate::domain::refusal::{Cause, Fault, sentence};
 use crate::domain::shadow::{Took, Verdict};
 
 /// Begins to log, as `filter` says (`info`, `passbridge=debug`, ...), until what it answers is dropped. A second call changes nothing.
@@ -172,8 +172,8 @@ pub fn findings(findings: &[Finding]) {
 }
 
 /// Says what the store could not do beside serving requests.
-pub fn store(what: &str, detail: &str) {
-    tracing::error!(event = "store", what, detail);
+pub fn store(what: &str, error: &dyn std::error::Error) {
+    tracing::error!(event = "store", what, detail = sentence(error));
 }
 
 /// Says what became of a revocation at the realm: `told`, `untold` (it will be told again) or `dropped`.
