@@ -61,7 +61,7 @@ impl Wanted {
 type Chapter = (&'static str, fn(&Wanted, &mut Report));
 
 /// `profile` is run only when it is named.
-const CHAPTERS: [Chapter; 9] = [
+const CHAPTERS: [Chapter; 10] = [
     ("login", login::run),
     ("swap", swap::run),
     ("steps", steps::run),
@@ -69,6 +69,7 @@ const CHAPTERS: [Chapter; 9] = [
     ("introspection", introspection::run),
     ("size", size::run),
     ("ops", ops::run),
+    ("reloads", ops::reloads),
     ("realm", realm::run),
     ("profile", profile::run),
 ];

@@ -36,8 +36,15 @@ pub fn run(wanted: &Wanted, report: &mut Report) {
     let work = tempfile::Builder::new().prefix("passbridge-bench-").tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     look_up(work.path(), wanted, report);
     check(work.path(), wanted, report);
-    reload(work.path(), wanted, report);
     doctor(work.path(), wanted, report);
+}
+
+/// The chapter of reloads alone.
+pub fn reloads(wanted: &Wanted, report: &mut Report) {
+    let temporary = |place: &str| tempfile::Builder::new().prefix("passbridge-bench-").tempdir_in(place).unwrap();
+    let (work, memory) = (temporary(env!("CARGO_TARGET_TMPDIR")), temporary("/dev/shm"));
+    reload(work.path(), None, wanted, report);
+    reload(work.path(), Some(memory.path()), wanted, report);
 }
 
 fn site(work: &Path, name: &str, realm: String, clients: usize) -> Site {
@@ -134,43 +141,40 @@ fn took(site: &Site, command: &str) -> f64 {
     took
 }
 
-fn reload(work: &Path, wanted: &Wanted, report: &mut Report) {
+/// What a reload adds to a login. A disk makes some logins wait for longer than that by itself; where the store lies in `memory`, nothing
+/// else does.
+fn reload(work: &Path, memory: Option<&Path>, wanted: &Wanted, report: &mut Report) {
     let realm = format!("http://{}/auth/realms/SSO", upstream::start());
-    let bridge = Bridge::start(&site(work, "reload", realm, MANY));
+    let (on, folder) = memory.map_or(("", "reload"), |_| (", store in memory", "reload-memory"));
+    let mut site = site(work, folder, realm, MANY);
+    if let Some(memory) = memory {
+        site.store = memory.join("store");
+    }
+    let bridge = Bridge::start(&site);
     let load = Load { connections: BUSY, ..logins(bridge.legacy, 20_000, BUSY) };
     load::run(&load);
     let (mut calm, mut busy, mut reloads) = (Vec::new(), Vec::new(), Vec::new());
-    for _ in 0..wanted.rounds(7) {
+    for _ in 0..wanted.rounds(15) {
         calm.push(load::run(&load));
         let (served, times) = while_reloading(&bridge, &load);
         busy.push(served);
         reloads.extend(times);
     }
-    report.spread(
-        "ops",
-        "reload of 100,000 clients, from SIGHUP to in use, under load",
-        "ms",
-        Spread::of(reloads),
-        Bar::None,
-    );
+    let mut spread = |name: &str, spread, bar| report.spread("ops", &format!("{name}{on}"), "ms", spread, bar);
+    spread("reload of 100,000 clients, from SIGHUP to in use, under load", Spread::of(reloads), Bar::None);
     let figure =
         |of: &[Served], permille| Spread::of(of.iter().map(|served| served.permille(permille).as_secs_f64() * 1e3));
     for (name, permille) in [("p50", 500), ("p99.9", 999), ("longest", 1000)] {
         let name = |when: &str| format!("logins {when} a table of 100,000: {name}");
-        report.spread("ops", &name("with no reload of"), "ms", figure(&calm, permille), Bar::None);
-        report.spread("ops", &name("during reloads of"), "ms", figure(&busy, permille), Bar::None);
+        spread(&name("with no reload of"), figure(&calm, permille), Bar::None);
+        spread(&name("during reloads of"), figure(&busy, permille), Bar::None);
     }
     let pause = calm
         .iter()
         .zip(&busy)
         .map(|(calm, busy)| busy.permille(1000).saturating_sub(calm.permille(1000)).as_secs_f64() * 1e3);
-    report.spread(
-        "ops",
-        "pause by reloads: the longest login during them, less that without",
-        "ms",
-        Spread::of(pause),
-        Bar::AtMost(10.0),
-    );
+    let name = "pause by reloads: the longest login during them, less that without";
+    spread(name, Spread::of(pause), Bar::AtMost(10.0));
 }
 
 /// Runs the load while the bridge reloads again and again; how it went, and how long each reload took.

@@ -70,8 +70,8 @@ pub async fn others_first() {
     tokio::task::yield_now().await;
 }
 
-/// How far such a thread steps back (nice) from where the process is: it gets a third of what a worker gets that wants the same core.
-const BACK: i32 = 5;
+/// How far such a thread steps back (nice) from where the process is: it gets a tenth of what a worker gets that wants the same core.
+const BACK: i32 = 10;
 
 fn step_back() {
     // Of this thread alone, says Linux. Where it may not, the work is done all the same.
