@@ -107,7 +107,7 @@ fn family(number: u64, until: Timestamp) -> NewFamily {
         jwt: seal(1, 2048 + 28),
         jwt_since: Timestamp::from_millis(0),
         jwt_until: until,
-        key: seal(2, 60),
+        key: seal(2, 60).into(),
     };
     let access_record =
         AccessRecord { family: id, client: client.clone(), scope: scope.clone(), issued: DAY, until, fate };

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::chance::{Entropy, random};
 use super::opaque::{Fingerprint, TokenUse, hexadecimal};
-use super::seal::Sealed;
+use super::seal::{Sealed, WrappedKey};
 use super::time::Timestamp;
 
 /// Names a family: 128 random bits.
@@ -93,7 +93,7 @@ pub enum AccessFate {
         /// When that JWT ends.
         jwt_until: Timestamp,
         /// The data key, wrapped for this UUID.
-        key: Sealed,
+        key: WrappedKey,
     },
     /// Over: nothing of the realm is kept.
     Over(Ending),

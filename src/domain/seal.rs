@@ -5,7 +5,7 @@
 //! nowhere, so a copy of the store opens nothing (STORE.md, "Records").
 
 use std::fmt;
-use std::sync::LazyLock;
+use std::sync::{LazyLock, OnceLock};
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use aws_lc_rs::hmac;
@@ -14,7 +14,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use zeroize::{Zeroize, Zeroizing};
 
 use super::chance::{Entropy, random};
-use super::opaque::{OpaqueToken, TokenUse};
+use super::opaque::{Fingerprint, OpaqueToken, TokenUse};
 use super::wiped::Wiped;
 
 /// What a sealed value is, and whose: bound into it, so that no value can be moved to another place.
@@ -35,6 +35,9 @@ impl Binding<'_> {
 /// Bytes of a sealed value's nonce.
 pub const NONCE: usize = NONCE_LEN;
 
+/// Bytes of its tag.
+const TAG: usize = 16;
+
 /// A value that is unreadable without its key: nonce, ciphertext, tag (AES-256-GCM).
 #[derive(Clone, PartialEq, Eq)]
 pub struct Sealed(Vec<u8>);
@@ -44,6 +47,12 @@ impl Sealed {
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
+    }
+
+    /// Bytes of what it holds.
+    #[must_use]
+    pub const fn length(&self) -> usize {
+        self.0.len().saturating_sub(NONCE_LEN + TAG)
     }
 
     /// Tells this sealing from every other, of the same value too: its nonce. `None`: it holds nothing.
@@ -187,14 +196,29 @@ impl SealingKey {
     /// # Errors
     /// The key, the binding or the bytes are not those that sealed it.
     pub fn open(&self, sealed: &Sealed, binding: Binding<'_>) -> Result<Opened, DoesNotOpen> {
+        let mut opened = Opened::default();
+        self.open_behind(sealed, binding, &mut opened)?;
+        Ok(opened)
+    }
+
+    /// Opens a sealed value behind what the bytes are already. Where it does not open, they stay as they were.
+    ///
+    /// # Errors
+    /// As [`SealingKey::open`].
+    pub fn open_behind(&self, sealed: &Sealed, binding: Binding<'_>, bytes: &mut Vec<u8>) -> Result<(), DoesNotOpen> {
         let (nonce, body) = sealed.0.split_at_checked(NONCE_LEN).ok_or(DoesNotOpen)?;
+        let (body, tag) = body.split_last_chunk::<TAG>().ok_or(DoesNotOpen)?;
         let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| DoesNotOpen)?;
         let cipher = self.cipher().ok_or(DoesNotOpen)?;
-        let mut opened = Opened::new(body.to_vec());
-        let length = cipher.open_in_place(nonce, binding.aad(), &mut opened).map_err(|_| DoesNotOpen)?.len();
-        // Behind it is the tag, which is no secret.
-        opened.truncate(length);
-        Ok(opened)
+        let before = bytes.len();
+        bytes.resize(before + body.len(), 0);
+        let opened = bytes.get_mut(before..).unwrap_or_default();
+        let done = cipher.open_separate_gather(nonce, binding.aad(), body, tag, opened);
+        if done.is_err() {
+            opened.fill(0);
+            bytes.truncate(before);
+        }
+        done.map_err(|_| DoesNotOpen)
     }
 
     /// Seals this key under another.
@@ -213,6 +237,74 @@ impl SealingKey {
     }
 }
 
+/// A data key, wrapped for one access UUID. Once the UUID has opened it, it is at hand: beside what is kept, in memory alone, under a mask that
+/// nothing but the UUID makes, so that the next use costs one hash, and memory tells no more than before.
+#[derive(Clone)]
+pub struct WrappedKey {
+    wrapped: Sealed,
+    masked: OnceLock<[u8; 32]>,
+}
+
+impl WrappedKey {
+    /// What is kept.
+    #[must_use]
+    pub const fn wrapped(&self) -> &Sealed {
+        &self.wrapped
+    }
+
+    /// The data key, as its UUID opens it. One that it has opened before is not checked again: with a wrong one nothing opens.
+    ///
+    /// # Errors
+    /// As [`SealingKey::open`].
+    pub fn open(&self, token: &OpaqueToken, binding: Binding<'_>) -> Result<SealingKey, DoesNotOpen> {
+        if let Some(masked) = self.masked.get() {
+            return Ok(SealingKey(Zeroizing::new(under_mask(token, masked))));
+        }
+        let key = SealingKey::of_token(token, TokenUse::Access).unwrap_key(&self.wrapped, binding)?;
+        let _by_somebody = self.masked.set(under_mask(token, &key.0));
+        Ok(key)
+    }
+}
+
+/// Puts the mask on, or takes it off. A UUID masks its family's one data key, and nothing else.
+fn under_mask(token: &OpaqueToken, bytes: &[u8; 32]) -> [u8; 32] {
+    let mut mask = Fingerprint::of("mask", token.expose().as_bytes()).into_bytes();
+    mask.iter_mut().zip(bytes).for_each(|(mask, byte)| *mask ^= byte);
+    mask
+}
+
+impl From<Sealed> for WrappedKey {
+    fn from(wrapped: Sealed) -> Self {
+        Self { wrapped, masked: OnceLock::new() }
+    }
+}
+
+impl PartialEq for WrappedKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.wrapped == other.wrapped
+    }
+}
+
+impl Eq for WrappedKey {}
+
+impl fmt::Debug for WrappedKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.wrapped.fmt(f)
+    }
+}
+
+impl Serialize for WrappedKey {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.wrapped.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for WrappedKey {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Sealed::deserialize(deserializer).map(Self::from)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use aws_lc_rs::hkdf;
@@ -226,5 +318,50 @@ mod tests {
         let okm = extracted.expand(&[b"passbridge:wrap access"], hkdf::HKDF_SHA256).unwrap();
         okm.fill(&mut key).unwrap();
         assert_eq!(*SealingKey::derive(b"secret", "wrap access").0, key);
+    }
+
+    /// Chance that is none.
+    #[derive(Debug)]
+    struct Fixed;
+
+    impl Entropy for Fixed {
+        fn fill(&self, bytes: &mut [u8]) {
+            bytes.fill(7);
+        }
+    }
+
+    const BINDING: Binding<'_> = Binding { purpose: "access-key", owner: b"a family" };
+
+    #[test]
+    fn what_does_not_open_leaves_the_bytes_as_they_were() {
+        let key = SealingKey::random(&Fixed);
+        let sealed = key.seal(b"a value", BINDING, &Fixed);
+        let mut bytes = b"Bearer ".to_vec();
+        let other = Binding { purpose: "access-jwt", ..BINDING };
+        assert_eq!(key.open_behind(&sealed, other, &mut bytes), Err(DoesNotOpen));
+        assert_eq!(bytes, b"Bearer ");
+        let short = Sealed::from_bytes(sealed.as_bytes()[..NONCE_LEN + 3].to_vec());
+        assert_eq!(key.open_behind(&short, BINDING, &mut bytes), Err(DoesNotOpen));
+        key.open_behind(&sealed, BINDING, &mut bytes).unwrap();
+        assert_eq!(bytes, b"Bearer a value");
+    }
+
+    #[test]
+    fn a_key_at_hand_is_that_which_was_wrapped_and_opens_with_its_own_uuid_alone() {
+        let token = |last: char| OpaqueToken::parse(&format!("b018f31a-c2ef-4274-9fc8-7e3bf99dd3b{last}")).unwrap();
+        let (ours, other) = (token('a'), token('b'));
+        let data_key = SealingKey::random(&Fixed);
+        let wrapped = data_key.wrap(&SealingKey::of_token(&ours, TokenUse::Access), BINDING, &Fixed);
+        let key = WrappedKey::from(wrapped.clone());
+        assert!(key.open(&other, BINDING).is_err());
+        assert!(key.masked.get().is_none(), "who does not open it leaves nothing at hand");
+        for _ in 0..2 {
+            assert_eq!(*key.open(&ours, BINDING).unwrap().0, *data_key.0);
+        }
+        assert!(key.masked.get().is_some_and(|masked| *masked != *data_key.0), "it lies there masked");
+        assert_ne!(*key.open(&other, BINDING).unwrap().0, *data_key.0);
+        let kept = postcard::to_stdvec(&key).unwrap();
+        assert_eq!(kept, postcard::to_stdvec(&wrapped).unwrap(), "what is kept is what was wrapped");
+        assert!(postcard::from_bytes::<WrappedKey>(&kept).unwrap().masked.get().is_none());
     }
 }

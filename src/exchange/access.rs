@@ -12,7 +12,7 @@ use crate::domain::issue::{ACCESS_JWT, ACCESS_KEY, binding};
 use crate::domain::opaque::{Fingerprint, OpaqueToken, TokenUse};
 use crate::domain::refresh::{AccessDecision, Over, decide_access};
 use crate::domain::refusal::{Fault, Refusal};
-use crate::domain::seal::{Opened, SealingKey};
+use crate::domain::seal::{DoesNotOpen, SealingKey};
 
 /// A recheck makes nobody wait longer: who is rechecked has a JWT that is good for more than that.
 const RECHECK: Duration = Duration::from_secs(1);
@@ -20,12 +20,42 @@ const RECHECK: Duration = Duration::from_secs(1);
 /// What an access UUID stands for right now.
 #[derive(Debug)]
 pub enum Standing {
-    /// Good: its record, and the JWT behind it.
-    Good(Arc<AccessRecord>, Opened),
+    /// Good: the JWT behind it.
+    Good(Locked),
     /// Ours, and over.
     Over(Over),
     /// Nobody of ours.
     Unknown,
+}
+
+/// The JWT behind an access UUID, sealed as it is kept, and the key that opens it: it is opened where it is written, and copied nowhere.
+#[derive(Debug)]
+pub struct Locked {
+    /// What the UUID found.
+    pub(super) record: Arc<AccessRecord>,
+    key: SealingKey,
+}
+
+impl Locked {
+    /// Bytes of the JWT.
+    #[must_use]
+    pub fn length(&self) -> usize {
+        match &self.record.fate {
+            AccessFate::Live { jwt, .. } => jwt.length(),
+            AccessFate::Over(_) => 0,
+        }
+    }
+
+    /// Opens it behind what the bytes are already.
+    ///
+    /// # Errors
+    /// What is kept was changed.
+    pub fn open_behind(&self, bytes: &mut Vec<u8>) -> Result<(), DoesNotOpen> {
+        match &self.record.fate {
+            AccessFate::Live { jwt, .. } => self.key.open_behind(jwt, binding(ACCESS_JWT, &self.record.family), bytes),
+            AccessFate::Over(_) => Err(DoesNotOpen),
+        }
+    }
 }
 
 impl Exchange {
@@ -162,10 +192,13 @@ impl Exchange {
 }
 
 fn good(token: &OpaqueToken, record: Arc<AccessRecord>) -> Result<Standing, Refusal> {
-    let AccessFate::Live { jwt, .. } = &record.fate else { return Ok(Standing::Over(Over::Expired)) };
-    let opened = data_key(token, &record)?.open(jwt, binding(ACCESS_JWT, &record.family));
-    let jwt = opened.map_err(|error| Refusal::server(Fault::Ourselves, error.to_string()))?;
-    Ok(Standing::Good(record, jwt))
+    match &record.fate {
+        AccessFate::Live { .. } => {
+            let key = data_key(token, &record)?;
+            Ok(Standing::Good(Locked { record, key }))
+        }
+        AccessFate::Over(_) => Ok(Standing::Over(Over::Expired)),
+    }
 }
 
 /// The family's data key, as this UUID opens it.
@@ -173,8 +206,6 @@ pub(super) fn data_key(token: &OpaqueToken, record: &AccessRecord) -> Result<Sea
     let AccessFate::Live { key, .. } = &record.fate else {
         return Err(Refusal::server(Fault::Ourselves, "a token that is over opens nothing"));
     };
-    let wrapping = SealingKey::of_token(token, TokenUse::Access);
-    wrapping
-        .unwrap_key(key, binding(ACCESS_KEY, &record.family))
-        .map_err(|error| Refusal::server(Fault::Ourselves, error.to_string()))
+    let opened = key.open(token, binding(ACCESS_KEY, &record.family));
+    opened.map_err(|error| Refusal::server(Fault::Ourselves, error.to_string()))
 }

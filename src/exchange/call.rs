@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::access::Standing;
+use super::access::{Locked, Standing};
 use super::{Exchange, store_failed};
 use crate::domain::client::Client;
 use crate::domain::dialect::{Dialect, Endpoint};
@@ -10,7 +10,7 @@ use crate::domain::family::{AccessFate, AccessRecord};
 use crate::domain::opaque::{Fingerprint, OpaqueToken, TokenUse};
 use crate::domain::refresh::Over;
 use crate::domain::refusal::{Cause, Fault, Refusal};
-use crate::domain::seal::{NONCE, Opened};
+use crate::domain::seal::NONCE;
 use crate::domain::time::Timestamp;
 use crate::legacy::reply::{self, Reply};
 use crate::telemetry::Trail;
@@ -21,7 +21,7 @@ pub struct Caller {
     /// The client that the UUID was issued to.
     pub client: Arc<Client>,
     /// The realm's access token.
-    pub jwt: Opened,
+    pub jwt: Locked,
     /// Which one of the UUID's it is.
     pub which: Which,
     /// Until when both are good, if nothing ends them before: the UUID's promise, and the JWT.
@@ -76,16 +76,13 @@ impl Exchange {
         trail: &mut Trail,
     ) -> Result<Caller, Turned> {
         let refusal = match standing {
-            Ok(Standing::Good(record, jwt)) => {
+            Ok(Standing::Good(jwt)) => {
+                let record = &jwt.record;
                 trail.family = Some(record.family);
                 if let Some(client) = self.bridge.snapshot.load().table.client(&record.client) {
                     trail.client = Some(Arc::clone(client));
-                    return Ok(Caller {
-                        client: Arc::clone(client),
-                        jwt,
-                        which: Which::of(&record),
-                        until: until(&record),
-                    });
+                    let (which, until) = (Which::of(record), until(record));
+                    return Ok(Caller { client: Arc::clone(client), jwt, which, until });
                 }
                 Refusal::server(Fault::Operator, "the client of this token is in no mapping any more")
             }

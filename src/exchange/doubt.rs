@@ -82,7 +82,7 @@ impl Exchange {
             }
         }
         match self.settle(token).await {
-            Ok(Standing::Good(record, _)) if Which::of(&record) == refused => Ok(None),
+            Ok(Standing::Good(jwt)) if Which::of(&jwt.record) == refused => Ok(None),
             Err(_) => Ok(None),
             standing => self.caller(fingerprint, standing, trail).await.map(Some),
         }

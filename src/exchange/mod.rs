@@ -32,6 +32,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use access::Locked;
 use arc_swap::{ArcSwap, ArcSwapOption};
 pub use call::{Caller, Turned, Which};
 pub use canary::{Canaries, Fares};

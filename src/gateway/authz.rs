@@ -65,7 +65,7 @@ impl Gateway {
     fn going_on(&self, pass: &Pass, headers: &HeaderMap, trail: &Trail) -> Result<Option<HeaderValue>, Turned> {
         match pass {
             Pass::Bearer(bearer, _) => {
-                bearer.value().map(Some).map_err(|refusal| self.exchange.turn(trail.client.as_deref(), refusal))
+                bearer.value().map(Some).map_err(|unfit| self.exchange.turn(trail.client.as_deref(), unfit.into()))
             }
             Pass::AsItCame => Ok(headers.get(header::AUTHORIZATION).cloned()),
         }

@@ -17,7 +17,7 @@ use tokio::time::timeout;
 use super::flow::{Broken, Flow, Progress};
 use super::line::{Line, Load, Shared};
 use super::pool::Server;
-use super::request::Bearer;
+use super::request::{Bearer, Unfit};
 use super::routes::Upstream;
 use super::wire::{self, NoAnswer, Reading, Wire};
 use super::{Bounds, Stream};
@@ -34,6 +34,8 @@ pub(super) enum Failed {
     Slow,
     /// The client's own body broke off.
     Client,
+    /// There is nothing to send.
+    Unfit(Unfit),
 }
 
 /// The servers of one route, or of the old API.
@@ -158,6 +160,7 @@ impl Way {
             match timeout(self.bounds.timeout, answer.as_mut()).await {
                 Ok(Ok(answered)) => return Ok(answered),
                 Ok(Err(NoAnswer::NotSent(body))) => return Err(Unanswered::NotSent(body)),
+                Ok(Err(NoAnswer::Unfit(unfit))) => return Err(Unanswered::Failed(Failed::Unfit(unfit))),
                 Ok(Err(NoAnswer::Lost(_))) if progress.is_broken() => return Err(Unanswered::Failed(Failed::Client)),
                 Ok(Err(NoAnswer::Lost(why))) => {
                     return Err(Unanswered::Failed(Failed::Down(format!("the answer broke off: {why}"))));

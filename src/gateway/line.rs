@@ -117,7 +117,7 @@ impl Shared {
         let has_body = !body.is_end_stream();
         let mut request = self.request(head, body);
         if let Some(bearer) = bearer {
-            let value = bearer.value().map_err(|refusal| NoAnswer::Lost(refusal.detail.into_owned()))?;
+            let value = bearer.value().map_err(NoAnswer::Unfit)?;
             request.headers_mut().insert(header::AUTHORIZATION, value);
         }
         let sent = self.sender.try_send_request(request).await;

@@ -88,7 +88,7 @@ impl Gateway {
             Err(Failed::Down(_)) => Some(Err("down")),
             Err(Failed::Slow) => Some(Err("slow")),
             // That says nothing of the old API.
-            Err(Failed::Client) => None,
+            Err(Failed::Client | Failed::Unfit(_)) => None,
         };
         let took = clock.monotonic().saturating_sub(asked_at);
         trail.passed = said.map(|said| Passed { client: None, said, took });
@@ -105,6 +105,6 @@ fn unanswered(failed: Failed) -> Refusal {
             detail: "the old API (`otk.api`) did not answer within `gateway.timeout`".into(),
             ..refusal(Failed::Slow)
         },
-        Failed::Client => refusal(Failed::Client),
+        failed @ (Failed::Client | Failed::Unfit(_)) => refusal(failed),
     }
 }

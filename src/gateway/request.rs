@@ -1,5 +1,6 @@
 //! PURE: what a call must be like, what it carries, and its head as the API gets it.
 
+use bytes::Bytes;
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Uri, Version, header};
@@ -9,7 +10,7 @@ use super::headers::{forwarded, join_cookies, takes_trailers};
 use super::routes::Route;
 use crate::domain::opaque::OpaqueToken;
 use crate::domain::refusal::{Cause, Fault, Refusal};
-use crate::domain::seal::Opened;
+use crate::exchange::Locked;
 use crate::relay::hops::end_to_end;
 
 /// What a call carries.
@@ -103,32 +104,48 @@ pub(super) fn carried(headers: &HeaderMap) -> Result<Carried, Refusal> {
     })
 }
 
-/// The JWT that a call goes on with. It stands beside the head until that is written, so that it is neither copied nor left
-/// in memory.
-pub(super) struct Bearer(Opened);
+/// The JWT that a call goes on with. It is opened in the head that is sent, so that it is neither copied nor left in memory.
+pub(super) struct Bearer(pub(super) Locked);
+
+const SCHEME: &[u8] = b"Bearer ";
+
+/// The JWT that is kept fits no header: it does not open, or is no text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Unfit;
 
 impl Bearer {
-    /// Of a JWT that fits a header.
-    pub(super) fn of(jwt: Opened) -> Result<Self, Refusal> {
-        let fits = jwt.iter().fold(true, |fits, byte| fits & (b' '..=b'~').contains(byte));
-        if fits { Ok(Self(jwt)) } else { Err(unfit()) }
+    /// Writes what stands behind `Authorization: `.
+    pub(super) fn write(&self, head: &mut Vec<u8>) -> Result<(), Unfit> {
+        head.extend_from_slice(SCHEME);
+        let before = head.len();
+        self.0.open_behind(head).map_err(|_| Unfit)?;
+        let jwt = head.get_mut(before..).unwrap_or_default();
+        if jwt.iter().fold(true, |fits, byte| fits & (b' '..=b'~').contains(byte)) {
+            return Ok(());
+        }
+        jwt.fill(0);
+        Err(Unfit)
     }
 
-    /// What stands behind `Authorization: `.
-    pub(super) fn parts(&self) -> [&[u8]; 2] {
-        [b"Bearer ", &self.0]
+    /// Bytes of what is written.
+    pub(super) fn length(&self) -> usize {
+        SCHEME.len() + self.0.length()
     }
 
     /// The same, where it is to stand in a head.
-    pub(super) fn value(&self) -> Result<HeaderValue, Refusal> {
-        let mut value = HeaderValue::try_from(self.parts().concat()).map_err(|_| unfit())?;
+    pub(super) fn value(&self) -> Result<HeaderValue, Unfit> {
+        let mut value = Vec::with_capacity(self.length());
+        self.write(&mut value)?;
+        let mut value = HeaderValue::from_maybe_shared(Bytes::from(value)).map_err(|_| Unfit)?;
         value.set_sensitive(true);
         Ok(value)
     }
 }
 
-fn unfit() -> Refusal {
-    Refusal::server(Fault::Ourselves, "the JWT that is kept fits no header")
+impl std::convert::From<Unfit> for Refusal {
+    fn from(_: Unfit) -> Self {
+        Self::server(Fault::Ourselves, "the JWT that is kept does not open, or fits no header")
+    }
 }
 
 /// The head as the API gets it, without the credentials that a bearer takes the place of. Returns what the client wants to be

@@ -162,7 +162,7 @@ impl Gateway {
         let again = if has_body { kept.and_then(|kept| kept.whole()) } else { Some(Bytes::new()) };
         let (Some(caller), Some(again)) = (caller, again) else { return Ok(answered) };
         drop(answered);
-        let other = Bearer::of(caller.jwt).map_err(|refusal| self.exchange.turn(Some(&caller.client), refusal))?;
+        let other = Bearer(caller.jwt);
         Box::pin(self.send(way, (head, Some(&other)), Stream::Whole(again), trail)).await
     }
 
@@ -198,7 +198,7 @@ impl Gateway {
                     let refusal = Refusal::client(Cause::NotFound, "the route is not for this client");
                     return Err(self.exchange.turn(Some(&caller.client), refusal));
                 };
-                Ok((number, self.bearer(caller, token)?))
+                Ok((number, bearer(caller, token)))
             }
             Carried::Jwt => match route(None, |route| route.pass_jwt) {
                 Some(number) => Ok((number, Pass::AsItCame)),
@@ -217,22 +217,13 @@ impl Gateway {
         match carried(headers).map_err(|refusal| self.exchange.turn(None, refusal))? {
             Carried::Token(token) => {
                 let caller = self.exchange.call(&token, trail).await?;
-                self.bearer(caller, token)
+                Ok(bearer(caller, token))
             }
             Carried::Jwt | Carried::Nothing | Carried::Useless => {
                 let refusal =
                     Refusal::client(Cause::TokenUnknown, "the call carries no token of the shapes handed out");
                 Err(self.exchange.turn(None, refusal))
             }
-        }
-    }
-
-    /// The JWT that the call goes on with.
-    fn bearer(&self, caller: Caller, token: OpaqueToken) -> Result<Pass, Turned> {
-        let swapped = Swapped { token, jwt: caller.which, until: caller.until };
-        match Bearer::of(caller.jwt) {
-            Ok(bearer) => Ok(Pass::Bearer(bearer, swapped)),
-            Err(refusal) => Err(self.exchange.turn(Some(&caller.client), refusal)),
         }
     }
 
@@ -258,8 +249,15 @@ impl Gateway {
     }
 }
 
+/// The JWT that the call goes on with.
+fn bearer(caller: Caller, token: OpaqueToken) -> Pass {
+    let swapped = Swapped { token, jwt: caller.which, until: caller.until };
+    Pass::Bearer(Bearer(caller.jwt), swapped)
+}
+
 pub(super) fn refusal(failed: Failed) -> Refusal {
     match failed {
+        Failed::Unfit(unfit) => unfit.into(),
         Failed::Down(detail) => Refusal { cause: Cause::ApiDown, fault: Fault::Upstream, detail: detail.into() },
         Failed::Slow => Refusal {
             cause: Cause::ApiSlow,

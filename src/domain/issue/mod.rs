@@ -158,7 +158,9 @@ fn pair(what: &For<'_>, grant: &RealmGrant, now: Timestamp, entropy: &dyn Entrop
             jwt: data_key.seal(grant.access_token.expose_secret().as_bytes(), binding(ACCESS_JWT, &id), entropy),
             jwt_since: now,
             jwt_until: now.plus(grant.access_life),
-            key: data_key.wrap(&SealingKey::of_token(&access, TokenUse::Access), binding(ACCESS_KEY, &id), entropy),
+            key: data_key
+                .wrap(&SealingKey::of_token(&access, TokenUse::Access), binding(ACCESS_KEY, &id), entropy)
+                .into(),
         },
     };
     let refresh = grant.refresh.is_some().then(|| OpaqueToken::mint(entropy, rules.shape, now));

@@ -220,7 +220,8 @@ fn a_lost_answer_ends_refreshing_unless_the_realm_forgives_asking_twice() {
 /// An access UUID promised for an hour from `NOW`, over a JWT of so many seconds, looked at so many seconds later.
 fn used(jwt: u64, later: u64, recheck_after: u64) -> AccessDecision {
     let sealed = || Sealed::from_bytes(Vec::new());
-    let fate = AccessFate::Live { jwt: sealed(), jwt_since: NOW, jwt_until: NOW.plus(seconds(jwt)), key: sealed() };
+    let fate =
+        AccessFate::Live { jwt: sealed(), jwt_since: NOW, jwt_until: NOW.plus(seconds(jwt)), key: sealed().into() };
     decide_access(&access(fate), NOW.plus(seconds(later)), seconds(recheck_after))
 }
 

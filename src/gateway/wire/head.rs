@@ -9,7 +9,7 @@ use hyper::ext::ReasonPhrase;
 
 use super::chunks::Chunks;
 use super::reading::Rest;
-use crate::gateway::request::Bearer;
+use crate::gateway::request::{Bearer, Unfit};
 use crate::relay::hops::elements;
 
 /// Headers of an answer.
@@ -32,10 +32,9 @@ pub(super) fn written(
     (head, bearer): (&Parts, Option<&Bearer>),
     (has_body, length): (bool, Option<u64>),
     mut bytes: Vec<u8>,
-) -> (Vec<u8>, Framing) {
-    let bearer = bearer.map(Bearer::parts);
+) -> Result<(Vec<u8>, Framing), Unfit> {
     let lines = head.headers.values().map(|value| value.len() + 32).sum::<usize>();
-    bytes.reserve(256 + lines + bearer.map_or(0, |[_, jwt]| jwt.len()));
+    bytes.reserve(256 + lines + bearer.map_or(0, Bearer::length));
     let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
     for part in [head.method.as_str(), " ", target, " HTTP/1.1\r\n"] {
         bytes.extend_from_slice(part.as_bytes());
@@ -43,10 +42,10 @@ pub(super) fn written(
     for (name, value) in &head.headers {
         line(&mut bytes, name, value);
     }
-    if let Some([scheme, jwt]) = bearer {
-        for part in [b"Authorization: ", scheme, jwt, b"\r\n"] {
-            bytes.extend_from_slice(part);
-        }
+    if let Some(bearer) = bearer {
+        bytes.extend_from_slice(b"Authorization: ");
+        bearer.write(&mut bytes)?;
+        bytes.extend_from_slice(b"\r\n");
     }
     let framing = match (has_body, lengths(&head.headers), length) {
         (false, _, _) => Framing::Nothing,
@@ -61,7 +60,7 @@ pub(super) fn written(
         }
     };
     bytes.extend_from_slice(b"\r\n");
-    (bytes, framing)
+    Ok((bytes, framing))
 }
 
 /// Writes one line, the name as old servers expect it: `Content-Length`.
@@ -199,7 +198,7 @@ mod tests {
     #[test]
     fn a_request_is_written_as_old_servers_expect_it() {
         let head = asked("POST", &[("host", "a"), ("x-own-name", "\u{e4}"), ("content-length", "3")]);
-        let (bytes, framing) = written((&head, None), (true, None), Vec::new());
+        let (bytes, framing) = written((&head, None), (true, None), Vec::new()).unwrap();
         let text = "POST /a?b=c HTTP/1.1\r\nHost: a\r\nX-Own-Name: \u{e4}\r\nContent-Length: 3\r\n\r\n";
         assert_eq!((String::from_utf8(bytes).unwrap().as_str(), framing), (text, Framing::Length(3)));
     }
@@ -212,7 +211,7 @@ mod tests {
             (&[], true, Some(4), "Content-Length: 4\r\n", Framing::Length(4)),
             (&[], true, None, "Transfer-Encoding: chunked\r\n", Framing::Chunked),
         ] {
-            let (bytes, found) = written((&asked("POST", lines), None), (has_body, length), Vec::new());
+            let (bytes, found) = written((&asked("POST", lines), None), (has_body, length), Vec::new()).unwrap();
             assert_eq!((bytes, found), (format!("POST /a?b=c HTTP/1.1\r\n{told}\r\n").into_bytes(), framing));
         }
     }

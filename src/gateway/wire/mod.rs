@@ -24,7 +24,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
 use super::Stream;
 use super::flow::Flow;
-use super::request::Bearer;
+use super::request::{Bearer, Unfit};
 use head::Answered;
 pub(super) use io::Io;
 use reading::Rest;
@@ -64,6 +64,8 @@ pub(super) enum NoAnswer {
     NotSent(Flow<Stream>),
     /// It may have been sent.
     Lost(String),
+    /// It cannot be sent.
+    Unfit(Unfit),
 }
 
 impl Wire {
@@ -92,7 +94,8 @@ impl Wire {
         let is_head = head.method == Method::HEAD;
         let is_safe = head.method.is_safe() && body.is_end_stream();
         let (mut wire, mut is_heard) = (self, false);
-        let mut sending = Sending::new((head, bearer), body, std::mem::take(&mut wire.room));
+        let sending = Sending::new((head, bearer), body, std::mem::take(&mut wire.room));
+        let mut sending = sending.map_err(NoAnswer::Unfit)?;
         let (answered, rest) = loop {
             let answered = poll_fn(|cx| wire.poll_answer(&mut sending, cx)).await;
             match answered {

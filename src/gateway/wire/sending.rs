@@ -14,7 +14,7 @@ use super::head::{Framing, line, written};
 use super::io::Io;
 use crate::gateway::Stream;
 use crate::gateway::flow::{Broken, Flow};
-use crate::gateway::request::Bearer;
+use crate::gateway::request::{Bearer, Unfit};
 use crate::relay::hops::elements;
 
 /// So many bytes are cheaper copied together than written in pieces.
@@ -47,14 +47,14 @@ pub(super) struct Sending {
 }
 
 impl Sending {
-    pub(super) fn new(head: (&Parts, Option<&Bearer>), body: Flow<Stream>, room: Vec<u8>) -> Self {
+    pub(super) fn new(head: (&Parts, Option<&Bearer>), body: Flow<Stream>, room: Vec<u8>) -> Result<Self, Unfit> {
         let is_over = body.is_end_stream();
-        let (lead, framing) = written(head, (!is_over, body.size_hint().exact()), room);
+        let (lead, framing) = written(head, (!is_over, body.size_hint().exact()), room)?;
         let announced = match framing {
             Framing::Chunked => announced(&head.0.headers),
             Framing::Nothing | Framing::Length(_) => Vec::new(),
         };
-        Self {
+        Ok(Self {
             lead,
             done: 0,
             data: Bytes::new(),
@@ -66,7 +66,7 @@ impl Sending {
             is_flushed: false,
             refused: None,
             announced,
-        }
+        })
     }
 
     /// Nothing was taken from the body, and nothing written.

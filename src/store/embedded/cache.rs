@@ -29,7 +29,7 @@ struct Weigh;
 impl Weighter<Fingerprint, Arc<AccessRecord>> for Weigh {
     fn weight(&self, _: &Fingerprint, record: &Arc<AccessRecord>) -> u64 {
         let sealed = match &record.fate {
-            AccessFate::Live { jwt, key, .. } => jwt.as_bytes().len() + key.as_bytes().len(),
+            AccessFate::Live { jwt, key, .. } => jwt.as_bytes().len() + key.wrapped().as_bytes().len(),
             AccessFate::Over(_) => 0,
         };
         (record.client.len() + record.scope.len() + sealed + OVERHEAD) as u64

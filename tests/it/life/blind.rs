@@ -93,13 +93,14 @@ fn a_copy_of_the_files_opens_nothing_without_a_uuid_and_everything_with_it() {
                 continue;
             }
             let guessed = SealingKey::derive(guess, purpose);
-            assert!(guessed.unwrap_key(key, binding(ACCESS_KEY, &family.id)).is_err());
+            assert!(guessed.unwrap_key(key.wrapped(), binding(ACCESS_KEY, &family.id)).is_err());
             assert!(guessed.open(jwt, binding(ACCESS_JWT, &family.id)).is_err());
         }
     }
     let token = OpaqueToken::parse(&access).unwrap();
-    let data_key =
-        SealingKey::of_token(&token, TokenUse::Access).unwrap_key(key, binding(ACCESS_KEY, &family.id)).unwrap();
+    let data_key = SealingKey::of_token(&token, TokenUse::Access)
+        .unwrap_key(key.wrapped(), binding(ACCESS_KEY, &family.id))
+        .unwrap();
     let opened = data_key.open(jwt, binding(ACCESS_JWT, &family.id)).unwrap();
     assert_eq!(&*opened, world.realm.tokens()[0].as_bytes());
     let renewal = family.renewal.as_ref().unwrap();

@@ -181,7 +181,7 @@ pub fn access_record(
         jwt: key.seal(jwt_of(id).as_bytes(), Binding { purpose: "access-jwt", owner: &id.0 }, chance),
         jwt_since: now,
         jwt_until: now.plus(HOUR),
-        key: key.wrap(&under, Binding { purpose: "access-key", owner: &id.0 }, chance),
+        key: key.wrap(&under, Binding { purpose: "access-key", owner: &id.0 }, chance).into(),
     };
     let scope = "client_registration".to_owned();
     let record =
