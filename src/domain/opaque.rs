@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 
 use super::chance::{Entropy, random};
 use super::time::Timestamp;
-use super::wiped::Wiped;
+use super::wiped::joined;
 
 /// What a token is for. A token of one use has another fingerprint as one of another, so none passes for the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -94,8 +94,9 @@ impl Fingerprint {
     #[must_use]
     pub fn of(purpose: &str, value: &[u8]) -> Self {
         let parts = [b"passbridge:", purpose.as_bytes(), b":", value];
+        let digest = joined(&parts, |whole| digest::digest(&digest::SHA256, whole));
         let mut bytes = [0; 32];
-        bytes.copy_from_slice(digest::digest(&digest::SHA256, &Wiped::new(parts.concat())).as_ref());
+        bytes.copy_from_slice(digest.as_ref());
         Self(bytes)
     }
 

@@ -15,7 +15,7 @@ use zeroize::{Zeroize, Zeroizing};
 
 use super::chance::{Entropy, random};
 use super::opaque::{Fingerprint, OpaqueToken, TokenUse};
-use super::wiped::Wiped;
+use super::wiped::{Wiped, joined};
 
 /// What a sealed value is, and whose: bound into it, so that no value can be moved to another place.
 #[derive(Clone, Copy, Debug)]
@@ -27,8 +27,9 @@ pub struct Binding<'a> {
 }
 
 impl Binding<'_> {
-    fn aad(&self) -> Aad<Vec<u8>> {
-        Aad::from([b"passbridge:", self.purpose.as_bytes(), b":", self.owner].concat())
+    /// Lends out what is bound into a value.
+    fn lend<R>(&self, seal_or_open: impl FnOnce(Aad<&[u8]>) -> R) -> R {
+        joined(&[b"passbridge:", self.purpose.as_bytes(), b":", self.owner], |bound| seal_or_open(Aad::from(bound)))
     }
 }
 
@@ -180,7 +181,7 @@ impl SealingKey {
         let body = bytes.get_mut(NONCE_LEN..).unwrap_or_default();
         let tag = self.cipher().and_then(|cipher| {
             let nonce = Nonce::assume_unique_for_key(nonce);
-            cipher.seal_in_place_separate_tag(nonce, binding.aad(), body).ok()
+            binding.lend(|bound| cipher.seal_in_place_separate_tag(nonce, bound, body)).ok()
         });
         debug_assert!(tag.is_some(), "a 256-bit key and a short value always seal");
         let Some(tag) = tag else {
@@ -213,7 +214,7 @@ impl SealingKey {
         let before = bytes.len();
         bytes.resize(before + body.len(), 0);
         let opened = bytes.get_mut(before..).unwrap_or_default();
-        let done = cipher.open_separate_gather(nonce, binding.aad(), body, tag, opened);
+        let done = binding.lend(|bound| cipher.open_separate_gather(nonce, bound, body, tag, opened));
         if done.is_err() {
             opened.fill(0);
             bytes.truncate(before);

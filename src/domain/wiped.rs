@@ -56,9 +56,34 @@ impl<T: Default + Into<Vec<u8>>> fmt::Debug for Wiped<T> {
     }
 }
 
+/// Bytes of the parts that are joined without an allocation.
+const SHORT: usize = 128;
+
+/// Lends out parts one behind the other. Nothing of them stays anywhere.
+pub(super) fn joined<R>(parts: &[&[u8]], lend: impl FnOnce(&[u8]) -> R) -> R {
+    let mut short = [0; SHORT];
+    let mut end = 0;
+    for part in parts {
+        let Some(room) = short.get_mut(end..end + part.len()) else { return lend(&Wiped::new(parts.concat())) };
+        room.copy_from_slice(part);
+        end += part.len();
+    }
+    let lent = lend(short.get(..end).unwrap_or_default());
+    short.as_mut_slice().zeroize();
+    lent
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn parts_are_lent_one_behind_the_other_however_long_they_are() {
+        for long in [0, 1, SHORT - 2, SHORT - 1, SHORT, SHORT * 3] {
+            let part = vec![b'a'; long];
+            joined(&[b"(", &part, b")"], |whole| assert_eq!(whole, [b"(", &*part, b")"].concat()));
+        }
+    }
 
     #[test]
     fn every_byte_is_wiped_and_none_is_shown() {

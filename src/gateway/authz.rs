@@ -87,7 +87,7 @@ impl Gateway {
         let path = path().map_err(stranger)?;
         let name = host.map(host_name);
         let found = find(routing.routes(), name.as_deref(), &path).map_err(stranger)?;
-        self.admit(&routing, &found, headers, trail).await.map(|(_, pass)| pass)
+        self.admit(&routing, found, headers, trail).await.map(|(_, pass)| pass)
     }
 }
 

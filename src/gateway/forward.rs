@@ -1,7 +1,8 @@
 //! Sends a call on and streams its answer back.
 
 use std::future::Future;
-use std::pin::Pin;
+use std::ops::DerefMut;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
@@ -9,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderValue, Response, header};
+use http::{Response, header};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::timeout;
@@ -74,7 +75,7 @@ impl Way {
         let own_host = !head.headers.contains_key(header::HOST);
         let mut last = "the route has no server".to_owned();
         for server in self.in_turn(exchange) {
-            if own_host && let Ok(host) = HeaderValue::from_str(server.authority()) {
+            if own_host && let Some(host) = server.host() {
                 head.headers.insert(header::HOST, host);
             }
             loop {
@@ -131,7 +132,7 @@ impl Way {
             Stream::Api(Box::new(Answer { flow: Some(flow), is_whole: false, server, progress, tasks, idle }))
         };
         match line {
-            Line::Own(wire) => Ok(match self.in_time(wire.ask((head, bearer), flow), progress).await? {
+            Line::Own(wire) => Ok(match self.in_time(pin!(wire.ask((head, bearer), flow)), progress).await? {
                 wire::Answer::Whole(response, kept) => {
                     if let Some(wire) = kept.filter(|_| !tasks.stop().is_cancelled()) {
                         server.give_back(Line::Own(wire));
@@ -142,7 +143,8 @@ impl Way {
                 wire::Answer::Switched(head, wire) => (Response::from_parts(head, Stream::nothing()), Some(wire)),
             }),
             Line::Shared(mut shared, load) => {
-                let response = self.in_time(shared.ask((head, bearer), flow), progress).await?;
+                // Bigger than the other, which shall not carry the room for it.
+                let response = self.in_time(Box::pin(shared.ask((head, bearer), flow)), progress).await?;
                 Ok((response.map(|body| back(Source::Shared(body, shared, load))), None))
             }
         }
@@ -151,10 +153,9 @@ impl Way {
     /// The answer, unless it takes too long.
     async fn in_time<T>(
         &self,
-        answer: impl Future<Output = Result<T, NoAnswer>>,
+        mut answer: Pin<impl DerefMut<Target: Future<Output = Result<T, NoAnswer>>>>,
         progress: &Progress,
     ) -> Result<T, Unanswered> {
-        let mut answer = std::pin::pin!(answer);
         loop {
             let before = progress.parts();
             match timeout(self.bounds.timeout, answer.as_mut()).await {

@@ -1,7 +1,5 @@
 //! PURE: what the gateway says and asks in headers beside those that go on ([`crate::relay::hops`]).
 
-use std::fmt::Write as _;
-
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use super::From;
@@ -59,15 +57,8 @@ pub fn join_cookies(headers: &mut HeaderMap) {
 
 /// Says to the API where the call came from: a trusted peer's words are continued, others' are replaced.
 pub fn forwarded(headers: &mut HeaderMap, from: &From, host: Option<&HeaderValue>) {
-    let mut whole = String::new();
-    for said in elements(headers, &FOR).filter(|_| from.is_trusted) {
-        whole.push_str(said);
-        whole.push_str(", ");
-    }
-    let _ = write!(whole, "{}", from.peer.to_canonical());
-    if let Ok(value) = HeaderValue::try_from(whole) {
-        headers.insert(FOR, value);
-    }
+    let whole = if from.is_trusted { continued(headers, &from.peer) } else { None };
+    headers.insert(FOR, whole.unwrap_or_else(|| from.peer.clone()));
     if !from.is_trusted || !headers.contains_key(&PROTO) {
         headers.insert(PROTO, HeaderValue::from_static(if from.is_secure { "https" } else { "http" }));
     }
@@ -82,14 +73,21 @@ pub fn forwarded(headers: &mut HeaderMap, from: &From, host: Option<&HeaderValue
     }
 }
 
+/// What proxies have said of whom they stand for, with the last of them behind it.
+fn continued(headers: &HeaderMap, peer: &HeaderValue) -> Option<HeaderValue> {
+    let mut whole: Vec<u8> = elements(headers, &FOR).flat_map(|said| [said, ", "]).flat_map(str::bytes).collect();
+    whole.extend_from_slice(peer.as_bytes());
+    HeaderValue::try_from(whole).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::relay::hops::map;
 
     fn from(is_trusted: bool) -> From {
-        let peer = [10, 0, 0, 1].into();
-        From { peer, address: peer, is_trusted, is_secure: false }
+        let peer = HeaderValue::from_static("10.0.0.1");
+        From { peer, address: [10, 0, 0, 1].into(), is_trusted, is_secure: false }
     }
 
     #[test]

@@ -30,6 +30,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 pub use flow::Broken;
+use http::HeaderValue;
 pub use old_api::OldApi;
 pub use stream::Stream;
 pub use swap::Gateway;
@@ -74,8 +75,8 @@ impl Default for Bounds {
 /// Where a call came from.
 #[derive(Clone, Debug)]
 pub struct From {
-    /// Whoever is connected to us.
-    pub peer: IpAddr,
+    /// Whoever is connected to us, as `X-Forwarded-For` has it.
+    pub peer: HeaderValue,
     /// Whoever stands behind the proxies that are trusted.
     pub address: IpAddr,
     /// The peer's `X-Forwarded-*` count.

@@ -1,6 +1,7 @@
 //! Calls with UUIDs that the bridge does not know: to the old API, unchanged, while there is one (OPERATOR section 5).
 
-use http::{HeaderMap, HeaderValue, Request, Response};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Response};
 
 use super::forward::{Failed, Way};
 use super::pool::Server;
@@ -52,12 +53,12 @@ impl Gateway {
         &self,
         turned: Turned,
         routing: &Routing,
-        (request, host): (Request<Stream>, Option<HeaderValue>),
+        (head, body, host): (&mut Parts, Stream, Option<HeaderValue>),
         trail: &mut Trail,
     ) -> Result<Response<Stream>, Turned> {
         let Some(way) = routing.old_api() else { return Err(turned) };
-        match self.carries_a_stranger(request.headers(), trail).await {
-            Ok(true) => self.pass_on(way, request, host.as_ref(), trail).await,
+        match self.carries_a_stranger(&head.headers, trail).await {
+            Ok(true) => self.pass_on(way, (head, body), host.as_ref(), trail).await,
             Ok(false) => Err(turned),
             Err(refusal) => Err(self.exchange.turn(trail.client.as_deref(), refusal)),
         }
@@ -73,16 +74,15 @@ impl Gateway {
     async fn pass_on(
         &self,
         way: &Way,
-        request: Request<Stream>,
+        (head, body): (&mut Parts, Stream),
         host: Option<&HeaderValue>,
         trail: &mut Trail,
     ) -> Result<Response<Stream>, Turned> {
-        let (mut head, body) = request.into_parts();
         let client = head.extensions.remove::<hyper::upgrade::OnUpgrade>();
-        let upgrade = unchanged(&mut head, host);
+        let upgrade = unchanged(head, host);
         let clock = &self.exchange.bridge().clock;
         let asked_at = clock.monotonic();
-        let answer = way.send((&mut head, None), body, &self.exchange).await;
+        let answer = way.send((head, None), body, &self.exchange).await;
         let said = match &answer {
             Ok((response, _)) => Some(Ok(response.status().as_u16())),
             Err(Failed::Down(_)) => Some(Err("down")),

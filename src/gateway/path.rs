@@ -6,13 +6,22 @@ use std::borrow::Cow;
 /// resolved; where slashes are doubled, one reading makes them one and the other does not. `None`: it climbs over its root.
 #[must_use]
 pub fn resolved(path: &str) -> Option<[Cow<'_, str>; 2]> {
-    let is_plain = !path.contains(['%', '\\', ';']) && !path.contains("//") && !path.contains("/.");
-    if is_plain {
+    if is_plain(path) {
         return Some([Cow::Borrowed(path), Cow::Borrowed(path)]);
     }
     let decoded: Vec<u8> = percent_encoding::percent_decode_str(path).collect();
     let decoded = String::from_utf8_lossy(&decoded).replace('\\', "/");
     Some([Cow::Owned(read(&decoded, true)?), Cow::Owned(read(&decoded, false)?)])
+}
+
+/// Whether there is nothing to resolve in it.
+fn is_plain(path: &str) -> bool {
+    let mut before = 0;
+    path.bytes().all(|byte| {
+        let resolves = matches!(byte, b'%' | b'\\' | b';') || before == b'/' && matches!(byte, b'/' | b'.');
+        before = byte;
+        !resolves
+    })
 }
 
 fn read(decoded: &str, merges: bool) -> Option<String> {

@@ -4,6 +4,8 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
+use http::HeaderValue;
 use http::uri::{Authority, Scheme};
 use parking_lot::Mutex;
 use tokio::net::TcpStream;
@@ -26,6 +28,8 @@ const NO_TLS: &str = "no TLS in time";
 #[derive(Debug)]
 pub(super) struct Server {
     upstream: Upstream,
+    /// What it hears as its own name; `None`: that fits no header.
+    host: Option<HeaderValue>,
     trust: Option<Trust>,
     /// HTTP/2 is spoken with it.
     http2: bool,
@@ -38,12 +42,18 @@ pub(super) struct Server {
 impl Server {
     pub(super) fn new(upstream: Upstream, trust: Option<Trust>, http2: bool) -> Self {
         let (idle, shared) = (Mutex::default(), Mutex::default());
-        Self { upstream, trust, http2, idle, shared, refused_until: AtomicU64::new(0) }
+        let host = HeaderValue::from_maybe_shared(Bytes::from(upstream.authority.clone())).ok();
+        Self { upstream, host, trust, http2, idle, shared, refused_until: AtomicU64::new(0) }
     }
 
     /// `host` or `host:port`.
     pub(super) fn authority(&self) -> &str {
         &self.upstream.authority
+    }
+
+    /// The same, as a header has it.
+    pub(super) fn host(&self) -> Option<HeaderValue> {
+        self.host.clone()
     }
 
     /// Whether it answered when it was last asked, or that is long enough ago.

@@ -107,11 +107,11 @@ pub fn ordered(mut routes: Vec<Route>) -> Vec<Route> {
     routes
 }
 
-/// The numbers of the routes that a call may take, the most particular first: all of one host and prefix.
+/// The number of the most particular route that a call may take; [`alike`] has those of the same host and prefix.
 ///
 /// # Errors
 /// There is none, or the path leaves it once it is resolved.
-pub fn find(routes: &[Route], host: Option<&str>, path: &str) -> Result<Vec<usize>, Refusal> {
+pub fn find(routes: &[Route], host: Option<&str>, path: &str) -> Result<usize, Refusal> {
     let leaves = || Refusal::client(Cause::InvalidRequest, "the path leaves its route once it is resolved");
     let means = resolved(path).ok_or_else(leaves)?;
     let there = taken(routes, host, path);
@@ -119,19 +119,21 @@ pub fn find(routes: &[Route], host: Option<&str>, path: &str) -> Result<Vec<usiz
     if means.iter().any(is_other) {
         return Err(leaves());
     }
-    if there.is_empty() {
-        return Err(Refusal::client(Cause::NotFound, "no route has this host and path"));
-    }
-    Ok(there)
+    there.ok_or_else(|| Refusal::client(Cause::NotFound, "no route has this host and path"))
 }
 
-fn taken(routes: &[Route], host: Option<&str>, path: &str) -> Vec<usize> {
+fn taken(routes: &[Route], host: Option<&str>, path: &str) -> Option<usize> {
     let fits = |route: &Route| {
         is_below(path, &route.prefix) && route.host.as_deref().is_none_or(|wanted| Some(wanted) == host)
     };
-    let Some(first) = routes.iter().find(|route| fits(route)) else { return Vec::new() };
-    let same = |route: &Route| route.prefix == first.prefix && route.host == first.host;
-    routes.iter().enumerate().filter(|(_, route)| same(route)).map(|(number, _)| number).collect()
+    routes.iter().position(fits)
+}
+
+/// A route that was found, and behind it those of the same host and prefix, with their numbers.
+pub fn alike(routes: &[Route], found: usize) -> impl Iterator<Item = (usize, &Route)> {
+    let from = routes.iter().enumerate().skip(found);
+    let first = routes.get(found);
+    from.filter(move |(_, route)| first.is_some_and(|first| route.prefix == first.prefix && route.host == first.host))
 }
 
 /// The host of a `Host` value: small letters, no port.
@@ -168,7 +170,7 @@ mod tests {
     fn the_most_particular_route_is_taken() {
         let routes = ordered(vec![route("/", None, &[]), route("/api", None, &[]), route("/api", Some("a.org"), &[])]);
         let prefix = |host, path| {
-            let found = &routes[find(&routes, host, path).unwrap()[0]];
+            let found = &routes[find(&routes, host, path).unwrap()];
             (found.host.clone(), found.prefix.clone())
         };
         assert_eq!(prefix(Some("a.org"), "/api/x"), (Some("a.org".to_owned()), "/api".to_owned()));
@@ -183,7 +185,7 @@ mod tests {
             assert_eq!(find(&routes, None, path).unwrap_err().cause, Cause::InvalidRequest, "{path}");
         }
         for path in ["/api/x/../y", "/api/a%20b", "/api/x//y", "/api/a;v=1"] {
-            assert_eq!(find(&routes, None, path).unwrap().len(), 1, "{path}");
+            assert_eq!(alike(&routes, find(&routes, None, path).unwrap()).count(), 1, "{path}");
         }
         assert_eq!(find(&routes, None, "/apis").unwrap_err().cause, Cause::NotFound);
     }

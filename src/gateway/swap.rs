@@ -6,12 +6,12 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version, header};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, Version, header};
 use http_body::Body;
 
 use super::forward::{Failed, Way};
 use super::request::{Bearer, Carried, carried, rewrite, sane};
-use super::routes::{Route, find, host_name};
+use super::routes::{Route, alike, find, host_name};
 use super::routing::Routing;
 use super::wire::Wire;
 use super::{Bounds, From, GatewaySettings, Stream};
@@ -74,9 +74,9 @@ impl Gateway {
     }
 
     /// Serves one call. What is wrong with it is said in the dialect's words.
-    pub async fn call(&self, request: Request<Stream>, from: &From, trail: &mut Trail) -> Response<Stream> {
+    pub async fn call(&self, (head, body): (&mut Parts, Stream), from: &From, trail: &mut Trail) -> Response<Stream> {
         trail.endpoint = Some(Endpoint::Api);
-        match self.serve(request, from, trail).await {
+        match self.serve((head, body), from, trail).await {
             Ok(response) => response,
             Err(turned) => whole(turned.reply(Endpoint::Api, trail)),
         }
@@ -103,13 +103,12 @@ impl Gateway {
 
     async fn serve(
         &self,
-        request: Request<Stream>,
+        (head, body): (&mut Parts, Stream),
         from: &From,
         trail: &mut Trail,
     ) -> Result<Response<Stream>, Turned> {
         let stranger = |refusal| self.exchange.turn(None, refusal);
-        let (mut head, body) = request.into_parts();
-        let host = sane(&head).map_err(stranger)?;
+        let host = sane(head).map_err(stranger)?;
         // A length that is told and too long need not be waited for.
         if body.size_hint().lower() > self.bounds.body {
             return Err(stranger(Refusal::client(Cause::InvalidRequest, "the body is longer than `gateway.body`")));
@@ -117,15 +116,14 @@ impl Gateway {
         let name = host.as_ref().and_then(|host| host.to_str().ok()).map(host_name);
         let routing = self.routing.load_full();
         let admitted = match find(routing.routes(), name.as_deref(), head.uri.path()) {
-            Ok(found) => self.admit(&routing, &found, &head.headers, trail).await,
+            Ok(found) => self.admit(&routing, found, &head.headers, trail).await,
             Err(refusal) => Err(stranger(refusal)),
         };
         let (number, pass) = match admitted {
             Ok(admitted) => admitted,
             Err(turned) => {
-                let call = (Request::from_parts(head, body), host);
                 // Seldom, and big: a call of ours shall not carry the room for it.
-                return Box::pin(self.pass_on_or(turned, &routing, call, trail)).await;
+                return Box::pin(self.pass_on_or(turned, &routing, (head, body, host), trail)).await;
             }
         };
         let Some((route, way)) = routing.taken(number) else {
@@ -133,8 +131,8 @@ impl Gateway {
         };
         let client = head.extensions.remove::<hyper::upgrade::OnUpgrade>();
         let has_bearer = matches!(pass, Pass::Bearer(..));
-        let upgrade = rewrite(&mut head, (route, host.as_ref()), has_bearer, from).map_err(stranger)?;
-        let answered = self.ask(way, (&mut head, body), pass, trail).await?;
+        let upgrade = rewrite(head, (route, host.as_ref()), has_bearer, from).map_err(stranger)?;
+        let answered = self.ask(way, (head, body), pass, trail).await?;
         let answer = self.answer(answered, client.filter(|_| upgrade.is_some()));
         answer.map_err(|failed| self.exchange.turn(trail.client.as_deref(), refusal(failed)))
     }
@@ -181,14 +179,14 @@ impl Gateway {
     pub(super) async fn admit(
         &self,
         routing: &Routing,
-        found: &[usize],
+        found: usize,
         headers: &HeaderMap,
         trail: &mut Trail,
     ) -> Result<(usize, Pass), Turned> {
         let carried = carried(headers).map_err(|refusal| self.exchange.turn(None, refusal))?;
         let route = |client: Option<&str>, also: fn(&Route) -> bool| {
-            let takes = |route: &Route| route.admits(client) && also(route);
-            found.iter().copied().find(|number| routing.routes().get(*number).is_some_and(takes))
+            let takes = |(_, route): &(usize, &Route)| route.admits(client) && also(route);
+            alike(routing.routes(), found).find(takes).map(|(number, _)| number)
         };
         let unknown = |detail| self.exchange.turn(None, Refusal::client(Cause::TokenUnknown, detail));
         match carried {

@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 
 use axum::Router;
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tower::ServiceExt;
@@ -34,9 +34,27 @@ pub enum Answers {
     Questions(Arc<GatewayService>),
 }
 
-/// The peer of a connection, as an extension of each request that a router answers, and whose turn to speak it is.
+/// The peer of a connection, as an extension of each request that a router answers.
 #[derive(Clone, Debug)]
-pub struct Peer(pub IpAddr, pub Turn);
+pub struct Peer {
+    /// Its address.
+    pub address: IpAddr,
+    /// The same, as `X-Forwarded-For` has it.
+    pub said: HeaderValue,
+    /// Whose turn to speak it is.
+    pub turn: Turn,
+}
+
+impl Peer {
+    /// Of a connection that was just accepted.
+    #[must_use]
+    pub fn new(address: IpAddr) -> Self {
+        let said = HeaderValue::try_from(address.to_canonical().to_string());
+        // An address is text that fits.
+        let said = said.unwrap_or(HeaderValue::from_static("unknown"));
+        Self { address, said, turn: Turn::default() }
+    }
+}
 
 /// Who answers on one connection, and to whom.
 #[derive(Debug)]

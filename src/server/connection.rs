@@ -17,7 +17,7 @@ use tokio::time::timeout;
 
 use super::answer::{Answering, Answers, Peer};
 use super::http2;
-use super::malformed::{Refuse, Spoken, Turn};
+use super::malformed::{Refuse, Spoken};
 use super::scarcity::Scarcity;
 use super::tls::Tls;
 use crate::config::Config;
@@ -103,7 +103,7 @@ fn begin((stream, peer): (TcpStream, SocketAddr), serving: &Serving, tasks: &Tas
     let inner = tasks.clone();
     tasks.run(async move {
         let _permit = permit;
-        let peer = Peer(peer.ip(), Turn::default());
+        let peer = Peer::new(peer.ip());
         match &serving.tls {
             None => serve(stream, peer, &serving, &inner).await,
             // Big, and who speaks clear text shall not pay for it.
@@ -150,7 +150,7 @@ async fn serve_http1(
     serving: &Serving,
     tasks: &Tasks,
 ) {
-    let Peer(address, turn) = peer.clone();
+    let Peer { address, turn, .. } = peer.clone();
     let answering = Arc::new(Answering { answers: serving.answers.clone(), peer, streams: None });
     // Long bodies go out as they came; elsewhere an answer is one short piece.
     let is_long = matches!(&answering.answers, Answers::Calls(_));

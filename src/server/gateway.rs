@@ -1,6 +1,5 @@
 //! The listeners of API calls and of authorization questions: who calls from where, and the trail of it.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -52,12 +51,12 @@ pub(super) fn refuse_malformed(service: &GatewayService, endpoint: Endpoint) -> 
 }
 
 impl GatewayService {
-    fn from(&self, peer: IpAddr, headers: &HeaderMap) -> From {
+    fn from(&self, peer: &Peer, headers: &HeaderMap) -> From {
         let tuning = self.tuning.load();
         From {
-            peer,
-            address: client_address(peer, headers, &tuning.trusted),
-            is_trusted: is_trusted(peer, &tuning.trusted),
+            peer: peer.said.clone(),
+            address: client_address(peer.address, headers, &tuning.trusted),
+            is_trusted: is_trusted(peer.address, &tuning.trusted),
             is_secure: self.is_secure,
         }
     }
@@ -66,29 +65,29 @@ impl GatewayService {
 /// Answers an API call.
 pub(super) async fn call(
     service: &GatewayService,
-    Peer(peer, turn): &Peer,
+    peer: &Peer,
     streams: Option<&Arc<Streams>>,
     request: Request<Incoming>,
 ) -> Response<Said> {
     let stream = streams.map(Streams::open);
     if stream.is_none() {
-        turn.take();
+        peer.turn.take();
     }
     let is_too_much = stream.as_ref().is_some_and(Option::is_none);
-    let is_too_long = stream.is_some() && http2::head_bytes(request.uri(), request.headers()) > service.head_bytes;
+    let (mut head, body) = request.into_parts();
+    let is_too_long = stream.is_some() && http2::head_bytes(&head.uri, &head.headers) > service.head_bytes;
     let started = service.clock.monotonic();
-    let from = service.from(*peer, request.headers());
+    let from = service.from(peer, &head.headers);
     let mut trail = Trail { address: Some(from.address), ..Trail::default() };
     // RFC 9112 section 6.1, as for legacy clients: of two lengths hyper has taken one away by now.
-    let close = request.headers().contains_key(header::TRANSFER_ENCODING);
-    let has_body = !request.body().is_end_stream();
-    let request = request.map(Stream::Client);
+    let close = head.headers.contains_key(header::TRANSFER_ENCODING);
+    let has_body = !body.is_end_stream();
     let mut response = if is_too_much {
         service.gateway.turn_away(too_many(), &mut trail)
-    } else if request.headers().len() > service.headers || is_too_long {
+    } else if head.headers.len() > service.headers || is_too_long {
         service.gateway.turn_away(unreadable(), &mut trail)
     } else {
-        service.gateway.call(request, &from, &mut trail).await
+        service.gateway.call((&mut head, Stream::Client(body)), &from, &mut trail).await
     };
     let took = service.clock.monotonic().saturating_sub(started);
     service.bridge.edge.request(&trail, response.status().as_u16(), took);
@@ -109,7 +108,7 @@ pub(super) async fn call(
         // What a tunnel carries is the API's to its end.
         return response.map(Said::Stream);
     }
-    response.map(|body| Said::Speech(turn.clone().until_end_of(body)))
+    response.map(|body| Said::Speech(peer.turn.clone().until_end_of(body)))
 }
 
 fn too_many() -> Refusal {
@@ -120,21 +119,27 @@ fn too_many() -> Refusal {
 /// Answers what another proxy asks.
 pub(super) async fn question(
     service: &GatewayService,
-    Peer(peer, _): &Peer,
+    peer: &Peer,
     streams: Option<&Arc<Streams>>,
     request: Request<Incoming>,
 ) -> Response<Said> {
     // While it is answered its connection does not end.
     let _open = streams.map(Streams::open);
+    if streams.is_none() {
+        peer.turn.take();
+    }
     let started = service.clock.monotonic();
     let (head, body) = request.into_parts();
     if grpc::is_grpc(&head) {
-        return grpc::answer(service, *peer, &head, body).await.map(Said::Router);
+        return grpc::answer(service, peer.address, &head, body).await.map(Said::Router);
     }
-    let mut trail = Trail { address: Some(service.from(*peer, &head.headers).address), ..Trail::default() };
+    let mut trail = Trail { address: Some(service.from(peer, &head.headers).address), ..Trail::default() };
     let response = service.gateway.authorize(&head, &mut trail).await;
     let took = service.clock.monotonic().saturating_sub(started);
     service.bridge.edge.request(&trail, response.status().as_u16(), took);
     others_first().await;
-    response.map(Said::Stream)
+    if streams.is_some() {
+        return response.map(Said::Stream);
+    }
+    response.map(|body| Said::Speech(peer.turn.clone().until_end_of(body)))
 }

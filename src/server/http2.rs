@@ -151,7 +151,7 @@ pub(super) async fn serve(
     tasks: &Tasks,
 ) {
     let limits = &serving.limits;
-    let stream = Spoken::new(stream, (None, peer.0), peer.1.clone(), limits.unread_timeout);
+    let stream = Spoken::new(stream, (None, peer.address), peer.turn.clone(), limits.unread_timeout);
     let permits = Arc::clone(&serving.permits);
     let streams = Arc::new(Streams { begun: AtomicU64::default(), open: AtomicUsize::default(), permits });
     let answers = serving.answers.clone();

@@ -91,7 +91,7 @@ pub(super) fn bytes_of(reply: &Reply) -> Vec<u8> {
 /// Answers a request of a legacy client, whatever its path is: paths are the dialects' own.
 pub(super) async fn handle(
     service: &LegacyService,
-    Peer(peer, turn): &Peer,
+    Peer { address: peer, turn, .. }: &Peer,
     request: Request<Coming>,
 ) -> Response<Said> {
     let started = service.clock.monotonic();

@@ -2,7 +2,7 @@
 
 use std::mem::MaybeUninit;
 
-use bytes::BytesMut;
+use bytes::{Buf, Bytes, BytesMut};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version, header, response};
 use hyper::ext::ReasonPhrase;
@@ -47,20 +47,23 @@ pub(super) fn written(
         bearer.write(&mut bytes)?;
         bytes.extend_from_slice(b"\r\n");
     }
-    let framing = match (has_body, lengths(&head.headers), length) {
-        (false, _, _) => Framing::Nothing,
-        (true, Ok(Some(told)), _) => Framing::Length(told),
-        (true, _, Some(length)) => {
-            line(&mut bytes, &header::CONTENT_LENGTH, &HeaderValue::from(length));
-            Framing::Length(length)
-        }
-        (true, _, None) => {
-            line(&mut bytes, &header::TRANSFER_ENCODING, &HeaderValue::from_static("chunked"));
-            Framing::Chunked
-        }
-    };
+    let framing = if has_body { framed(&mut bytes, &head.headers, length) } else { Framing::Nothing };
     bytes.extend_from_slice(b"\r\n");
     Ok((bytes, framing))
+}
+
+fn framed(bytes: &mut Vec<u8>, headers: &HeaderMap, length: Option<u64>) -> Framing {
+    match (lengths(headers), length) {
+        (Ok(Some(told)), _) => Framing::Length(told),
+        (_, Some(length)) => {
+            line(bytes, &header::CONTENT_LENGTH, &HeaderValue::from(length));
+            Framing::Length(length)
+        }
+        (_, None) => {
+            line(bytes, &header::TRANSFER_ENCODING, &HeaderValue::from_static("chunked"));
+            Framing::Chunked
+        }
+    }
 }
 
 /// Writes one line, the name as old servers expect it: `Content-Length`.
@@ -97,12 +100,18 @@ impl Answered {
             httparse::Status::Complete(length) => length,
             httparse::Status::Partial => return Ok(None),
         };
-        let answered = Self::of(&head)?;
-        drop(read.split_to(length));
+        // The values are parts of one copy: what was read is room for what comes next.
+        let whole = Bytes::copy_from_slice(read.get(..length).unwrap_or_default());
+        let base = read.as_ptr().addr();
+        let answered = Self::of(&head, |value| {
+            let begin = value.as_ptr().addr() - base;
+            whole.slice(begin..begin + value.len())
+        })?;
+        read.advance(length);
         Ok(Some(answered))
     }
 
-    fn of(head: &httparse::Response<'_, '_>) -> Result<Self, String> {
+    fn of(head: &httparse::Response<'_, '_>, kept: impl Fn(&[u8]) -> Bytes) -> Result<Self, String> {
         let strange = || "the answer is no HTTP: a status or a header that is none".to_owned();
         let (mut parts, ()) = Response::new(()).into_parts();
         parts.status = StatusCode::from_u16(head.code.unwrap_or_default()).map_err(|_| strange())?;
@@ -110,7 +119,7 @@ impl Answered {
         parts.headers.reserve(head.headers.len());
         for line in &*head.headers {
             let name = HeaderName::from_bytes(line.name.as_bytes()).map_err(|_| strange())?;
-            let value = HeaderValue::from_bytes(line.value).map_err(|_| strange())?;
+            let value = HeaderValue::from_maybe_shared(kept(line.value)).map_err(|_| strange())?;
             parts.headers.append(name, value);
         }
         if let Some(reason) = head.reason.filter(|reason| Some(*reason) != parts.status.canonical_reason())
