@@ -14,6 +14,7 @@ const BACKLOG: i32 = 1024;
 /// # Errors
 /// The address is in use, not of this machine, or not ours to take.
 pub fn listen(address: SocketAddr, count: usize) -> io::Result<Vec<TcpListener>> {
+    unshared(address)?;
     let mut listeners: Vec<TcpListener> = Vec::with_capacity(count);
     for _ in 0..count {
         let address = match listeners.first() {
@@ -23,6 +24,15 @@ pub fn listen(address: SocketAddr, count: usize) -> io::Result<Vec<TcpListener>>
         listeners.push(socket(address)?);
     }
     Ok(listeners)
+}
+
+/// Fails where somebody listens already. Our own sockets share an address (`SO_REUSEPORT`), and so would those of another
+/// bridge of the same user, unseen: the kernel would give each half of the clients.
+fn unshared(address: SocketAddr) -> io::Result<()> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    // What a bridge that ended has left of its connections is in nobody's way.
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())
 }
 
 fn socket(address: SocketAddr) -> io::Result<TcpListener> {

@@ -1,5 +1,6 @@
 //! Birth: everything that can fail is done before the first connection is accepted, and touches nothing when it fails.
 
+use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
 use std::num::NonZero;
 use std::path::PathBuf;
@@ -171,8 +172,14 @@ impl Doors {
 }
 
 fn bind(name: &str, address: SocketAddr, count: usize) -> Result<Vec<TcpListener>, StartError> {
-    let failed = |error| StartError::Failed(format!("`listen.{name}` = {address} cannot be listened on: {error}"));
-    listen(address, count).map_err(failed)
+    listen(address, count).map_err(|error| {
+        let hint = if error.kind() == ErrorKind::PermissionDenied {
+            "ports below 1024 take CAP_NET_BIND_SERVICE"
+        } else {
+            "is it an address of this machine? If another program listens there, maybe a bridge, `ss -ltnp` shows which"
+        };
+        StartError::Failed(format!("`listen.{name}` = {address} cannot be listened on: {error}\n  hint: {hint}"))
+    })
 }
 
 fn local(listeners: &[TcpListener]) -> Option<SocketAddr> {

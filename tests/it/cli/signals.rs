@@ -278,3 +278,22 @@ fn a_listener_that_is_taken_is_named_and_leaves_no_store_behind() {
     assert!(String::from_utf8_lossy(&output.stderr).contains("listen.legacy"));
     assert!(!world.path().join("data").exists());
 }
+
+#[test]
+fn a_second_bridge_is_refused_the_addresses_of_a_first_one_though_its_store_is_another() {
+    let (first, mut second) = (Plan::new().files(), Plan::new().files());
+    let program = Program::serve(&first);
+    for (name, address) in [("ops", program.ops), ("legacy", program.legacy)] {
+        second.change("listen", name, &format!("\"{address}\""));
+        let mut refused = Program::begin(&second, Command::new(env!("CARGO_BIN_EXE_passbridge")));
+        assert_eq!(refused.ended().code(), Some(1));
+        let said = refused.log();
+        assert!(said.contains(&format!("`listen.{name}` = {address} cannot be listened on")), "{said}");
+        assert!(
+            said.contains("hint: is it an address of this machine? If another program listens there, maybe a bridge"),
+            "{said}"
+        );
+    }
+    assert!(!second.path().join("data").exists());
+    assert_eq!(program.ask(&login()).status, 200);
+}
