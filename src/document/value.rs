@@ -123,29 +123,58 @@ pub fn parse_part(file: &Arc<str>, text: &str, lines_before: usize, findings: &F
     // Some editors write a mark before UTF-8, which none of them counts as a column.
     let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
     let lines = Lines::new(file, text, lines_before);
-    let (table, errors) = DeTable::parse_recoverable(text);
-    if errors.is_empty() {
-        return Some(lines.table(table.into_inner(), 0));
+    // The parser keeps all faults of what it is given, so a long text that has them is given to it in part: what is no TOML at all
+    // shows at its beginning, other faults from the first one on.
+    let beginning = until(text, WINDOW);
+    let faults = if beginning.len() < text.len() { faults(beginning, text) } else { Vec::new() };
+    if faults.len() > FAULTS {
+        lines.tell(&faults, beginning, findings);
+        return None;
     }
-    let mut faults: Vec<(usize, &str)> =
-        errors.iter().map(|error| (error.span().map_or(0, |span| span.start), error.message())).collect();
+    match DeTable::parse(text) {
+        Ok(table) => Some(lines.table(table.into_inner(), 0)),
+        Err(first) => {
+            let first = fault(&first);
+            let read = until(text, first.0 + WINDOW);
+            let mut faults = self::faults(read, text);
+            if faults.is_empty() {
+                faults.push(first);
+            }
+            lines.tell(&faults, read, findings);
+            None
+        }
+    }
+}
+
+/// Where a fault is, and what.
+type Fault = (usize, String);
+
+fn fault(error: &toml::de::Error) -> Fault {
+    (error.span().map_or(0, |span| span.start), error.message().lines().next().unwrap_or("syntax error").to_owned())
+}
+
+/// The faults of the beginning of a text. Where that is cut off, what is still open is no fault.
+fn faults(beginning: &str, text: &str) -> Vec<Fault> {
+    let (_, errors) = DeTable::parse_recoverable(beginning);
+    let (end, open) = (beginning.trim_end().len(), ["unclosed array,", "unclosed inline table"]);
+    let is_cut = |error: &toml::de::Error| {
+        beginning.len() < text.len()
+            && (error.span().is_none_or(|span| span.end >= end)
+                || open.iter().any(|words| error.message().starts_with(words)))
+    };
+    let mut faults: Vec<Fault> = errors.iter().filter(|error| !is_cut(error)).map(fault).collect();
     // What is not closed is found again by each level that it leaves open.
     faults.dedup();
-    let more = faults.len().saturating_sub(FAULTS);
-    for (at, message) in faults.into_iter().take(FAULTS) {
-        let (code, hint) = if message == "duplicate key" {
-            ("duplicate-key", "leave one of the two")
-        } else {
-            ("syntax", "texts stand in quotation marks, tables in braces; the slip is here or just before")
-        };
-        let message = format!("not valid TOML: {}", message.lines().next().unwrap_or("syntax error"));
-        findings.error(code, &lines.origin(at), message, hint);
+    faults
+}
+
+/// The lines at a text's beginning that are about so long.
+fn until(text: &str, length: usize) -> &str {
+    if text.len() <= length {
+        return text;
     }
-    if more > 0 {
-        let hint = "mend the first of them: the others often follow from it";
-        findings.error("syntax", &Origin::file(file), format!("not valid TOML: {more} more faults"), hint);
-    }
-    None
+    let (lines, _) = text.split_at(text.floor_char_boundary(length));
+    lines.rfind('\n').map_or(lines, |last| lines.split_at(last + 1).0)
 }
 
 /// U+FEFF.
@@ -153,6 +182,9 @@ pub const BYTE_ORDER_MARK: char = '\u{feff}';
 
 /// So many faults of one text are told: what is no TOML at all may have one in each line.
 const FAULTS: usize = 100;
+
+/// Faults are looked for in about so many bytes of a longer text, counted from the first one.
+const WINDOW: usize = 64 * 1024;
 
 struct Lines<'t> {
     file: Arc<str>,
@@ -176,6 +208,29 @@ impl<'t> Lines<'t> {
             file: Arc::clone(&self.file),
             line: u32::try_from(self.before + line).unwrap_or(0),
             column: u32::try_from(column).unwrap_or(0),
+        }
+    }
+
+    /// Tells the faults of what was read of the text.
+    fn tell(&self, faults: &[Fault], read: &str, findings: &Findings) {
+        for (at, message) in faults.iter().take(FAULTS) {
+            let (code, hint) = if message == "duplicate key" {
+                ("duplicate-key", "leave one of the two")
+            } else {
+                ("syntax", "texts stand in quotation marks, tables in braces; the slip is here or just before")
+            };
+            findings.error(code, &self.origin(*at), format!("not valid TOML: {message}"), hint);
+        }
+        let more = faults.len().saturating_sub(FAULTS);
+        let message = if read.len() < self.text.len() {
+            let last = self.origin(read.len()).line.saturating_sub(1);
+            format!("not valid TOML: {more} more faults up to line {last}; what follows was not looked at")
+        } else {
+            format!("not valid TOML: {more} more faults")
+        };
+        if more > 0 || read.len() < self.text.len() {
+            let hint = "mend the first of them: the others often follow from it";
+            findings.error("syntax", &Origin::file(&self.file), message, hint);
         }
     }
 
@@ -246,6 +301,27 @@ mod tests {
         assert_eq!(faults(&"= 1\n".repeat(10_000)).len(), FAULTS + 1);
         let unclosed = faults(&format!("a = {}", "[".repeat(50)));
         assert_eq!(unclosed, [("syntax", 1, 55)], "fifty levels are open");
+    }
+
+    #[test]
+    fn of_a_long_text_the_faults_near_the_first_one_are_told_and_none_that_is_not_there() {
+        let far = "# comment\n".repeat(20_000);
+        let late = faults(&format!("a = 1\n{far}= 1\na = 2\n{far}= 3\n"));
+        let expected = [("syntax", 0, 0), ("syntax", 20_002, 1), ("duplicate-key", 20_003, 1)];
+        assert_eq!(late, expected, "the last one is too far away");
+        // What is open where the window ends is no fault.
+        let several = [
+            ("\"\"\"\n", "text", "\"\"\""),
+            ("'''\n", "text", "'''"),
+            ("[\n", "1,", "]"),
+            ("[{ x = [\n", "1,", "] }]"),
+        ];
+        for (open, inside, close) in several {
+            let text = format!("= 1\nc = {open}{}{close}\nd = 2\n", format!("{inside}\n").repeat(40_000));
+            assert_eq!(faults(&text), [("syntax", 0, 0), ("syntax", 1, 1)], "{open}");
+        }
+        // One line without an end, of characters that are longer than a byte.
+        assert_eq!(faults(&format!("= {}", "я".repeat(100_000)))[1], ("syntax", 1, 1));
     }
 
     #[test]

@@ -297,3 +297,26 @@ fn a_second_bridge_is_refused_the_addresses_of_a_first_one_though_its_store_is_a
     assert!(!second.path().join("data").exists());
     assert_eq!(program.ask(&login()).status, 200);
 }
+
+#[test]
+fn a_large_file_that_is_no_mapping_costs_a_running_bridge_little_memory() {
+    let world = Plan::new().files();
+    let program = Program::serve(&world);
+    let before = most_resident(&program);
+    // A fault in each line, from the first one on; and from the middle on.
+    let good = format!("[[client]]\n{}", "# a comment\n".repeat(150_000));
+    for (text, seen) in [("= 1\n".repeat(750_000), 1), (good + &"= 1\n".repeat(500_000), 2)] {
+        fs::write(world.path().join("mappings/clients/dump.toml"), text).unwrap();
+        eventually("it is refused", || program.lines("load_refused").len() == seen);
+    }
+    let more = (most_resident(&program) - before) >> 20;
+    assert!(more < 300, "{more} MiB more");
+    assert_eq!(program.ask(&login()).status, 200);
+}
+
+/// The most bytes that it ever had in memory.
+fn most_resident(program: &Program) -> usize {
+    let text = fs::read_to_string(format!("/proc/{}/status", program.id())).unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.split_whitespace().next().unwrap().parse::<usize>().unwrap() * 1024
+}
