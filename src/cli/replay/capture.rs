@@ -9,6 +9,10 @@ use super::template::find;
 /// No captured file is longer.
 const LONGEST: u64 = 16 * 1024 * 1024;
 
+const HINT: &str = "hint: name NAME.request, with NAME.reply beside it, a folder of such, or a .har file";
+
+const RAW: &str = "hint: the bytes as they went over the wire; an editor may have changed the ends of its lines";
+
 /// Something to send again, or why it cannot be.
 pub(super) enum Capture {
     Pair(Box<Pair>),
@@ -58,13 +62,13 @@ pub(super) fn read(path: &Path) -> Result<Vec<Capture>, String> {
     if !path.is_dir() {
         return Ok(vec![pair(&path.with_extension("request"))?]);
     }
-    let unreadable = |error: std::io::Error| format!("{} cannot be read: {}", path.display(), words(&error));
+    let unreadable = |error: std::io::Error| format!("{} cannot be read: {}\n  {HINT}", path.display(), words(&error));
     let entries = fs::read_dir(path).map_err(unreadable)?.collect::<Result<Vec<_>, _>>().map_err(unreadable)?;
     let mut requests: Vec<PathBuf> = entries.into_iter().map(|entry| entry.path()).collect();
     requests.retain(|path| path.extension().is_some_and(|ending| ending == "request"));
     requests.sort();
     if requests.is_empty() {
-        return Err(format!("{} has no NAME.request in it", path.display()));
+        return Err(format!("{} has no NAME.request in it\n  {HINT}", path.display()));
     }
     requests.iter().map(|request| pair(request)).collect()
 }
@@ -78,9 +82,9 @@ fn pair(path: &Path) -> Result<Capture, String> {
     }
     let reply_path = path.with_extension("reply");
     let reply = raw(&bytes(&reply_path)?);
-    let reply = reply.ok_or_else(|| format!("{} is no reply of HTTP/1.x", reply_path.display()))?;
+    let reply = reply.ok_or_else(|| format!("{} is no reply of HTTP/1.x\n  {RAW}", reply_path.display()))?;
     if find(&request, b"\r\n\r\n").is_none() {
-        return Err(format!("{} is no request: its head must end with an empty line, CR LF", path.display()));
+        return Err(format!("{} is no request: its head must end with an empty line, CR LF\n  {RAW}", path.display()));
     }
     Ok(Capture::Pair(Box::new(Pair { name, request, reply })))
 }
@@ -88,12 +92,12 @@ fn pair(path: &Path) -> Result<Capture, String> {
 pub(super) fn bytes(path: &Path) -> Result<Vec<u8>, String> {
     let length = fs::metadata(path).map(|metadata| metadata.len());
     match length.and_then(|length| Ok((length, fs::read(path)?))) {
-        Ok((length, _)) if length > LONGEST => Err(format!("{} is longer than 16 MiB", path.display())),
-        Ok((_, bytes)) => Ok(bytes),
-        Err(error) => {
-            let hint = "hint: name NAME.request, with NAME.reply beside it, a folder of such, or a .har file";
-            Err(format!("{} cannot be read: {}\n  {hint}", path.display(), words(&error)))
+        Ok((length, _)) if length > LONGEST => {
+            let hint = "hint: send it in parts: a folder of pairs, or several HAR files";
+            Err(format!("{} is longer than 16 MiB\n  {hint}", path.display()))
         }
+        Ok((_, bytes)) => Ok(bytes),
+        Err(error) => Err(format!("{} cannot be read: {}\n  {HINT}", path.display(), words(&error))),
     }
 }
 

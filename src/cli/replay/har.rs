@@ -67,12 +67,15 @@ struct Content {
 /// The connection's own; we say them anew.
 const OURS: [&str; 6] = ["host", "connection", "content-length", "transfer-encoding", "accept-encoding", "expect"];
 
+const HINT: &str = "hint: HTTP Archive 1.2, as a browser's network page or a proxy saves it, whole";
+
 /// Reads all entries, in their order.
 pub(super) fn read(path: &Path) -> Result<Vec<Capture>, String> {
     let bytes = capture::bytes(path)?;
     let archive: Archive = serde_json::from_slice(&bytes).map_err(|error| {
         // Its own words may repeat a value.
-        format!("{} is no HAR file (line {}, column {})", path.display(), error.line(), error.column())
+        let place = format!("line {}, column {}", error.line(), error.column());
+        format!("{} is no HAR file ({place})\n  {HINT}", path.display())
     })?;
     let name = |number: usize| format!("{} #{number}", path.display());
     Ok(archive.log.entries.iter().zip(1..).map(|(entry, number)| of_entry(entry, &name(number))).collect())

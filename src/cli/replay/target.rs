@@ -112,8 +112,9 @@ fn trusting(ca: Option<&Path>) -> Result<Trust, String> {
     let Some(path) = ca else {
         return Trust::new(None).map_err(|_| "there is no certificate to trust\n  hint: --ca FILE".to_owned());
     };
-    let unfit = |reason: String| format!("{}: {reason}", path.display());
-    let pem = fs::read(path).map_err(|error| unfit(error.to_string()))?;
+    let unfit =
+        |reason: String| format!("{}: {reason}\n  hint: --ca names a file with certificates in PEM", path.display());
+    let pem = fs::read(path).map_err(|error| unfit(words(&error)))?;
     Trust::new(Some(pem)).map_err(unfit)
 }
 

@@ -225,13 +225,17 @@ fn what_is_no_capture_is_refused_with_what_to_name() {
     let world = Plan::new().files();
     let path = |name: &str| world.path().join(name).to_str().unwrap().to_owned();
     let refused = |file: &str, words: &str| {
-        run(&world, &["replay", &path(file), "--against", "http://127.0.0.1:1"], "").refused(2, words);
+        let said = run(&world, &["replay", &path(file), "--against", "http://127.0.0.1:1"], "");
+        said.refused(2, words);
+        said.refused(2, "\n  hint: ");
     };
     refused("nothing.request", "hint: name NAME.request");
     fs::create_dir(world.path().join("empty")).unwrap();
     refused("empty", "has no NAME.request in it");
     fs::write(world.path().join("bad.har"), "{\"log\": 1}").unwrap();
     refused("bad.har", "is no HAR file (line 1");
+    fs::File::create(world.path().join("long.har")).unwrap().set_len((16 << 20) + 1).unwrap();
+    refused("long.har", "is longer than 16 MiB");
     fs::write(world.path().join("a.request"), "POST / HTTP/1.1\n\n").unwrap();
     fs::write(world.path().join("a.reply"), "HTTP/1.1 200 OK\r\n\r\n").unwrap();
     refused("a.request", "its head must end with an empty line");
@@ -245,5 +249,8 @@ fn what_is_no_capture_is_refused_with_what_to_name() {
     let said = run(&world, &["replay", &path("a.request"), "--against", "http://127.0.0.1:1"], "");
     said.refused(1, "nothing was compared");
     run(&world, &["replay", &path("a.request"), "--against", "ftp://a"], "").refused(2, "http://HOST:PORT");
+    let trusting = |ca: &str| run(&world, &["replay", &path("a.request"), "--against", "https://a", "--ca", ca], "");
+    trusting("nowhere.pem").refused(2, "\n  hint: ");
+    trusting(&path("a.reply")).refused(2, "\n  hint: ");
     run(&world, &["replay"], "").refused(2, "required");
 }
