@@ -107,6 +107,14 @@ pub(super) fn told(config: &Config, path: &str, question: Option<&Value>) -> Res
 }
 
 fn exchange(config: &Config, request: &str, patience: Duration) -> io::Result<Answer> {
+    // A socket says by "temporarily unavailable" that its time is over.
+    asked(config, request, patience).map_err(|error| {
+        let is_late = error.kind() == io::ErrorKind::WouldBlock;
+        if is_late { io::Error::new(io::ErrorKind::TimedOut, "no answer in time") } else { error }
+    })
+}
+
+fn asked(config: &Config, request: &str, patience: Duration) -> io::Result<Answer> {
     let mut stream = TcpStream::connect_timeout(&reachable(config.listen.ops), PATIENCE)?;
     stream.set_read_timeout(Some(patience))?;
     stream.set_write_timeout(Some(PATIENCE))?;

@@ -1,5 +1,6 @@
 //! Waits until the running bridge has what was changed.
 
+use std::io::ErrorKind;
 use std::process::ExitCode;
 use std::thread::park_timeout;
 use std::time::Duration;
@@ -20,21 +21,33 @@ pub(super) fn wait(config: &Config, changed: &Changed, what: &str) -> ExitCode {
     show::say(&format!("{}: {what}", changed.file.display()));
     let address = config.listen.ops;
     let mut refused = Vec::new();
-    for _ in 0..TRIES {
+    let mut seen = Value::Null;
+    for look in 1..=TRIES {
         let answer = match ask::get(config, "/readyz") {
             Ok(answer) => answer,
-            Err(error) => {
+            Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
                 show::say(&format!(
                     "no bridge answers at {address} ({}): the next one that starts has the change",
                     show::words(&error)
                 ));
                 return ExitCode::SUCCESS;
             }
+            Err(error) => {
+                let hint = "hint: `passbridge diff` says whether it has, once it answers";
+                show::complain(&format!(
+                    "the file is changed, but it is not known whether the bridge at {address} has it: {}\n  {hint}",
+                    show::words(&error)
+                ));
+                return ExitCode::from(NO);
+            }
         };
         let body: Value = serde_json::from_str(&answer.body).unwrap_or_default();
         let mappings = &body["mappings"];
-        // Another command may have changed the files since: who has what they say now has this change too.
-        if mappings["digest"] == *changed.digest || mappings["digest"] == *mapping::digest(&config.mappings) {
+        // Another command may have changed the files since: who has what they say now has this change too. All of them are read
+        // for that, so only where the bridge has something new, or there is no other look.
+        let is_news = mappings["digest"] != seen || look == TRIES;
+        seen = mappings["digest"].clone();
+        if seen == *changed.digest || is_news && seen == *mapping::digest(&config.mappings) {
             show::say(&format!("the bridge at {address} has it, as generation {}", mappings["generation"]));
             return ExitCode::SUCCESS;
         }

@@ -411,3 +411,28 @@ fn a_move_while_no_bridge_ran_is_told_in_the_audit_by_the_next_one() {
     assert_eq!(told.lines().count(), 1, "{told}");
     assert!(told.contains("stage_before=live stage=retired (while it was down)"), "{told}");
 }
+
+#[test]
+fn whoever_answers_at_the_ops_address_and_is_no_bridge_is_not_taken_for_nobody() {
+    let world = odd();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let ops = [("PASSBRIDGE__LISTEN__OPS", address.as_str())];
+    std::thread::scope(|scope| {
+        scope.spawn(|| drop(listener.accept().unwrap()));
+        let said = said_at(&world, &["client", "stage", OLD_ID, "retired", "--why", "a test"], &ops);
+        said.refused(1, &format!("the file is changed, but it is not known whether the bridge at {address} has it"));
+        said.refused(1, "\n  hint: ");
+    });
+    assert!(all(&world).contains("stage = \"retired\""), "{}", all(&world));
+}
+
+/// Runs the program where something else than this world's bridge is at the ops address.
+fn said_at(world: &World, arguments: &[&str], environment: &[(&str, &str)]) -> super::said::Said {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_passbridge"));
+    command.env_clear().env("OLD_SECRET", OLD_SECRET).env("NEW_SECRET", NEW_SECRET).envs(environment.iter().copied());
+    let output = command.arg("--config").arg(world.config()).args(arguments).output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    let status = output.status.code().unwrap();
+    super::said::Said { status, out: text(output.stdout), err: text(output.stderr) }
+}
