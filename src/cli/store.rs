@@ -61,12 +61,25 @@ pub(super) fn backup(path: &Path, environment: &Environment, directory: &Path) -
 /// Copies every login of the configured store into the store of another configuration. Both bridges must be stopped: an embedded
 /// store says so itself, and what a running one would write in the meantime would be missing.
 pub(super) fn copy(path: &Path, environment: &Environment, to: &Path) -> ExitCode {
+    if let Err(error) = std::fs::metadata(to) {
+        let hint = "hint: --to FILE names the configuration of the store that is copied to";
+        show::complain(&format!("{} cannot be read: {}\n  {hint}", to.display(), show::words(&error)));
+        return ExitCode::from(WRONG_USE);
+    }
     let (from, to) = match (configured(path, environment), configured(to, environment)) {
         (Ok(from), Ok(to)) => (from, to),
         (Err(status), _) | (_, Err(status)) => return status,
     };
     if from.store == to.store {
         show::complain("both configurations name one store\n  hint: --to names the configuration of the other one");
+        return ExitCode::from(WRONG_USE);
+    }
+    // To open an embedded store is to make it.
+    if let StoreSettings::Embedded { path, .. } = &from.store
+        && !from.store.is_there()
+    {
+        let hint = "hint: `store.path` of --config FILE; a path begins at the configuration's directory";
+        show::complain(&format!("there is no token store in {}\n  {hint}", path.display()));
         return ExitCode::from(WRONG_USE);
     }
     provide_tls();

@@ -30,6 +30,11 @@ pub(super) struct Directory {
     _lock: File,
 }
 
+/// Whether a directory is a store, of whatever format.
+pub(in super::super) fn is_store(path: &Path) -> bool {
+    path.join("format").exists() || path.join("engine").exists()
+}
+
 impl Directory {
     /// Takes the directory, making it where it does not exist.
     pub(super) fn take(path: &Path) -> Result<Self, StoreError> {

@@ -45,6 +45,7 @@ use crate::domain::opaque::{Fingerprint, TokenUse};
 use crate::domain::seal::Sealed;
 use crate::domain::time::{Clock, Timestamp};
 pub use backup::{BackedUp, Backup, Progress};
+pub(super) use directory::is_store;
 use files::Entry;
 use job::{Job, StoredFamily};
 use shared::Shared;

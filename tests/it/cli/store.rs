@@ -93,3 +93,26 @@ fn a_backup_is_for_whoever_shows_the_ops_token() {
     assert!(told.lines().last().unwrap().starts_with("{\"done\":"), "{told}");
     assert_eq!(asked(&world, OLD_SECRET, &body).0, 409);
 }
+
+#[test]
+fn a_store_that_is_not_there_is_not_copied_and_not_made() {
+    let mut world = Plan::new().files();
+    let to = world.path().join("to.toml");
+    std::fs::copy(world.config(), &to).unwrap();
+    world.change("store", "path", "\"dtaa\"");
+    let copied = run(&world, &["store", "copy", "--to", "to.toml"], "");
+    assert_eq!(copied.status.code(), Some(2), "{}", talk(&copied));
+    assert!(talk(&copied).contains("there is no token store in dtaa\n  hint: "), "{}", talk(&copied));
+    for path in ["dtaa", "data"] {
+        assert!(!world.path().join(path).exists(), "{path}");
+    }
+}
+
+#[test]
+fn the_configuration_to_copy_to_is_named_where_it_is_refused() {
+    let world = Plan::new().files();
+    let copied = run(&world, &["store", "copy", "--to", "nowhere.toml"], "");
+    assert_eq!(copied.status.code(), Some(2));
+    let said = talk(&copied);
+    assert!(said.contains("nowhere.toml") && said.contains("--to FILE") && !said.contains("--config FILE"), "{said}");
+}
