@@ -11,6 +11,7 @@ mod doctor;
 mod excerpt;
 mod health;
 mod pinned;
+mod private;
 mod replay;
 mod secret;
 mod serve;

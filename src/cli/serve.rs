@@ -10,7 +10,7 @@ use tokio::runtime::{self, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::sleep;
 
-use super::{Format, NO, WRONG_USE, show};
+use super::{Format, NO, WRONG_USE, private, show};
 use crate::config::survey;
 use crate::domain::time::Clock;
 use crate::mapping::watch::{Watch, wait};
@@ -19,6 +19,7 @@ use crate::server::{Running, Start, StartError, SystemClock, SystemEntropy, star
 
 /// Starts, serves, reloads on SIGHUP and when files change, drains on SIGTERM or SIGINT.
 pub(super) fn run(config: PathBuf, environment: Environment) -> ExitCode {
+    private::keep();
     // Before anything starts: whoever sends a signal as soon as the bridge answers must not end it by that.
     let signals = match Signals::hear() {
         Ok(signals) => signals,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde_json::Value;
 use tokio::runtime;
 
-use super::{NO, WRONG_USE, ask, configured, show, unanswered};
+use super::{NO, WRONG_USE, ask, configured, private, show, unanswered};
 use crate::domain::refusal::sentence;
 use crate::domain::time::{Clock, Timestamp};
 use crate::secrets::Environment;
@@ -82,6 +82,7 @@ pub(super) fn copy(path: &Path, environment: &Environment, to: &Path) -> ExitCod
         show::complain(&format!("there is no token store in {}\n  {hint}", path.display()));
         return ExitCode::from(WRONG_USE);
     }
+    private::keep();
     provide_tls();
     let clock = Arc::new(SystemClock::new());
     let open = |settings: &StoreSettings| {

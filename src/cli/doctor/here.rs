@@ -17,11 +17,23 @@ pub(super) fn look(config: &Config) -> Vec<Finding> {
         ("realm", &config.tls.realm),
         ("ops", &config.tls.ops),
     ];
-    let ends = listeners.into_iter().filter_map(|(name, material)| Some((name, material.as_ref()?.ends()?)));
-    let mut findings: Vec<Finding> =
-        ends.filter_map(|(name, end)| certificate(&format!("the certificate of the listener `{name}`"), end)).collect();
+    let shown = listeners.into_iter().filter_map(|(name, material)| Some((name, material.as_ref()?)));
+    let mut findings: Vec<Finding> = shown
+        .filter_map(|(name, material)| {
+            let whose = format!("the certificate of the listener `{name}`");
+            not_yet(&whose, material.begins()?).or_else(|| certificate(&whose, material.ends()?))
+        })
+        .collect();
     findings.extend(store(config));
     findings
+}
+
+/// Whether a certificate does not count yet.
+fn not_yet(whose: &str, begin: Timestamp) -> Option<Finding> {
+    let day = humantime::format_rfc3339_seconds(begin.system());
+    let hint = "keep the one before it in its place until then; or is this machine's clock behind?";
+    (begin > SystemClock::new().now())
+        .then(|| Finding::error("certificate-not-yet", format!("{whose} counts only from {day} on")).hint(hint))
 }
 
 /// Whether a certificate is over, or will be soon.

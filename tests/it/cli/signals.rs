@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -296,6 +297,46 @@ fn a_second_bridge_is_refused_the_addresses_of_a_first_one_though_its_store_is_a
     }
     assert!(!second.path().join("data").exists());
     assert_eq!(program.ask(&login()).status, 200);
+}
+
+#[test]
+fn what_a_bridge_writes_is_for_its_user_alone_whoever_made_the_directory() {
+    let world = Plan::new().files();
+    let data = world.path().join("data");
+    fs::create_dir(&data).unwrap();
+    fs::set_permissions(&data, fs::Permissions::from_mode(0o755)).unwrap();
+    let mut command = Command::new("/bin/bash");
+    command.args(["-c", "umask 022; exec \"$@\"", "open", env!("CARGO_BIN_EXE_passbridge")]);
+    let mut program = Program::serve_by(&world, command);
+    assert_eq!(program.ask(&login()).status, 200);
+    program.signal("TERM");
+    assert_eq!(program.ended().code(), Some(0));
+    let (mut open, mut below, mut seen) = (Vec::new(), vec![data], 0);
+    while let Some(directory) = below.pop() {
+        for entry in fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            let metadata = fs::symlink_metadata(&path).unwrap();
+            seen += 1;
+            if metadata.permissions().mode() & 0o077 != 0 {
+                open.push(path.clone());
+            }
+            if metadata.is_dir() {
+                below.push(path);
+            }
+        }
+    }
+    assert!(seen > 5 && open.is_empty(), "{open:?}");
+}
+
+#[test]
+fn a_bridge_that_crashes_leaves_no_core_with_secrets_in_it() {
+    let world = Plan::new().files();
+    let mut command = Command::new("/bin/bash");
+    command.args(["-c", "ulimit -Sc \"$(ulimit -Hc)\"; exec \"$@\"", "crashing", env!("CARGO_BIN_EXE_passbridge")]);
+    let program = Program::serve_by(&world, command);
+    let limits = fs::read_to_string(format!("/proc/{}/limits", program.id())).unwrap();
+    let core = limits.lines().find_map(|line| line.strip_prefix("Max core file size")).unwrap();
+    assert_eq!(core.split_whitespace().next(), Some("0"), "{core}");
 }
 
 #[test]
