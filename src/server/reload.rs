@@ -202,7 +202,7 @@ impl Reloading {
     }
 }
 
-/// A client that a load brings to another stage.
+/// A client that a load brings to another stage; or that a command staged anew where it is, as it does with a canary.
 struct Move {
     client: String,
     /// Before and now.
@@ -213,9 +213,12 @@ struct Move {
 
 fn moves(before: &Table, now: &Table) -> Vec<Move> {
     let moved = |client: &Arc<Client>| {
-        let was = before.client(&client.legacy_id).filter(|was| was.stage != client.stage)?;
+        let was = before.client(&client.legacy_id)?;
         // What stood there already is about another change.
         let told = client.moved.as_ref().filter(|moved| was.moved.as_ref() != Some(moved));
+        if was.stage == client.stage && told.is_none() {
+            return None;
+        }
         let why = told.map(|moved| moved.why.clone());
         Some(Move { client: client.legacy_id.clone(), stages: (was.stage, client.stage), why })
     };

@@ -165,6 +165,20 @@ fn a_wrong_secret_in_the_mapping_brings_a_canary_back_too() {
 }
 
 #[test]
+fn a_canary_that_is_staged_anew_is_told_in_the_audit_with_the_reason() {
+    let old = FakeOld::start();
+    let mut world = plan(&old).client(&client(OLD_ID, "stage = \"legacy\"")).start();
+    for (percent, why) in [("5", "begin"), ("20", "more of them")] {
+        run(&world, &["client", "stage", OLD_ID, "canary", "--percent", percent, "--why", why], "").fine();
+    }
+    world.end();
+    let told = run(&world, &["audit", "--client", OLD_ID], "").fine().out;
+    let rows: Vec<&str> = told.lines().filter(|line| line.contains(" stage ")).collect();
+    assert_eq!(rows.len(), 2, "{told}");
+    assert!(rows[1].ends_with("stage_before=canary stage=canary (more of them)"), "{told}");
+}
+
+#[test]
 fn a_canary_is_staged_with_its_share_by_command() {
     let old = FakeOld::start();
     let world = plan(&old).client(&client(OLD_ID, "stage = \"legacy\"")).files();
