@@ -130,17 +130,22 @@ fn material(mut section: Reader<'_>, sources: Sources<'_>) -> Option<TlsMaterial
         findings.error("unfit-certificate", &origin, reason, hint);
         return None;
     }
-    warn_of_the_end(&material, &shown, findings);
+    warn_of_its_time(&material, &shown, findings);
     Some(material)
 }
 
-/// A certificate that is over is shown all the same: some clients look at none, and a bridge that is down helps nobody.
-fn warn_of_the_end(material: &TlsMaterial, origin: &Origin, findings: &Findings) {
-    let Some(end) = material.ends() else { return };
+/// A certificate that is over, or does not count yet, is shown all the same: some clients look at none, and a bridge that is
+/// down helps nobody.
+fn warn_of_its_time(material: &TlsMaterial, origin: &Origin, findings: &Findings) {
+    let (Some(begin), Some(end)) = (material.begins(), material.ends()) else { return };
     let now = SystemClock::new().now();
     let day = humantime::format_rfc3339_seconds(end.system());
     let hint = "put the next one in its place: a reload shows it".to_owned();
-    if end <= now {
+    if begin > now {
+        let day = humantime::format_rfc3339_seconds(begin.system());
+        let hint = "keep the one before it in its place until then; or is this machine's clock behind?";
+        findings.warning("certificate-not-yet", origin, format!("this certificate counts only from {day} on"), hint);
+    } else if end <= now {
         findings.warning("certificate-expired", origin, format!("this certificate ended at {day}"), hint);
     } else if end.since(now) < NEAR {
         findings.warning("certificate-expiring", origin, format!("this certificate ends soon, at {day}"), hint);

@@ -1,4 +1,4 @@
-//! When a certificate ends (RFC 5280 section 4.1). Pure; reads no more of it than that.
+//! When a certificate begins and ends (RFC 5280 section 4.1). Pure; reads no more of it than that.
 
 use std::time::Duration;
 
@@ -15,15 +15,28 @@ const GENERALIZED_TIME: u8 = 0x18;
 /// The `notAfter` of a certificate in DER; nothing where it is none.
 #[must_use]
 pub fn ends(certificate: &[u8]) -> Option<Timestamp> {
+    let mut validity = validity(certificate)?;
+    let _begins = validity.next()?;
+    time(validity.next()?)
+}
+
+/// The `notBefore` of a certificate in DER; nothing where it is none.
+#[must_use]
+pub fn begins(certificate: &[u8]) -> Option<Timestamp> {
+    time(validity(certificate)?.next()?)
+}
+
+fn validity(certificate: &[u8]) -> Option<Der<'_>> {
     let mut outer = Der(certificate).within(SEQUENCE)?;
     let mut body = outer.within(SEQUENCE)?;
     if body.0.first() == Some(&VERSION) {
         body.next()?;
     }
     let (_serial, _algorithm, _issuer) = (body.next()?, body.next()?, body.next()?);
-    let mut validity = body.within(SEQUENCE)?;
-    let _begins = validity.next()?;
-    let (tag, time) = validity.next()?;
+    body.within(SEQUENCE)
+}
+
+fn time((tag, time): (u8, &[u8])) -> Option<Timestamp> {
     let text = std::str::from_utf8(time).ok()?.strip_suffix('Z')?;
     let (century, rest) = match tag {
         // RFC 5280 section 4.1.2.5.1: two digits of the year, 50 is 1950.
@@ -78,10 +91,13 @@ mod tests {
     }
 
     #[test]
-    fn the_end_of_a_certificate_is_read_in_either_century() {
+    fn begin_and_end_of_a_certificate_are_read_in_either_century() {
+        let since = humantime::parse_rfc3339("1975-01-01T00:00:00Z").unwrap();
         for year in [1999, 2027, 2049, 2050, 2175] {
             let wanted = humantime::parse_rfc3339(&format!("{year}-03-05T00:00:00Z")).unwrap();
-            assert_eq!(ends(&until(year)).unwrap().system(), wanted, "{year}");
+            let certificate = until(year);
+            assert_eq!(ends(&certificate).unwrap().system(), wanted, "{year}");
+            assert_eq!(begins(&certificate).unwrap().system(), since, "{year}");
         }
     }
 

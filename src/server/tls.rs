@@ -119,6 +119,12 @@ fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
 }
 
 impl TlsMaterial {
+    /// When the certificate begins to count; nothing where it cannot be read.
+    #[must_use]
+    pub fn begins(&self) -> Option<Timestamp> {
+        super::certificate::begins(certificates(&self.certificate).ok()?.first()?)
+    }
+
     /// When the certificate ends; nothing where it cannot be read.
     #[must_use]
     pub fn ends(&self) -> Option<Timestamp> {

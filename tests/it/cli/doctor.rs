@@ -210,6 +210,19 @@ fn certificates_near_their_end_are_told_by_check_and_by_doctor() {
         let (answer, findings) = doctor(&world, &[]);
         assert_eq!((answer, codes(&findings)), (Some(status), Vec::from_iter(code)), "{days}: {findings:#?}");
     }
+    let (mut wish, key) =
+        (rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap(), rcgen::KeyPair::generate().unwrap());
+    (wish.not_before, wish.not_after) = (rcgen::date_time_ymd(2150, 3, 5), rcgen::date_time_ymd(2160, 1, 1));
+    std::fs::write(world.path().join("old.pem"), wish.self_signed(&key).unwrap().pem()).unwrap();
+    std::fs::write(world.path().join("old.key"), key.serialize_pem()).unwrap();
+    let checked = run(&world, &["check"], "");
+    assert!(
+        out(&checked).contains("warning[certificate-not-yet]") && out(&checked).contains("2150-03-05"),
+        "{}",
+        out(&checked)
+    );
+    let (answer, findings) = doctor(&world, &[]);
+    assert_eq!((answer, codes(&findings)), (Some(1), vec!["certificate-not-yet"]), "{findings:#?}");
     let other = rcgen::KeyPair::generate().unwrap();
     std::fs::write(world.path().join("old.key"), other.serialize_pem()).unwrap();
     let checked = run(&world, &["check"], "");
