@@ -41,6 +41,12 @@ impl<'f> Reader<'f> {
         self.findings
     }
 
+    /// Where the value of this key stands, if it is still there to be taken.
+    #[must_use]
+    pub fn origin_of(&self, key: &str) -> Option<Origin> {
+        self.table.entries.iter().find(|(name, _)| name.value == key).map(|(_, found)| found.origin.clone())
+    }
+
     /// `section.key`, as messages name a key.
     #[must_use]
     pub fn path(&self, key: &str) -> String {

@@ -3,18 +3,19 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use http::{HeaderName, HeaderValue, StatusCode};
+use http::uri::PathAndQuery;
+use http::{HeaderName, HeaderValue, StatusCode, header};
 
-use super::layout;
-use crate::document::{Findings, Reader, Spotted, Table};
+use super::{grants, layout};
+use crate::document::{Findings, Origin, Reader, Spotted, Table};
 use crate::domain::dialect::{
-    CauseRow, CredentialFields, Dialect, Endpoints, ErrorCode, Grant, GrantField, GrantKind, RealmErrorRow, RealmRules,
+    CauseRow, CredentialFields, Dialect, Endpoint, Endpoints, ErrorCode, GrantKind, RealmErrorRow, RealmRules,
     TokenRules,
 };
 use crate::domain::opaque::TokenShape;
 use crate::domain::refusal::{Cause, Fault};
 
-const KINDS: [(&str, GrantKind); 2] = [("login", GrantKind::Login), ("refresh", GrantKind::Refresh)];
+pub(super) const KINDS: [(&str, GrantKind); 2] = [("login", GrantKind::Login), ("refresh", GrantKind::Refresh)];
 const FAULTS: [(&str, Fault); 4] = [
     ("client", Fault::Client),
     ("operator", Fault::Operator),
@@ -23,95 +24,109 @@ const FAULTS: [(&str, Fault); 4] = [
 ];
 const SHAPES: [(&str, TokenShape); 2] = [("uuid", TokenShape::Uuid), ("uuid-epoch", TokenShape::UuidEpoch)];
 
+/// The longest promise: a year.
+const LONGEST: Duration = Duration::from_hours(24 * 366);
+
+/// A dialect, and where its file says what its paths are.
+pub(super) struct Placed {
+    pub(super) dialect: Dialect,
+    pub(super) paths: [Path; 3],
+}
+
+/// The path of an endpoint.
+pub(super) struct Path {
+    pub(super) key: &'static str,
+    pub(super) endpoint: Endpoint,
+    pub(super) text: Spotted<String>,
+}
+
 /// Reads the dialect of this name. `None`: something is wrong, and the findings say what.
 pub fn read(name: &str, table: Table, findings: &Findings) -> Option<Dialect> {
+    placed(name, table, findings).map(|placed| placed.dialect)
+}
+
+/// The same, with where its paths stand.
+pub(super) fn placed(name: &str, table: Table, findings: &Findings) -> Option<Placed> {
     let mut file = Reader::new(table, "", findings);
-    let endpoints = file.required_section("endpoints").and_then(endpoints);
+    let paths = file.required_section("endpoints").and_then(endpoints);
     let credentials = file.required_section("credentials").and_then(credentials);
-    let grants = file.required_section("grants").map(grants).unwrap_or_default();
+    let grants = file.required_section("grants").map(|section| grants::read(section, credentials.as_ref()));
     let tokens = tokens(&mut file);
     let layout = file.required_section("reply").and_then(layout::read);
     let error_code = file.section("error_code").and_then(error_code);
     let causes = file.required_section("causes").and_then(causes);
     let realm = file.section("realm").map(realm).unwrap_or_default();
     file.finish();
-    Some(Dialect {
+    let paths = paths?;
+    let [token, revoke, introspect] = paths.each_ref().map(|path| path.text.value.clone());
+    let dialect = Dialect {
         name: name.to_owned(),
-        endpoints: endpoints?,
+        endpoints: Endpoints { token, revoke, introspect },
         credentials: credentials?,
-        grants,
+        grants: grants?,
         tokens: tokens?,
         layout: layout?,
         error_code,
         causes: causes?,
         realm,
-    })
+    };
+    Some(Placed { dialect, paths })
 }
 
-fn endpoints(mut section: Reader<'_>) -> Option<Endpoints> {
-    let mut path = |key| {
+fn endpoints(mut section: Reader<'_>) -> Option<[Path; 3]> {
+    let mut path = |key, endpoint| {
         let text = section.required_text(key)?;
-        if text.value.starts_with('/') && !text.value.contains(['?', '#', ' ']) {
-            Some(text.value)
-        } else {
+        let is_sent_so = text.value.bytes().all(|byte| byte.is_ascii_graphic());
+        if !text.value.starts_with('/') || text.value.contains(['?', '#', ' ']) {
             section.bad_value(key, &text.origin, "a path that begins with `/`");
-            None
+        } else if !is_sent_so || PathAndQuery::try_from(&text.value).is_err() {
+            section.bad_value(key, &text.origin, "a path as requests carry it: other signs as percent-escapes");
+        } else {
+            return Some(Path { key, endpoint, text });
         }
+        None
     };
-    let (token, revoke, introspect) = (path("token"), path("revoke"), path("introspect"));
+    let (token, revoke) = (path("token", Endpoint::Token), path("revoke", Endpoint::Revoke));
+    let introspect = path("introspect", Endpoint::Introspect);
+    let paths = [token, revoke, introspect];
+    let mut clashes = false;
+    for (index, later) in paths.iter().enumerate() {
+        let is_same = |earlier: &&Path| Some(&earlier.text.value) == later.as_ref().map(|later| &later.text.value);
+        if let Some(later) = later
+            && let Some(earlier) = paths.iter().take(index).flatten().find(is_same)
+        {
+            clash(later, &format!("`{}`", section.path(earlier.key)), section.findings());
+            clashes = true;
+        }
+    }
     section.finish();
-    Some(Endpoints { token: token?, revoke: revoke?, introspect: introspect? })
+    let [token, revoke, introspect] = paths;
+    (!clashes).then_some([token?, revoke?, introspect?])
+}
+
+/// Says that a path is an endpoint already.
+pub(super) fn clash(path: &Path, other: &str, findings: &Findings) {
+    let message = format!("`endpoints.{}` is the path of {other}", path.key);
+    findings.error("endpoint-clash", &path.text.origin, message, "give each endpoint a path of its own");
 }
 
 fn credentials(mut section: Reader<'_>) -> Option<CredentialFields> {
     let (id, secret) = (section.required_text("id"), section.required_text("secret"));
+    for (key, text) in [("id", &id), ("secret", &secret)] {
+        if let Some(text) = text.as_ref().filter(|text| text.value.is_empty()) {
+            section.bad_value(key, &text.origin, "a name of a parameter");
+        }
+    }
+    if let (Some(id), Some(secret)) = (&id, &secret)
+        && id.value == secret.value
+    {
+        section.bad_value("secret", &secret.origin, "a name of its own");
+    }
     section.finish();
     Some(CredentialFields { id: id?.value, secret: secret?.value })
 }
 
-fn grants(section: Reader<'_>) -> BTreeMap<String, Grant> {
-    section.into_sections().into_iter().filter_map(|(name, reader)| Some((name.value, grant(reader)?))).collect()
-}
-
-fn grant(mut section: Reader<'_>) -> Option<Grant> {
-    let there = section.has("kind");
-    let kind = section.word("kind", &KINDS);
-    if !there {
-        let message = format!("`{}` is missing", section.path("kind"));
-        section.findings().error("missing-key", section.origin(), message, "`login` or `refresh`".to_owned());
-    }
-    let scope = section.text("scope").map(|text| text.value);
-    let fixed = section.required_section("realm").map(Reader::into_texts).unwrap_or_default();
-    let fields = section.section("fields").map(Reader::into_sections).unwrap_or_default();
-    let fields: Vec<_> = fields.into_iter().map(|(name, reader)| field(name.value, reader)).collect();
-    let kind = kind?.value;
-    if kind == GrantKind::Refresh
-        && !fields.iter().any(|field| field.name == "refresh_token" || field.realm_name == "refresh_token")
-    {
-        let hint =
-            "name the parameter under `fields`, with `to = \"refresh_token\"` where it has another name".to_owned();
-        section.findings().error(
-            "missing-key",
-            section.origin(),
-            "a refresh grant needs the field `refresh_token`",
-            hint,
-        );
-    }
-    section.finish();
-    let fixed = fixed.into_iter().map(|(key, value)| (key.value, value.value)).collect();
-    Some(Grant { kind, fields, scope, fixed })
-}
-
-fn field(name: String, mut section: Reader<'_>) -> GrantField {
-    let realm_name = section.text("to").map_or_else(|| name.clone(), |text| text.value);
-    let required = section.boolean("required", false);
-    let values = section.texts("values").unwrap_or_default().into_iter().map(|text| text.value).collect();
-    let cause = cause(&mut section).unwrap_or(Cause::InvalidRequest);
-    section.finish();
-    GrantField { name, realm_name, required, values, cause }
-}
-
-fn cause(section: &mut Reader<'_>) -> Option<Cause> {
+pub(super) fn cause(section: &mut Reader<'_>) -> Option<Cause> {
     section.word("cause", &Cause::ALL.map(|cause| (cause.word(), cause))).map(|word| word.value)
 }
 
@@ -122,13 +137,17 @@ fn tokens(file: &mut Reader<'_>) -> Option<TokenRules> {
     tokens.finish();
 
     let mut lifetimes = file.required_section("lifetimes")?;
-    let mut duration = |key, absent: Duration| lifetimes.duration(key).map_or(absent, |found| found.value);
-    let access_token = duration("access_token", Duration::from_hours(1));
-    let refresh_grace = duration("refresh_grace", Duration::from_mins(1));
-    let rounding = duration("rounding", Duration::from_secs(5));
-    if access_token.as_secs() == 0 {
-        lifetimes.bad_value("access_token", lifetimes.origin(), "at least one second");
+    let second = Duration::from_secs(1);
+    let access_token = lifetimes.duration("access_token");
+    if let Some(found) = access_token.as_ref().filter(|found| !(second..=LONGEST).contains(&found.value)) {
+        lifetimes.bad_value("access_token", &found.origin, "between one second and one year");
     }
+    let access_token = access_token.map_or(Duration::from_hours(1), |found| found.value);
+    let (absent, most) = (Duration::from_mins(1), Duration::from_hours(24));
+    let refresh_grace = lifetimes.duration_within("refresh_grace", absent, Duration::ZERO, most);
+    // What misses is ours to carry: a token without a JWT behind it, so long.
+    let (absent, most) = (Duration::from_secs(5), Duration::from_mins(5));
+    let rounding = lifetimes.duration_within("rounding", absent, Duration::ZERO, most);
     lifetimes.finish();
 
     let mut reuse_ends_family = false;
@@ -152,11 +171,24 @@ fn tokens(file: &mut Reader<'_>) -> Option<TokenRules> {
 fn error_code(mut section: Reader<'_>) -> Option<ErrorCode> {
     let (header, token, revoke) =
         (section.required_text("header"), section.required_text("token"), section.required_text("revoke"));
-    if let Some(text) = header.as_ref().filter(|text| HeaderName::try_from(&text.value).is_err()) {
-        section.bad_value("header", &text.origin, "the name of an HTTP header");
+    if let Some(text) = &header {
+        if HeaderName::try_from(&text.value).is_err() {
+            section.bad_value("header", &text.origin, "the name of an HTTP header");
+        }
+        ours(text, &text.origin, section.findings());
+    }
+    for (key, text) in [("token", &token), ("revoke", &revoke)] {
+        digits(key, text.as_ref(), &section);
     }
     section.finish();
     Some(ErrorCode { header: header?.value, token: token?.value, revoke: revoke?.value })
+}
+
+/// A part of an error code stands in a header.
+fn digits(key: &str, text: Option<&Spotted<String>>, section: &Reader<'_>) {
+    if let Some(text) = text.filter(|text| !text.value.bytes().all(|byte| byte.is_ascii_graphic())) {
+        section.bad_value(key, &text.origin, "digits, or other signs that may stand in a header");
+    }
 }
 
 fn causes(mut section: Reader<'_>) -> Option<BTreeMap<Cause, CauseRow>> {
@@ -176,26 +208,23 @@ fn causes(mut section: Reader<'_>) -> Option<BTreeMap<Cause, CauseRow>> {
 }
 
 fn cause_row(mut section: Reader<'_>) -> Option<CauseRow> {
+    if !section.has("status") {
+        section.missing("status", "status = 400, or another from 400 to 599");
+    }
     let status = section.integer("status", 400, 599);
     let error = section.required_text("error");
     let description = section.text("description").map(|text| text.value);
-    let code = section.text("code").map(|text| text.value).unwrap_or_default();
+    let code = section.text("code");
+    digits("code", code.as_ref(), &section);
     let headers = section.section("headers").map(headers).unwrap_or_default();
     if let Some(status) = &status
         && u16::try_from(status.value).ok().and_then(|status| StatusCode::from_u16(status).ok()).is_none()
     {
         section.bad_value("status", &status.origin, "an HTTP status from 400 to 599");
     }
-    if status.is_none() && !section.has("status") {
-        section.findings().error(
-            "missing-key",
-            section.origin(),
-            format!("`{}` is missing or wrong", section.path("status")),
-            "status = 400, or another from 400 to 599",
-        );
-    }
     section.finish();
     let status = u16::try_from(status?.value).ok()?;
+    let code = code.map(|text| text.value).unwrap_or_default();
     Some(CauseRow { status, error: error?.value, description, code, headers })
 }
 
@@ -212,18 +241,53 @@ pub(super) fn headers(section: Reader<'_>) -> Vec<(String, String)> {
                 "a name of letters, digits and hyphens, and a value on one line",
             );
         }
-        good
+        good && ours(name, &value.origin, findings)
     };
     let texts: Vec<_> = section.into_texts().into_iter().filter(fits).collect();
     texts.into_iter().map(|(name, value)| (name.value, value.value)).collect()
 }
 
+/// Whether a header may be the dialect's: its bytes are counted by the bridge.
+fn ours(name: &Spotted<String>, origin: &Origin, findings: &Findings) -> bool {
+    let known = HeaderName::try_from(&name.value).ok();
+    let is = |header| known == Some(header);
+    let hint = if is(header::CONTENT_LENGTH) || is(header::TRANSFER_ENCODING) {
+        "leave it out: the bridge counts the body and sets it"
+    } else if is(header::CONTENT_TYPE) {
+        "say it as `reply.content_type`"
+    } else {
+        return true;
+    };
+    let message = format!("`{}` is not a header of the dialect's own", name.value);
+    findings.error("bad-value", origin, message, hint);
+    false
+}
+
 fn realm(mut section: Reader<'_>) -> RealmRules {
-    let rows = section.sections("errors").into_iter().filter_map(realm_error).collect();
+    let findings = section.findings();
+    let mut rows: Vec<RealmErrorRow> = Vec::new();
+    for reader in section.sections("errors") {
+        let origin = reader.origin().clone();
+        let Some(row) = realm_error(reader) else { continue };
+        if rows.iter().any(|earlier| takes_all(earlier, &row)) {
+            let message = "an earlier row takes every error that this one is for".to_owned();
+            let hint = "put it above: of two rows that fit, the first decides";
+            findings.warning("unreachable-row", &origin, message, hint);
+        }
+        rows.push(row);
+    }
     let scopes = section.texts("scopes").map(|texts| texts.into_iter().map(|text| text.value).collect());
     let longest_session = section.duration("longest_session").map(|found| found.value);
     section.finish();
     RealmRules { errors: rows, scopes, longest_session }
+}
+
+/// Whether a row fits whatever a later one fits.
+fn takes_all(earlier: &RealmErrorRow, later: &RealmErrorRow) -> bool {
+    let contains = |part: &String| later.description.as_ref().is_some_and(|whole| whole.contains(part));
+    earlier.error == later.error
+        && earlier.description.as_ref().is_none_or(contains)
+        && earlier.grant.is_none_or(|grant| later.grant == Some(grant))
 }
 
 fn realm_error(mut section: Reader<'_>) -> Option<RealmErrorRow> {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use aws_lc_rs::digest;
 
 use super::client::{Read, Surroundings};
+use super::dialect::Placed;
 use super::parts::{self, Part};
 use super::{Loaded, Place, client, dialect};
 use crate::document::{Findings, Origin, Reader, parse, parse_part};
@@ -114,10 +115,9 @@ pub(super) fn hexadecimal(bytes: &[u8]) -> String {
 
 fn dialects(mappings: &Path, shelf: &mut Shelf<'_>) -> Dialects {
     let findings = shelf.findings;
-    let mut dialects = Dialects::new();
+    let mut dialects = BTreeMap::new();
     let read = |name: &str, file: &str, text: &str| {
-        let dialect = parse(file, text, findings).and_then(|table| dialect::read(name, table, findings));
-        dialect.map(Arc::new)
+        parse(file, text, findings).and_then(|table| dialect::placed(name, table, findings))
     };
     let files = dialect_files(mappings, findings);
     for path in &files {
@@ -129,7 +129,23 @@ fn dialects(mappings: &Path, shelf: &mut Shelf<'_>) -> Dialects {
     if !files.iter().any(|path| path.file_stem().is_some_and(|stem| stem == DEFAULT_DIALECT)) {
         dialects.insert(DEFAULT_DIALECT.to_owned(), read(DEFAULT_DIALECT, "(shipped) otk-passport.toml", SHIPPED));
     }
-    dialects
+    endpoints_of(&dialects, findings);
+    dialects.into_iter().map(|(name, placed)| (name, placed.map(|placed| Arc::new(placed.dialect)))).collect()
+}
+
+/// Of two dialects that have another endpoint at one path, one would never be asked there.
+fn endpoints_of(dialects: &BTreeMap<String, Option<Placed>>, findings: &Findings) {
+    let mut known: HashMap<&str, (&str, &dialect::Path)> = HashMap::new();
+    let default = dialects.get(DEFAULT_DIALECT).into_iter().flatten();
+    for placed in default.chain(dialects.values().flatten()) {
+        for path in &placed.paths {
+            let (dialect, first) = *known.entry(&path.text.value).or_insert((&placed.dialect.name, path));
+            if first.endpoint != path.endpoint {
+                let other = format!("`endpoints.{}` in the dialect `{dialect}`", first.key);
+                dialect::clash(path, &other, findings);
+            }
+        }
+    }
 }
 
 fn clients(around: Surroundings<'_>, shelf: &mut Shelf<'_>) -> Vec<Read> {

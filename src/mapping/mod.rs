@@ -6,6 +6,7 @@ mod client;
 pub mod dialect;
 pub mod edit;
 pub mod entries;
+mod grants;
 mod guard;
 mod hash;
 mod layout;

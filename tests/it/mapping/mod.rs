@@ -1,4 +1,5 @@
 //! The mapping at work: who a caller is, and what a flood of strangers may cost.
 
+mod dialect;
 mod guard;
 mod load;
