@@ -213,7 +213,7 @@ impl Client {
 /// Where a caller's credentials stood.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Placement {
-    /// In the body of a POST, or in the query of a DELETE, which has no body.
+    /// In the body; of a DELETE, in the query too.
     Parameters,
     /// `Authorization: Basic`.
     Basic,

@@ -18,6 +18,11 @@ impl Form {
         self.0.push((name, Wiped::new(value)));
     }
 
+    /// Adds all of another form behind.
+    pub fn append(&mut self, mut other: Self) {
+        self.0.append(&mut other.0);
+    }
+
     /// The first value of this name. An empty one counts as not sent (RFC 6749 section 3.2).
     #[must_use]
     pub fn value(&self, name: &str) -> Option<&str> {

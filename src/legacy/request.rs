@@ -14,7 +14,7 @@ use crate::domain::refusal::{Cause, Refusal};
 pub struct LegacyRequest {
     /// Which endpoint.
     pub endpoint: Endpoint,
-    /// The parameters: of the body, or of the query of a DELETE.
+    /// The parameters: of the body; of a DELETE, of its query too.
     pub parameters: Form,
     /// Who says to be calling.
     pub presented: Presented,
@@ -56,7 +56,7 @@ pub fn read(
         urlencoded(incoming.headers)?;
         (form::parse(incoming.body).map_err(unreadable)?, Some(query))
     } else if *incoming.method == Method::DELETE && endpoint == Endpoint::Revoke {
-        (query, None)
+        (of_delete(query, incoming)?, None)
     } else {
         return Err(Refusal::client(Cause::MethodNotAllowed, "the endpoint does not answer this method"));
     };
@@ -76,6 +76,16 @@ pub fn read(
         }
     }
     Err(first.unwrap_or_else(|| Refusal::client(Cause::ClientCredentials, "the request carries no client credentials")))
+}
+
+/// Some revoke with all of it in the query, some with a body, some with a part in each.
+fn of_delete(query: Form, incoming: &Incoming<'_>) -> Result<Form, Refusal> {
+    let mut parameters = query;
+    // What a body of another kind says is not asked for.
+    if !incoming.body.is_empty() && urlencoded(incoming.headers).is_ok() {
+        parameters.append(form::parse(incoming.body).map_err(unreadable)?);
+    }
+    Ok(parameters)
 }
 
 fn unreadable(reason: form::Unreadable) -> Refusal {

@@ -22,6 +22,13 @@ fn delete(query: &str, headers: &str) -> Vec<u8> {
     format!("DELETE {REVOKE}?{query} HTTP/1.1\r\nHost: old.example.org\r\n{headers}\r\n").into_bytes()
 }
 
+fn delete_with(query: &str, headers: &str, body: &str) -> Vec<u8> {
+    let length = format!("{headers}Content-Length: {}\r\n", body.len());
+    [delete(query, &length), body.as_bytes().to_vec()].concat()
+}
+
+const FORM: &str = "Content-Type: application/x-www-form-urlencoded\r\n";
+
 /// Everything of the family is over, and the realm hears that its session is.
 #[track_caller]
 fn is_over(world: &World, access: &str, uuid: &str) {
@@ -50,7 +57,38 @@ fn each_way_of_asking_ends_the_family_and_the_realms_session() {
                 move |uuid| delete(&format!("{credentials}&token={uuid}&token_type_hint=access_token"), "")
             }),
         ),
-        ("DELETE, Basic", Box::new(move |uuid| delete(&format!("token={uuid}"), &authorization))),
+        (
+            "DELETE, Basic",
+            Box::new({
+                let authorization = authorization.clone();
+                move |uuid| delete(&format!("token={uuid}"), &authorization)
+            }),
+        ),
+        (
+            "DELETE, all in the body",
+            Box::new({
+                let credentials = credentials.clone();
+                move |uuid| delete_with("", FORM, &format!("token={uuid}&{credentials}"))
+            }),
+        ),
+        (
+            "DELETE, credentials in the body, token in the query",
+            Box::new(move |uuid| delete_with(&format!("token={uuid}"), FORM, &credentials)),
+        ),
+        (
+            "DELETE, Basic, token in the body",
+            Box::new({
+                let head = format!("{FORM}{authorization}");
+                move |uuid| delete_with("", &head, &format!("token={uuid}"))
+            }),
+        ),
+        (
+            "DELETE, Basic, and a body that is no form",
+            Box::new(move |uuid| {
+                let head = format!("Content-Type: application/json\r\n{authorization}");
+                delete_with(&format!("token={uuid}"), &head, "{}")
+            }),
+        ),
     ];
     for (name, way) in ways {
         for which in ["access", "refresh"] {
@@ -62,6 +100,18 @@ fn each_way_of_asking_ends_the_family_and_the_realms_session() {
             is_over(&world, &access, &uuid);
         }
     }
+}
+
+#[test]
+fn a_delete_that_says_something_in_query_and_body_is_refused() {
+    let world = World::new();
+    let (access, _) = login(&world);
+    let credentials = format!("client_id={OLD_ID}&client_secret={OLD_SECRET}");
+    let twice = world.ask(&delete_with(&format!("token={access}"), FORM, &format!("token={access}&{credentials}")));
+    assert_eq!(twice.said(), (400, "invalid_request".to_owned()));
+    let broken = world.ask(&delete_with(&format!("token={access}&{credentials}"), FORM, "x=%"));
+    assert_eq!(broken.said(), (400, "invalid_request".to_owned()));
+    assert!(world.active(&access));
 }
 
 #[test]
