@@ -29,6 +29,19 @@ pub struct Dialect {
     pub realm: RealmRules,
 }
 
+impl Dialect {
+    /// Whether a parameter of this name means something at one of its endpoints.
+    #[must_use]
+    pub fn has_parameter(&self, name: &str) -> bool {
+        let is_of =
+            |grant: &Grant| grant.scope.as_deref() == Some(name) || grant.fields.iter().any(|field| field.name == name);
+        ["grant_type", "token", "token_type_hint"].contains(&name)
+            || name == self.credentials.id
+            || name == self.credentials.secret
+            || self.grants.values().any(is_of)
+    }
+}
+
 /// Paths of the endpoints, each with a leading `/`.
 #[derive(Clone, Debug)]
 pub struct Endpoints {

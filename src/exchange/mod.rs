@@ -51,6 +51,7 @@ use crate::domain::refusal::{Cause, Fault, Refusal, sentence};
 use crate::domain::time::Clock;
 use crate::domain::translate::ParameterLimit;
 use crate::keycloak::{Keycloak, Keys};
+use crate::legacy::glance::glance;
 use crate::legacy::reply::{self, Reply};
 use crate::legacy::request::{self, Incoming, LegacyRequest};
 use crate::lifecycle::Tasks;
@@ -250,7 +251,10 @@ impl Exchange {
         let Asked { incoming, aside } = asked;
         let stranger = dialects.first().unwrap_or(snapshot.table.default_dialect());
         let to_stranger = |refusal| Refused { dialect: Arc::clone(stranger), refusal };
-        let request = request::read(endpoint, dialects, incoming).map_err(to_stranger)?;
+        let request = request::read(endpoint, dialects, incoming).map_err(|refusal| {
+            trail.claim_sole(&glance(dialects, incoming).ids);
+            to_stranger(refusal)
+        })?;
         if let Some(reading) = request.presented.readings.first() {
             trail.claim(&reading.id);
         }

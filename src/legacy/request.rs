@@ -60,8 +60,8 @@ pub fn read(
     } else {
         return Err(Refusal::client(Cause::MethodNotAllowed, "the endpoint does not answer this method"));
     };
-    if parameters.duplicate().or(query.as_ref().and_then(Form::duplicate)).is_some() {
-        return Err(Refusal::client(Cause::InvalidRequest, "a parameter comes more than once"));
+    if let Some(name) = parameters.duplicate().or(query.as_ref().and_then(Form::duplicate)) {
+        return Err(duplicate(name, dialects));
     }
     let mut authorizations = incoming.headers.get_all(header::AUTHORIZATION).iter();
     let authorization = authorizations.next().map(http::HeaderValue::as_bytes);
@@ -86,6 +86,15 @@ fn of_delete(query: Form, incoming: &Incoming<'_>) -> Result<Form, Refusal> {
         parameters.append(form::parse(incoming.body).map_err(unreadable)?);
     }
     Ok(parameters)
+}
+
+/// A name that no dialect has may be anything, a badly escaped secret too: it is not told.
+fn duplicate(name: &str, dialects: &[std::sync::Arc<Dialect>]) -> Refusal {
+    if dialects.iter().any(|dialect| dialect.has_parameter(name)) {
+        Refusal::client(Cause::InvalidRequest, format!("`{name}` comes more than once"))
+    } else {
+        Refusal::client(Cause::InvalidRequest, "a parameter comes more than once")
+    }
 }
 
 fn unreadable(reason: form::Unreadable) -> Refusal {

@@ -106,6 +106,13 @@ impl Trail {
         self.claimed = Some(id.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).take(80).collect());
     }
 
+    /// The same of a request that could not be read, where it names one id alone.
+    pub fn claim_sole(&mut self, ids: &[String]) {
+        if let [id] = ids {
+            self.claim(id);
+        }
+    }
+
     /// The client's id as metrics name it: known clients by id, all strangers by one word.
     #[must_use]
     pub fn client_label(&self) -> &str {

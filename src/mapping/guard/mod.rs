@@ -172,7 +172,7 @@ impl Guard {
                 Ok(client)
             }
             (Ok(Outcome::Unverified), _) => Err(wrong(UNVERIFIED)),
-            (Ok(Outcome::Wrong | Outcome::Right(_)), None) => Err(wrong("no mapping has this client id")),
+            (Ok(Outcome::Wrong | Outcome::Right(_)), None) => Err(wrong(nobodys(snapshot, presented))),
             (Ok(Outcome::Wrong), Some(_)) => Err(wrong("the secret is wrong")),
             (Err(_), _) => Err(Refusal::server(Fault::Ourselves, "the verification of a secret was lost")),
         }
@@ -226,6 +226,15 @@ const UNVERIFIED: &str = "too many wrong secrets; refused unverified";
 fn known<'s>(snapshot: &'s Snapshot, reading: &Credentials, placement: Placement) -> Option<&'s Arc<Client>> {
     let client = snapshot.table.client(&reading.id)?;
     (placement != Placement::Query || client.allow_query_credentials).then_some(client)
+}
+
+/// Why credentials are nobody's, for the log alone.
+fn nobodys(snapshot: &Snapshot, presented: &Presented) -> &'static str {
+    if presented.readings.iter().any(|reading| snapshot.table.client(&reading.id).is_some()) {
+        "the credentials stand in the query, and the mapping does not say `allow_query_credentials`"
+    } else {
+        "no mapping has this client id"
+    }
 }
 
 fn wrong(detail: &'static str) -> Refusal {
