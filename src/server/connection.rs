@@ -21,7 +21,7 @@ use super::malformed::{Refuse, Spoken};
 use super::scarcity::Scarcity;
 use super::tls::Tls;
 use crate::config::Config;
-use crate::lifecycle::Tasks;
+use crate::lifecycle::{Tasks, others_first};
 
 /// Until a connection that could not be accepted is tried again.
 const NEXT_TRY: Duration = Duration::from_millis(20);
@@ -90,6 +90,8 @@ pub async fn accept(listener: TcpListener, serving: Serving, tasks: Tasks) {
             }
         }
     }
+    // Has the runtime look once more who has come.
+    others_first().await;
     while let Some(Ok(connection)) = listener.accept().now_or_never() {
         begin(connection, &serving, &tasks);
     }
@@ -167,10 +169,71 @@ async fn serve_http1(
         http.serve_connection(TokioIo::new(stream), service_fn(|request| Arc::clone(&answering).answer(request)));
     let mut connection = pin!(served.with_upgrades());
     tokio::select! {
+        // What was sent to us by now is read before hyper hears of the end: it closes a connection of which it has read nothing.
+        biased;
         _ended = connection.as_mut() => {}
         () = tasks.stop().cancelled() => {
             connection.as_mut().graceful_shutdown();
             let _ = connection.await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{self, Write};
+
+    use axum::Router;
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+    use crate::server::SystemClock;
+    use crate::telemetry::Metrics;
+
+    fn serving(http2: bool) -> Serving {
+        let limits = ConnectionLimits {
+            head_timeout: Duration::from_secs(10),
+            head_bytes: 16 * 1024,
+            headers: 100,
+            unread_timeout: Duration::from_secs(10),
+        };
+        Serving {
+            answers: Answers::Router(Router::new().fallback(|| async { "heard" })),
+            refuse: None,
+            limits,
+            tls: None,
+            permits: Arc::new(Semaphore::new(1_000)),
+            http2,
+            scarcity: Arc::new(Scarcity::new(Arc::new(SystemClock::default()), Arc::new(Metrics::new()))),
+        }
+    }
+
+    /// What callers hear whose request lies in the kernel's queue when the end is told.
+    fn heard(http2: bool) -> Vec<io::Result<String>> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let mut callers = Vec::new();
+        runtime.block_on(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            for _ in 0..20 {
+                let mut caller = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+                caller.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+                callers.push(caller);
+            }
+            let stop = CancellationToken::new();
+            stop.cancel();
+            let tasks = Tasks::new(stop);
+            accept(listener, serving(http2), tasks.clone()).await;
+            tasks.ended().await;
+        });
+        callers.into_iter().map(io::read_to_string).collect()
+    }
+
+    #[test]
+    fn a_request_that_was_sent_before_the_end_is_answered() {
+        for http2 in [false, true] {
+            for said in heard(http2) {
+                assert!(said.as_ref().is_ok_and(|said| said.ends_with("heard")), "HTTP/2 spoken: {http2}; {said:?}");
+            }
         }
     }
 }
