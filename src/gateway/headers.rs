@@ -18,7 +18,7 @@ pub fn takes_trailers(headers: &HeaderMap) -> bool {
 /// Takes away what a trailer must not say: who calls, for whom, and what frames, describes or routes a message. It stands in the head,
 /// where it was looked at (RFC 9110 section 6.5.1).
 pub fn mere_trailers(trailers: &mut HeaderMap) {
-    const OF_HEADS: [HeaderName; 19] = [
+    const OF_HEADS: [HeaderName; 15] = [
         header::AUTHORIZATION,
         header::PROXY_AUTHORIZATION,
         header::COOKIE,
@@ -34,15 +34,32 @@ pub fn mere_trailers(trailers: &mut HeaderMap) {
         header::RANGE,
         header::LOCATION,
         header::TRAILER,
-        header::FORWARDED,
-        FOR,
-        PROTO,
-        HOST,
     ];
     end_to_end(trailers);
     for name in &OF_HEADS {
         trailers.remove(name);
     }
+    forget_origin(trailers);
+}
+
+/// Takes away what only a proxy may say of where a call came from and what it asked for: some server behind us would believe it.
+fn forget_origin(headers: &mut HeaderMap) {
+    let said: Vec<HeaderName> = headers.keys().filter(|name| tells_origin(name.as_str())).cloned().collect();
+    for name in &said {
+        headers.remove(name);
+    }
+}
+
+/// Of any proxy's habit, and with `_` for `-` too, as CGI and its heirs read a name.
+fn tells_origin(name: &str) -> bool {
+    const NAMES: [&str; 4] = ["forwarded", "x-real-ip", "x-original-url", "x-rewrite-url"];
+    const FAMILY: &str = "x-forwarded-";
+    let is = |known: &str, name: &str| {
+        known.bytes().zip(name.bytes()).all(|(known, byte)| known == byte || (known, byte) == (b'-', b'_'))
+    };
+    name.starts_with(['x', 'f'])
+        && (name.len() > FAMILY.len() && is(FAMILY, name)
+            || NAMES.iter().any(|known| known.len() == name.len() && is(known, name)))
 }
 
 /// Makes one `Cookie` of the many that HTTP/2 allows (RFC 9113 section 8.2.3).
@@ -57,25 +74,25 @@ pub fn join_cookies(headers: &mut HeaderMap) {
 
 /// Says to the API where the call came from: a trusted peer's words are continued, others' are replaced.
 pub fn forwarded(headers: &mut HeaderMap, from: &From, host: Option<&HeaderValue>) {
-    let whole = if from.is_trusted { continued(headers, &from.peer) } else { None };
+    let whole = if from.is_trusted {
+        continued(headers, &from.peer)
+    } else {
+        forget_origin(headers);
+        None
+    };
     headers.insert(FOR, whole.unwrap_or_else(|| from.peer.clone()));
-    if !from.is_trusted || !headers.contains_key(&PROTO) {
+    if !headers.contains_key(&PROTO) {
         headers.insert(PROTO, HeaderValue::from_static(if from.is_secure { "https" } else { "http" }));
     }
-    if !from.is_trusted || !headers.contains_key(&HOST) {
-        match host {
-            Some(host) => drop(headers.insert(HOST, host.clone())),
-            None => drop(headers.remove(&HOST)),
-        }
-    }
-    if !from.is_trusted {
-        headers.remove(header::FORWARDED);
+    if let Some(host) = host.filter(|_| !headers.contains_key(&HOST)) {
+        headers.insert(HOST, host.clone());
     }
 }
 
 /// What proxies have said of whom they stand for, with the last of them behind it.
 fn continued(headers: &HeaderMap, peer: &HeaderValue) -> Option<HeaderValue> {
-    let mut whole: Vec<u8> = elements(headers, &FOR).flat_map(|said| [said, ", "]).flat_map(str::bytes).collect();
+    let said = elements(headers, &FOR).filter(|said| !said.is_empty());
+    let mut whole: Vec<u8> = said.flat_map(|said| [said, ", "]).flat_map(str::bytes).collect();
     whole.extend_from_slice(peer.as_bytes());
     HeaderValue::try_from(whole).ok()
 }

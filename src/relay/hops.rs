@@ -33,9 +33,10 @@ pub fn end_to_end(headers: &mut HeaderMap) -> Option<HeaderValue> {
     upgrade
 }
 
-/// The elements of a header that is a list, over all its lines.
+/// The elements of a header that is a list, over all its lines. What is no text is an empty one, and leaves the others as they are.
 pub fn elements<'h>(headers: &'h HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'h str> {
-    headers.get_all(name).iter().flat_map(|value| value.to_str().unwrap_or_default().split(',')).map(str::trim)
+    let pieces = headers.get_all(name).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    pieces.map(|piece| std::str::from_utf8(piece).unwrap_or_default().trim())
 }
 
 /// Header lines in their order.

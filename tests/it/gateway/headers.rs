@@ -47,3 +47,43 @@ fn a_strangers_word_about_himself_is_replaced_and_a_trusted_peers_continued() {
         assert_eq!(told, expected);
     }
 }
+
+#[test]
+fn what_a_stranger_says_of_where_he_comes_from_goes_no_further_under_any_name() {
+    let said = [
+        "X-Forwarded-Port",
+        "X-Forwarded-Prefix",
+        "X-Forwarded-Server",
+        "X-Forwarded-Ssl",
+        "X-Forwarded-User",
+        "X_Forwarded_For",
+        "X-Forwarded_Host",
+        "X-Real-IP",
+        "X-Original-URL",
+        "X-Rewrite-URL",
+        "Forwarded",
+    ];
+    let lines: String = said.iter().map(|name| format!("{name}: planted-word\r\n")).collect();
+    for (trusted, seen_of_it) in [("[]", 0), ("[\"127.0.0.1\"]", said.len())] {
+        let api = FakeApi::good();
+        let world = plan(&api, "").set("server", "trusted_proxies", trusted).start();
+        let request = format!(
+            "GET /api HTTP/1.1\r\nHost: a\r\n{lines}X-Forward: kept\r\nAuthorization: Bearer {}\r\n\r\n",
+            uuid(&world)
+        );
+        assert_eq!(call(&world, request.as_bytes()).status, 200);
+        let seen = api.only();
+        assert_eq!(seen.head.matches("planted-word").count(), seen_of_it, "{trusted}: {}", seen.head);
+        assert_eq!(seen.header("x-forward").as_deref(), Some("kept"));
+    }
+}
+
+#[test]
+fn what_connection_names_beside_bytes_that_are_no_name_goes_no_further_either() {
+    let api = FakeApi::good();
+    let world = plan(&api, "").start();
+    let head = b"GET /api HTTP/1.1\r\nHost: a\r\nConnection: \xe9, X-Own\r\nX-Own: 1\r\nAuthorization: Bearer ";
+    let request = [head.as_slice(), uuid(&world).as_bytes(), b"\r\n\r\n"].concat();
+    assert_eq!(call(&world, &request).status, 200);
+    assert_eq!(api.only().header("x-own"), None, "{}", api.only().head);
+}
