@@ -188,7 +188,8 @@ fn onward(head: &mut Parts) -> Option<HeaderValue> {
         join_cookies(&mut head.headers);
     }
     let trailers = takes_trailers(&head.headers);
-    let upgrade = end_to_end(&mut head.headers);
+    let can_upgrade = head.version == Version::HTTP_11;
+    let upgrade = end_to_end(&mut head.headers).filter(|wanted| can_upgrade && is_other_than_http(wanted));
     // The body comes without waiting: hyper has told the client to go on by the time that there is one.
     head.headers.remove(header::EXPECT);
     if let Some(protocol) = &upgrade {
@@ -201,6 +202,16 @@ fn onward(head: &mut Parts) -> Option<HeaderValue> {
     head.version = Version::HTTP_11;
     head.extensions.clear();
     upgrade
+}
+
+/// Whether something else than HTTP is wanted. Through a tunnel that speaks HTTP (`h2c`) its caller would ask for any path with any
+/// credentials, and nobody would look. RFC 9110 section 7.8: an upgrade that is not granted is a call like any other.
+fn is_other_than_http(wanted: &HeaderValue) -> bool {
+    let is_http = |protocol: &str| {
+        let name = protocol.split('/').next().unwrap_or_default().trim();
+        ["h2c", "h2", "http", "tls"].iter().any(|http| http.eq_ignore_ascii_case(name))
+    };
+    wanted.to_str().is_ok_and(|wanted| !wanted.split(',').any(is_http))
 }
 
 /// The path and the query, byte for byte, without the prefix where the route says so.

@@ -112,3 +112,38 @@ fn a_web_socket_is_dug_through() {
     assert_eq!(seen.header("upgrade").as_deref(), Some("websocket"));
     assert!(seen.header("authorization").unwrap().starts_with("Bearer eyJ"));
 }
+
+/// Whoever gets such a tunnel sends an API whatever he likes, with any credentials and to any path (RFC 9113 appendix B has done away
+/// with it).
+#[test]
+fn no_second_http_is_spoken_through_a_tunnel() {
+    let api = FakeApi::start(|mut caller| {
+        while let Some(seen) = caller.request() {
+            caller.say(match seen.header("upgrade") {
+                Some(_) => {
+                    b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n".as_slice()
+                }
+                None => b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ngood",
+            });
+        }
+    });
+    let world = plan(&api, "").start();
+    let uuid = uuid(&world);
+    for (version, wanted) in [
+        ("1.1", "h2c"),
+        ("1.1", "H2C"),
+        ("1.1", "h2"),
+        ("1.1", "websocket, h2c"),
+        ("1.1", "HTTP/2.0"),
+        ("1.1", "TLS/1.3"),
+        // RFC 9110 section 7.8: there is nothing to be upgraded in HTTP/1.0.
+        ("1.0", "websocket"),
+    ] {
+        let request = format!(
+            "GET /api HTTP/{version}\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: {wanted}\r\n\
+             HTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA\r\nAuthorization: Bearer {uuid}\r\n\r\n"
+        );
+        assert_eq!(connect(&world).ask(request.as_bytes()).body, "good", "{wanted}");
+    }
+    assert!(api.seen().iter().all(|seen| seen.header("connection").is_none()), "{:?}", api.seen());
+}
