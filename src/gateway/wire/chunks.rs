@@ -40,7 +40,13 @@ impl Chunks {
             *self = match self {
                 Self::Line => match httparse::parse_chunk_size(read).map_err(|_| "a chunk has no length")? {
                     httparse::Status::Complete((line, length)) => {
-                        drop(read.split_to(line));
+                        let line = read.split_to(line);
+                        // Nothing is no length of nothing, and where a line ends is not for its extension to say.
+                        if !line.first().is_some_and(u8::is_ascii_hexdigit)
+                            || memchr::memchr(b'\n', &line) != Some(line.len() - 1)
+                        {
+                            return Err("a chunk has no length");
+                        }
                         if length == 0 { Self::Trailers } else { Self::Within(length) }
                     }
                     httparse::Status::Partial if read.len() > LINE => {
@@ -135,7 +141,9 @@ mod tests {
         for wrong in [
             &b"x\r\na\r\n0\r\n\r\n"[..],
             b"-1\r\na\r\n0\r\n\r\n",
-            b"\r\n",
+            b"\r\n\r\n",
+            b";x\r\n\r\n",
+            b"1;x\n\r\na\r\n0\r\n\r\n",
             b"1\r\nab\r\n0\r\n\r\n",
             b"1\ra\r\n",
             b"10000000000000000\r\na\r\n",

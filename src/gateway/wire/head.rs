@@ -141,21 +141,41 @@ impl Answered {
         if status.is_informational() {
             return Ok(None);
         }
+        let length = one_length(&mut parts.headers)?;
+        if status == StatusCode::NO_CONTENT {
+            parts.headers.remove(header::CONTENT_LENGTH);
+        }
         if is_head || status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED {
             return Ok(Some(Rest::Length(0)));
         }
         if !parts.headers.contains_key(header::TRANSFER_ENCODING) {
-            return Ok(Some(lengths(&parts.headers)?.map_or(Rest::UntilClose, Rest::Length)));
+            return Ok(Some(length.map_or(Rest::UntilClose, Rest::Length)));
         }
         if parts.version == Version::HTTP_10 {
             return Err("an answer of HTTP/1.0 has a Transfer-Encoding");
         }
         // Of two lengths this one counts, and the other is not to be believed by whoever is next.
         parts.headers.remove(header::CONTENT_LENGTH);
-        let last = elements(&parts.headers, &header::TRANSFER_ENCODING).last().unwrap_or_default();
-        let is_chunked = last.eq_ignore_ascii_case("chunked");
-        Ok(Some(if is_chunked { Rest::Chunked(Chunks::default()) } else { Rest::UntilClose }))
+        let mut codings = elements(&parts.headers, &header::TRANSFER_ENCODING);
+        let is_chunked = codings.next().is_some_and(|coding| coding.eq_ignore_ascii_case("chunked"));
+        // We ask for no other (RFC 9110 section 10.1.4), and the header that tells of it goes no further.
+        if !is_chunked || codings.next().is_some() {
+            return Err("the answer has a Transfer-Encoding that is not just `chunked`");
+        }
+        Ok(Some(Rest::Chunked(Chunks::default())))
     }
+}
+
+/// The length that an answer tells, told once from here on (RFC 9110 section 8.6).
+fn one_length(headers: &mut HeaderMap) -> Result<Option<u64>, &'static str> {
+    let length = lengths(headers)?;
+    let is_plain = |value: &HeaderValue| value.as_bytes().iter().all(u8::is_ascii_digit);
+    let mut lines = headers.get_all(header::CONTENT_LENGTH).iter();
+    let is_once = lines.next().is_none_or(is_plain) && lines.next().is_none();
+    if let Some(length) = length.filter(|_| !is_once) {
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    Ok(length)
 }
 
 fn is_kept(parts: &response::Parts) -> bool {
@@ -229,8 +249,10 @@ mod tests {
     fn an_answer_ends_where_its_head_says() {
         let ends = |lines: &str| answered(&format!("HTTP/1.1 200 OK\r\n{lines}\r\n")).map(|(rest, ..)| rest.unwrap());
         assert_eq!(ends("content-length: 3\r\nContent-Length: 3, 3\r\n"), Ok(Rest::Length(3)));
-        assert_eq!(ends("Transfer-Encoding: gzip, Chunked\r\n"), Ok(Rest::Chunked(Chunks::default())));
-        assert_eq!(ends("Transfer-Encoding: chunked, gzip\r\n"), Ok(Rest::UntilClose));
+        assert_eq!(ends("Transfer-Encoding: Chunked\r\n"), Ok(Rest::Chunked(Chunks::default())));
+        for coding in ["gzip, chunked", "chunked, gzip", "chunked, chunked", "identity", ""] {
+            ends(&format!("Transfer-Encoding: {coding}\r\n")).unwrap_err();
+        }
         assert_eq!(ends("Server: x\r\n"), Ok(Rest::UntilClose));
         for wrong in ["3, 4", "+3", "", "0x3", "18446744073709551616"] {
             ends(&format!("Content-Length: {wrong}\r\n")).unwrap_err();

@@ -104,6 +104,10 @@ fn chunks_of_an_answer_that_are_none_cut_it_off() {
         "4\r\ngood\r\n",
         "fffffffffffffffff\r\ngood",
         "-4\r\ngood",
+        "\r\n\r\n",
+        ";x\r\n\r\n",
+        " 0\r\n\r\n",
+        "4;a\n;b\r\ngood\r\n0\r\n\r\n",
     ] {
         let answer: &str = format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{chunks}").leak();
         let api = FakeApi::closing(answer.as_bytes());
@@ -172,4 +176,50 @@ fn what_an_api_says_unasked_is_nobodys_answer() {
         }
     }
     eventually("calls go on", || call(&world, &get("/api/next", &uuid)).body == "good");
+}
+
+/// None is asked for but chunks. Taken as it is, the coded bytes would reach the client as the API's own.
+#[test]
+fn a_coding_that_nobody_asked_for_is_no_answer() {
+    for (version, coding) in [
+        ("1.1", "Transfer-Encoding: gzip, chunked"),
+        ("1.1", "Transfer-Encoding: gzip"),
+        ("1.1", "Transfer-Encoding: chunked, chunked"),
+        ("1.1", "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity"),
+        ("1.1", "Transfer-Encoding:"),
+        ("1.1", "Transfer-Encoding: xchunked"),
+        ("1.1", "Transfer-Encoding: chunked;q=1"),
+        ("1.0", "Transfer-Encoding: chunked"),
+    ] {
+        let answer: &str = format!("HTTP/{version} 200 OK\r\n{coding}\r\n\r\n4\r\ngood\r\n0\r\n\r\n").leak();
+        let api = FakeApi::closing(answer.as_bytes());
+        let world = plan(&api, "").start();
+        let reply = call(&world, &get("/api", &uuid(&world)));
+        assert_eq!(refused(&reply), told(502, "temporarily_unavailable", "3003000"), "{coding:?}");
+    }
+}
+
+/// RFC 9110 section 8.6: what was said twice goes on once, and where there can be no body no length is told.
+#[test]
+fn a_length_that_is_said_twice_reaches_the_client_once() {
+    for (method, status, lengths, heard) in [
+        ("GET", "200 OK", "Content-Length: 4\r\nContent-Length: 4\r\n", Some("4")),
+        ("GET", "200 OK", "Content-Length: 4, 4\r\n", Some("4")),
+        ("HEAD", "200 OK", "Content-Length: 4\r\nContent-Length: 4\r\n", Some("4")),
+        ("HEAD", "200 OK", "Content-Length: 4 ,4\r\n", Some("4")),
+        ("GET", "304 Not Modified", "Content-Length: 4, 4\r\n", None),
+        ("HEAD", "204 No Content", "Content-Length: 4\r\n", None),
+        ("GET", "204 No Content", "Content-Length: 4\r\n", None),
+    ] {
+        let body = if method == "GET" && status == "200 OK" { "good" } else { "" };
+        let answer: &str = format!("HTTP/1.1 {status}\r\n{lengths}\r\n{body}").leak();
+        let api = FakeApi::saying(answer.as_bytes());
+        let world = plan(&api, "").start();
+        let mut connection = connect(&world);
+        connection.write(String::from_utf8(get("/api", &uuid(&world))).unwrap().replacen("GET", method, 1).as_bytes());
+        let reply = if body.is_empty() { connection.reply_without_body() } else { connection.reply() };
+        let reply = reply.unwrap_or_else(|| panic!("{method} {lengths:?}: no answer"));
+        assert_eq!((reply.header("content-length").as_deref(), reply.body.as_str()), (heard, body), "{}", reply.head);
+        assert!(reply.head.to_ascii_lowercase().matches("content-length").count() < 2, "{}", reply.head);
+    }
 }
