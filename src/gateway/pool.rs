@@ -8,6 +8,7 @@ use bytes::Bytes;
 use http::HeaderValue;
 use http::uri::{Authority, Scheme};
 use parking_lot::Mutex;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -21,6 +22,10 @@ use crate::relay::Trust;
 const KEPT: usize = 128;
 /// How long a server that refused is passed over while there are others.
 const PASSED_OVER: Duration = Duration::from_secs(5);
+
+/// A server that does not answer for half a minute after a minute's silence is gone.
+const ALIVE: TcpKeepalive =
+    TcpKeepalive::new().with_time(Duration::from_secs(60)).with_interval(Duration::from_secs(10)).with_retries(3);
 
 const NO_TLS: &str = "no TLS in time";
 
@@ -128,6 +133,8 @@ impl Server {
         let opened = timeout(patience, TcpStream::connect(&self.upstream.address)).await;
         let stream = opened.map_err(|_| "no connection in time".to_owned())?.map_err(|error| error.to_string())?;
         let _ = stream.set_nodelay(true);
+        // Nobody watches one that waits, and what stands between forgets in silence what is silent for some minutes.
+        let _ = SockRef::from(&stream).set_tcp_keepalive(&ALIVE);
         Ok(stream)
     }
 

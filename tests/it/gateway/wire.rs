@@ -260,3 +260,19 @@ fn a_safe_call_that_one_server_does_not_answer_goes_to_the_next_and_no_further()
     assert_eq!(call(&world, &get("/api", &uuid(&world))).status, 502);
     assert_eq!((one.seen().len(), other.seen().len()), (heard + 1, 1), "each is asked once");
 }
+
+/// Else whatever stands between, a firewall say, forgets a connection that is silent for long, and tells nobody: the next call on it would
+/// wait for its answer to the end.
+#[test]
+fn a_connection_that_waits_is_kept_alive_by_the_kernel() {
+    let api = FakeApi::good();
+    let world = plan(&api, "").start();
+    assert_eq!(call(&world, &get("/api", &uuid(&world))).status, 200);
+    let port = format!(":{:04X}", api.address().port());
+    // proc_pid_net(5): the second address is the other side's; a timer of the kind 2 is that of keep-alive.
+    let is_ours = |fields: &[&str]| fields.get(2).is_some_and(|other| other.ends_with(&port)) && fields[3] == "01";
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let lines = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let timers: Vec<String> = lines.filter(|fields| is_ours(fields)).map(|fields| fields[5].to_owned()).collect();
+    assert!(timers.len() == 1 && timers[0].starts_with("02:"), "{timers:?}");
+}
