@@ -113,6 +113,7 @@ pub(super) async fn handle(
         }
         Err(refusal) => {
             close = true;
+            turn.cuts_short();
             service.exchange.refuse(path, refusal, &mut trail)
         }
     };

@@ -8,7 +8,7 @@ use std::fmt;
 use std::io;
 use std::net::IpAddr;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -29,6 +29,8 @@ static FIND_EMPTY: LazyLock<memmem::Finder<'static>> = LazyLock::new(|| memmem::
 const HEAD_END: &[u8] = b"\r\n\r\n";
 /// So many bytes are cheaper copied together than written in pieces.
 const SHORT: usize = 2048;
+/// How long and for how many bytes who was cut short is listened to.
+const HEARD_OUT: (Duration, usize) = (Duration::from_secs(5), 1 << 20);
 
 /// Makes the whole answer to bytes that are no HTTP, for the peer that sent them.
 #[derive(Clone)]
@@ -42,7 +44,14 @@ impl fmt::Debug for Refuse {
 
 /// Whose words a connection carries: hyper's own, unless somebody else has taken the turn.
 #[derive(Clone, Debug, Default)]
-pub struct Turn(Arc<AtomicU8>);
+pub struct Turn(Arc<Words>);
+
+#[derive(Debug, Default)]
+struct Words {
+    whose: AtomicU8,
+    /// Their caller was refused before he had said everything.
+    cut_short: AtomicBool,
+}
 
 /// What is written, if anything is, comes from hyper.
 const FREE: u8 = 0;
@@ -54,7 +63,7 @@ const ENDED: u8 = 2;
 impl Turn {
     /// Somebody else speaks, until the body that [`Turn::until_end_of`] wraps has ended.
     pub(super) fn take(&self) {
-        self.0.store(TAKEN, Ordering::Relaxed);
+        self.0.whose.store(TAKEN, Ordering::Relaxed);
     }
 
     /// Gives the turn back behind this body.
@@ -62,14 +71,23 @@ impl Turn {
         Speech { body, turn: self }
     }
 
+    /// What is said now is the last of this connection, and its caller may still be speaking.
+    pub(super) fn cuts_short(&self) {
+        self.0.cut_short.store(true, Ordering::Relaxed);
+    }
+
+    fn is_cut_short(&self) -> bool {
+        self.0.cut_short.load(Ordering::Relaxed)
+    }
+
     fn written(&self) {
-        if self.0.load(Ordering::Relaxed) == ENDED {
-            self.0.store(FREE, Ordering::Relaxed);
+        if self.0.whose.load(Ordering::Relaxed) == ENDED {
+            self.0.whose.store(FREE, Ordering::Relaxed);
         }
     }
 
     fn is_free(&self) -> bool {
-        self.0.load(Ordering::Relaxed) == FREE
+        self.0.whose.load(Ordering::Relaxed) == FREE
     }
 }
 
@@ -81,7 +99,7 @@ pub(super) struct Speech<B> {
 
 impl<B> Drop for Speech<B> {
     fn drop(&mut self) {
-        self.turn.0.store(ENDED, Ordering::Relaxed);
+        self.turn.0.whose.store(ENDED, Ordering::Relaxed);
     }
 }
 
@@ -113,12 +131,26 @@ pub(super) struct Spoken<S> {
     patience: Duration,
     deadline: Option<Pin<Box<Sleep>>>,
     in_pieces: bool,
+    /// Nothing more is said.
+    is_shut: bool,
+    /// Bytes heard since, and how long it may take.
+    heard: (usize, Option<Pin<Box<Sleep>>>),
 }
 
 impl<S> Spoken<S> {
     pub(super) fn new(stream: S, (refuse, peer): (Option<Refuse>, IpAddr), turn: Turn, patience: Duration) -> Self {
         let refuse = refuse.map(|refuse| (refuse, peer));
-        Self { stream, refuse, turn, pending: Vec::new(), patience, deadline: None, in_pieces: false }
+        Self {
+            stream,
+            refuse,
+            turn,
+            pending: Vec::new(),
+            patience,
+            deadline: None,
+            in_pieces: false,
+            is_shut: false,
+            heard: (0, None),
+        }
     }
 
     /// Has what is written come in pieces where it is written in pieces, so that long ones need not be copied together.
@@ -178,10 +210,11 @@ fn replaced(bytes: &[u8], refuse: impl FnOnce() -> Vec<u8>) -> Option<Vec<u8>> {
     Some([bytes.get(..begin)?, &refuse(), bytes.get(end..)?].concat())
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Spoken<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Spoken<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         ready!(self.poll_pending(cx))?;
         if let Some(spoken) = self.replacement(bytes) {
+            self.turn.cuts_short();
             self.pending = spoken;
             // What does not go out now goes out with the flush, which always follows.
             if let Poll::Ready(Err(error)) = self.poll_pending(cx) {
@@ -225,9 +258,37 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Spoken<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.poll_pending(cx))?;
-        let tried = Pin::new(&mut self.stream).poll_shutdown(cx);
-        self.in_time(tried, cx)
+        if !self.is_shut {
+            ready!(self.poll_pending(cx))?;
+            let tried = Pin::new(&mut self.stream).poll_shutdown(cx);
+            ready!(self.in_time(tried, cx))?;
+            self.is_shut = true;
+        }
+        if self.turn.is_cut_short() {
+            ready!(self.poll_hear_out(cx));
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncRead + Unpin> Spoken<S> {
+    /// Reads on for a while and forgets it. Were the connection closed while its caller speaks, the kernel would answer with a reset, and what he
+    /// has not read by then of our last words would be lost to him (RFC 9112 section 9.6).
+    fn poll_hear_out(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut scrap = [0; SHORT];
+        while self.heard.0 < HEARD_OUT.1 {
+            let mut more = ReadBuf::new(&mut scrap);
+            let polled = Pin::new(&mut self.stream).poll_read(cx, &mut more);
+            if polled.is_pending() {
+                let patience = self.patience.min(HEARD_OUT.0);
+                return self.heard.1.get_or_insert_with(|| Box::pin(sleep(patience))).as_mut().poll(cx);
+            }
+            match more.filled().len() {
+                0 => break,
+                length => self.heard.0 += length,
+            }
+        }
+        Poll::Ready(())
     }
 }
 

@@ -6,6 +6,7 @@ mod doubt;
 mod errors;
 mod floods;
 mod framing;
+mod goodbye;
 mod grpc;
 mod hangs;
 mod headers;
