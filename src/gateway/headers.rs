@@ -91,8 +91,11 @@ pub fn forwarded(headers: &mut HeaderMap, from: &From, host: Option<&HeaderValue
 
 /// What proxies have said of whom they stand for, with the last of them behind it.
 fn continued(headers: &HeaderMap, peer: &HeaderValue) -> Option<HeaderValue> {
-    let said = elements(headers, &FOR).filter(|said| !said.is_empty());
-    let mut whole: Vec<u8> = said.flat_map(|said| [said, ", "]).flat_map(str::bytes).collect();
+    let mut whole = Vec::new();
+    for said in elements(headers, &FOR).filter(|said| !said.is_empty()) {
+        whole.extend_from_slice(said.as_bytes());
+        whole.extend_from_slice(b", ");
+    }
     whole.extend_from_slice(peer.as_bytes());
     HeaderValue::try_from(whole).ok()
 }
