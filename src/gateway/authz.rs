@@ -115,6 +115,10 @@ fn told(head: &Parts, name: &HeaderName) -> Result<Option<String>, Refusal> {
 }
 
 fn path(target: &str) -> Result<String, Refusal> {
+    // We would read it without its end, and whoever asks sends it on with that.
+    if target.contains('#') {
+        return Err(unreadable());
+    }
     let uri: Uri = target.parse().map_err(|_| unreadable())?;
     if uri.path().starts_with('/') { Ok(uri.path().to_owned()) } else { Err(unreadable()) }
 }

@@ -85,3 +85,19 @@ fn a_yes_may_be_kept_for_as_long_as_configured_and_never_beyond_what_it_is_about
     let line = format!("Authorization: Bearer {}\r\n", uuid(&world));
     assert_eq!(kept(&world, &line), (200, "no-store".to_owned(), None));
 }
+
+/// The asking proxy sends on what stands behind it; a server that takes it for a part of the path would be somewhere else.
+#[test]
+fn a_path_with_a_fragment_cannot_be_read() {
+    let api = FakeApi::good();
+    let world = plan(&api, "").start();
+    let uuid = uuid(&world);
+    assert_eq!(
+        question(&world, "/", &format!("X-Original-URI: /api/a\r\nAuthorization: Bearer {uuid}\r\n")).status,
+        200
+    );
+    for name in ["X-Original-URI", "X-Forwarded-Uri"] {
+        let reply = question(&world, "/", &format!("{name}: /api/a#/../../b\r\nAuthorization: Bearer {uuid}\r\n"));
+        assert_eq!(refused(&reply), told(400, "invalid_request", "3003103"), "{name}");
+    }
+}
