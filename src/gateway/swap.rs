@@ -231,15 +231,21 @@ impl Gateway {
         (mut response, api): (Response<Stream>, Option<Wire>),
         client: Option<hyper::upgrade::OnUpgrade>,
     ) -> Result<Response<Stream>, Failed> {
-        if response.status() == StatusCode::SWITCHING_PROTOCOLS && client.is_none() {
-            return Err(Failed::Down("the API switched protocols, and nobody had asked for that".to_owned()));
-        }
         // RFC 9112 section 2.3: what we send is of our version, whatever the API's is.
         *response.version_mut() = Version::HTTP_11;
-        let wanted = end_to_end(response.headers_mut());
-        if let (Some(api), Some(client), Some(protocol)) = (api, client, wanted) {
+        let (status, wanted) = (response.status(), end_to_end(response.headers_mut()));
+        if status == StatusCode::SWITCHING_PROTOCOLS {
+            let (Some(api), Some(client), Some(_)) = (api, client, &wanted) else {
+                let why = "the API switched protocols, and nobody had asked for that, or it does not say to which";
+                return Err(Failed::Down(why.to_owned()));
+            };
             let (stop, idle) = (self.exchange.tasks().stop().clone(), self.bounds.idle_timeout);
             self.exchange.tasks().run(super::tunnel::dig(client, api, idle, stop));
+        }
+        // RFC 9110 sections 7.8 and 15.5.22: these two answers have to say it.
+        if let Some(protocol) = wanted
+            && matches!(status, StatusCode::SWITCHING_PROTOCOLS | StatusCode::UPGRADE_REQUIRED)
+        {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
             response.headers_mut().insert(header::UPGRADE, protocol);
         }

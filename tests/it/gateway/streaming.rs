@@ -113,6 +113,29 @@ fn a_web_socket_is_dug_through() {
     assert!(seen.header("authorization").unwrap().starts_with("Bearer eyJ"));
 }
 
+/// RFC 9110 sections 7.8 and 15.5.22: both must say it.
+#[test]
+fn to_what_an_api_switches_or_wants_to_is_said_or_it_is_no_answer() {
+    for (answer, status, upgrade) in [
+        (&b"HTTP/1.1 101 Switching Protocols\r\n\r\nhello"[..], 502, None),
+        (b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\nhello", 502, None),
+        (
+            b"HTTP/1.1 426 Upgrade Required\r\nConnection: upgrade\r\nUpgrade: websocket\r\nContent-Length: 0\r\n\r\n",
+            426,
+            Some("websocket"),
+        ),
+    ] {
+        let api = FakeApi::closing(answer);
+        let world = plan(&api, "").start();
+        let asking = "Connection: Upgrade\r\nUpgrade: websocket\r\nAuthorization";
+        let request = String::from_utf8(get("/api", &uuid(&world))).unwrap().replace("Authorization", asking);
+        let reply = connect(&world).ask(request.as_bytes());
+        assert_eq!((reply.status, reply.header("upgrade").as_deref()), (status, upgrade), "{}", reply.head);
+        let connection = reply.header("connection").map(|said| said.to_ascii_lowercase());
+        assert_eq!(connection.is_some_and(|said| said.contains("upgrade")), upgrade.is_some(), "{}", reply.head);
+    }
+}
+
 /// Whoever gets such a tunnel sends an API whatever he likes, with any credentials and to any path (RFC 9113 appendix B has done away
 /// with it).
 #[test]
