@@ -101,7 +101,7 @@ pub(super) async fn call(
         return response.map(|body| Said::Streamed(Streamed::new(body, stream, watching)));
     }
     if has_body && trail.refusal.is_some() {
-        turn.cuts_short();
+        peer.turn.cuts_short();
     }
     // What was not read of a refused request is not to be taken for the next one.
     if (close || (has_body && trail.refusal.is_some())) && !response.headers().contains_key(header::UPGRADE) {
