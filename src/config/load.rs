@@ -8,6 +8,7 @@ use crate::document::{Findings, Origin, Reader, Severity, Spotted, Table, parse}
 use crate::mapping::Place;
 use crate::secrets::files::{self, Unfit};
 use crate::secrets::{self, Environment, Identities, Means, Sources};
+use secrecy::ExposeSecret;
 
 /// Where the mappings are if nobody says so.
 const MAPPINGS: &str = "mappings";
@@ -149,11 +150,29 @@ fn server(section: Option<Reader<'_>>) -> (usize, Vec<ipnet::IpNet>, Duration) {
     (workers, networks, drain)
 }
 
+/// Whoever guesses the ops token may end all logins, and nobody counts how often he tries.
+const SHORTEST_TOKEN: usize = 12;
+
 fn ops_token(mut section: Reader<'_>, sources: Sources<'_>) -> Option<secrecy::SecretString> {
     let key = section.path("token");
-    let token = section.take("token").and_then(|value| secrets::read(value, &key, sources, section.findings()));
+    let value = section.take("token");
+    let origin = value.as_ref().map(|value| value.origin.clone());
+    let token = value.and_then(|value| secrets::read(value, &key, sources, section.findings()));
+    let findings = section.findings();
     section.finish();
-    token
+    let (token, origin) = (token?, origin?);
+    let text = token.expose_secret();
+    let hint = "openssl rand -hex 32 > ops.token";
+    if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        let message = format!("`{key}` has characters that fit into no header");
+        findings.error("bad-value", &origin, message, hint);
+        return None;
+    }
+    if text.len() < SHORTEST_TOKEN {
+        let message = format!("`{key}` can be guessed: it has less than {SHORTEST_TOKEN} characters");
+        findings.warning("weak-token", &origin, message, hint);
+    }
+    Some(token)
 }
 
 fn log(section: Option<Reader<'_>>) -> String {

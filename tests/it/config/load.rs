@@ -378,6 +378,25 @@ fn certificates_and_secrets_that_cannot_be_had_are_told() {
 }
 
 #[test]
+fn an_ops_token_that_no_header_carries_is_refused_and_one_that_is_soon_guessed_is_told() {
+    let text = format!("{REALM}[ops]\ntoken = {{ env = \"TOKEN\" }}\n");
+    let several = [
+        ("planted-two\nlines", false, Some("bad-value")),
+        ("planted and blanks", false, Some("bad-value")),
+        ("planted-за-словом", false, Some("bad-value")),
+        ("planted", true, Some("weak-token")),
+        ("planted-long-enough", true, None),
+    ];
+    for (token, is_taken, code) in several {
+        let (config, findings) = Site::new(&text).with("TOKEN", token).load();
+        assert_eq!(config.is_some(), is_taken, "{token}");
+        let findings = findings.into_sorted();
+        assert_eq!(findings.iter().map(|finding| finding.code).collect::<Vec<_>>(), Vec::from_iter(code), "{token}");
+        assert!(findings.iter().all(|finding| !finding.to_string().contains("planted")), "{findings:?}");
+    }
+}
+
+#[test]
 fn all_faults_are_told_at_once() {
     let text = "nonsense = 1\n[listen]\nlegacy = \"x\"\nlegcy = 1\n[limits]\nbody = true\n[ops]\ntoken = \"planted-secret\"\n[store]\nkind = 1\n";
     let site = Site::new(text).with("PASSBRIDGE__SERVER__WORKERS", "x").with("PASSBRIDGE__SERVER__WORKRES", "x");
