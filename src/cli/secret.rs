@@ -1,10 +1,11 @@
 //! `passbridge secret`: what a mapping file may contain in place of a clear secret.
 
-use std::io::{IsTerminal, Read, Write};
+use std::io::{IsTerminal, Read, Stdin, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Args;
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use secrecy::{ExposeSecret, SecretString};
 use zeroize::Zeroizing;
 
@@ -120,10 +121,34 @@ pub(super) fn read() -> Result<SecretString, String> {
 pub(super) fn typed(what: &str, most: u64) -> Result<Zeroizing<String>, String> {
     let mut text = Zeroizing::new(String::new());
     let stdin = std::io::stdin();
+    let _shown_again_afterwards = Unshown::at(&stdin);
     if stdin.is_terminal() {
         show::say(&format!("type the {what}, then Enter and Ctrl-D"));
     }
     let read = stdin.lock().take(most).read_to_string(&mut text);
     read.map_err(|error| format!("the {what} cannot be read from standard input: {}", show::words(&error)))?;
     Ok(text)
+}
+
+/// A terminal that does not show what is typed, until this is dropped. Where a signal ends the program, the shell sees to that.
+struct Unshown<'t> {
+    terminal: &'t Stdin,
+    before: Termios,
+}
+
+impl<'t> Unshown<'t> {
+    /// Nothing, where it is no terminal.
+    fn at(terminal: &'t Stdin) -> Option<Self> {
+        let before = tcgetattr(terminal).ok()?;
+        let mut unshown = before.clone();
+        unshown.local_modes.remove(LocalModes::ECHO);
+        tcsetattr(terminal, OptionalActions::Now, &unshown).ok()?;
+        Some(Self { terminal, before })
+    }
+}
+
+impl Drop for Unshown<'_> {
+    fn drop(&mut self) {
+        let _terminal_is_gone = tcsetattr(self.terminal, OptionalActions::Now, &self.before);
+    }
 }

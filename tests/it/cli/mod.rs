@@ -14,6 +14,7 @@ mod serve;
 mod shell;
 mod signals;
 mod store;
+mod terminal;
 mod token;
 
 use std::fs;
