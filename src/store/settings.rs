@@ -38,12 +38,19 @@ impl StoreSettings {
     pub fn not_opened(&self, error: &StoreError) -> String {
         let sentence = sentence(error);
         let hint = match self {
+            Self::Embedded { .. } if matches!(error, StoreError::Busy { .. }) => {
+                "stop that one first; or name another directory in `store.path`"
+            }
             Self::Embedded { .. } => {
                 "`store.path` must be a directory that this user may write, on a disk that takes writes"
             }
             Self::Redis(_) => "`store.urls` must be of a Redis that runs, and the user and password ones that it knows",
         };
-        if error.is_of_the_place() { format!("{sentence}\n  hint: {hint}") } else { sentence }
+        if error.is_of_the_place() || matches!(error, StoreError::Busy { .. }) {
+            format!("{sentence}\n  hint: {hint}")
+        } else {
+            sentence
+        }
     }
 }
 

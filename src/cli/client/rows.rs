@@ -16,6 +16,8 @@ pub(super) const COLUMNS: [&str; 7] =
 /// No table is longer.
 const LONGEST: u64 = 256 * 1024 * 1024;
 
+const ENCODING: &str = "hint: save it anew, as CSV in UTF-8";
+
 /// One client of the table.
 #[derive(Debug, Default)]
 pub(super) struct Row {
@@ -53,12 +55,20 @@ pub(super) fn read(path: &Path) -> Result<Vec<Row>, String> {
 
 fn known(name: &str) -> Result<&'static str, String> {
     let found = COLUMNS.into_iter().find(|column| *column == name);
-    found.ok_or_else(|| format!("has the unknown column `{name}`\n  hint: known are {}", COLUMNS.join(", ")))
+    found.ok_or_else(|| {
+        // As spreadsheets save it where the comma stands within numbers.
+        let hint = match name.chars().find(|separator| [';', '\t'].contains(separator)) {
+            Some(';') => "its columns are separated by `;`: save it with commas".to_owned(),
+            Some(_) => "its columns are separated by tabs: save it with commas".to_owned(),
+            None => format!("known are {}", COLUMNS.join(", ")),
+        };
+        format!("has the unknown column `{name}`\n  hint: {hint}")
+    })
 }
 
 fn of_csv(bytes: &[u8]) -> Result<Vec<Row>, String> {
     let mut reader = csv::ReaderBuilder::new().flexible(true).trim(csv::Trim::Headers).from_reader(bytes);
-    let header = reader.headers().map_err(|_| "has no header in UTF-8".to_owned())?.clone();
+    let header = reader.headers().map_err(|_| format!("has no header in UTF-8\n  {ENCODING}"))?.clone();
     let columns = header.iter().map(known).collect::<Result<Vec<_>, _>>()?;
     for (index, column) in columns.iter().enumerate() {
         if columns.iter().take(index).any(|other| other == column) {
@@ -83,7 +93,7 @@ fn of_csv(bytes: &[u8]) -> Result<Vec<Row>, String> {
             }
             Err(error) => {
                 let line = lines.of(error.position());
-                Row { line, malformed: Some("is not UTF-8".to_owned()), ..Row::default() }
+                Row { line, malformed: Some(format!("is not UTF-8\n  {ENCODING}")), ..Row::default() }
             }
         });
     }

@@ -73,5 +73,6 @@ fn replace(path: &Path, new: &Path, before: Option<&str>, after: &str) -> Result
 }
 
 fn unwritable(error: &io::Error) -> String {
-    format!("cannot be written: {}", words(error))
+    let hint = "run this as a user that may write there, on a disk that takes writes";
+    format!("cannot be written: {}\n  hint: {hint}", words(error))
 }

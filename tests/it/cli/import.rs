@@ -126,6 +126,14 @@ fn a_table_that_is_none_is_refused_with_a_sentence() {
     import(&world, "x.csv", "legacy_id,secret\n", &[]).refused(1, "unknown column `secret`");
     import(&world, "x.csv", "legacy_id,client_id\n", &[])
         .refused(1, "lacks the column `legacy_secret`, `client_secret`");
+    let semicolons = HEADER.replace(',', ";");
+    import(&world, "x.csv", &semicolons, &[]).refused(1, "hint: its columns are separated by `;`");
+    fs::write(world.path().join("y.csv"), [HEADER.as_bytes(), b"\xeb\n"].concat()).unwrap();
+    let encoded = run(&world, &["client", "import", world.path().join("y.csv").to_str().unwrap()], "");
+    assert!(encoded.out.contains("the row is not UTF-8\n  hint: save it"), "{encoded:?}");
+    fs::write(world.path().join("y.csv"), b"\xeb\n").unwrap();
+    let encoded = run(&world, &["client", "import", world.path().join("y.csv").to_str().unwrap()], "");
+    encoded.refused(1, "has no header in UTF-8\n  hint: save it");
     import(&world, "x.csv", "legacy_id,legacy_id\n", &[]).refused(1, "`legacy_id` twice");
     import(&world, "x.csv", "", &[]).refused(1, "lacks the column");
     import(&world, "x.csv", HEADER, &["--write"]).fine();

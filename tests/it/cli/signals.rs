@@ -208,13 +208,19 @@ fn a_store_that_cannot_write_answers_server_error_and_hands_out_nothing() {
     assert_eq!(program.ask(&asking_about(&before)).json("active"), true);
 }
 
-/// Runs `serve` where a directory of this world is mounted read-only, which binds root too; answers status and words.
+/// Runs `serve` where a directory of this world is mounted read-only; answers status and words.
 fn serve_below_a_read_only_mount(world: &World, directory: &Path) -> (Option<i32>, String) {
+    below_a_read_only_mount(world, directory, &["serve"])
+}
+
+/// Runs the program where a directory of this world is mounted read-only, which binds root too.
+fn below_a_read_only_mount(world: &World, directory: &Path, arguments: &[&str]) -> (Option<i32>, String) {
     let script = "mount --bind \"$1\" \"$1\" && mount -o remount,bind,ro \"$1\" && cd \"$2\" && shift 2 && exec \"$@\"";
     let output = Command::new("unshare")
         .args(["--user", "--map-root-user", "--mount", "sh", "-c", script, "mounted"])
         .args([directory, world.path()])
-        .args([env!("CARGO_BIN_EXE_passbridge"), "serve"])
+        .arg(env!("CARGO_BIN_EXE_passbridge"))
+        .args(arguments)
         .env("OLD_SECRET", OLD_SECRET)
         .env("NEW_SECRET", OLD_SECRET)
         .output()
@@ -246,6 +252,22 @@ fn a_read_only_directory_is_told_at_the_start_with_what_to_do_and_left_as_it_was
 }
 
 #[test]
+fn a_mapping_that_cannot_be_written_is_told_with_what_to_do_and_left_as_it_was() {
+    let world = Plan::new().files();
+    let clients = world.path().join("mappings/clients");
+    let stage = ["client", "stage", OLD_ID, "retired", "--why", "a test"];
+    for of_old in [false, true] {
+        if of_old {
+            fs::write(clients.join(".passbridge.lock"), "").unwrap();
+        }
+        let (status, said) = below_a_read_only_mount(&world, &clients, &stage);
+        assert_eq!(status, Some(1), "{said}");
+        assert!(said.contains("cannot be written: Read-only file system\n  hint: "), "{said}");
+    }
+    assert!(!fs::read_to_string(clients.join("all.toml")).unwrap().contains("retired"));
+}
+
+#[test]
 fn a_second_program_on_the_same_store_is_refused_and_the_first_goes_on() {
     let world = Plan::new().files();
     let program = Program::serve(&world);
@@ -258,7 +280,7 @@ fn a_second_program_on_the_same_store_is_refused_and_the_first_goes_on() {
         .unwrap();
     assert_eq!(output.status.code(), Some(1));
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(said.contains(&format!("pid {}", program.id())), "{said}");
+    assert!(said.contains(&format!("pid {}", program.id())) && said.contains("\n  hint: "), "{said}");
     assert_eq!(program.ask(&login()).status, 200);
 }
 
