@@ -11,6 +11,9 @@ use super::refusal::{Cause, Refusal};
 use super::scope;
 use super::wiped::Wiped;
 
+/// What the realm takes in base64, where no blank can be meant (CONTRACT section 4).
+const IN_BASE64: [&str; 2] = ["certificate", "signature"];
+
 /// The realm's cap on one parameter, and what to do about a longer one (CONTRACT section 4).
 #[derive(Clone, Copy, Debug)]
 pub struct ParameterLimit {
@@ -65,12 +68,19 @@ pub fn to_realm(
         }
         fields.push((field.realm_name.clone(), value));
     }
-    let asked_scope = grant.scope.as_ref().and_then(|name| parameters.value(name)).map(str::to_owned);
+    let asked_scope = asked_scope(grant, parameters).map(str::to_owned);
     if let Some(asked) = &asked_scope {
         fields.push(("scope".to_owned(), Wiped::new(scope(client, asked, limit)?)));
     }
     let request = RealmRequest { client: Arc::clone(client), kind: grant.kind, fields, address };
     Ok(Translated { request, asked_scope, over_long })
+}
+
+/// The scope that a request asks for; one without a word in it asks for nothing.
+#[must_use]
+pub fn asked_scope<'p>(grant: &Grant, parameters: &'p Form) -> Option<&'p str> {
+    let asked = grant.scope.as_ref().and_then(|name| parameters.value(name));
+    asked.filter(|asked| asked.split_ascii_whitespace().next().is_some())
 }
 
 /// Translates a scope.
@@ -97,6 +107,10 @@ fn value(client: &Client, field: &GrantField, parameters: &Form) -> Result<Optio
     if !field.values.is_empty() && !field.values.iter().any(|known| known == value) {
         return Err(Refusal::client(field.cause, format!("`{}` is none of {}", field.name, field.values.join(", "))));
     }
-    let mended = if client.mend_unescaped_plus { value.replace(' ', "+") } else { value.to_owned() };
+    let mended = if client.mend_unescaped_plus && IN_BASE64.contains(&field.realm_name.as_str()) {
+        value.replace(' ', "+")
+    } else {
+        value.to_owned()
+    };
     Ok(Some(Wiped::new(mended)))
 }

@@ -102,7 +102,7 @@ impl Exchange {
         let wrapping = SealingKey::of_token(&presented.token, TokenUse::Refresh);
         let data_key = wrapping.unwrap_key(&record.key, binding(REFRESH_KEY, &record.family));
         let data_key = data_key.map_err(|error| Refusal::server(Fault::Ourselves, error.to_string()))?;
-        let asked = grant.scope.as_ref().and_then(|name| known.request.parameters.value(name));
+        let asked = translate::asked_scope(grant, &known.request.parameters);
         let limit = self.bridge.policy.load().parameter;
         let wish = Rotation {
             token: presented.token.clone(),

@@ -1,7 +1,7 @@
 //! Scope words both ways.
 
 use super::login::with;
-use crate::support::{Granting, Mood, OLD_ID, Plan, World, client};
+use crate::support::{Granting, Mood, OLD_ID, OLD_SECRET, Plan, World, client};
 
 fn renaming() -> World {
     let scopes = "scopes = { reg = \"client_registration\", mail = \"email\", auth = \"2F_CA_Auth\" }";
@@ -36,6 +36,16 @@ fn words_are_renamed_on_the_way_there_and_back() {
 #[test]
 fn asked_for_nothing_the_client_hears_all_that_was_granted_in_its_own_words() {
     assert_eq!(told(&renaming(), ""), asked("auth reg profile mail", ""));
+}
+
+#[test]
+fn a_scope_of_blanks_asks_for_nothing() {
+    assert_eq!(told(&renaming(), "  \t "), asked("auth reg profile mail", ""));
+    let world = World::new();
+    let uuid = world.login().text("refresh_token");
+    let fields = [("grant_type", "refresh_token"), ("refresh_token", &uuid), ("scope", " ")];
+    let reply = world.token(&[&fields[..], &[("client_id", OLD_ID), ("client_secret", OLD_SECRET)]].concat());
+    assert_eq!((reply.status, world.realm.last().field("scope")), (200, None));
 }
 
 #[test]

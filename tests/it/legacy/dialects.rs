@@ -145,6 +145,15 @@ fn an_invented_dialect_logs_in_by_its_own_names_and_hears_its_own_layout() {
 }
 
 #[test]
+fn blanks_are_mended_in_certificate_and_signature_alone_whatever_the_dialect_calls_them() {
+    let forgetful = client("acme-app", "dialect = \"acme\"\nmend_unescaped_plus = true");
+    let world = Plan::new().dialect("acme", &acme(PATH)).client(&forgetful).start();
+    cookie(&world, PATH, &[("cookie", "planted cookie"), ("signature", "planted signature"), ("device", "till 4")]);
+    let sent = ["certificate", "signature", "device"].map(|name| world.realm.last().field(name).unwrap());
+    assert_eq!(sent, ["planted+cookie", "planted+signature", "till 4"]);
+}
+
+#[test]
 fn what_is_optional_in_a_dialect_may_be_missing() {
     let world = world(PATH);
     let reply = cookie(&world, PATH, &[("rights", "")]);
