@@ -91,16 +91,26 @@ impl Way {
                         }
                     },
                 };
+                // A kept connection's time may just have been over, and on a shared one it may be this call alone.
+                let tells = is_fresh && matches!(line, Line::Own(_));
                 match self.ask(line, (head, bearer, flow), (server, exchange.tasks()), &progress).await {
                     Ok(answered) => return Ok(answered),
                     Err(Unanswered::NotSent(again)) => {
                         flow = again;
                         last = format!("{}: the connection closed before an answer began", server.authority());
+                        if tells {
+                            server.refused(exchange.bridge().clock.monotonic());
+                        }
                         if is_fresh {
                             break;
                         }
                     }
-                    Err(Unanswered::Failed(failed)) => return Err(failed),
+                    Err(Unanswered::Failed(failed)) => {
+                        if tells && matches!(failed, Failed::Down(_)) {
+                            server.refused(exchange.bridge().clock.monotonic());
+                        }
+                        return Err(failed);
+                    }
                 }
             }
         }

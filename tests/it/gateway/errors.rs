@@ -88,6 +88,30 @@ fn a_server_that_refuses_is_passed_over() {
 }
 
 #[test]
+fn a_server_that_takes_calls_and_answers_none_is_passed_over_too() {
+    for last_words in [&b""[..], b"SSH-2.0-OpenSSH_9.2\r\n"] {
+        let (broken, good) = (FakeApi::closing(last_words), FakeApi::good());
+        let world =
+            routes(&format!("{{ prefix = \"/api\", upstream = [\"{}\", \"{}\"] }}", broken.url(), good.url())).start();
+        let uuid = uuid(&world);
+        let ask = |method: &str| {
+            let request = String::from_utf8(get("/api", &uuid)).unwrap().replacen("GET", method, 1);
+            call(&world, request.as_bytes()).status
+        };
+        let said: Vec<u16> = (0..6).map(|_| ask("POST")).collect();
+        assert_eq!(
+            said.iter().filter(|status| **status != 200).count(),
+            1,
+            "one call may have done something: {said:?}"
+        );
+        world.turn(5);
+        let said: Vec<u16> = (0..6).map(|_| ask("POST")).collect();
+        assert_eq!(said.iter().filter(|status| **status != 200).count(), 1, "tried again after a while: {said:?}");
+        assert_eq!((broken.seen().len(), good.seen().len()), (2, 10));
+    }
+}
+
+#[test]
 fn a_connection_that_the_api_closed_is_not_used_again() {
     let api = FakeApi::closing(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ngood");
     let world = plan(&api, "").start();
