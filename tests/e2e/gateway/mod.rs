@@ -145,13 +145,34 @@ fn tricks(site: &Site, port: u16, bearer: &str) {
     assert_eq!(call(port, "GET /api/me", "Authorization: Bearer aaaa.bbbb.cccc\r\n", "").refusal().1, "3003992");
     assert!(site.api.seen().is_empty(), "none of this reached the API");
 
+    // A second HTTP within the call: who grants it has a tunnel to the API, and nobody asks us about what goes through.
+    let wanted =
+        "Connection: close, Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA\r\n";
+    call(port, "GET /api/me", &format!("{bearer}{wanted}"), "");
+    assert_eq!(values_of(site, "upgrade"), [""; 0], "a second HTTP is offered to the API");
+
     // Where the call came from: the API and our log hear what the proxy saw.
-    let lines = format!("X-Forwarded-For: {CLAIMED}\r\nX-Real-Ip: {CLAIMED}\r\nForwarded: for={CLAIMED}\r\n");
+    let single = [
+        "Forwarded",
+        "X-Forwarded-Host",
+        "X-Forwarded-Port",
+        "X-Forwarded-Prefix",
+        "X-Forwarded-Server",
+        "X-Real-Ip",
+        "X-Original-URL",
+        "X-Rewrite-URL",
+    ];
+    let lines: String = single.iter().map(|name| format!("{name}: for={CLAIMED}\r\n")).collect();
+    let lines = format!("X-Forwarded-For: {CLAIMED}\r\n{lines}");
     assert_eq!(call(port, "GET /api/me", &format!("{bearer}{lines}"), "").status, 200);
     assert_eq!(call(port, "GET /api/me", &format!("{NOBODY}{lines}"), "").status, 401);
-    let told = values_of(site, "x-forwarded-for").concat();
+    let seen = site.api.seen();
+    let told = seen.iter().flat_map(|head| values(head, "x-forwarded-for")).collect::<String>();
     let last = told.rsplit(',').map(str::trim).find(|hop| *hop != "127.0.0.1");
     assert_eq!(last, Some("127.0.0.2"), "{told}");
+    let believed = |name: &&str| seen.iter().flat_map(|head| values(head, name)).any(|value| value.contains(CLAIMED));
+    let believed: Vec<&str> = single.into_iter().filter(believed).collect();
+    assert!(believed.is_empty(), "the API hears what the client says of itself: {believed:?}");
     let log = site.bridge.log();
     assert!(log.contains("\"127.0.0.2\"") && !log.contains(CLAIMED), "{log}");
 }
