@@ -72,6 +72,16 @@ pub fn join_cookies(headers: &mut HeaderMap) {
     }
 }
 
+/// Tells a length once, or not at all where it is none: over HTTP/2 it has been compared with the body by now, however often it was told, and
+/// nothing counts as 0 there (RFC 9110 section 8.6).
+pub fn one_length(headers: &mut HeaderMap) {
+    match headers.get(header::CONTENT_LENGTH).cloned() {
+        Some(length) if length.is_empty() => drop(headers.remove(header::CONTENT_LENGTH)),
+        Some(length) => drop(headers.insert(header::CONTENT_LENGTH, length)),
+        None => {}
+    }
+}
+
 /// Says to the API where the call came from: a trusted peer's words are continued, others' are replaced.
 pub fn forwarded(headers: &mut HeaderMap, from: &From, host: Option<&HeaderValue>) {
     let whole = if from.is_trusted {

@@ -6,7 +6,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Uri, Version, header};
 
 use super::From;
-use super::headers::{forwarded, join_cookies, takes_trailers};
+use super::headers::{forwarded, join_cookies, one_length, takes_trailers};
 use super::routes::Route;
 use crate::domain::opaque::OpaqueToken;
 use crate::domain::refusal::{Cause, Fault, Refusal};
@@ -186,6 +186,7 @@ pub(super) fn unchanged(head: &mut Parts, host: Option<&HeaderValue>) -> Option<
 fn onward(head: &mut Parts) -> Option<HeaderValue> {
     if head.version == Version::HTTP_2 {
         join_cookies(&mut head.headers);
+        one_length(&mut head.headers);
     }
     let trailers = takes_trailers(&head.headers);
     let can_upgrade = head.version == Version::HTTP_11;

@@ -268,6 +268,26 @@ fn headers_that_are_meant_for_one_connection_make_a_request_none() {
     assert!(api.seen().is_empty(), "{:?}", api.seen());
 }
 
+/// RFC 9110 section 8.6: HTTP/1.1 servers refuse such a thing, and rightly.
+#[test]
+fn a_length_that_is_told_twice_or_is_none_goes_on_as_one() {
+    let api = FakeApi::good();
+    let world = plan(&api, "").start();
+    let uuid = uuid(&world);
+    let whole = frames::END_STREAM | frames::END_HEADERS;
+    let mut frames = Frames::open(world.running().addresses().gateway.unwrap());
+    let twice = [("content-length", "3"), ("content-length", "3")];
+    frames.send(frames::HEADERS, frames::END_HEADERS, 1, &head("POST", &uuid, &twice));
+    frames.send(frames::DATA, frames::END_STREAM, 1, b"abc");
+    assert_eq!(frames.until(frames::DATA).unwrap().body, b"good");
+    frames.send(frames::HEADERS, whole, 3, &head("GET", &uuid, &[("content-length", ""), ("content-length", "0")]));
+    assert_eq!(frames.until(frames::DATA).unwrap().body, b"good");
+    let seen = api.seen();
+    let told = |number: usize| seen[number].head.to_ascii_lowercase().matches("content-length").count();
+    assert_eq!((told(0), seen[0].header("content-length").as_deref()), (1, Some("3")), "{}", seen[0].head);
+    assert_eq!(told(1), 0, "{}", seen[1].head);
+}
+
 #[test]
 fn a_request_has_one_host_and_no_method_that_reflects() {
     let api = FakeApi::good();
