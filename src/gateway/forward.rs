@@ -78,8 +78,11 @@ impl Way {
             if own_host && let Some(host) = server.host() {
                 head.headers.insert(header::HOST, host);
             }
+            // Of those that are kept one is tried: what fails again is not sent a third time (RFC 9112 section 9.3.1).
+            let mut is_again = false;
             loop {
-                let (line, is_fresh) = match server.take(own) {
+                let kept = if is_again { None } else { server.take(own) };
+                let (line, is_fresh) = match kept {
                     Some(line) => (line, false),
                     // Seldom, and big with its TLS: a call that needs none shall not carry the room for it.
                     None => match Box::pin(server.connect(own, self.bounds.connect_timeout, exchange.tasks())).await {
@@ -104,6 +107,7 @@ impl Way {
                         if is_fresh {
                             break;
                         }
+                        is_again = true;
                     }
                     Err(Unanswered::Failed(failed)) => {
                         if tells && matches!(failed, Failed::Down(_)) {

@@ -226,6 +226,35 @@ fn a_safe_call_that_a_kept_connection_does_not_answer_goes_out_on_another() {
     assert_eq!((api.connections(), api.seen().len()), (5, 9), "every second one is sent twice");
 }
 
+/// RFC 9112 section 9.3.1: what was sent again and failed is not sent again. A call that no server survives must not be shown to all of them.
+#[test]
+fn a_safe_call_is_not_tried_on_one_kept_connection_after_the_other() {
+    const KEPT: usize = 5;
+    let together = std::sync::Arc::new(std::sync::Barrier::new(KEPT));
+    let api = FakeApi::start(move |mut caller| {
+        let first = caller.request().is_some_and(|seen| seen.head.starts_with("GET /api/first "));
+        if first {
+            together.wait();
+        }
+        caller.say(GOOD);
+        caller.request();
+    });
+    let world = plan(&api, "").start();
+    let uuid = uuid(&world);
+    std::thread::scope(|scope| {
+        for _ in 0..KEPT {
+            scope.spawn(|| assert_eq!(call(&world, &get("/api/first", &uuid)).body, "good"));
+        }
+    });
+    assert_eq!(call(&world, &get("/api/second", &uuid)).body, "good");
+    let second = api.seen().iter().filter(|seen| seen.head.starts_with("GET /api/second ")).count();
+    assert_eq!(
+        (second, api.connections()),
+        (2, KEPT + 1),
+        "once where it was not answered, and once on a new connection"
+    );
+}
+
 #[test]
 fn a_call_that_may_have_done_something_is_not_sent_again() {
     for framing in ["Content-Length: 0\r\n\r\n", "Content-Length: 4\r\n\r\nbody"] {
