@@ -162,7 +162,7 @@ fn tricks(site: &Site, port: u16, bearer: &str) {
         "X-Original-URL",
         "X-Rewrite-URL",
     ];
-    let lines: String = single.iter().map(|name| format!("{name}: for={CLAIMED}\r\n")).collect();
+    let lines = single.iter().map(|name| format!("{name}: for={CLAIMED}\r\n")).collect::<Vec<_>>().concat();
     let lines = format!("X-Forwarded-For: {CLAIMED}\r\n{lines}");
     assert_eq!(call(port, "GET /api/me", &format!("{bearer}{lines}"), "").status, 200);
     assert_eq!(call(port, "GET /api/me", &format!("{NOBODY}{lines}"), "").status, 401);
