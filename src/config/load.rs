@@ -3,12 +3,13 @@
 use std::path::Path;
 use std::time::Duration;
 
+use secrecy::ExposeSecret;
+
 use super::{Config, audit, gateway, limits, listen, otk, realm, store};
 use crate::document::{Findings, Origin, Reader, Severity, Spotted, Table, parse};
 use crate::mapping::Place;
 use crate::secrets::files::{self, Unfit};
 use crate::secrets::{self, Environment, Identities, Means, Sources};
-use secrecy::ExposeSecret;
 
 /// Where the mappings are if nobody says so.
 const MAPPINGS: &str = "mappings";

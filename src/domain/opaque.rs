@@ -106,11 +106,6 @@ impl Fingerprint {
         &self.0
     }
 
-    /// The same, for good.
-    pub(super) const fn into_bytes(self) -> [u8; 32] {
-        self.0
-    }
-
     /// From 32 bytes that were kept.
     #[must_use]
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {

@@ -15,6 +15,7 @@ use zeroize::{Zeroize, Zeroizing};
 
 use super::chance::{Entropy, random};
 use super::opaque::{Fingerprint, OpaqueToken, TokenUse};
+use super::refusal::{Fault, Refusal};
 use super::wiped::{Wiped, joined};
 
 /// What a sealed value is, and whose: bound into it, so that no value can be moved to another place.
@@ -117,6 +118,13 @@ impl fmt::Display for DoesNotOpen {
 }
 
 impl std::error::Error for DoesNotOpen {}
+
+/// What we sealed does not open: nobody else can be at fault.
+impl From<DoesNotOpen> for Refusal {
+    fn from(error: DoesNotOpen) -> Self {
+        Self::server(Fault::Ourselves, error.to_string())
+    }
+}
 
 /// A value that was opened.
 pub type Opened = Wiped<Vec<u8>>;
@@ -269,7 +277,7 @@ impl WrappedKey {
 
 /// Puts the mask on, or takes it off. A UUID masks its family's one data key, and nothing else.
 fn under_mask(token: &OpaqueToken, bytes: &[u8; 32]) -> [u8; 32] {
-    let mut mask = Fingerprint::of("mask", token.expose().as_bytes()).into_bytes();
+    let mut mask = *Fingerprint::of("mask", token.expose().as_bytes()).as_bytes();
     mask.iter_mut().zip(bytes).for_each(|(mask, byte)| *mask ^= byte);
     mask
 }

@@ -13,6 +13,7 @@ use crate::domain::opaque::{Fingerprint, OpaqueToken, TokenUse};
 use crate::domain::refresh::{AccessDecision, Over, decide_access};
 use crate::domain::refusal::{Fault, Refusal};
 use crate::domain::seal::{DoesNotOpen, SealingKey};
+use crate::domain::time::Timestamp;
 
 /// A recheck makes nobody wait longer: who is rechecked has a JWT that is good for more than that.
 const RECHECK: Duration = Duration::from_secs(1);
@@ -43,6 +44,15 @@ impl Locked {
         match &self.record.fate {
             AccessFate::Live { jwt, .. } => jwt.length(),
             AccessFate::Over(_) => 0,
+        }
+    }
+
+    /// Until when the UUID and its JWT are both good, if nothing ends them before.
+    #[must_use]
+    pub fn until(&self) -> Timestamp {
+        match &self.record.fate {
+            AccessFate::Live { jwt_until, .. } => self.record.until.min(*jwt_until),
+            AccessFate::Over(_) => self.record.until,
         }
     }
 
@@ -206,6 +216,5 @@ pub(super) fn data_key(token: &OpaqueToken, record: &AccessRecord) -> Result<Sea
     let AccessFate::Live { key, .. } = &record.fate else {
         return Err(Refusal::server(Fault::Ourselves, "a token that is over opens nothing"));
     };
-    let opened = key.open(token, binding(ACCESS_KEY, &record.family));
-    opened.map_err(|error| Refusal::server(Fault::Ourselves, error.to_string()))
+    key.open(token, binding(ACCESS_KEY, &record.family)).map_err(Refusal::from)
 }

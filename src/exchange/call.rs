@@ -11,7 +11,6 @@ use crate::domain::opaque::{Fingerprint, OpaqueToken, TokenUse};
 use crate::domain::refresh::Over;
 use crate::domain::refusal::{Cause, Fault, Refusal};
 use crate::domain::seal::NONCE;
-use crate::domain::time::Timestamp;
 use crate::legacy::reply::{self, Reply};
 use crate::telemetry::Trail;
 
@@ -22,15 +21,11 @@ pub struct Caller {
     pub client: Arc<Client>,
     /// The realm's access token.
     pub jwt: Locked,
-    /// Which one of the UUID's it is.
-    pub which: Which,
-    /// Until when both are good, if nothing ends them before: the UUID's promise, and the JWT.
-    pub until: Timestamp,
 }
 
 /// Tells one JWT of a UUID from those before and after it, and says nothing about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Which(Option<[u8; NONCE]>);
+pub(super) struct Which(Option<[u8; NONCE]>);
 
 /// A call that is turned away, and the dialect that its sender hears.
 #[derive(Debug)]
@@ -81,8 +76,7 @@ impl Exchange {
                 trail.family = Some(record.family);
                 if let Some(client) = self.bridge.snapshot.load().table.client(&record.client) {
                     trail.client = Some(Arc::clone(client));
-                    let (which, until) = (Which::of(record), until(record));
-                    return Ok(Caller { client: Arc::clone(client), jwt, which, until });
+                    return Ok(Caller { client: Arc::clone(client), jwt });
                 }
                 Refusal::server(Fault::Operator, "the client of this token is in no mapping any more")
             }
@@ -107,13 +101,6 @@ impl Which {
             AccessFate::Live { jwt, .. } => Self(jwt.nonce()),
             AccessFate::Over(_) => Self(None),
         }
-    }
-}
-
-fn until(record: &AccessRecord) -> Timestamp {
-    match &record.fate {
-        AccessFate::Live { jwt_until, .. } => record.until.min(*jwt_until),
-        AccessFate::Over(_) => record.until,
     }
 }
 

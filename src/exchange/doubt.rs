@@ -7,9 +7,10 @@ use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::access::Standing;
+use super::access::{Locked, Standing};
+use super::call::Which;
 use super::flight::Waits;
-use super::{Caller, Exchange, Turned, Which};
+use super::{Caller, Exchange, Turned};
 use crate::domain::family::{AccessFate, AccessRecord, FamilyId};
 use crate::domain::opaque::{OpaqueToken, TokenUse};
 use crate::domain::time::Timestamp;
@@ -63,10 +64,10 @@ impl Exchange {
     pub async fn doubt(
         self: &Arc<Self>,
         token: &OpaqueToken,
-        refused: Which,
+        refused: &Locked,
         trail: &mut Trail,
     ) -> Result<Option<Caller>, Turned> {
-        let fingerprint = token.fingerprint(TokenUse::Access);
+        let (fingerprint, refused) = (token.fingerprint(TokenUse::Access), Which::of(&refused.record));
         let Ok(Some(record)) = self.bridge.store.access(&fingerprint).await else { return Ok(None) };
         if Which::of(&record) == refused {
             match self.who_looks(&record) {

@@ -264,8 +264,7 @@ impl Exchange {
 /// The question in the realm's words; `None` where the realm gave no refresh token.
 fn request(plan: &Plan, family: &Family) -> Result<Option<RealmRequest>, Refusal> {
     let Some(sealed) = &family.renewal else { return Ok(None) };
-    let opened = plan.data_key.open(sealed, binding(REALM_REFRESH, &family.id));
-    let token = opened.map_err(|error| Refusal::server(Fault::Ourselves, error.to_string()))?;
+    let token = plan.data_key.open(sealed, binding(REALM_REFRESH, &family.id))?;
     let mut fields: Vec<(String, Wiped<String>)> = fixed(&plan.client.dialect);
     let text = String::from_utf8(token.to_vec())
         .map_err(|_| Refusal::server(Fault::Ourselves, "a kept refresh token is no text"))?;

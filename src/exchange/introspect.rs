@@ -8,8 +8,7 @@ use crate::domain::dialect::Slot;
 use crate::domain::family::{AccessRecord, Family, RefreshRecord};
 use crate::domain::opaque::{OpaqueToken, TokenUse};
 use crate::domain::refresh::{Flight, RefreshDecision, decide_refresh};
-use crate::domain::refusal::{Cause, Fault, Refusal};
-use crate::domain::seal::DoesNotOpen;
+use crate::domain::refusal::{Cause, Refusal};
 use crate::domain::wiped::Wiped;
 use crate::keycloak::wire;
 use crate::legacy::reply::{self, Reply, Says, Value};
@@ -48,8 +47,7 @@ impl Exchange {
         match self.standing_of(token, record).await? {
             Standing::Good(jwt) => {
                 let mut opened = Wiped::default();
-                let failed = |error: DoesNotOpen| Refusal::server(Fault::Ourselves, error.to_string());
-                jwt.open_behind(&mut opened).map_err(failed)?;
+                jwt.open_behind(&mut opened)?;
                 Ok(describe_access(known, &jwt.record, &opened))
             }
             Standing::Over(_) | Standing::Unknown => Ok(inactive(known)),

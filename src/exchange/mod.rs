@@ -34,7 +34,7 @@ use std::time::Duration;
 
 pub use access::Locked;
 use arc_swap::{ArcSwap, ArcSwapOption};
-pub use call::{Caller, Turned, Which};
+pub use call::{Caller, Turned};
 pub use canary::{Canaries, Fares};
 pub use doubt::Doubts;
 pub use flights::Flights;

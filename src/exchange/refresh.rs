@@ -100,8 +100,7 @@ impl Exchange {
     fn plan(&self, known: &Known<'_>, grant_type: &str, grant: &Grant, presented: &Presented) -> Result<Plan, Refusal> {
         let record = &presented.record;
         let wrapping = SealingKey::of_token(&presented.token, TokenUse::Refresh);
-        let data_key = wrapping.unwrap_key(&record.key, binding(REFRESH_KEY, &record.family));
-        let data_key = data_key.map_err(|error| Refusal::server(Fault::Ourselves, error.to_string()))?;
+        let data_key = wrapping.unwrap_key(&record.key, binding(REFRESH_KEY, &record.family))?;
         let asked = translate::asked_scope(grant, &known.request.parameters);
         let limit = self.bridge.policy.load().parameter;
         let wish = Rotation {

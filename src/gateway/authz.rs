@@ -53,8 +53,8 @@ impl Gateway {
     /// of ours to say.
     fn lifetime(&self, pass: &Pass) -> u64 {
         match pass {
-            Pass::Bearer(_, swapped) => {
-                swapped.until.since(self.exchange.bridge().clock.now()).min(self.authz_cache).as_secs()
+            Pass::Bearer(bearer, _) => {
+                bearer.0.until().since(self.exchange.bridge().clock.now()).min(self.authz_cache).as_secs()
             }
             Pass::AsItCame => 0,
         }

@@ -18,8 +18,7 @@ use super::{Bounds, From, GatewaySettings, Stream};
 use crate::domain::dialect::Endpoint;
 use crate::domain::opaque::OpaqueToken;
 use crate::domain::refusal::{Cause, Fault, Refusal};
-use crate::domain::time::Timestamp;
-use crate::exchange::{Caller, Exchange, Turned, Which};
+use crate::exchange::{Exchange, Turned};
 use crate::legacy::reply::Reply;
 use crate::lifecycle::Tasks;
 use crate::relay::hops::end_to_end;
@@ -37,17 +36,9 @@ pub struct Gateway {
 /// With what a call goes on.
 pub(super) enum Pass {
     /// With this in place of its UUID.
-    Bearer(Bearer, Swapped),
+    Bearer(Bearer, OpaqueToken),
     /// As it came.
     AsItCame,
-}
-
-/// The UUID whose place a JWT took, and which JWT that was.
-pub(super) struct Swapped {
-    token: OpaqueToken,
-    jwt: Which,
-    /// Until when both are good, if nothing ends them before.
-    pub(super) until: Timestamp,
 }
 
 impl Gateway {
@@ -146,9 +137,9 @@ impl Gateway {
         pass: Pass,
         trail: &mut Trail,
     ) -> Result<(Response<Stream>, Option<Wire>), Turned> {
-        let (bearer, Swapped { token, jwt, .. }) = match pass {
+        let (bearer, token) = match pass {
             Pass::AsItCame => return self.send(way, (head, None), body, trail).await,
-            Pass::Bearer(bearer, swapped) => (bearer, swapped),
+            Pass::Bearer(bearer, token) => (bearer, token),
         };
         let has_body = !body.is_end_stream();
         let (body, kept) = if has_body { body.copied() } else { (body, None) };
@@ -156,7 +147,7 @@ impl Gateway {
         if answered.0.status() != StatusCode::UNAUTHORIZED {
             return Ok(answered);
         }
-        let caller = Box::pin(self.exchange.doubt(&token, jwt, trail)).await?;
+        let caller = Box::pin(self.exchange.doubt(&token, &bearer.0, trail)).await?;
         let again = if has_body { kept.and_then(|kept| kept.whole()) } else { Some(Bytes::new()) };
         let (Some(caller), Some(again)) = (caller, again) else { return Ok(answered) };
         drop(answered);
@@ -196,7 +187,7 @@ impl Gateway {
                     let refusal = Refusal::client(Cause::NotFound, "the route is not for this client");
                     return Err(self.exchange.turn(Some(&caller.client), refusal));
                 };
-                Ok((number, bearer(caller, token)))
+                Ok((number, Pass::Bearer(Bearer(caller.jwt), token)))
             }
             Carried::Jwt => match route(None, |route| route.pass_jwt) {
                 Some(number) => Ok((number, Pass::AsItCame)),
@@ -215,7 +206,7 @@ impl Gateway {
         match carried(headers).map_err(|refusal| self.exchange.turn(None, refusal))? {
             Carried::Token(token) => {
                 let caller = self.exchange.call(&token, trail).await?;
-                Ok(bearer(caller, token))
+                Ok(Pass::Bearer(Bearer(caller.jwt), token))
             }
             Carried::Jwt | Carried::Nothing | Carried::Useless => {
                 let refusal =
@@ -251,12 +242,6 @@ impl Gateway {
         }
         Ok(response)
     }
-}
-
-/// The JWT that the call goes on with.
-fn bearer(caller: Caller, token: OpaqueToken) -> Pass {
-    let swapped = Swapped { token, jwt: caller.which, until: caller.until };
-    Pass::Bearer(Bearer(caller.jwt), swapped)
 }
 
 pub(super) fn refusal(failed: Failed) -> Refusal {
