@@ -73,6 +73,7 @@ impl Way {
         // Nobody who wants another protocol shares his connection.
         let own = head.headers.contains_key(header::UPGRADE);
         let own_host = !head.headers.contains_key(header::HOST);
+        let pass_over = |server: &Server| server.refused(exchange.bridge().clock.monotonic());
         let mut last = "the route has no server".to_owned();
         for server in self.in_turn(exchange) {
             if own_host && let Some(host) = server.host() {
@@ -88,7 +89,7 @@ impl Way {
                     None => match Box::pin(server.connect(own, self.bounds.connect_timeout, exchange.tasks())).await {
                         Ok(line) => (line, true),
                         Err(error) => {
-                            server.refused(exchange.bridge().clock.monotonic());
+                            pass_over(server);
                             last = format!("{}: {error}", server.authority());
                             break;
                         }
@@ -102,7 +103,7 @@ impl Way {
                         flow = again;
                         last = format!("{}: the connection closed before an answer began", server.authority());
                         if tells {
-                            server.refused(exchange.bridge().clock.monotonic());
+                            pass_over(server);
                         }
                         if is_fresh {
                             break;
@@ -111,7 +112,7 @@ impl Way {
                     }
                     Err(Unanswered::Failed(failed)) => {
                         if tells && matches!(failed, Failed::Down(_)) {
-                            server.refused(exchange.bridge().clock.monotonic());
+                            pass_over(server);
                         }
                         return Err(failed);
                     }
