@@ -52,6 +52,9 @@ pub(super) fn sane(head: &Parts) -> Result<Option<HeaderValue>, Refusal> {
     if !head.uri.path().starts_with('/') {
         return Err(wrong("the target is no path"));
     }
+    if head.uri.scheme_str().is_some_and(|scheme| !matches!(scheme, "http" | "https")) {
+        return Err(wrong("the target is of another scheme than HTTP's"));
+    }
     let host = match authority {
         // RFC 9112 section 3.2.2: the target's host counts.
         Some(authority) => Some(HeaderValue::from_str(authority.as_str()).map_err(|_| wrong("the host is no text"))?),
@@ -157,6 +160,9 @@ pub(super) fn rewrite(
     from: &From,
 ) -> Result<Option<HeaderValue>, Refusal> {
     let upgrade = onward(head);
+    if head.method == Method::OPTIONS {
+        one_further(&mut head.headers)?;
+    }
     if has_bearer {
         head.headers.remove(header::AUTHORIZATION);
     }
@@ -169,6 +175,16 @@ pub(super) fn rewrite(
     head.uri = target(&head.uri, route)
         .ok_or_else(|| Refusal::client(Cause::InvalidRequest, "the target cannot be forwarded"))?;
     Ok(upgrade)
+}
+
+/// Counts how much further a call about options may go (RFC 9110 section 7.6.2).
+fn one_further(headers: &mut HeaderMap) -> Result<(), Refusal> {
+    let told = headers.get(header::MAX_FORWARDS).and_then(|left| left.to_str().ok()?.parse::<u64>().ok());
+    let Some(left) = told else { return Ok(()) };
+    let ends_here =
+        || Refusal::client(Cause::MethodNotAllowed, "`Max-Forwards` says that the call is for nobody behind us");
+    headers.insert(header::MAX_FORWARDS, HeaderValue::from(left.checked_sub(1).ok_or_else(ends_here)?));
+    Ok(())
 }
 
 /// The head as the old API gets it: as it came, but for what is meant for one connection alone. Returns what the client wants to be

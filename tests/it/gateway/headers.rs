@@ -1,6 +1,6 @@
 //! Which headers go on.
 
-use super::{call, plan, uuid};
+use super::{call, plan, refused, told, uuid};
 use crate::support::FakeApi;
 
 #[test]
@@ -86,4 +86,23 @@ fn what_connection_names_beside_bytes_that_are_no_name_goes_no_further_either() 
     let request = [head.as_slice(), uuid(&world).as_bytes(), b"\r\n\r\n"].concat();
     assert_eq!(call(&world, &request).status, 200);
     assert_eq!(api.only().header("x-own"), None, "{}", api.only().head);
+}
+
+/// RFC 9110 section 7.6.2.
+#[test]
+fn a_call_about_options_goes_no_further_than_it_may() {
+    let api = FakeApi::good();
+    let world = plan(&api, "").start();
+    let uuid = uuid(&world);
+    let ask = |method: &str, left: &str| {
+        let bearer = format!("Max-Forwards: {left}\r\nAuthorization: Bearer {uuid}");
+        call(&world, format!("{method} /api HTTP/1.1\r\nHost: a\r\n{bearer}\r\n\r\n").as_bytes())
+    };
+    let here = ask("OPTIONS", "0");
+    assert_eq!(refused(&here), told(405, "invalid_request", "3003103"));
+    assert!(here.header("allow").unwrap().contains("GET"), "{}", here.head);
+    for (method, left, further) in [("OPTIONS", "7", "6"), ("OPTIONS", "x", "x"), ("GET", "0", "0")] {
+        assert_eq!(ask(method, left).status, 200);
+        assert_eq!(api.seen().pop().unwrap().header("max-forwards").as_deref(), Some(further), "{method} {left}");
+    }
 }

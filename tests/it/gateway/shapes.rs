@@ -147,6 +147,7 @@ fn targets_that_are_no_path_reach_no_api() {
         ("GET api HTTP/1.1", 400),
         ("GET /api\\..\\x HTTP/1.1", 404),
         ("GET http:///api HTTP/1.1", 400),
+        ("GET ftp://a/api HTTP/1.1", 400),
         ("GET /api HTTP/1.1 HTTP/1.1", 400),
         ("GET  /api HTTP/1.1", 400),
         ("GET\t/api HTTP/1.1", 400),
