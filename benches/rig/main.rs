@@ -45,8 +45,8 @@ struct Wanted {
     large: bool,
     /// A third of the rounds: to see whether it works, not what it costs.
     short: bool,
-    /// For `profile`: API calls in place of logins.
-    calls: bool,
+    /// For `profile`: what keeps a bridge busy.
+    work: Work,
     /// For `profile`: another build to look at, and one more to compare it with.
     program: Option<PathBuf>,
     against: Option<PathBuf>,
@@ -56,6 +56,17 @@ impl Wanted {
     fn rounds(&self, usual: usize) -> usize {
         if self.short { usual.div_ceil(3) } else { usual }
     }
+}
+
+/// What a bridge is busy with.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Work {
+    /// Logins.
+    Logins,
+    /// API calls.
+    Calls,
+    /// What another proxy asks about them.
+    Questions,
 }
 
 type Chapter = (&'static str, fn(&Wanted, &mut Report));
@@ -84,7 +95,11 @@ fn main() {
         chapters: words.iter().filter(|word| !word.starts_with('-')).cloned().collect(),
         large: flag("--large"),
         short: flag("--short"),
-        calls: flag("--calls"),
+        work: match (flag("--calls"), flag("--questions")) {
+            (true, _) => Work::Calls,
+            (_, true) => Work::Questions,
+            _ => Work::Logins,
+        },
         program: path("--program="),
         against: path("--against="),
     };

@@ -1,9 +1,8 @@
-//! Not a measurement: keeps a bridge busy with logins, or with API calls, while `perf` looks at it, or compares two builds of the bridge.
+//! Not a measurement: keeps a bridge busy with logins, with API calls, or with authorization questions, while `perf` looks at it, or compares two builds of the bridge.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::Wanted;
 use crate::load::{self, Load};
 use crate::peers::{Bridge, logins};
 use crate::process::Process;
@@ -12,6 +11,7 @@ use crate::rounds::{self, Contestant, Round, Spread};
 use crate::site::{Site, repository};
 use crate::swap::Gateway;
 use crate::upstream;
+use crate::{Wanted, Work};
 
 const LOGINS: usize = 60_000;
 const CALLS: usize = 200_000;
@@ -25,9 +25,11 @@ struct Busy {
 
 impl Busy {
     fn start(wanted: &Wanted, work: &Path, name: &str, program: &Path) -> Self {
-        if wanted.calls {
+        if wanted.work != Work::Logins {
             let gateway = Gateway::start(work, name, 1_000, Some(program));
-            return Self { load: gateway.load(1_000, CALLS), process: gateway.bridge.process };
+            let is_asked = wanted.work == Work::Questions;
+            let load = if is_asked { gateway.asked(1_000, CALLS) } else { gateway.load(1_000, CALLS) };
+            return Self { load, process: gateway.bridge.process };
         }
         let site = Site::new(work, name, format!("http://{}/auth/realms/SSO", upstream::start()));
         let bridge = Bridge::start_program(program, &site);
@@ -63,7 +65,7 @@ pub fn run(wanted: &Wanted, report: &mut Report) {
 }
 
 fn compare(wanted: &Wanted, this: &Busy, other: &Busy, report: &mut Report) {
-    let requests = if wanted.calls { 12_000 } else { 6_000 };
+    let requests = if wanted.work == Work::Logins { 6_000 } else { 12_000 };
     let contestants = [
         Contestant { name: "this build", process: &this.process, load: this.load(requests) },
         Contestant { name: "other build", process: &other.process, load: other.load(requests) },

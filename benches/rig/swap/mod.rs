@@ -63,6 +63,11 @@ impl Gateway {
         let ask = |number: usize| call("GET", "/api/me", &self.tokens[(number * step * 7919) % among], "");
         small(self.calls.gateway, requests, (0..MESSAGES.min(among)).map(ask).collect(), SWAPPED)
     }
+
+    /// The same, as another proxy asks about them.
+    pub fn asked(&self, among: usize, requests: usize) -> Load {
+        Load { to: self.calls.authz, expect: "uthorization: Bearer e", ..self.load(among, requests) }
+    }
 }
 
 fn call(method: &str, path: &str, token: &str, body: &str) -> Vec<u8> {
@@ -119,7 +124,7 @@ impl Peers {
 fn cost(wanted: &Wanted, report: &mut Report, gateway: &Gateway, peers: &Peers) {
     let calls = gateway.load(LIVE, REQUESTS);
     let to = |peer: &Peer, expect| Load { to: peer.address, expect, ..calls.clone() };
-    let asked = Load { to: gateway.calls.authz, expect: "uthorization: Bearer e", ..calls.clone() };
+    let asked = gateway.asked(LIVE, REQUESTS);
     let of = |name, process, load| Contestant { name, process, load };
     let contestants = [
         of("nginx", &peers.plain.process, to(&peers.plain, PLAIN)),
