@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::process::{Process, eventually};
-use crate::site::{Site, VARIABLE, free};
+use crate::site::{Site, TOKEN, VARIABLE, free};
 use crate::{load, site};
 
 /// A running bridge.
@@ -75,7 +75,7 @@ pub enum AccessLog {
 }
 
 impl Nginx {
-    /// One worker that passes logins on to this realm, with connections that stay open on both sides.
+    /// One worker that passes what comes to the old token endpoint on to this realm, with connections that stay open on both sides.
     pub fn start(folder: &Path, realm: SocketAddr, log: AccessLog) -> Self {
         fs::create_dir_all(folder).unwrap();
         let address = free();
@@ -93,7 +93,7 @@ impl Nginx {
              upstream realm {{ server {realm}; keepalive 128; keepalive_requests 1000000000; }}\n\
              server {{ listen {address};\n\
              location = /nothing {{ return 200 'nothing'; }}\n\
-             location / {{ proxy_pass http://realm{token}; proxy_http_version 1.1; proxy_set_header Connection ''; }}\n}}\n}}\n"
+             location = {TOKEN} {{ proxy_pass http://realm{token}; proxy_http_version 1.1; proxy_set_header Connection ''; }}\n}}\n}}\n"
         );
         let config = format!("{folder}/nginx.conf");
         fs::write(&config, text).unwrap();

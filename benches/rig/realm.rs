@@ -1,4 +1,4 @@
-//! Logins and refreshes a second on a real Keycloak: through the bridge, and asking Keycloak directly.
+//! Logins and refreshes a second on a real Keycloak: through the bridge, through nginx, and asking Keycloak directly.
 
 use std::fs::File;
 use std::net::SocketAddr;
@@ -9,7 +9,7 @@ use crate::Wanted;
 use crate::load;
 use crate::load::Load;
 use crate::messages::Messages;
-use crate::peers::Bridge;
+use crate::peers::{AccessLog, Bridge, Nginx};
 use crate::process::Process;
 use crate::report::{Bar, Report};
 use crate::rounds::{self, Contestant, Round, Spread};
@@ -26,6 +26,9 @@ const PASSPORTS: usize = 20;
 /// Logins that are refreshed in turn, each way its own: each has a few refreshes behind it in the end, as a client's has.
 const REFRESHED: usize = 400;
 
+/// Who is held to the bar.
+const BRIDGE: &str = "through passbridge";
+
 const REALM_TOKEN: &str = "/auth/realms/SSO/protocol/openid-connect/token";
 
 pub fn run(wanted: &Wanted, report: &mut Report) {
@@ -35,12 +38,16 @@ pub fn run(wanted: &Wanted, report: &mut Report) {
     let realm = format!("http://127.0.0.1:{port}/auth/realms/SSO");
     let bridge = Bridge::start(&Site::new(work.path(), "bridge", realm.clone()));
     let direct = ([127, 0, 0, 1], port).into();
-    let asked: Vec<_> = passports.iter().map(to_realm).collect();
+    // What any proxy costs there.
+    let nginx = Nginx::start(&work.path().join("nginx"), direct, AccessLog::Off);
+    let asked: Vec<_> = passports.iter().map(|passport| to_realm(REALM_TOKEN, passport)).collect();
+    let by_nginx: Vec<_> = passports.iter().map(|passport| to_realm(site::TOKEN, passport)).collect();
     let through: Vec<_> = passports.iter().map(|passport| site::login(0, passport)).collect();
     let contestant = |name, load| Contestant { name, process: &keycloak, load };
     let logins = [
         contestant("Keycloak itself", load(direct, asked.clone().into(), REQUESTS)),
-        contestant("through passbridge", load(bridge.legacy, through.clone().into(), REQUESTS)),
+        contestant("through nginx", load(nginx.address, by_nginx.into(), REQUESTS)),
+        contestant(BRIDGE, load(bridge.legacy, through.clone().into(), REQUESTS)),
     ];
     warm("logins", &Load { requests: WARM_UP, ..logins[0].load.clone() });
     let rounds = wanted.rounds(30);
@@ -62,7 +69,7 @@ pub fn run(wanted: &Wanted, report: &mut Report) {
     let by_client: fn(&str) -> Vec<u8> = |token| site::refresh(0, token);
     let refreshes = [
         contestant("Keycloak itself", chained(direct, &asked, realm_refresh)),
-        contestant("through passbridge", chained(bridge.legacy, &through, by_client)),
+        contestant(BRIDGE, chained(bridge.legacy, &through, by_client)),
         contestant("through passbridge, rotation known to be off", chained(knowing.legacy, &through, by_client)),
         contestant("through passbridge, store in memory", chained(undurable.legacy, &through, by_client)),
     ];
@@ -108,6 +115,7 @@ fn tell(report: &mut Report, told: &Told, contestants: &[Contestant<'_>], rounds
     let itself = &all[0];
     for (contestant, through) in contestants.iter().zip(&all).skip(1) {
         let name = contestant.name;
+        let bar = if name == BRIDGE { bar } else { Bar::None };
         row(&format!("{name} / itself"), "ratio", Spread::ratio(through, itself, rate), bar);
         let cost = Spread::ratio(through, itself, Round::cost);
         row(&format!("Keycloak's CPU, {name} / itself"), "ratio", cost, Bar::None);
@@ -135,9 +143,9 @@ fn keycloak(work: &Path) -> (Process, u16) {
 }
 
 /// What the bridge would send for this login.
-fn to_realm(passport: &Passport) -> Vec<u8> {
+fn to_realm(path: &str, passport: &Passport) -> Vec<u8> {
     post(
-        REALM_TOKEN,
+        path,
         &[
             ("client_id", "test_api"),
             ("client_secret", "test-api-secret"),
