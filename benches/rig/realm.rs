@@ -15,9 +15,13 @@ use crate::report::{Bar, Report};
 use crate::rounds::{self, Contestant, Round, Spread};
 use crate::site::{self, Passport, Site, free, post, repository};
 
-/// Enough for the JVM to have compiled what a login needs, and a refresh.
-const WARM_UP: usize = 6_000;
-const WARM_UP_REFRESHES: usize = 3_000;
+/// So many at a time, until the JVM has compiled what a login needs, or a refresh: what its compilers do meanwhile goes by time, and would be put
+/// down to whoever takes longer.
+const WARM_UP: usize = 3_000;
+/// It compiles no more when that is less than such a part of what it does.
+const COMPILED: f64 = 0.02;
+/// And whatever it does then, it is as warm as it gets.
+const WARM_UPS: usize = 20;
 /// Many short rounds: how fast Keycloak is drifts, and a ratio is of two that follow each other.
 const REQUESTS: usize = 400;
 /// Enough that Keycloak always has work: its rate is compared then, not the time that one request takes.
@@ -49,7 +53,7 @@ pub fn run(wanted: &Wanted, report: &mut Report) {
         contestant("through nginx", load(nginx.address, by_nginx.into(), REQUESTS)),
         contestant(BRIDGE, load(bridge.legacy, through.clone().into(), REQUESTS)),
     ];
-    warm("logins", &Load { requests: WARM_UP, ..logins[0].load.clone() });
+    warm("logins", &logins[0]);
     let rounds = wanted.rounds(30);
     tell(report, &Told { what: "logins", one: "login", bar: Bar::AtLeast(0.95) }, &logins, rounds);
 
@@ -77,7 +81,7 @@ pub fn run(wanted: &Wanted, report: &mut Report) {
         // The first message of each is its login.
         load::run(&Load { requests: REFRESHED, ..contestant.load.clone() });
     }
-    warm("refreshes", &Load { requests: WARM_UP_REFRESHES, ..refreshes[0].load.clone() });
+    warm("refreshes", &refreshes[0]);
     tell(report, &Told { what: "refreshes", one: "refresh", bar: Bar::None }, &refreshes, rounds);
 }
 
@@ -85,9 +89,20 @@ fn load(to: SocketAddr, messages: Messages, requests: usize) -> Load {
     Load { to, connections: CONNECTIONS, requests, messages, expect: "\"access_token\":\"", pause: None }
 }
 
-fn warm(what: &str, load: &Load) {
-    let served = load::run(load);
-    eprintln!("bench: Keycloak is warm at {:.0} {what}/s", served.per_second());
+fn warm(what: &str, contestant: &Contestant<'_>) {
+    let load = Load { requests: WARM_UP, ..contestant.load.clone() };
+    for number in 1..=WARM_UPS {
+        let before = contestant.process.cpu();
+        let served = load::run(&load);
+        let cpu = contestant.process.cpu().since(&before);
+        let compiling = ["C1 Compiler", "C2 Compiler"].iter().map(|name| cpu.of(name).as_secs_f64()).sum::<f64>();
+        let part = compiling / cpu.all().as_secs_f64();
+        let rate = served.per_second();
+        eprintln!("bench: Keycloak after {} {what}: {rate:.0}/s, {:.1} % of it compiles", number * WARM_UP, part * 1e2);
+        if part < COMPILED {
+            return;
+        }
+    }
 }
 
 /// What is compared, how one of it is called, and what the ratio shall be.
