@@ -49,7 +49,7 @@ pub fn honest(promise: Duration, rounding: Duration, realm: RealmLife) -> Promis
         RefreshLife::Lasts(refresh) => Some(refresh.max(realm.access)),
     };
     match chain {
-        Some(chain) if chain + rounding < promise => {
+        Some(chain) if chain.saturating_add(rounding) < promise => {
             Promise { lifetime: Duration::from_secs(chain.as_secs()), kept: false }
         }
         _ => Promise { lifetime: promise, kept: true },

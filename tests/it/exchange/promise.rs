@@ -26,6 +26,15 @@ fn no_more_is_promised_than_the_realms_chain_can_keep() {
 }
 
 #[test]
+fn a_life_beyond_all_time_keeps_the_promise() {
+    let world = World::new();
+    assert_eq!(told(&world, u64::MAX, Some(3600), true), 3600);
+    assert_eq!(told(&world, 3600, Some(u64::MAX), true), 3600);
+    let access = world.login().text("access_token");
+    assert!(world.active(&access));
+}
+
+#[test]
 fn a_mapping_can_promise_otherwise() {
     let world = Plan::new().without_clients().client(&client(OLD_ID, "access_token_lifetime = \"10m\"")).start();
     assert_eq!(told(&world, 3599, Some(3599), true), 600);
