@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::flight::{Plan, Purpose, Waits};
+use super::flight::{Plan, Purpose, Renewal, Waits};
 use super::{Bridge, Exchange, store_failed};
 use crate::domain::family::{AccessFate, AccessRecord, FamilyState};
 use crate::domain::issue::{ACCESS_JWT, ACCESS_KEY, binding};
@@ -196,7 +196,8 @@ impl Exchange {
             }
         }
         let AccessFate::Live { jwt_since, .. } = &record.fate else { return Ok(None) };
-        let purpose = Purpose::Renew(token.fingerprint(TokenUse::Access), *jwt_since);
+        let access = token.fingerprint(TokenUse::Access);
+        let purpose = Purpose::Renew(Renewal { access, since: *jwt_since, scope: record.scope.clone() });
         Ok(Some(Plan { client, family: record.family, data_key: data_key(token, record)?, purpose }))
     }
 }

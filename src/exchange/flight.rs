@@ -19,6 +19,7 @@ use crate::domain::issue::{REALM_REFRESH, binding};
 use crate::domain::opaque::{Fingerprint, OpaqueToken};
 use crate::domain::refresh::{Flight, RefreshDecision, after_failure, decide_asking};
 use crate::domain::refusal::{Cause, Fault, Refusal};
+use crate::domain::scope;
 use crate::domain::seal::SealingKey;
 use crate::domain::time::Timestamp;
 use crate::domain::wiped::Wiped;
@@ -51,8 +52,18 @@ pub(super) struct Plan {
 pub(super) enum Purpose {
     /// The client's refresh: the next pair.
     Rotate(Rotation),
-    /// A new JWT behind the UUIDs that there are, unless this access UUID has got a newer one by now than that of this time.
-    Renew(Fingerprint, Timestamp),
+    /// A new JWT behind the UUIDs that there are.
+    Renew(Renewal),
+}
+
+#[derive(Debug)]
+pub(super) struct Renewal {
+    /// The access UUID that is in use.
+    pub(super) access: Fingerprint,
+    /// The time of its JWT: unless it has got a newer one by now.
+    pub(super) since: Timestamp,
+    /// What this UUID was given: a refresh may have asked for less than its login, and no JWT behind it may open more.
+    pub(super) scope: String,
 }
 
 #[derive(Debug)]
@@ -193,9 +204,9 @@ impl Exchange {
     async fn is_overtaken(&self, purpose: &Purpose, family: &Family) -> Result<bool, Refusal> {
         match purpose {
             Purpose::Rotate(wish) => Ok(wish.record.generation != family.generation),
-            Purpose::Renew(access, since) => {
-                let record = self.bridge.store.access(access).await.map_err(store_failed)?;
-                let unchanged = |record: &AccessRecord| matches!(&record.fate, AccessFate::Live { jwt_since, .. } if jwt_since == since);
+            Purpose::Renew(wish) => {
+                let record = self.bridge.store.access(&wish.access).await.map_err(store_failed)?;
+                let unchanged = |record: &AccessRecord| matches!(&record.fate, AccessFate::Live { jwt_since, .. } if *jwt_since == wish.since);
                 Ok(!record.as_ref().is_some_and(unchanged))
             }
         }
@@ -269,9 +280,12 @@ fn request(plan: &Plan, family: &Family) -> Result<Option<RealmRequest>, Refusal
     let text = String::from_utf8(token.to_vec())
         .map_err(|_| Refusal::server(Fault::Ourselves, "a kept refresh token is no text"))?;
     fields.push(("refresh_token".to_owned(), Wiped::new(text)));
-    if let Purpose::Rotate(Rotation { realm_scope: Some(scope), .. }) = &plan.purpose {
-        fields.push(("scope".to_owned(), Wiped::new(scope.clone())));
-    }
+    let scope = match &plan.purpose {
+        Purpose::Rotate(wish) => wish.realm_scope.clone(),
+        Purpose::Renew(wish) if wish.scope == family.scope => None,
+        Purpose::Renew(wish) => Some(scope::to_realm(&plan.client, &wish.scope)).filter(|scope| !scope.is_empty()),
+    };
+    fields.extend(scope.map(|scope| ("scope".to_owned(), Wiped::new(scope))));
     Ok(Some(RealmRequest { client: Arc::clone(&plan.client), kind: GrantKind::Refresh, fields, address: None }))
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
-use super::flight::{Landing, Plan, Purpose, Rotation};
+use super::flight::{Landing, Plan, Purpose, Renewal, Rotation};
 use super::{Exchange, store_failed};
 use crate::domain::family::{AccessFate, AccessRecord, Ending, Family, FamilyState, RefreshRecord};
 use crate::domain::grant::{RealmGrant, RealmRefresh};
@@ -61,7 +61,7 @@ impl Exchange {
     ) -> Result<(), CommitError> {
         let change = match &plan.purpose {
             Purpose::Rotate(wish) => self.rotated(plan, wish, known, grant).await?,
-            Purpose::Renew(..) => self.renewed(plan, known, grant).await?,
+            Purpose::Renew(wish) => self.renewed(plan, wish, known, grant).await?,
         };
         self.bridge.store.commit(Change { fence: Some(lease.fence), ..change }).await
     }
@@ -99,10 +99,17 @@ impl Exchange {
         Ok(Change { access, refresh, removals: rotated.forgotten, ..Change::of(known.version, rotated.family) })
     }
 
-    async fn renewed(&self, plan: &Plan, known: &Versioned<Family>, grant: &RealmGrant) -> Result<Change, StoreError> {
+    async fn renewed(
+        &self,
+        plan: &Plan,
+        wish: &Renewal,
+        known: &Versioned<Family>,
+        grant: &RealmGrant,
+    ) -> Result<Change, StoreError> {
         let moment = Moment { now: self.bridge.clock.now(), entropy: &*self.bridge.entropy };
-        let (family, access) =
-            issue::renew(&known.value, self.live_access(&known.value).await?, &plan.data_key, grant, moment);
+        let mut alike = self.live_access(&known.value).await?;
+        alike.retain(|(_, record)| record.scope == wish.scope);
+        let (family, access) = issue::renew(&known.value, alike, &plan.data_key, grant, moment);
         Ok(Change { access, ..Change::of(known.version, family) })
     }
 

@@ -1,10 +1,12 @@
 //! The UUIDs live: refresh, renewal, revocation and the realm's own logouts, on the real Keycloak.
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
 use super::store::line::{Cut, Line};
 use super::store::servers::Server;
-use super::support::{Bridge, Keycloak, Old, eventually};
+use super::support::{Bridge, Keycloak, Old, Passport, Wish, eventually, free_ports, send};
 
 const REFRESH_REFUSED: (u16, &str, &str) = (400, "3003113", "invalid_grant");
 
@@ -71,7 +73,7 @@ fn a_revoked_uuid_is_dead_at_once_and_its_session_soon_after() {
         let answer = if delete {
             let target =
                 format!("/auth/oauth/v2/token/revoke?token={token}&client_id=test_api&client_secret={}", Old::SECRET);
-            super::support::send(bridge.legacy, "DELETE", &target, &[], "")
+            send(bridge.legacy, "DELETE", &target, &[], "")
         } else {
             bridge.post(
                 "/auth/oauth/v2/token/revoke",
@@ -124,6 +126,43 @@ fn a_session_that_ended_unannounced_is_noticed_at_its_next_use() {
     assert_eq!(keycloak.admin("DELETE", &format!("/sessions/{session}"), &Value::Null).status, 204);
     eventually("it is noticed at a use after `recheck_after`", || !bridge.active("test_api", &access));
     refused(&bridge, "test_api", &refresh);
+}
+
+/// The scopes of the JWT that an API is shown for this UUID.
+#[track_caller]
+fn shown(authz: u16, uuid: &str) -> Vec<String> {
+    let answer = send(authz, "GET", "/", &[("Authorization", &format!("Bearer {uuid}"))], "");
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let jwt = answer.header("authorization").unwrap();
+    let claims = URL_SAFE_NO_PAD.decode(jwt.split('.').nth(1).unwrap()).unwrap();
+    let claims: Value = serde_json::from_slice(&claims).unwrap();
+    let mut words: Vec<String> = claims["scope"].as_str().unwrap().split(' ').map(str::to_owned).collect();
+    words.sort();
+    words.insert(0, claims["jti"].to_string());
+    words
+}
+
+#[test]
+fn a_uuid_of_fewer_scopes_than_its_login_opens_no_more_when_its_jwt_is_renewed() {
+    for (keycloak, rotation) in [(Keycloak::shared(), "off"), (Keycloak::rotating(), "on")] {
+        let [authz] = free_ports();
+        let realm = format!("rotation = \"{rotation}\"\nrecheck_after = \"1s\"");
+        let door = format!("# authz at {authz}\n");
+        let bridge = Bridge::configured(&keycloak.url(), &[Old::of("test_api")], &realm, &door);
+        let passport = Passport::of(&Wish { user: "90509", ..Wish::default() });
+        let login = bridge.login("test_api", &passport, "client_registration market_data");
+        let (wide, token) = (login.text("access_token"), login.text("refresh_token"));
+        let fields = [("grant_type", "refresh_token"), ("refresh_token", &token), ("scope", "market_data")];
+        let narrow = bridge.post("/auth/oauth/v2/token", "test_api", &fields);
+        assert_eq!(narrow.text("scope"), "market_data", "{narrow:?}\n{}", bridge.log());
+        let narrow = narrow.text("access_token");
+        let first = shown(authz, &narrow);
+        eventually("its JWT is renewed", || shown(authz, &narrow)[0] != first[0]);
+        assert_eq!(shown(authz, &narrow)[1..], ["2F_CA_Auth", "email", "market_data", "profile"]);
+        let first = shown(authz, &wide);
+        eventually("that of the login's own is renewed", || shown(authz, &wide)[0] != first[0]);
+        assert_eq!(shown(authz, &wide)[1..], ["2F_CA_Auth", "client_registration", "email", "market_data", "profile"]);
+    }
 }
 
 #[test]

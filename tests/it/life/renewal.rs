@@ -1,13 +1,18 @@
 //! The promise kept: a JWT of a minute behind a UUID of an hour.
 
 use super::{
-    gated, login, noted, refresh, refreshed, refreshes, refused, reply, rotation, send, server_error, until_asked,
+    gated, login, noted, pair, refresh, refreshed, refreshes, refreshing, refused, reply, rotation, send, server_error,
+    until_asked,
 };
 use crate::support::world::INTROSPECT;
-use crate::support::{Connection, Granting, Mood, OLD_ID, OLD_SECRET, Plan, World, eventually, post};
+use crate::support::{Connection, Granting, Mood, OLD_ID, OLD_SECRET, Plan, World, client, eventually, passport, post};
+
+fn minutes() -> Granting {
+    Granting { expires_in: 60, refresh_expires_in: Some(36_000), ..Granting::default() }
+}
 
 fn short() -> Mood {
-    Mood::Grant(Granting { expires_in: 60, refresh_expires_in: Some(36_000), ..Granting::default() })
+    Mood::Grant(minutes())
 }
 
 /// A realm whose JWTs live for a minute.
@@ -96,7 +101,7 @@ fn a_renewal_and_a_refresh_at_once_spend_no_token_twice() {
     let gate = gated(&world, short());
     let renewing = asking(&world, &access);
     until_asked(&world, 1);
-    let refreshing = send(&world, &super::refreshing(&uuid));
+    let refreshing = send(&world, &refreshing(&uuid));
     gate.notify_one();
     assert_eq!(reply(&world, renewing).json("active"), true);
     assert_eq!(reply(&world, refreshing).status, 200);
@@ -269,7 +274,7 @@ fn without_a_refresh_token_the_uuid_lives_as_long_as_its_jwt() {
 
 #[test]
 fn a_client_without_a_mapping_any_more_is_not_renewed() {
-    let reader = crate::support::client("reader", "may_introspect = true");
+    let reader = client("reader", "may_introspect = true");
     let mut world = minute(rotation("on").client(&reader));
     let (access, _) = login(&world);
     world.change_clients(std::slice::from_ref(&reader));
@@ -299,4 +304,24 @@ fn another_instances_renewal_is_waited_for() {
     super::meanwhile(&world);
     runtime.block_on(store.release(lease)).unwrap();
     assert_eq!(reply(&world, waiting).json("active"), true);
+}
+
+#[test]
+fn a_renewal_asks_for_no_more_than_its_uuid_was_given() {
+    let world = rotation("on").without_clients().client(&client(OLD_ID, "scopes = { old_mail = \"email\" }")).start();
+    let granting = |scope| Granting { scope: Some(scope), ..minutes() };
+    world.realm.usually(Mood::Grant(granting("client_registration email")));
+    let mut asked = passport(OLD_ID, OLD_SECRET);
+    asked[3].1 = "client_registration old_mail";
+    let (wide, uuid) = pair(&world.token(&asked));
+    world.realm.next(Mood::Grant(granting("email profile")));
+    let (narrow, _) = pair(&world.token(&[refreshing(&uuid), vec![("scope", "old_mail")]].concat()));
+    world.turn(120);
+    assert!(world.active(&narrow));
+    assert_eq!(world.realm.last().field("scope").as_deref(), Some("email"), "not all that the login was given");
+    assert!(world.active(&wide));
+    assert_eq!(refreshes(&world).len(), 3, "what was fetched for the one is not for the other");
+    assert_eq!(world.realm.last().field("scope"), None);
+    assert!(world.active(&narrow));
+    assert_eq!(refreshes(&world).len(), 3);
 }
