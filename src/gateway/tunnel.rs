@@ -41,12 +41,14 @@ async fn carry(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin
         };
         let Some(bytes) = piece.get(..read).filter(|bytes| !bytes.is_empty()) else { break };
         seen.fetch_add(1, Ordering::Relaxed);
-        if !matches!(timeout(idle, to.write_all(bytes)).await, Ok(Ok(()))) {
-            break;
-        }
-        if to.flush().await.is_err() {
+        // TLS takes a part at once, and only its flush waits for who reads nothing.
+        let passing = async {
+            to.write_all(bytes).await?;
+            to.flush().await
+        };
+        if !matches!(timeout(idle, passing).await, Ok(Ok(()))) {
             break;
         }
     }
-    let _ = to.shutdown().await;
+    let _ = timeout(idle, to.shutdown()).await;
 }

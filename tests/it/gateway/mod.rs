@@ -20,6 +20,7 @@ mod secure;
 mod shapes;
 mod streaming;
 mod swap;
+mod tunnels;
 mod wire;
 
 use std::io::Read;
