@@ -12,7 +12,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use super::answer::{Answering, Answers, Peer};
@@ -104,15 +104,14 @@ fn begin((stream, peer): (TcpStream, SocketAddr), serving: &Serving, tasks: &Tas
     let serving = serving.clone();
     let inner = tasks.clone();
     tasks.run(async move {
-        let _permit = permit;
         let peer = Peer::new(peer.ip());
         match &serving.tls {
-            None => serve(stream, peer, &serving, &inner).await,
+            None => serve((stream, permit), peer, &serving, &inner).await,
             // Big, and who speaks clear text shall not pay for it.
             Some(tls) => {
                 Box::pin(async {
                     if let Ok(Ok(stream)) = timeout(serving.limits.head_timeout, tls.accept(stream)).await {
-                        serve(stream, peer, &serving, &inner).await;
+                        serve((stream, permit), peer, &serving, &inner).await;
                     }
                 })
                 .await;
@@ -123,13 +122,13 @@ fn begin((stream, peer): (TcpStream, SocketAddr), serving: &Serving, tasks: &Tas
 
 /// In whichever of the protocols the other side begins with.
 async fn serve(
-    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    (stream, permit): (impl AsyncRead + AsyncWrite + Unpin + Send + 'static, OwnedSemaphorePermit),
     peer: Peer,
     serving: &Serving,
     tasks: &Tasks,
 ) {
     if !serving.http2 {
-        return serve_http1(stream, peer, serving, tasks).await;
+        return serve_http1((stream, permit), peer, serving, tasks).await;
     }
     let heard = tokio::select! {
         biased;
@@ -141,13 +140,13 @@ async fn serve(
             // Beside the other kind it is big, and whoever speaks that kind shall not pay for it.
             Box::pin(http2::serve(stream, peer, serving, tasks)).await;
         }
-        Ok(Ok((false, stream))) => serve_http1(stream, peer, serving, tasks).await,
+        Ok(Ok((false, stream))) => serve_http1((stream, permit), peer, serving, tasks).await,
         Ok(Err(_)) | Err(_) => {}
     }
 }
 
 async fn serve_http1(
-    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    (stream, permit): (impl AsyncRead + AsyncWrite + Unpin + Send + 'static, OwnedSemaphorePermit),
     peer: Peer,
     serving: &Serving,
     tasks: &Tasks,
@@ -164,6 +163,7 @@ async fn serve_http1(
         .half_close(true) // who has said everything may shut his side and is still answered
         .title_case_headers(true);
     let stream = Spoken::new(stream, (serving.refuse.clone(), address), turn, serving.limits.unread_timeout);
+    let stream = stream.counted(permit);
     let stream = if is_long { stream.in_pieces() } else { stream };
     let served =
         http.serve_connection(TokioIo::new(stream), service_fn(|request| Arc::clone(&answering).answer(request)));

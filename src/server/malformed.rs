@@ -17,6 +17,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use memchr::memmem;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Sleep, sleep};
 
 /// How hyper's own refusals go on behind their status line.
@@ -135,6 +136,8 @@ pub(super) struct Spoken<S> {
     is_shut: bool,
     /// Bytes heard since, and how long it may take.
     heard: (usize, Option<Pin<Box<Sleep>>>),
+    /// What it counts as, where it may outlive whoever serves it.
+    _permit: Option<OwnedSemaphorePermit>,
 }
 
 impl<S> Spoken<S> {
@@ -150,7 +153,13 @@ impl<S> Spoken<S> {
             in_pieces: false,
             is_shut: false,
             heard: (0, None),
+            _permit: None,
         }
+    }
+
+    /// Counts as an open connection to its end: a tunnel goes on when its connection is served.
+    pub(super) fn counted(self, permit: OwnedSemaphorePermit) -> Self {
+        Self { _permit: Some(permit), ..self }
     }
 
     /// Has what is written come in pieces where it is written in pieces, so that long ones need not be copied together.

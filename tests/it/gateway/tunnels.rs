@@ -1,10 +1,10 @@
-//! Tunnels: that each ends.
+//! Tunnels: what they count as, and that each ends.
 
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 
-use super::{open, until, uuid};
+use super::{get, open, plan, until, uuid, web_socket};
 use crate::support::tls::{Authority, TlsFront};
 use crate::support::{FakeApi, Plan, World, eventually};
 
@@ -20,6 +20,25 @@ fn dug(world: &World, uuid: &str) -> TcpStream {
     stream.write_all(head.as_bytes()).unwrap();
     until(&mut stream, "hello");
     stream
+}
+
+#[test]
+fn a_tunnel_counts_as_an_open_connection_until_it_ends() {
+    let api = web_socket();
+    let world = plan(&api, "").set("limits", "connections", "2").start();
+    let uuid = uuid(&world);
+    let (mut tunnel, _other) = (dug(&world, &uuid), dug(&world, &uuid));
+    let mut third = open(&world);
+    let _closed = third.write_all(&get("/api", &uuid));
+    assert!(!third.read(&mut [0; 16]).is_ok_and(|read| read > 0), "it is turned away");
+    tunnel.write_all(b"ping").unwrap();
+    until(&mut tunnel, "ping");
+    drop(tunnel);
+    eventually("its place is free", || {
+        let mut next = open(&world);
+        let _turned_away = next.write_all(&get("/none", &uuid));
+        next.read(&mut [0; 16]).is_ok_and(|read| read > 0)
+    });
 }
 
 #[test]
