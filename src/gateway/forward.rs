@@ -20,7 +20,7 @@ use super::line::{Line, Load, Shared};
 use super::pool::Server;
 use super::request::{Bearer, Unfit};
 use super::routes::Upstream;
-use super::wire::{self, NoAnswer, Reading, Wire};
+use super::wire::{self, NoAnswer, Over, Reading, Wire};
 use super::{Bounds, Stream};
 use crate::exchange::Exchange;
 use crate::lifecycle::{Tasks, others_first};
@@ -95,14 +95,14 @@ impl Way {
                         }
                     },
                 };
-                // A kept connection's time may just have been over, and on a shared one it may be this call alone.
-                let tells = is_fresh && matches!(line, Line::Own(_));
+                // A kept connection's time may just have been over.
+                let tells = |over| is_fresh && over == Over::Connection;
                 match self.ask(line, (head, bearer, flow), (server, exchange.tasks()), &progress).await {
                     Ok(answered) => return Ok(answered),
-                    Err(Unanswered::NotSent(again)) => {
+                    Err(Unanswered::NotSent(again, over)) => {
                         flow = again;
                         last = format!("{}: the connection closed before an answer began", server.authority());
-                        if tells {
+                        if tells(over) {
                             pass_over(server);
                         }
                         if is_fresh {
@@ -110,8 +110,8 @@ impl Way {
                         }
                         is_again = true;
                     }
-                    Err(Unanswered::Failed(failed)) => {
-                        if tells && matches!(failed, Failed::Down(_)) {
+                    Err(Unanswered::Failed(failed, over)) => {
+                        if tells(over) {
                             pass_over(server);
                         }
                         return Err(failed);
@@ -175,23 +175,25 @@ impl Way {
             let before = progress.parts();
             match timeout(self.bounds.timeout, answer.as_mut()).await {
                 Ok(Ok(answered)) => return Ok(answered),
-                Ok(Err(NoAnswer::NotSent(body))) => return Err(Unanswered::NotSent(body)),
-                Ok(Err(NoAnswer::Unfit(unfit))) => return Err(Unanswered::Failed(Failed::Unfit(unfit))),
-                Ok(Err(NoAnswer::Lost(_))) if progress.is_broken() => return Err(Unanswered::Failed(Failed::Client)),
-                Ok(Err(NoAnswer::Lost(why))) => {
-                    return Err(Unanswered::Failed(Failed::Down(format!("the answer broke off: {why}"))));
+                Ok(Err(NoAnswer::NotSent(body, over))) => return Err(Unanswered::NotSent(body, over)),
+                Ok(Err(NoAnswer::Unfit(unfit))) => return Err(Unanswered::Failed(Failed::Unfit(unfit), Over::Call)),
+                Ok(Err(NoAnswer::Lost(..))) if progress.is_broken() => {
+                    return Err(Unanswered::Failed(Failed::Client, Over::Call));
+                }
+                Ok(Err(NoAnswer::Lost(why, over))) => {
+                    return Err(Unanswered::Failed(Failed::Down(format!("the answer broke off: {why}")), over));
                 }
                 // A long body that goes on is no slow answer.
                 Err(_) if !progress.is_done() && progress.parts() != before => {}
-                Err(_) => return Err(Unanswered::Failed(Failed::Slow)),
+                Err(_) => return Err(Unanswered::Failed(Failed::Slow, Over::Call)),
             }
         }
     }
 }
 
 enum Unanswered {
-    NotSent(Flow<Stream>),
-    Failed(Failed),
+    NotSent(Flow<Stream>, Over),
+    Failed(Failed, Over),
 }
 
 /// Where an answer comes from.

@@ -17,7 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::Stream;
 use super::flow::Flow;
 use super::request::Bearer;
-use super::wire::{NoAnswer, Wire};
+use super::wire::{NoAnswer, Over, Wire};
 use crate::lifecycle::Tasks;
 
 /// Bytes of an answer's head.
@@ -121,11 +121,17 @@ impl Shared {
             request.headers_mut().insert(header::AUTHORIZATION, value);
         }
         let sent = self.sender.try_send_request(request).await;
-        sent.map_err(|mut error| match error.take_message() {
-            Some(request) => NoAnswer::NotSent(request.into_body()),
-            // What the server says that it has not looked at may be sent again, where nothing of it is gone.
-            None if !has_body && is_unseen(error.error()) => NoAnswer::NotSent(Flow::nothing()),
-            None => NoAnswer::Lost(error.error().to_string()),
+        sent.map_err(|mut error| {
+            let message = error.take_message();
+            let error = error.error();
+            let over = if is_of_connection(error) { Over::Connection } else { Over::Call };
+            let is_safe = head.method.is_safe() && over == Over::Connection;
+            match message {
+                Some(request) => NoAnswer::NotSent(request.into_body(), over),
+                // What the server says that it has not looked at may be sent again, and what is safe, where nothing of it is gone.
+                None if !has_body && (is_safe || is_unseen(error)) => NoAnswer::NotSent(Flow::nothing(), over),
+                None => NoAnswer::Lost(error.to_string(), over),
+            }
         })
     }
 
@@ -147,6 +153,13 @@ impl Shared {
         *request.version_mut() = Version::HTTP_2;
         request
     }
+}
+
+/// Whether the connection broke, or what came over it is no HTTP/2: not where one call, or each, is told to go elsewhere.
+fn is_of_connection(error: &hyper::Error) -> bool {
+    let Some(source) = error.source() else { return false };
+    let is_end = |error: &h2::Error| error.is_go_away() && error.reason() != Some(Reason::NO_ERROR);
+    source.is::<std::io::Error>() || source.downcast_ref().is_some_and(is_end)
 }
 
 /// Whether the server has told that it did not look at a request (RFC 9113 section 8.7).

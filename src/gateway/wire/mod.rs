@@ -61,11 +61,20 @@ pub(super) enum Answer {
 /// Why there is none.
 pub(super) enum NoAnswer {
     /// It may be sent again: nothing was sent, or it is safe (RFC 9110 section 9.2.1), without a body, and unanswered.
-    NotSent(Flow<Stream>),
+    NotSent(Flow<Stream>, Over),
     /// It may have been sent.
-    Lost(String),
+    Lost(String, Over),
     /// It cannot be sent.
     Unfit(Unfit),
+}
+
+/// What was given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Over {
+    /// This call alone, as far as one can know.
+    Call,
+    /// The whole connection.
+    Connection,
 }
 
 impl Wire {
@@ -103,12 +112,12 @@ impl Wire {
                     Ok(Some(rest)) => break (answered, rest),
                     // Informational (RFC 9110 section 15.2); the answer is still to come.
                     Ok(None) => is_heard = true,
-                    Err(why) => return Err(NoAnswer::Lost(why.to_owned())),
+                    Err(why) => return Err(NoAnswer::Lost(why.to_owned(), Over::Connection)),
                 },
                 Err(_) if sending.is_untouched() || is_safe && !is_heard && wire.read.is_empty() => {
-                    return Err(NoAnswer::NotSent(sending.into_body()));
+                    return Err(NoAnswer::NotSent(sending.into_body(), Over::Connection));
                 }
-                Err(why) => return Err(NoAnswer::Lost(why)),
+                Err(why) => return Err(NoAnswer::Lost(why, Over::Connection)),
             }
         };
         Ok(wire.answer(answered, rest, sending))

@@ -11,6 +11,7 @@ mod grpc;
 mod hangs;
 mod headers;
 mod http2;
+mod http2_ends;
 mod http2_out;
 mod liars;
 mod many;

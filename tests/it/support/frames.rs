@@ -3,7 +3,9 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
-use super::PATIENCE;
+use super::{FakeApi, PATIENCE};
+
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 pub const DATA: u8 = 0;
 pub const HEADERS: u8 = 1;
@@ -46,16 +48,35 @@ impl Frames {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
         let mut frames = Self(stream);
-        frames.0.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").unwrap();
+        frames.0.write_all(PREFACE).unwrap();
         assert!(frames.send(SETTINGS, 0, 0, b""));
         frames
     }
 
+    /// An API that has each request's head, by its stream, answered by this; where that says `false` it closes.
+    pub fn api(play: impl Fn(&mut Self, u32) -> bool + Send + Sync + 'static) -> FakeApi {
+        FakeApi::start(move |caller| {
+            let mut frames = Self(caller.stream.into_inner());
+            if frames.0.read_exact(&mut [0; PREFACE.len()]).is_err() {
+                return;
+            }
+            frames.send(SETTINGS, 0, 0, b"");
+            while let Some(frame) = frames.next() {
+                if frame.kind == HEADERS && !play(&mut frames, frame.stream) {
+                    return;
+                }
+            }
+        })
+    }
+
     /// `false`: the other side has closed.
     pub fn send(&mut self, kind: u8, flags: u8, stream: u32, body: &[u8]) -> bool {
-        let length = u32::try_from(body.len()).unwrap().to_be_bytes();
-        let frame = [&length[1..], &[kind, flags], &stream.to_be_bytes(), body].concat();
-        self.0.write_all(&frame).is_ok()
+        self.say(&frame(kind, flags, stream, body))
+    }
+
+    /// Several at once.
+    pub fn say(&mut self, frames: &[u8]) -> bool {
+        self.0.write_all(frames).is_ok()
     }
 
     /// The next frame; `None`: the other side has closed.
@@ -79,6 +100,12 @@ impl Frames {
     pub fn until(&mut self, kind: u8) -> Option<Frame> {
         std::iter::from_fn(|| self.next()).find(|frame| frame.kind == kind)
     }
+}
+
+/// One frame as bytes.
+pub fn frame(kind: u8, flags: u8, stream: u32, body: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(body.len()).unwrap().to_be_bytes();
+    [&length[1..], &[kind, flags], &stream.to_be_bytes(), body].concat()
 }
 
 /// A head as HPACK may write it most simply: each field whole, and not to be remembered.
