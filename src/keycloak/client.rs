@@ -15,7 +15,7 @@ use super::endpoints::{Endpoints, Urls};
 use super::wire::{self, unknown, unspent};
 use crate::domain::client::Client;
 use crate::domain::grant::{Fate, NotGranted, RealmGrant, RealmRequest};
-use crate::domain::refusal::{Fault, Refusal};
+use crate::domain::refusal::{Fault, Refusal, bottom_of};
 use crate::domain::time::Clock;
 use crate::domain::wiped::Wiped;
 use crate::relay::BadCertificate;
@@ -222,13 +222,21 @@ pub(super) fn lost(error: &reqwest::Error) -> NotGranted {
     if error.is_connect() || error.is_builder() {
         return match bad_certificate(error) {
             Some(bad) => unspent(Fault::Upstream, format!("the realm cannot be reached: {bad}")),
-            None => unspent(Fault::Upstream, "the realm cannot be reached"),
+            None => unspent(Fault::Upstream, because("the realm cannot be reached", error)),
         };
     }
     if error.is_timeout() {
         return unknown("the realm did not answer in time");
     }
     unknown("the connection to the realm was lost before its answer")
+}
+
+/// A sentence with what the system said.
+pub(super) fn because(sentence: &str, error: &reqwest::Error) -> String {
+    match bottom_of(error) {
+        Some(reason) => format!("{sentence}: {}", wire::printable(&reason.to_string())),
+        None => sentence.to_owned(),
+    }
 }
 
 /// What is wrong with the realm's certificate, where that is why it cannot be reached.

@@ -11,12 +11,12 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use zeroize::Zeroizing;
 
-use super::client::{FORM, RealmSettings, Unusable, bad_certificate, headers, http, lost, read};
+use super::client::{FORM, RealmSettings, Unusable, bad_certificate, because, headers, http, lost, read};
 use super::endpoints;
 use super::wire::{self, ErrorAnswer, printable};
 use crate::domain::client::Client;
 use crate::domain::dialect::{Grant, GrantKind};
-use crate::domain::refusal::{Cause, bottom_of};
+use crate::domain::refusal::Cause;
 use crate::relay::BadCertificate;
 
 /// A token that nobody issued.
@@ -236,10 +236,7 @@ async fn send(call: reqwest::RequestBuilder) -> Result<reqwest::Response, Unansw
 fn gone(error: &reqwest::Error) -> Unanswered {
     let certificate = bad_certificate(error);
     let lost = lost(error).refusal.detail;
-    let sentence = match bottom_of(error).filter(|_| certificate.is_none()) {
-        Some(reason) => format!("{lost}: {}", printable(&reason.to_string())),
-        None => lost.into_owned(),
-    };
+    let sentence = if error.is_connect() || error.is_builder() { lost.into_owned() } else { because(&lost, error) };
     Unanswered { heard: false, certificate, sentence }
 }
 

@@ -84,3 +84,18 @@ fn what_is_wrong_with_the_realms_certificate_is_told_to_operators_alone() {
         assert_eq!(world.log(id)[0]["detail"], format!("the realm cannot be reached: {detail}"));
     }
 }
+
+#[test]
+fn why_the_realm_cannot_be_reached_is_told_to_operators() {
+    for (id, url, reason) in [
+        ("of-a-realm-that-is-down", "http://127.0.0.1:1/auth/realms/SSO", "Connection refused"),
+        ("of-a-realm-without-a-name", "http://realm.invalid/auth/realms/SSO", "failed to lookup address"),
+    ] {
+        let mut world = Plan::new().client(&client(id, "")).files();
+        world.change("realm", "urls", &format!("[\"{url}\"]"));
+        world.begin();
+        assert_eq!(world.token(&passport(id, OLD_SECRET)).status, 500);
+        let detail = world.log(id)[0]["detail"].as_str().unwrap().to_owned();
+        assert!(detail.starts_with(&format!("the realm cannot be reached: {reason}")), "{detail}");
+    }
+}
