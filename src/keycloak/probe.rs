@@ -103,7 +103,11 @@ impl Probe {
         let described: Option<Value> = serde_json::from_slice(&body).ok().filter(|_| status == 200);
         match described.as_ref().and_then(|body| body["issuer"].as_str()) {
             Some(issuer) => Ok(Described { issuer: issuer.to_owned(), date, certificate }),
-            None => Err(Unanswered::told(format!("it answered {}", summary(status, &body)))),
+            // A proxy whose realm is down, or a realm that boots: that its URL is wrong is not said by that.
+            None => Err(Unanswered {
+                heard: status < 500,
+                ..Unanswered::told(format!("it answered {}", summary(status, &body)))
+            }),
         }
     }
 

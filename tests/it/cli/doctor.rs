@@ -152,6 +152,18 @@ fn answers_that_say_nothing_are_told_as_such_and_nobody_waits_for_ever() {
 }
 
 #[test]
+fn a_proxy_that_has_no_realm_behind_it_is_no_wrong_url() {
+    for status in [502, 503, 504] {
+        let world = Plan::new().files();
+        world.realm.usually_at("openid-configuration", Mood::answer(status, "text/html", "<html>"));
+        let (_, findings) = doctor(&world, &[]);
+        assert_eq!(codes(&findings), ["realm-unreachable"], "{findings:#?}");
+        let told = |finding: &Value| finding["message"].as_str().unwrap().contains(&format!("it answered {status}"));
+        assert!(findings.iter().any(told), "{findings:#?}");
+    }
+}
+
+#[test]
 fn a_thousand_clients_are_looked_at_a_few_at_a_time_and_told_in_their_order() {
     let mut plan = Plan::new().without_clients();
     for number in 0..1_000 {
