@@ -144,7 +144,15 @@ impl Way {
         let back = |body| {
             let flow = Flow::new(body, idle, u64::MAX);
             let (server, progress, tasks) = (Arc::clone(server), Arc::clone(progress), tasks.clone());
-            Stream::Api(Box::new(Answer { flow: Some(flow), is_whole: false, server, progress, tasks, idle }))
+            Stream::Api(Box::new(Answer {
+                flow: Some(flow),
+                broken: None,
+                is_whole: false,
+                server,
+                progress,
+                tasks,
+                idle,
+            }))
         };
         match line {
             Line::Own(wire) => Ok(match self.in_time(pin!(wire.ask((head, bearer), flow)), progress).await? {
@@ -232,6 +240,8 @@ impl Body for Source {
 pub struct Answer {
     /// Gone with the answer.
     flow: Option<Flow<Source>>,
+    /// Why it broke off, until what came before is on its way to the client: hyper drops what it has not sent when a body breaks off.
+    broken: Option<Broken>,
     is_whole: bool,
     server: Arc<Server>,
     progress: Arc<Progress>,
@@ -244,8 +254,16 @@ impl Body for Answer {
     type Error = Broken;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        if let Some(why) = self.broken.take() {
+            return Poll::Ready(Some(Err(why)));
+        }
         let Some(flow) = self.flow.as_mut() else { return Poll::Ready(None) };
         let polled = Pin::new(flow).poll_frame(cx);
+        if let Poll::Ready(Some(Err(why))) = polled {
+            self.broken = Some(why);
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         self.is_whole |= matches!(polled, Poll::Ready(None));
         polled
     }

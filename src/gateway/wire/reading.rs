@@ -31,13 +31,12 @@ pub(in super::super) struct Reading {
     rest: Rest,
     sending: Sending,
     is_kept: bool,
-    has_paused: bool,
 }
 
 impl Reading {
     pub(super) fn new(wire: Wire, rest: Rest, sending: Sending, is_kept: bool) -> Self {
         let is_kept = is_kept && rest != Rest::UntilClose;
-        Self { wire, rest, sending, is_kept, has_paused: false }
+        Self { wire, rest, sending, is_kept }
     }
 
     /// The connection, where it can be used again: both bodies have passed whole, and nothing more has come.
@@ -66,15 +65,6 @@ impl Reading {
             Poll::Ready(Err(Unsent::Body(why))) => Err(Broken::new(&why)),
             Poll::Ready(Err(Unsent::Refused(_)) | Ok(())) | Poll::Pending => Ok(()),
         }
-    }
-
-    /// Breaks off, once what has come before is on its way to the client: hyper drops what it has not sent when a body breaks off.
-    fn broken(&mut self, why: &str, cx: &Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
-        if std::mem::replace(&mut self.has_paused, true) {
-            return Poll::Ready(Some(Err(Broken::new(&why))));
-        }
-        cx.waker().wake_by_ref();
-        Poll::Pending
     }
 
     fn next(&mut self) -> Result<Option<Piece>, &'static str> {
@@ -117,7 +107,7 @@ impl Body for Reading {
                     return Poll::Ready(said.map(|said| Ok(Frame::trailers(said))));
                 }
                 Ok(None) => {}
-                Err(why) => return self.broken(why, cx),
+                Err(why) => return Poll::Ready(Some(Err(Broken::new(&why)))),
             }
             let most = self.most();
             match ready!(self.wire.poll_more(most, cx)) {
@@ -125,9 +115,9 @@ impl Body for Reading {
                     self.rest = Rest::Over;
                     return Poll::Ready(None);
                 }
-                Ok(0) => return self.broken("the answer broke off", cx),
+                Ok(0) => return Poll::Ready(Some(Err(Broken::new(&"the answer broke off")))),
                 Ok(_) => {}
-                Err(why) => return self.broken(&why, cx),
+                Err(why) => return Poll::Ready(Some(Err(Broken::new(&why)))),
             }
         }
     }

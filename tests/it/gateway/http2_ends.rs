@@ -1,7 +1,9 @@
 //! APIs that speak HTTP/2 and end a connection or a call before its time, frame by frame.
 
-use super::{call, get, routes, uuid};
-use crate::support::frames::{END_HEADERS, END_STREAM, Frames, HEADERS, head};
+use std::io::{Read, Write};
+
+use super::{call, get, open, routes, uuid};
+use crate::support::frames::{DATA, END_HEADERS, END_STREAM, Frames, HEADERS, RST_STREAM, frame, head};
 use crate::support::{FakeApi, Plan, World};
 
 fn to(apis: &[&FakeApi]) -> Plan {
@@ -46,4 +48,29 @@ fn a_safe_call_on_a_kept_connection_that_breaks_is_sent_once_more() {
     assert_eq!((heard(&world, &uuid, "GET"), api.connections()), (vec![200; 6], 6));
     let said = heard(&world, &uuid, "POST");
     assert!(said.contains(&502), "it may have done something: {said:?}");
+}
+
+/// As over HTTP/1.1 (`streaming`): what an event stream said last counts, even where it is given up right behind.
+#[test]
+fn what_an_api_said_before_it_gave_a_call_up_reaches_the_client() {
+    let api = Frames::api(|frames, stream| {
+        let said = [
+            frame(HEADERS, END_HEADERS, stream, &head(&[(":status", "200")])),
+            frame(DATA, 0, stream, b"event"),
+            frame(RST_STREAM, 0, stream, &8_u32.to_be_bytes()),
+        ];
+        frames.say(&said.concat())
+    });
+    let world = to(&[&api]).start();
+    let uuid = uuid(&world);
+    for _ in 0..5 {
+        let mut stream = open(&world);
+        stream.write_all(&get("/api", &uuid)).unwrap();
+        let mut heard = String::new();
+        stream.read_to_string(&mut heard).unwrap();
+        assert!(
+            heard.starts_with("HTTP/1.1 200") && heard.ends_with("\r\n\r\n5\r\nevent\r\n"),
+            "cut, not ended: {heard}"
+        );
+    }
 }
