@@ -94,6 +94,11 @@ impl Gateway {
 /// The path that the client called: told by a header, else (Envoy) the question's own. Where a proxy sets one of the two headers and lets
 /// the client's other one through, they differ, and nobody knows which of them is true.
 fn original(head: &Parts) -> Result<String, Refusal> {
+    // Of two hosts one is the client's, and which of them the asking proxy sends on nobody knows.
+    let is_twice = |name| head.headers.get_all(name).iter().nth(1).is_some();
+    if [&FORWARDED_HOST, &header::HOST].into_iter().any(is_twice) {
+        return Err(unreadable());
+    }
     let [ours, theirs] = [told(head, &ORIGINAL_URI)?, told(head, &FORWARDED_URI)?];
     if let (Some(ours), Some(theirs)) = (&ours, &theirs)
         && ours != theirs

@@ -101,3 +101,16 @@ fn a_path_with_a_fragment_cannot_be_read() {
         assert_eq!(refused(&reply), told(400, "invalid_request", "3003103"), "{name}");
     }
 }
+
+/// A proxy that adds its word behind the client's would else have the client choose the route.
+#[test]
+fn a_host_that_is_told_twice_is_refused_where_routes_count() {
+    let api = FakeApi::good();
+    let more = ", host = \"open.example.org\", anonymous = \"pass\"";
+    let world = plan(&api, more).start();
+    let ask = |hosts: &str| question(&world, "/", &format!("X-Original-URI: /api\r\n{hosts}"));
+    let (open, other) = ("X-Forwarded-Host: open.example.org\r\n", "X-Forwarded-Host: api.example.org\r\n");
+    assert_eq!(ask(open).status, 200);
+    assert_eq!(refused(&ask(&format!("{open}{other}"))).0, 400);
+    assert_eq!(refused(&ask("Host: open.example.org\r\n")).0, 400);
+}
