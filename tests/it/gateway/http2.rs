@@ -467,3 +467,17 @@ fn a_stream_that_nobody_reads_does_not_hold_an_idle_connection() {
     // The window of 64 KiB is never opened further.
     while frames.next().is_some() {}
 }
+
+/// docs/adr/0010: hyper leaves no place to say 100, so whoever waits for that has to lose patience (RFC 9110 section 10.1.1).
+#[test]
+fn whoever_expects_a_word_before_its_body_hears_the_answer_alone() {
+    let api = FakeApi::good();
+    let world = plan(&api, "").start();
+    let expecting = head("POST", &uuid(&world), &[("content-length", "3"), ("expect", "100-continue")]);
+    let mut client = Frames::open(world.running().addresses().gateway.unwrap());
+    client.send(frames::HEADERS, frames::END_HEADERS, 1, &expecting);
+    client.send(frames::DATA, frames::END_STREAM, 1, b"abc");
+    let answer = client.until(frames::HEADERS).expect("there is an answer");
+    assert_eq!(answer.body[0], 0x88, "its first head is the final one: `:status: 200`, as HPACK has it");
+    assert_eq!((api.only().body.as_slice(), api.only().header("expect")), (b"abc".as_slice(), None));
+}
