@@ -78,7 +78,8 @@ impl Exchange {
                     trail.client = Some(Arc::clone(client));
                     return Ok(Caller { client: Arc::clone(client), jwt });
                 }
-                Refusal::server(Fault::Operator, "the client of this token is in no mapping any more")
+                let whose = &record.client;
+                Refusal::server(Fault::Operator, format!("the client of this token is in no mapping any more: {whose}"))
             }
             Ok(Standing::Over(over)) => Refusal::client(Cause::TokenOver, why(over)),
             Ok(Standing::Unknown) => Refusal::client(Cause::TokenUnknown, "nobody was given this token here"),

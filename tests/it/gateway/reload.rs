@@ -5,7 +5,7 @@ use std::sync::mpsc::channel;
 use parking_lot::Mutex;
 
 use super::{call, connect, get, plan, refused, told, uuid};
-use crate::support::{FakeApi, World};
+use crate::support::{FakeApi, OLD_ID, OLD_SECRET, World, client, passport};
 
 fn lead(world: &mut World, routes: &[(&str, &FakeApi)]) {
     let route = |(prefix, api): &(&str, &FakeApi)| format!("{{ prefix = \"{prefix}\", upstream = \"{}\" }}", api.url());
@@ -46,6 +46,19 @@ fn questions_go_by_the_new_routes_too() {
     assert_eq!(ask(&world), 404);
     lead(&mut world, &[("/next", &api)]);
     assert_eq!(ask(&world), 200);
+}
+
+#[test]
+fn a_call_whose_client_has_left_the_mappings_names_it_to_operators() {
+    let api = FakeApi::good();
+    let mut world = plan(&api, "").client(&client("the-last-of-them", "")).start();
+    let reply = world.token(&passport("the-last-of-them", OLD_SECRET));
+    world.change_clients(&[client(OLD_ID, "")]);
+    world.running().reload().unwrap();
+    assert_eq!(call(&world, &get("/api", &reply.text("access_token"))).status, 500);
+    let line = world.log("in no mapping any more").pop().expect("it is told");
+    assert_eq!(line["detail"], "the client of this token is in no mapping any more: the-last-of-them");
+    assert_eq!(line["fault"], "operator");
 }
 
 #[test]
