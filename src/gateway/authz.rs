@@ -24,11 +24,7 @@ impl Gateway {
     /// Answers whether a request may go on: 200 with the bearer that it goes on with, or a refusal in the dialect's words.
     pub async fn authorize(&self, head: &Parts, trail: &mut Trail) -> Response<Stream> {
         trail.endpoint = Some(Endpoint::Authz);
-        let host = [&FORWARDED_HOST, &header::HOST].into_iter().find_map(|name| head.headers.get(name));
-        let host = host.and_then(|host| host.to_str().ok());
-        // HTTP/2 has the host in its target.
-        let host = host.or_else(|| head.uri.authority().map(Authority::as_str));
-        let decided = self.decide(&head.headers, host, || original(head), trail).await;
+        let decided = self.decide(&head.headers, || Ok((host(head)?, original(head)?)), trail).await;
         whole(match decided.and_then(|pass| Ok((self.going_on(&pass, &head.headers, trail)?, self.lifetime(&pass)))) {
             Ok((bearer, lifetime)) => yes(bearer, lifetime),
             Err(turned) => turned.reply(Endpoint::Authz, trail),
@@ -39,7 +35,7 @@ impl Gateway {
     pub async fn check(&self, asked: &Asked, trail: &mut Trail) -> (StatusCode, Bytes) {
         trail.endpoint = Some(Endpoint::Authz);
         let host = Some(asked.host.as_str()).filter(|host| !host.is_empty());
-        let decided = self.decide(&asked.headers, host, || path(&asked.target), trail).await;
+        let decided = self.decide(&asked.headers, || Ok((host, path(&asked.target)?)), trail).await;
         match decided.and_then(|pass| self.going_on(&pass, &asked.headers, trail)) {
             Ok(bearer) => (StatusCode::OK, ext_authz::allowed(bearer.as_ref())),
             Err(turned) => {
@@ -71,11 +67,11 @@ impl Gateway {
         }
     }
 
-    async fn decide(
+    /// Whether a call of these headers may go on; `target` tells the host and the path that the client called.
+    async fn decide<'a>(
         &self,
         headers: &HeaderMap,
-        host: Option<&str>,
-        path: impl FnOnce() -> Result<String, Refusal>,
+        target: impl FnOnce() -> Result<(Option<&'a str>, String), Refusal>,
         trail: &mut Trail,
     ) -> Result<Pass, Turned> {
         let stranger = |refusal| self.exchange.turn(None, refusal);
@@ -84,21 +80,27 @@ impl Gateway {
         if routing.routes().is_empty() {
             return self.any(headers, trail).await;
         }
-        let path = path().map_err(stranger)?;
+        let (host, path) = target().map_err(stranger)?;
         let name = host.map(host_name);
         let found = find(routing.routes(), name.as_deref(), &path).map_err(stranger)?;
         self.admit(&routing, found, headers, trail).await.map(|(_, pass)| pass)
     }
 }
 
+/// The host that the client called: told by a header, else the question's own, which HTTP/2 has in its target. Of two in one header one is
+/// the client's, and which of them the asking proxy sends on nobody knows.
+fn host(head: &Parts) -> Result<Option<&str>, Refusal> {
+    let names = [&FORWARDED_HOST, &header::HOST];
+    if names.into_iter().any(|name| head.headers.get_all(name).iter().nth(1).is_some()) {
+        return Err(unreadable());
+    }
+    let told = names.into_iter().find_map(|name| head.headers.get(name)).and_then(|host| host.to_str().ok());
+    Ok(told.or_else(|| head.uri.authority().map(Authority::as_str)))
+}
+
 /// The path that the client called: told by a header, else (Envoy) the question's own. Where a proxy sets one of the two headers and lets
 /// the client's other one through, they differ, and nobody knows which of them is true.
 fn original(head: &Parts) -> Result<String, Refusal> {
-    // Of two hosts one is the client's, and which of them the asking proxy sends on nobody knows.
-    let is_twice = |name| head.headers.get_all(name).iter().nth(1).is_some();
-    if [&FORWARDED_HOST, &header::HOST].into_iter().any(is_twice) {
-        return Err(unreadable());
-    }
     let [ours, theirs] = [told(head, &ORIGINAL_URI)?, told(head, &FORWARDED_URI)?];
     if let (Some(ours), Some(theirs)) = (&ours, &theirs)
         && ours != theirs

@@ -16,6 +16,7 @@ use super::endpoints;
 use super::wire::{self, ErrorAnswer, printable};
 use crate::domain::client::Client;
 use crate::domain::dialect::{Grant, GrantKind};
+use crate::domain::grant::Fate;
 use crate::domain::refusal::Cause;
 use crate::relay::BadCertificate;
 
@@ -238,10 +239,14 @@ async fn send(call: reqwest::RequestBuilder) -> Result<reqwest::Response, Unansw
 }
 
 fn gone(error: &reqwest::Error) -> Unanswered {
-    let certificate = bad_certificate(error);
-    let lost = lost(error).refusal.detail;
-    let sentence = if error.is_connect() || error.is_builder() { lost.into_owned() } else { because(&lost, error) };
-    Unanswered { heard: false, certificate, sentence }
+    let lost = lost(error);
+    let detail = lost.refusal.detail;
+    let sentence = match lost.fate {
+        // It says already what the system said.
+        Fate::Unspent => detail.into_owned(),
+        Fate::Settled | Fate::Unknown => because(&detail, error),
+    };
+    Unanswered { heard: false, certificate: bad_certificate(error), sentence }
 }
 
 /// A refusal of the realm in one line.

@@ -76,9 +76,12 @@ impl StoreError {
     #[must_use]
     pub const fn is_of_the_place(&self) -> bool {
         match self {
-            Self::CannotOpen { .. } | Self::CannotRead { .. } | Self::CannotWrite { .. } | Self::Full { .. } => true,
-            Self::Busy { .. }
-            | Self::Format { .. }
+            Self::CannotOpen { .. }
+            | Self::CannotRead { .. }
+            | Self::CannotWrite { .. }
+            | Self::Full { .. }
+            | Self::Busy { .. } => true,
+            Self::Format { .. }
             | Self::NotFresh { .. }
             | Self::NoFiles
             | Self::Corrupt { .. }

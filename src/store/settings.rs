@@ -46,11 +46,7 @@ impl StoreSettings {
             }
             Self::Redis(_) => "`store.urls` must be of a Redis that runs, and the user and password ones that it knows",
         };
-        if error.is_of_the_place() || matches!(error, StoreError::Busy { .. }) {
-            format!("{sentence}\n  hint: {hint}")
-        } else {
-            sentence
-        }
+        if error.is_of_the_place() { format!("{sentence}\n  hint: {hint}") } else { sentence }
     }
 }
 
