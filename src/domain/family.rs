@@ -34,8 +34,10 @@ impl FromStr for FamilyId {
     type Err = NoFamilyId;
 
     fn from_str(text: &str) -> Result<Self, NoFamilyId> {
-        let number = u128::from_str_radix(text, 16).map_err(|_| NoFamilyId)?;
-        if text.len() == 32 { Ok(Self(number.to_be_bytes())) } else { Err(NoFamilyId) }
+        // The standard library takes a sign for a digit's equal.
+        let is_one = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let number = is_one.then(|| u128::from_str_radix(text, 16).ok()).flatten();
+        number.map(|number| Self(number.to_be_bytes())).ok_or(NoFamilyId)
     }
 }
 
@@ -192,4 +194,19 @@ pub struct NewFamily {
     pub access: (Fingerprint, AccessRecord),
     /// Its refresh UUID's record, where the realm gave a refresh token.
     pub refresh: Option<(Fingerprint, RefreshRecord)>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_family_is_named_by_its_own_text_and_by_no_other() {
+        let id = FamilyId([0xab; 16]);
+        assert_eq!(id.to_string().parse(), Ok(id));
+        for text in ["", "ab", "+bababababababababababababababab", "-bababababababababababababababab", &"ab".repeat(17)]
+        {
+            assert_eq!(text.parse::<FamilyId>(), Err(NoFamilyId), "{text}");
+        }
+    }
 }
