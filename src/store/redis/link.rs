@@ -104,8 +104,7 @@ fn way(settings: &RedisSettings) -> RedisResult<Way> {
     let certificates = TlsCertificates { client_tls: None, root_cert: settings.ca.clone() };
     let first =
         || infos.first().cloned().ok_or_else(|| RedisError::from((redis::ErrorKind::InvalidClientConfig, "no URL")));
-    let tls = first()?.addr().to_string().starts_with("rediss")
-        || settings.urls.iter().any(|url| url.starts_with("rediss://"));
+    let tls = settings.urls.iter().any(|url| url.starts_with("rediss://"));
     match &settings.mode {
         RedisMode::Single if tls && settings.ca.is_some() => {
             Ok(Way::Single { client: Client::build_with_tls(first()?, certificates)?, open: Mutex::default() })
@@ -228,4 +227,22 @@ fn lost(error: &RedisError) -> bool {
         || error.is_connection_dropped()
         || error.code() == Some("READONLY")
         || error.is_unrecoverable_error()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_whose_name_begins_like_the_scheme_of_tls_is_spoken_to_in_clear() {
+        let settings = RedisSettings {
+            urls: vec!["redis://rediss-0.example.org:6379".to_owned()],
+            mode: RedisMode::Single,
+            username: None,
+            password: None,
+            ca: Some(Vec::new()),
+            wait: None,
+        };
+        assert!(way(&settings).is_ok(), "TLS needs a rediss:// URL, which nobody asked for");
+    }
 }
