@@ -1,5 +1,6 @@
 //! A parsed document: values that know where they stand.
 
+use std::fmt;
 use std::sync::Arc;
 
 use toml::Spanned;
@@ -17,7 +18,7 @@ pub struct Spotted<T> {
 }
 
 /// What may stand behind a key.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub enum Value {
     /// A string.
     Text(String),
@@ -35,6 +36,13 @@ pub enum Value {
     Table(Table),
     /// Text out of the environment, which has no types: whatever the reader wants it to be.
     Unparsed(String),
+}
+
+/// A value of the environment may be a secret, and one in a file may be what should not stand there.
+impl fmt::Debug for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.kind())
+    }
 }
 
 impl Value {

@@ -1,6 +1,6 @@
 //! A cause or a pair of tokens into the exact bytes that the old server would have sent.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
@@ -9,7 +9,7 @@ use crate::domain::dialect::{Dialect, Endpoint, Member, Piece, Slot};
 use crate::domain::refusal::Cause;
 
 /// A reply, complete but for what the connection adds (length, date).
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Reply {
     /// The status.
     pub status: StatusCode,
@@ -19,13 +19,30 @@ pub struct Reply {
     pub body: Bytes,
 }
 
+/// Its body holds tokens, and so may the headers of an old server's.
+impl fmt::Debug for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Reply({}, {} bytes)", self.status, self.body.len())
+    }
+}
+
 /// A value for a layout.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub enum Value<'a> {
     /// Written as a JSON string.
     Text(&'a str),
     /// Written as a JSON number.
     Number(u64),
+}
+
+/// A text may be a token.
+impl fmt::Debug for Value<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(_) => f.write_str("Text(redacted)"),
+            Self::Number(number) => write!(f, "Number({number})"),
+        }
+    }
 }
 
 /// The values of one reply.

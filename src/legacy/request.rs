@@ -1,5 +1,7 @@
 //! Bytes into a request of the old world.
 
+use std::fmt;
+
 use http::{HeaderMap, Method, Uri, header};
 
 use super::credentials;
@@ -21,7 +23,6 @@ pub struct LegacyRequest {
 }
 
 /// The head and the body of a request, as far as the dialect looks at them.
-#[derive(Debug)]
 pub struct Incoming<'a> {
     /// The method.
     pub method: &'a Method,
@@ -31,6 +32,13 @@ pub struct Incoming<'a> {
     pub headers: &'a HeaderMap,
     /// The whole body.
     pub body: &'a [u8],
+}
+
+/// Query, headers and body hold credentials, passports and tokens.
+impl fmt::Debug for Incoming<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Incoming({} {}, {} bytes)", self.method, self.uri.path(), self.body.len())
+    }
 }
 
 impl<'a> Incoming<'a> {

@@ -31,7 +31,7 @@ const LONGEST: u64 = 256 * 1024 * 1024;
 pub(super) type Dialects = BTreeMap<String, Option<Arc<Dialect>>>;
 
 /// The text that a file of clients would have after a change that is not made yet.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub(super) struct Proposed<'a> {
     pub(super) path: &'a Path,
     pub(super) text: &'a str,

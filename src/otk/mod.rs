@@ -8,6 +8,7 @@
 mod headers;
 mod line;
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -67,7 +68,7 @@ impl OtkSettings {
 }
 
 /// What the old server said, whole.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Answer {
     /// The status.
     pub status: StatusCode,
@@ -75,6 +76,13 @@ pub struct Answer {
     pub headers: HeaderMap,
     /// The body.
     pub body: Bytes,
+}
+
+/// Its body holds tokens, and its headers may.
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Answer({}, {} bytes)", self.status, self.body.len())
+    }
 }
 
 /// Why there is no answer. Nothing says whether the request was heard but [`Lost::Down`]: it was not.

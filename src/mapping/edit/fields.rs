@@ -1,5 +1,7 @@
 //! The keys of a client that commands change, and how a new client is written.
 
+use std::fmt;
+
 use toml_edit::{Array, ArrayOfTables, DocumentMut, InlineTable, Item, Table, TableLike, Value};
 
 use crate::domain::client::MOST_SECRETS;
@@ -57,7 +59,7 @@ pub fn percent(table: &mut dyn TableLike, percent: u8) -> Result<(), String> {
 }
 
 /// A secret as a mapping file may hold it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum NewSecret {
     /// A hash in PHC text: of old secrets only.
     Hash(String),
@@ -69,6 +71,18 @@ pub enum NewSecret {
     Sealed(String),
     /// What the old server accepts: of old secrets only.
     Learn,
+}
+
+impl fmt::Debug for NewSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Hash(_) => f.write_str("Hash(redacted)"),
+            Self::Env(name) => write!(f, "Env({name})"),
+            Self::File(path) => write!(f, "File({path})"),
+            Self::Sealed(_) => f.write_str("Sealed(redacted)"),
+            Self::Learn => f.write_str("Learn"),
+        }
+    }
 }
 
 impl NewSecret {
@@ -104,8 +118,13 @@ impl NewSecret {
 }
 
 /// One or two secrets of a client. The first is the preferred one.
-#[derive(Debug)]
 pub struct SecretSlots(Vec<Value>);
+
+impl fmt::Debug for SecretSlots {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SecretSlots({})", self.0.len())
+    }
+}
 
 impl SecretSlots {
     /// Those under `legacy_secret` or `client_secret`.

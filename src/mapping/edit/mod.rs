@@ -123,7 +123,6 @@ impl<'a> Desk<'a> {
 }
 
 /// Clients at the end of a file, thought and not written.
-#[derive(Debug)]
 pub struct Addition {
     path: PathBuf,
     before: Option<String>,

@@ -20,6 +20,7 @@ mod question;
 mod tests;
 mod verified;
 
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -66,12 +67,20 @@ pub struct Shown {
 }
 
 /// What a secret that the old server accepted teaches.
-#[derive(Debug)]
 pub enum Lesson {
     /// Nothing: it fits a hash that the client has.
     Known,
     /// This hash of it.
     New(String),
+}
+
+impl fmt::Debug for Lesson {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Known => "Known",
+            Self::New(_) => "New(redacted)",
+        })
+    }
 }
 
 /// What the guard counted since the start.

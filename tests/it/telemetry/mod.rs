@@ -1,5 +1,6 @@
-//! What is written down: by the files of the audit, as an operator reads them, and by the log.
+//! What is written down: by the files of the audit, as an operator reads them, by the log, and for whoever looks for a bug.
 
 mod audit;
 mod chain;
+mod printed;
 mod refused;
