@@ -1,5 +1,7 @@
 //! The end of a family, whatever it is doing.
 
+use std::sync::Arc;
+
 use redis::{Cmd, cmd};
 
 use super::super::ending;
@@ -33,7 +35,7 @@ impl Redis {
                 Err(CommitError::Store(error)) => return Err(error),
             }
         }
-        Err(StoreError::Refusing)
+        Err(StoreError::CannotWrite { cause: Arc::new(CommitError::Conflict) })
     }
 
     async fn bury(&self, before: &Family, over: &Family, why: Ending) -> Result<(), StoreError> {
