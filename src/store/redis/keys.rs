@@ -1,5 +1,7 @@
 //! The names of keys (STORE.md): those of a family share a hash slot, each index entry has one of its own.
 
+use std::fmt::Display;
+
 use crate::domain::family::FamilyId;
 use crate::domain::opaque::{Fingerprint, TokenUse};
 
@@ -9,10 +11,11 @@ pub(super) const FORMAT: &str = "pb:format";
 pub(super) const OUTBOX: &str = "pb:outbox";
 /// What is remembered of clients: a hash, name to record.
 pub(super) const MEMOS: &str = "pb:memos";
-/// How many lists of families there are: one for each first byte of a family's id.
-pub(super) const LISTS: u8 = u8::MAX;
+/// The last list of families: there is one for each first byte of a family's id.
+pub(super) const LAST_LIST: u8 = u8::MAX;
 
-pub(super) fn token(token_use: TokenUse, fingerprint: &Fingerprint) -> String {
+/// `fingerprint` is a whole one, or its text.
+pub(super) fn token(token_use: TokenUse, fingerprint: &dyn Display) -> String {
     match token_use {
         TokenUse::Access => format!("pb:a:{fingerprint}"),
         TokenUse::Refresh => format!("pb:r:{fingerprint}"),

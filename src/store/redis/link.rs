@@ -57,43 +57,43 @@ impl Link {
     pub(super) fn new(settings: &RedisSettings) -> RedisResult<Self> {
         let way = Arc::new(way(settings)?);
         let (alive, dropped) = oneshot::channel::<()>();
-        let failed = |error: std::io::Error| {
+        let no_thread = |error: std::io::Error| {
             RedisError::from((redis::ErrorKind::Io, "no thread for the store", error.to_string()))
         };
-        let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
+        let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(no_thread)?;
         let handle = runtime.handle().clone();
         #[expect(clippy::disallowed_methods, reason = "the store's one thread; it ends when the store is dropped")]
-        Builder::new().name("store-redis".to_owned()).spawn(move || drop(runtime.block_on(dropped))).map_err(failed)?;
+        Builder::new()
+            .name("store-redis".to_owned())
+            .spawn(move || drop(runtime.block_on(dropped)))
+            .map_err(no_thread)?;
         Ok(Self { handle, way, _alive: alive })
     }
 
     /// Sends commands and waits for all their answers: one round trip, in a cluster one for each command side by side.
     pub(super) async fn run(&self, commands: Vec<Cmd>) -> RedisResult<Vec<Value>> {
-        let way = Arc::clone(&self.way);
-        let ran = self.handle.spawn(async move {
-            match timeout(PATIENCE, way.run(&commands)).await {
-                Ok(answers) => answers,
-                Err(_) => {
-                    way.forget();
-                    Err(RedisError::from((redis::ErrorKind::Io, "Redis did not answer in time")))
-                }
-            }
-        });
-        ran.await.unwrap_or_else(|_| Err(RedisError::from((redis::ErrorKind::Io, "the store has ended"))))
+        let ran = self.handle.spawn(in_time(Arc::clone(&self.way), commands));
+        ran.await.unwrap_or_else(|_| Err(failed("the store has ended")))
     }
 
     /// The same from a thread that is no runtime's, for opening.
     pub(super) fn run_blocking(&self, commands: Vec<Cmd>) -> RedisResult<Vec<Value>> {
-        let way = Arc::clone(&self.way);
         let (sender, receiver) = std::sync::mpsc::channel();
-        self.handle.spawn(async move {
-            let ran = timeout(PATIENCE, way.run(&commands)).await;
-            let _ = sender.send(
-                ran.unwrap_or_else(|_| Err(RedisError::from((redis::ErrorKind::Io, "Redis did not answer in time")))),
-            );
-        });
-        receiver.recv().unwrap_or_else(|_| Err(RedisError::from((redis::ErrorKind::Io, "the store has ended"))))
+        let answers = in_time(Arc::clone(&self.way), commands);
+        self.handle.spawn(async move { drop(sender.send(answers.await)) });
+        receiver.recv().unwrap_or_else(|_| Err(failed("the store has ended")))
     }
+}
+
+async fn in_time(way: Arc<Way>, commands: Vec<Cmd>) -> RedisResult<Vec<Value>> {
+    timeout(PATIENCE, way.run(&commands)).await.unwrap_or_else(|_| {
+        way.forget();
+        Err(failed("Redis did not answer in time"))
+    })
+}
+
+fn failed(sentence: &'static str) -> RedisError {
+    RedisError::from((redis::ErrorKind::Io, sentence))
 }
 
 fn way(settings: &RedisSettings) -> RedisResult<Way> {

@@ -136,14 +136,7 @@ impl Redis {
         let Bundle { family, access, refresh } = bundle;
         let forgotten = ending::remembered_until(family);
         let mut commands = self.tokens(access, refresh);
-        if let Some(session) = &family.session {
-            let key = keys::session(session);
-            commands.push(self.set(
-                &key,
-                &record::encode(key.as_bytes(), &family.id),
-                family.renewal_until.max(forgotten),
-            ));
-        }
+        commands.extend(family.session.map(|session| self.leads_to(family, &session)));
         commands.push(listed(family.id, forgotten));
         self.write(commands, false).await?;
         let key = keys::state(family.id);
@@ -198,14 +191,8 @@ impl Redis {
         }
         let forgotten = ending::remembered_until(&family);
         let mut commands = self.tokens(&access, &refresh);
-        if let Some(session) = family.session.filter(|session| before.value.session != Some(*session)) {
-            let key = keys::session(&session);
-            commands.push(self.set(
-                &key,
-                &record::encode(key.as_bytes(), &family.id),
-                family.renewal_until.max(forgotten),
-            ));
-        }
+        let began = family.session.filter(|session| before.value.session != Some(*session));
+        commands.extend(began.map(|session| self.leads_to(&family, &session)));
         if forgotten != ending::remembered_until(&before.value) {
             commands.push(listed(family.id, forgotten));
         }
@@ -295,10 +282,12 @@ impl Redis {
         self.closed.store(true, Ordering::Relaxed);
     }
 
-    fn set(&self, key: &str, record: &[u8], until: Timestamp) -> Cmd {
+    /// Has a session of the realm lead to its family, as long as it may be refreshed or a UUID of it is remembered.
+    fn leads_to(&self, family: &Family, session: &Fingerprint) -> Cmd {
+        let key = keys::session(session);
         let mut command = cmd("SET");
-        command.arg(key).arg(record);
-        if let Some(ttl) = self.ttl(until) {
+        command.arg(&key).arg(record::encode(key.as_bytes(), &family.id));
+        if let Some(ttl) = self.ttl(family.renewal_until.max(ending::remembered_until(family))) {
             command.arg("PX").arg(ttl);
         }
         command
@@ -307,7 +296,7 @@ impl Redis {
     /// Milliseconds until then, at least one; nothing where it never comes.
     fn ttl(&self, until: Timestamp) -> Option<u64> {
         let until = until.ends()?;
-        // A month bounds what the clocks of two instances can disagree about, and what Redis can count.
+        // 139 years at most: Redis refuses what its own clock, in milliseconds, cannot add to.
         Some(until.millis().saturating_sub(self.clock.now().millis()).clamp(1, 1 << 42))
     }
 }

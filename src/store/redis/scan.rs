@@ -7,7 +7,7 @@ use super::super::ending;
 use super::super::error::StoreError;
 use super::super::record::Damage;
 use super::{Redis, corrupt, keys, state_in};
-use crate::domain::family::{Family, FamilyId};
+use crate::domain::family::{AccessRecord, Family, FamilyId, RefreshRecord};
 use crate::domain::opaque::TokenUse;
 use crate::domain::time::Timestamp;
 
@@ -22,7 +22,7 @@ impl Redis {
     pub(in super::super) async fn sweep(&self, now: Timestamp) -> Result<Swept, StoreError> {
         self.end_leftovers().await?;
         let mut swept = Swept::default();
-        for first in 0..=keys::LISTS {
+        for first in 0..=keys::LAST_LIST {
             let due = cmd("ZRANGEBYSCORE")
                 .arg(keys::list(first))
                 .arg("-inf")
@@ -87,7 +87,7 @@ impl Redis {
             }
         };
         let mut found = Vec::new();
-        for first in first_list(search.after)..=keys::LISTS {
+        for first in first_list(search.after)..=keys::LAST_LIST {
             for ids in self.ids_after(first, search.after).await?.chunks(TOGETHER) {
                 for known in self.families(ids).await? {
                     if fits(&known.value) && search.takes(&known.value) {
@@ -104,16 +104,12 @@ impl Redis {
 
     /// A whole fingerprint is a key: no list is read.
     async fn find_whole(&self, fingerprint: &str) -> Result<Vec<Family>, StoreError> {
+        let access = self.token::<AccessRecord>(&keys::token(TokenUse::Access, &fingerprint)).await?;
+        let refresh = self.token::<RefreshRecord>(&keys::token(TokenUse::Refresh, &fingerprint)).await?;
+        let ids = access.map(|record| record.family).into_iter().chain(refresh.map(|record| record.family));
         let mut families = Vec::new();
-        for kind in ["a", "r"] {
-            let key = format!("pb:{kind}:{fingerprint}");
-            let family = match kind {
-                "a" => self.token::<crate::domain::family::AccessRecord>(&key).await?.map(|record| record.family),
-                _ => self.token::<crate::domain::family::RefreshRecord>(&key).await?.map(|record| record.family),
-            };
-            if let Some(id) = family {
-                families.extend(self.family(id).await?.map(|known| known.value));
-            }
+        for id in ids {
+            families.extend(self.family(id).await?.map(|known| known.value));
         }
         Ok(families)
     }
@@ -124,7 +120,7 @@ impl Redis {
         limit: usize,
     ) -> Result<Vec<Bundle>, StoreError> {
         let mut bundles = Vec::new();
-        for first in first_list(after)..=keys::LISTS {
+        for first in first_list(after)..=keys::LAST_LIST {
             for id in self.ids_after(first, after).await? {
                 if bundles.len() >= limit {
                     return Ok(bundles);
