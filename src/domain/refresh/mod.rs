@@ -3,16 +3,18 @@
 //! ```text
 //!   refresh UUID             family               somebody is asking?      decision
 //!   ------------             ------               -------------------      --------
-//!   of the newest pair       Resting              -                        Ask
-//!                            Asking               yes                      Wait
-//!                            Asking               no, rotation off         Ask     (a crash; asking twice harms nobody)
-//!                            Asking               no, else                 Lose    (a crash; the realm may have heard us)
-//!                            Unrefreshable        -                        Refuse
+//!   any                      Over                 -                        Refuse
+//!   of a pair to come        any but Over         -                        Refuse  (nobody was given it)
 //!   of the pair before       any but Over         -, inside the grace      Replay  (the answer was lost: the same pair again)
 //!                                                 -, after it              Reuse
 //!   older                    any but Over         -                        Reuse
-//!   any                      Over                 -                        Refuse
-//!   past its end             any                  -                        Refuse
+//!   of the newest pair,
+//!     past its end           any but Over         -                        Refuse
+//!     before                 Unrefreshable        -                        Refuse
+//!                            Resting, Asking      yes                      Wait
+//!                            Resting              no                       Ask
+//!                            Asking               no, rotation off         Ask     (a crash; asking twice harms nobody)
+//!                            Asking               no, else                 Lose    (a crash; the realm may have heard us)
 //! ```
 //!
 //! A replay's age is counted from zero where the clock stands before it: clocks of two instances differ, and are set back by
