@@ -10,6 +10,7 @@ use secrecy::SecretString;
 use super::client::Client;
 use super::dialect::GrantKind;
 use super::refusal::Refusal;
+use super::time::Timestamp;
 use super::wiped::Wiped;
 
 /// The client's wish in the realm's words. Its secrets are added by whoever sends it.
@@ -57,6 +58,14 @@ pub struct RealmRefresh {
     pub token: SecretString,
     /// How long it lives, from now; `None`: it does not end by time.
     pub life: Option<Duration>,
+}
+
+impl RealmRefresh {
+    /// When it ends, if it was given now; [`Timestamp::NEVER`] where it does not end by time.
+    #[must_use]
+    pub fn until(&self, now: Timestamp) -> Timestamp {
+        self.life.map_or(Timestamp::NEVER, |life| now.plus(life))
+    }
 }
 
 /// What became of the passport or the refresh token that was sent (CONTRACT section 4).

@@ -5,14 +5,12 @@ use super::client::Client;
 /// What the client asked for, in the realm's words.
 #[must_use]
 pub fn to_realm(client: &Client, asked: &str) -> String {
-    let word = |word: &str| {
-        client
-            .scopes
-            .iter()
-            .find(|(legacy, _)| legacy == word)
-            .map_or_else(|| word.to_owned(), |(_, realm)| realm.clone())
-    };
-    asked.split_ascii_whitespace().map(word).collect::<Vec<_>>().join(" ")
+    asked.split_ascii_whitespace().map(|word| word_there(client, word)).collect::<Vec<_>>().join(" ")
+}
+
+/// The realm's word for a legacy one; the same, where the mapping has no other.
+fn word_there<'w>(client: &'w Client, word: &'w str) -> &'w str {
+    client.scopes.iter().find(|(legacy, _)| legacy == word).map_or(word, |(_, realm)| realm)
 }
 
 /// What the client is told: of what it asked for, that which was granted, in its own words and order; asked for nothing: all
@@ -31,8 +29,7 @@ pub fn to_legacy(client: &Client, asked: Option<&str>, granted: Option<&str>) ->
     };
     if let Some(asked) = asked.filter(|asked| !asked.trim_ascii().is_empty()) {
         for word in asked.split_ascii_whitespace() {
-            let realm = client.scopes.iter().find(|(legacy, _)| legacy == word).map_or(word, |(_, realm)| realm);
-            if granted.contains(&realm) {
+            if granted.contains(&word_there(client, word)) {
                 tell(word);
             }
         }

@@ -72,7 +72,7 @@ impl Exchange {
         let family = self.bridge.store.family(plan.family).await.map_err(store_failed)?;
         let lives = family.is_some_and(|family| !matches!(family.value.state, FamilyState::Over(_)));
         let Some(refresh) = grant.refresh.as_ref().filter(|_| !lives) else { return Ok(()) };
-        let until = refresh.life.map_or(Timestamp::NEVER, |life| self.bridge.clock.now().plus(life));
+        let until = refresh.until(self.bridge.clock.now());
         self.leave_word(&plan.client, known.id, &refresh.token, until).await
     }
 

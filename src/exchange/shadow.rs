@@ -177,7 +177,7 @@ impl Exchange {
         if self.keycloak.load_full().end_session(client, &refresh.token).await.is_ok() {
             return;
         }
-        let until = refresh.life.map_or(Timestamp::NEVER, |life| bridge.clock.now().plus(life));
+        let until = refresh.until(bridge.clock.now());
         if let Err(refusal) = self.leave_word(client, family, &refresh.token, until).await {
             log::revocation(&client.legacy_id, family, "dropped", &refusal.detail);
         }

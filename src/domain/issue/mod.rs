@@ -11,7 +11,7 @@ use super::client::Client;
 use super::family::{
     AccessFate, AccessRecord, Family, FamilyId, FamilyState, Member, NewFamily, RefreshRecord, Replay,
 };
-use super::grant::{RealmGrant, RealmRefresh};
+use super::grant::RealmGrant;
 use super::opaque::{Fingerprint, OpaqueToken, TokenUse};
 use super::promise::{self, Promise, RealmLife};
 use super::scope;
@@ -144,8 +144,7 @@ fn pair(what: &For<'_>, grant: &RealmGrant, now: Timestamp, entropy: &dyn Entrop
     let rules = &client.dialect.tokens;
     let life = RealmLife { access: grant.access_life, refresh: grant.refresh.as_ref().into() };
     let promise = promise::honest(client.promise(), rules.rounding, life);
-    let renewal_until =
-        grant.refresh.as_ref().map_or(now, |refresh| refresh.life.map_or(Timestamp::NEVER, |life| now.plus(life)));
+    let renewal_until = renewable_until(grant, now);
 
     let access = OpaqueToken::mint(entropy, rules.shape, now);
     let access_record = AccessRecord {
@@ -171,18 +170,26 @@ fn pair(what: &For<'_>, grant: &RealmGrant, now: Timestamp, entropy: &dyn Entrop
             RefreshRecord { family: id, client, generation: what.generation, key, issued: now, until: renewal_until };
         (token.fingerprint(TokenUse::Refresh), record)
     });
-    let seal = |refresh: &RealmRefresh| {
-        data_key.seal(refresh.token.expose_secret().as_bytes(), binding(REALM_REFRESH, &id), entropy)
-    };
     Pair {
         access_entry: (access.fingerprint(TokenUse::Access), access_record),
         access,
         refresh,
         refresh_entry,
         promise,
-        renewal: grant.refresh.as_ref().map(seal),
+        renewal: renewal(grant, &id, data_key, entropy),
         renewal_until,
     }
+}
+
+/// The realm's refresh token as it is kept.
+fn renewal(grant: &RealmGrant, id: &FamilyId, data_key: &SealingKey, entropy: &dyn Entropy) -> Option<Sealed> {
+    let token = &grant.refresh.as_ref()?.token;
+    Some(data_key.seal(token.expose_secret().as_bytes(), binding(REALM_REFRESH, id), entropy))
+}
+
+/// When it ends; now, where there is none.
+fn renewable_until(grant: &RealmGrant, now: Timestamp) -> Timestamp {
+    grant.refresh.as_ref().map_or(now, |refresh| refresh.until(now))
 }
 
 /// Random bytes that a login takes: the family's id, its data key, two UUIDs, and the nonces of four seals.
@@ -334,15 +341,9 @@ pub fn renew(
         };
         (fingerprint, AccessRecord { fate, ..record })
     };
-    let seal = |refresh: &RealmRefresh| {
-        data_key.seal(refresh.token.expose_secret().as_bytes(), binding(REALM_REFRESH, &family.id), entropy)
-    };
     let family = Family {
-        renewal: grant.refresh.as_ref().map(seal),
-        renewal_until: grant
-            .refresh
-            .as_ref()
-            .map_or(now, |refresh| refresh.life.map_or(Timestamp::NEVER, |life| now.plus(life))),
+        renewal: renewal(grant, &family.id, data_key, entropy),
+        renewal_until: renewable_until(grant, now),
         state: FamilyState::Resting,
         ..family.clone()
     };
