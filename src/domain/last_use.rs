@@ -2,14 +2,12 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::client::MOST_SECRETS;
 use super::time::Timestamp;
-
-/// No client has more secrets of one kind.
-const SLOTS: usize = 2;
 
 /// For each slot, when its secret was last right. Shared by all who hold the client; a later use counts.
 #[derive(Debug, Default)]
-pub struct LastUse([AtomicU64; SLOTS]);
+pub struct LastUse([AtomicU64; MOST_SECRETS]);
 
 impl LastUse {
     /// The secret of this slot was right now.

@@ -94,6 +94,9 @@ pub enum Fault {
 }
 
 impl Fault {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Client, Self::Operator, Self::Upstream, Self::Ourselves];
+
     /// The word in logs and metrics.
     #[must_use]
     pub const fn word(self) -> &'static str {

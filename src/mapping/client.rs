@@ -4,11 +4,12 @@ use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::dialect::promised;
 use super::hash::{Parameters, Unfit};
 use super::load::Dialects;
 use crate::document::{Findings, Origin, Reader, Spotted, Table, Value};
 use crate::domain::canary::Canary;
-use crate::domain::client::{Client, LegacySecret, Moved, Stage};
+use crate::domain::client::{Client, LegacySecret, MOST_SECRETS, Moved, Stage};
 use crate::domain::dialect::Dialect;
 use crate::domain::last_use::LastUse;
 use crate::domain::shadow::Beside;
@@ -102,7 +103,7 @@ fn slots<T>(
     } else {
         vec![Spotted { value: found.value, origin: found.origin.clone() }]
     };
-    if !(1..=2).contains(&values.len()) {
+    if !(1..=MOST_SECRETS).contains(&values.len()) {
         entry.bad_value(key, &found.origin, "one secret or a list of two");
         return None;
     }
@@ -326,12 +327,7 @@ fn scopes(entry: &mut Reader<'_>, dialect: Option<&Dialect>) -> Vec<(String, Str
 
 /// The legacy promise. Where the dialect says how long the realm's sessions last, one beyond that cannot be kept.
 fn lifetime(entry: &mut Reader<'_>, dialect: Option<&Dialect>) -> Option<Duration> {
-    let found = entry.duration("access_token_lifetime");
-    if let Some(own) = &found
-        && (own.value.as_secs() == 0 || own.value > Duration::from_hours(24 * 366))
-    {
-        entry.bad_value("access_token_lifetime", &own.origin, "between one second and one year");
-    }
+    let found = promised(entry, "access_token_lifetime");
     if let Some(dialect) = dialect
         && let Some(longest) = dialect.realm.longest_session
     {

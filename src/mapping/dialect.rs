@@ -1,10 +1,11 @@
 //! Reads a dialect file (`mappings/dialects/*.toml`) into a [`Dialect`]. Everything in it is checked here, once.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use http::uri::PathAndQuery;
-use http::{HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderName, HeaderValue, header};
 
 use super::{grants, layout};
 use crate::document::{Findings, Origin, Reader, Spotted, Table};
@@ -16,16 +17,10 @@ use crate::domain::opaque::TokenShape;
 use crate::domain::refusal::{Cause, Fault};
 
 pub(super) const KINDS: [(&str, GrantKind); 2] = [("login", GrantKind::Login), ("refresh", GrantKind::Refresh)];
-const FAULTS: [(&str, Fault); 4] = [
-    ("client", Fault::Client),
-    ("operator", Fault::Operator),
-    ("upstream", Fault::Upstream),
-    ("ourselves", Fault::Ourselves),
-];
 const SHAPES: [(&str, TokenShape); 2] = [("uuid", TokenShape::Uuid), ("uuid-epoch", TokenShape::UuidEpoch)];
 
-/// The longest promise: a year.
-const LONGEST: Duration = Duration::from_hours(24 * 366);
+/// How long an access UUID may be promised to live.
+const PROMISES: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(24 * 366);
 
 /// A dialect, and where its file says what its paths are.
 pub(super) struct Placed {
@@ -137,12 +132,7 @@ fn tokens(file: &mut Reader<'_>) -> Option<TokenRules> {
     tokens.finish();
 
     let mut lifetimes = file.required_section("lifetimes")?;
-    let second = Duration::from_secs(1);
-    let access_token = lifetimes.duration("access_token");
-    if let Some(found) = access_token.as_ref().filter(|found| !(second..=LONGEST).contains(&found.value)) {
-        lifetimes.bad_value("access_token", &found.origin, "between one second and one year");
-    }
-    let access_token = access_token.map_or(Duration::from_hours(1), |found| found.value);
+    let access_token = promised(&mut lifetimes, "access_token").map_or(Duration::from_hours(1), |found| found.value);
     let (absent, most) = (Duration::from_mins(1), Duration::from_hours(24));
     let refresh_grace = lifetimes.duration_within("refresh_grace", absent, Duration::ZERO, most);
     // What misses is ours to carry: a token without a JWT behind it, so long.
@@ -166,6 +156,15 @@ fn tokens(file: &mut Reader<'_>) -> Option<TokenRules> {
         reuse_ends_family,
         refresh_ends_old_access,
     })
+}
+
+/// A promise, of the dialect or of one client.
+pub(super) fn promised(section: &mut Reader<'_>, key: &'static str) -> Option<Spotted<Duration>> {
+    let found = section.duration(key)?;
+    if !PROMISES.contains(&found.value) {
+        section.bad_value(key, &found.origin, "between one second and one year");
+    }
+    Some(found)
 }
 
 fn error_code(mut section: Reader<'_>) -> Option<ErrorCode> {
@@ -217,11 +216,6 @@ fn cause_row(mut section: Reader<'_>) -> Option<CauseRow> {
     let code = section.text("code");
     digits("code", code.as_ref(), &section);
     let headers = section.section("headers").map(headers).unwrap_or_default();
-    if let Some(status) = &status
-        && u16::try_from(status.value).ok().and_then(|status| StatusCode::from_u16(status).ok()).is_none()
-    {
-        section.bad_value("status", &status.origin, "an HTTP status from 400 to 599");
-    }
     section.finish();
     let status = u16::try_from(status?.value).ok()?;
     let code = code.map(|text| text.value).unwrap_or_default();
@@ -297,14 +291,12 @@ fn realm_error(mut section: Reader<'_>) -> Option<RealmErrorRow> {
     let there = section.has("cause");
     let cause = cause(&mut section);
     if !there {
-        section.findings().error(
-            "missing-key",
-            section.origin(),
-            format!("`{}` is missing", section.path("cause")),
-            "say which cause it means: cause = \"resource_owner\", or another of the dialect's causes",
-        );
+        let hint = "say which cause it means: cause = \"resource_owner\", or another of the dialect's causes";
+        section.missing("cause", hint);
     }
-    let fault = section.word("fault", &FAULTS).map_or(Fault::Upstream, |word| word.value);
+    let fault = section
+        .word("fault", &Fault::ALL.map(|fault| (fault.word(), fault)))
+        .map_or(Fault::Upstream, |word| word.value);
     let spent = section.boolean("spent", true);
     let our_credentials = section.boolean("our_credentials", false);
     section.finish();
