@@ -9,6 +9,7 @@ use tokio::sync::watch;
 
 use super::flight::Landing;
 use crate::domain::family::{Family, FamilyId, FamilyState};
+use crate::domain::time::millis;
 use crate::store::{Lease, StoreError, Versioned};
 
 /// Of so many families is it remembered at most that nothing was sent; of more, a crash could not know it either.
@@ -120,8 +121,4 @@ impl Flights {
     pub(super) fn realm_is_slow(&self, now: Duration) -> bool {
         millis(now) < self.slow_until.load(Ordering::Relaxed)
     }
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

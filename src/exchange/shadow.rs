@@ -18,7 +18,7 @@ use crate::domain::family::FamilyId;
 use crate::domain::grant::RealmGrant;
 use crate::domain::refusal::{Cause, Refusal};
 use crate::domain::shadow::{Beside, Tally, Took, Verdict, verdict};
-use crate::domain::time::Timestamp;
+use crate::domain::time::{Timestamp, millis};
 use crate::domain::translate::{self, Translated};
 use crate::legacy::request::{self, Incoming};
 use crate::legacy::{reply, told};
@@ -91,10 +91,6 @@ pub(super) struct Said {
 
 fn name(client: &Client) -> String {
     format!("shadow/{}", client.legacy_id)
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 impl Exchange {

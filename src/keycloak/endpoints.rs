@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use reqwest::Url;
 
+use crate::domain::time::millis;
+
 /// How long a URL that could not be reached is asked after the others.
 const PASSED_OVER: Duration = Duration::from_secs(5);
 
@@ -56,7 +58,7 @@ impl Endpoints {
 
     pub(super) fn failed(&self, index: usize, now: Duration) {
         if let Some((_, at)) = self.urls.get(index) {
-            at.store(u64::try_from(now.as_millis()).unwrap_or(u64::MAX).max(1), Ordering::Relaxed);
+            at.store(millis(now).max(1), Ordering::Relaxed);
         }
     }
 

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::domain::chance::Entropy;
-use crate::domain::time::{Clock, Timestamp};
+use crate::domain::time::{Clock, Timestamp, millis};
 
 /// The machine's clock.
 #[derive(Debug)]
@@ -28,7 +28,7 @@ impl Clock for SystemClock {
     #[expect(clippy::disallowed_methods, reason = "this is the one place where time comes in")]
     fn now(&self) -> Timestamp {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Timestamp::from_millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+        Timestamp::from_millis(millis(since))
     }
 
     #[expect(clippy::disallowed_methods, reason = "this is the one place where time comes in")]

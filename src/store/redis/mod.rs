@@ -43,7 +43,7 @@ use super::record;
 use super::settings::{RedisSettings, Wait};
 use crate::domain::family::{AccessFate, AccessRecord, Family, FamilyId, RefreshRecord};
 use crate::domain::opaque::{Fingerprint, TokenUse};
-use crate::domain::time::{Clock, Timestamp};
+use crate::domain::time::{Clock, Timestamp, millis};
 
 /// What is written today.
 const FORMAT: u32 = 1;
@@ -354,10 +354,6 @@ fn listed(family: FamilyId, forgotten: Timestamp) -> Cmd {
 fn bytes(value: Value) -> Option<Vec<u8>> {
     let read: RedisResult<Option<Vec<u8>>> = FromRedisValue::from_redis_value(value).map_err(Into::into);
     read.ok().flatten()
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn corrupt(what: &str, damage: record::Damage) -> StoreError {
