@@ -32,9 +32,8 @@ pub(super) fn shown(called: Called<'_>, incoming: &Incoming<'_>, ask: Ask, clien
 
 impl Exchange {
     /// The old server accepted this secret. What is known already costs a keyed hash; the rest goes on beside the answer.
-    pub(super) fn learn(&self, client: &Arc<Client>, secret: SecretString, address: Option<IpAddr>) {
-        let shown =
-            Shown { client: Arc::clone(client), secret, address: address.unwrap_or(IpAddr::from([0, 0, 0, 0])) };
+    pub(super) fn learn(&self, client: &Arc<Client>, secret: SecretString, address: IpAddr) {
+        let shown = Shown { client: Arc::clone(client), secret, address };
         let bridge = Arc::clone(&self.bridge);
         let snapshot = bridge.snapshot.load_full();
         let Some((_, learned)) = client.learned() else { return };

@@ -45,7 +45,7 @@ use tokio::sync::Notify;
 
 use crate::domain::chance::Entropy;
 use crate::domain::client::{Client, Stage};
-use crate::domain::dialect::{Dialect, Endpoint, GrantKind};
+use crate::domain::dialect::{Dialect, Endpoint, Grant, GrantKind};
 use crate::domain::refresh::Rotation;
 use crate::domain::refusal::{Cause, Fault, Refusal, sentence};
 use crate::domain::time::Clock;
@@ -128,11 +128,12 @@ struct Known<'a> {
     address: IpAddr,
 }
 
-/// The endpoint that was called, and the dialects that have it.
+/// The endpoint that was called, the dialects that have it, and the legacy client's address.
 #[derive(Clone, Copy)]
 struct Called<'a> {
     endpoint: Endpoint,
     dialects: &'a [Arc<Dialect>],
+    address: IpAddr,
 }
 
 /// A request, and the old server that may have to answer it.
@@ -178,23 +179,16 @@ impl Exchange {
     }
 
     /// Answers a request, come what may. The one place where a cause becomes a reply.
-    pub async fn answer(
-        self: &Arc<Self>,
-        path: &str,
-        incoming: &Incoming<'_>,
-        address: IpAddr,
-        trail: &mut Trail,
-    ) -> Reply {
+    pub async fn answer(self: &Arc<Self>, incoming: &Incoming<'_>, address: IpAddr, trail: &mut Trail) -> Reply {
         let snapshot = self.bridge.snapshot.load_full();
-        trail.address = Some(address);
-        let Some((endpoint, dialects)) = snapshot.table.endpoint(path) else {
+        let Some((endpoint, dialects)) = snapshot.table.endpoint(incoming.uri.path()) else {
             let refusal = Refusal::client(Cause::NotFound, "no endpoint has this path");
             let reply = reply::refusal(snapshot.table.default_dialect(), Endpoint::Token, refusal.cause);
             trail.refusal = Some(refusal);
             return reply;
         };
         trail.endpoint = Some(endpoint);
-        match self.decide(&snapshot, Called { endpoint, dialects }, incoming, trail).await {
+        match self.decide(&snapshot, Called { endpoint, dialects, address }, incoming, trail).await {
             Ok(reply) => reply,
             Err(refused) => {
                 let reply = reply::refusal(&refused.dialect, endpoint, refused.refusal.cause);
@@ -247,7 +241,7 @@ impl Exchange {
         asked: Asked<'_>,
         trail: &mut Trail,
     ) -> Result<Reply, Refused> {
-        let Called { endpoint, dialects } = called;
+        let Called { endpoint, dialects, address } = called;
         let Asked { incoming, aside } = asked;
         let stranger = dialects.first().unwrap_or(snapshot.table.default_dialect());
         let to_stranger = |refusal| Refused { dialect: Arc::clone(stranger), refusal };
@@ -258,16 +252,12 @@ impl Exchange {
         if let Some(reading) = request.presented.readings.first() {
             trail.claim(&reading.id);
         }
-        let address = trail.address.unwrap_or(IpAddr::from([0, 0, 0, 0]));
         self.recall(snapshot, &request.presented).await;
         let client =
             self.bridge.guard.authenticate(snapshot, &request.presented, address).await.map_err(to_stranger)?;
         trail.client = Some(Arc::clone(&client));
-        if !dialects.iter().any(|dialect| dialect.name == client.dialect.name) {
-            let refusal = Refusal::client(Cause::NotFound, "the client's dialect has no endpoint at this path");
-            return Err(Refused { dialect: Arc::clone(&client.dialect), refusal });
-        }
         let to_client = |refusal| Refused { dialect: Arc::clone(&client.dialect), refusal };
+        speaks(&client, dialects).map_err(to_client)?;
         if let Some(aside) = aside
             && self.passes_known(aside, &client).await.map_err(to_client)?
         {
@@ -289,13 +279,7 @@ impl Exchange {
     }
 
     async fn token(self: &Arc<Self>, known: &Known<'_>, trail: &mut Trail) -> Result<Reply, Refusal> {
-        let parameters = &known.request.parameters;
-        let grant_type = parameters
-            .value("grant_type")
-            .ok_or_else(|| Refusal::client(Cause::InvalidRequest, "`grant_type` is missing"))?;
-        let Some(grant) = known.client.dialect.grants.get(grant_type) else {
-            return Err(Refusal::client(Cause::GrantUnsupported, "the dialect has no such grant"));
-        };
+        let (grant_type, grant) = asked_grant(known.request, known.client)?;
         trail.grant = Some(grant_type.to_owned());
         match grant.kind {
             // What was handed out before stays good until its end, whatever the stage becomes (OPERATOR section 5).
@@ -310,6 +294,22 @@ impl Exchange {
             GrantKind::Refresh => self.refresh(known, grant_type, grant, trail).await,
         }
     }
+}
+
+/// Whether a client may call here at all: its own dialect is among those that have the endpoint at this path.
+fn speaks(client: &Client, dialects: &[Arc<Dialect>]) -> Result<(), Refusal> {
+    let speaks = dialects.iter().any(|dialect| dialect.name == client.dialect.name);
+    let refusal = || Refusal::client(Cause::NotFound, "the client's dialect has no endpoint at this path");
+    speaks.then_some(()).ok_or_else(refusal)
+}
+
+/// The grant that a token request asks for, and its `grant_type`.
+fn asked_grant<'k>(request: &'k LegacyRequest, client: &'k Client) -> Result<(&'k str, &'k Grant), Refusal> {
+    let word = request.parameters.value("grant_type");
+    let word = word.ok_or_else(|| Refusal::client(Cause::InvalidRequest, "`grant_type` is missing"))?;
+    let grant = client.dialect.grants.get(word);
+    let unknown = || Refusal::client(Cause::GrantUnsupported, "the dialect has no such grant");
+    Ok((word, grant.ok_or_else(unknown)?))
 }
 
 /// The store's trouble is ours: the client hears `server_error`, ops hear the sentence.

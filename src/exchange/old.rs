@@ -1,6 +1,5 @@
 //! What the old server answers: found out before anybody has proved anything, or once it is known who asks; and passed on.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -36,31 +35,18 @@ pub(super) struct Aside<'a> {
 }
 
 impl Aside<'_> {
-    /// The one client that the request names, where a mapping has it.
-    fn client(&self) -> Option<&Arc<Client>> {
-        match self.look.named.as_slice() {
-            [only] => Some(only),
-            _ => None,
-        }
-    }
-
-    /// The client at stage canary whose login this is.
-    fn canary(&self) -> Option<&Arc<Client>> {
-        self.client().filter(|client| client.stage == Stage::Canary && self.look.ask == Ask::Login)
-    }
-
-    /// The client at stage shadow whose login this is.
-    fn shadowed(&self) -> Option<&Arc<Client>> {
-        self.client().filter(|client| client.stage == Stage::Shadow && self.look.ask == Ask::Login)
+    /// The client at this stage whose login this is.
+    fn login_at(&self, stage: Stage) -> Option<&Arc<Client>> {
+        self.look.only().filter(|client| client.stage == stage && self.look.ask == Ask::Login)
     }
 
     /// The client at stage canary whose login this is, where it goes to the realm.
     pub(super) fn chosen(&self) -> Option<&Arc<Client>> {
-        self.canary().filter(|_| self.is_chosen)
+        self.login_at(Stage::Canary).filter(|_| self.is_chosen)
     }
 
     /// The request, for who looks at it when its client has its answer.
-    fn copy(&self, address: Option<IpAddr>) -> Copied {
+    fn copy(&self) -> Copied {
         let Incoming { method, uri, headers, body } = *self.incoming;
         Copied {
             snapshot: Arc::clone(&self.snapshot),
@@ -70,7 +56,7 @@ impl Aside<'_> {
             uri: uri.clone(),
             headers: headers.clone(),
             body: Zeroizing::new(body.to_vec()),
-            address: address.unwrap_or(IpAddr::from([0, 0, 0, 0])),
+            address: self.called.address,
         }
     }
 }
@@ -86,13 +72,12 @@ impl Exchange {
         let old = self.old_server.load_full()?;
         let glance = glance(called.dialects, incoming);
         let look = Look::at(&glance, called.endpoint, called.dialects, |id| snapshot.table.client(id));
-        let is_chosen = match look.named.as_slice() {
-            [only] => self.is_chosen(only, look.ask, look.passport.as_deref()).await,
-            _ => false,
-        };
-        let shown = match look.named.as_slice() {
-            [only] => learn::shown(called, incoming, look.ask, only),
-            _ => None,
+        let (is_chosen, shown) = match look.only() {
+            Some(client) => {
+                let is_chosen = self.is_chosen(client, look.ask, look.passport.as_deref()).await;
+                (is_chosen, learn::shown(called, incoming, look.ask, client))
+            }
+            None => (false, None),
         };
         Some(Aside { old, look, is_chosen, incoming, snapshot: Arc::clone(snapshot), called, shown })
     }
@@ -144,18 +129,18 @@ impl Exchange {
         let asked_at = clock.monotonic();
         let answer = aside.old.pass(unchanged(aside.incoming)?, &self.tasks).await;
         // A client is named here by who it says to be: the old server finds out whether that is so.
-        let client = aside.client().cloned();
+        let client = aside.look.only().cloned();
         let said = answer.as_ref().map(|answer| answer.status.as_u16()).map_err(Lost::word);
-        if let Some(client) = aside.canary() {
+        if let Some(client) = aside.login_at(Stage::Canary) {
             self.went_to_the_old_server(client, said.is_ok_and(|status| (400..500).contains(&status)));
         }
         let took = clock.monotonic().saturating_sub(asked_at);
         if let (Some(client), Some(secret), Ok(200)) = (&client, &aside.shown, said) {
-            self.learn(client, secret.clone(), trail.address);
+            self.learn(client, secret.clone(), aside.called.address);
         }
-        if let Some(client) = aside.shadowed() {
+        if let Some(client) = aside.login_at(Stage::Shadow) {
             let body = answer.as_ref().map(|answer| answer.body.clone()).unwrap_or_default();
-            self.compare_beside(client, aside.copy(trail.address), Said { status: said.ok(), body, took });
+            self.compare_beside(client, aside.copy(), Said { status: said.ok(), body, took });
         }
         trail.passed = Some(Passed { client, said, took });
         let answer = answer.map_err(|lost| Refusal::server(Fault::Upstream, lost.sentence()))?;

@@ -11,12 +11,12 @@ use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
-use super::Exchange;
+use super::{Exchange, asked_grant, speaks};
 use crate::domain::client::{Client, Stage};
 use crate::domain::dialect::{Dialect, Endpoint};
 use crate::domain::family::FamilyId;
 use crate::domain::grant::RealmGrant;
-use crate::domain::refusal::{Cause, Refusal};
+use crate::domain::refusal::Refusal;
 use crate::domain::shadow::{Beside, Tally, Took, Verdict, verdict};
 use crate::domain::time::{Timestamp, millis};
 use crate::domain::translate::{self, Translated};
@@ -150,13 +150,8 @@ impl Exchange {
         let request = request::read(copied.endpoint, dialects, &Incoming { method, uri, headers, body })?;
         self.recall(&copied.snapshot, &request.presented).await;
         let client = self.bridge.guard.look(&copied.snapshot, &request.presented, copied.address).await?;
-        if !dialects.iter().any(|dialect| dialect.name == client.dialect.name) {
-            return Err(Refusal::client(Cause::NotFound, "the client's dialect has no endpoint at this path"));
-        }
-        let word = request.parameters.value("grant_type");
-        let word = word.ok_or_else(|| Refusal::client(Cause::InvalidRequest, "`grant_type` is missing"))?;
-        let grant = client.dialect.grants.get(word);
-        let grant = grant.ok_or_else(|| Refusal::client(Cause::GrantUnsupported, "the dialect has no such grant"))?;
+        speaks(&client, dialects)?;
+        let (_, grant) = asked_grant(&request, &client)?;
         let limit = self.bridge.policy.load().parameter;
         translate::to_realm(&client, grant, &request.parameters, Some(copied.address), limit)
     }

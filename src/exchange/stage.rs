@@ -74,6 +74,14 @@ impl Look {
         look
     }
 
+    /// The one client that it names, where a mapping has it.
+    pub(super) fn only(&self) -> Option<&Arc<Client>> {
+        match self.named.as_slice() {
+            [only] => Some(only),
+            _ => None,
+        }
+    }
+
     fn at_a_grant(&mut self, pairs: &Form, dialects: &[Arc<Dialect>]) {
         let grants: Vec<&Grant> = dialects.iter().flat_map(|dialect| grants(pairs, dialect)).collect();
         let fields: Vec<&str> =

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use futures_util::FutureExt;
-use http::request::Parts;
 use http::{HeaderValue, Request, Response, header};
 use http_body::Body;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -96,17 +95,17 @@ pub(super) async fn handle(
 ) -> Response<Said> {
     let started = service.clock.monotonic();
     let (head, body) = request.into_parts();
-    let mut trail = Trail {
-        address: Some(client_address(*peer, &head.headers, &service.tuning.load().trusted)),
-        ..Trail::default()
-    };
+    let address = client_address(*peer, &head.headers, &service.tuning.load().trusted);
+    let mut trail = Trail { address: Some(address), ..Trail::default() };
     // RFC 9112 section 6.1: lengths that contradict each other end the connection. Hyper has taken the one length away by now, so
     // every chunked request does.
     let mut close = head.headers.contains_key(header::TRANSFER_ENCODING);
     let path = head.uri.path();
     let reply = match read(service, body).await {
         Ok(body) => {
-            let answered = AssertUnwindSafe(answer(service, &head, &body, &mut trail)).catch_unwind().await;
+            let incoming = Incoming { method: &head.method, uri: &head.uri, headers: &head.headers, body: &body };
+            let answering = service.exchange.answer(&incoming, address, &mut trail);
+            let answered = AssertUnwindSafe(answering).catch_unwind().await;
             answered.unwrap_or_else(|_| {
                 service.exchange.refuse(path, Refusal::server(Fault::Ourselves, "a panic while answering"), &mut trail)
             })
@@ -126,12 +125,6 @@ pub(super) async fn handle(
     // What the old server says is not looked through for hyper's own words.
     turn.take();
     response.map(|body| Said::Speech(turn.clone().until_end_of(body)))
-}
-
-async fn answer(service: &LegacyService, head: &Parts, body: &[u8], trail: &mut Trail) -> Reply {
-    let incoming = Incoming { method: &head.method, uri: &head.uri, headers: &head.headers, body };
-    let address = trail.address.unwrap_or(std::net::IpAddr::from([0, 0, 0, 0]));
-    service.exchange.answer(head.uri.path(), &incoming, address, trail).await
 }
 
 async fn read(service: &LegacyService, body: Coming) -> Result<bytes::Bytes, Refusal> {

@@ -140,12 +140,12 @@ impl Living {
             let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, form)]);
             let incoming = Incoming {
                 method: &Method::POST,
-                uri: &Uri::from_static("/auth/oauth/v2/token"),
+                uri: &Uri::from_static(endpoint.path()),
                 headers: &headers,
                 body: body.as_bytes(),
             };
             let address = std::net::IpAddr::from([127, 0, 0, 1]);
-            let reply = exchange.answer(endpoint.path(), &incoming, address, &mut Trail::default()).await;
+            let reply = exchange.answer(&incoming, address, &mut Trail::default()).await;
             let body = serde_json::from_slice(&reply.body).unwrap();
             tell.send((reply.status.as_u16(), body)).ok();
             bell.notify_one();
