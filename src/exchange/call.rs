@@ -27,15 +27,15 @@ pub struct Caller {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Which(Option<[u8; NONCE]>);
 
-/// A call that is turned away, and the dialect that its sender hears.
+/// A request or a call that is turned away, and the dialect that its sender hears.
 #[derive(Debug)]
 pub struct Turned {
-    dialect: Arc<Dialect>,
-    refusal: Refusal,
+    pub(super) dialect: Arc<Dialect>,
+    pub(super) refusal: Refusal,
 }
 
 impl Turned {
-    /// Keeps the refusal for the trail, and says it in the dialect's words.
+    /// Keeps the refusal for the trail, and says it in the dialect's words: the one place where a cause becomes a reply.
     #[must_use]
     pub fn reply(self, endpoint: Endpoint, trail: &mut Trail) -> Reply {
         let reply = reply::refusal(&self.dialect, endpoint, self.refusal.cause);

@@ -6,7 +6,8 @@
 //!   -TokenStore::put-> -legacy::reply-> bytes
 //! ```
 //!
-//! Must not: render a refusal anywhere but in [`Exchange::answer`], log, or look at the network.
+//! Must not: render a refusal anywhere but in [`Turned::reply`], write the line of a request (its trail becomes one at the edge; what
+//! goes on beside requests says its own), or look at the network.
 
 mod access;
 mod call;
@@ -52,7 +53,7 @@ use crate::domain::time::Clock;
 use crate::domain::translate::ParameterLimit;
 use crate::keycloak::{Keycloak, Keys};
 use crate::legacy::glance::glance;
-use crate::legacy::reply::{self, Reply};
+use crate::legacy::reply::Reply;
 use crate::legacy::request::{self, Incoming, LegacyRequest};
 use crate::lifecycle::Tasks;
 use crate::mapping::{Guard, Snapshot};
@@ -143,12 +144,6 @@ struct Asked<'a> {
     aside: Option<&'a old::Aside<'a>>,
 }
 
-/// A refusal, and the dialect that its receiver hears.
-struct Refused {
-    dialect: Arc<Dialect>,
-    refusal: Refusal,
-}
-
 impl Exchange {
     /// Joins a worker's realm client to what all share.
     #[must_use]
@@ -178,24 +173,17 @@ impl Exchange {
         self.old_server.store(old_server.map(Arc::new));
     }
 
-    /// Answers a request, come what may. The one place where a cause becomes a reply.
+    /// Answers a request, come what may.
     pub async fn answer(self: &Arc<Self>, incoming: &Incoming<'_>, address: IpAddr, trail: &mut Trail) -> Reply {
         let snapshot = self.bridge.snapshot.load_full();
         let Some((endpoint, dialects)) = snapshot.table.endpoint(incoming.uri.path()) else {
             let refusal = Refusal::client(Cause::NotFound, "no endpoint has this path");
-            let reply = reply::refusal(snapshot.table.default_dialect(), Endpoint::Token, refusal.cause);
-            trail.refusal = Some(refusal);
-            return reply;
+            let dialect = Arc::clone(snapshot.table.default_dialect());
+            return Turned { dialect, refusal }.reply(Endpoint::Token, trail);
         };
         trail.endpoint = Some(endpoint);
-        match self.decide(&snapshot, Called { endpoint, dialects, address }, incoming, trail).await {
-            Ok(reply) => reply,
-            Err(refused) => {
-                let reply = reply::refusal(&refused.dialect, endpoint, refused.refusal.cause);
-                trail.refusal = Some(refused.refusal);
-                reply
-            }
-        }
+        let decided = self.decide(&snapshot, Called { endpoint, dialects, address }, incoming, trail).await;
+        decided.unwrap_or_else(|turned| turned.reply(endpoint, trail))
     }
 
     /// The dialect's words for a request that could not even be read, e.g. one whose body is too long.
@@ -205,9 +193,7 @@ impl Exchange {
         let found = snapshot.table.endpoint(path);
         trail.endpoint = found.map(|(endpoint, _)| endpoint);
         let dialect = found.and_then(|(_, dialects)| dialects.first()).unwrap_or(snapshot.table.default_dialect());
-        let reply = reply::refusal(dialect, trail.endpoint.unwrap_or(Endpoint::Token), refusal.cause);
-        trail.refusal = Some(refusal);
-        reply
+        Turned { dialect: Arc::clone(dialect), refusal }.reply(trail.endpoint.unwrap_or(Endpoint::Token), trail)
     }
 
     async fn decide(
@@ -216,13 +202,13 @@ impl Exchange {
         called: Called<'_>,
         incoming: &Incoming<'_>,
         trail: &mut Trail,
-    ) -> Result<Reply, Refused> {
+    ) -> Result<Reply, Turned> {
         let Some(aside) = self.aside(snapshot, called, incoming).await else {
             return self.here(snapshot, called, Asked { incoming, aside: None }, trail).await;
         };
         let stranger = called.dialects.first().unwrap_or(snapshot.table.default_dialect());
         let hearer = aside.look.named.first().map_or(stranger, |client| &client.dialect);
-        let to_hearer = |refusal| Refused { dialect: Arc::clone(hearer), refusal };
+        let to_hearer = |refusal| Turned { dialect: Arc::clone(hearer), refusal };
         if self.passes_the_door(&aside).await.map_err(to_hearer)? {
             return self.pass(&aside, trail).await.map_err(to_hearer);
         }
@@ -240,11 +226,11 @@ impl Exchange {
         called: Called<'_>,
         asked: Asked<'_>,
         trail: &mut Trail,
-    ) -> Result<Reply, Refused> {
+    ) -> Result<Reply, Turned> {
         let Called { endpoint, dialects, address } = called;
         let Asked { incoming, aside } = asked;
         let stranger = dialects.first().unwrap_or(snapshot.table.default_dialect());
-        let to_stranger = |refusal| Refused { dialect: Arc::clone(stranger), refusal };
+        let to_stranger = |refusal| Turned { dialect: Arc::clone(stranger), refusal };
         let request = request::read(endpoint, dialects, incoming).map_err(|refusal| {
             trail.claim_sole(&glance(dialects, incoming).ids);
             to_stranger(refusal)
@@ -256,7 +242,7 @@ impl Exchange {
         let client =
             self.bridge.guard.authenticate(snapshot, &request.presented, address).await.map_err(to_stranger)?;
         trail.client = Some(Arc::clone(&client));
-        let to_client = |refusal| Refused { dialect: Arc::clone(&client.dialect), refusal };
+        let to_client = |refusal| Turned { dialect: Arc::clone(&client.dialect), refusal };
         speaks(&client, dialects).map_err(to_client)?;
         if let Some(aside) = aside
             && self.passes_known(aside, &client).await.map_err(to_client)?
