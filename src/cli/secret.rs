@@ -66,7 +66,7 @@ pub(super) fn keygen() -> ExitCode {
     let Some((recipient, secret)) = text else {
         return printed(Err("this machine's cryptography makes no key".to_owned()));
     };
-    let now = humantime::format_rfc3339_seconds(SystemClock::new().now().system());
+    let now = SystemClock::new().now().rfc3339();
     let secret = secret.expose_secret();
     let file = Zeroizing::new(format!("# created: {now}\n# public key: {recipient}\n{secret}\n"));
     let written = show::data().write_all(file.as_bytes());

@@ -139,10 +139,10 @@ fn material(mut section: Reader<'_>, sources: Sources<'_>) -> Option<TlsMaterial
 fn warn_of_its_time(material: &TlsMaterial, origin: &Origin, findings: &Findings) {
     let (Some(begin), Some(end)) = (material.begins(), material.ends()) else { return };
     let now = SystemClock::new().now();
-    let day = humantime::format_rfc3339_seconds(end.system());
+    let day = end.rfc3339();
     let hint = "put the next one in its place: a reload shows it".to_owned();
     if begin > now {
-        let day = humantime::format_rfc3339_seconds(begin.system());
+        let day = begin.rfc3339();
         let hint = "keep the one before it in its place until then; or is this machine's clock behind?";
         findings.warning("certificate-not-yet", origin, format!("this certificate counts only from {day} on"), hint);
     } else if end <= now {

@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Default)]
 pub struct Timestamp(u64);
 
+/// `9999-12-31T23:59:59Z`.
+const LAST: Timestamp = Timestamp::from_secs(253_402_300_799);
+
 impl Timestamp {
     /// The end of time: what never ends.
     pub const NEVER: Self = Self(u64::MAX);
@@ -66,6 +69,13 @@ impl Timestamp {
     #[must_use]
     pub fn system(self) -> SystemTime {
         UNIX_EPOCH + Duration::from_millis(self.0)
+    }
+
+    /// As people and programs read it, e.g. `2026-11-24T12:00:00Z`: UTC, to the second (RFC 3339). What lies beyond the year 9999,
+    /// which that cannot say, is told as its last second.
+    #[must_use]
+    pub fn rfc3339(self) -> String {
+        humantime::format_rfc3339_seconds(self.min(LAST).system()).to_string()
     }
 
     /// How long from `earlier` to this; nothing where that lies later.

@@ -9,9 +9,8 @@ use serde_json::{Map, Value, json};
 
 use super::OpsService;
 use super::tokens::{answer, authorized};
-use crate::domain::canary::{Figures, StepBack};
+use crate::domain::canary::StepBack;
 use crate::domain::shadow::{Differing, Outcome, Tally};
-use crate::domain::time::Timestamp;
 use crate::exchange::Fares;
 
 /// Every client of which there is something to tell, by its old id. docs/OPERATIONS.md has this shape.
@@ -34,15 +33,9 @@ pub(super) async fn migration(State(service): State<Arc<OpsService>>, headers: H
 }
 
 fn canary(fares: &Fares) -> Value {
-    let stepped_back = fares
-        .step_back
-        .as_ref()
-        .map(|StepBack { at, figures: then, .. }| json!({"at": time(*at), "figures": figures(*then)}));
-    json!({"figures": figures(fares.figures), "stepped_back": stepped_back})
-}
-
-fn figures(of: Figures) -> Value {
-    json!({"realm": of.realm, "without_tokens": of.without_tokens, "old": of.old, "refused": of.refused})
+    let stepped_back =
+        fares.step_back.as_ref().map(|StepBack { at, figures, .. }| json!({"at": at.rfc3339(), "figures": figures}));
+    json!({"figures": fares.figures, "stepped_back": stepped_back})
 }
 
 fn shadow(tally: &Tally) -> Value {
@@ -50,18 +43,14 @@ fn shadow(tally: &Tally) -> Value {
         Outcome::ALL.iter().map(|outcome| (outcome.word().to_owned(), tally.count(*outcome).into())).collect();
     let last = |one: &Differing| {
         json!({
-            "at": time(one.at), "outcome": one.outcome.word(), "cause": one.cause, "words": one.words,
+            "at": one.at.rfc3339(), "outcome": one.outcome.word(), "cause": one.cause, "words": one.words,
             "old_ms": one.took.old_ms, "realm_ms": one.took.realm_ms,
         })
     };
     let mean = |sum: u64| sum.checked_div(tally.asked);
     json!({
-        "since": time(tally.since), "differing": tally.differing(), "counts": counts,
+        "since": tally.since.rfc3339(), "differing": tally.differing(), "counts": counts,
         "asked": {"count": tally.asked, "old_ms": mean(tally.old_ms), "realm_ms": mean(tally.realm_ms)},
         "last": tally.last.iter().map(last).collect::<Value>(),
     })
-}
-
-fn time(at: Timestamp) -> String {
-    humantime::format_rfc3339_seconds(at.system()).to_string()
 }

@@ -113,9 +113,7 @@ fn failed(refusal: &Refusal) -> Response {
 
 /// The documented shape (docs/OPERATIONS.md).
 fn describe(family: &Family) -> Value {
-    let time = |at: Timestamp| {
-        at.ends().map_or_else(|| "never".to_owned(), |at| humantime::format_rfc3339_seconds(at.system()).to_string())
-    };
+    let time = |at: Timestamp| at.ends().map_or_else(|| "never".to_owned(), Timestamp::rfc3339);
     let members: Vec<Value> = family
         .members
         .iter()

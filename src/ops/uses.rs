@@ -35,7 +35,7 @@ pub(super) async fn uses(State(service): State<Arc<OpsService>>, headers: Header
     };
     let body = json!({
         "client": client.legacy_id,
-        "since": time(service.since),
+        "since": service.since.rfc3339(),
         "legacy_secrets": times(&client.legacy_uses, client.legacy_secrets.len()),
         "client_secrets": times(&client.client_uses, client.client_secrets.len()),
     });
@@ -43,9 +43,5 @@ pub(super) async fn uses(State(service): State<Arc<OpsService>>, headers: Header
 }
 
 fn times(uses: &LastUse, slots: usize) -> Vec<Option<String>> {
-    (0..slots).map(|slot| uses.at(slot).map(time)).collect()
-}
-
-fn time(at: Timestamp) -> String {
-    humantime::format_rfc3339_seconds(at.system()).to_string()
+    (0..slots).map(|slot| uses.at(slot).map(Timestamp::rfc3339)).collect()
 }

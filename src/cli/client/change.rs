@@ -83,7 +83,7 @@ pub(super) fn rollback(config: &Config, means: Means<'_>, id: &str, why: Option<
 }
 
 fn moved(config: &Config, desk: Desk<'_>, entry: &Entry, to: To<'_>, why: &str) -> Result<ExitCode, Refused> {
-    let at = humantime::format_rfc3339_seconds(SystemClock::new().now().system()).to_string();
+    let at = SystemClock::new().now().rfc3339();
     let changed = desk.change(entry, |table| {
         edit::stage(table, to.stage, &at, why);
         to.percent.map_or(Ok(()), |percent| edit::percent(table, percent))

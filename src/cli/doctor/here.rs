@@ -30,7 +30,7 @@ pub(super) fn look(config: &Config) -> Vec<Finding> {
 
 /// Whether a certificate does not count yet.
 fn not_yet(whose: &str, begin: Timestamp) -> Option<Finding> {
-    let day = humantime::format_rfc3339_seconds(begin.system());
+    let day = begin.rfc3339();
     let hint = "keep the one before it in its place until then; or is this machine's clock behind?";
     (begin > SystemClock::new().now())
         .then(|| Finding::error("certificate-not-yet", format!("{whose} counts only from {day} on")).hint(hint))
@@ -39,7 +39,7 @@ fn not_yet(whose: &str, begin: Timestamp) -> Option<Finding> {
 /// Whether a certificate is over, or will be soon.
 pub(super) fn certificate(whose: &str, end: Timestamp) -> Option<Finding> {
     let now = SystemClock::new().now();
-    let day = humantime::format_rfc3339_seconds(end.system());
+    let day = end.rfc3339();
     let hint = "put the next one in its place before";
     if end <= now {
         return Some(Finding::error("certificate-expired", format!("{whose} ended at {day}")).hint(hint));

@@ -56,6 +56,16 @@ fn a_login_is_told_as_it_is_when_it_is_found_and_as_it_is_then_when_it_is_ended(
 }
 
 #[test]
+fn a_login_whose_end_lies_beyond_what_a_time_can_say_is_found() {
+    let world = world();
+    world.realm.next(Mood::Grant(Granting { refresh_expires_in: Some(1_000_000_000_000), ..Granting::default() }));
+    let (access, refresh) = login(&world);
+    let found = run(&world, &["token", "find", "--format", "json"], &access).fine().json();
+    assert_eq!(found["logins"][0]["refreshable_until"], "9999-12-31T23:59:59Z");
+    assert_eq!(run(&world, &["token", "find"], &refresh).fine().out.matches("9999-12-31T23:59:59Z").count(), 2);
+}
+
+#[test]
 fn the_shape_of_the_json_is_that_of_the_manual() {
     let world = world();
     world.realm.next(Mood::Grant(Granting { refresh_expires_in: Some(0), ..Granting::default() }));
