@@ -137,7 +137,7 @@ fn sentence(record: &Value) -> String {
     push("notes", format!("notes={}", record["notes"]));
     push("why", format!("({})", text("why")));
     // Ids come from outside, and could move a terminal's cursor.
-    words.join(" ").chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
+    show::plain(&words.join(" "))
 }
 
 fn plain(value: &Value) -> String {

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+use super::show::counted;
 use super::{Format, NO, WRONG_USE, show};
 use crate::config::{self, Examined};
 use crate::document::{Findings, Severity};
@@ -21,15 +22,18 @@ pub(super) fn run(path: &Path, environment: &Environment, format: Format) -> Exi
     let errors = findings.iter().filter(|finding| finding.severity == Severity::Error).count();
     let warnings = findings.len() - errors;
     let clients = loaded.map_or(0, |loaded| loaded.table.len());
-    let plural = |count: usize, word: &str| format!("{count} {word}{}", if count == 1 { "" } else { "s" });
     if mappings.is_none() {
         show::say("note: the mappings were not looked at: where they are says the configuration");
     }
     if errors == 0 {
-        show::say(&format!("{}, {}: fine", plural(clients, "client"), plural(warnings, "warning")));
+        show::say(&format!("{}, {}: fine", counted(clients, "client"), counted(warnings, "warning")));
         show::ended(written, 0)
     } else {
-        show::say(&format!("{}, {}: a bridge would refuse this", plural(errors, "error"), plural(warnings, "warning")));
+        show::say(&format!(
+            "{}, {}: a bridge would refuse this",
+            counted(errors, "error"),
+            counted(warnings, "warning")
+        ));
         show::ended(written, if config::unopened(&findings) { WRONG_USE } else { NO })
     }
 }

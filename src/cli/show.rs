@@ -95,3 +95,8 @@ fn human(finding: &Finding, excerpt: Option<Excerpt>, out: &mut dyn Write) -> io
 pub(super) fn plain(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
+
+/// `1 client`, `2 clients`.
+pub(super) fn counted(count: usize, word: &str) -> String {
+    format!("{count} {word}{}", if count == 1 { "" } else { "s" })
+}

@@ -1,10 +1,12 @@
 //! How clients fare that are on their way, as the running bridge knows it.
 
+use serde::Deserialize as _;
 use serde_json::Value;
 
 use super::super::ask;
 use super::plain;
 use crate::config::Config;
+use crate::domain::canary::Figures;
 use crate::domain::client::Stage;
 use crate::mapping::entries::Entry;
 
@@ -71,7 +73,5 @@ pub(super) fn word(fares: &Value) -> Option<String> {
 }
 
 fn sentence(figures: &Value) -> String {
-    let number = |name: &str| figures[name].as_u64().unwrap_or_default();
-    let [realm, without, old, refused] = ["realm", "without_tokens", "old", "refused"].map(number);
-    format!("{without} of {realm} logins at the realm got no tokens, the old server refused {refused} of {old}")
+    Figures::deserialize(figures).unwrap_or_default().sentence()
 }

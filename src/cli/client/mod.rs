@@ -15,6 +15,7 @@ use std::process::ExitCode;
 use clap::builder::{PossibleValuesParser, StringValueParser, TypedValueParser};
 use clap::{Args, Subcommand, ValueEnum};
 
+use super::show::counted;
 use super::{Format, NO, WRONG_USE, show};
 use crate::config::{self, Config, Examined};
 use crate::document::{Findings, Severity};
@@ -211,11 +212,6 @@ fn refused(refused: Refused) -> ExitCode {
         }
     }
     ExitCode::from(NO)
-}
-
-/// `1 client`, `2 clients`.
-fn counted(count: usize, word: &str) -> String {
-    format!("{count} {word}{}", if count == 1 { "" } else { "s" })
 }
 
 /// Without what a terminal would act upon.
