@@ -12,8 +12,8 @@ use zeroize::Zeroizing;
 use super::{WRONG_USE, show};
 use crate::domain::time::Clock;
 use crate::mapping;
-use crate::secrets::Environment;
 use crate::secrets::age::{self, Identity, Recipient};
+use crate::secrets::{Environment, without_line_end};
 use crate::server::{SystemClock, SystemEntropy};
 
 /// No secret is longer.
@@ -108,8 +108,7 @@ pub(super) fn read() -> Result<SecretString, String> {
     if text.len() as u64 > LONGEST {
         return Err("the secret is longer than 64 KiB".to_owned());
     }
-    let secret = text.strip_suffix('\n').unwrap_or(&text);
-    let secret = secret.strip_suffix('\r').unwrap_or(secret);
+    let secret = without_line_end(&text);
     if secret.is_empty() {
         let hint = "hint: printf %s \"$SECRET\" | passbridge ...";
         return Err(format!("the secret on standard input is empty\n  {hint}"));

@@ -26,7 +26,7 @@ impl FamilyId {
 
 impl fmt::Display for FamilyId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().flat_map(|byte| hexadecimal(*byte)).try_for_each(|digit| f.write_char(digit))
+        hexadecimal(&self.0).try_for_each(|digit| f.write_char(digit))
     }
 }
 

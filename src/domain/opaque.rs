@@ -80,9 +80,10 @@ impl fmt::Debug for OpaqueToken {
     }
 }
 
-/// A byte as two digits.
-pub(super) fn hexadecimal(byte: u8) -> [char; 2] {
-    [byte >> 4, byte & 15].map(|half| char::from_digit(u32::from(half), 16).unwrap_or_default())
+/// Bytes as hexadecimal digits, two each, in small letters.
+pub fn hexadecimal(bytes: &[u8]) -> impl Iterator<Item = char> {
+    let halves = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    halves.map(|half| char::from_digit(u32::from(half), 16).unwrap_or_default())
 }
 
 /// SHA-256 of a purpose and a value that is itself unguessable: it finds a record and cannot be turned back.
@@ -115,13 +116,13 @@ impl Fingerprint {
     /// The first 12 hexadecimal digits: how logs, the audit and `token find` name a token.
     #[must_use]
     pub fn short(&self) -> String {
-        self.0.iter().take(6).flat_map(|byte| hexadecimal(*byte)).collect()
+        hexadecimal(&self.0).take(12).collect()
     }
 }
 
 impl fmt::Display for Fingerprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().flat_map(|byte| hexadecimal(*byte)).try_for_each(|digit| f.write_char(digit))
+        hexadecimal(&self.0).try_for_each(|digit| f.write_char(digit))
     }
 }
 

@@ -1,7 +1,6 @@
 //! Loads the mapping directory, whole or not at all.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fmt::Write as _;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,6 +13,7 @@ use super::parts::{self, Part};
 use super::{Loaded, Place, client, dialect};
 use crate::document::{Findings, Origin, Reader, parse, parse_part};
 use crate::domain::dialect::Dialect;
+use crate::domain::opaque::hexadecimal;
 use crate::domain::table::{DEFAULT_DIALECT, Table};
 use crate::secrets::files::{self, Unfit};
 use crate::secrets::{Means, Sources};
@@ -106,13 +106,6 @@ pub(super) fn readable(path: &Path, findings: &Findings) -> Option<String> {
     files::text(path, LONGEST, findings).map_err(told).ok()
 }
 
-pub(super) fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        let _infallible = write!(text, "{byte:02x}");
-        text
-    })
-}
-
 fn dialects(mappings: &Path, shelf: &mut Shelf<'_>) -> Dialects {
     let findings = shelf.findings;
     let mut dialects = BTreeMap::new();
@@ -190,7 +183,7 @@ impl<'a> Shelf<'a> {
 
     /// Of all texts that were taken from it.
     fn digest(self) -> String {
-        hexadecimal(self.hash.finish().as_ref())
+        hexadecimal(self.hash.finish().as_ref()).collect()
     }
 
     /// The files of clients, with the one that a change would add.

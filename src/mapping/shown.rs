@@ -4,9 +4,9 @@ use aws_lc_rs::{digest, hmac};
 use secrecy::ExposeSecret;
 use serde_json::{Map, Value, json};
 
-use super::load::hexadecimal;
 use crate::domain::client::{Client, LegacySecret};
 use crate::domain::dialect::Dialect;
+use crate::domain::opaque::hexadecimal;
 use crate::domain::shadow::Beside;
 
 /// What a client is in a table, without its old id. Of its secrets only how many there are, and how they are kept.
@@ -44,14 +44,14 @@ fn shadow(beside: Beside) -> Option<&'static str> {
 /// A digest of all that a dialect says. Two programs of one version agree about it.
 #[must_use]
 pub fn dialect_digest(dialect: &Dialect) -> String {
-    hexadecimal(digest::digest(&digest::SHA256, format!("{dialect:?}").as_bytes()).as_ref())
+    hexadecimal(digest::digest(&digest::SHA256, format!("{dialect:?}").as_bytes()).as_ref()).collect()
 }
 
 /// HMAC-SHA-256 of all secrets of a client under a key that both sides have. Whoever knows the key could try secrets against
 /// it: so it goes from who reads the files to the bridge, which says yes or no, and never comes out of a bridge.
 #[must_use]
 pub fn proof(client: &Client, key: &[u8]) -> String {
-    hexadecimal(signed(client, key).as_ref())
+    hexadecimal(signed(client, key).as_ref()).collect()
 }
 
 /// Whether this is the proof of a client's secrets. Compared in constant time.

@@ -166,9 +166,15 @@ fn from_file(name: &Spotted<String>, key: &str, directory: &Path, findings: &Fin
 fn text_of(path: &Path, findings: &Findings) -> Result<SecretString, String> {
     let bytes = zeroize::Zeroizing::new(files::bytes(path, LONGEST, findings)?);
     let text = std::str::from_utf8(&bytes).map_err(|_| "is not UTF-8".to_owned())?;
-    let trimmed = text.strip_suffix('\n').unwrap_or(text);
-    let trimmed = trimmed.strip_suffix('\r').unwrap_or(trimmed);
-    if trimmed.is_empty() { Err("is empty".to_owned()) } else { Ok(SecretString::from(trimmed)) }
+    let secret = without_line_end(text);
+    if secret.is_empty() { Err("is empty".to_owned()) } else { Ok(SecretString::from(secret)) }
+}
+
+/// A secret as somebody wrote or typed it: one line end behind it is none of it.
+#[must_use]
+pub fn without_line_end(text: &str) -> &str {
+    let text = text.strip_suffix('\n').unwrap_or(text);
+    text.strip_suffix('\r').unwrap_or(text)
 }
 
 /// Kubernetes mounts secrets readable for all, so this blocks nothing.

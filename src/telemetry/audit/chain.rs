@@ -12,6 +12,7 @@ use aws_lc_rs::digest;
 use serde::{Deserialize, Serialize};
 
 use super::entry::Entry;
+use crate::domain::opaque::hexadecimal;
 
 /// The last record of a chain: what the next one is chained to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,10 +87,7 @@ fn hash(prev: &str, own: &[u8]) -> String {
     let mut context = digest::Context::new(&digest::SHA256);
     context.update(prev.as_bytes());
     context.update(own);
-    context.finish().as_ref().iter().fold(String::with_capacity(HEX), |mut text, byte| {
-        let _infallible = write!(text, "{byte:02x}");
-        text
-    })
+    hexadecimal(context.finish().as_ref()).collect()
 }
 
 #[cfg(test)]
