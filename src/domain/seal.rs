@@ -241,8 +241,9 @@ impl SealingKey {
     /// As [`SealingKey::open`].
     pub fn unwrap_key(&self, wrapped: &Sealed, binding: Binding<'_>) -> Result<Self, DoesNotOpen> {
         let bytes = self.open(wrapped, binding)?;
-        let key: [u8; 32] = bytes.as_slice().try_into().map_err(|_| DoesNotOpen)?;
-        Ok(Self(Zeroizing::new(key)))
+        let mut key = Zeroizing::new([0; 32]);
+        key.copy_from_slice(bytes.as_array::<32>().ok_or(DoesNotOpen)?);
+        Ok(Self(key))
     }
 }
 

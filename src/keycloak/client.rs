@@ -156,7 +156,7 @@ impl Keycloak {
         endpoint: impl Fn(&Urls) -> &Url,
         address: Option<IpAddr>,
         body: Wiped<String>,
-    ) -> Result<(u16, Vec<u8>), NotGranted> {
+    ) -> Result<(u16, Wiped<Vec<u8>>), NotGranted> {
         // Shared by all tries, and wiped with the last of them.
         let body = Bytes::from_owner(body);
         let mut last = unspent(Fault::Operator, "no realm URL is configured");
@@ -180,7 +180,7 @@ impl Keycloak {
         Err(last)
     }
 
-    async fn post(&self, url: &Url, address: Option<IpAddr>, body: Bytes) -> Result<(u16, Vec<u8>), NotGranted> {
+    async fn post(&self, url: &Url, address: Option<IpAddr>, body: Bytes) -> Result<(u16, Wiped<Vec<u8>>), NotGranted> {
         let mut question = Request::new(Method::POST, url.clone());
         *question.body_mut() = Some(body.into());
         let headers = question.headers_mut();
@@ -195,10 +195,10 @@ impl Keycloak {
     }
 }
 
-/// Reads an answer whole, within bounds.
-pub(super) async fn read(mut response: reqwest::Response) -> Result<Vec<u8>, NotGranted> {
+/// Reads an answer whole, within bounds: the realm's tokens, as a rule.
+pub(super) async fn read(mut response: reqwest::Response) -> Result<Wiped<Vec<u8>>, NotGranted> {
     let expected = response.content_length().and_then(|length| usize::try_from(length).ok()).unwrap_or_default();
-    let mut answer = Vec::with_capacity(expected.min(LONGEST_ANSWER));
+    let mut answer = Wiped::new(Vec::with_capacity(expected.min(LONGEST_ANSWER)));
     while let Some(chunk) = response.chunk().await.map_err(|_| unknown("the realm's answer was cut off or too slow"))? {
         if answer.len() + chunk.len() > LONGEST_ANSWER {
             return Err(unknown("the realm's answer is longer than 256 KiB"));

@@ -5,19 +5,19 @@
 
 use std::time::SystemTime;
 
-use form_urlencoded::Serializer;
+use bytes::Bytes;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
-use zeroize::Zeroizing;
 
 use super::client::{FORM, RealmSettings, Unusable, bad_certificate, because, headers, http, lost, read};
-use super::endpoints;
 use super::wire::{self, ErrorAnswer, printable};
+use super::{endpoints, form};
 use crate::domain::client::Client;
 use crate::domain::dialect::{Grant, GrantKind};
 use crate::domain::grant::Fate;
 use crate::domain::refusal::Cause;
+use crate::domain::wiped::Wiped;
 use crate::relay::BadCertificate;
 
 /// A token that nobody issued.
@@ -166,7 +166,6 @@ impl Probe {
     pub async fn reader(&self, url: &str, id: &str, secret: &SecretString) -> Result<SecretString, Unanswered> {
         let (status, body) =
             self.post(url, "token", Shown(id, secret), &[("grant_type", "client_credentials")]).await?;
-        let body = Zeroizing::new(body);
         let answer: Option<Value> = serde_json::from_slice(&body).ok().filter(|_| status == 200);
         let token = answer.as_ref().and_then(|answer| answer["access_token"].as_str());
         token.map(SecretString::from).ok_or_else(|| Unanswered::told(format!("it answered {}", summary(status, &body))))
@@ -197,14 +196,12 @@ impl Probe {
         endpoint: &str,
         shown: Shown<'_>,
         fields: &[(&str, &str)],
-    ) -> Result<(u16, Vec<u8>), Unanswered> {
-        let mut form = Serializer::new(String::new());
-        let (id, secret) = (shown.0, shown.1.expose_secret());
-        form.append_pair("client_id", id).append_pair("client_secret", secret).extend_pairs(fields);
-        let body = Zeroizing::new(form.finish());
+    ) -> Result<(u16, Wiped<Vec<u8>>), Unanswered> {
+        let credentials = [("client_id", shown.0), ("client_secret", shown.1.expose_secret())];
+        let body = form::written(credentials.into_iter().chain(fields.iter().copied()));
         let call =
             self.http.post(endpoints::endpoint(url, endpoint)).headers(self.headers.clone()).header(CONTENT_TYPE, FORM);
-        let response = send(call.body(body.as_bytes().to_vec())).await?;
+        let response = send(call.body(Bytes::from_owner(body))).await?;
         let status = response.status().as_u16();
         Ok((status, read(response).await.map_err(|lost| Unanswered::told(lost.refusal.detail))?))
     }

@@ -57,10 +57,12 @@ pub(super) fn basic(header: &[u8]) -> Option<Vec<Credentials>> {
     let decoded = zeroize::Zeroizing::new(STANDARD.decode(encoded.trim()).ok()?);
     let (id, secret) = std::str::from_utf8(&decoded).ok()?.split_once(':')?;
     let mut readings = vec![Credentials { id: id.to_owned(), secret: SecretString::from(secret) }];
-    if let (Ok(other_id), Ok(other_secret)) = (form::decode(id.as_bytes()), form::decode(secret.as_bytes()))
-        && (other_id != id || other_secret != secret)
+    // A secret of its own at once, so that it is wiped though it is the same.
+    let decoded = (form::decode(id.as_bytes()), form::decode(secret.as_bytes()).map(SecretString::from));
+    if let (Ok(other_id), Ok(other_secret)) = decoded
+        && (other_id != id || other_secret.expose_secret() != secret)
     {
-        readings.push(Credentials { id: other_id, secret: SecretString::from(other_secret) });
+        readings.push(Credentials { id: other_id, secret: other_secret });
     }
     Some(readings)
 }
