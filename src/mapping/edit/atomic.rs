@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, chown};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use crate::secrets::files::words;
@@ -50,7 +50,7 @@ fn replace(path: &Path, new: &Path, before: Option<&str>, after: &str) -> Result
     if let Some(old) = &old {
         let made = file.metadata().map_err(|error| unwritable(&error))?;
         if (made.uid(), made.gid()) != (old.uid(), old.gid()) {
-            chown(new, Some(old.uid()), Some(old.gid())).map_err(|_| {
+            fchown(&file, Some(old.uid()), Some(old.gid())).map_err(|_| {
                 let (uid, gid) = (old.uid(), old.gid());
                 format!(
                     "belongs to {uid}:{gid}, and would not after the change\n  hint: run this as that user, or as root"
