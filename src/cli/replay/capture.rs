@@ -1,6 +1,7 @@
 //! Captured pairs from files: `NAME.request` and `NAME.reply`, raw bytes as they went over the wire.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::super::show::words;
@@ -62,7 +63,7 @@ pub(super) fn read(path: &Path) -> Result<Vec<Capture>, String> {
     if !path.is_dir() {
         return Ok(vec![pair(&path.with_extension("request"))?]);
     }
-    let unreadable = |error: std::io::Error| format!("{} cannot be read: {}\n  {HINT}", path.display(), words(&error));
+    let unreadable = |error: io::Error| format!("{} cannot be read: {}\n  {HINT}", path.display(), words(&error));
     let entries = fs::read_dir(path).map_err(unreadable)?.collect::<Result<Vec<_>, _>>().map_err(unreadable)?;
     let mut requests: Vec<PathBuf> = entries.into_iter().map(|entry| entry.path()).collect();
     requests.retain(|path| path.extension().is_some_and(|ending| ending == "request"));
@@ -90,15 +91,12 @@ fn pair(path: &Path) -> Result<Capture, String> {
 }
 
 pub(super) fn bytes(path: &Path) -> Result<Vec<u8>, String> {
-    let length = fs::metadata(path).map(|metadata| metadata.len());
-    match length.and_then(|length| Ok((length, fs::read(path)?))) {
-        Ok((length, _)) if length > LONGEST => {
-            let hint = "hint: send it in parts: a folder of pairs, or several HAR files";
-            Err(format!("{} is longer than 16 MiB\n  {hint}", path.display()))
-        }
-        Ok((_, bytes)) => Ok(bytes),
-        Err(error) => Err(format!("{} cannot be read: {}\n  {HINT}", path.display(), words(&error))),
+    let unreadable = |error: io::Error| format!("{} cannot be read: {}\n  {HINT}", path.display(), words(&error));
+    if fs::metadata(path).map_err(unreadable)?.len() > LONGEST {
+        let hint = "hint: send it in parts: a folder of pairs, or several HAR files";
+        return Err(format!("{} is longer than 16 MiB\n  {hint}", path.display()));
     }
+    fs::read(path).map_err(unreadable)
 }
 
 /// A reply whose body is all that follows its head.
