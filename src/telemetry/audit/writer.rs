@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::chain::{self, Head};
 use super::directory::{DAY, Directory, Open};
 use super::entry::Entry;
-use super::{AuditSettings, Missing};
+use super::{AuditSettings, Missing, STRANGERS};
 use crate::domain::time::{Clock, Timestamp};
 use crate::telemetry::{Metrics, log};
 
@@ -119,9 +119,10 @@ impl Writer {
     }
 
     fn say_what_is_missing(&mut self) {
+        let strangers = format!("refusals of strangers beyond {STRANGERS} a minute; each is in the log");
         for (count, why) in [
             (&self.missing.queue, "the queue was full: records came faster than they could be written"),
-            (&self.missing.strangers, "refusals of strangers beyond 600 a minute; each is in the log"),
+            (&self.missing.strangers, strangers.as_str()),
         ] {
             let lost = count.swap(0, Ordering::Relaxed);
             if lost > 0 {
