@@ -68,6 +68,12 @@ fn what_is_wrong_with_the_realms_certificate_is_told_to_operators_alone() {
     let authority = Authority::new();
     for (id, shown, detail) in [
         ("of-an-expired-realm", authority.shown("localhost", Some(2001)), "its certificate has expired"),
+        ("of-a-realm-to-come", authority.shown_from("localhost", 2100), "its certificate is not valid yet"),
+        (
+            "of-a-stranger",
+            Authority::new().shown("localhost", None),
+            "nobody who is trusted vouches for its certificate; `ca` names who does",
+        ),
         (
             "of-another-realm",
             authority.shown("elsewhere.example.org", None),

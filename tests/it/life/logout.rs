@@ -15,6 +15,10 @@ use super::{gated, grant, login, refresh, refreshed, refreshes, refused, reply, 
 use crate::support::{Connection, Granting, Mood, Plan, RawReply, World, eventually, post};
 
 const EVENT: &str = "http://schemas.openid.net/event/backchannel-logout";
+/// What is said of a token that is not what the realm signed, or lacks what each has.
+const NOT_GENUINE: &str = "is not genuine, or lacks a claim";
+/// Of one that anybody could have signed.
+const NO_REALMS: &str = "is signed in a way that no realm signs";
 const SESSION: &str = "9b3ffe4a-0000-4987-a279-a8d13bbf2b35";
 
 static KEY: LazyLock<KeyPair> = LazyLock::new(|| KeyPair::generate(KeySize::Rsa2048).unwrap());
@@ -128,19 +132,9 @@ fn a_session_that_nobody_knows_is_answered_as_ended() {
 }
 
 #[test]
-fn what_the_realm_did_not_say_ends_nothing() {
+fn what_the_realm_did_not_sign_ends_nothing() {
     let world = hearing(rotation("on"));
     let (access, _) = login(&world);
-    let now = world.clock.now().secs();
-    let changed = |name: &str, value: Value| {
-        let mut claims = claims(&world, name);
-        if value.is_null() {
-            claims.as_object_mut().unwrap().remove(name);
-        } else {
-            claims[name] = value;
-        }
-        signed(&header(), &claims, &KEY)
-    };
     let good = signed(&header(), &claims(&world, "good"), &KEY);
     let (text, signature) = good.rsplit_once('.').unwrap();
     let (_, body) = text.split_once('.').unwrap();
@@ -154,41 +148,89 @@ fn what_the_realm_did_not_say_ends_nothing() {
     flipped[100] ^= 1;
     let other_claims = base64(claims(&world, "other").to_string());
     let cases = [
-        ("another key's signature", signed(&header(), &claims(&world, "a"), &OTHER_KEY)),
-        ("a flipped bit", format!("{text}.{}", base64(flipped))),
-        ("other claims under the signature", format!("{}.{other_claims}.{signature}", base64(header().to_string()))),
-        ("no signature", format!("{text}.")),
-        ("a key that is not published", signed(&json!({"alg": "RS256", "kid": "second"}), &claims(&world, "b"), &KEY)),
-        ("no key's name", signed(&json!({"alg": "RS256"}), &claims(&world, "c"), &KEY)),
-        ("alg none", format!("{}.", with_header(json!({"alg": "none", "kid": "first"})))),
-        ("alg none with a signature", format!("{}.{signature}", with_header(json!({"alg": "none", "kid": "first"})))),
-        ("HS256 by the public key's modulus", by(&modulus)),
-        ("HS256 by the public key's DER", by(der)),
-        ("HS256 by nothing", by(b"")),
-        ("another issuer", changed("iss", "http://elsewhere.example/auth/realms/SSO".into())),
-        ("another realm of this server", changed("iss", world.realm.url().replace("SSO", "SSO2").into())),
-        ("another audience", changed("aud", "somebody_else".into())),
-        ("other audiences", changed("aud", json!(["somebody", "else"]))),
-        ("no audience", changed("aud", Value::Null)),
-        ("expired", changed("exp", (now - 61).into())),
-        ("from the future", changed("iat", (now + 61).into())),
-        ("no time of issue", changed("iat", Value::Null)),
-        ("a nonce", changed("nonce", "n".into())),
-        ("no event", changed("events", json!({}))),
-        ("another event", changed("events", json!({"http://schemas.openid.net/event/other": {}}))),
-        ("no events", changed("events", Value::Null)),
-        ("no session", changed("sid", Value::Null)),
-        ("no name", changed("jti", Value::Null)),
-        ("no JWT", "nonsense".to_owned()),
-        ("an empty one", String::new()),
+        ("another key's signature", signed(&header(), &claims(&world, "a"), &OTHER_KEY), NOT_GENUINE),
+        ("a flipped bit", format!("{text}.{}", base64(flipped)), NOT_GENUINE),
+        (
+            "other claims under the signature",
+            format!("{}.{other_claims}.{signature}", base64(header().to_string())),
+            NOT_GENUINE,
+        ),
+        ("no signature", format!("{text}."), NOT_GENUINE),
+        (
+            "a key that is not published",
+            signed(&json!({"alg": "RS256", "kid": "second"}), &claims(&world, "b"), &KEY),
+            "signed by a key that the realm does not publish",
+        ),
+        ("no key's name", signed(&json!({"alg": "RS256"}), &claims(&world, "c"), &KEY), "names no key"),
+        ("alg none", format!("{}.", with_header(json!({"alg": "none", "kid": "first"}))), "is no JWT"),
+        (
+            "alg none with a signature",
+            format!("{}.{signature}", with_header(json!({"alg": "none", "kid": "first"}))),
+            "is no JWT",
+        ),
+        ("HS256 by the public key's modulus", by(&modulus), NO_REALMS),
+        ("HS256 by the public key's DER", by(der), NO_REALMS),
+        ("HS256 by nothing", by(b""), NO_REALMS),
+        ("no JWT", "nonsense".to_owned(), "is no JWT"),
+        ("an empty one", String::new(), "carries no `logout_token`"),
     ];
-    for (name, token) in cases {
-        let reply = tell(&world, &token);
-        assert_eq!((reply.status, reply.text("error").as_str()), (400, "invalid_request"), "{name}");
-        assert!(world.active(&access), "{name}");
-    }
+    end_nothing(&world, &access, cases);
     heard(&tell(&world, &good));
     assert!(!world.active(&access));
+}
+
+#[test]
+fn what_the_realm_signed_and_is_no_end_of_ours_ends_nothing() {
+    let world = hearing(rotation("on"));
+    let (access, _) = login(&world);
+    let now = world.clock.now().secs();
+    let changed = |name: &str, value: Value| {
+        let mut claims = claims(&world, name);
+        if value.is_null() {
+            claims.as_object_mut().unwrap().remove(name);
+        } else {
+            claims[name] = value;
+        }
+        signed(&header(), &claims, &KEY)
+    };
+    let cases = [
+        ("another issuer", changed("iss", "http://elsewhere.example/auth/realms/SSO".into()), "is of another realm"),
+        (
+            "another realm of this server",
+            changed("iss", world.realm.url().replace("SSO", "SSO2").into()),
+            "is of another realm",
+        ),
+        ("another audience", changed("aud", "somebody_else".into()), "is meant for none of our clients"),
+        ("other audiences", changed("aud", json!(["somebody", "else"])), "is meant for none of our clients"),
+        ("no audience", changed("aud", Value::Null), NOT_GENUINE),
+        ("expired", changed("exp", (now - 61).into()), "is not of this time"),
+        ("from the future", changed("iat", (now + 61).into()), "is not of this time"),
+        ("no time of issue", changed("iat", Value::Null), NOT_GENUINE),
+        ("a nonce", changed("nonce", "n".into()), "is no logout token"),
+        ("no event", changed("events", json!({})), "is no logout token"),
+        (
+            "another event",
+            changed("events", json!({"http://schemas.openid.net/event/other": {}})),
+            "is no logout token",
+        ),
+        ("no events", changed("events", Value::Null), NOT_GENUINE),
+        ("no session", changed("sid", Value::Null), "names no session; switch on"),
+        ("no name", changed("jti", Value::Null), NOT_GENUINE),
+    ];
+    end_nothing(&world, &access, cases);
+    heard(&tell(&world, &signed(&header(), &claims(&world, "good"), &KEY)));
+    assert!(!world.active(&access));
+}
+
+/// Each of them, by its name, is refused for what it is.
+fn end_nothing<const CASES: usize>(world: &World, access: &str, cases: [(&str, String, &str); CASES]) {
+    for (name, token, why) in cases {
+        let reply = tell(world, &token);
+        unheard(&reply);
+        let told = reply.text("error_description");
+        assert!(told.contains(why), "{name}: {told}");
+        assert!(world.active(access), "{name}");
+    }
 }
 
 #[test]
@@ -237,7 +279,9 @@ fn a_logout_token_counts_once() {
     heard(&tell(&world, &token));
     assert!(!world.active(&first));
     let (second, _) = login(&world); // the realm's session of the same name, again
-    unheard(&tell(&world, &token));
+    let again = tell(&world, &token);
+    unheard(&again);
+    assert_eq!(again.text("error_description"), "the logout token was heard before");
     assert!(world.active(&second));
     heard(&tell(&world, &signed(&header(), &claims(&world, "twice"), &KEY)));
     assert!(!world.active(&second));

@@ -3,6 +3,7 @@
 use passbridge::domain::family::{Family, FamilyId};
 use passbridge::store::record::{Damage, RECORD_VERSION, decode, encode};
 use proptest::prelude::*;
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::world::{BEGIN, Login, Seeded};
 
@@ -31,7 +32,9 @@ fn every_flipped_bit_is_seen() {
 fn every_cut_is_seen() {
     let bytes = encode(b"f1", &sample());
     for length in 0..bytes.len() {
-        assert!(decode::<Family>(b"f1", &bytes[..length]).is_err(), "{length} bytes");
+        // A version and a checksum are nine bytes.
+        let damage = if length < 9 { Damage::Short } else { Damage::Checksum };
+        assert_eq!(decode::<Family>(b"f1", &bytes[..length]), Err(damage), "{length} bytes");
     }
 }
 
@@ -39,6 +42,18 @@ fn every_cut_is_seen() {
 fn a_record_under_another_key_is_seen() {
     let bytes = encode(b"f1", &sample());
     assert_eq!(decode::<Family>(b"f2", &bytes), Err(Damage::Checksum));
+}
+
+#[test]
+fn a_whole_record_of_a_later_version_is_told_by_its_number_and_not_read() {
+    let mut bytes = encode(b"f1", &sample());
+    let body = bytes.len() - 8;
+    bytes[0] = RECORD_VERSION + 1;
+    let checksum = xxh3_64(&bytes[..body]) ^ xxh3_64(b"f1").rotate_left(17);
+    bytes[body..].copy_from_slice(&checksum.to_le_bytes());
+    let damage = decode::<Family>(b"f1", &bytes).unwrap_err();
+    assert_eq!(damage, Damage::Version(RECORD_VERSION + 1));
+    assert_eq!(damage.to_string(), "the record has version 2, and this program reads 1");
 }
 
 #[test]

@@ -39,17 +39,25 @@ impl Authority {
 
     /// A certificate for this name, which ended so long ago where it says so.
     pub fn shown(&self, name: &str, ended_in: Option<i32>) -> Shown {
-        self.shown_until(name, ended_in.map(|year| (year, 1, 1)))
+        self.shown_between(name, None, ended_in.map(|year| (year, 1, 1)))
+    }
+
+    /// A certificate for this name, which counts from the beginning of a year on.
+    pub fn shown_from(&self, name: &str, year: i32) -> Shown {
+        self.shown_between(name, Some((year, 1, 1)), None)
     }
 
     /// A certificate for this name, which ends in so many days.
     pub fn shown_for(&self, name: &str, days: i64) -> Shown {
-        self.shown_until(name, Some(day(days)))
+        self.shown_between(name, None, Some(day(days)))
     }
 
-    fn shown_until(&self, name: &str, end: Option<(i32, u8, u8)>) -> Shown {
+    fn shown_between(&self, name: &str, begin: Option<(i32, u8, u8)>, end: Option<(i32, u8, u8)>) -> Shown {
         let key = KeyPair::generate().unwrap();
         let mut wish = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        if let Some((year, month, day)) = begin {
+            wish.not_before = rcgen::date_time_ymd(year, month, day);
+        }
         if let Some((year, month, day)) = end {
             wish.not_after = rcgen::date_time_ymd(year, month, day);
         }
