@@ -229,9 +229,9 @@ fn moves(before: &Table, now: &Table) -> Vec<Move> {
 struct Prepared {
     config: Config,
     loaded: Loaded,
-    /// One for each worker, where the realm's settings changed.
+    /// One for each of the ways, where the realm's settings changed.
     realms: Vec<Keycloak>,
-    /// One for each worker, where `[otk]` changed.
+    /// One for each of the ways, where `[otk]` changed.
     old_servers: Vec<Option<OldServer>>,
 }
 
