@@ -76,3 +76,25 @@ fn unwritable(error: &io::Error) -> String {
     let hint = "run this as a user that may write there, on a disk that takes writes";
     format!("cannot be written: {}\n  hint: {hint}", words(error))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_somebody_else_has_changed_meanwhile_stays_as_they_left_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("all.toml");
+        let left = |before: Option<&str>| {
+            fs::write(&path, "theirs").unwrap();
+            let refused = write(&path, before, "ours").unwrap_err();
+            assert_eq!(refused, "was changed by somebody else meanwhile\n  hint: run the command again");
+            assert_eq!(fs::read_to_string(&path).unwrap(), "theirs");
+            assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1, "nothing of ours is left beside it");
+        };
+        left(Some("as it was read"));
+        left(None);
+        write(&path, Some("theirs"), "ours").unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "ours");
+    }
+}

@@ -129,3 +129,16 @@ fn a_newer_format_is_refused() {
     let opened = TokenStore::open(&single(&server), ManualClock::new());
     assert!(matches!(opened, Err(StoreError::Format { found: 2, .. })), "{opened:?}");
 }
+
+#[test]
+fn a_backup_is_refused_and_left_to_the_means_of_redis() {
+    let server = Server::start();
+    let world = World::open(&single(&server));
+    let place = tempfile::tempdir().unwrap();
+    let refused = world.store.backup(place.path()).unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "the token store is a Redis: keep it by Redis's own means (BGSAVE, append-only file, a replica)"
+    );
+    assert_eq!(fs::read_dir(place.path()).unwrap().count(), 0);
+}
