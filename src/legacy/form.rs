@@ -1,8 +1,11 @@
 //! `application/x-www-form-urlencoded`, read strictly: what is not well-formed is refused, never guessed.
 
+use std::mem;
+
 use memchr::{memchr, memchr_iter, memchr2};
 
 use crate::domain::form::Form;
+use crate::domain::wiped::Wiped;
 
 /// More parameters than any legacy client sends.
 const MOST_PARAMETERS: usize = 64;
@@ -23,12 +26,11 @@ pub fn parse(bytes: &[u8]) -> Result<Form, Unreadable> {
         if pair.is_empty() {
             continue;
         }
-        let (name, value) = cut(pair, b'=');
-        let (name, value) = (decode(name)?, decode(value)?);
         if form.len() == MOST_PARAMETERS {
             return Err("the form has more than 64 parameters");
         }
-        form.push(name, value);
+        let (name, value) = cut(pair, b'=');
+        form.push(decode(name)?, decode(value)?);
     }
     Ok(form)
 }
@@ -50,7 +52,7 @@ pub fn decode(bytes: &[u8]) -> Result<String, Unreadable> {
     // A signature is long and mostly plain: what lies between two escapes is copied whole. The text gets the room that it needs at
     // once, because a copy that grows leaves unwiped ones behind.
     let escapes = memchr_iter(b'%', bytes).count();
-    let mut decoded = Vec::with_capacity(bytes.len().saturating_sub(escapes * 2));
+    let mut decoded = Wiped::new(Vec::with_capacity(bytes.len().saturating_sub(escapes * 2)));
     let mut rest = bytes;
     while let Some((plain, special)) = memchr2(b'%', b'+', rest).and_then(|at| rest.split_at_checked(at)) {
         decoded.extend_from_slice(plain);
@@ -67,7 +69,10 @@ pub fn decode(bytes: &[u8]) -> Result<String, Unreadable> {
         };
     }
     decoded.extend_from_slice(rest);
-    String::from_utf8(decoded).map_err(|_| "the form is not UTF-8")
+    String::from_utf8(mem::take(&mut *decoded)).map_err(|error| {
+        *decoded = error.into_bytes();
+        "the form is not UTF-8"
+    })
 }
 
 const BROKEN_ESCAPE: Unreadable = "the form has a broken percent-escape";
