@@ -20,7 +20,6 @@ pub fn find(
     parameters: &Form,
     query: Option<&Form>,
 ) -> Result<Presented, Refusal> {
-    let missing = || Refusal::client(Cause::ClientCredentials, "the request carries no client credentials");
     let in_parameters = parameters.value(&fields.id);
     if let Some(header) = authorization {
         let readings = basic(header).ok_or_else(|| {
@@ -45,6 +44,11 @@ pub fn find(
     let id = form.value(&fields.id).ok_or_else(missing)?;
     let secret = form.value(&fields.secret).unwrap_or_default();
     Ok(Presented { placement, readings: vec![Credentials { id: id.to_owned(), secret: SecretString::from(secret) }] })
+}
+
+/// Nobody says who asks.
+pub(super) fn missing() -> Refusal {
+    Refusal::client(Cause::ClientCredentials, "the request carries no client credentials")
 }
 
 /// Reads `Basic base64(id:secret)`: as it is, and form-decoded where that is something else.

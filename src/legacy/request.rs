@@ -83,7 +83,7 @@ pub fn read(
             Err(refusal) => first = first.or(Some(refusal)),
         }
     }
-    Err(first.unwrap_or_else(|| Refusal::client(Cause::ClientCredentials, "the request carries no client credentials")))
+    Err(first.unwrap_or_else(credentials::missing))
 }
 
 /// Some revoke with all of it in the query, some with a body, some with a part in each.

@@ -41,11 +41,15 @@ pub(super) struct Secured {
 impl Secured {
     /// Trusts the certificates of a PEM text, else those of the system.
     pub(super) fn new(host: &str, trusted: Option<&[u8]>) -> Result<Self, String> {
-        let bare = host.trim_start_matches('[').trim_end_matches(']');
-        let name = ServerName::try_from(bare.to_owned()).map_err(|_| format!("`otk.url`: {host} is no name"))?;
+        let name = ServerName::try_from(bare(host).to_owned()).map_err(|_| format!("`otk.url`: {host} is no name"))?;
         let trust = Trust::new(trusted.map(<[u8]>::to_vec)).map_err(|reason| format!("`otk.ca` {reason}"))?;
         Ok(Self { trust, name })
     }
+}
+
+/// Without the brackets that an address of IPv6 has in a URL.
+fn bare(host: &str) -> &str {
+    host.trim_start_matches('[').trim_end_matches(']')
 }
 
 /// All connections of one worker.
@@ -62,7 +66,7 @@ pub(super) struct Lines {
 
 impl Lines {
     pub(super) fn new(settings: &OtkSettings, secured: Option<Secured>, clock: Arc<dyn Clock>) -> Self {
-        let host = settings.host.trim_start_matches('[').trim_end_matches(']').to_owned();
+        let host = bare(&settings.host).to_owned();
         let (port, connect_timeout) = (settings.port, settings.connect_timeout);
         Self { host, port, secured, connect_timeout, clock, idle: Mutex::default() }
     }
