@@ -52,29 +52,62 @@ pub(super) fn read(section: Option<Reader<'_>>, findings: &Findings) -> Listen {
     let (legacy, ops) = (([127, 0, 0, 1], 8080).into(), ([127, 0, 0, 1], 9090).into());
     let mut listen = Listen { legacy, gateway: None, authz: None, realm: None, ops };
     let Some(mut section) = section else { return listen };
-    let legacy = address(&mut section, "legacy");
-    let gateway = address(&mut section, "gateway");
-    let authz = address(&mut section, "authz");
-    let realm = address(&mut section, "realm");
-    let ops = address(&mut section, "ops");
+    let named = [
+        ("legacy", place(&mut section, "legacy", Some(listen.legacy))),
+        ("gateway", place(&mut section, "gateway", None)),
+        ("authz", place(&mut section, "authz", None)),
+        ("realm", place(&mut section, "realm", None)),
+        ("ops", place(&mut section, "ops", Some(listen.ops))),
+    ];
     section.finish();
-    let named = [("legacy", &legacy), ("gateway", &gateway), ("authz", &authz), ("realm", &realm), ("ops", &ops)];
-    for (index, (name, address)) in named.iter().enumerate() {
+    for (index, (name, one)) in named.iter().enumerate() {
         for (other_name, other) in named.iter().skip(index + 1) {
-            if let (Some(address), Some(other)) = (address, other)
-                && clash(address.value, other.value)
-            {
-                let message = format!("`listen.{name}` and `listen.{other_name}` are one address");
-                findings.error("listener-clash", &other.origin, message, "choose another port".to_owned());
+            if let (Some(one), Some(other)) = (one, other) {
+                refuse_clash((name, one), (other_name, other), findings);
             }
         }
     }
-    listen.legacy = legacy.map_or(listen.legacy, |address| address.value);
-    listen.gateway = gateway.map(|address| address.value);
-    listen.authz = authz.map(|address| address.value);
-    listen.realm = realm.map(|address| address.value);
-    listen.ops = ops.map_or(listen.ops, |address| address.value);
-    listen
+    let [legacy, gateway, authz, realm, ops] = named.map(|(_, place)| place.map(|place| place.address));
+    listen.legacy = legacy.unwrap_or(listen.legacy);
+    listen.ops = ops.unwrap_or(listen.ops);
+    Listen { gateway, authz, realm, ..listen }
+}
+
+/// Where a listener is; without an origin by default.
+struct Place {
+    address: SocketAddr,
+    origin: Option<Origin>,
+}
+
+/// None where it is off, or no address.
+fn place(section: &mut Reader<'_>, key: &'static str, default: Option<SocketAddr>) -> Option<Place> {
+    let written = section.has(key);
+    match address(section, key) {
+        Some(found) => Some(Place { address: found.value, origin: Some(found.origin) }),
+        None if written => None,
+        None => default.map(|address| Place { address, origin: None }),
+    }
+}
+
+fn refuse_clash((name, one): (&str, &Place), (other_name, other): (&str, &Place), findings: &Findings) {
+    // The defaults are two: who clashes is written at least once.
+    let Some(origin) = other.origin.as_ref().or(one.origin.as_ref()) else { return };
+    if !clash(one.address, other.address) {
+        return;
+    }
+    let hint = match (&one.origin, &other.origin) {
+        (None, _) => format!("choose another port; `listen.{name}` is {}, where nothing else is said", one.address),
+        (_, None) => {
+            format!("choose another port; `listen.{other_name}` is {}, where nothing else is said", other.address)
+        }
+        (Some(_), Some(_)) => "choose another port".to_owned(),
+    };
+    findings.error(
+        "listener-clash",
+        origin,
+        format!("`listen.{name}` and `listen.{other_name}` are one address"),
+        hint,
+    );
 }
 
 fn address(section: &mut Reader<'_>, key: &'static str) -> Option<Spotted<SocketAddr>> {

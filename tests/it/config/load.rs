@@ -230,6 +230,18 @@ fn wrong_keys_and_values_are_told() {
             "are one address",
             "another port",
         ),
+        error(
+            "listener-clash",
+            beside("[listen]\nops = ▲\"0.0.0.0:8080\""),
+            "`listen.legacy` and `listen.ops` are one address",
+            "another port; `listen.legacy` is 127.0.0.1:8080, where nothing else is said",
+        ),
+        error(
+            "listener-clash",
+            beside("[listen]\ngateway = ▲\"127.0.0.1:9090\""),
+            "`listen.gateway` and `listen.ops` are one address",
+            "`listen.ops` is 127.0.0.1:9090",
+        ),
         error("bad-value", beside("[server]\nworkers = ▲-1"), "a whole number from 0 to 1024", ""),
         error("bad-value", beside("[server]\nworkers = ▲2000"), "a whole number from 0 to 1024", ""),
         error("bad-value", beside("[server]\ntrusted_proxies = [\"10.0.0.0/8\", ▲\"ten\"]"), "a list of networks", ""),
