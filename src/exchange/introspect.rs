@@ -55,17 +55,20 @@ impl Exchange {
     }
 
     async fn introspect_refresh(
-        &self,
+        self: &Arc<Self>,
         known: &Known<'_>,
         token: &OpaqueToken,
         trail: &mut Trail,
     ) -> Result<Reply, Refusal> {
         let fingerprint = token.fingerprint(TokenUse::Refresh);
-        trail.token = Some(fingerprint);
-        let found = self.bridge.store.refresh(&fingerprint).await.map_err(store_failed)?;
-        let Some(record) = found.filter(|record| may_see(known, &record.client, trail)) else {
-            return Ok(inactive(known));
+        let Some(record) = self.bridge.store.refresh(&fingerprint).await.map_err(store_failed)? else {
+            // A hint that is wrong hides no token (RFC 7662 section 2.1).
+            return self.introspect_access(known, token, trail).await;
         };
+        trail.token = Some(fingerprint);
+        if !may_see(known, &record.client, trail) {
+            return Ok(inactive(known));
+        }
         trail.family = Some(record.family);
         let family = self.bridge.store.family(record.family).await.map_err(store_failed)?;
         let family = family.map(|family| self.bridge.flights.as_it_is(family));

@@ -38,9 +38,13 @@ fn a_refresh_uuid_is_active_only_to_who_says_what_it_is() {
 }
 
 #[test]
-fn an_access_uuid_is_no_refresh_uuid() {
+fn a_wrong_hint_hides_no_access_uuid_and_the_answer_says_what_it_is() {
     let world = World::new();
     let access = world.login().text("access_token");
+    let reply = world.introspect(&access, "refresh_token");
+    assert_eq!(reply.body, asks(&world, OLD_ID, &access));
+    assert_eq!((reply.json("active"), reply.text("token_type")), (true.into(), "Bearer".to_owned()));
+    world.turn(3600);
     assert_eq!(world.introspect(&access, "refresh_token").body, INACTIVE);
 }
 
