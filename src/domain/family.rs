@@ -66,6 +66,20 @@ pub enum Ending {
     Replaced,
 }
 
+impl Ending {
+    /// Who ended it, for operators.
+    #[must_use]
+    pub fn sentence(self) -> &'static str {
+        match self {
+            Self::Revoked => "the client revoked its login",
+            Self::RevokedByOperator => "an operator ended the login",
+            Self::SessionEnded => "the realm ended the login's session",
+            Self::Reused => "the login was ended, as a used refresh token came again",
+            Self::Replaced => "a newer access token took its place",
+        }
+    }
+}
+
 /// What an access UUID opens. Complete in itself, so that an API call is one look-up.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AccessRecord {

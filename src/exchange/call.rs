@@ -108,6 +108,6 @@ impl Which {
 fn why(over: Over) -> &'static str {
     match over {
         Over::Expired => "the token's promised time has passed",
-        Over::Ended(_) => "the token's login is over",
+        Over::Ended(ending) => ending.sentence(),
     }
 }

@@ -147,10 +147,23 @@ impl Exchange {
         self.tasks.run(async move {
             let under_way = exchange.bridge.flights.until_it_lands(plan.family);
             let landing = exchange.lead(&plan).await.unwrap_or_else(Landing::Failed);
+            if let (Purpose::Renew(_), Landing::Failed(refusal)) = (&plan.purpose, &landing) {
+                exchange.tell_of(&plan, refusal);
+            }
             drop(under_way);
             let _nobody_waits = sender.send(Some(landing));
         });
         watch
+    }
+
+    /// A renewal is nobody's request, and who begins one may go on with the JWT that there is: so this is the only place that
+    /// says why it failed, and what ended a login that the realm has ended.
+    fn tell_of(&self, plan: &Plan, refusal: &Refusal) {
+        let client = &plan.client.legacy_id;
+        let ended = refusal.cause == Cause::RefreshToken;
+        if ended || self.bridge.flights.is_to_be_told(client, self.bridge.clock.monotonic()) {
+            log::renewal(client, plan.family, refusal);
+        }
     }
 
     async fn lead(&self, plan: &Plan) -> Result<Landing, Refusal> {

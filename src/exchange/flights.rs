@@ -18,6 +18,9 @@ const MOST_UNSENT: usize = 10_000;
 /// So long nobody waits for a recheck once the realm has let one wait in vain.
 const BACK_OFF: Duration = Duration::from_secs(10);
 
+/// Of renewals of one client that fail is one told in so long: each of its API calls may begin one.
+const TOLD_EVERY: Duration = Duration::from_secs(60);
+
 /// Flights of this process, and what came of them.
 #[derive(Debug, Default)]
 pub struct Flights {
@@ -26,6 +29,8 @@ pub struct Flights {
     unsent: DashMap<FamilyId, Vec<u64>>,
     /// Milliseconds of the time that only runs forward.
     slow_until: AtomicU64,
+    /// When a renewal of each client that failed was last told: no more of them than there are clients.
+    told: DashMap<String, Duration>,
 }
 
 /// What became of the wish to fly.
@@ -115,6 +120,16 @@ impl Flights {
     /// The realm let somebody wait in vain.
     pub(super) fn realm_was_slow(&self, now: Duration) {
         self.slow_until.store(millis(now.saturating_add(BACK_OFF)), Ordering::Relaxed);
+    }
+
+    /// Whether it is time to tell of a renewal of this client that failed.
+    pub(super) fn is_to_be_told(&self, client: &str, now: Duration) -> bool {
+        match self.told.entry(client.to_owned()) {
+            Entry::Occupied(there) if now.saturating_sub(*there.get()) < TOLD_EVERY => return false,
+            Entry::Occupied(mut there) => drop(there.insert(now)),
+            Entry::Vacant(free) => drop(free.insert(now)),
+        }
+        true
     }
 
     /// Whether it did so a short while ago.

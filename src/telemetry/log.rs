@@ -16,7 +16,7 @@ use crate::document::{Finding, Severity};
 use crate::domain::canary::Figures;
 use crate::domain::dialect::Endpoint;
 use crate::domain::family::FamilyId;
-use crate::domain::refusal::{Cause, Fault, sentence};
+use crate::domain::refusal::{Cause, Fault, Refusal, sentence};
 use crate::domain::shadow::{Took, Verdict};
 
 /// Begins to log, as `filter` says (`info`, `passbridge=debug`, ...), until what it answers is dropped. A second call changes nothing.
@@ -181,6 +181,17 @@ pub fn revocation(client: &str, family: FamilyId, outcome: &str, detail: &str) {
     match outcome {
         "told" => tracing::info!(event = "revocation", client, %family, outcome, detail),
         _ => tracing::warn!(event = "revocation", client, %family, outcome, detail),
+    }
+}
+
+/// Says why a login got no new JWT, where no request says it.
+pub fn renewal(client: &str, family: FamilyId, refusal: &Refusal) {
+    let (outcome, fault, detail) = (refusal.cause.word(), refusal.fault.word(), refusal.detail.as_ref());
+    match refusal.fault {
+        Fault::Client => tracing::info!(event = "renewal", client, %family, outcome, fault, detail),
+        Fault::Operator | Fault::Upstream | Fault::Ourselves => {
+            tracing::warn!(event = "renewal", client, %family, outcome, fault, detail);
+        }
     }
 }
 

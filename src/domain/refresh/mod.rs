@@ -89,7 +89,7 @@ pub fn decide_refresh(
     flight: Flight,
 ) -> RefreshDecision {
     match family.state {
-        FamilyState::Over(_) => return RefreshDecision::Refuse("the login is over"),
+        FamilyState::Over(ending) => return RefreshDecision::Refuse(ending.sentence()),
         FamilyState::Resting | FamilyState::Asking { .. } | FamilyState::Unrefreshable => {}
     }
     if record.generation > family.generation {
@@ -119,7 +119,7 @@ pub struct Flight {
 #[must_use]
 pub fn decide_asking(state: &FamilyState, flight: Flight) -> RefreshDecision {
     match state {
-        FamilyState::Over(_) => RefreshDecision::Refuse("the login is over"),
+        FamilyState::Over(ending) => RefreshDecision::Refuse(ending.sentence()),
         FamilyState::Unrefreshable => {
             RefreshDecision::Refuse("an answer of the realm was lost; the login cannot be refreshed any more")
         }

@@ -2,6 +2,7 @@
 
 use super::many::{passbridge, serving};
 use super::{call, connect, get, nowhere, plan, refused, routes, told, uuid};
+use crate::support::world::REVOKE;
 use crate::support::{Connection, FakeApi, OLD_ID, OLD_SECRET, TOKEN, client, eventually, passport, post};
 
 #[test]
@@ -139,6 +140,9 @@ fn the_program_logs_each_refusal_with_its_cause_and_forwards_nothing() {
     let ask = |path: &str, token: &str| Connection::open(program.gateway()).ask(&get(path, token)).status;
     eventually("its second has passed", || ask("/api", &brief) == 401);
     let served = api.seen().len();
+    let revoked = login(OLD_ID);
+    let fields = [("client_id", OLD_ID), ("client_secret", OLD_SECRET), ("token", revoked.as_str())];
+    assert_eq!(program.ask(&post(REVOKE, &fields)).status, 200);
     let (unknown, down) = ("0c8df1ab-6f5c-4b1e-9a51-3f6f0f7b2a11", away.replace("http://", ""));
     let passed = "the token's promised time has passed";
     for (path, token, status, (outcome, fault, detail)) in [
@@ -148,6 +152,7 @@ fn the_program_logs_each_refusal_with_its_cause_and_forwards_nothing() {
         ("/api/%2e%2e/own", &ours, 400, ("invalid_request", "client", "the path leaves its route once it is resolved")),
         ("/api", unknown, 401, ("token_unknown", "client", "nobody was given this token here")),
         ("/api", &brief, 401, ("token_over", "client", passed)),
+        ("/api", &revoked, 401, ("token_over", "client", "the client revoked its login")),
         ("/api", "a.b.c", 401, ("token_unknown", "client", "a JWT, and the route takes none from clients")),
     ] {
         assert_eq!(ask(path, token), status, "{path}");
@@ -159,7 +164,7 @@ fn the_program_logs_each_refusal_with_its_cause_and_forwards_nothing() {
         eventually(&format!("{path}: {detail}"), || program.lines("request").iter().any(tells));
     }
     assert_eq!(api.seen().len(), served, "none of them went on");
-    for token in [ours.as_str(), &other, &brief, unknown] {
+    for token in [ours.as_str(), &other, &brief, &revoked, unknown] {
         assert!(!program.log().contains(token), "no token is logged");
     }
 }

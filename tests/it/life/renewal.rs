@@ -157,6 +157,39 @@ fn a_session_that_the_realm_ended_unannounced_is_noticed_when_its_jwt_is_over() 
     refused(&refresh(&world, &uuid));
 }
 
+/// What is told of renewals of one client that failed: its own lines among those of all worlds.
+fn told(world: &World, client_id: &str) -> Vec<(String, String)> {
+    let lines = world.log("\"renewal\"").into_iter().filter(|line| line["client"] == client_id);
+    lines.map(|line| (line["fault"].as_str().unwrap().into(), line["detail"].as_str().unwrap().into())).collect()
+}
+
+#[test]
+fn what_the_realm_says_where_nobody_hears_it_is_told_to_operators() {
+    let id = "renewal-told";
+    let world = rotation("off").client(&client(id, "")).set("realm", "recheck_after", "\"5m\"").start();
+    let access = world.token(&passport(id, OLD_SECRET)).text("access_token");
+    let active = || {
+        let fields = [("client_id", id), ("client_secret", OLD_SECRET), ("token", access.as_str())];
+        world.ask(&post(INTROSPECT, &fields)).json("active") == true
+    };
+    let is_told = |so_far: &[(&str, &str)]| {
+        let told = told(&world, id);
+        told.len() == so_far.len()
+            && told.iter().zip(so_far).all(|(told, (fault, word))| told.0 == *fault && told.1.contains(word))
+    };
+    let wrong = ("operator", "unauthorized_client");
+    world.realm.usually(Mood::Refuse(401, "unauthorized_client", "Invalid client or Invalid client credentials"));
+    world.turn(300);
+    assert!(active() && active(), "it has a good JWT");
+    eventually("it is told", || is_told(&[wrong]));
+    world.turn(60);
+    assert!(active());
+    eventually("once a minute", || is_told(&[wrong, wrong]));
+    world.realm.usually(Mood::Refuse(400, "invalid_grant", "User disabled"));
+    assert!(!active());
+    eventually("and at once, what ended it", || is_told(&[wrong, wrong, ("client", "User disabled")]));
+}
+
 #[test]
 fn a_recheck_of_a_session_that_lives_gives_it_a_new_jwt() {
     let world = rotation("on").set("realm", "recheck_after", "\"5m\"").start();
