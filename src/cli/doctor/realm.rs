@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use secrecy::SecretString;
+
 use super::finding::Finding;
 use super::here;
 use crate::config::Config;
@@ -99,20 +101,20 @@ pub(super) fn skew(url: &str, theirs: Timestamp, ours: Timestamp) -> Option<Find
 pub(super) async fn parameters(probe: &Probe, url: &str, config: &Config, clients: &[Arc<Client>]) -> Option<Finding> {
     let long = "A".repeat(config.limits.parameter.characters + 1);
     for client in clients {
-        let (Some(grant), Some(secret)) = (login(client), client.client_secrets.first()) else { continue };
+        let Some(grant) = login(client) else { continue };
         let short: Vec<(&str, &str)> = grant
             .fields
             .iter()
             .map(|field| (field.realm_name.as_str(), field.values.first().map_or("AAAA", String::as_str)))
             .collect();
-        let Ok(Door::Passport(usual)) = probe.knock(url, client, secret, &short).await else { continue };
+        let Some((secret, usual)) = at_its_passport(probe, url, client, &short).await else { continue };
         for field in grant.fields.iter().filter(|field| field.values.is_empty()) {
             let fields: Vec<(&str, &str)> = short
                 .iter()
                 .map(|(name, value)| (*name, if *name == field.realm_name { long.as_str() } else { value }))
                 .collect();
             let heard = probe.knock(url, client, secret, &fields).await;
-            if heard != Ok(Door::Passport(usual.clone())) {
+            if heard.as_ref() != Ok(&usual) {
                 let name = &field.realm_name;
                 let message = format!("the realm takes `{name}` of {} characters for something else", long.len());
                 let hint = "a real one of that length may be refused: raise the realm's limit for parameters";
@@ -122,6 +124,23 @@ pub(super) async fn parameters(probe: &Probe, url: &str, config: &Config, client
         return None;
     }
     Some(Finding::unchecked("how long a parameter may be", "no client of these comes as far as its passport"))
+}
+
+/// The first secret of a client with which it comes as far as its passport, and what the realm says there.
+async fn at_its_passport<'c>(
+    probe: &Probe,
+    url: &str,
+    client: &'c Client,
+    fields: &[(&str, &str)],
+) -> Option<(&'c SecretString, Door)> {
+    for secret in &client.client_secrets {
+        match probe.knock(url, client, secret, fields).await {
+            Ok(door @ Door::Passport(_)) => return Some((secret, door)),
+            Ok(Door::Credentials(_)) => {}
+            Ok(Door::UserName | Door::NoDirectGrants | Door::Scope(_) | Door::Open) | Err(_) => return None,
+        }
+    }
+    None
 }
 
 #[cfg(test)]

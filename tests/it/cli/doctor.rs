@@ -131,6 +131,19 @@ fn a_realm_that_drops_a_long_parameter_is_told() {
 }
 
 #[test]
+fn a_first_secret_that_is_refused_leaves_nothing_unseen_where_the_second_is_right() {
+    let both = "client_secret = [{ env = \"NEW_SECRET\" }, { env = \"NEW_SECRET\" }]";
+    let world = Plan::new().without_clients().client(&client(OLD_ID, both)).files();
+    healthy(&world);
+    let wrong = || Mood::Refuse(401, "unauthorized_client", "Invalid client or Invalid client credentials");
+    world.realm.next_at("introspect", wrong());
+    world.realm.next_at("token", wrong());
+    let (status, findings) = doctor(&world, &[]);
+    assert_eq!((status, codes(&findings)), (Some(0), vec!["secret-refused"]), "{findings:#?}");
+    assert!(!unchecked(&findings).contains("a parameter"), "{findings:#?}");
+}
+
+#[test]
 fn answers_that_say_nothing_are_told_as_such_and_nobody_waits_for_ever() {
     for (mood, code) in [
         (Mood::answer(502, "text/html", "<html>"), "unexpected-answer"),
