@@ -8,6 +8,7 @@ use secrecy::ExposeSecret;
 use super::{Config, audit, gateway, limits, listen, otk, realm, store};
 use crate::document::{Findings, Origin, Reader, Severity, Spotted, Table, parse};
 use crate::mapping::Place;
+use crate::relay::Trust;
 use crate::secrets::files::{self, Unfit};
 use crate::secrets::{self, Environment, Identities, Means, Sources};
 
@@ -198,6 +199,19 @@ pub(super) fn pem(name: &Spotted<String>, sources: Sources<'_>, findings: &Findi
             None
         }
     }
+}
+
+/// Certificates to trust in place of the system's. A file without any is refused: it must not mean whom the system trusts.
+pub(super) fn ca(section: &mut Reader<'_>, sources: Sources<'_>) -> Option<Vec<u8>> {
+    let name = section.text("ca")?;
+    let bytes = pem(&name, sources, section.findings())?;
+    if let Err(reason) = Trust::new(Some(bytes.clone())) {
+        let message = format!("`{}` {reason}", section.path("ca"));
+        let hint = "name a PEM file with the certificates to trust; without `ca` the system's count";
+        section.findings().error("unfit-certificate", &name.origin, message, hint);
+        return None;
+    }
+    Some(bytes)
 }
 
 /// Whether the findings say that a file could not be opened at all, rather than that something in it is wrong.

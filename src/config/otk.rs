@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::load::pem;
+use super::load::ca;
 use crate::document::{Reader, Spotted};
 use crate::gateway::OldApi;
 use crate::gateway::routes::Upstream;
@@ -22,8 +22,7 @@ pub(super) fn read(
     let (short, long) = (Duration::from_millis(100), Duration::from_mins(5));
     let timeout = section.duration_within("timeout", Duration::from_secs(10), short, long);
     let connect_timeout = section.duration_within("connect_timeout", Duration::from_secs(2), short, long);
-    let ca = section.text("ca");
-    let trusted = ca.as_ref().and_then(|text| pem(text, sources, section.findings()));
+    let trusted = ca(&mut section, sources);
     let api = section.text("api").map(|text| api(&section, &text, has_gateway, trusted.clone()));
     section.finish();
     let (host, port, tls) = url?;

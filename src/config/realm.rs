@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::load::pem;
+use super::load::ca;
 use crate::document::{Reader, Spotted};
 use crate::domain::refresh::Rotation;
 use crate::keycloak::RealmSettings;
@@ -30,7 +30,7 @@ pub(super) fn read(mut section: Reader<'_>, sources: Sources<'_>) -> Option<(Rea
     let timeout = section.duration_within("timeout", Duration::from_secs(10), short, long);
     let connect_timeout = section.duration_within("connect_timeout", Duration::from_secs(2), short, long);
     let public_url = section.text("public_url").and_then(|text| url(&section, "public_url", text));
-    let trusted = section.text("ca").and_then(|text| pem(&text, sources, section.findings())).into_iter().collect();
+    let trusted = ca(&mut section, sources).into_iter().collect();
     let rotation = section.word("rotation", &Rotation::WORDS).map_or(Rotation::Unknown, |word| word.value);
     let (short, long) = (Duration::from_secs(1), Duration::from_hours(24));
     let recheck_after = section.duration_within("recheck_after", Duration::from_mins(15), short, long);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::load::pem;
+use super::load::ca;
 use crate::document::{Reader, Spotted};
 use crate::secrets::{self, Sources};
 use crate::store::{Password, RedisMode, RedisSettings, StoreSettings, Wait};
@@ -77,7 +77,7 @@ fn redis(section: &mut Reader<'_>, sources: Sources<'_>) -> Option<RedisSettings
         .take("password")
         .and_then(|value| secrets::read(value, &key, sources, section.findings()))
         .map(Password);
-    let ca = section.text("ca").and_then(|text| pem(&text, sources, section.findings()));
+    let ca = ca(section, sources);
     let wait = section.section("wait").and_then(wait);
     if wait.is_some() && mode == Some(RedisMode::Cluster) {
         section.bad_value("wait", section.origin(), "possible with a cluster");

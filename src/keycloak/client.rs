@@ -261,6 +261,9 @@ pub(super) fn http(settings: &RealmSettings, shows_certificates: bool) -> Result
             .map_err(|error| Unusable(format!("a trusted certificate of the realm cannot be read: {error}")))?;
         certificates.extend(read);
     }
+    if certificates.is_empty() && !settings.trusted.is_empty() {
+        return Err(Unusable("`realm.ca` has no certificate in it".to_owned()));
+    }
     // Without TLS no certificates are needed, and a machine without any is no reason not to start.
     if !certificates.is_empty() || settings.urls.iter().all(|url| url.starts_with("http://")) {
         builder = builder.tls_certs_only(certificates);

@@ -102,6 +102,8 @@ pub enum BadCertificate {
     OtherName,
     /// Nobody who is trusted vouches for it.
     UnknownIssuer,
+    /// It is one that vouches for others, as most recipes for a self-signed one make it.
+    Authority,
     /// Something that seldom happens; in words.
     Other(String),
 }
@@ -125,6 +127,9 @@ impl BadCertificate {
             CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => Self::NotYet,
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => Self::OtherName,
             CertificateError::UnknownIssuer => Self::UnknownIssuer,
+            // What webpki alone knows is told by its name.
+            CertificateError::Other(inner) if inner.0.to_string() == "CaUsedAsEndEntity" => Self::Authority,
+            CertificateError::Other(inner) => Self::Other(inner.0.to_string()),
             other => Self::Other(other.to_string()),
         })
     }
@@ -139,6 +144,9 @@ impl fmt::Display for BadCertificate {
             Self::OtherName => f.write_str("its certificate is for another name than the server's"),
             Self::UnknownIssuer => {
                 f.write_str("nobody who is trusted vouches for its certificate; `ca` names who does")
+            }
+            Self::Authority => {
+                f.write_str("its certificate is that of an authority (CA:TRUE), which no server may show")
             }
             Self::Other(words) => write!(f, "its certificate cannot be trusted: {words}"),
         }

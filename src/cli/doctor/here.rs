@@ -40,10 +40,11 @@ fn not_yet(whose: &str, begin: Timestamp) -> Option<Finding> {
 pub(super) fn certificate(whose: &str, end: Timestamp) -> Option<Finding> {
     let now = SystemClock::new().now();
     let day = end.rfc3339();
-    let hint = "put the next one in its place before";
     if end <= now {
+        let hint = "put the next one in its place";
         return Some(Finding::error("certificate-expired", format!("{whose} ended at {day}")).hint(hint));
     }
+    let hint = "put the next one in its place before";
     (end.since(now) < NEAR)
         .then(|| Finding::warning("certificate-expiring", format!("{whose} ends soon, at {day}")).hint(hint))
 }

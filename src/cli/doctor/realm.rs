@@ -65,6 +65,10 @@ fn unreachable(url: &str, gone: &Unanswered) -> Finding {
         Some(BadCertificate::OtherName) => {
             ("certificate-refused", "say in `realm.urls` the name that stands in its certificate")
         }
+        Some(BadCertificate::Authority) => (
+            "certificate-refused",
+            "make it anew with basicConstraints=CA:FALSE, or have that authority sign another one for the server",
+        ),
         Some(BadCertificate::NotYet | BadCertificate::Other(_)) => {
             ("certificate-refused", "is this machine's clock right, the certificate the realm's?")
         }

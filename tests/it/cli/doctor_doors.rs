@@ -70,28 +70,35 @@ fn the_realms_certificate_is_told_where_it_is_over_or_nobody_vouches_for_it_or_i
     assert_eq!((fine.0, codes(&fine.1)), (Some(0), vec![]), "{:#?}", fine.1);
     for (shown, trusted, code, words, hint) in [
         (
-            authority.shown("localhost", Some(2001)),
+            &authority.shown("localhost", Some(2001)),
             &authority,
             "certificate-expired",
             "its certificate has expired",
             "put the next one in its place",
         ),
         (
-            authority.shown("localhost", None),
+            &authority.shown("localhost", None),
             &Authority::new(),
             "certificate-refused",
             "nobody who is trusted vouches for its certificate",
             "`realm.ca`",
         ),
         (
-            authority.shown("elsewhere.example.org", None),
+            &authority.shown("elsewhere.example.org", None),
             &authority,
             "certificate-refused",
             "its certificate is for another name",
             "`realm.urls`",
         ),
+        (
+            &authority.own,
+            &authority,
+            "certificate-refused",
+            "its certificate is that of an authority (CA:TRUE), which no server may show",
+            "CA:FALSE",
+        ),
     ] {
-        let (status, findings) = behind(&shown, trusted);
+        let (status, findings) = behind(shown, trusted);
         assert_eq!((status, codes(&findings)), (Some(1), vec![code]), "{findings:#?}");
         let message = told(&findings, code, "message");
         assert!(message.starts_with("https://localhost:") && message.contains(words), "{message}");

@@ -175,6 +175,24 @@ fn a_redis_store_has_keys_of_its_own() {
 }
 
 #[test]
+fn a_ca_that_vouches_for_nobody_never_means_whom_the_system_trusts() {
+    let redis = beside("[store]\nkind = \"redis\"\nurls = [\"rediss://a:1\"]\nca = \"ca.pem\"");
+    let old = beside("[otk]\nurl = \"https://old.example.org\"\nca = \"ca.pem\"");
+    for (text, key) in [(format!("{REALM}ca = \"ca.pem\"\n"), "realm"), (old, "otk"), (redis, "store")] {
+        let broken = "-----BEGIN CERTIFICATE-----\nx\n";
+        for (pem, why) in
+            [("", "has no certificate in it"), ("rubbish", "has no certificate"), (broken, "is no PEM file")]
+        {
+            let site = Site::new(&text);
+            site.write("ca.pem", pem);
+            let found = site.only();
+            assert_eq!(found.code, "unfit-certificate", "{found}");
+            assert!(found.message.starts_with(&format!("`{key}.ca` {why}")), "{found}");
+        }
+    }
+}
+
+#[test]
 fn what_is_wrong_with_the_gateway_is_told() {
     assert_all_found(&[
         error(

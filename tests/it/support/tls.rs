@@ -17,6 +17,8 @@ pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
     /// Its own certificate.
     pub pem: String,
+    /// The same, as a server would show it that has no other.
+    pub own: Shown,
 }
 
 /// A certificate and its key, in DER.
@@ -33,8 +35,9 @@ impl Authority {
         // Two of one name would be taken for one.
         wish.distinguished_name.push(DnType::CommonName, format!("{:?}", &key.der_bytes()[..16]));
         wish.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let pem = wish.self_signed(&key).unwrap().pem();
-        Self { issuer: Issuer::new(wish, key), pem }
+        let certificate = wish.self_signed(&key).unwrap();
+        let own = Shown { certificate: certificate.der().clone(), key: key.serialize_der() };
+        Self { issuer: Issuer::new(wish, key), pem: certificate.pem(), own }
     }
 
     /// A certificate for this name, which ended so long ago where it says so.
