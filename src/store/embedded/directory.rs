@@ -8,7 +8,7 @@
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ const PROBE: usize = 4 << 20;
 pub(super) struct Directory {
     path: PathBuf,
     format: u32,
-    _lock: File,
+    lock: File,
 }
 
 /// Whether a directory is a store, of whatever format.
@@ -65,7 +65,7 @@ impl Directory {
     fn locked(path: &Path) -> Result<Self, StoreError> {
         DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(cannot(path))?;
         let lock = lock(&path.join("lock"), path)?;
-        Ok(Self { path: path.to_owned(), format: FORMAT, _lock: lock })
+        Ok(Self { path: path.to_owned(), format: FORMAT, lock })
     }
 
     /// The format that it was written in when it was opened.
@@ -109,8 +109,21 @@ impl Directory {
         if engine.exists() && !began { std::fs::remove_dir_all(engine) } else { Ok(()) }
     }
 
+    /// Whether it is still where it was. Files of a directory that is gone take bytes as if nothing were, and lose them with the
+    /// process.
+    pub(super) fn in_its_place(&self) -> Result<(), StoreError> {
+        let is_ours = match (self.lock.metadata(), std::fs::metadata(self.path.join("lock"))) {
+            (Ok(ours), Ok(there)) => (ours.dev(), ours.ino()) == (there.dev(), there.ino()),
+            (_, Err(error)) => !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory),
+            (Err(_), Ok(_)) => true,
+        };
+        let words = "its directory was removed, or another was put in its place";
+        is_ours.then_some(()).ok_or_else(|| StoreError::CannotWrite { cause: Arc::new(std::io::Error::other(words)) })
+    }
+
     /// Whether the disk takes bytes: it is asked for as many as a group of writes has at most.
     pub(super) fn probe(&self) -> Result<(), StoreError> {
+        self.in_its_place()?;
         let path = self.path.join("probe");
         let written = File::create(&path).and_then(|mut file| {
             file.write_all(&vec![1; PROBE])?;

@@ -81,12 +81,16 @@ impl Shared {
     /// Writes all entries or none; when it answers, they are durable, and readers see them.
     pub(super) fn write(&self, entries: Vec<Entry>) -> Result<(), StoreError> {
         let changed: Vec<Fingerprint> = entries.iter().filter_map(|entry| keys::changed_access(entry.key())).collect();
-        let written = self.files().and_then(|files| files.write(entries));
+        let written = self.in_its_place().and_then(|()| self.files()).and_then(|files| files.write(entries));
         // Though it failed: what is on the disk shows when the files are opened anew.
         for fingerprint in changed {
             self.records.forget(&fingerprint);
         }
         written
+    }
+
+    fn in_its_place(&self) -> Result<(), StoreError> {
+        self.directory.lock().as_ref().map_or(Ok(()), Directory::in_its_place)
     }
 
     pub(super) fn is_closed(&self) -> bool {

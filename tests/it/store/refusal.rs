@@ -1,5 +1,6 @@
 //! When the store cannot do what it is asked: it says why, and acknowledges nothing.
 
+use std::error::Error;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -98,6 +99,33 @@ fn the_directory_is_for_its_owner_alone() {
     let path = directory.path().join("data");
     open(&path).unwrap();
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
+}
+
+#[test]
+fn a_directory_that_is_taken_away_gets_nothing_until_it_is_back() {
+    let home = tempfile::tempdir().unwrap();
+    let (data, aside) = (home.path().join("data"), home.path().join("aside"));
+    let world = World::open(&embedded(&data));
+    let kept = world.login();
+    block_on(world.store.put(kept.new.clone())).unwrap();
+    let refused = || {
+        let error = block_on(world.store.put(world.login().new)).unwrap_err();
+        let why = error.source().unwrap().to_string();
+        assert_eq!(why, "its directory was removed, or another was put in its place", "{error:?}");
+        assert!(!world.store.statistics().writable);
+        world.clock.pass(Duration::from_secs(1));
+    };
+    fs::rename(&data, &aside).unwrap();
+    refused();
+    // As whoever restores a backup does under a running bridge: what it wrote then would be gone at its next start.
+    drop(World::open(&embedded(&data)));
+    refused();
+    refused();
+    assert!(block_on(world.store.access(&kept.access)).unwrap().is_some(), "what is kept is read");
+    fs::remove_dir_all(&data).unwrap();
+    fs::rename(&aside, &data).unwrap();
+    block_on(world.store.put(world.login().new)).unwrap();
+    assert!(world.store.statistics().writable);
 }
 
 const FULL: &str = "PASSBRIDGE_TEST_FULL_DIRECTORY";
