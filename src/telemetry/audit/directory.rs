@@ -2,7 +2,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, BufRead, BufReader};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -51,6 +51,13 @@ pub(super) struct Resumed {
 
 /// A day.
 pub(super) const DAY: u64 = 86_400;
+
+impl Open {
+    /// Whether nobody can find it any more: it takes records as if nothing were, and loses them with the process.
+    pub(super) fn is_removed(&self) -> bool {
+        self.file.metadata().is_ok_and(|file| file.nlink() == 0)
+    }
+}
 
 impl Directory {
     /// Takes the directory, making it where it does not exist.

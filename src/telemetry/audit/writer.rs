@@ -157,6 +157,9 @@ impl Writer {
     }
 
     fn write(&mut self) -> io::Result<()> {
+        if self.open.as_ref().is_some_and(Open::is_removed) {
+            self.open = None;
+        }
         if self.open.is_none() {
             self.resume()?;
         }

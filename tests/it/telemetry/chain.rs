@@ -222,6 +222,24 @@ fn a_directory_that_is_gone_stops_no_login_and_what_waited_is_written_when_it_is
     assert_eq!(intact(&path).lost, 0);
 }
 
+#[test]
+fn nothing_is_written_into_a_file_that_was_removed_and_what_went_with_it_is_told() {
+    let directory = tempfile::tempdir().unwrap();
+    let kept = Kept::begin(directory.path(), 90, 1 << 20);
+    kept.refuse(3);
+    fs::remove_file(last(directory.path())).unwrap();
+    kept.refuse(2);
+    kept.end();
+    let text = fs::read_to_string(last(directory.path())).unwrap();
+    let whats: Vec<String> = text
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["what"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(whats, ["gap", "request", "request", "stop"], "{text}");
+    assert!(text.lines().next().unwrap().contains("\"lost\":4"), "the start and three refusals: {text}");
+    assert_eq!(intact(directory.path()).lost, 4);
+}
+
 const FULL: &str = "PASSBRIDGE_TEST_FULL_AUDIT";
 
 /// Runs under a limit on the size of files, as a full disk would be: a write is cut off in the middle of a line.
