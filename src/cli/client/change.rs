@@ -17,6 +17,10 @@ pub(super) fn add(config: &Config, means: Means<'_>, add: &Add) -> Result<ExitCo
     let client_secret = add.client_secret.secret()?;
     let legacy_secret = hashed_or(add.legacy_secret.as_ref())?;
     let desk = Desk::open(&config.mappings, means)?;
+    if let Ok(there) = desk.entry(&add.id) {
+        let hint = format!("hint: passbridge client show {}", add.id);
+        return Err(format!("the client `{}` is mapped already, at {}\n  {hint}", add.id, there.origin).into());
+    }
     let client = NewClient {
         legacy_id: add.id.clone(),
         legacy_secret,

@@ -167,7 +167,7 @@ fn an_added_client_can_log_in_once_the_command_is_done() {
     let text = fs::read_to_string(file(&world, "added.toml")).unwrap();
     assert!(text.contains("$argon2id$") && !text.contains("planted-typed"), "{text}");
     assert_eq!(world.token(&passport("l7xxnew", "planted-typed")).status, 200);
-    run(&world, &add, "planted-typed\n").refused(1, "`l7xxnew` is mapped twice");
+    run(&world, &add, "planted-typed\n").refused(1, "`l7xxnew` is mapped already, at ");
     assert_eq!(fs::read_to_string(file(&world, "added.toml")).unwrap(), text);
     run(&world, &["client", "stage", "l7xxnew", "retired", "--why", "a test"], "").fine();
     assert_ne!(world.token(&passport("l7xxnew", "planted-typed")).status, 200);
@@ -198,6 +198,8 @@ fn a_client_that_would_be_an_error_is_not_added() {
     add("a", "planted-typed", "added.toml").refused(1, "say env:NAME or file:PATH");
     add("a", "env:NEW_SECRET", "../x.toml").refused(1, "is no name for a mapping file");
     add("a", "env:NEW_SECRET", ".x.toml").refused(1, "is no name for a mapping file");
+    let twice = ["client", "add", OLD_ID, "--client-id", "x", "--client-secret", "env:NEW_SECRET"];
+    run(&world, &twice, "planted-typed").refused(1, &format!("the client `{OLD_ID}` is mapped already, at "));
     let empty = ["client", "add", "a", "--client-id", "x", "--client-secret", "env:NEW_SECRET"];
     run(&world, &empty, "\n").refused(1, "is empty");
     let names: Vec<_> = fs::read_dir(file(&world, "")).unwrap().map(|entry| entry.unwrap().file_name()).collect();

@@ -139,5 +139,7 @@ fn a_table_that_is_none_is_refused_with_a_sentence() {
     import(&world, "x.csv", HEADER, &["--write"]).fine();
     import(&world, "x.csv", HEADER, &["--into", "../x.toml"]).refused(1, "no name for a mapping file");
     run(&world, &["client", "import", "nowhere.csv"], "").refused(2, "cannot be read");
+    run(&world, &["client", "import", "."], "")
+        .refused(2, "cannot be read: is a directory\n  hint: a CSV or JSON file");
     assert_eq!(imported(&world), None);
 }
