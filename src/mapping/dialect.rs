@@ -72,8 +72,10 @@ fn endpoints(mut section: Reader<'_>) -> Option<[Path; 3]> {
     let mut path = |key, endpoint| {
         let text = section.required_text(key)?;
         let is_sent_so = text.value.bytes().all(|byte| byte.is_ascii_graphic());
-        if !text.value.starts_with('/') || text.value.contains(['?', '#', ' ']) {
+        if !text.value.starts_with('/') {
             section.bad_value(key, &text.origin, "a path that begins with `/`");
+        } else if text.value.contains(['?', '#']) {
+            section.bad_value(key, &text.origin, "a path alone, without `?` and `#`");
         } else if !is_sent_so || PathAndQuery::try_from(&text.value).is_err() {
             section.bad_value(key, &text.origin, "a path as requests carry it: other signs as percent-escapes");
         } else {

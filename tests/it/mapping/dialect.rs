@@ -65,9 +65,10 @@ fn a_place_that_no_request_can_come_to_is_told() {
     let revoke = "\"/auth/oauth/v2/token/revoke\"";
     assert_all_found(&[
         error("bad-value", with(revoke, "▲\"revoke\""), "`endpoints.revoke` is not a path that begins with `/`", ""),
+        error("bad-value", with(revoke, "▲\"/re voke\""), "`endpoints.revoke`", "percent-escapes"),
         error("bad-value", with(revoke, "▲\"/отзыв\""), "`endpoints.revoke`", "percent-escapes"),
         error("bad-value", with(revoke, "▲\"/a\\tb\""), "`endpoints.revoke`", "percent-escapes"),
-        error("bad-value", with(revoke, "▲\"/a?b\""), "`endpoints.revoke`", ""),
+        error("bad-value", with(revoke, "▲\"/a?b\""), "is not a path alone, without `?` and `#`", ""),
         error(
             "endpoint-clash",
             with(revoke, "▲\"/auth/oauth/v2/token\""),
