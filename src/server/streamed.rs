@@ -66,16 +66,16 @@ impl Body for Streamed {
     type Error = Broken;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
-        let (polled, is_last) = {
+        let polled = {
             let mut answer = self.held.answer.lock();
             let Some((body, _)) = answer.as_mut() else {
                 return Poll::Ready(Some(Err(Broken::new(&"nothing of the answer was taken in time"))));
             };
-            let polled = Pin::new(&mut *body).poll_frame(cx);
-            (polled, body.is_end_stream())
+            Pin::new(body).poll_frame(cx)
         };
         self.held.is_with_client.store(polled.is_ready(), Ordering::Relaxed);
-        if matches!(polled, Poll::Ready(Some(Ok(_)))) && !is_last {
+        // The last part too waits for a window, and whoever has one is gone before the watch looks at a clock.
+        if matches!(polled, Poll::Ready(Some(Ok(_)))) {
             self.held.parts.fetch_add(1, Ordering::Relaxed);
             if !self.watched {
                 self.watched = true;

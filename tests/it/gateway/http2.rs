@@ -17,7 +17,7 @@ use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
-use super::{call, get, plan, uuid};
+use super::{call, connect, get, plan, uuid};
 use crate::support::frames::{self, Frames};
 use crate::support::tls::Authority;
 use crate::support::{FakeApi, PATIENCE, World, block_on, eventually};
@@ -466,6 +466,31 @@ fn a_stream_that_nobody_reads_does_not_hold_an_idle_connection() {
     frames.send(frames::HEADERS, frames::END_STREAM | frames::END_HEADERS, 1, &head("GET", &uuid, &[]));
     // The window of 64 KiB is never opened further.
     while frames.next().is_some() {}
+}
+
+/// However short they are: windows that stay shut would take up for good what there is for all callers.
+#[test]
+fn answers_that_nobody_reads_keep_no_place_from_others_and_hold_no_idle_connection() {
+    let api = FakeApi::good();
+    for idle in ["60s", "200ms"] {
+        let plan =
+            plan(&api, "").set("limits", "connections", "6").set("limits", "head_timeout", &format!("\"{idle}\""));
+        let world = plan.set("gateway", "idle_timeout", "\"200ms\"").start();
+        let uuid = uuid(&world);
+        let mut frames = Frames::open(world.running().addresses().gateway.unwrap());
+        let no_window = [&4_u16.to_be_bytes()[..], &0_u32.to_be_bytes()].concat();
+        frames.send(frames::SETTINGS, 0, 0, &no_window);
+        for stream in [1, 3, 5, 7, 9] {
+            frames.send(frames::HEADERS, frames::END_STREAM | frames::END_HEADERS, stream, &head("GET", &uuid, &[]));
+            frames.until(frames::HEADERS).expect("there is an answer");
+        }
+        eventually("others are served", || {
+            let mut other = connect(&world);
+            other.write(&get("/api", &uuid));
+            other.reply().is_some()
+        });
+        while idle == "200ms" && frames.next().is_some() {}
+    }
 }
 
 /// docs/adr/0010: hyper leaves no place to say 100, so whoever waits for that has to lose patience (RFC 9110 section 10.1.1).
