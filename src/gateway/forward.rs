@@ -31,8 +31,8 @@ use crate::relay::Trust;
 pub(super) enum Failed {
     /// No server can be reached, or the one that was asked cut its answer.
     Down(String),
-    /// No head in time.
-    Slow,
+    /// No head in time; from whom.
+    Slow(String),
     /// The client's own body broke off.
     Client,
     /// There is nothing to send.
@@ -155,19 +155,21 @@ impl Way {
             }))
         };
         match line {
-            Line::Own(wire) => Ok(match self.in_time(pin!(wire.ask((head, bearer), flow)), progress).await? {
-                wire::Answer::Whole(response, kept) => {
-                    if let Some(wire) = kept.filter(|_| !tasks.stop().is_cancelled()) {
-                        server.give_back(Line::Own(wire));
+            Line::Own(wire) => {
+                Ok(match self.in_time(pin!(wire.ask((head, bearer), flow)), (server, progress)).await? {
+                    wire::Answer::Whole(response, kept) => {
+                        if let Some(wire) = kept.filter(|_| !tasks.stop().is_cancelled()) {
+                            server.give_back(Line::Own(wire));
+                        }
+                        (response.map(Stream::Whole), None)
                     }
-                    (response.map(Stream::Whole), None)
-                }
-                wire::Answer::Begun(head, rest) => (Response::from_parts(head, back(Source::Own(rest))), None),
-                wire::Answer::Switched(head, wire) => (Response::from_parts(head, Stream::nothing()), Some(wire)),
-            }),
+                    wire::Answer::Begun(head, rest) => (Response::from_parts(head, back(Source::Own(rest))), None),
+                    wire::Answer::Switched(head, wire) => (Response::from_parts(head, Stream::nothing()), Some(wire)),
+                })
+            }
             Line::Shared(mut shared, load) => {
                 // Bigger than the other, which shall not carry the room for it.
-                let response = self.in_time(Box::pin(shared.ask((head, bearer), flow)), progress).await?;
+                let response = self.in_time(Box::pin(shared.ask((head, bearer), flow)), (server, progress)).await?;
                 Ok((response.map(|body| back(Source::Shared(body, shared, load))), None))
             }
         }
@@ -177,7 +179,7 @@ impl Way {
     async fn in_time<T>(
         &self,
         mut answer: Pin<impl DerefMut<Target: Future<Output = Result<T, NoAnswer>>>>,
-        progress: &Progress,
+        (server, progress): (&Server, &Progress),
     ) -> Result<T, Unanswered> {
         loop {
             let before = progress.parts();
@@ -189,11 +191,15 @@ impl Way {
                     return Err(Unanswered::Failed(Failed::Client, Over::Call));
                 }
                 Ok(Err(NoAnswer::Lost(why, over))) => {
-                    return Err(Unanswered::Failed(Failed::Down(format!("the answer broke off: {why}")), over));
+                    let why = format!("{}: the answer broke off: {why}", server.authority());
+                    return Err(Unanswered::Failed(Failed::Down(why), over));
                 }
                 // A long body that goes on is no slow answer.
                 Err(_) if !progress.is_done() && progress.parts() != before => {}
-                Err(_) => return Err(Unanswered::Failed(Failed::Slow, Over::Call)),
+                Err(_) => {
+                    let why = format!("{}: no answer within `gateway.timeout`", server.authority());
+                    return Err(Unanswered::Failed(Failed::Slow(why), Over::Call));
+                }
             }
         }
     }

@@ -86,7 +86,7 @@ impl Gateway {
         let said = match &answer {
             Ok((response, _)) => Some(Ok(response.status().as_u16())),
             Err(Failed::Down(_)) => Some(Err("down")),
-            Err(Failed::Slow) => Some(Err("slow")),
+            Err(Failed::Slow(_)) => Some(Err("slow")),
             // That says nothing of the old API.
             Err(Failed::Client | Failed::Unfit(_)) => None,
         };
@@ -99,12 +99,10 @@ impl Gateway {
 
 /// The same as of any API, and which one it was.
 fn unanswered(failed: Failed) -> Refusal {
+    let of = |why: &str| format!("the old API (`otk.api`): {why}");
     match failed {
-        Failed::Down(why) => refusal(Failed::Down(format!("the old API (`otk.api`): {why}"))),
-        Failed::Slow => Refusal {
-            detail: "the old API (`otk.api`) did not answer within `gateway.timeout`".into(),
-            ..refusal(Failed::Slow)
-        },
+        Failed::Down(why) => refusal(Failed::Down(of(&why))),
+        Failed::Slow(why) => refusal(Failed::Slow(of(&why))),
         failed @ (Failed::Client | Failed::Unfit(_)) => refusal(failed),
     }
 }

@@ -248,11 +248,7 @@ pub(super) fn refusal(failed: Failed) -> Refusal {
     match failed {
         Failed::Unfit(unfit) => unfit.into(),
         Failed::Down(detail) => Refusal { cause: Cause::ApiDown, fault: Fault::Upstream, detail: detail.into() },
-        Failed::Slow => Refusal {
-            cause: Cause::ApiSlow,
-            fault: Fault::Upstream,
-            detail: "the API did not answer within `gateway.timeout`".into(),
-        },
+        Failed::Slow(detail) => Refusal { cause: Cause::ApiSlow, fault: Fault::Upstream, detail: detail.into() },
         Failed::Client => {
             Refusal::client(Cause::InvalidRequest, "the body is too long, came too slowly, or its framing is broken")
         }

@@ -3,7 +3,7 @@
 use super::many::{passbridge, serving};
 use super::{call, connect, get, nowhere, plan, refused, routes, told, uuid};
 use crate::support::world::REVOKE;
-use crate::support::{Connection, FakeApi, OLD_ID, OLD_SECRET, TOKEN, client, eventually, passport, post};
+use crate::support::{Connection, FakeApi, OLD_ID, OLD_SECRET, TOKEN, World, client, eventually, passport, post};
 
 #[test]
 fn no_route_is_not_found() {
@@ -66,6 +66,15 @@ fn an_answer_that_is_cut_before_its_head_is_asked_for_only_once() {
     let uuid = uuid(&world);
     assert_eq!(refused(&call(&world, &get("/api", &uuid))), told(502, "temporarily_unavailable", "3003000"));
     api.only();
+    names(&world, &api, "api_down");
+}
+
+/// The log says which of the servers it was.
+#[track_caller]
+fn names(world: &World, api: &FakeApi, outcome: &str) {
+    let lines = world.log(outcome);
+    let detail = lines.last().expect("the log tells it")["detail"].as_str().unwrap().to_owned();
+    assert!(detail.starts_with(&format!("{}: ", api.address())), "{detail}");
 }
 
 #[test]
@@ -74,6 +83,7 @@ fn an_api_that_does_not_answer_is_too_slow() {
     let world = plan(&api, "").set("gateway", "timeout", "\"200ms\"").start();
     let uuid = uuid(&world);
     assert_eq!(refused(&call(&world, &get("/api", &uuid))), told(504, "temporarily_unavailable", "3003000"));
+    names(&world, &api, "api_slow");
 }
 
 #[test]
