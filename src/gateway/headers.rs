@@ -39,12 +39,12 @@ pub fn mere_trailers(trailers: &mut HeaderMap) {
     for name in &OF_HEADS {
         trailers.remove(name);
     }
-    forget_origin(trailers);
+    forget(trailers, tells_origin);
 }
 
 /// Takes away what only a proxy may say of where a call came from and what it asked for: some server behind us would believe it.
-fn forget_origin(headers: &mut HeaderMap) {
-    let said: Vec<HeaderName> = headers.keys().filter(|name| tells_origin(name.as_str())).cloned().collect();
+fn forget(headers: &mut HeaderMap, is_said: impl Fn(&str) -> bool) {
+    let said: Vec<HeaderName> = headers.keys().filter(|name| is_said(name.as_str())).cloned().collect();
     for name in &said {
         headers.remove(name);
     }
@@ -85,9 +85,11 @@ pub fn one_length(headers: &mut HeaderMap) {
 /// Says to the API where the call came from: a trusted peer's words are continued, others' are replaced.
 pub fn forwarded(headers: &mut HeaderMap, from: &From, host: Option<&HeaderValue>) {
     let whole = if from.is_trusted {
+        // Proxies write these names with `-`. With `_` they are the word of whoever stands behind one.
+        forget(headers, |name| name.contains('_') && tells_origin(name));
         continued(headers, &from.peer)
     } else {
-        forget_origin(headers);
+        forget(headers, tells_origin);
         None
     };
     headers.insert(FOR, whole.unwrap_or_else(|| from.peer.clone()));
@@ -123,11 +125,17 @@ mod tests {
     #[test]
     fn a_trusted_peer_is_continued_and_a_stranger_replaced() {
         let host = HeaderValue::from_static("api.example.org");
-        let sent = [("x-forwarded-for", "1.2.3.4"), ("x-forwarded-proto", "https"), ("x-forwarded-host", "old")];
+        let sent = [
+            ("x-forwarded-for", "1.2.3.4"),
+            ("x-forwarded-proto", "https"),
+            ("x-forwarded-host", "old"),
+            ("x_forwarded_for", "9.9.9.9"),
+        ];
         let mut headers = map(&sent);
         forwarded(&mut headers, &from(true), Some(&host));
         assert_eq!(headers[&FOR], "1.2.3.4, 10.0.0.1");
         assert_eq!((&headers[&PROTO], &headers[&HOST]), (&"https".parse().unwrap(), &"old".parse().unwrap()));
+        assert!(!headers.contains_key("x_forwarded_for"), "no proxy writes it so");
         let mut headers = map(&sent);
         forwarded(&mut headers, &from(false), Some(&host));
         assert_eq!(headers[&FOR], "10.0.0.1");

@@ -18,6 +18,19 @@ use super::support::{Answer, Bridge, Keycloak, Old, eventually, free_ports, send
 const CLIENT: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 /// Where a client says that it is.
 const CLAIMED: &str = "203.0.113.9";
+/// In what words a client says where it comes from, and with a `_` for a `-` as CGI and its heirs read them.
+const SAID: [&str; 10] = [
+    "Forwarded",
+    "X-Forwarded-Host",
+    "X-Forwarded-Port",
+    "X-Forwarded-Prefix",
+    "X-Forwarded-Server",
+    "X-Real-Ip",
+    "X-Original-URL",
+    "X-Rewrite-URL",
+    "X_Forwarded_For",
+    "X_Real_Ip",
+];
 const NOBODY: &str = "Authorization: Bearer 7c9e6679-7425-40de-944b-e07fc1f90ae7\r\n";
 
 /// A bridge with routes, an API behind it, and whoever stands in front.
@@ -162,20 +175,7 @@ fn tricks(site: &Site, port: u16, bearer: &str) {
     assert_eq!(values_of(site, "upgrade"), [""; 0], "a second HTTP is offered to the API");
 
     // Where the call came from: the API and our log hear what the proxy saw.
-    let single = [
-        "Forwarded",
-        "X-Forwarded-Host",
-        "X-Forwarded-Port",
-        "X-Forwarded-Prefix",
-        "X-Forwarded-Server",
-        "X-Real-Ip",
-        "X-Original-URL",
-        "X-Rewrite-URL",
-        // As CGI and its heirs read those with a `-`.
-        "X_Forwarded_For",
-        "X_Real_Ip",
-    ];
-    let lines = single.iter().map(|name| format!("{name}: for={CLAIMED}\r\n")).collect::<Vec<_>>().concat();
+    let lines = SAID.iter().map(|name| format!("{name}: for={CLAIMED}\r\n")).collect::<Vec<_>>().concat();
     let lines = format!("X-Forwarded-For: {CLAIMED}\r\n{lines}");
     assert_eq!(call(port, "GET /api/me", &format!("{bearer}{lines}"), "").status, 200);
     assert_eq!(call(port, "GET /api/me", &format!("{NOBODY}{lines}"), "").status, 401);
@@ -184,7 +184,7 @@ fn tricks(site: &Site, port: u16, bearer: &str) {
     let last = told.rsplit(',').map(str::trim).find(|hop| *hop != "127.0.0.1");
     assert_eq!(last, Some("127.0.0.2"), "{told}");
     let believed = |name: &&str| seen.iter().flat_map(|head| values(head, name)).any(|value| value.contains(CLAIMED));
-    let believed: Vec<&str> = single.into_iter().filter(believed).collect();
+    let believed: Vec<&str> = SAID.into_iter().filter(believed).collect();
     assert!(believed.is_empty(), "the API hears what the client says of itself: {believed:?}");
     let log = site.bridge.log();
     assert!(log.contains("\"127.0.0.2\"") && !log.contains(CLAIMED), "{log}");
