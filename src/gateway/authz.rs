@@ -35,7 +35,7 @@ impl Gateway {
     pub async fn check(&self, asked: &Asked, trail: &mut Trail) -> (StatusCode, Bytes) {
         trail.endpoint = Some(Endpoint::Authz);
         let host = Some(asked.host.as_str()).filter(|host| !host.is_empty());
-        let decided = self.decide(&asked.headers, || Ok((host, path(&asked.target)?)), trail).await;
+        let decided = self.decide(&asked.headers, || Ok((host, path(asked.target.as_bytes())?)), trail).await;
         match decided.and_then(|pass| self.going_on(&pass, &asked.headers, trail)) {
             Ok(bearer) => (StatusCode::OK, ext_authz::allowed(bearer.as_ref())),
             Err(turned) => {
@@ -118,15 +118,21 @@ fn told(head: &Parts, name: &HeaderName) -> Result<Option<String>, Refusal> {
     if told.next().is_some() {
         return Err(unreadable());
     }
-    first.to_str().map_err(|_| unreadable()).and_then(path).map(Some)
+    path(first.as_bytes()).map(Some)
 }
 
-fn path(target: &str) -> Result<String, Refusal> {
+/// The path of a target. Its query is the API's to read, in whatever letters.
+fn path(target: &[u8]) -> Result<String, Refusal> {
     // We would read it without its end, and whoever asks sends it on with that.
-    if target.contains('#') {
+    if target.contains(&b'#') {
         return Err(unreadable());
     }
-    let uri: Uri = target.parse().map_err(|_| unreadable())?;
+    let path = target.split(|byte| *byte == b'?').next().and_then(|path| std::str::from_utf8(path).ok());
+    let path = path.filter(|path| !path.bytes().any(|byte| byte <= b' ')).ok_or_else(unreadable)?;
+    if path.starts_with('/') {
+        return Ok(path.to_owned());
+    }
+    let uri: Uri = path.parse().map_err(|_| unreadable())?;
     if uri.path().starts_with('/') { Ok(uri.path().to_owned()) } else { Err(unreadable()) }
 }
 

@@ -6,8 +6,13 @@ use crate::support::{Connection, FakeApi, OLD_ID, OLD_SECRET, Plan, RawReply, Wo
 
 #[track_caller]
 fn question(world: &World, target: &str, lines: &str) -> RawReply {
+    asked(world, target, lines.as_bytes())
+}
+
+#[track_caller]
+fn asked(world: &World, target: &str, lines: &[u8]) -> RawReply {
     let mut connection = Connection::open(world.running().addresses().authz.expect("it may be asked"));
-    connection.ask(format!("GET {target} HTTP/1.1\r\nHost: authz\r\n{lines}\r\n").as_bytes())
+    connection.ask(&[format!("GET {target} HTTP/1.1\r\nHost: authz\r\n").as_bytes(), lines, b"\r\n"].concat())
 }
 
 #[test]
@@ -84,6 +89,29 @@ fn a_yes_may_be_kept_for_as_long_as_configured_and_never_beyond_what_it_is_about
     let world = plan().start();
     let line = format!("Authorization: Bearer {}\r\n", uuid(&world));
     assert_eq!(kept(&world, &line), (200, "no-store".to_owned(), None));
+}
+
+/// Routes are by path: a query is the API's to read. Old clients on Windows write it in letters of their own, and a path in UTF-8.
+#[test]
+fn a_target_may_be_in_letters_that_should_be_escaped() {
+    let api = FakeApi::good();
+    let world = plan(&api, "").start();
+    let line = format!("Authorization: Bearer {}\r\n", uuid(&world));
+    let ask = |name: &str, target: &[u8]| {
+        let lines = [name.as_bytes(), b": ", target, b"\r\n", line.as_bytes()].concat();
+        asked(&world, "/", &lines).status
+    };
+    for name in ["X-Original-URI", "X-Forwarded-Uri"] {
+        for target in
+            ["/api/поиск?q=Ветрова".as_bytes(), b"/api/x?q=\xc2\xe5\xf2\xf0\xee\xe2\xe0", b"/api/<x>?q=\"a b\"\\^`{|}"]
+        {
+            assert_eq!(ask(name, target), 200, "{}", String::from_utf8_lossy(target));
+        }
+        // Where nobody knows how the API reads a path, nobody knows what it reaches.
+        for target in [b"/api/\xcf".as_slice(), b"/api/a b", b"/api/a\tb", b"api/x", b"", b"?/api"] {
+            assert_eq!(ask(name, target), 400, "{}", String::from_utf8_lossy(target));
+        }
+    }
 }
 
 /// The asking proxy sends on what stands behind it; a server that takes it for a part of the path would be somewhere else.

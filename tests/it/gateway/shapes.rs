@@ -153,6 +153,9 @@ fn targets_that_are_no_path_reach_no_api() {
         ("GET\t/api HTTP/1.1", 400),
         ("GET /api\u{7f} HTTP/1.1", 400),
         ("G\u{e4}T /api HTTP/1.1", 400),
+        // docs/adr/0010.
+        ("GET /api?q=\"a\" HTTP/1.1", 400),
+        ("GET /api?q=<a> HTTP/1.1", 400),
         ("GET /api HTTP/2.0", 400),
         ("GET /api HTTP/0.9", 400),
         ("GET /api http/1.1", 400),
