@@ -48,16 +48,15 @@ impl Copied {
 impl Kept {
     /// All of the body, where all of it has passed.
     pub(super) fn whole(&self) -> Option<Bytes> {
-        let mut kept = self.0.lock();
+        let kept = self.0.lock();
         if !kept.is_whole || kept.is_unfit {
             return None;
         }
-        let pieces = std::mem::take(&mut kept.pieces);
-        match <[Bytes; 1]>::try_from(pieces) {
-            Ok([only]) => Some(only),
-            Err(pieces) => {
+        match kept.pieces.as_slice() {
+            [only] => Some(only.clone()),
+            pieces => {
                 let mut whole = BytesMut::new();
-                for piece in &pieces {
+                for piece in pieces {
                     whole.extend_from_slice(piece);
                 }
                 Some(whole.freeze())

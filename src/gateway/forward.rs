@@ -31,6 +31,8 @@ use crate::relay::Trust;
 pub(super) enum Failed {
     /// No server can be reached, or the one that was asked cut its answer.
     Down(String),
+    /// The server that was asked has said that it did not look at the call, and the body is gone.
+    Unheard(String),
     /// No head in time; from whom.
     Slow(String),
     /// The client's own body broke off.
@@ -99,9 +101,9 @@ impl Way {
                 let tells = |over| is_fresh && over == Over::Connection;
                 match self.ask(line, (head, bearer, flow), (server, exchange.tasks()), &progress).await {
                     Ok(answered) => return Ok(answered),
-                    Err(Unanswered::NotSent(again, over)) => {
+                    Err(Unanswered::NotSent(again, over, why)) => {
                         flow = again;
-                        last = format!("{}: the connection closed before an answer began", server.authority());
+                        last = format!("{}: no answer began: {why}", server.authority());
                         if tells(over) {
                             pass_over(server);
                         }
@@ -185,10 +187,14 @@ impl Way {
             let before = progress.parts();
             match timeout(self.bounds.timeout, answer.as_mut()).await {
                 Ok(Ok(answered)) => return Ok(answered),
-                Ok(Err(NoAnswer::NotSent(body, over))) => return Err(Unanswered::NotSent(body, over)),
+                Ok(Err(NoAnswer::NotSent(body, over, why))) => return Err(Unanswered::NotSent(body, over, why)),
                 Ok(Err(NoAnswer::Unfit(unfit))) => return Err(Unanswered::Failed(Failed::Unfit(unfit), Over::Call)),
                 Ok(Err(NoAnswer::Lost(..))) if progress.is_broken() => {
                     return Err(Unanswered::Failed(Failed::Client, Over::Call));
+                }
+                Ok(Err(NoAnswer::Unheard(why, over))) => {
+                    let why = format!("{}: no answer began: {why}", server.authority());
+                    return Err(Unanswered::Failed(Failed::Unheard(why), over));
                 }
                 Ok(Err(NoAnswer::Lost(why, over))) => {
                     let why = format!("{}: the answer broke off: {why}", server.authority());
@@ -206,7 +212,7 @@ impl Way {
 }
 
 enum Unanswered {
-    NotSent(Flow<Stream>, Over),
+    NotSent(Flow<Stream>, Over, String),
     Failed(Failed, Over),
 }
 

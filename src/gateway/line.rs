@@ -126,11 +126,13 @@ impl Shared {
             let error = error.error();
             let over = if is_of_connection(error) { Over::Connection } else { Over::Call };
             let is_safe = head.method.is_safe() && over == Over::Connection;
+            let (is_unseen, why) = (is_unseen(error), said(error));
             match message {
-                Some(request) => NoAnswer::NotSent(request.into_body(), over),
+                Some(request) => NoAnswer::NotSent(request.into_body(), over, why),
                 // What the server says that it has not looked at may be sent again, and what is safe, where nothing of it is gone.
-                None if !has_body && (is_safe || is_unseen(error)) => NoAnswer::NotSent(Flow::nothing(), over),
-                None => NoAnswer::Lost(error.to_string(), over),
+                None if !has_body && (is_safe || is_unseen) => NoAnswer::NotSent(Flow::nothing(), over, why),
+                None if is_unseen => NoAnswer::Unheard(why, over),
+                None => NoAnswer::Lost(why, over),
             }
         })
     }
@@ -153,6 +155,11 @@ impl Shared {
         *request.version_mut() = Version::HTTP_2;
         request
     }
+}
+
+/// What hyper says, and behind it what h2 does: hyper knows no more than that it was HTTP/2.
+fn said(error: &hyper::Error) -> String {
+    error.source().map_or_else(|| error.to_string(), |within| format!("{error}: {within}"))
 }
 
 /// Whether the connection broke, or what came over it is no HTTP/2: not where one call, or each, is told to go elsewhere.

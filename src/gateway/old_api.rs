@@ -85,7 +85,7 @@ impl Gateway {
         let answer = way.send((head, None), body, &self.exchange).await;
         let said = match &answer {
             Ok((response, _)) => Some(Ok(response.status().as_u16())),
-            Err(Failed::Down(_)) => Some(Err("down")),
+            Err(Failed::Down(_) | Failed::Unheard(_)) => Some(Err("down")),
             Err(Failed::Slow(_)) => Some(Err("slow")),
             // That says nothing of the old API.
             Err(Failed::Client | Failed::Unfit(_)) => None,
@@ -101,7 +101,7 @@ impl Gateway {
 fn unanswered(failed: Failed) -> Refusal {
     let of = |why: &str| format!("the old API (`otk.api`): {why}");
     match failed {
-        Failed::Down(why) => refusal(Failed::Down(of(&why))),
+        Failed::Down(why) | Failed::Unheard(why) => refusal(Failed::Down(of(&why))),
         Failed::Slow(why) => refusal(Failed::Slow(of(&why))),
         failed @ (Failed::Client | Failed::Unfit(_)) => refusal(failed),
     }

@@ -9,6 +9,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, Version, header};
 use http_body::Body;
 
+use super::copied::Kept;
 use super::forward::{Failed, Way};
 use super::request::{Bearer, Carried, carried, rewrite, sane};
 use super::routes::{Route, alike, find, host_name};
@@ -125,11 +126,11 @@ impl Gateway {
         let upgrade = rewrite(head, (route, host.as_ref()), has_bearer, from).map_err(stranger)?;
         let answered = self.ask(way, (head, body), pass, trail).await?;
         let answer = self.answer(answered, client.filter(|_| upgrade.is_some()));
-        answer.map_err(|failed| self.exchange.turn(trail.client.as_deref(), refusal(failed)))
+        answer.map_err(|failed| self.failed(failed, trail))
     }
 
     /// Asks the API. Where it refuses the JWT and the realm gives another, it is asked once more, unless there was a body that
-    /// is long, or that it did not wait for.
+    /// is long, or that it did not wait for. So it is where it says that it has not looked at the call.
     async fn ask(
         &self,
         way: &Way,
@@ -143,12 +144,19 @@ impl Gateway {
         };
         let has_body = !body.is_end_stream();
         let (body, kept) = if has_body { body.copied() } else { (body, None) };
-        let answered = self.send(way, (head, Some(&bearer)), body, trail).await?;
+        let answered = match way.send((head, Some(&bearer)), body, &self.exchange).await {
+            Ok(answered) => answered,
+            Err(failed) => {
+                let again = kept.as_ref().and_then(Kept::whole).filter(|_| matches!(failed, Failed::Unheard(_)));
+                let Some(again) = again else { return Err(self.failed(failed, trail)) };
+                Box::pin(self.send(way, (head, Some(&bearer)), Stream::Whole(again), trail)).await?
+            }
+        };
         if answered.0.status() != StatusCode::UNAUTHORIZED {
             return Ok(answered);
         }
         let caller = Box::pin(self.exchange.doubt(&token, &bearer.0, trail)).await?;
-        let again = if has_body { kept.and_then(|kept| kept.whole()) } else { Some(Bytes::new()) };
+        let again = if has_body { kept.as_ref().and_then(Kept::whole) } else { Some(Bytes::new()) };
         let (Some(caller), Some(again)) = (caller, again) else { return Ok(answered) };
         drop(answered);
         let other = Bearer(caller.jwt);
@@ -163,7 +171,11 @@ impl Gateway {
         trail: &Trail,
     ) -> Result<(Response<Stream>, Option<Wire>), Turned> {
         let sent = way.send(call, body, &self.exchange).await;
-        sent.map_err(|failed| self.exchange.turn(trail.client.as_deref(), refusal(failed)))
+        sent.map_err(|failed| self.failed(failed, trail))
+    }
+
+    fn failed(&self, failed: Failed, trail: &Trail) -> Turned {
+        self.exchange.turn(trail.client.as_deref(), refusal(failed))
     }
 
     /// Who may take one of these routes, and with what the call goes on.
@@ -247,7 +259,9 @@ impl Gateway {
 pub(super) fn refusal(failed: Failed) -> Refusal {
     match failed {
         Failed::Unfit(unfit) => unfit.into(),
-        Failed::Down(detail) => Refusal { cause: Cause::ApiDown, fault: Fault::Upstream, detail: detail.into() },
+        Failed::Down(detail) | Failed::Unheard(detail) => {
+            Refusal { cause: Cause::ApiDown, fault: Fault::Upstream, detail: detail.into() }
+        }
         Failed::Slow(detail) => Refusal { cause: Cause::ApiSlow, fault: Fault::Upstream, detail: detail.into() },
         Failed::Client => {
             Refusal::client(Cause::InvalidRequest, "the body is too long, came too slowly, or its framing is broken")

@@ -61,7 +61,9 @@ pub(super) enum Answer {
 /// Why there is none.
 pub(super) enum NoAnswer {
     /// It may be sent again: nothing was sent, or it is safe (RFC 9110 section 9.2.1), without a body, and unanswered.
-    NotSent(Flow<Stream>, Over),
+    NotSent(Flow<Stream>, Over, String),
+    /// Its server has said that it did not look at it, and the body is gone.
+    Unheard(String, Over),
     /// It may have been sent.
     Lost(String, Over),
     /// It cannot be sent.
@@ -114,8 +116,8 @@ impl Wire {
                     Ok(None) => is_heard = true,
                     Err(why) => return Err(NoAnswer::Lost(why.to_owned(), Over::Connection)),
                 },
-                Err(_) if sending.is_untouched() || is_safe && !is_heard && wire.read.is_empty() => {
-                    return Err(NoAnswer::NotSent(sending.into_body(), Over::Connection));
+                Err(why) if sending.is_untouched() || is_safe && !is_heard && wire.read.is_empty() => {
+                    return Err(NoAnswer::NotSent(sending.into_body(), Over::Connection, why));
                 }
                 Err(why) => return Err(NoAnswer::Lost(why, Over::Connection)),
             }

@@ -1,9 +1,12 @@
 //! APIs that speak HTTP/2 and end a connection or a call before its time, frame by frame.
 
 use std::io::{Read, Write};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::{call, get, open, routes, uuid};
-use crate::support::frames::{DATA, END_HEADERS, END_STREAM, Frames, HEADERS, RST_STREAM, frame, head};
+use crate::support::frames::{
+    DATA, END_HEADERS, END_STREAM, Frames, GOAWAY, HEADERS, REFUSED_STREAM, RST_STREAM, frame, head,
+};
 use crate::support::{FakeApi, Plan, World};
 
 fn to(apis: &[&FakeApi]) -> Plan {
@@ -73,4 +76,55 @@ fn what_an_api_said_before_it_gave_a_call_up_reaches_the_client() {
             "cut, not ended: {heard}"
         );
     }
+}
+
+/// Turns away a call that it has not looked at (RFC 9113 section 8.7): this one alone, or all that come over this connection.
+fn turn_away(frames: &mut Frames, stream: u32, alone: bool) -> bool {
+    if alone {
+        frames.send(RST_STREAM, 0, stream, &REFUSED_STREAM.to_be_bytes())
+    } else {
+        frames.send(GOAWAY, 0, 0, &[0; 8])
+    }
+}
+
+fn post(body: &[u8], uuid: &str) -> Vec<u8> {
+    let head = String::from_utf8(get("/api", uuid)).unwrap().replacen("GET", "POST", 1);
+    let length = format!("\r\nContent-Length: {}\r\n\r\n", body.len());
+    [head.trim_end().as_bytes(), length.as_bytes(), body].concat()
+}
+
+/// A server that is restarted, or has had enough of a connection, says so under way: nobody shall notice.
+#[test]
+fn a_call_that_a_server_has_not_looked_at_is_sent_once_more_with_its_small_body() {
+    for alone in [true, false] {
+        let asked = AtomicUsize::new(0);
+        let api = Frames::api(move |frames, stream| match asked.fetch_add(1, Ordering::Relaxed) % 2 {
+            0 => turn_away(frames, stream, alone),
+            _ => answer(frames, stream),
+        });
+        let world = to(&[&api]).start();
+        let uuid = uuid(&world);
+        for body in [&b"abc"[..], &vec![b'x'; 2000], b""] {
+            assert_eq!(call(&world, &post(body, &uuid)).status, 200, "{alone}, {} bytes", body.len());
+        }
+        assert_eq!(call(&world, &post(&vec![b'x'; 70_000], &uuid)).status, 502, "of that no copy is kept");
+    }
+}
+
+#[test]
+fn a_call_that_is_turned_away_again_is_given_up_and_the_log_says_why() {
+    let api = Frames::api(|frames, stream| turn_away(frames, stream, true));
+    let world = to(&[&api]).start();
+    let uuid = uuid(&world);
+    for (request, why) in [(post(b"abc", &uuid), "refused stream"), (get("/api", &uuid), "refused stream")] {
+        assert_eq!(call(&world, &request).status, 502);
+        let lines = world.log("api_down");
+        let detail = lines.last().expect("the log tells it")["detail"].as_str().unwrap().to_owned();
+        assert!(detail.starts_with(&format!("{}: ", api.address())) && detail.contains(why), "{detail}");
+    }
+    let wrong =
+        Frames::api(|frames, stream| frames.send(HEADERS, END_HEADERS | END_STREAM, stream, &head(&[("a", "b")])));
+    let world = to(&[&wrong]).start();
+    assert_eq!(call(&world, &get("/api", &super::uuid(&world))).status, 502);
+    assert!(!world.log("unspecific protocol error").is_empty(), "{:?}", world.log("api_down"));
 }
