@@ -95,7 +95,7 @@ format: ## Format the Rust code
 	cargo fmt
 
 .PHONY: static
-static: ## The release binary, static, at target/static/passbridge
+static: ## What ships, at target/static/passbridge: built twice, the second time by what the first one did
 	scripts/build-static
 
 .PHONY: clean

@@ -96,7 +96,8 @@ pub fn filled(site: &Site, count: usize) -> Vec<String> {
     fill(site, client, count)
 }
 
-fn about(token: &str) -> Vec<u8> {
+/// The question about a token.
+pub fn about(token: &str) -> Vec<u8> {
     post(INTROSPECT, &[("client_id", &legacy_id(0)), ("client_secret", SECRET), ("token", token)])
 }
 

@@ -32,6 +32,7 @@ mod site;
 mod size;
 mod steps;
 mod swap;
+mod train;
 mod upstream;
 
 use std::path::PathBuf;
@@ -47,12 +48,17 @@ struct Wanted {
     short: bool,
     /// For `profile`: what keeps a bridge busy.
     work: Work,
-    /// For `profile`: another build to look at, and one more to compare it with.
+    /// For `profile` and `train`: another build to look at; and, for the former, one more to compare it with.
     program: Option<PathBuf>,
     against: Option<PathBuf>,
 }
 
 impl Wanted {
+    /// The build to look at.
+    fn program(&self) -> PathBuf {
+        self.program.clone().unwrap_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_passbridge")))
+    }
+
     fn rounds(&self, usual: usize) -> usize {
         if self.short { usual.div_ceil(3) } else { usual }
     }
@@ -71,8 +77,7 @@ enum Work {
 
 type Chapter = (&'static str, fn(&Wanted, &mut Report));
 
-/// `profile` is run only when it is named.
-const CHAPTERS: [Chapter; 10] = [
+const CHAPTERS: [Chapter; 11] = [
     ("login", login::run),
     ("swap", swap::run),
     ("steps", steps::run),
@@ -83,7 +88,11 @@ const CHAPTERS: [Chapter; 10] = [
     ("reloads", ops::reloads),
     ("realm", realm::run),
     ("profile", profile::run),
+    ("train", train::run),
 ];
+
+/// Those that measure nothing: run only when they are named.
+const SPECIAL: [&str; 2] = ["profile", "train"];
 
 fn main() {
     // As the program does; the chapter `steps` makes a realm client of its own.
@@ -109,7 +118,9 @@ fn main() {
     }
     let mut report = Report::begin();
     for (name, run) in CHAPTERS {
-        if (wanted.chapters.is_empty() && name != "profile") || wanted.chapters.iter().any(|chapter| chapter == name) {
+        if (wanted.chapters.is_empty() && !SPECIAL.contains(&name))
+            || wanted.chapters.iter().any(|chapter| chapter == name)
+        {
             eprintln!("bench: {name}");
             run(&wanted, &mut report);
         }

@@ -32,6 +32,8 @@ impl Bridge {
         let log = File::create(site.folder.join("log")).unwrap();
         command
             .env(VARIABLE, "a-new-secret")
+            // Where a build that counts leaves what it counted (scripts/build-static).
+            .envs(std::env::var_os("COUNTS").map(|file| ("LLVM_PROFILE_FILE", file)))
             .arg("serve")
             .arg("--config")
             .arg(site.config())

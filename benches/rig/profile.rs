@@ -1,6 +1,6 @@
 //! Not a measurement: keeps a bridge busy with logins, with API calls, or with authorization questions, while `perf` looks at it, or compares two builds of the bridge.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::load::{self, Load};
@@ -44,8 +44,7 @@ impl Busy {
 /// `cargo build --profile profiling`, then this with `--program` of it; writes target/bench/perf.data.
 pub fn run(wanted: &Wanted, report: &mut Report) {
     let work = tempfile::Builder::new().prefix("passbridge-bench-").tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-    let program = wanted.program.clone().unwrap_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_passbridge")));
-    let bridge = Busy::start(wanted, work.path(), "bridge", &program);
+    let bridge = Busy::start(wanted, work.path(), "bridge", &wanted.program());
     if let Some(other) = &wanted.against {
         let other = Busy::start(wanted, work.path(), "other", other);
         compare(wanted, &bridge, &other, report);

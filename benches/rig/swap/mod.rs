@@ -64,7 +64,14 @@ impl Gateway {
         small(self.calls.gateway, requests, (0..MESSAGES.min(among)).map(ask).collect(), SWAPPED)
     }
 
-    /// The same, as another proxy asks about them.
+    /// Calls with 100 KB both ways.
+    pub fn large(&self, requests: usize) -> Load {
+        let body = "b".repeat(api::LARGE);
+        let messages = self.tokens.iter().take(64).map(|token| call("POST", "/api/large", token, &body)).collect();
+        small(self.calls.gateway, requests, messages, SWAPPED)
+    }
+
+    /// Small calls, as another proxy asks about them.
     pub fn asked(&self, among: usize, requests: usize) -> Load {
         Load { to: self.calls.authz, expect: "uthorization: Bearer e", ..self.load(among, requests) }
     }
@@ -161,9 +168,7 @@ fn cost(wanted: &Wanted, report: &mut Report, gateway: &Gateway, peers: &Peers) 
 
 /// 100 KB both ways.
 fn large(wanted: &Wanted, report: &mut Report, gateway: &Gateway, peers: &Peers) {
-    let body = "b".repeat(api::LARGE);
-    let messages = gateway.tokens.iter().take(64).map(|token| call("POST", "/api/large", token, &body)).collect();
-    let load = small(gateway.calls.gateway, LARGE_REQUESTS, messages, SWAPPED);
+    let load = gateway.large(LARGE_REQUESTS);
     let contestants = [
         Contestant {
             name: "nginx",
