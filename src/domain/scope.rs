@@ -13,6 +13,13 @@ fn word_there<'w>(client: &'w Client, word: &'w str) -> &'w str {
     client.scopes.iter().find(|(legacy, _)| legacy == word).map_or(word, |(_, realm)| realm)
 }
 
+/// Of what was told before, that which the realm still grants: it may have taken a scope from the client since.
+#[must_use]
+pub fn still_granted(client: &Client, told: &str, granted: Option<&str>) -> String {
+    // Nothing told means nothing here, and not that nothing was asked for.
+    if told.is_empty() { String::new() } else { to_legacy(client, Some(told), granted) }
+}
+
 /// What the client is told: of what it asked for, that which was granted, in its own words and order; asked for nothing: all
 /// that was granted, in legacy words. What the realm added stays unsaid (CONTRACT section 1).
 #[must_use]

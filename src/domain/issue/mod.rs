@@ -262,7 +262,7 @@ pub fn rotate(
     let Moment { now, entropy } = moment;
     let scope = match asked.scope {
         Some(_) => scope::to_legacy(asked.client, asked.scope, grant.scope.as_deref()),
-        None => family.scope.clone(),
+        None => scope::still_granted(asked.client, &family.scope, grant.scope.as_deref()),
     };
     let generation = family.generation.saturating_add(1);
     let data_key = presented.data_key;

@@ -5,7 +5,7 @@ use super::{
     rotation, send, server_error, until_asked,
 };
 use crate::store::world::block_on;
-use crate::support::{Granting, Mood, NEW_SECRET, OLD_ID, Plan, TOKEN, World, client, passport, post};
+use crate::support::{Granting, Mood, NEW_SECRET, OLD_ID, OLD_SECRET, Plan, TOKEN, World, client, passport, post};
 
 #[test]
 fn the_answer_is_laid_out_as_in_the_document() {
@@ -75,7 +75,7 @@ fn a_scope_that_is_asked_for_is_translated_narrowed_and_told_in_legacy_words() {
     let world = Plan::new().without_clients().client(&client(OLD_ID, more)).start();
     let granting = |scope| Mood::Grant(Granting { scope: Some(scope), ..Granting::default() });
     world.realm.next(granting("registration email profile"));
-    let mut asked = passport(OLD_ID, crate::support::OLD_SECRET);
+    let mut asked = passport(OLD_ID, OLD_SECRET);
     asked[3].1 = "client_registration old_mail";
     let first = world.token(&asked);
     assert_eq!(first.text("scope"), "client_registration old_mail");
@@ -90,6 +90,26 @@ fn a_scope_that_is_asked_for_is_translated_narrowed_and_told_in_legacy_words() {
     let (_, uuid) = pair(&narrow);
     let wide = refresh(&world, &uuid);
     assert_eq!(wide.text("scope"), "client_registration old_mail");
+    assert_eq!(world.realm.last().field("scope"), None);
+}
+
+#[test]
+fn a_scope_that_the_realm_takes_away_is_told_to_nobody_any_more() {
+    let plan = rotation("on").without_clients().client(&client(OLD_ID, "scopes = { old_mail = \"email\" }"));
+    let world = plan.set("realm", "recheck_after", "\"5m\"").start();
+    let granting = |scope| Mood::Grant(Granting { scope: Some(scope), ..Granting::default() });
+    world.realm.usually(granting("client_registration email profile"));
+    let mut asked = passport(OLD_ID, OLD_SECRET);
+    asked[3].1 = "client_registration old_mail";
+    let (first, uuid) = pair(&world.token(&asked));
+    let scope = |token: &str| world.introspect(token, "").text("scope");
+    assert_eq!(scope(&first), "client_registration old_mail");
+    world.realm.usually(granting("client_registration profile"));
+    let reply = refresh(&world, &uuid);
+    assert_eq!(reply.text("scope"), "client_registration");
+    assert_eq!(scope(&reply.text("access_token")), "client_registration");
+    world.turn(300);
+    assert_eq!(scope(&first), "client_registration", "the JWT behind it opens no more");
     assert_eq!(world.realm.last().field("scope"), None);
 }
 
