@@ -121,7 +121,8 @@ impl Probe {
         match status {
             200 => Ok(Credentials::Accepted),
             401 => Ok(Credentials::Refused(summary(status, &body))),
-            403 => Ok(Credentials::Public),
+            // Also a realm that is disabled, or wants HTTPS, answers so: only the words tell.
+            403 if summary(status, &body).contains("Client not allowed") => Ok(Credentials::Public),
             _ => Err(Unanswered::told(format!("it answered {} to an introspection", summary(status, &body)))),
         }
     }

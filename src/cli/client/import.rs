@@ -1,7 +1,7 @@
 //! `client import`: a table of clients into the mapping, whole or not at all; dry unless told otherwise.
 
 use std::collections::HashMap;
-use std::fs::{File, Metadata};
+use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -71,13 +71,13 @@ struct Dummies {
 }
 
 /// A directory is opened as a file is, and cannot be read.
-fn no_directory(opened: Metadata) -> io::Result<()> {
-    if opened.is_dir() { Err(io::ErrorKind::IsADirectory.into()) } else { Ok(()) }
+fn no_directory(opened: &File) -> io::Result<()> {
+    if opened.metadata()?.is_dir() { Err(io::ErrorKind::IsADirectory.into()) } else { Ok(()) }
 }
 
 /// Shows what would change, and changes it with `--write`.
 pub(super) fn run(config: &Config, means: Means<'_>, import: &Import) -> Result<ExitCode, Refused> {
-    if let Err(error) = File::open(&import.file).and_then(|file| file.metadata()).and_then(no_directory) {
+    if let Err(error) = File::open(&import.file).and_then(|file| no_directory(&file)) {
         let hint = "hint: a CSV or JSON file of clients; docs/MIGRATION.md has its columns";
         show::complain(&format!("{} cannot be read: {}\n  {hint}", import.file.display(), show::words(&error)));
         return Ok(ExitCode::from(WRONG_USE));

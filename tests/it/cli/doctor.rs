@@ -147,6 +147,9 @@ fn a_first_secret_that_is_refused_leaves_nothing_unseen_where_the_second_is_righ
 fn answers_that_say_nothing_are_told_as_such_and_nobody_waits_for_ever() {
     for (mood, code) in [
         (Mood::answer(502, "text/html", "<html>"), "unexpected-answer"),
+        (Mood::Refuse(403, "access_denied", "Realm not enabled"), "unexpected-answer"),
+        (Mood::Refuse(403, "invalid_request", "HTTPS required"), "unexpected-answer"),
+        (Mood::Refuse(403, "invalid_request", "Client not allowed."), "client-public"),
         (Mood::Reset, "realm-unreachable"),
         (Mood::Hang, "realm-unreachable"),
     ] {
