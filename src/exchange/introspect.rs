@@ -9,6 +9,7 @@ use crate::domain::family::{AccessRecord, Family, RefreshRecord};
 use crate::domain::opaque::{OpaqueToken, TokenUse};
 use crate::domain::refresh::{Flight, RefreshDecision, decide_refresh};
 use crate::domain::refusal::{Cause, Refusal};
+use crate::domain::scope;
 use crate::domain::wiped::Wiped;
 use crate::keycloak::wire;
 use crate::legacy::reply::{self, Reply, Says, Value};
@@ -48,10 +49,32 @@ impl Exchange {
             Standing::Good(jwt) => {
                 let mut opened = Wiped::default();
                 jwt.open_behind(&mut opened)?;
-                Ok(describe_access(known, &jwt.record, &opened))
+                Ok(self.describe_access(known, &jwt.record, &opened))
             }
             Standing::Over(_) | Standing::Unknown => Ok(inactive(known)),
         }
+    }
+
+    fn describe_access(&self, known: &Known<'_>, record: &AccessRecord, jwt: &[u8]) -> Reply {
+        let claims = wire::claims(std::str::from_utf8(jwt).unwrap_or_default());
+        // The realm may have taken a scope from the client since the UUID was told: the JWT behind it has it no more.
+        let snapshot = self.bridge.snapshot.load();
+        let opens = claims.scope.as_ref().and_then(serde_json::Value::as_str);
+        let scope = match snapshot.table.client(&record.client) {
+            Some(owner) => scope::still_granted(owner, &record.scope, opens),
+            None => record.scope.clone(),
+        };
+        let dialect = &known.client.dialect;
+        let mut values = vec![
+            (Slot::Scope, Value::Text(&scope)),
+            (Slot::ClientId, Value::Text(&record.client)),
+            (Slot::TokenType, Value::Text(&dialect.tokens.token_type)),
+            (Slot::Exp, Value::Number(record.until.secs())),
+            (Slot::Iat, Value::Number(record.issued.secs())),
+        ];
+        values.extend(claims.preferred_username.as_deref().map(|name| (Slot::Username, Value::Text(name))));
+        values.extend(claims.sub.as_deref().map(|subject| (Slot::Subject, Value::Text(subject))));
+        reply::success(dialect, Says::Active(&values))
     }
 
     async fn introspect_refresh(
@@ -89,21 +112,6 @@ impl Exchange {
             None => Ok(inactive(known)),
         }
     }
-}
-
-fn describe_access(known: &Known<'_>, record: &AccessRecord, jwt: &[u8]) -> Reply {
-    let claims = wire::claims(std::str::from_utf8(jwt).unwrap_or_default());
-    let dialect = &known.client.dialect;
-    let mut values = vec![
-        (Slot::Scope, Value::Text(&record.scope)),
-        (Slot::ClientId, Value::Text(&record.client)),
-        (Slot::TokenType, Value::Text(&dialect.tokens.token_type)),
-        (Slot::Exp, Value::Number(record.until.secs())),
-        (Slot::Iat, Value::Number(record.issued.secs())),
-    ];
-    values.extend(claims.preferred_username.as_deref().map(|name| (Slot::Username, Value::Text(name))));
-    values.extend(claims.sub.as_deref().map(|subject| (Slot::Subject, Value::Text(subject))));
-    reply::success(dialect, Says::Active(&values))
 }
 
 fn describe_refresh(known: &Known<'_>, record: &RefreshRecord, scope: &str) -> Reply {

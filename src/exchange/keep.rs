@@ -11,7 +11,6 @@ use crate::domain::grant::{RealmGrant, RealmRefresh};
 use crate::domain::issue::{self, Asked, Moment, Presented, REALM_REFRESH, binding};
 use crate::domain::opaque::{Fingerprint, TokenUse};
 use crate::domain::refusal::Refusal;
-use crate::domain::scope;
 use crate::domain::time::Timestamp;
 use crate::keycloak::Granted;
 use crate::store::{Change, CommitError, Lease, StoreError, Versioned};
@@ -110,9 +109,6 @@ impl Exchange {
         let moment = Moment { now: self.bridge.clock.now(), entropy: &*self.bridge.entropy };
         let mut alike = self.live_access(&known.value).await?;
         alike.retain(|(_, record)| record.scope == wish.scope);
-        for (_, record) in &mut alike {
-            record.scope = scope::still_granted(&plan.client, &record.scope, grant.scope.as_deref());
-        }
         let (family, access) = issue::renew(&known.value, alike, &plan.data_key, grant, moment);
         Ok(Change { access, ..Change::of(known.version, family) })
     }

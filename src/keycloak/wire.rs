@@ -6,6 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::form;
 use crate::domain::client::Client;
@@ -72,6 +73,8 @@ pub struct Claims {
     pub sub: Option<String>,
     /// The user's name.
     pub preferred_username: Option<String>,
+    /// What it opens, in the realm's words; text, where it is a realm as we know it.
+    pub scope: Option<Value>,
     /// When it was issued, by the realm's clock: seconds since 1970.
     pub iat: Option<u64>,
 }
