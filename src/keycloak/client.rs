@@ -18,7 +18,7 @@ use crate::domain::grant::{Fate, NotGranted, RealmGrant, RealmRequest};
 use crate::domain::refusal::{Fault, Refusal, bottom_of};
 use crate::domain::time::Clock;
 use crate::domain::wiped::Wiped;
-use crate::relay::BadCertificate;
+use crate::relay::{BadCertificate, speaks_no_tls};
 
 /// No token answer is longer; a longer one is cut off and counts as lost.
 const LONGEST_ANSWER: usize = 256 * 1024;
@@ -222,6 +222,9 @@ pub(super) fn lost(error: &reqwest::Error) -> NotGranted {
     if error.is_connect() || error.is_builder() {
         return match bad_certificate(error) {
             Some(bad) => unspent(Fault::Upstream, format!("the realm cannot be reached: {bad}")),
+            None if speaks_no_tls(error) => {
+                unspent(Fault::Upstream, "the realm cannot be reached: it speaks no TLS; is it http://?")
+            }
             None => unspent(Fault::Upstream, because("the realm cannot be reached", error)),
         };
     }

@@ -11,7 +11,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
 use super::client::{FORM, RealmSettings, Unusable, bad_certificate, because, headers, http, lost, read};
-use super::wire::{self, ErrorAnswer, printable};
+use super::wire::{self, ErrorAnswer};
 use super::{endpoints, form};
 use crate::domain::client::Client;
 use crate::domain::dialect::{Grant, GrantKind};
@@ -250,10 +250,7 @@ fn gone(error: &reqwest::Error) -> Unanswered {
 /// A refusal of the realm in one line.
 fn summary(status: u16, body: &[u8]) -> String {
     match serde_json::from_slice::<ErrorAnswer>(body) {
-        Ok(answer) => {
-            let description = printable(answer.error_description.as_deref().unwrap_or_default());
-            format!("{status} {}: {description}", printable(&answer.error))
-        }
+        Ok(answer) => wire::in_words(status, &answer),
         Err(_) => format!("{status} without an OAuth error"),
     }
 }
@@ -289,5 +286,6 @@ mod tests {
         let body = format!(r#"{{"error":"a\nb","error_description":"token {}"}}"#, "x".repeat(100));
         assert_eq!(summary(400, body.as_bytes()), "400 a b: token [long word]");
         assert_eq!(summary(502, b"<html>"), "502 without an OAuth error");
+        assert_eq!(summary(404, br#"{"error":"Realm does not exist"}"#), "404 Realm does not exist");
     }
 }

@@ -137,7 +137,7 @@ fn refused(status: u16, body: &[u8], kind: GrantKind, rules: &RealmRules) -> Not
             && row.description.as_deref().is_none_or(|part| description.contains(part))
             && row.grant.is_none_or(|grant| grant == kind)
     };
-    let detail = format!("the realm answered {status} {}: {}", printable(&answer.error), printable(description));
+    let detail = format!("the realm answered {}", in_words(status, &answer));
     match rules.errors.iter().find(fits) {
         Some(row) => NotGranted {
             refusal: Refusal { cause: row.cause, fault: row.fault, detail: detail.into() },
@@ -149,6 +149,15 @@ fn refused(status: u16, body: &[u8], kind: GrantKind, rules: &RealmRules) -> Not
             fate: Fate::Settled,
             our_credentials: false,
         },
+    }
+}
+
+/// A refusal of the realm in one line.
+pub(super) fn in_words(status: u16, answer: &ErrorAnswer) -> String {
+    let error = printable(&answer.error);
+    match answer.error_description.as_deref() {
+        None | Some("") => format!("{status} {error}"),
+        Some(description) => format!("{status} {error}: {}", printable(description)),
     }
 }
 

@@ -5,4 +5,4 @@
 pub mod hops;
 mod trust;
 
-pub use trust::{BadCertificate, Trust};
+pub use trust::{BadCertificate, Trust, speaks_no_tls};

@@ -116,12 +116,7 @@ impl BadCertificate {
         reason = "these are rustls' causes, and it explains the rare ones well enough"
     )]
     pub fn behind(error: &(dyn Error + 'static)) -> Option<Self> {
-        // What an error of input or output holds is not its source: it stands in its place.
-        let held = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        let held = held.map(|held| held as &(dyn Error + 'static)).or_else(|| error.source());
-        let Some(rustls::Error::InvalidCertificate(fault)) = error.downcast_ref() else {
-            return Self::behind(held?);
-        };
+        let Some(rustls::Error::InvalidCertificate(fault)) = tls_behind(error) else { return None };
         Some(match fault {
             CertificateError::Expired | CertificateError::ExpiredContext { .. } => Self::Expired,
             CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => Self::NotYet,
@@ -151,6 +146,22 @@ impl fmt::Display for BadCertificate {
             Self::Other(words) => write!(f, "its certificate cannot be trusted: {words}"),
         }
     }
+}
+
+/// Whether the server answered to TLS with something that is none, as one in clear text does.
+#[must_use]
+pub fn speaks_no_tls(error: &(dyn Error + 'static)) -> bool {
+    matches!(tls_behind(error), Some(rustls::Error::InvalidMessage(_)))
+}
+
+/// What TLS says, where it is behind this.
+fn tls_behind<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e rustls::Error> {
+    if let Some(tls) = error.downcast_ref() {
+        return Some(tls);
+    }
+    // What an error of input or output holds is not its source: it stands in its place.
+    let held = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+    tls_behind(held.map(|held| held as &(dyn Error + 'static)).or_else(|| error.source())?)
 }
 
 fn said(error: &io::Error) -> String {

@@ -107,6 +107,17 @@ fn the_realms_certificate_is_told_where_it_is_over_or_nobody_vouches_for_it_or_i
 }
 
 #[test]
+fn a_realm_that_is_asked_by_tls_and_speaks_none_is_told_so() {
+    let clear = FakeApi::closing(b"HTTP/1.1 400 Bad Request\r\n\r\n");
+    let url = format!("https://{}/auth/realms/SSO", clear.address());
+    let world = Plan::new().set("realm", "urls", &format!("[\"{url}\"]")).files();
+    let (status, findings) = doctor(&world, &[]);
+    assert_eq!((status, codes(&findings)), (Some(1), vec!["realm-unreachable"]), "{findings:#?}");
+    let message = told(&findings, "realm-unreachable", "message");
+    assert!(message.ends_with("the realm cannot be reached: it speaks no TLS; is it http://?"), "{message}");
+}
+
+#[test]
 fn the_realms_certificate_that_ends_within_thirty_days_is_told_and_blocks_nothing() {
     let authority = Authority::new();
     let (status, findings) = behind(&authority.shown_for("localhost", 20), &authority);
