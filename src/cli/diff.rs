@@ -161,9 +161,10 @@ fn tell(bridge: &Value, loaded: &Loaded, differences: &[Difference], format: For
         return show::ended(written, 0);
     }
     let count = differences.len();
-    show::say(&format!(
-        "differences: {count}, generation {generation}\n  hint: SIGHUP makes the bridge read its files"
-    ));
+    // A reload changes nothing where a restart is all that is missing.
+    let hint =
+        if differences.is_empty() { "stop the bridge and start it" } else { "SIGHUP makes the bridge read its files" };
+    show::say(&format!("differences: {count}, generation {generation}\n  hint: {hint}"));
     show::ended(written, NO)
 }
 

@@ -91,6 +91,8 @@ fn a_dialect_a_section_that_needs_a_restart_and_a_refused_load_are_told() {
     let (status, told) = diff(&world);
     let sections = told["needs_restart"].as_array().unwrap();
     assert!(status == Some(1) && sections.contains(&"server".into()), "{told:#}");
+    let said = talk(&run(&world, &["diff"], ""));
+    assert!(said.contains("differences: 0") && said.ends_with("hint: stop the bridge and start it\n"), "{said}");
     world.change_clients(&[client(OLD_ID, "nonsense = 1")]);
     world.running().reload().unwrap_err();
     assert_eq!(run(&world, &["diff"], "").status.code(), Some(2), "these files are no table");
