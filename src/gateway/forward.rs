@@ -16,13 +16,13 @@ use hyper::body::Incoming;
 use tokio::time::timeout;
 
 use super::flow::{Broken, Flow, Progress};
-use super::line::{Line, Load, Shared};
+use super::line::{Line, Load, Shared, said};
 use super::pool::Server;
 use super::request::{Bearer, Unfit};
 use super::routes::Upstream;
 use super::wire::{self, NoAnswer, Over, Reading, Wire};
 use super::{Bounds, Stream};
-use crate::exchange::Exchange;
+use crate::exchange::{Bridge, Exchange};
 use crate::lifecycle::{Tasks, others_first};
 use crate::relay::Trust;
 
@@ -99,7 +99,7 @@ impl Way {
                 };
                 // A kept connection's time may just have been over.
                 let tells = |over| is_fresh && over == Over::Connection;
-                match self.ask(line, (head, bearer, flow), (server, exchange.tasks()), &progress).await {
+                match self.ask(line, (head, bearer, flow), (server, exchange), &progress).await {
                     Ok(answered) => return Ok(answered),
                     Err(Unanswered::NotSent(again, over, why)) => {
                         flow = again;
@@ -139,10 +139,10 @@ impl Way {
         &self,
         line: Line,
         (head, bearer, flow): (&Parts, Option<&Bearer>, Flow<Stream>),
-        (server, tasks): (&Arc<Server>, &Tasks),
+        (server, exchange): (&Arc<Server>, &Exchange),
         progress: &Arc<Progress>,
     ) -> Result<(Response<Stream>, Option<Wire>), Unanswered> {
-        let idle = self.bounds.idle_timeout;
+        let (idle, tasks) = (self.bounds.idle_timeout, exchange.tasks());
         let back = |body| {
             let flow = Flow::new(body, idle, u64::MAX);
             let (server, progress, tasks) = (Arc::clone(server), Arc::clone(progress), tasks.clone());
@@ -150,6 +150,7 @@ impl Way {
                 flow: Some(flow),
                 broken: None,
                 is_whole: false,
+                bridge: Arc::clone(exchange.bridge()),
                 server,
                 progress,
                 tasks,
@@ -229,7 +230,7 @@ impl Body for Source {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         match self.get_mut() {
             Self::Own(body) => Pin::new(body).poll_frame(cx),
-            Self::Shared(body, ..) => Pin::new(body).poll_frame(cx).map_err(|error| Broken::new(&error)),
+            Self::Shared(body, ..) => Pin::new(body).poll_frame(cx).map_err(|error| Broken::new(&said(&error))),
         }
     }
 
@@ -255,6 +256,7 @@ pub struct Answer {
     /// Why it broke off, until what came before is on its way to the client: hyper drops what it has not sent when a body breaks off.
     broken: Option<Broken>,
     is_whole: bool,
+    bridge: Arc<Bridge>,
     server: Arc<Server>,
     progress: Arc<Progress>,
     tasks: Tasks,
@@ -272,6 +274,10 @@ impl Body for Answer {
         let Some(flow) = self.flow.as_mut() else { return Poll::Ready(None) };
         let polled = Pin::new(flow).poll_frame(cx);
         if let Poll::Ready(Some(Err(why))) = polled {
+            // Where the client's own body broke off the API is not to blame.
+            if !self.progress.is_broken() {
+                self.bridge.edge.answer_cut(self.server.authority(), &why.to_string());
+            }
             self.broken = Some(why);
             cx.waker().wake_by_ref();
             return Poll::Pending;

@@ -158,7 +158,7 @@ impl Shared {
 }
 
 /// What hyper says, and behind it what h2 does: hyper knows no more than that it was HTTP/2.
-fn said(error: &hyper::Error) -> String {
+pub(super) fn said(error: &hyper::Error) -> String {
     error.source().map_or_else(|| error.to_string(), |within| format!("{error}: {within}"))
 }
 

@@ -35,6 +35,12 @@ impl Edge {
         }
     }
 
+    /// An API broke its answer off, when its client had heard the head.
+    pub fn answer_cut(&self, server: &str, why: &str) {
+        log::answer_cut(server, why);
+        self.metrics.answers_cut.inc();
+    }
+
     /// The realm announced a logout.
     pub fn logout(&self, trail: &Trail) {
         log::logout(trail);

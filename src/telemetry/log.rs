@@ -131,6 +131,11 @@ pub fn not_accepted(error: &io::Error, files: Option<u64>, count: u64) {
     );
 }
 
+/// Says that an API broke its answer off behind the head: the line of the call had no more than that to tell.
+pub fn answer_cut(server: &str, detail: &str) {
+    tracing::warn!(event = "answer_cut", server, detail);
+}
+
 /// Says that no new connections are accepted.
 pub fn draining() {
     tracing::info!(event = "draining");

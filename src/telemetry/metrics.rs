@@ -80,6 +80,8 @@ pub struct Metrics {
     passed: Family<PassedLabels, Counter>,
     old_seconds: Histogram,
     old_api: Family<AnswerLabels, Counter>,
+    /// Answers of APIs that broke off behind their heads.
+    pub answers_cut: Counter,
     stepped_back: Family<ClientLabels, Gauge>,
     compared: Family<ClientOutcomeLabels, Counter>,
     learned: Family<ClientOutcomeLabels, Counter>,
@@ -131,6 +133,7 @@ impl Metrics {
             passed: Family::default(),
             old_seconds: histogram(),
             old_api: Family::default(),
+            answers_cut: Counter::default(),
             stepped_back: Family::default(),
             compared: Family::default(),
             learned: Family::default(),
@@ -207,6 +210,11 @@ impl Metrics {
             "old_api",
             "API calls that the old API was to answer, by answer (2xx, ..., down, slow)",
             self.old_api.clone(),
+        );
+        registry.register(
+            "api_answers_cut",
+            "Answers of APIs, the old one included, that broke off behind their heads, and with them the client's",
+            self.answers_cut.clone(),
         );
     }
 

@@ -76,6 +76,8 @@ fn what_an_api_said_before_it_gave_a_call_up_reaches_the_client() {
             "cut, not ended: {heard}"
         );
     }
+    let lines = world.log("answer_cut");
+    assert!(lines.iter().any(|line| line["detail"].as_str().unwrap().contains("stream error received")), "{lines:?}");
 }
 
 /// Turns away a call that it has not looked at (RFC 9113 section 8.7): this one alone, or all that come over this connection.

@@ -6,7 +6,7 @@ use std::sync::mpsc::channel;
 use parking_lot::Mutex;
 
 use super::{connect, get, open, plan, until, uuid, web_socket};
-use crate::support::{FakeApi, PATIENCE};
+use crate::support::{FakeApi, PATIENCE, World};
 
 #[test]
 fn an_answer_is_seen_before_it_has_ended() {
@@ -63,6 +63,37 @@ fn an_answer_shorter_than_it_said_is_cut_and_not_ended() {
     let mut all = String::new();
     let _ = stream.read_to_string(&mut all);
     assert!(all.contains("Content-Length: 10") && all.ends_with("short"), "{all}");
+    is_told_as_cut(&world, &api);
+}
+
+/// The call's own line was written with its head, and says that all went well.
+#[track_caller]
+fn is_told_as_cut(world: &World, api: &FakeApi) {
+    let lines = world.log("answer_cut");
+    let of_it: Vec<_> = lines.iter().filter(|line| line["server"] == api.address().to_string()).collect();
+    assert!(of_it.len() == 1 && of_it[0]["level"] == "WARN", "{lines:?}");
+    assert_eq!(of_it[0]["detail"], "the answer broke off");
+    assert!((world.metric("passbridge_api_answers_cut_total") - 1.0).abs() < 0.1);
+}
+
+#[test]
+fn an_api_is_not_blamed_for_a_caller_that_breaks_off_while_it_answers() {
+    let api = FakeApi::start(|mut caller| {
+        caller.say(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n");
+        while caller.stream.read(&mut [0; 64]).is_ok_and(|count| count > 0) {}
+    });
+    let world = plan(&api, "").start();
+    let bearer = uuid(&world);
+    let mut stream = open(&world);
+    let head =
+        format!("POST /api HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {bearer}\r\nContent-Length: 10\r\n\r\nabc");
+    stream.write_all(head.as_bytes()).unwrap();
+    until(&mut stream, "\r\na\r\n");
+    stream.shutdown(std::net::Shutdown::Write).unwrap();
+    let mut rest = String::new();
+    let _ = stream.read_to_string(&mut rest);
+    assert!(!rest.contains("0\r\n\r\n"), "cut, not ended: {rest}");
+    assert!(world.metric("passbridge_api_answers_cut_total") < 0.1, "{:?}", world.log("answer_cut"));
 }
 
 #[test]
