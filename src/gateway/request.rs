@@ -32,6 +32,9 @@ pub(super) fn sane(head: &Parts) -> Result<Option<HeaderValue>, Refusal> {
         // TRACE would show the client its JWT.
         return Err(Refusal::client(Cause::MethodNotAllowed, "TRACE and CONNECT are not forwarded"));
     }
+    if !is_framed_plainly(&head.headers) {
+        return Err(wrong("the body has a Transfer-Encoding that is not just `chunked`"));
+    }
     let mut hosts = head.headers.get_all(header::HOST).iter();
     let host = hosts.next();
     if hosts.next().is_some() {
@@ -64,6 +67,14 @@ pub(super) fn sane(head: &Parts) -> Result<Option<HeaderValue>, Refusal> {
         return Err(wrong("the host is none: it is a name or an address, perhaps with a port"));
     }
     Ok(host)
+}
+
+/// Whether the API can be told how the body is coded: hyper takes chunks away, and what else it is in (RFC 9112 section 7) would stay, untold.
+fn is_framed_plainly(headers: &HeaderMap) -> bool {
+    let lines = headers.get_all(header::TRANSFER_ENCODING).iter();
+    let pieces = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+    let mut codings = pieces.map(<[u8]>::trim_ascii).filter(|coding| !coding.is_empty());
+    codings.next().is_none_or(|first| first.eq_ignore_ascii_case(b"chunked")) && codings.next().is_none()
 }
 
 /// Whether no two servers read another host out of this (RFC 9110 section 7.2, RFC 3986 section 3.2). Nothing is a host too: RFC 9112

@@ -42,6 +42,11 @@ fn a_body_whose_end_is_in_doubt_ends_the_connection_and_what_follows_is_nobodys_
         "Transfer-Encoding: chunked, identity",
         "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity",
         "Transfer-Encoding: identity",
+        // The API would hear of neither, for chunks are all that it is told of.
+        "Transfer-Encoding: gzip, chunked",
+        "Transfer-Encoding: identity, chunked",
+        "Transfer-Encoding: chunked, chunked",
+        "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked",
         "Transfer-Encoding: \"chunked\"",
         "Transfer-Encoding: chunked;q=1",
         "Transfer-Encoding:\u{b}chunked",
