@@ -367,13 +367,13 @@ fn a_large_file_that_is_no_mapping_costs_a_running_bridge_little_memory() {
     let program = Program::serve(&world);
     let before = most_resident(&program);
     // A fault in each line, from the first one on; and from the middle on.
-    let good = format!("[[client]]\n{}", "# a comment\n".repeat(150_000));
-    for (text, seen) in [("= 1\n".repeat(750_000), 1), (good + &"= 1\n".repeat(500_000), 2)] {
+    let good = format!("[[client]]\n{}", "# a comment\n".repeat(75_000));
+    for (text, seen) in [("= 1\n".repeat(375_000), 1), (good + &"= 1\n".repeat(250_000), 2)] {
         fs::write(world.path().join("mappings/clients/dump.toml"), text).unwrap();
         eventually("it is refused", || program.lines("load_refused").len() == seen);
     }
     let more = (most_resident(&program) - before) >> 20;
-    assert!(more < 300, "{more} MiB more");
+    assert!(more < 180, "{more} MiB more");
     assert_eq!(program.ask(&login()).status, 200);
 }
 
