@@ -61,10 +61,27 @@ impl Way {
         self.servers.iter().for_each(|server| server.close());
     }
 
-    /// One server after the other, as long as surely nothing was sent, or it may be sent again. The head stays as it is, but for the host.
+    /// One server after the other, as long as surely nothing was sent, or it may be sent again. The head stays as it is.
     pub(super) async fn send(
         &self,
         (head, bearer): (&mut Parts, Option<&Bearer>),
+        body: Stream,
+        exchange: &Exchange,
+    ) -> Result<(Response<Stream>, Option<Wire>), Failed> {
+        let own_host = !head.headers.contains_key(header::HOST);
+        let sent = self.to_one((head, bearer), own_host, body, exchange).await;
+        if own_host {
+            // Where the call is sent again it may be to another server.
+            head.headers.remove(header::HOST);
+        }
+        sent
+    }
+
+    /// `own_host`: each server hears its own.
+    async fn to_one(
+        &self,
+        (head, bearer): (&mut Parts, Option<&Bearer>),
+        own_host: bool,
         body: Stream,
         exchange: &Exchange,
     ) -> Result<(Response<Stream>, Option<Wire>), Failed> {
@@ -74,7 +91,6 @@ impl Way {
         let progress = flow.progress();
         // Nobody who wants another protocol shares his connection.
         let own = head.headers.contains_key(header::UPGRADE);
-        let own_host = !head.headers.contains_key(header::HOST);
         let pass_over = |server: &Server| server.refused(exchange.bridge().clock.monotonic());
         let mut last = "the route has no server".to_owned();
         for server in self.in_turn(exchange) {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{call, connect, get, plan, refused, told, uuid};
+use super::{call, connect, get, plan, refused, routes, told, uuid};
 use crate::support::{Connection, FakeApi, Granting, Mood, OLD_ID, OLD_SECRET, Plan, TOKEN, World, eventually, post};
 
 /// An API that refuses the first so many JWTs that it sees, each as often as it comes.
@@ -60,6 +60,18 @@ fn a_jwt_that_the_api_refuses_is_renewed_and_the_call_sent_again() {
     assert_eq!(seen[1].header("authorization"), seen[2].header("authorization"));
     let note = format!("passbridge_notes_total{{client=\"{OLD_ID}\",note=\"api_refused_jwt\"}}");
     assert!((world.metric(&note) - 1.0).abs() < 0.1);
+}
+
+#[test]
+fn a_call_that_is_sent_again_to_another_server_names_that_one() {
+    let (refusing, good) = (refusing(1), FakeApi::good());
+    let upstreams = format!("[\"{}\", \"{}\"]", refusing.url(), good.url());
+    let route = format!("{{ prefix = \"/api\", upstream = {upstreams}, upstream_host = \"upstream\" }}");
+    let world = rotating(routes(&route)).start();
+    assert_eq!(call(&world, &get("/api", &uuid(&world))).status, 200);
+    for api in [&refusing, &good] {
+        assert_eq!(api.only().header("host"), Some(api.address().to_string()));
+    }
 }
 
 #[test]
