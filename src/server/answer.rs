@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 
 use axum::Router;
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response};
+use http::{HeaderValue, Method, Request, Response, header};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tower::ServiceExt;
@@ -71,7 +71,8 @@ impl Answering {
         if let Some(streams) = streams {
             streams.begin();
         }
-        Ok(match &self.answers {
+        let is_bare = streams.is_some() && request.method() == Method::HEAD;
+        let response = match &self.answers {
             Answers::Legacy(service) => legacy::handle(service, &self.peer, request).await,
             Answers::Calls(service) => call(service, &self.peer, streams, request).await,
             Answers::Questions(service) => question(service, &self.peer, streams, request).await,
@@ -80,8 +81,22 @@ impl Answering {
                 request.extensions_mut().insert(self.peer.clone());
                 router.clone().oneshot(request).await?.map(Said::Router)
             }
-        })
+        };
+        Ok(if is_bare { without_body(response) } else { response })
     }
+}
+
+/// To HEAD goes the head alone, with the length that a body would have. Over HTTP/1 hyper sees to that, over HTTP/2 it does not, and
+/// a client that gets a body takes the stream for broken (RFC 9113 section 8.1.1).
+fn without_body(response: Response<Said>) -> Response<Said> {
+    let (mut head, body) = response.into_parts();
+    if body.is_end_stream() {
+        return Response::from_parts(head, body);
+    }
+    if let Some(length) = body.size_hint().exact() {
+        head.headers.entry(header::CONTENT_LENGTH).or_insert(HeaderValue::from(length));
+    }
+    Response::from_parts(head, Said::Stream(Stream::nothing()))
 }
 
 /// The body of an answer.

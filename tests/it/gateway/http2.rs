@@ -493,6 +493,28 @@ fn answers_that_nobody_reads_keep_no_place_from_others_and_hold_no_idle_connecti
     }
 }
 
+/// RFC 9110 section 9.3.2. A client that gets a body all the same takes the stream for broken, and says nothing of the refusal.
+#[test]
+fn a_refusal_of_a_head_request_has_its_length_and_no_body() {
+    let world = plan(&FakeApi::good(), "").start();
+    let addresses = world.running().addresses();
+    for door in [addresses.gateway.unwrap(), addresses.authz.unwrap()] {
+        block_on(async {
+            let stream = TcpStream::connect(door).await.unwrap();
+            let ask_both = async |mut sender: Sender| {
+                let get = ask(&mut sender, getting("/none", "none")).await;
+                let mut head = getting("/none", "none");
+                *head.method_mut() = http::Method::HEAD;
+                (get, ask(&mut sender, head).await)
+            };
+            let (get, head) = speaking(stream, ask_both).await;
+            assert_eq!((head.status, head.body.len(), get.body.is_empty()), (get.status, 0, false), "{door}");
+            assert_eq!(head.headers["content-length"], get.headers["content-length"]);
+            assert_eq!(head.headers["x-ca-err"], get.headers["x-ca-err"]);
+        });
+    }
+}
+
 /// docs/adr/0010: hyper leaves no place to say 100, so whoever waits for that has to lose patience (RFC 9110 section 10.1.1).
 #[test]
 fn whoever_expects_a_word_before_its_body_hears_the_answer_alone() {
