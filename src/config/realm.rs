@@ -19,8 +19,10 @@ pub struct RealmManner {
 
 pub(super) fn read(mut section: Reader<'_>, sources: Sources<'_>) -> Option<(RealmSettings, RealmManner)> {
     let named = section.has("urls");
-    let urls = section.texts("urls").unwrap_or_default();
-    if urls.is_empty() {
+    let read = section.texts("urls");
+    let is_told = named && read.is_none();
+    let urls = read.unwrap_or_default();
+    if urls.is_empty() && !is_told {
         let message = if named { "`realm.urls` names no realm" } else { "`realm.urls` is missing" };
         let hint = "urls = [\"https://sso.example.org/auth/realms/SSO\"]".to_owned();
         section.findings().error("missing-key", section.origin(), message, hint);

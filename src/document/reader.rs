@@ -86,10 +86,15 @@ impl<'f> Reader<'f> {
 
     /// A text, if it is there.
     pub fn text(&mut self, key: &'static str) -> Option<Spotted<String>> {
+        self.text_for(key, "text")
+    }
+
+    /// The same, where it is to be a text of a kind.
+    fn text_for(&mut self, key: &'static str, wanted: &str) -> Option<Spotted<String>> {
         let found = self.take(key)?;
         let kind = found.value.kind();
         let (Value::Text(value) | Value::Unparsed(value)) = found.value else {
-            self.wrong(key, (kind, &found.origin), "text");
+            self.wrong(key, (kind, &found.origin), wanted);
             return None;
         };
         Some(Spotted { value, origin: found.origin })
@@ -112,7 +117,7 @@ impl<'f> Reader<'f> {
     }
 
     fn parsed<T>(&mut self, key: &'static str, wanted: &str, read: impl Fn(&str) -> Option<T>) -> Option<Spotted<T>> {
-        let text = self.text(key)?;
+        let text = self.text_for(key, wanted)?;
         match read(&text.value) {
             Some(value) => Some(Spotted { value, origin: text.origin }),
             None => {
@@ -134,12 +139,12 @@ impl<'f> Reader<'f> {
         words: &[(&str, T)],
         code: &'static str,
     ) -> Option<Spotted<T>> {
-        let text = self.text(key)?;
+        let known: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+        let wanted = known.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ");
+        let text = self.text_for(key, &format!("one of {wanted}"))?;
         if let Some((_, value)) = words.iter().find(|(word, _)| *word == text.value) {
             return Some(Spotted { value: *value, origin: text.origin });
         }
-        let known: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
-        let wanted = known.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ");
         let hint = nearest(&known, &text.value);
         let hint = hint.map_or_else(|| "write one of these".to_owned(), |word| format!("did you mean `{word}`?"));
         let message = format!("`{}` is not one of {wanted}", self.path(key));
@@ -233,7 +238,8 @@ impl<'f> Reader<'f> {
             return Some(items.into_iter().filter_map(|item| self.list_text(key, item)).collect());
         }
         let Value::Unparsed(text) = found.value else {
-            self.wrong(key, (kind, &found.origin), "a list");
+            let message = format!("`{}` is {kind}, wanted a list", self.path(key));
+            self.findings.error("wrong-type", &found.origin, message, "write a list: [\"...\"]");
             return None;
         };
         let words = text.split(',').map(str::trim).filter(|word| !word.is_empty());

@@ -94,7 +94,7 @@ fn config(material: &TlsMaterial, protocols: Protocols) -> Result<Arc<ServerConf
         None => ServerConfig::builder().with_no_client_auth(),
         Some(pem) => {
             let mut roots = RootCertStore::empty();
-            for certificate in self::certificates(pem)? {
+            for certificate in self::certificates(pem).map_err(|reason| format!("`client_ca`: {reason}"))? {
                 roots.add(certificate).map_err(|error| format!("`client_ca` cannot be used: {error}"))?;
             }
             let verifier = WebPkiClientVerifier::builder(Arc::new(roots))

@@ -12,6 +12,7 @@ use passbridge::store::{RedisMode, StoreSettings};
 use secrecy::ExposeSecret;
 
 use crate::support::planted::{Planted, error, warning};
+use crate::support::tls::Authority;
 
 const REALM: &str = "[realm]\nurls = [\"http://127.0.0.1:8180/auth/realms/SSO\"]\n";
 
@@ -226,6 +227,47 @@ fn what_is_wrong_with_the_gateway_is_told() {
             "",
         ),
     ]);
+}
+
+#[test]
+fn a_value_of_another_type_is_told_what_stands_there() {
+    assert_all_found(&[
+        error(
+            "wrong-type",
+            format!("{REALM}timeout = ▲10\n"),
+            "`realm.timeout` is a whole number, wanted a duration such as \"10s\"",
+            "write a duration such as \"10s\"",
+        ),
+        error(
+            "wrong-type",
+            format!("{REALM}rotation = ▲true\n"),
+            "`realm.rotation` is true or false, wanted one of `on`, `off`, `unknown`",
+            "write one of `on`",
+        ),
+        error(
+            "wrong-type",
+            beside("[server]\ntrusted_proxies = ▲\"10.0.0.0/8\""),
+            "`server.trusted_proxies` is text, wanted a list",
+            "write a list: [\"...\"]",
+        ),
+    ]);
+    let alone = Site::new("[realm]\nurls = \"https://sso.example.org/auth/realms/SSO\"\n").only();
+    assert_eq!((alone.code, alone.message.as_str()), ("wrong-type", "`realm.urls` is text, wanted a list"));
+}
+
+#[test]
+fn a_client_ca_that_is_none_is_told_by_its_name() {
+    let shown = Authority::new().shown("localhost", None).pem();
+    let site =
+        Site::new(&beside("[tls]\nlegacy = { certificate = \"c.pem\", key = \"c.key\", client_ca = \"ca.pem\" }"));
+    site.write("c.pem", &shown.0);
+    site.write("c.key", &shown.1);
+    site.write("ca.pem", "rubbish");
+    let found = site.only();
+    assert_eq!(
+        (found.code, found.message.as_str()),
+        ("unfit-certificate", "`client_ca`: there is no PEM certificate in the file")
+    );
 }
 
 #[test]
