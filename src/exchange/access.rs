@@ -11,7 +11,7 @@ use crate::domain::family::{AccessFate, AccessRecord, FamilyState};
 use crate::domain::issue::{ACCESS_JWT, ACCESS_KEY, binding};
 use crate::domain::opaque::{Fingerprint, OpaqueToken, TokenUse};
 use crate::domain::refresh::{AccessDecision, Over, decide_access};
-use crate::domain::refusal::{Fault, Refusal};
+use crate::domain::refusal::{Cause, Fault, Refusal};
 use crate::domain::seal::{DoesNotOpen, SealingKey};
 use crate::domain::time::Timestamp;
 
@@ -172,9 +172,12 @@ impl Exchange {
         }
     }
 
-    /// A JWT that is over and was not renewed: over, if the realm said so; else the failure.
+    /// A JWT that is over and was not renewed: over, if the realm said so, of the login or of a new JWT for it; else the failure.
     async fn after_failure(&self, token: &OpaqueToken, refusal: Refusal) -> Result<Standing, Refusal> {
         match self.settle(token).await? {
+            Standing::Good(..) if matches!(refusal.cause, Cause::RefreshToken | Cause::Scope) => {
+                Ok(Standing::Over(Over::Refused))
+            }
             Standing::Good(..) => Err(Refusal::server(refusal.fault, refusal.detail)),
             standing @ (Standing::Over(_) | Standing::Unknown) => Ok(standing),
         }

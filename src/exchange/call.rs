@@ -108,6 +108,7 @@ impl Which {
 fn why(over: Over) -> &'static str {
     match over {
         Over::Expired => "the token's promised time has passed",
+        Over::Refused => "its JWT is over, and the realm gives no other",
         Over::Ended(ending) => ending.sentence(),
     }
 }

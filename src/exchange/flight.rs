@@ -160,7 +160,7 @@ impl Exchange {
     /// says why it failed, and what ended a login that the realm has ended.
     fn tell_of(&self, plan: &Plan, refusal: &Refusal) {
         let client = &plan.client.legacy_id;
-        let ended = refusal.cause == Cause::RefreshToken;
+        let ended = refusal.cause == Cause::RefreshToken && refusal.fault == Fault::Client;
         if ended || self.bridge.flights.is_to_be_told(client, self.bridge.clock.monotonic()) {
             log::renewal(client, plan.family, refusal);
         }

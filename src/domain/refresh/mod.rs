@@ -162,6 +162,8 @@ pub enum AccessDecision {
 pub enum Over {
     /// Its promised time has passed.
     Expired,
+    /// The JWT behind it is over, and the realm gives it no other.
+    Refused,
     /// Its family ended.
     Ended(Ending),
 }

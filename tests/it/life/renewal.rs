@@ -276,6 +276,38 @@ fn a_realm_that_is_down_behind_an_ended_jwt_is_server_error_and_nothing_is_lost(
 }
 
 #[test]
+fn a_slip_on_our_side_ends_no_login_and_whoever_cannot_wait_may_log_in_anew() {
+    for slip in [
+        "Invalid token issuer. Expected 'http://sso.example.org/realms/SSO'",
+        "Invalid refresh token. Token client and authorized client don't match",
+    ] {
+        let world = minute(rotation("on"));
+        let (access, uuid) = login(&world);
+        world.realm.usually(Mood::Refuse(400, "invalid_grant", slip));
+        refused(&refresh(&world, &uuid));
+        assert!(world.active(&access), "{slip}: to the end of its JWT");
+        world.turn(60);
+        assert!(!world.active(&access), "{slip}: then as a token that is over");
+        assert!(world.log("\"renewal\"").iter().any(|line| line["fault"] == "operator"), "{slip}");
+        world.realm.usually(short());
+        assert!(world.active(&access), "{slip}: until it is mended");
+        refreshed(&world, &uuid);
+    }
+}
+
+#[test]
+fn a_uuid_of_a_scope_that_was_taken_away_is_over_with_its_jwt() {
+    let world = minute(rotation("on").without_clients().client(&client(OLD_ID, "")));
+    let (_, uuid) = login(&world);
+    world.realm.next(Mood::Grant(Granting { scope: Some("email profile"), ..minutes() }));
+    let (narrow, _) = pair(&world.token(&[refreshing(&uuid), vec![("scope", "email")]].concat()));
+    world.realm.usually(Mood::Refuse(400, "invalid_scope", "Invalid scopes: email"));
+    assert!(world.active(&narrow));
+    world.turn(60);
+    assert!(!world.active(&narrow));
+}
+
+#[test]
 fn a_renewal_whose_answer_is_lost_leaves_the_uuid_its_jwt() {
     let world = minute(rotation("on"));
     let (access, uuid) = login(&world);
