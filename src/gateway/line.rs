@@ -157,9 +157,16 @@ impl Shared {
     }
 }
 
-/// What hyper says, and behind it what h2 does: hyper knows no more than that it was HTTP/2.
+/// What hyper says, and behind it the reason: hyper knows no more than that it was HTTP/2. What a server adds in words of its own
+/// may be anything, and is left out.
 pub(super) fn said(error: &hyper::Error) -> String {
-    error.source().map_or_else(|| error.to_string(), |within| format!("{error}: {within}"))
+    let within = error.source();
+    let reason = within.and_then(|within| within.downcast_ref::<h2::Error>()).and_then(h2::Error::reason);
+    match (reason, within) {
+        (Some(reason), _) => format!("{error}: {reason}"),
+        (None, Some(within)) => format!("{error}: {within}"),
+        (None, None) => error.to_string(),
+    }
 }
 
 /// Whether the connection broke, or what came over it is no HTTP/2: not where one call, or each, is told to go elsewhere.

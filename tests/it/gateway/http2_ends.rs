@@ -77,7 +77,7 @@ fn what_an_api_said_before_it_gave_a_call_up_reaches_the_client() {
         );
     }
     let lines = world.log("answer_cut");
-    assert!(lines.iter().any(|line| line["detail"].as_str().unwrap().contains("stream error received")), "{lines:?}");
+    assert!(lines.iter().any(|line| line["detail"].as_str().unwrap().contains("stream no longer needed")), "{lines:?}");
 }
 
 /// Turns away a call that it has not looked at (RFC 9113 section 8.7): this one alone, or all that come over this connection.
@@ -129,4 +129,11 @@ fn a_call_that_is_turned_away_again_is_given_up_and_the_log_says_why() {
     let world = to(&[&wrong]).start();
     assert_eq!(call(&world, &get("/api", &super::uuid(&world))).status, 502);
     assert!(!world.log("unspecific protocol error").is_empty(), "{:?}", world.log("api_down"));
+    // What it says in its own words may be anything.
+    let chatty = Frames::api(|frames, _| frames.send(GOAWAY, 0, 0, b"\0\0\0\0\0\0\0\x02planted-words"));
+    let world = to(&[&chatty]).start();
+    assert_eq!(call(&world, &post(b"abc", &super::uuid(&world))).status, 502);
+    assert!(!world.log("unexpected internal error").is_empty(), "{:?}", world.log("api_down"));
+    let told = world.log("api_down");
+    assert!(told.iter().all(|line| !line.to_string().contains("planted-words")), "{told:?}");
 }
