@@ -3,6 +3,7 @@ package passbridge.passport;
 import java.security.GeneralSecurityException;
 import java.security.KeyFactory;
 import java.security.PublicKey;
+import java.security.Signature;
 import java.security.spec.X509EncodedKeySpec;
 import java.time.Duration;
 import java.util.Base64;
@@ -19,6 +20,9 @@ record PassportSettings(PublicKey issuer, String certificateField, String userAt
     static final String CLOCK_SKEW = "passport.clock.skew";
     static final String ONCE = "passport.once";
 
+    /** Seconds by which clocks are apart that nobody looks after; what is beyond was meant as another unit. */
+    private static final long MOST_SKEW = 300;
+
     static final List<ProviderConfigProperty> PROPERTIES = ProviderConfigurationBuilder.create()
             .property(ISSUER_KEY, "Passport's public key",
                     "Ed25519 key of the Passport whose cookies are believed: X.509 SubjectPublicKeyInfo, base64.",
@@ -27,29 +31,56 @@ record PassportSettings(PublicKey issuer, String certificateField, String userAt
                     "Form field that carries the cookie MicexPassportCert.",
                     ProviderConfigProperty.STRING_TYPE, "certificate", null)
             .property(USER_ATTRIBUTE, "User attribute",
-                    "Attribute that holds the passport's subject; empty: the subject is the user name.",
+                    "Attribute that holds the passport's subject, and that users cannot edit; empty: the subject is the user name.",
                     ProviderConfigProperty.STRING_TYPE, "", null)
             .property(CLOCK_SKEW, "Clock skew, seconds",
-                    "By how much the clocks of Passport and this server may differ.",
+                    "By how much the clocks of Passport and this server may differ, 0 to 300.",
                     ProviderConfigProperty.STRING_TYPE, "0", null)
             .property(ONCE, "Passport can be used once",
                     "Refuses a cookie that has logged somebody in before.",
                     ProviderConfigProperty.BOOLEAN_TYPE, "false", null)
             .build();
 
+    /** A value that cannot be taken as it was meant lets nobody in: read otherwise it could let in too many. */
     static PassportSettings of(Map<String, String> config) throws RefusedException {
+        return new PassportSettings(
+                issuer(text(config, ISSUER_KEY, "")),
+                text(config, CERTIFICATE_FIELD, "certificate"),
+                text(config, USER_ATTRIBUTE, ""),
+                skew(text(config, CLOCK_SKEW, "0")),
+                once(text(config, ONCE, "false")));
+    }
+
+    private static PublicKey issuer(String text) throws RefusedException {
         try {
-            byte[] encoded = Base64.getDecoder().decode(text(config, ISSUER_KEY, ""));
-            PublicKey issuer = KeyFactory.getInstance("Ed25519").generatePublic(new X509EncodedKeySpec(encoded));
-            return new PassportSettings(
-                    issuer,
-                    text(config, CERTIFICATE_FIELD, "certificate"),
-                    text(config, USER_ATTRIBUTE, ""),
-                    Duration.ofSeconds(Long.parseLong(text(config, CLOCK_SKEW, "0"))),
-                    Boolean.parseBoolean(text(config, ONCE, "false")));
+            byte[] encoded = Base64.getDecoder().decode(text);
+            PublicKey key = KeyFactory.getInstance("Ed25519").generatePublic(new X509EncodedKeySpec(encoded));
+            // Any 32 bytes make a key; whether they are a point of the curve is seen only here.
+            Signature.getInstance("Ed25519").initVerify(key);
+            return key;
         } catch (GeneralSecurityException | IllegalArgumentException e) {
             throw new RefusedException(Refusal.MISCONFIGURED);
         }
+    }
+
+    private static Duration skew(String text) throws RefusedException {
+        try {
+            long seconds = Long.parseLong(text);
+            if (seconds >= 0 && seconds <= MOST_SKEW) {
+                return Duration.ofSeconds(seconds);
+            }
+        } catch (NumberFormatException e) {
+            // Refused below, as a number out of range is.
+        }
+        throw new RefusedException(Refusal.MISCONFIGURED);
+    }
+
+    private static boolean once(String text) throws RefusedException {
+        return switch (text) {
+            case "true" -> true;
+            case "false" -> false;
+            default -> throw new RefusedException(Refusal.MISCONFIGURED);
+        };
     }
 
     private static String text(Map<String, String> config, String key, String otherwise) {

@@ -27,7 +27,7 @@ public enum Refusal {
     /** By the brute-force guard. */
     USER_LOCKED(400, "invalid_grant", "Account temporarily disabled"),
     /** The realm's operator is at fault, not the client. */
-    MISCONFIGURED(500, "server_error", "Passport issuer is not configured");
+    MISCONFIGURED(500, "server_error", "Passport login is not configured");
 
     public final int status;
     public final String error;

@@ -8,7 +8,9 @@ import java.security.PublicKey;
 import java.security.spec.X509EncodedKeySpec;
 import java.time.Duration;
 import java.time.Instant;
+import java.util.Arrays;
 import java.util.Base64;
+import java.util.HexFormat;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
@@ -151,6 +153,21 @@ class PassportCheckTest {
         for (String wrong : new String[] {"abc", "AAAA", "MIIA", signature.replace('+', ' ') + " ", signature.substring(4),
             signature.substring(0, 1000), signature + "\n", "A".repeat(70_000)}) {
             assertRefused(Refusal.SIGNATURE_MALFORMED, with(login, null, null, wrong));
+        }
+    }
+
+    @Test
+    void what_is_nested_as_deep_as_it_fits_is_malformed() throws Exception {
+        Login login = MAKER.make(Wish.of("90417", Algorithm.RSA));
+        byte[] signedData = Base64.getDecoder().decode("MIAGCSqGSIb3DQEHAqCA"); // ContentInfo of signedData, then open ends
+        byte[] deep = Arrays.copyOf(signedData, 48 * 1024);
+        for (String pair : new String[] {"3080", "3180", "a080", "2480"}) {
+            byte[] open = HexFormat.of().parseHex(pair);
+            for (int at = signedData.length; at + 1 < deep.length; at += 2) {
+                deep[at] = open[0];
+                deep[at + 1] = open[1];
+            }
+            assertRefused(Refusal.SIGNATURE_MALFORMED, with(login, null, null, Base64.getEncoder().encodeToString(deep)));
         }
     }
 }

@@ -9,6 +9,9 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
+import java.util.Arrays;
+import java.util.Base64;
+import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import org.junit.jupiter.api.Test;
@@ -44,6 +47,33 @@ class PassportSettingsTest {
             var refused = assertThrows(RefusedException.class, () -> PassportSettings.of(config));
             assertEquals(Refusal.MISCONFIGURED, refused.refusal());
         }
+    }
+
+    @Test
+    void a_value_that_would_be_read_as_less_than_was_meant_lets_nobody_in() {
+        for (Map<String, String> config : List.of(
+                // "yes" is no to parseBoolean: passports would be good for many logins where one was meant.
+                Map.of(PassportSettings.ONCE, "yes"),
+                Map.of(PassportSettings.ONCE, "1"),
+                Map.of(PassportSettings.CLOCK_SKEW, "-1"),
+                // Milliseconds, say: expired passports would be good for hours.
+                Map.of(PassportSettings.CLOCK_SKEW, "30000"),
+                Map.of(PassportSettings.CLOCK_SKEW, String.valueOf(Long.MAX_VALUE)))) {
+            var whole = new HashMap<>(config);
+            whole.put(PassportSettings.ISSUER_KEY, KEY);
+            var refused = assertThrows(RefusedException.class, () -> PassportSettings.of(whole), config::toString);
+            assertEquals(Refusal.MISCONFIGURED, refused.refusal());
+        }
+    }
+
+    @Test
+    void a_key_that_is_no_point_of_the_curve_lets_nobody_in() {
+        byte[] noPoint = Base64.getDecoder().decode(KEY);
+        Arrays.fill(noPoint, noPoint.length - 32, noPoint.length, (byte) 0);
+        noPoint[noPoint.length - 32] = 2;
+        var refused = assertThrows(RefusedException.class, () -> PassportSettings.of(
+                Map.of(PassportSettings.ISSUER_KEY, Base64.getEncoder().encodeToString(noPoint))));
+        assertEquals(Refusal.MISCONFIGURED, refused.refusal());
     }
 
     @Test
