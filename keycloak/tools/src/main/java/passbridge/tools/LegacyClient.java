@@ -96,8 +96,12 @@ public final class LegacyClient {
                 Login.Flaw.valueOf(options.getOrDefault("flaw", "none").toUpperCase(Locale.ROOT)));
         String request = request(form(new Login.Maker().make(wish)));
         String answer = exchange(request);
+        int end = answer.indexOf("\r\n\r\n");
+        if (end < 0) {
+            throw new IOException("the connection ended within its head");
+        }
         if (options.containsKey("quiet")) {
-            out.print(answer.substring(answer.indexOf("\r\n\r\n") + 4));
+            out.print(answer.substring(end + 4));
         } else {
             print("> ", request);
             out.println();

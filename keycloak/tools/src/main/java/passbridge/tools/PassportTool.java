@@ -90,7 +90,8 @@ public final class PassportTool {
             }
         } catch (JsonProcessingException e) {
             reply.put("error", "not a JSON object: " + e.getOriginalMessage());
-        } catch (IllegalArgumentException | GeneralSecurityException | IOException e) {
+        } catch (RuntimeException | GeneralSecurityException | IOException e) {
+            // A number that no date can be made of is an ArithmeticException or a DateTimeException.
             reply.put("error", String.valueOf(e.getMessage()));
         }
         return reply.toString();

@@ -7,8 +7,11 @@ import com.sun.net.httpserver.HttpServer;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.io.PrintStream;
+import java.io.UncheckedIOException;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
+import java.net.ServerSocket;
+import java.net.Socket;
 import java.nio.charset.StandardCharsets;
 import java.security.GeneralSecurityException;
 import java.util.ArrayList;
@@ -75,5 +78,26 @@ class LegacyClientTest {
         status = 401;
         run(1);
         assertEquals(2, LegacyClient.run(new String[] {"--client-id"}, System.out));
+    }
+
+    @Test
+    void an_answer_that_never_begins_is_no_answer() throws Exception {
+        try (ServerSocket silent = new ServerSocket(0, 1, InetAddress.getLoopbackAddress())) {
+            Thread closes = new Thread(() -> {
+                try (Socket caller = silent.accept()) {
+                    // All that is said is read first, so that the end is an end and no reset.
+                    byte[] heard = new byte[16 * 1024];
+                    String whole = "";
+                    while (!whole.contains("signature=")) {
+                        whole += new String(heard, 0, caller.getInputStream().read(heard), StandardCharsets.UTF_8);
+                    }
+                } catch (IOException e) {
+                    throw new UncheckedIOException(e);
+                }
+            });
+            closes.start();
+            assertEquals("", run(1, "--quiet", "--url", "http://127.0.0.1:" + silent.getLocalPort() + "/token"));
+            closes.join();
+        }
     }
 }

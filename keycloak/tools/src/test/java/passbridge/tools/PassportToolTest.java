@@ -66,6 +66,7 @@ class PassportToolTest {
         for (String wrong : new String[] {
             "{\"id\":1,\"algorithm\":\"RSA\"}", "{\"id\":1,\"user\":\"90417\",\"algorithm\":\"DSA\"}",
             "{\"id\":1,\"user\":\"90417\",\"flaw\":\"all\"}", "{\"id\":1,\"user\":\"90417\",\"colour\":\"red\"}",
+            "{\"id\":1,\"user\":\"90417\",\"expires_in\":" + Long.MAX_VALUE + "}",
             "{\"id\":1,\"user\":\"a name of more than 23 bytes\"}"}) {
             JsonNode answer = ask(wrong);
             assertEquals(1, answer.get("id").asInt());
