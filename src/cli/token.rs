@@ -68,12 +68,14 @@ pub(super) fn run(path: &Path, environment: &Environment, action: &str, which: &
 /// What is not seen in the list of logins.
 fn summarize(body: &Value, shown: usize) {
     let more = body["more"] == json!(true);
-    match body["ended"].as_u64() {
+    match body["ended"].as_u64().map(|ended| usize::try_from(ended).unwrap_or(usize::MAX)) {
         None if more => show::say("there are more; narrow it down"),
         None => {}
         Some(0) => show::say("none of them was alive"),
-        Some(ended) if more => show::say(&format!("{ended} logins ended; the first {shown} are shown")),
-        Some(ended) => show::say(&format!("{ended} logins ended")),
+        Some(ended) if more => {
+            show::say(&format!("{} ended; the first {shown} are shown", show::counted(ended, "login")))
+        }
+        Some(ended) => show::say(&format!("{} ended", show::counted(ended, "login"))),
     }
 }
 

@@ -15,6 +15,7 @@ use tokio::time::timeout;
 use super::line::{self, Line, Shared};
 use super::routes::Upstream;
 use super::wire::{Io, Wire};
+use crate::domain::time::millis;
 use crate::lifecycle::Tasks;
 use crate::relay::Trust;
 
@@ -172,8 +173,4 @@ impl Server {
         shared.push(line);
         boarded
     }
-}
-
-fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

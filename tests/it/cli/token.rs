@@ -46,7 +46,7 @@ fn a_login_is_told_as_it_is_when_it_is_found_and_as_it_is_then_when_it_is_ended(
     let over = format!("login FAMILY of {OLD_ID}: revoked by an operator");
     let born = "born TIME, refreshed 0 times";
     assert_eq!(words(&ended), [over.as_str(), born, "realm: told", tokens[0], tokens[1]]);
-    assert_eq!(ended.err, "1 logins ended\n");
+    assert_eq!(ended.err, "1 login ended\n");
     assert!(!world.active(&access));
 
     let again = run(&world, &["token", "revoke"], &access).fine();
