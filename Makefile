@@ -70,7 +70,7 @@ check-docs: ## rustdoc, private items too; a warning is an error
 
 .PHONY: check-licences
 check-licences: ## Licences, bans and sources of everything locked
-	$(check_tools)/cargo-deny --locked --log-level error check licenses bans sources
+	'$(check_tools)'/cargo-deny --locked --log-level error check licenses bans sources
 
 .PHONY: check-advisories
 check-advisories: ## Known vulnerabilities of everything locked, where the database can be had
@@ -78,7 +78,7 @@ check-advisories: ## Known vulnerabilities of everything locked, where the datab
 
 .PHONY: check-unused
 check-unused: ## Dependencies that nothing uses
-	$(check_tools)/cargo-shear --locked
+	'$(check_tools)'/cargo-shear --locked
 
 .PHONY: check-scripts
 check-scripts: ## shellcheck on every shell script
@@ -86,7 +86,7 @@ check-scripts: ## shellcheck on every shell script
 
 .PHONY: check-dockerfile
 check-dockerfile: ## hadolint
-	git ls-files -z --cached --others --exclude-standard -- '*Dockerfile' | xargs -0 --no-run-if-empty $(check_tools)/hadolint --failure-threshold info
+	git ls-files -z --cached --others --exclude-standard -- '*Dockerfile' | xargs -0 --no-run-if-empty '$(check_tools)'/hadolint --failure-threshold info
 
 ##@ Others
 
@@ -101,6 +101,7 @@ static: ## What ships, at target/static/passbridge: built twice, the second time
 .PHONY: clean
 clean: ## Remove what was built; the cache of downloads stays
 	cargo clean
+	rm -rf keycloak/*/target
 
 .PHONY: help
 help:
