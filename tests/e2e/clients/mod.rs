@@ -17,6 +17,8 @@ fn goes_the_whole_way(mut program: Command, user: &'static str, algorithm: &'sta
     let bridge = Bridge::before(keycloak, &[Old::of(CLIENT)]);
     let passport = Passport::of(&Wish { user, algorithm, ..Wish::default() });
     program
+        // Some of them would take a proxy of the environment for the loopback too.
+        .envs([("NO_PROXY", "127.0.0.1"), ("no_proxy", "127.0.0.1")])
         .env("BASE", format!("http://127.0.0.1:{}/auth/oauth/v2/token", bridge.legacy))
         .env("CLIENT_ID", CLIENT)
         .env("CLIENT_SECRET", Old::SECRET)
