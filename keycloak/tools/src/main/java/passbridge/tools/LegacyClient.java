@@ -24,6 +24,7 @@ import java.util.stream.Collectors;
  * <p>It writes to a socket itself, so that what it prints is what really went over the wire. Status 0: it got a 200.
  */
 public final class LegacyClient {
+    private static final String DEFAULT_URL = "http://127.0.0.1:8080/auth/oauth/v2/token";
     private static final String USAGE = """
             usage: legacy-client --client-id ID --client-secret SECRET --user NAME [--url URL] [--algorithm RSA|GOST]
                                  [--scope WORDS] [--signature-length N] [--expires-in SECONDS] [--flaw WHAT]
@@ -83,6 +84,9 @@ public final class LegacyClient {
                 throw new IllegalArgumentException("--" + needed + " is missing");
             }
         }
+        if (!options.getOrDefault("url", DEFAULT_URL).startsWith("http://")) {
+            throw new IllegalArgumentException("--url is http only: what is sent is seen on the way");
+        }
         return options;
     }
 
@@ -135,7 +139,7 @@ public final class LegacyClient {
     }
 
     private URI url() {
-        return URI.create(options.getOrDefault("url", "http://127.0.0.1:8080/auth/oauth/v2/token"));
+        return URI.create(options.getOrDefault("url", DEFAULT_URL));
     }
 
     private String request(Map<String, String> form) {

@@ -78,6 +78,8 @@ class LegacyClientTest {
         status = 401;
         run(1);
         assertEquals(2, LegacyClient.run(new String[] {"--client-id"}, System.out));
+        // In clear what was meant for TLS: no.
+        assertEquals("", run(2, "--url", "https://127.0.0.1:" + server.getAddress().getPort() + "/token"));
     }
 
     @Test
