@@ -48,17 +48,11 @@ struct Wanted {
     short: bool,
     /// For `profile`: what keeps a bridge busy.
     work: Work,
-    /// For `profile` and `train`: another build to look at; and, for the former, one more to compare it with.
-    program: Option<PathBuf>,
+    /// For `profile`: another build to compare with.
     against: Option<PathBuf>,
 }
 
 impl Wanted {
-    /// The build to look at.
-    fn program(&self) -> PathBuf {
-        self.program.clone().unwrap_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_passbridge")))
-    }
-
     fn rounds(&self, usual: usize) -> usize {
         if self.short { usual.div_ceil(3) } else { usual }
     }
@@ -109,13 +103,13 @@ fn main() {
             (_, true) => Work::Questions,
             _ => Work::Logins,
         },
-        program: path("--program="),
         against: path("--against="),
     };
     let unknown = wanted.chapters.iter().find(|name| CHAPTERS.iter().all(|(known, _)| known != name));
     if let Some(unknown) = unknown {
         panic!("there is no chapter `{unknown}`; there are {:?}", CHAPTERS.map(|(name, _)| name));
     }
+    peers::measure(path("--program="));
     let mut report = Report::begin();
     for (name, run) in CHAPTERS {
         if (wanted.chapters.is_empty() && !SPECIAL.contains(&name))

@@ -18,7 +18,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::Wanted;
 use crate::load::{self, Load, Served};
-use crate::peers::{Bridge, logins};
+use crate::peers::{self, Bridge, logins};
 use crate::process::eventually;
 use crate::report::{Bar, Report};
 use crate::rounds::Spread;
@@ -132,7 +132,7 @@ fn check(work: &Path, wanted: &Wanted, report: &mut Report) {
 
 /// Seconds that a command takes which ends well.
 fn took(site: &Site, command: &str) -> f64 {
-    let mut program = Command::new(env!("CARGO_BIN_EXE_passbridge"));
+    let mut program = Command::new(peers::program());
     program.env(VARIABLE, "a-new-secret").arg(command).arg("--config").arg(site.config()).stdin(Stdio::null());
     let begun = Instant::now();
     let output = program.output().unwrap();

@@ -2,13 +2,26 @@
 
 use std::fs::{self, File};
 use std::net::{SocketAddr, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use crate::process::{Process, eventually};
 use crate::site::{Site, TOKEN, VARIABLE, free};
 use crate::{load, site};
+
+static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+
+/// Says which build it is all about; by default the one that cargo has made beside the rig.
+pub fn measure(program: Option<PathBuf>) {
+    PROGRAM.set(program.unwrap_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_passbridge")))).expect("it is said once");
+}
+
+/// That build.
+pub fn program() -> &'static Path {
+    PROGRAM.get().expect("`measure` comes first")
+}
 
 /// A running bridge.
 pub struct Bridge {
@@ -20,9 +33,9 @@ pub struct Bridge {
 }
 
 impl Bridge {
-    /// Starts the release build with one worker; its log goes to a file, as an operator's would.
+    /// Starts the build that is measured with one worker; its log goes to a file, as an operator's would.
     pub fn start(site: &Site) -> Self {
-        Self::start_program(Path::new(env!("CARGO_BIN_EXE_passbridge")), site)
+        Self::start_program(program(), site)
     }
 
     /// Starts another build.

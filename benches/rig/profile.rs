@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::load::{self, Load};
-use crate::peers::{Bridge, logins};
+use crate::peers::{self, Bridge, logins};
 use crate::process::Process;
 use crate::report::{Bar, Report};
 use crate::rounds::{self, Contestant, Round, Spread};
@@ -44,7 +44,7 @@ impl Busy {
 /// `cargo build --profile profiling`, then this with `--program` of it; writes target/bench/perf.data.
 pub fn run(wanted: &Wanted, report: &mut Report) {
     let work = tempfile::Builder::new().prefix("passbridge-bench-").tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-    let bridge = Busy::start(wanted, work.path(), "bridge", &wanted.program());
+    let bridge = Busy::start(wanted, work.path(), "bridge", peers::program());
     if let Some(other) = &wanted.against {
         let other = Busy::start(wanted, work.path(), "other", other);
         compare(wanted, &bridge, &other, report);

@@ -19,11 +19,11 @@ const QUESTIONS: usize = 15_000;
 const CLIENTS: usize = 100;
 const LIVE: usize = 1_000;
 
-pub fn run(wanted: &Wanted, _: &mut Report) {
+pub fn run(_: &Wanted, _: &mut Report) {
     let work = tempfile::Builder::new().prefix("passbridge-bench-").tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let realm = format!("http://{}/auth/realms/SSO", upstream::start());
     let site = Site::new(work.path(), "logins", realm);
-    let bridge = Bridge::start_program(&wanted.program(), &site);
+    let bridge = Bridge::start(&site);
     let logins = logins(bridge.legacy, LOGINS, CLIENTS);
     load::run(&logins);
     let passport = Passport::invented();
@@ -31,7 +31,7 @@ pub fn run(wanted: &Wanted, _: &mut Report) {
     load::run(&Load { messages: refreshed, requests: REFRESHES, ..logins });
     drop(bridge);
 
-    let gateway = Gateway::start(work.path(), "calls", LIVE, Some(&wanted.program()));
+    let gateway = Gateway::start(work.path(), "calls", LIVE, None);
     load::run(&gateway.load(LIVE, CALLS));
     load::run(&gateway.asked(LIVE, QUESTIONS));
     load::run(&gateway.large(LARGE_CALLS));

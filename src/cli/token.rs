@@ -73,7 +73,7 @@ fn summarize(body: &Value, shown: usize) {
         None => {}
         Some(0) => show::say("none of them was alive"),
         Some(ended) if more => {
-            show::say(&format!("{} ended; the first {shown} are shown", show::counted(ended, "login")))
+            show::say(&format!("{} ended; the first {shown} are shown", show::counted(ended, "login")));
         }
         Some(ended) => show::say(&format!("{} ended", show::counted(ended, "login"))),
     }
