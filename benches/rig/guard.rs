@@ -15,13 +15,13 @@ use secrecy::SecretString;
 use crate::Wanted;
 use crate::report::{Bar, Report};
 use crate::rounds::Spread;
-use crate::site::{SECRET, Site, legacy_id};
+use crate::site::{SECRET, Site, folder, legacy_id};
 
 const CLIENTS: usize = 10_000;
 const AGAIN: usize = 100_000;
 
 pub fn run(wanted: &Wanted, report: &mut Report) {
-    let work = tempfile::Builder::new().prefix("passbridge-bench-").tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let work = folder();
     let mut site = Site::new(work.path(), "guard", "http://127.0.0.1:1".to_owned());
     site.clients = CLIENTS;
     site.write();

@@ -23,7 +23,7 @@ use crate::messages::Messages;
 use crate::peers::Bridge;
 use crate::report::{Bar, Report};
 use crate::rounds::{self, Contestant, Round, Spread};
-use crate::site::{INTROSPECT, SECRET, Site, legacy_id, post};
+use crate::site::{INTROSPECT, SECRET, Site, folder, legacy_id, post};
 
 const REQUESTS: usize = 8_000;
 /// Of a large store, those that are asked about where only some are busy.
@@ -40,7 +40,7 @@ struct Lived {
 }
 
 pub fn run(wanted: &Wanted, report: &mut Report) {
-    let work = tempfile::Builder::new().prefix("passbridge-bench-").tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let work = folder();
     let mut sizes = vec![(1_000, "1 k"), (100_000, "100 k")];
     sizes.extend(wanted.large.then_some((1_000_000, "1 M")));
     let lived: Vec<(Lived, &str)> = sizes.iter().map(|(count, name)| (live(work.path(), *count), *name)).collect();

@@ -3,15 +3,15 @@
 use crate::peers::{AccessLog, Bridge, Nginx, logins};
 use crate::report::{Bar, Report};
 use crate::rounds::{self, Contestant, Round, Spread};
-use crate::site::Site;
+use crate::site::{Site, folder, in_memory};
 use crate::{Wanted, upstream};
 
 const REQUESTS: usize = 8_000;
 const CLIENTS: usize = 100;
 
 pub fn run(wanted: &Wanted, report: &mut Report) {
-    let work = tempfile::Builder::new().prefix("passbridge-bench-").tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-    let memory = tempfile::Builder::new().prefix("passbridge-bench-").tempdir_in("/dev/shm").unwrap();
+    let work = folder();
+    let memory = in_memory();
     let realm = upstream::start();
     let url = format!("http://{realm}/auth/realms/SSO");
     let nginx = Nginx::start(&work.path().join("nginx"), realm, AccessLog::Off);

@@ -22,7 +22,7 @@ use crate::peers::{self, Bridge, logins};
 use crate::process::eventually;
 use crate::report::{Bar, Report};
 use crate::rounds::Spread;
-use crate::site::{NewSecrets, SECRET, Site, VARIABLE, legacy_id};
+use crate::site::{NewSecrets, SECRET, Site, VARIABLE, folder, in_memory, legacy_id};
 use crate::upstream::{self, whole};
 
 const MANY: usize = 100_000;
@@ -33,7 +33,7 @@ const DOCTORED: usize = 1_000;
 const BUSY: usize = 16;
 
 pub fn run(wanted: &Wanted, report: &mut Report) {
-    let work = tempfile::Builder::new().prefix("passbridge-bench-").tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let work = folder();
     look_up(work.path(), wanted, report);
     check(work.path(), wanted, report);
     doctor(work.path(), wanted, report);
@@ -41,8 +41,7 @@ pub fn run(wanted: &Wanted, report: &mut Report) {
 
 /// The chapter of reloads alone.
 pub fn reloads(wanted: &Wanted, report: &mut Report) {
-    let temporary = |place: &str| tempfile::Builder::new().prefix("passbridge-bench-").tempdir_in(place).unwrap();
-    let (work, memory) = (temporary(env!("CARGO_TARGET_TMPDIR")), temporary("/dev/shm"));
+    let (work, memory) = (folder(), in_memory());
     reload(work.path(), None, wanted, report);
     reload(work.path(), Some(memory.path()), wanted, report);
 }
@@ -144,7 +143,7 @@ fn took(site: &Site, command: &str) -> f64 {
 /// What a reload adds to a login. A disk makes some logins wait for longer than that by itself; where the store lies in `memory`, nothing
 /// else does.
 fn reload(work: &Path, memory: Option<&Path>, wanted: &Wanted, report: &mut Report) {
-    let realm = format!("http://{}/auth/realms/SSO", upstream::start());
+    let realm = upstream::realm();
     let (on, folder) = memory.map_or(("", "reload"), |_| (", store in memory", "reload-memory"));
     let mut site = site(work, folder, realm, MANY);
     if let Some(memory) = memory {

@@ -8,7 +8,7 @@ use crate::peers::{self, Bridge, logins};
 use crate::process::Process;
 use crate::report::{Bar, Report};
 use crate::rounds::{self, Contestant, Round, Spread};
-use crate::site::{Site, repository};
+use crate::site::{Site, folder, repository};
 use crate::swap::Gateway;
 use crate::upstream;
 use crate::{Wanted, Work};
@@ -31,7 +31,7 @@ impl Busy {
             let load = if is_asked { gateway.asked(1_000, CALLS) } else { gateway.load(1_000, CALLS) };
             return Self { load, process: gateway.bridge.process };
         }
-        let site = Site::new(work, name, format!("http://{}/auth/realms/SSO", upstream::start()));
+        let site = Site::new(work, name, upstream::realm());
         let bridge = Bridge::start_program(program, &site);
         Self { load: logins(bridge.legacy, LOGINS, 100), process: bridge.process }
     }
@@ -43,7 +43,7 @@ impl Busy {
 
 /// `cargo build --profile profiling`, then this with `--program` of it; writes target/bench/perf.data.
 pub fn run(wanted: &Wanted, report: &mut Report) {
-    let work = tempfile::Builder::new().prefix("passbridge-bench-").tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let work = folder();
     let bridge = Busy::start(wanted, work.path(), "bridge", peers::program());
     if let Some(other) = &wanted.against {
         let other = Busy::start(wanted, work.path(), "other", other);

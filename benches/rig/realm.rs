@@ -13,7 +13,7 @@ use crate::peers::{AccessLog, Bridge, Nginx};
 use crate::process::Process;
 use crate::report::{Bar, Report};
 use crate::rounds::{self, Contestant, Round, Spread};
-use crate::site::{self, Passport, Site, free, post, repository};
+use crate::site::{self, Passport, Site, folder, free, in_memory, post, repository};
 
 /// So many at a time, until the JVM has compiled what a login needs, or a refresh: what its compilers do meanwhile goes by time, and would be put
 /// down to whoever takes longer.
@@ -36,7 +36,7 @@ const BRIDGE: &str = "through passbridge";
 const REALM_TOKEN: &str = "/auth/realms/SSO/protocol/openid-connect/token";
 
 pub fn run(wanted: &Wanted, report: &mut Report) {
-    let work = tempfile::Builder::new().prefix("passbridge-bench-").tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let work = folder();
     let passports = Passport::real(PASSPORTS);
     let (keycloak, port) = keycloak(work.path());
     let realm = format!("http://127.0.0.1:{port}/auth/realms/SSO");
@@ -62,7 +62,7 @@ pub fn run(wanted: &Wanted, report: &mut Report) {
     site.realm_further = "rotation = \"off\"\n";
     let knowing = Bridge::start(&site);
     // What durable writing costs on this disk.
-    let memory = tempfile::Builder::new().prefix("passbridge-bench-").tempdir_in("/dev/shm").unwrap();
+    let memory = in_memory();
     let mut site = Site::new(work.path(), "undurable", site.realm);
     site.store = memory.path().join("store");
     let undurable = Bridge::start(&site);

@@ -10,6 +10,7 @@ use passbridge::mapping;
 use passbridge::secrets::age;
 use passbridge::server::SystemEntropy;
 use secrecy::{ExposeSecret, SecretString};
+use tempfile::TempDir;
 
 pub const SECRET: &str = "an-old-secret-nobody-remembers";
 pub const TOKEN: &str = "/auth/oauth/v2/token";
@@ -221,6 +222,20 @@ impl Passport {
             })
             .collect()
     }
+}
+
+/// A folder of its own for what a chapter writes, on the disk; it goes when this is dropped.
+pub fn folder() -> TempDir {
+    folder_in(env!("CARGO_TARGET_TMPDIR"))
+}
+
+/// The same in memory.
+pub fn in_memory() -> TempDir {
+    folder_in("/dev/shm")
+}
+
+fn folder_in(place: &str) -> TempDir {
+    tempfile::Builder::new().prefix("passbridge-bench-").tempdir_in(place).unwrap()
 }
 
 /// The top of the work tree.

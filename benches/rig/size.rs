@@ -10,7 +10,7 @@ use crate::peers::{AccessLog, Bridge, Nginx, logins};
 use crate::process::Process;
 use crate::report::{Bar, Report};
 use crate::rounds::Spread;
-use crate::site::Site;
+use crate::site::{Site, folder};
 use crate::upstream;
 
 const MAPPINGS: usize = 10_000;
@@ -19,7 +19,7 @@ const NOTHING: &[u8] = b"GET /nothing HTTP/1.1\r\nHost: legacy.example\r\n\r\n";
 const MIB: f64 = 1024.0 * 1024.0;
 
 pub fn run(wanted: &Wanted, report: &mut Report) {
-    let work = tempfile::Builder::new().prefix("passbridge-bench-").tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let work = folder();
     let realm = upstream::start();
     let url = format!("http://{realm}/auth/realms/SSO");
     let site = |name: &str, clients: usize| {

@@ -25,7 +25,7 @@ use passbridge::telemetry::{Metrics, Trail, log};
 use crate::Wanted;
 use crate::report::{Bar, Report};
 use crate::rounds::Spread;
-use crate::site::{Passport, Site, legacy_id, login};
+use crate::site::{Passport, Site, folder, legacy_id, login};
 use crate::upstream::{self, Answer};
 
 /// Times a step is taken in a row, and how many rows there are.
@@ -37,7 +37,7 @@ const TOGETHER: usize = 64;
 const LIMIT: ParameterLimit = ParameterLimit { characters: 4_000, refuse: false };
 
 pub fn run(_wanted: &Wanted, report: &mut Report) {
-    let work = tempfile::Builder::new().prefix("passbridge-bench-").tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let work = folder();
     let realm = upstream::start();
     let site = Site::new(work.path(), "steps", format!("http://{realm}/auth/realms/SSO"));
     site.write();

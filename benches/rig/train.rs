@@ -5,7 +5,7 @@ use crate::load::{self, Load};
 use crate::messages::Messages;
 use crate::peers::{Bridge, logins};
 use crate::report::Report;
-use crate::site::{Passport, Site, login, refresh};
+use crate::site::{Passport, Site, folder, login, refresh};
 use crate::swap::Gateway;
 use crate::{Wanted, upstream};
 
@@ -20,8 +20,8 @@ const CLIENTS: usize = 100;
 const LIVE: usize = 1_000;
 
 pub fn run(_: &Wanted, _: &mut Report) {
-    let work = tempfile::Builder::new().prefix("passbridge-bench-").tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-    let realm = format!("http://{}/auth/realms/SSO", upstream::start());
+    let work = folder();
+    let realm = upstream::realm();
     let site = Site::new(work.path(), "logins", realm);
     let bridge = Bridge::start(&site);
     let logins = logins(bridge.legacy, LOGINS, CLIENTS);

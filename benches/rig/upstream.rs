@@ -21,6 +21,11 @@ pub fn start() -> SocketAddr {
     })
 }
 
+/// The same, as the URL of a realm.
+pub fn realm() -> String {
+    format!("http://{}/auth/realms/SSO", start())
+}
+
 /// Serves each connection, all on one thread, which lives as long as the rig.
 pub fn listen_on_a_thread<F>(name: &str, serve: impl Fn(TcpStream) -> F + Send + 'static) -> SocketAddr
 where

@@ -16,7 +16,7 @@ use crate::peers::Bridge;
 use crate::process::Process;
 use crate::report::{Bar, Report};
 use crate::rounds::{self, Contestant, Round, Spread};
-use crate::site::{Calls, Site};
+use crate::site::{Calls, Site, folder};
 use crate::size;
 
 const REQUESTS: usize = 12_000;
@@ -91,7 +91,7 @@ fn small(to: SocketAddr, requests: usize, messages: Vec<Vec<u8>>, expect: &'stat
 }
 
 pub fn run(wanted: &Wanted, report: &mut Report) {
-    let work = tempfile::Builder::new().prefix("passbridge-bench-").tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let work = folder();
     let work = work.path();
     let gateway = Gateway::start(work, "bridge", LIVE, None);
     let peers = Peers::start(work, &gateway);
