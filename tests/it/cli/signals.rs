@@ -370,7 +370,9 @@ fn a_large_file_that_is_no_mapping_costs_a_running_bridge_little_memory() {
     // A fault in each line, from the first one on; and from the middle on.
     let good = format!("[[client]]\n{}", "# a comment\n".repeat(75_000));
     for (text, seen) in [("= 1\n".repeat(375_000), 1), (good + &"= 1\n".repeat(250_000), 2)] {
-        fs::write(world.path().join("mappings/clients/dump.toml"), text).unwrap();
+        // Whole from its first moment on: half of it would be refused too, and counted.
+        fs::write(world.path().join("dump"), text).unwrap();
+        fs::rename(world.path().join("dump"), world.path().join("mappings/clients/dump.toml")).unwrap();
         eventually("it is refused", || program.lines("load_refused").len() == seen);
     }
     let more = (most_resident(&program) - before) >> 20;
