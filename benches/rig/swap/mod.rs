@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use peers::{Bearer, Peer, haproxy, nginx};
+use peers::{Bearer, Bodies, Peer, haproxy, nginx};
 
 use crate::Wanted;
 use crate::introspection::{HOT, filled};
@@ -96,7 +96,7 @@ pub fn run(wanted: &Wanted, report: &mut Report) {
     let gateway = Gateway::start(work, "bridge", LIVE, None);
     let peers = Peers::start(work, &gateway);
     cost(wanted, report, &gateway, &peers);
-    large(wanted, report, &gateway, &peers);
+    large(wanted, report, work, &gateway);
     latency(wanted, report, &gateway, &peers);
     drop(peers);
     idle(report, work);
@@ -118,10 +118,10 @@ impl Peers {
         let jwt = format!("{:x<1504}", "eyJ.e30.");
         let pairs: Vec<_> = gateway.tokens.iter().map(|uuid| (uuid.clone(), jwt.clone())).collect();
         Self {
-            plain: nginx(&work.join("plain"), api, Bearer::AsItCame),
-            again: nginx(&work.join("again"), api, Bearer::AsItCame),
-            carrying: nginx(&work.join("carrying"), api, Bearer::Fixed(&jwt)),
-            lua: nginx(&work.join("lua"), api, Bearer::Lua(&pairs)),
+            plain: nginx(&work.join("plain"), api, Bearer::AsItCame, Bodies::AsItIs),
+            again: nginx(&work.join("again"), api, Bearer::AsItCame, Bodies::AsItIs),
+            carrying: nginx(&work.join("carrying"), api, Bearer::Fixed(&jwt), Bodies::AsItIs),
+            lua: nginx(&work.join("lua"), api, Bearer::Lua(&pairs), Bodies::AsItIs),
             haproxy: haproxy(&work.join("haproxy"), api, &pairs),
         }
     }
@@ -166,30 +166,39 @@ fn cost(wanted: &Wanted, report: &mut Report, gateway: &Gateway, peers: &Peers) 
     }
 }
 
-/// 100 KB both ways.
-fn large(wanted: &Wanted, report: &mut Report, gateway: &Gateway, peers: &Peers) {
+/// 100 KB both ways, beside nginx as it is, and nginx that was given room. The bars are about the former two.
+fn large(wanted: &Wanted, report: &mut Report, work: &Path, gateway: &Gateway) {
     let load = gateway.large(LARGE_REQUESTS);
-    let contestants = [
-        Contestant {
-            name: "nginx",
-            process: &peers.plain.process,
-            load: Load { to: peers.plain.address, expect: PLAIN, ..load.clone() },
-        },
-        Contestant { name: "passbridge", process: &gateway.bridge.process, load },
+    let kinds = [
+        ("nginx", Bodies::AsItIs, Bar::AtMost(0.8)),
+        ("nginx with room for a request", Bodies::RequestInMemory, Bar::AtMost(0.8)),
+        ("nginx with room for both", Bodies::InMemory, Bar::None),
     ];
+    let peers: Vec<_> = kinds
+        .iter()
+        .map(|(name, bodies, _)| {
+            nginx(&work.join(name.replace(' ', "-")), gateway.calls.api, Bearer::AsItCame, *bodies)
+        })
+        .collect();
+    let mut contestants: Vec<_> = kinds
+        .iter()
+        .zip(&peers)
+        .map(|((name, ..), peer)| Contestant {
+            name,
+            process: &peer.process,
+            load: Load { to: peer.address, expect: PLAIN, ..load.clone() },
+        })
+        .collect();
+    contestants.push(Contestant { name: "passbridge", process: &gateway.bridge.process, load });
     let all = rounds::run(&contestants, wanted.rounds(9));
     for (contestant, rounds) in contestants.iter().zip(&all) {
-        let cost = Spread::over(rounds, Round::cost);
-        report.spread(
-            "swap",
-            &format!("swap, 100 KB both ways: {}", contestant.name),
-            "CPU us/request",
-            cost,
-            Bar::None,
-        );
+        let what = format!("swap, 100 KB both ways: {}", contestant.name);
+        report.spread("swap", &what, "CPU us/request", Spread::over(rounds, Round::cost), Bar::None);
     }
-    let ratio = Spread::ratio(&all[1], &all[0], Round::cost);
-    report.spread("swap", "swap, 100 KB both ways: passbridge / nginx", "ratio", ratio, Bar::AtMost(0.8));
+    for ((name, _, bar), rounds) in kinds.into_iter().zip(&all) {
+        let what = format!("swap, 100 KB both ways: passbridge / {name}");
+        report.spread("swap", &what, "ratio", Spread::ratio(&all[kinds.len()], rounds, Round::cost), bar);
+    }
 }
 
 /// What is added to the API's own latency while both do half of what the slower of them can.
@@ -230,7 +239,7 @@ fn latency(wanted: &Wanted, report: &mut Report, gateway: &Gateway, peers: &Peer
 fn idle(report: &mut Report, work: &Path) {
     // Fresh ones: memory that was taken for a load would be given to these connections.
     let gateway = Gateway::start(work, "idle", LIVE, None);
-    let plain = nginx(&work.join("idle-nginx"), gateway.calls.api, Bearer::AsItCame);
+    let plain = nginx(&work.join("idle-nginx"), gateway.calls.api, Bearer::AsItCame, Bodies::AsItIs);
     let message = call("GET", "/api/me", &gateway.tokens[0], "");
     let contestants: [(&str, &Process, SocketAddr, Bar); 2] = [
         ("nginx", &plain.process, plain.address, Bar::None),

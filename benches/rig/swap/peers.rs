@@ -26,11 +26,32 @@ pub enum Bearer<'a> {
     Lua(&'a [(String, String)]),
 }
 
-/// One worker, connections that stay open on both sides, and room for a whole body in memory.
-pub fn nginx(folder: &Path, api: SocketAddr, bearer: Bearer<'_>) -> Peer {
+/// Where nginx keeps the bodies that it passes on.
+#[derive(Clone, Copy)]
+pub enum Bodies {
+    /// As it is: in files, beyond 16 KB of a request's and 64 KB of an answer's.
+    AsItIs,
+    /// A request's whole in memory.
+    RequestInMemory,
+    /// Both whole in memory.
+    InMemory,
+}
+
+impl Bodies {
+    const fn settings(self) -> &'static str {
+        match self {
+            Self::AsItIs => "",
+            Self::RequestInMemory => "client_body_buffer_size 256k;",
+            Self::InMemory => "client_body_buffer_size 256k; proxy_buffers 32 8k; proxy_busy_buffers_size 64k;",
+        }
+    }
+}
+
+/// One worker, connections that stay open on both sides.
+pub fn nginx(folder: &Path, api: SocketAddr, bearer: Bearer<'_>, bodies: Bodies) -> Peer {
     fs::create_dir_all(folder).unwrap();
     let address = free();
-    let dir = folder.display();
+    let (dir, bodies) = (folder.display(), bodies.settings());
     let (modules, http, location) = match bearer {
         Bearer::AsItCame => (String::new(), String::new(), String::new()),
         Bearer::Fixed(jwt) => (String::new(), String::new(), format!("proxy_set_header Authorization 'Bearer {jwt}';")),
@@ -47,7 +68,7 @@ pub fn nginx(folder: &Path, api: SocketAddr, bearer: Bearer<'_>) -> Peer {
         "{modules}daemon off;\nworker_processes 1;\npid {dir}/pid;\nerror_log {dir}/error.log;\nuser root;\n\
          worker_rlimit_nofile 20000;\nevents {{ worker_connections 12000; }}\n\
          http {{\n access_log off;\n keepalive_requests 1000000000;\n keepalive_timeout 300s;\n tcp_nodelay on;\n\
-         client_body_buffer_size 256k;\n proxy_buffers 32 8k;\n proxy_busy_buffers_size 64k;\n proxy_headers_hash_bucket_size 128;\n\
+         {bodies}\n proxy_headers_hash_bucket_size 128;\n\
          client_body_temp_path {dir}/b; proxy_temp_path {dir}/p; fastcgi_temp_path {dir}/f; uwsgi_temp_path {dir}/u; scgi_temp_path {dir}/s;\n\
          {http}\n\
          upstream api {{ server {api}; keepalive 128; keepalive_requests 1000000000; }}\n\
