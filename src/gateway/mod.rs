@@ -51,7 +51,7 @@ pub struct GatewaySettings {
 /// What one call may cost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
-    /// For a connection to an API.
+    /// For a connection to an API, its TLS included.
     pub connect_timeout: Duration,
     /// For the head of an API's answer, once the whole request is sent.
     pub timeout: Duration,

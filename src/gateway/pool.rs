@@ -28,8 +28,6 @@ const PASSED_OVER: Duration = Duration::from_secs(5);
 const ALIVE: TcpKeepalive =
     TcpKeepalive::new().with_time(Duration::from_secs(60)).with_interval(Duration::from_secs(10)).with_retries(3);
 
-const NO_TLS: &str = "no TLS in time";
-
 /// One server.
 #[derive(Debug)]
 pub(super) struct Server {
@@ -124,43 +122,40 @@ impl Server {
 
     /// Opens a connection and closes it, without a word of HTTP.
     pub(super) async fn try_out(&self, patience: Duration) -> Result<(), String> {
-        let stream = self.open(patience).await?;
-        let (Some(name), Some(trust)) = (&self.upstream.name, &self.trust) else { return Ok(()) };
-        let shaken = timeout(patience, trust.shake_hands(name, false, stream)).await;
-        shaken.map_err(|_| NO_TLS.to_owned())?.map(drop)
+        self.open(false, patience).await.map(drop)
     }
 
-    async fn open(&self, patience: Duration) -> Result<TcpStream, String> {
-        let opened = timeout(patience, TcpStream::connect(&self.upstream.address)).await;
-        let stream = opened.map_err(|_| "no connection in time".to_owned())?.map_err(|error| error.to_string())?;
-        let _ = stream.set_nodelay(true);
-        // Nobody watches one that waits, and what stands between forgets in silence what is silent for some minutes.
-        let _ = SockRef::from(&stream).set_tcp_keepalive(&ALIVE);
-        Ok(stream)
+    /// Opens a connection, and speaks TLS where that is spoken: both within this time.
+    async fn open(&self, http2: bool, patience: Duration) -> Result<Io, String> {
+        let mut is_connected = false;
+        let opening = async {
+            let stream = TcpStream::connect(&self.upstream.address).await.map_err(|error| error.to_string())?;
+            is_connected = true;
+            let _ = stream.set_nodelay(true);
+            // Nobody watches one that waits, and what stands between forgets in silence what is silent for some minutes.
+            let _ = SockRef::from(&stream).set_tcp_keepalive(&ALIVE);
+            match (&self.upstream.name, &self.trust) {
+                (None, _) => Ok(Io::Clear(stream)),
+                (Some(name), Some(trust)) => trust.shake_hands(name, http2, stream).await.map(Box::new).map(Io::Secure),
+                (Some(_), None) => Err("nothing says whom to trust".to_owned()),
+            }
+        };
+        let opened = timeout(patience, opening).await;
+        let late = if is_connected { "no TLS in time" } else { "no connection in time" };
+        opened.unwrap_or_else(|_| Err(late.to_owned()))
     }
 
     /// A new connection. `own`: for what cannot share one.
     pub(super) async fn connect(&self, own: bool, patience: Duration, tasks: &Tasks) -> Result<Line, String> {
-        let stream = self.open(patience).await?;
         let http2 = self.http2 && !own;
-        match (&self.upstream.name, &self.trust) {
-            (Some(name), Some(trust)) => {
-                let shaken = timeout(patience, trust.shake_hands(name, http2, stream)).await;
-                let stream = shaken.map_err(|_| NO_TLS.to_owned())??;
-                if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
-                    return self.share(line::shared(stream, self.target(Scheme::HTTPS)?, tasks).await?);
-                }
-                Ok(Line::Own(Wire::new(Io::Secure(Box::new(stream)))))
-            }
-            (None, _) if http2 => self.share(line::shared(stream, self.target(Scheme::HTTP)?, tasks).await?),
-            (None, _) => Ok(Line::Own(Wire::new(Io::Clear(stream)))),
-            (Some(_), None) => Err("nothing says whom to trust".to_owned()),
-        }
-    }
-
-    fn target(&self, scheme: Scheme) -> Result<(Scheme, Authority), String> {
+        let io = self.open(http2, patience).await?;
+        let scheme = match &io {
+            Io::Clear(_) if http2 => Scheme::HTTP,
+            Io::Secure(stream) if stream.get_ref().1.alpn_protocol() == Some(b"h2") => Scheme::HTTPS,
+            Io::Clear(_) | Io::Secure(_) => return Ok(Line::Own(Wire::new(io))),
+        };
         let authority = Authority::try_from(self.authority()).map_err(|error| error.to_string())?;
-        Ok((scheme, authority))
+        self.share(line::shared(io, (scheme, authority), tasks).await?)
     }
 
     /// Keeps a new connection, unless many were opened at once and another has room.

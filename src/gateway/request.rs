@@ -118,7 +118,7 @@ pub(super) fn carried(headers: &HeaderMap) -> Result<Carried, Refusal> {
     })
 }
 
-/// The JWT that a call goes on with. It is opened in the head that is sent, so that it is neither copied nor left in memory.
+/// The JWT that a call goes on with. It is opened in the head that is sent, so that no copy of it is made.
 pub(super) struct Bearer(pub(super) Locked);
 
 const SCHEME: &[u8] = b"Bearer ";

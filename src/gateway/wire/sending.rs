@@ -217,17 +217,7 @@ impl Sending {
     }
 }
 
-/// Trailers that a head announces, but for those that frame, route or vouch for a message (RFC 9110 section 6.5.1).
+/// Trailers that a head announces. What a trailer must not say was taken away before it came here ([`super::super::headers::mere_trailers`]).
 fn announced(headers: &HeaderMap) -> Vec<HeaderName> {
-    const NEVER: [HeaderName; 7] = [
-        header::TRANSFER_ENCODING,
-        header::CONTENT_LENGTH,
-        header::HOST,
-        header::TRAILER,
-        header::TE,
-        header::AUTHORIZATION,
-        header::CONNECTION,
-    ];
-    let named = elements(headers, &header::TRAILER).filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok());
-    named.filter(|name| !NEVER.contains(name)).collect()
+    elements(headers, &header::TRAILER).filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok()).collect()
 }
