@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use crate::Wanted;
 use crate::load::Load;
-use crate::messages::Messages;
+use crate::messages::{Messages, drawn};
 use crate::peers::Bridge;
 use crate::report::{Bar, Report};
 use crate::rounds::{self, Contestant, Round, Spread};
@@ -28,15 +28,15 @@ use crate::site::{INTROSPECT, SECRET, Site, folder, legacy_id, post};
 const REQUESTS: usize = 8_000;
 /// Of a large store, those that are asked about where only some are busy.
 pub const HOT: usize = 50_000;
-/// Requests prepared of each kind, taken in turn.
-const MESSAGES: usize = 20_000;
+/// Requests prepared of each kind: as many as all rounds ask, so that none comes again sooner than chance has it.
+pub const MESSAGES: usize = 160_000;
 /// Families that are written together.
 const TOGETHER: usize = 256;
 
 struct Lived {
     bridge: Bridge,
-    uniform: Arc<Vec<Vec<u8>>>,
-    hot: Arc<Vec<Vec<u8>>>,
+    uniform: Messages,
+    hot: Messages,
 }
 
 pub fn run(wanted: &Wanted, report: &mut Report) {
@@ -51,7 +51,7 @@ pub fn run(wanted: &Wanted, report: &mut Report) {
                 to: lived.bridge.legacy,
                 connections: 64,
                 requests: REQUESTS,
-                messages: Messages::InTurn(Arc::clone(messages)),
+                messages: messages.clone(),
                 pause: None,
                 expect: "\"active\":true",
             };
@@ -75,11 +75,8 @@ pub fn run(wanted: &Wanted, report: &mut Report) {
 fn live(work: &Path, count: usize) -> Lived {
     let site = Site::new(work, &format!("live-{count}"), "http://127.0.0.1:1".to_owned());
     let tokens = filled(&site, count);
-    // As many strides as messages, so that a small store is asked about each of its tokens and a large one about any.
-    let chosen = |among: usize| {
-        let step = (among / MESSAGES).max(1);
-        let ask = |number: usize| about(&tokens[(number * step * 7919) % among]);
-        Arc::new((0..MESSAGES).map(ask).collect::<Vec<_>>())
+    let chosen = |among: usize| -> Messages {
+        drawn(among).take(MESSAGES).map(|index| about(&tokens[index])).collect::<Vec<_>>().into()
     };
     let (uniform, hot) = (chosen(count), chosen(count.min(HOT)));
     Lived { bridge: Bridge::start(&site), uniform, hot }

@@ -93,7 +93,7 @@ async fn client(mut stream: TcpStream, load: Load, next: Arc<AtomicUsize>) -> Ve
             tokio::time::sleep_until(due.unwrap().into()).await;
         }
         let begun = Instant::now();
-        stream.write_all(&load.messages.next(number)).await.unwrap();
+        stream.write_all(&load.messages.next()).await.unwrap();
         let mut filled = 0;
         let end = loop {
             let read = stream.read(&mut buffer[filled..]).await.unwrap();

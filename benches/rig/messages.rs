@@ -3,16 +3,34 @@
 use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 
-/// The bytes that are sent, one message after the other.
+/// The bytes that are sent, one message after the other. A load goes on where the one before, of which it is a clone, has stopped.
 #[derive(Clone)]
 pub enum Messages {
-    /// Taken in turn, again and again.
-    InTurn(Arc<Vec<Vec<u8>>>),
+    /// Taken in turn, and again once all were sent.
+    InTurn(Arc<InTurn>),
     /// Each answer has the token of a later one.
     Chained(Arc<Chain>),
+}
+
+/// Messages, and how many were sent.
+pub struct InTurn {
+    all: Vec<Vec<u8>>,
+    sent: AtomicUsize,
+}
+
+/// Numbers below this, drawn one by one as chance would, and the same for every build.
+pub fn drawn(among: usize) -> impl Iterator<Item = usize> {
+    // SplitMix64 of 0, 1, 2 ...
+    (0_u64..).map(move |number| {
+        let mut mixed = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        usize::try_from((mixed ^ (mixed >> 31)) % among as u64).unwrap_or_default()
+    })
 }
 
 /// Logins that go on: whoever was answered asks again with the refresh token of the answer, once all the others have had their turn.
@@ -23,7 +41,7 @@ pub struct Chain {
 
 impl From<Vec<Vec<u8>>> for Messages {
     fn from(messages: Vec<Vec<u8>>) -> Self {
-        Self::InTurn(messages.into())
+        Self::InTurn(Arc::new(InTurn { all: messages, sent: AtomicUsize::new(0) }))
     }
 }
 
@@ -33,9 +51,12 @@ impl Messages {
         Self::Chained(Arc::new(Chain { waiting: Mutex::new(logins.into()), refresh }))
     }
 
-    pub fn next(&self, number: usize) -> Cow<'_, [u8]> {
+    pub fn next(&self) -> Cow<'_, [u8]> {
         match self {
-            Self::InTurn(all) => Cow::Borrowed(&all[number % all.len()]),
+            Self::InTurn(messages) => {
+                let number = messages.sent.fetch_add(1, Ordering::Relaxed);
+                Cow::Borrowed(&messages.all[number % messages.all.len()])
+            }
             Self::Chained(chain) => Cow::Owned(chain.waiting.lock().pop_front().expect("a login that nobody uses")),
         }
     }

@@ -10,8 +10,9 @@ use std::time::Duration;
 use peers::{Bearer, Bodies, Peer, haproxy, nginx};
 
 use crate::Wanted;
-use crate::introspection::{HOT, filled};
+use crate::introspection::{HOT, MESSAGES, filled};
 use crate::load::{self, Load};
+use crate::messages::drawn;
 use crate::peers::Bridge;
 use crate::process::Process;
 use crate::report::{Bar, Report};
@@ -23,8 +24,6 @@ const REQUESTS: usize = 12_000;
 const LARGE_REQUESTS: usize = 2_000;
 /// UUIDs that are called with, where their number is not the question.
 const LIVE: usize = 1_000;
-/// Requests prepared of each kind, taken in turn.
-const MESSAGES: usize = 20_000;
 const IDLE: usize = 2_000;
 /// What an API says to a JWT of 1.5 KB, and to a UUID.
 const SWAPPED: &str = "{\"bearer\":15";
@@ -57,11 +56,10 @@ impl Gateway {
         Self { bridge, calls, tokens }
     }
 
-    /// Calls with these of its UUIDs, each about as often.
+    /// Calls with so many of its UUIDs, as chance has it.
     pub fn load(&self, among: usize, requests: usize) -> Load {
-        let step = (among / MESSAGES).max(1);
-        let ask = |number: usize| call("GET", "/api/me", &self.tokens[(number * step * 7919) % among], "");
-        small(self.calls.gateway, requests, (0..MESSAGES.min(among)).map(ask).collect(), SWAPPED)
+        let calls = drawn(among).take(MESSAGES).map(|index| call("GET", "/api/me", &self.tokens[index], ""));
+        small(self.calls.gateway, requests, calls.collect(), SWAPPED)
     }
 
     /// Calls with 100 KB both ways.
