@@ -44,7 +44,10 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        let _ = Command::new("kill").args(["-TERM", &self.id().to_string()]).status();
+        let asked = Command::new("kill").args(["-TERM", &self.id().to_string()]).status();
+        if let Err(error) = asked {
+            eprintln!("bench: kill does not run, so that nobody ends by himself ({error}): scripts/install bench");
+        }
         let patience = Instant::now() + Duration::from_secs(10);
         while self.running() && Instant::now() < patience {
             std::thread::sleep(Duration::from_millis(20));
