@@ -92,7 +92,8 @@ async fn client(mut stream: TcpStream, load: Load, next: Arc<AtomicUsize>) -> Ve
             due = Some(due.map_or_else(|| Instant::now() + first, |due| due + pause));
             tokio::time::sleep_until(due.unwrap().into()).await;
         }
-        let begun = Instant::now();
+        // Who was kept waiting for his turn was kept waiting by whoever answered late.
+        let begun = due.unwrap_or_else(Instant::now);
         stream.write_all(&load.messages.next()).await.unwrap();
         let mut filled = 0;
         let end = loop {
