@@ -7,6 +7,7 @@ use std::os::unix::fs::symlink;
 use std::process::{Child, Command, Stdio};
 
 use super::{out, run, talk};
+use crate::support::program::bare;
 use crate::support::{Connection, OLD_ID, Plan, World, client, eventually};
 
 /// A running program; ended with the test.
@@ -18,7 +19,7 @@ struct Served {
 impl Served {
     fn begin(world: &World) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_passbridge"));
-        command.current_dir(world.path()).arg("serve").env_clear();
+        bare(command.current_dir(world.path()).arg("serve"));
         command.env("OLD_SECRET", "planted-old-secret").env("NEW_SECRET", "planted-new-secret");
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();

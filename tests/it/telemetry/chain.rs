@@ -11,6 +11,7 @@ use passbridge::domain::refusal::{Cause, Refusal};
 use passbridge::telemetry::audit::{Audit, AuditSettings, Verdict, files, verify};
 use passbridge::telemetry::{Edge, Metrics, Trail};
 
+use crate::support::program::bare;
 use crate::support::{ManualClock, OLD_ID, OLD_SECRET, Plan, World, eventually, passport};
 
 /// An edge with an audit in a directory.
@@ -333,21 +334,24 @@ struct Served {
     address: std::net::SocketAddr,
 }
 
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 impl Served {
     fn begin(world: &mut World) -> Self {
         let port = || std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let (address, ops) = (port(), port());
         world.change("listen", "legacy", &format!("\"{address}\""));
         world.change("listen", "ops", &format!("\"{ops}\""));
-        let child = Command::new(env!("CARGO_BIN_EXE_passbridge"))
-            .args(["serve", "--config"])
-            .arg(world.config())
-            .env_clear()
-            .env("OLD_SECRET", OLD_SECRET)
-            .env("NEW_SECRET", crate::support::NEW_SECRET)
-            .stderr(std::process::Stdio::null())
-            .spawn()
-            .unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_passbridge"));
+        bare(command.args(["serve", "--config"]).arg(world.config()));
+        let nothing = std::process::Stdio::null;
+        command.env("OLD_SECRET", OLD_SECRET).env("NEW_SECRET", crate::support::NEW_SECRET);
+        let child = command.stdin(nothing()).stdout(nothing()).stderr(nothing()).spawn().unwrap();
         eventually("the bridge listens", || std::net::TcpStream::connect(address).is_ok());
         Self { child, address }
     }
