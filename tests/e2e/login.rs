@@ -140,7 +140,7 @@ fn curl_logs_in() {
 #[test]
 fn a_store_that_cannot_write_is_a_server_error_and_hands_out_nothing() {
     let bridge = Bridge::before(Keycloak::shared(), &[Old::of("test_api")]);
-    let (before, _) = bridge.pair("test_api", "90511");
+    let (before, _) = bridge.pair("test_api", "90417");
     bridge.limit_files("1000:");
     for _ in 0..3 {
         let answer = bridge.login("test_api", &Passport::good(), "");

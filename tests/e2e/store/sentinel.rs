@@ -6,17 +6,17 @@ use passbridge::store::{RedisMode, StoreSettings, TokenStore, Wait};
 
 use super::servers::{Server, settings};
 use super::world::{ManualClock, Seeded, World, block_on};
-use crate::support::{eventually, free_ports};
+use crate::support::{eventually, free_ports, place};
 
 fn sentinel(master: u16) -> Server {
     let [port] = free_ports();
-    let place = tempfile::tempdir().unwrap().keep();
-    let file = place.join("sentinel.conf");
+    let place = place();
+    let file = place.path().join("sentinel.conf");
     let text = format!(
         "port {port}\nsentinel monitor bridge 127.0.0.1 {master} 2\nsentinel down-after-milliseconds bridge 500\nsentinel failover-timeout bridge 2000\n"
     );
     fs::write(&file, text).unwrap();
-    Server::with(port, &[&file.display().to_string(), "--sentinel"])
+    Server::within(place, port, &[&file.display().to_string(), "--sentinel"])
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::process::{Child, Command, Output, Stdio};
 
 use passbridge::store::{RedisMode, RedisSettings, StoreSettings};
 
-use crate::support::{bound_to_us, eventually, free_ports};
+use crate::support::{bound_to_us, eventually, free_ports, place};
 
 /// A redis-server.
 #[derive(Debug)]
@@ -32,7 +32,11 @@ impl Server {
 
     /// One with these arguments, one of which names the port.
     pub fn with(port: u16, arguments: &[&str]) -> Self {
-        let directory = tempfile::tempdir().unwrap();
+        Self::within(place(), port, arguments)
+    }
+
+    /// The same, with what else it needs in this directory.
+    pub fn within(directory: tempfile::TempDir, port: u16, arguments: &[&str]) -> Self {
         let arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
         let child = begin(directory.path(), &arguments);
         let server = Self { port, child, directory, arguments };

@@ -9,7 +9,7 @@ use super::contract::rotated;
 use super::contract_of_redis;
 use super::servers::{Server, settings, single};
 use super::world::{HOUR, ManualClock, World, block_on};
-use crate::support::free_ports;
+use crate::support::{free_ports, place};
 
 fn on_single(test: impl AsyncFn(&World)) {
     let server = Server::start();
@@ -22,10 +22,10 @@ contract_of_redis!(on_single);
 /// A server that speaks TLS alone, knows one user, and lets him touch our keys alone.
 fn guarded() -> (Server, RedisSettings) {
     let made = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned(), "localhost".to_owned()]).unwrap();
-    let files = tempfile::tempdir().unwrap().keep();
+    let files = place();
     let write = |name: &str, text: String| {
-        fs::write(files.join(name), text).unwrap();
-        files.join(name).display().to_string()
+        fs::write(files.path().join(name), text).unwrap();
+        files.path().join(name).display().to_string()
     };
     let certificate = write("server.pem", made.cert.pem());
     let key = write("server.key", made.signing_key.serialize_pem());
@@ -52,7 +52,7 @@ fn guarded() -> (Server, RedisSettings) {
         &users.replace("users.conf", "users.acl"),
     ];
     fs::rename(&users, users.replace("users.conf", "users.acl")).unwrap();
-    let server = Server::with(port, &arguments);
+    let server = Server::within(files, port, &arguments);
     let known = RedisSettings {
         urls: vec![format!("rediss://localhost:{port}")],
         username: Some("bridge".to_owned()),

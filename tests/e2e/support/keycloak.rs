@@ -7,13 +7,13 @@ use std::sync::OnceLock;
 use serde_json::Value;
 
 use super::http::{Answer, form, send};
-use super::process::{begin_for_good, bound_to_us, free_ports, repository};
+use super::process::{begin_for_good, bound_to_us, free_ports, place, repository};
 
 /// A Keycloak that is ready.
 #[derive(Debug)]
 pub struct Keycloak {
     pub port: u16,
-    /// Where its database is; gone with it.
+    /// Where its database is.
     directory: tempfile::TempDir,
 }
 
@@ -45,7 +45,7 @@ impl Keycloak {
 
     /// One of the test's own at these ports: for clients, and for its health. It only begins to start. Answers its id, too.
     pub fn boot([port, management]: [u16; 2], further: &[&str]) -> (Self, u32) {
-        let directory = tempfile::tempdir().unwrap();
+        let directory = place();
         let mut arguments: Vec<String> = vec!["start".to_owned()];
         let (port_text, management_text) = (port.to_string(), management.to_string());
         let place = directory.path().join("keycloak").display().to_string();

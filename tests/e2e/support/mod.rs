@@ -10,7 +10,7 @@ pub use bridge::{Bridge, Old};
 pub use http::{Answer, form, send};
 pub use keycloak::Keycloak;
 pub use passport::{Passport, Wish};
-pub use process::{bound_to_us, ended, for_good, free_ports, repository};
+pub use process::{bound_to_us, ended, for_good, free_ports, place, repository};
 
 /// Waits until something is so; it must come to be within 20 seconds.
 #[track_caller]

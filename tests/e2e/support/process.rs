@@ -33,6 +33,11 @@ pub fn repository() -> &'static str {
     env!("CARGO_MANIFEST_DIR")
 }
 
+/// A directory that goes with whoever holds it. A server that lasts as long as the binary leaves it under the build's, where `cargo clean` finds it.
+pub fn place() -> tempfile::TempDir {
+    tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap()
+}
+
 /// Ports that were free a moment ago.
 pub fn free_ports<const N: usize>() -> [u16; N] {
     let held: [std::net::TcpListener; N] = std::array::from_fn(|_| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
