@@ -97,8 +97,8 @@ enum Command {
 }
 
 const STORE_HELP: &str = "A backup is a store: to restore it, stop the bridge, put the directory in the place of \
-`[store] path`, and start it. It opens nothing without a UUID, as the store itself. What a restored store no longer knows: logins, \
-refreshes and revocations since. docs/OPERATIONS.md says more.";
+`[store] path`, with the `audit` directory of the former one where `[audit] path` is not set, and start it. It opens \
+nothing without a UUID, as the store itself. What a restored store no longer knows: logins, refreshes and revocations since. docs/OPERATIONS.md says more.";
 
 #[derive(Debug, Subcommand)]
 #[command(after_help = STORE_HELP)]
