@@ -45,6 +45,7 @@ pub fn run(contestants: &[Contestant<'_>], rounds: usize) -> Vec<Vec<Round>> {
             let contestant = &contestants[index];
             let before = contestant.process.cpu();
             let served = load::run(&contestant.load);
+            settle(contestant.process);
             let cpu = contestant.process.cpu().since(&before);
             if number > 0 {
                 all[index].push(Round { served, cpu });
@@ -52,6 +53,18 @@ pub fn run(contestants: &[Contestant<'_>], rounds: usize) -> Vec<Vec<Round>> {
         }
     }
     all
+}
+
+/// Waits until it has done what it put off, for two seconds at most: that is its own work, and not the next one's.
+fn settle(process: &Process) {
+    const GLANCE: Duration = Duration::from_millis(50);
+    for _ in 0..40 {
+        let before = process.cpu();
+        std::thread::sleep(GLANCE);
+        if process.cpu().since(&before).all() < GLANCE / 50 {
+            return;
+        }
+    }
 }
 
 /// Median and quartiles.
