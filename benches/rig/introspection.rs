@@ -23,7 +23,7 @@ use crate::messages::{Messages, drawn};
 use crate::peers::Bridge;
 use crate::report::{Bar, Report};
 use crate::rounds::{self, Contestant, Round, Spread};
-use crate::site::{INTROSPECT, SECRET, Site, folder, legacy_id, post};
+use crate::site::{INTROSPECT, Live, SECRET, Site, folder, legacy_id, lives, post};
 
 const REQUESTS: usize = 8_000;
 /// Of a large store, those that are asked about where only some are busy.
@@ -41,9 +41,7 @@ struct Lived {
 
 pub fn run(wanted: &Wanted, report: &mut Report) {
     let work = folder();
-    let mut sizes = vec![(1_000, "1 k"), (100_000, "100 k")];
-    sizes.extend(wanted.large.then_some((1_000_000, "1 M")));
-    let lived: Vec<(Lived, &str)> = sizes.iter().map(|(count, name)| (live(work.path(), *count), *name)).collect();
+    let lived: Vec<_> = lives(wanted.large).into_iter().map(|of| (live(work.path(), of), of.2)).collect();
     let mut contestants = Vec::new();
     for (lived, name) in &lived {
         for (messages, busy) in [(&lived.uniform, "any"), (&lived.hot, "hot")] {
@@ -72,8 +70,8 @@ pub fn run(wanted: &Wanted, report: &mut Report) {
 }
 
 /// A bridge whose store holds so many live families, and requests about them.
-fn live(work: &Path, count: usize) -> Lived {
-    let site = Site::new(work, &format!("live-{count}"), "http://127.0.0.1:1".to_owned());
+fn live(work: &Path, (count, store_further, name): Live) -> Lived {
+    let site = Site { store_further, ..Site::new(work, &format!("live {name}"), "http://127.0.0.1:1".to_owned()) };
     let tokens = filled(&site, count);
     let chosen = |among: usize| -> Messages {
         drawn(among).take(MESSAGES).map(|index| about(&tokens[index])).collect::<Vec<_>>().into()

@@ -44,12 +44,27 @@ pub struct Site {
     pub realm: String,
     /// Further lines of `[realm]`.
     pub realm_further: &'static str,
+    /// Further lines of `[store]`.
+    pub store_further: &'static str,
     pub clients: usize,
     pub connections: usize,
     pub workers: usize,
     pub new_secrets: NewSecrets,
     /// Where API calls come in and go, if they do.
     pub calls: Option<Calls>,
+}
+
+/// How many UUIDs live in a store, the lines of `[store]` that it is asked with, and what that is called.
+pub type Live = (usize, &'static str, &'static str);
+
+/// A thousand, and many: with the cache that there is by default, and with one that has room for a hot set of 50,000.
+pub fn lives(large: bool) -> Vec<Live> {
+    const ROOMY: &str = "cache = \"256MiB\"\n";
+    let mut lives = vec![(1_000, "", "1 k"), (100_000, "", "100 k"), (100_000, ROOMY, "100 k (cache 256 MiB)")];
+    if large {
+        lives.extend([(1_000_000, "", "1 M"), (1_000_000, ROOMY, "1 M (cache 256 MiB)")]);
+    }
+    lives
 }
 
 /// The way of API calls.
@@ -81,6 +96,7 @@ impl Site {
             folder,
             realm,
             realm_further: "",
+            store_further: "",
             clients: 100,
             connections: 10_000,
             workers: 1,
@@ -122,13 +138,14 @@ impl Site {
         let (listen, routes) = self.calls.as_ref().map(Calls::config).unwrap_or_default();
         let config = format!(
             "[listen]\n{listen}legacy = \"{legacy}\"\nops = \"{ops}\"\n[server]\nworkers = {}\n[limits]\nconnections = {}\n\
-             [realm]\nurls = [\"{}\"]\n{}[mappings]\npath = \"mappings\"\n{}[store]\npath = \"{}\"\n{routes}",
+             [realm]\nurls = [\"{}\"]\n{}[mappings]\npath = \"mappings\"\n{}[store]\npath = \"{}\"\n{}{routes}",
             self.workers,
             self.connections,
             self.realm,
             self.realm_further,
             if recipient.is_some() { "[secrets]\nidentity = { file = \"age.key\" }\n" } else { "" },
             self.store.display(),
+            self.store_further,
         );
         fs::write(self.config(), config).unwrap();
         (legacy, ops)

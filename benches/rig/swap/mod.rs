@@ -17,7 +17,7 @@ use crate::peers::Bridge;
 use crate::process::Process;
 use crate::report::{Bar, Report};
 use crate::rounds::{self, Contestant, Round, Spread};
-use crate::site::{Calls, Site, folder};
+use crate::site::{Calls, Site, folder, lives};
 use crate::size;
 
 const REQUESTS: usize = 12_000;
@@ -40,12 +40,10 @@ pub struct Gateway {
 impl Gateway {
     /// Of another build, if one is given.
     pub fn start(work: &Path, name: &str, live: usize, program: Option<&Path>) -> Self {
-        Self::of_workers(1, work, name, (live, program))
+        Self::of(site(work, name), live, program)
     }
 
-    /// With so many workers.
-    fn of_workers(workers: usize, work: &Path, name: &str, (live, program): (usize, Option<&Path>)) -> Self {
-        let mut site = Site { workers, ..Site::new(work, name, "http://127.0.0.1:1".to_owned()) };
+    fn of(mut site: Site, live: usize, program: Option<&Path>) -> Self {
         let calls = Calls::before(api::start());
         site.calls = Some(calls);
         let tokens = filled(&site, live);
@@ -73,6 +71,11 @@ impl Gateway {
     pub fn asked(&self, among: usize, requests: usize) -> Load {
         Load { to: self.calls.authz, expect: "uthorization: Bearer e", ..self.load(among, requests) }
     }
+}
+
+/// One whose realm nobody asks.
+fn site(work: &Path, name: &str) -> Site {
+    Site::new(work, name, "http://127.0.0.1:1".to_owned())
 }
 
 fn call(method: &str, path: &str, token: &str, body: &str) -> Vec<u8> {
@@ -252,7 +255,7 @@ fn idle(report: &mut Report, work: &Path) {
 /// Does a call cost more where two workers share what they must? Requests a second tell that only where the load and the API leave both a
 /// core of their own.
 fn two_workers(wanted: &Wanted, report: &mut Report, work: &Path) {
-    let of = |workers: usize| Gateway::of_workers(workers, work, &format!("workers-{workers}"), (LIVE, None));
+    let of = |workers: usize| Gateway::of(Site { workers, ..site(work, &format!("workers-{workers}")) }, LIVE, None);
     let (one, two) = (of(1), of(2));
     let contestants = [("one worker", &one), ("two workers", &two)].map(|(name, gateway)| Contestant {
         name,
@@ -268,10 +271,13 @@ fn two_workers(wanted: &Wanted, report: &mut Report, work: &Path) {
 
 /// Does it cost more when many UUIDs live?
 fn many(wanted: &Wanted, report: &mut Report, work: &Path) {
-    let mut sizes = vec![(1_000, "1 k"), (100_000, "100 k")];
-    sizes.extend(wanted.large.then_some((1_000_000, "1 M")));
-    let lived: Vec<_> =
-        sizes.iter().map(|(live, name)| (Gateway::start(work, &format!("live-{live}"), *live, None), *name)).collect();
+    let lived: Vec<_> = lives(wanted.large)
+        .into_iter()
+        .map(|(live, store_further, name)| {
+            let site = Site { store_further, ..site(work, &format!("live {name}")) };
+            (Gateway::of(site, live, None), name)
+        })
+        .collect();
     let mut contestants = Vec::new();
     for (gateway, name) in &lived {
         let live = gateway.tokens.len();
