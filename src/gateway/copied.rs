@@ -6,18 +6,17 @@ use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use parking_lot::Mutex;
 
+use super::Stream;
 use super::flow::Broken;
 
 /// Bytes of a body that is kept; a longer one is not sent again.
 const MOST: u64 = 64 << 10;
 
 /// A body on its way, of which a copy is kept as long as it is small. The parts are shared, not copied.
-#[derive(Debug)]
 pub struct Copied {
-    body: Incoming,
+    body: Stream,
     kept: Kept,
 }
 
@@ -36,7 +35,7 @@ struct Parts {
 
 impl Copied {
     /// `Err`: it is longer than what is kept.
-    pub(super) fn of(body: Incoming) -> Result<(Self, Kept), Incoming> {
+    pub(super) fn of(body: Stream) -> Result<(Self, Kept), Stream> {
         if body.size_hint().lower() > MOST {
             return Err(body);
         }
@@ -66,7 +65,7 @@ impl Kept {
 }
 
 impl Parts {
-    fn saw(&mut self, frame: Option<&Result<Frame<Bytes>, hyper::Error>>, is_end: bool) {
+    fn saw(&mut self, frame: Option<&Result<Frame<Bytes>, Broken>>, is_end: bool) {
         match frame {
             Some(Ok(frame)) => match frame.data_ref() {
                 Some(data) if !self.is_unfit => {
@@ -96,7 +95,7 @@ impl Body for Copied {
         if let Poll::Ready(frame) = &polled {
             self.kept.0.lock().saw(frame.as_ref(), self.body.is_end_stream());
         }
-        polled.map_err(|error| Broken::new(&error))
+        polled
     }
 
     fn is_end_stream(&self) -> bool {

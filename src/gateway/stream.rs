@@ -4,12 +4,14 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use http::Version;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
 use super::copied::{Copied, Kept};
 use super::flow::Broken;
 use super::forward::Answer;
+use super::http2_body::Http2Body;
 
 /// A body on its way.
 pub enum Stream {
@@ -17,6 +19,8 @@ pub enum Stream {
     Whole(Bytes),
     /// A client sends it.
     Client(Incoming),
+    /// A client sends it over HTTP/2.
+    Http2(Http2Body),
     /// A client sends it, and a copy is kept.
     Copied(Box<Copied>),
     /// An API answers with it.
@@ -24,12 +28,20 @@ pub enum Stream {
 }
 
 impl Stream {
+    /// The same body, by the rules of the protocol that its client speaks.
+    pub(super) fn over(self, version: Version) -> Self {
+        match self {
+            Self::Client(body) if version == Version::HTTP_2 => Self::Http2(Http2Body(body)),
+            Self::Client(_) | Self::Whole(_) | Self::Http2(_) | Self::Copied(_) | Self::Api(_) => self,
+        }
+    }
+
     /// The same body, and what it keeps of itself to be sent once more; `None`: it is too long.
     pub(super) fn copied(self) -> (Self, Option<Kept>) {
         match self {
-            Self::Client(body) => match Copied::of(body) {
+            Self::Client(_) | Self::Http2(_) => match Copied::of(self) {
                 Ok((copied, kept)) => (Self::Copied(Box::new(copied)), Some(kept)),
-                Err(body) => (Self::Client(body), None),
+                Err(body) => (body, None),
             },
             Self::Whole(_) | Self::Copied(_) | Self::Api(_) => (self, None),
         }
@@ -51,6 +63,7 @@ impl Body for Stream {
             Self::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
             Self::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
             Self::Client(body) => Pin::new(body).poll_frame(cx).map_err(|error| Broken::new(&error)),
+            Self::Http2(body) => Pin::new(body).poll_frame(cx),
             Self::Copied(body) => Pin::new(body).poll_frame(cx),
             Self::Api(body) => Pin::new(body).poll_frame(cx),
         }
@@ -60,6 +73,7 @@ impl Body for Stream {
         match self {
             Self::Whole(bytes) => bytes.is_empty(),
             Self::Client(body) => body.is_end_stream(),
+            Self::Http2(body) => body.is_end_stream(),
             Self::Copied(body) => body.is_end_stream(),
             Self::Api(body) => body.is_end_stream(),
         }
@@ -69,6 +83,7 @@ impl Body for Stream {
         match self {
             Self::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Self::Client(body) => body.size_hint(),
+            Self::Http2(body) => body.size_hint(),
             Self::Copied(body) => body.size_hint(),
             Self::Api(body) => body.size_hint(),
         }

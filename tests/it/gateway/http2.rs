@@ -235,7 +235,7 @@ fn a_call_that_its_client_gives_up_is_given_up_at_the_api() {
     assert!(!heard.recv_timeout(PATIENCE).unwrap(), "the API's connection is closed");
 }
 
-fn head(method: &str, uuid: &str, more: &[(&str, &str)]) -> Vec<u8> {
+pub fn head(method: &str, uuid: &str, more: &[(&str, &str)]) -> Vec<u8> {
     let bearer = format!("Bearer {uuid}");
     let fields =
         [(":method", method), (":scheme", "http"), (":authority", "a"), (":path", "/api"), ("authorization", &bearer)];

@@ -1,13 +1,16 @@
-//! APIs that speak HTTP/2 and end a connection or a call before its time, frame by frame.
+//! Who speaks HTTP/2 and ends a connection or a call before its time, frame by frame: APIs, and clients.
 
 use std::io::{Read, Write};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Sender, channel};
+
+use parking_lot::Mutex;
 
 use super::{call, get, open, routes, uuid};
 use crate::support::frames::{
-    DATA, END_HEADERS, END_STREAM, Frames, GOAWAY, HEADERS, REFUSED_STREAM, RST_STREAM, frame, head,
+    DATA, END_HEADERS, END_STREAM, Frames, GOAWAY, HEADERS, NO_ERROR, REFUSED_STREAM, RST_STREAM, frame, head,
 };
-use crate::support::{FakeApi, Plan, World};
+use crate::support::{FakeApi, PATIENCE, Plan, World};
 
 fn to(apis: &[&FakeApi]) -> Plan {
     let urls: Vec<String> = apis.iter().map(|api| format!("\"{}\"", api.url())).collect();
@@ -136,4 +139,51 @@ fn a_call_that_is_turned_away_again_is_given_up_and_the_log_says_why() {
     assert!(!world.log("unexpected internal error").is_empty(), "{:?}", world.log("api_down"));
     let told = world.log("api_down");
     assert!(told.iter().all(|line| !line.to_string().contains("planted-words")), "{told:?}");
+}
+
+/// An API that answers GET; of the first call of another method it tells what it reads, up to `half` and to the end.
+fn halved(say: &Sender<Vec<u8>>) -> FakeApi {
+    let say = Mutex::new(say.clone());
+    FakeApi::start(move |mut caller| {
+        let (mut read, mut byte) = (Vec::new(), [0]);
+        while !read.ends_with(b"half") {
+            if caller.stream.read_exact(&mut byte).is_err() {
+                return;
+            }
+            read.extend(byte);
+            if read.starts_with(b"GET ") && read.ends_with(b"\r\n\r\n") {
+                caller.say(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ngood");
+                read.clear();
+            }
+        }
+        say.lock().send(read.clone()).unwrap();
+        let _cut = caller.stream.read_to_end(&mut read);
+        say.lock().send(read).unwrap();
+    })
+}
+
+/// A client's half of a body, and then a reset that is no error, as hyper also has it of who does not answer its pings: no end.
+#[test]
+fn a_body_that_its_client_gives_up_without_an_error_is_cut_and_not_ended() {
+    for (length, end) in [(&[][..], "4\r\nhalf\r\n"), (&[("content-length", "10")][..], "\r\n\r\nhalf")] {
+        let (say, read) = channel();
+        let apis = [halved(&say), halved(&say)];
+        let urls = apis.each_ref().map(|api| format!("\"{}\"", api.url())).join(", ");
+        let world = routes(&format!("{{ prefix = \"/api\", upstream = [{urls}] }}")).start();
+        let uuid = uuid(&world);
+        let mut client = Frames::open(world.running().addresses().gateway.unwrap());
+        client.send(HEADERS, END_HEADERS, 1, &super::http2::head("POST", &uuid, length));
+        client.send(DATA, 0, 1, b"half");
+        read.recv_timeout(PATIENCE).expect("it is on its way");
+        client.send(RST_STREAM, 0, 1, &NO_ERROR.to_be_bytes());
+        let all = read.recv_timeout(PATIENCE).expect("the API's connection is closed");
+        let all = String::from_utf8(all).unwrap();
+        assert!(all.ends_with(end), "cut, not ended: {all}");
+        let asked = apis.iter().find(|api| api.connections() > 0).expect("one of them was asked");
+        let is_blamed = |line: &serde_json::Value| line["detail"].to_string().contains(&asked.address().to_string());
+        assert_eq!(heard(&world, &uuid, "GET"), [200; 6]);
+        let blamed: Vec<_> = world.log("api_down").into_iter().filter(is_blamed).collect();
+        assert!(blamed.is_empty(), "{blamed:?}");
+        assert_eq!(asked.connections(), 2, "it is not passed over");
+    }
 }
