@@ -12,11 +12,11 @@ use bytes::Bytes;
 use http::request::Parts;
 use http::{Response, header};
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use tokio::time::timeout;
 
 use super::flow::{Broken, Flow, Progress};
-use super::line::{Line, Load, Shared, said};
+use super::http2_body::Http2Body;
+use super::line::{Line, Load, Shared};
 use super::pool::Server;
 use super::request::{Bearer, Unfit};
 use super::routes::Upstream;
@@ -189,7 +189,7 @@ impl Way {
             Line::Shared(mut shared, load) => {
                 // Bigger than the other, which shall not carry the room for it.
                 let response = self.in_time(Box::pin(shared.ask((head, bearer), flow)), (server, progress)).await?;
-                Ok((response.map(|body| back(Source::Shared(body, shared, load))), None))
+                Ok((response.map(|body| back(Source::Shared(Http2Body(body), shared, load))), None))
             }
         }
     }
@@ -236,7 +236,7 @@ enum Unanswered {
 /// Where an answer comes from.
 enum Source {
     Own(Box<Reading>),
-    Shared(Incoming, Shared, Load),
+    Shared(Http2Body, Shared, Load),
 }
 
 impl Body for Source {
@@ -246,7 +246,7 @@ impl Body for Source {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         match self.get_mut() {
             Self::Own(body) => Pin::new(body).poll_frame(cx),
-            Self::Shared(body, ..) => Pin::new(body).poll_frame(cx).map_err(|error| Broken::new(&said(&error))),
+            Self::Shared(body, ..) => Pin::new(body).poll_frame(cx),
         }
     }
 

@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 
 use super::{call, get, open, routes, uuid};
 use crate::support::frames::{
-    DATA, END_HEADERS, END_STREAM, Frames, GOAWAY, HEADERS, NO_ERROR, REFUSED_STREAM, RST_STREAM, frame, head,
+    CANCEL, DATA, END_HEADERS, END_STREAM, Frames, GOAWAY, HEADERS, NO_ERROR, REFUSED_STREAM, RST_STREAM, frame, head,
 };
 use crate::support::{FakeApi, PATIENCE, Plan, World};
 
@@ -56,31 +56,58 @@ fn a_safe_call_on_a_kept_connection_that_breaks_is_sent_once_more() {
     assert!(said.contains(&502), "it may have done something: {said:?}");
 }
 
+/// What is heard of a call, to its connection's end. `more`: of its head, and of a body.
+fn to_the_end(world: &World, uuid: &str, (method, more): (&str, &str)) -> String {
+    let (mut stream, mut heard) = (open(world), String::new());
+    let head = format!("{method} /api HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {uuid}\r\nConnection: close\r\n");
+    stream.write_all(format!("{head}{more}").as_bytes()).unwrap();
+    stream.read_to_string(&mut heard).unwrap();
+    heard
+}
+
 /// As over HTTP/1.1 (`streaming`): what an event stream said last counts, even where it is given up right behind.
 #[test]
 fn what_an_api_said_before_it_gave_a_call_up_reaches_the_client() {
+    for (code, why) in [(CANCEL, "stream no longer needed"), (NO_ERROR, "NO_ERROR")] {
+        let api = Frames::api(move |frames, stream| {
+            let said = [
+                frame(HEADERS, END_HEADERS, stream, &head(&[(":status", "200")])),
+                frame(DATA, 0, stream, b"event"),
+                frame(RST_STREAM, 0, stream, &code.to_be_bytes()),
+            ];
+            frames.say(&said.concat())
+        });
+        let world = to(&[&api]).start();
+        let uuid = uuid(&world);
+        for _ in 0..5 {
+            let heard = to_the_end(&world, &uuid, ("GET", "\r\n"));
+            let is_cut = heard.starts_with("HTTP/1.1 200") && heard.ends_with("\r\n\r\n5\r\nevent\r\n");
+            assert!(is_cut, "cut, not ended: {heard}");
+        }
+        let of_it = |line: &&serde_json::Value| line["server"] == api.address().to_string();
+        let lines = world.log("answer_cut");
+        let told: Vec<_> = lines.iter().filter(of_it).map(|line| line["detail"].as_str().unwrap()).collect();
+        assert!(told.len() == 5 && told.iter().all(|detail| detail.contains(why)), "{lines:?}");
+    }
+}
+
+/// RFC 9113 section 8.1: so a server ends the request of a call that it has answered whole.
+#[test]
+fn an_answer_that_has_ended_is_whole_though_a_reset_without_an_error_follows() {
     let api = Frames::api(|frames, stream| {
         let said = [
             frame(HEADERS, END_HEADERS, stream, &head(&[(":status", "200")])),
-            frame(DATA, 0, stream, b"event"),
-            frame(RST_STREAM, 0, stream, &8_u32.to_be_bytes()),
+            frame(DATA, END_STREAM, stream, b"event"),
+            frame(RST_STREAM, 0, stream, &NO_ERROR.to_be_bytes()),
         ];
         frames.say(&said.concat())
     });
     let world = to(&[&api]).start();
     let uuid = uuid(&world);
-    for _ in 0..5 {
-        let mut stream = open(&world);
-        stream.write_all(&get("/api", &uuid)).unwrap();
-        let mut heard = String::new();
-        stream.read_to_string(&mut heard).unwrap();
-        assert!(
-            heard.starts_with("HTTP/1.1 200") && heard.ends_with("\r\n\r\n5\r\nevent\r\n"),
-            "cut, not ended: {heard}"
-        );
+    for call in [("GET", "\r\n"), ("POST", "Content-Length: 10\r\n\r\nhalf")] {
+        let heard = to_the_end(&world, &uuid, call);
+        assert!(heard.ends_with("\r\n\r\n5\r\nevent\r\n0\r\n\r\n"), "whole: {heard}");
     }
-    let lines = world.log("answer_cut");
-    assert!(lines.iter().any(|line| line["detail"].as_str().unwrap().contains("stream no longer needed")), "{lines:?}");
 }
 
 /// Turns away a call that it has not looked at (RFC 9113 section 8.7): this one alone, or all that come over this connection.
