@@ -1,10 +1,10 @@
 //! A small request's body as it passes, kept so that it can be sent once more where its API refuses the JWT.
 
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use parking_lot::Mutex;
 
@@ -14,19 +14,20 @@ use super::flow::Broken;
 /// Bytes of a body that is kept; a longer one is not sent again.
 const MOST: u64 = 64 << 10;
 
-/// A body on its way, of which a copy is kept as long as it is small. The parts are shared, not copied.
+/// A body on its way, of which a copy is kept as long as it is small and somebody may ask for it.
 pub struct Copied {
     body: Stream,
-    kept: Kept,
+    kept: Weak<Mutex<Parts>>,
 }
 
-/// What has passed so far.
-#[derive(Clone, Debug, Default)]
+/// What has passed so far. Whoever holds it may ask for it: the body itself may be under way for as long as its answer.
+#[derive(Debug, Default)]
 pub(super) struct Kept(Arc<Mutex<Parts>>);
 
 #[derive(Debug, Default)]
 struct Parts {
-    pieces: Vec<Bytes>,
+    /// Copied, not shared: a part of one byte may lie in a buffer of thousands, and would keep all of it.
+    bytes: Vec<u8>,
     length: u64,
     /// Too long, with trailers, or broken off: it is not what it would have to be.
     is_unfit: bool,
@@ -40,7 +41,7 @@ impl Copied {
             return Err(body);
         }
         let kept = Kept::default();
-        Ok((Self { body, kept: kept.clone() }, kept))
+        Ok((Self { body, kept: Arc::downgrade(&kept.0) }, kept))
     }
 }
 
@@ -48,19 +49,7 @@ impl Kept {
     /// All of the body, where all of it has passed.
     pub(super) fn whole(&self) -> Option<Bytes> {
         let kept = self.0.lock();
-        if !kept.is_whole || kept.is_unfit {
-            return None;
-        }
-        match kept.pieces.as_slice() {
-            [only] => Some(only.clone()),
-            pieces => {
-                let mut whole = BytesMut::new();
-                for piece in pieces {
-                    whole.extend_from_slice(piece);
-                }
-                Some(whole.freeze())
-            }
-        }
+        (kept.is_whole && !kept.is_unfit).then(|| Bytes::copy_from_slice(&kept.bytes))
     }
 }
 
@@ -68,20 +57,21 @@ impl Parts {
     fn saw(&mut self, frame: Option<&Result<Frame<Bytes>, Broken>>, is_end: bool) {
         match frame {
             Some(Ok(frame)) => match frame.data_ref() {
-                Some(data) if !self.is_unfit => {
+                Some(data) => {
                     self.length += u64::try_from(data.len()).unwrap_or(u64::MAX);
-                    self.pieces.push(data.clone());
+                    self.is_unfit |= self.length > MOST;
+                    if !self.is_unfit {
+                        self.bytes.extend_from_slice(data);
+                    }
                 }
-                Some(_) => {}
                 None => self.is_unfit = true,
             },
             Some(Err(_)) => self.is_unfit = true,
             None => self.is_whole = true,
         }
         self.is_whole |= is_end;
-        self.is_unfit |= self.length > MOST;
         if self.is_unfit {
-            self.pieces = Vec::new();
+            self.bytes = Vec::new();
         }
     }
 }
@@ -92,8 +82,10 @@ impl Body for Copied {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         let polled = Pin::new(&mut self.body).poll_frame(cx);
-        if let Poll::Ready(frame) = &polled {
-            self.kept.0.lock().saw(frame.as_ref(), self.body.is_end_stream());
+        if let Poll::Ready(frame) = &polled
+            && let Some(kept) = self.kept.upgrade()
+        {
+            kept.lock().saw(frame.as_ref(), self.body.is_end_stream());
         }
         polled
     }
@@ -104,5 +96,44 @@ impl Body for Copied {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A buffer that somebody read into.
+    struct Buffer(Arc<[u8; 8192]>);
+
+    impl AsRef<[u8]> for Buffer {
+        fn as_ref(&self) -> &[u8] {
+            self.0.as_slice()
+        }
+    }
+
+    #[test]
+    fn what_is_kept_of_a_body_is_as_long_as_what_has_come_of_it() {
+        let (mut parts, buffer) = (Parts::default(), Arc::new([b'x'; 8192]));
+        for _ in 0..1000 {
+            let byte = Bytes::from_owner(Buffer(Arc::clone(&buffer))).slice(..1);
+            parts.saw(Some(&Ok(Frame::data(byte))), false);
+        }
+        assert_eq!(Arc::strong_count(&buffer), 1, "a byte kept is a buffer kept");
+        parts.saw(None, true);
+        let kept = Kept(Arc::new(Mutex::new(parts)));
+        assert_eq!(kept.whole().unwrap(), [b'x'; 1000].as_slice());
+    }
+
+    #[test]
+    fn nothing_is_kept_for_nobody() {
+        let (copied, kept) = Copied::of(Stream::Whole(Bytes::from_static(b"abc"))).ok().unwrap();
+        let memory = Arc::downgrade(&kept.0);
+        let mut copied = std::pin::pin!(copied);
+        let mut next = || copied.as_mut().poll_frame(&mut Context::from_waker(std::task::Waker::noop()));
+        assert!(matches!(next(), Poll::Ready(Some(Ok(_)))));
+        assert_eq!(kept.whole().unwrap(), b"abc".as_slice());
+        drop(kept);
+        assert!(memory.upgrade().is_none() && matches!(next(), Poll::Ready(None)), "while the body may go on");
     }
 }
