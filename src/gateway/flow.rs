@@ -10,8 +10,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use tokio::time::{Sleep, sleep};
+use parking_lot::Mutex;
+use tokio::time::{Instant, Sleep, sleep};
 
+use super::Bounds;
 use super::headers::mere_trailers;
 
 /// Why a body was given up.
@@ -34,17 +36,25 @@ impl fmt::Display for Broken {
 impl std::error::Error for Broken {}
 
 /// How far a request's body has come.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Progress {
     parts: AtomicU64,
     done: AtomicBool,
     broken: AtomicBool,
+    /// How long its answer may take from a part on.
+    patience: Duration,
+    due: Mutex<Option<Instant>>,
 }
 
 impl Progress {
     /// Parts so far.
     pub(super) fn parts(&self) -> u64 {
         self.parts.load(Ordering::Relaxed)
+    }
+
+    /// When its answer is due by its last part; `None`: there was none.
+    pub(super) fn due(&self) -> Option<Instant> {
+        *self.due.lock()
     }
 
     /// All of it has gone on.
@@ -56,6 +66,12 @@ impl Progress {
     pub(super) fn is_broken(&self) -> bool {
         self.broken.load(Ordering::Relaxed)
     }
+
+    fn passed(&self, is_end: bool) {
+        self.done.store(is_end, Ordering::Relaxed);
+        // The timer's own word for when: the time itself is the clock's to tell.
+        *self.due.lock() = Some(sleep(self.patience).deadline());
+    }
 }
 
 /// A body within bounds.
@@ -63,19 +79,27 @@ pub(super) struct Flow<B> {
     inner: B,
     idle: Duration,
     left: u64,
-    progress: Arc<Progress>,
+    /// Of a request alone.
+    progress: Option<Arc<Progress>>,
     deadline: Option<Pin<Box<Sleep>>>,
 }
 
 impl<B: Body> Flow<B> {
-    pub(super) fn new(inner: B, idle: Duration, most: u64) -> Self {
-        let progress = Arc::new(Progress::default());
-        progress.done.store(inner.is_end_stream(), Ordering::Relaxed);
-        Self { inner, idle, left: most, progress, deadline: None }
+    pub(super) fn new(inner: B, idle: Duration) -> Self {
+        Self { inner, idle, left: u64::MAX, progress: None, deadline: None }
     }
 
-    pub(super) fn progress(&self) -> Arc<Progress> {
-        Arc::clone(&self.progress)
+    /// The body of a request.
+    pub(super) fn watched(inner: B, bounds: &Bounds) -> (Self, Arc<Progress>) {
+        let progress = Arc::new(Progress {
+            parts: AtomicU64::default(),
+            done: AtomicBool::new(inner.is_end_stream()),
+            broken: AtomicBool::default(),
+            patience: bounds.timeout,
+            due: Mutex::default(),
+        });
+        let watched = Some(Arc::clone(&progress));
+        (Self { inner, idle: bounds.idle_timeout, left: bounds.body, progress: watched, deadline: None }, progress)
     }
 
     pub(super) fn into_inner(self) -> B {
@@ -83,7 +107,9 @@ impl<B: Body> Flow<B> {
     }
 
     fn break_off(&self, why: &impl ToString) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
-        self.progress.broken.store(true, Ordering::Relaxed);
+        if let Some(progress) = &self.progress {
+            progress.broken.store(true, Ordering::Relaxed);
+        }
         Poll::Ready(Some(Err(Broken::new(why))))
     }
 }
@@ -91,7 +117,7 @@ impl<B: Body> Flow<B> {
 impl Flow<super::Stream> {
     /// No body.
     pub(super) fn nothing() -> Self {
-        Self::new(super::Stream::nothing(), Duration::ZERO, 0)
+        Self::new(super::Stream::nothing(), Duration::ZERO)
     }
 }
 
@@ -114,7 +140,9 @@ where
         self.deadline = None;
         match ready!(polled) {
             None => {
-                self.progress.done.store(true, Ordering::Relaxed);
+                if let Some(progress) = &self.progress {
+                    progress.passed(true);
+                }
                 Poll::Ready(None)
             }
             Some(Err(error)) => self.break_off(&error),
@@ -127,8 +155,10 @@ where
                     return self.break_off(&"the body is longer than it may be");
                 };
                 self.left = left;
-                self.progress.parts.fetch_add(1, Ordering::Relaxed);
-                self.progress.done.store(self.inner.is_end_stream(), Ordering::Relaxed);
+                if let Some(progress) = &self.progress {
+                    progress.parts.fetch_add(1, Ordering::Relaxed);
+                    progress.passed(self.inner.is_end_stream());
+                }
                 Poll::Ready(Some(Ok(frame)))
             }
         }

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use http::request::Parts;
 use http::{Response, header};
 use http_body::{Body, Frame, SizeHint};
-use tokio::time::timeout;
+use tokio::time::{timeout, timeout_at};
 
 use super::flow::{Broken, Flow, Progress};
 use super::http2_body::Http2Body;
@@ -87,8 +87,7 @@ impl Way {
     ) -> Result<(Response<Stream>, Option<Wire>), Failed> {
         // Before a connection is taken: it is looked at as late as can be.
         others_first().await;
-        let mut flow = Flow::new(body, self.bounds.idle_timeout, self.bounds.body);
-        let progress = flow.progress();
+        let (mut flow, progress) = Flow::watched(body, &self.bounds);
         // Nobody who wants another protocol shares his connection.
         let own = head.headers.contains_key(header::UPGRADE);
         let pass_over = |server: &Server| server.refused(exchange.bridge().clock.monotonic());
@@ -160,7 +159,7 @@ impl Way {
     ) -> Result<(Response<Stream>, Option<Wire>), Unanswered> {
         let (idle, tasks) = (self.bounds.idle_timeout, exchange.tasks());
         let back = |body| {
-            let flow = Flow::new(body, idle, u64::MAX);
+            let flow = Flow::new(body, idle);
             let (server, progress, tasks) = (Arc::clone(server), Arc::clone(progress), tasks.clone());
             Stream::Api(Box::new(Answer {
                 flow: Some(flow),
@@ -200,9 +199,13 @@ impl Way {
         mut answer: Pin<impl DerefMut<Target: Future<Output = Result<T, NoAnswer>>>>,
         (server, progress): (&Server, &Progress),
     ) -> Result<T, Unanswered> {
+        let mut due = None;
         loop {
-            let before = progress.parts();
-            match timeout(self.bounds.timeout, answer.as_mut()).await {
+            let answered = match due {
+                None => timeout(self.bounds.timeout, answer.as_mut()).await,
+                Some(due) => timeout_at(due, answer.as_mut()).await,
+            };
+            match answered {
                 Ok(Ok(answered)) => return Ok(answered),
                 Ok(Err(NoAnswer::NotSent(body, over, why))) => return Err(Unanswered::NotSent(body, over, why)),
                 Ok(Err(NoAnswer::Unfit(unfit))) => return Err(Unanswered::Failed(Failed::Unfit(unfit), Over::Call)),
@@ -217,8 +220,8 @@ impl Way {
                     let why = format!("{}: the answer broke off: {why}", server.authority());
                     return Err(Unanswered::Failed(Failed::Down(why), over));
                 }
-                // A long body that goes on is no slow answer.
-                Err(_) if !progress.is_done() && progress.parts() != before => {}
+                // A server has its time from the last part of a request on: a long body is no slow answer.
+                Err(_) if progress.due() != due => due = progress.due(),
                 Err(_) => {
                     let why = format!("{}: no answer within `gateway.timeout`", server.authority());
                     return Err(Unanswered::Failed(Failed::Slow(why), Over::Call));

@@ -3,10 +3,12 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::mpsc::channel;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use super::{call, connect, get, open, plan, until, uuid};
+use super::{call, connect, get, open, plan, routes, until, uuid};
+use crate::support::api2::Http2Api;
 use crate::support::{Connection, FakeApi, PATIENCE, eventually};
 
 #[test]
@@ -89,6 +91,47 @@ fn a_body_that_comes_drop_by_drop_may_go_on_and_one_that_stops_may_not() {
     }
     until(&mut slow, "good");
     assert_eq!(api.only().body.len(), 200);
+}
+
+#[test]
+fn an_api_has_its_time_from_the_last_part_of_a_request_on() {
+    let (open_gate, gate) = channel::<()>();
+    let gate = Mutex::new(gate);
+    let api = FakeApi::start(move |mut caller| {
+        caller.request();
+        let _ = gate.lock().recv();
+        caller.say(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ngood");
+    });
+    let world = plan(&api, "").set("gateway", "timeout", "\"3s\"").start();
+    let uuid = uuid(&world);
+    let mut slow = open(&world);
+    let began = Instant::now();
+    let head = format!("POST /api HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {uuid}\r\n");
+    slow.write_all(format!("{head}Transfer-Encoding: chunked\r\n\r\n").as_bytes()).unwrap();
+    eventually("a long body", || {
+        slow.write_all(b"1\r\nx\r\n").unwrap();
+        began.elapsed() >= Duration::from_secs(2)
+    });
+    slow.write_all(b"0\r\n\r\n").unwrap();
+    eventually("the API thinks about it", || began.elapsed() >= Duration::from_millis(3500));
+    open_gate.send(()).unwrap();
+    until(&mut slow, "good");
+}
+
+#[test]
+fn an_api_has_that_time_once() {
+    let (one, two) = (FakeApi::start(|mut caller| while caller.request().is_some() {}), Http2Api::gated());
+    for route in [
+        format!("upstream = \"{}\"", one.url()),
+        format!("upstream = \"{}\", http2 = true", two.url("http", "127.0.0.1")),
+    ] {
+        let world = routes(&format!("{{ prefix = \"/api\", {route} }}")).set("gateway", "timeout", "\"1s\"").start();
+        let head = format!("POST /api HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {}\r\n", uuid(&world));
+        let began = Instant::now();
+        let reply = call(&world, format!("{head}Content-Length: 3\r\n\r\nabc").as_bytes());
+        let took = began.elapsed().as_millis();
+        assert!(reply.status == 504 && (1000..1900).contains(&took), "{route}: {} after {took} ms", reply.status);
+    }
 }
 
 #[test]
