@@ -85,7 +85,9 @@ impl Body for Copied {
         if let Poll::Ready(frame) = &polled
             && let Some(kept) = self.kept.upgrade()
         {
-            kept.lock().saw(frame.as_ref(), self.body.is_end_stream());
+            // Whoever has been told a length does not wait for an end behind it, which over HTTP/2 may come by itself.
+            let is_end = self.body.is_end_stream() || self.body.size_hint().exact() == Some(0);
+            kept.lock().saw(frame.as_ref(), is_end);
         }
         polled
     }

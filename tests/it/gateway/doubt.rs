@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::{call, connect, get, plan, refused, routes, told, uuid};
+use crate::support::frames::{DATA, END_HEADERS, END_STREAM, Frames, HEADERS, frame};
 use crate::support::{Connection, FakeApi, Granting, Mood, OLD_ID, OLD_SECRET, Plan, TOKEN, World, eventually, post};
 
 /// An API that refuses the first so many JWTs that it sees, each as often as it comes.
@@ -147,6 +148,21 @@ fn a_call_with_a_small_body_over_http2_is_sent_again_with_all_of_it() {
         *request.method_mut() = http::Method::POST;
         assert_eq!(super::http2::ask(&mut sender, request).await.body, "good");
     });
+    let seen = api.seen();
+    assert_eq!((seen.len(), seen[0].body.as_slice(), seen[1].body.as_slice()), (2, &b"abc"[..], &b"abc"[..]));
+}
+
+/// As many clients send it: its length is told, and its end in a frame of its own.
+#[test]
+fn a_small_body_over_http2_has_passed_whole_though_its_end_is_still_to_come() {
+    let api = refusing(1);
+    let world = world(&api);
+    let head = super::http2::head("POST", &uuid(&world), &[("content-length", "3")]);
+    let mut client = Frames::open(world.running().addresses().gateway.unwrap());
+    let sent =
+        [frame(HEADERS, END_HEADERS, 1, &head), frame(DATA, 0, 1, b"abc"), frame(DATA, END_STREAM, 1, b"")].concat();
+    assert!(client.say(&sent));
+    assert_eq!(client.until(DATA).unwrap().body, b"good");
     let seen = api.seen();
     assert_eq!((seen.len(), seen[0].body.as_slice(), seen[1].body.as_slice()), (2, &b"abc"[..], &b"abc"[..]));
 }
