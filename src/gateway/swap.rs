@@ -130,8 +130,8 @@ impl Gateway {
         answer.map_err(|failed| self.failed(failed, trail))
     }
 
-    /// Asks the API. Where it refuses the JWT and the realm gives another, it is asked once more, unless there was a body that
-    /// is long, or that it did not wait for. So it is where it says that it has not looked at the call.
+    /// Asks the API. Where it says that it has not looked at the call it is asked once more, unless there was a body that is long, or
+    /// that it did not wait for. So it is where it refuses the JWT of ours and the realm gives another.
     async fn ask(
         &self,
         way: &Way,
@@ -139,24 +139,24 @@ impl Gateway {
         pass: Pass,
         trail: &mut Trail,
     ) -> Result<(Response<Stream>, Option<Wire>), Turned> {
-        let (bearer, token) = match pass {
-            Pass::AsItCame => return self.send(way, (head, None), body, trail).await,
-            Pass::Bearer(bearer, token) => (bearer, token),
+        let (bearer, token) = match &pass {
+            Pass::Bearer(bearer, token) => (Some(bearer), Some(token)),
+            Pass::AsItCame => (None, None),
         };
         let has_body = !body.is_end_stream();
         let (body, kept) = if has_body { body.copied() } else { (body, None) };
-        let answered = match way.send((head, Some(&bearer)), body, &self.exchange).await {
+        let answered = match way.send((head, bearer), body, &self.exchange).await {
             Ok(answered) => answered,
             Err(failed) => {
                 let again = kept.as_ref().and_then(Kept::whole).filter(|_| matches!(failed, Failed::Unheard(_)));
                 let Some(again) = again else { return Err(self.failed(failed, trail)) };
-                Box::pin(self.send(way, (head, Some(&bearer)), Stream::Whole(again), trail)).await?
+                Box::pin(self.send(way, (head, bearer), Stream::Whole(again), trail)).await?
             }
         };
-        if answered.0.status() != StatusCode::UNAUTHORIZED {
+        let (StatusCode::UNAUTHORIZED, Some(bearer), Some(token)) = (answered.0.status(), bearer, token) else {
             return Ok(answered);
-        }
-        let caller = Box::pin(self.exchange.doubt(&token, &bearer.0, trail)).await?;
+        };
+        let caller = Box::pin(self.exchange.doubt(token, &bearer.0, trail)).await?;
         let again = if has_body { kept.as_ref().and_then(Kept::whole) } else { Some(Bytes::new()) };
         let (Some(caller), Some(again)) = (caller, again) else { return Ok(answered) };
         drop(answered);

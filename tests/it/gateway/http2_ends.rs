@@ -134,12 +134,18 @@ fn a_call_that_a_server_has_not_looked_at_is_sent_once_more_with_its_small_body(
             0 => turn_away(frames, stream, alone),
             _ => answer(frames, stream),
         });
-        let world = to(&[&api]).start();
-        let uuid = uuid(&world);
-        for body in [&b"abc"[..], &vec![b'x'; 2000], b""] {
-            assert_eq!(call(&world, &post(body, &uuid)).status, 200, "{alone}, {} bytes", body.len());
+        let url = api.url();
+        let route = format!("{{ prefix = \"/api\", upstream = \"{url}\", http2 = true, bearer_jwt = \"pass\" }}");
+        let world = routes(&route).start();
+        for carried in [uuid(&world).as_str(), "a.b.c"] {
+            for body in [&b"abc"[..], &vec![b'x'; 2000], b""] {
+                let said = call(&world, &post(body, carried)).status;
+                assert_eq!(said, 200, "{alone}, {carried}, {} bytes", body.len());
+            }
+            assert_eq!(call(&world, &post(&vec![b'x'; 70_000], carried)).status, 502, "of that no copy is kept");
+            // Turned away once, that one: the next is answered at once.
+            assert_eq!(call(&world, &post(b"", carried)).status, 200);
         }
-        assert_eq!(call(&world, &post(&vec![b'x'; 70_000], &uuid)).status, 502, "of that no copy is kept");
     }
 }
 
