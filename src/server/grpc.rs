@@ -8,11 +8,11 @@ use axum::response::Response;
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, StatusCode, Version, header};
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use tokio::time::timeout;
 
 use super::address::{client_address, is_trusted};
+use super::body::whole;
 use super::gateway::GatewayService;
 use crate::domain::dialect::Endpoint;
 use crate::domain::refusal::{Cause, Refusal};
@@ -64,8 +64,8 @@ pub(super) async fn answer(service: &GatewayService, peer: IpAddr, head: &Parts,
 }
 
 async fn read(body: Incoming, patience: Duration) -> Option<Asked> {
-    let whole = timeout(patience, Limited::new(body, LONGEST).collect()).await.ok()?.ok()?.to_bytes();
-    Asked::read(unframed(&whole)?).ok()
+    let question = whole(body, LONGEST, patience).await.ok()?;
+    Asked::read(unframed(&question)?).ok()
 }
 
 /// Whose call is asked about: a trusted proxy says where it sees the client, which may be a proxy again.

@@ -7,14 +7,12 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use futures_util::FutureExt;
 use http::{HeaderValue, Request, Response, header};
-use http_body::Body;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming as Coming;
 use ipnet::IpNet;
-use tokio::time::timeout;
 
 use super::address::client_address;
 use super::answer::{Peer, Said};
+use super::body::{Unread, whole};
 use super::malformed::Refuse;
 use crate::config::Config;
 use crate::domain::refusal::{Cause, Fault, Refusal};
@@ -24,8 +22,6 @@ use crate::gateway::Stream;
 use crate::legacy::reply::Reply;
 use crate::legacy::request::Incoming;
 use crate::telemetry::Trail;
-
-const TOO_LONG: &str = "the body is longer than `limits.body`";
 
 /// What one worker's handler needs.
 #[derive(Debug)]
@@ -128,21 +124,18 @@ pub(super) async fn handle(
 }
 
 async fn read(service: &LegacyService, body: Coming) -> Result<bytes::Bytes, Refusal> {
-    let unreadable = |detail| Refusal::client(Cause::InvalidRequest, detail);
     let (longest, patience) = {
         let tuning = service.tuning.load();
         (tuning.body, tuning.body_timeout)
     };
-    // A length that is told and too long need not be waited for.
-    if usize::try_from(body.size_hint().lower()).map_or(true, |told| told > longest) {
-        return Err(unreadable(TOO_LONG));
-    }
-    match timeout(patience, Limited::new(body, longest).collect()).await {
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(unreadable(TOO_LONG)),
-        Ok(Err(_)) => Err(unreadable("the body ended before its length, or its framing is broken")),
-        Err(_) => Err(unreadable("the body came too slowly")),
-    }
+    whole(body, longest, patience).await.map_err(|unread| {
+        let detail = match unread {
+            Unread::TooLong => "the body is longer than `limits.body`",
+            Unread::TooSlow => "the body came too slowly",
+            Unread::Broken => "the body ended before its length, or its framing is broken",
+        };
+        Refusal::client(Cause::InvalidRequest, detail)
+    })
 }
 
 fn respond(reply: Reply, close: bool) -> Response<Stream> {

@@ -8,6 +8,7 @@
 
 mod address;
 mod answer;
+mod body;
 mod certificate;
 mod clock;
 mod connection;
