@@ -79,8 +79,6 @@ pub(super) async fn call(
     let started = service.clock.monotonic();
     let from = service.from(peer, &head.headers);
     let mut trail = Trail { address: Some(from.address), ..Trail::default() };
-    // RFC 9112 section 6.1, as for legacy clients: of two lengths hyper has taken one away by now.
-    let close = head.headers.contains_key(header::TRANSFER_ENCODING);
     let has_body = !body.is_end_stream();
     let mut response = if is_too_much {
         service.gateway.turn_away(too_many(), &mut trail)
@@ -102,10 +100,10 @@ pub(super) async fn call(
     }
     if has_body && trail.refusal.is_some() {
         peer.turn.cuts_short();
-    }
-    // What was not read of a refused request is not to be taken for the next one.
-    if (close || (has_body && trail.refusal.is_some())) && !response.headers().contains_key(header::UPGRADE) {
-        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        // What was not read of a refused request is not to be taken for the next one.
+        if !response.headers().contains_key(header::UPGRADE) {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
     }
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         // What a tunnel carries is the API's to its end.

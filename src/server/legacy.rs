@@ -93,9 +93,8 @@ pub(super) async fn handle(
     let (head, body) = request.into_parts();
     let address = client_address(*peer, &head.headers, &service.tuning.load().trusted);
     let mut trail = Trail { address: Some(address), ..Trail::default() };
-    // RFC 9112 section 6.1: lengths that contradict each other end the connection. Hyper has taken the one length away by now, so
-    // every chunked request does.
-    let mut close = head.headers.contains_key(header::TRANSFER_ENCODING);
+    // Hyper by itself closes behind lengths that contradict each other (RFC 9112 section 6.1).
+    let mut close = false;
     let path = head.uri.path();
     let reply = match read(service, body).await {
         Ok(body) => {

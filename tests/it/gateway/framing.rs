@@ -31,19 +31,27 @@ fn what_is_no_clear_http_never_reaches_the_api() {
 
 #[test]
 fn two_lengths_are_one_body_and_the_end_of_the_connection() {
-    let api = FakeApi::good();
-    let world = plan(&api, "").start();
-    let request = format!(
-        "POST /api HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {}\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n\
-         3;ext=1\r\nabc\r\n0\r\n\r\nGET /api/smuggled HTTP/1.1\r\nHost: a\r\n\r\n",
-        uuid(&world)
-    );
-    let mut connection = connect(&world);
-    assert_eq!(connection.ask(request.as_bytes()).status, 200);
-    assert!(connection.is_closed());
-    let seen = api.only();
-    assert_eq!((seen.header("content-length"), seen.header("transfer-encoding").as_deref()), (None, Some("chunked")));
-    assert_eq!(seen.body, b"3\r\nabc\r\n0\r\n\r\n", "framed anew");
+    for lengths in
+        ["Content-Length: 4\r\nTransfer-Encoding: chunked\r\n", "Transfer-Encoding: chunked\r\nContent-Length: 4\r\n"]
+    {
+        let api = FakeApi::good();
+        let world = plan(&api, "").start();
+        let request = format!(
+            "POST /api HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {}\r\n{lengths}\r\n\
+             3;ext=1\r\nabc\r\n0\r\n\r\nGET /api/smuggled HTTP/1.1\r\nHost: a\r\n\r\n",
+            uuid(&world)
+        );
+        let mut connection = connect(&world);
+        let reply = connection.ask(request.as_bytes());
+        assert_eq!((reply.status, reply.header("connection").as_deref()), (200, Some("close")));
+        assert!(connection.is_closed());
+        let seen = api.only();
+        assert_eq!(
+            (seen.header("content-length"), seen.header("transfer-encoding").as_deref()),
+            (None, Some("chunked"))
+        );
+        assert_eq!(seen.body, b"3\r\nabc\r\n0\r\n\r\n", "framed anew");
+    }
 }
 
 #[test]

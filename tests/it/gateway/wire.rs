@@ -177,10 +177,11 @@ fn a_body_in_chunks_reaches_the_api_whatever_the_method_and_its_trailers_too() {
     let world = plan(&api, "").start();
     let uuid = uuid(&world);
     let framing = "Transfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n3\r\nabc\r\n0\r\nX-Sum: 6\r\nX-Other: 7\r\n\r\n";
+    let mut connection = connect(&world);
     for method in ["POST", "GET"] {
         let request = String::from_utf8(post(&uuid, framing)).unwrap().replacen("POST", method, 1);
-        let mut connection = connect(&world);
-        assert_eq!(connection.ask(request.as_bytes()).status, 200, "{method}");
+        let reply = connection.ask(request.as_bytes());
+        assert_eq!((reply.status, reply.header("connection")), (200, None), "{method}: the connection is kept");
     }
     for seen in api.seen() {
         assert_eq!(String::from_utf8_lossy(&seen.body), "3\r\nabc\r\n0\r\nX-Sum: 6\r\n\r\n", "{}", seen.head);

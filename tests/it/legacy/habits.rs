@@ -61,7 +61,7 @@ fn who_expects_100_continue_gets_it_before_the_body_is_sent() {
 }
 
 #[test]
-fn a_chunked_body_is_read() {
+fn a_chunked_body_is_read_and_its_connection_kept() {
     let world = World::new();
     let body = body();
     let (one, other) = body.split_at(40);
@@ -70,7 +70,11 @@ fn a_chunked_body_is_read() {
         one.len(),
         other.len()
     );
-    assert_eq!(world.ask(request.as_bytes()).status, 200);
+    let mut connection = world.connect();
+    for _ in 0..2 {
+        let reply = world.checked(connection.ask(request.as_bytes()));
+        assert_eq!((reply.status, reply.header("connection")), (200, None));
+    }
 }
 
 #[test]
