@@ -13,10 +13,12 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::coop::unconstrained;
 use tokio::time::timeout;
 
 use super::answer::{Answering, Answers, Peer};
 use super::http2;
+use super::listener::BACKLOG;
 use super::malformed::{Refuse, Spoken};
 use super::scarcity::Scarcity;
 use super::tls::Tls;
@@ -92,7 +94,10 @@ pub async fn accept(listener: TcpListener, serving: Serving, tasks: Tasks) {
     }
     // Has the runtime look once more who has come.
     others_first().await;
-    while let Some(Ok(connection)) = listener.accept().now_or_never() {
+    // As many as can be queued, so that who comes all the time does not hold up the end; without tokio's budget, which would have it seem
+    // that nobody is there after 128 of them.
+    for _ in 0..=BACKLOG {
+        let Some(Ok(connection)) = unconstrained(listener.accept()).now_or_never() else { break };
         begin(connection, &serving, &tasks);
     }
 }
@@ -186,6 +191,7 @@ mod tests {
     use axum::Router;
     use tokio_util::sync::CancellationToken;
 
+    use super::super::listener::listen;
     use super::*;
     use crate::server::SystemClock;
     use crate::telemetry::Metrics;
@@ -213,8 +219,10 @@ mod tests {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let mut callers = Vec::new();
         runtime.block_on(async {
-            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-            for _ in 0..20 {
+            let listener = listen("127.0.0.1:0".parse().unwrap(), 1).unwrap().remove(0);
+            let listener = TcpListener::from_std(listener).unwrap();
+            // More than a task of tokio's has a budget for in one turn.
+            for _ in 0..200 {
                 let mut caller = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
                 caller.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
                 callers.push(caller);

@@ -7,7 +7,7 @@ use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 use std::time::Duration;
 
 /// Connections that the kernel may hold for a worker that is busy.
-const BACKLOG: i32 = 1024;
+pub(super) const BACKLOG: i32 = 1024;
 
 /// Opens `count` sockets at one address. Port 0 is chosen once, by the first.
 ///
