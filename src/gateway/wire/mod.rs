@@ -14,13 +14,15 @@ mod sending;
 
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
+use futures_util::FutureExt;
 use http::request::Parts;
 use http::{Method, Response, StatusCode, response};
 use http_body::Body;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::task::coop::unconstrained;
 
 use super::Stream;
 use super::flow::Flow;
@@ -88,9 +90,9 @@ impl Wire {
     /// Whether nothing has come since the last answer: neither the end nor what nobody asked for.
     pub(super) fn is_idle(&mut self) -> bool {
         let mut byte = [0];
-        let looked =
-            Pin::new(&mut self.io).poll_read(&mut Context::from_waker(Waker::noop()), &mut ReadBuf::new(&mut byte));
-        looked.is_pending() && self.read.is_empty()
+        let looked = poll_fn(|cx| Pin::new(&mut self.io).poll_read(cx, &mut ReadBuf::new(&mut byte)));
+        // Without tokio's budget: once that is spent, by 128 that are dead, every other would seem to wait.
+        unconstrained(looked).now_or_never().is_none() && self.read.is_empty()
     }
 
     /// Sends a request and waits for the head of its answer.
@@ -213,5 +215,34 @@ impl AsyncWrite for Wire {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
         Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::{TcpListener, TcpStream};
+    use tokio::task::coop::{consume_budget, has_budget_remaining};
+
+    use super::*;
+
+    #[test]
+    fn a_connection_is_told_from_a_dead_one_by_whoever_has_done_much_in_this_turn_too() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let is_idle = |is_dead: bool| {
+            runtime.block_on(async {
+                let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+                let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+                let other = listener.accept().await.unwrap();
+                if is_dead {
+                    drop(other);
+                    stream.readable().await.unwrap();
+                }
+                while has_budget_remaining() {
+                    consume_budget().now_or_never();
+                }
+                Wire::new(Io::Clear(stream)).is_idle()
+            })
+        };
+        assert_eq!((is_idle(false), is_idle(true)), (true, false));
     }
 }
