@@ -31,7 +31,14 @@ impl Gateway {
         })
     }
 
-    /// The same for a question of Envoy's over gRPC: the status that the client would hear, and the answer in its frame.
+    /// Refuses a question that is not looked at.
+    #[must_use]
+    pub fn turn_question_away(&self, refusal: Refusal, trail: &mut Trail) -> Response<Stream> {
+        trail.endpoint = Some(Endpoint::Authz);
+        whole(self.refuse(Endpoint::Authz, refusal, trail))
+    }
+
+    /// As [`Gateway::authorize`] for a question of Envoy's over gRPC: the status that the client would hear, and the answer in its frame.
     pub async fn check(&self, asked: &Asked, trail: &mut Trail) -> (StatusCode, Bytes) {
         trail.endpoint = Some(Endpoint::Authz);
         let host = Some(asked.host.as_str()).filter(|host| !host.is_empty());

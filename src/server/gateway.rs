@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version, header};
 use http_body::Body;
 use hyper::body::Incoming;
 
@@ -60,6 +61,12 @@ impl GatewayService {
             is_secure: self.is_secure,
         }
     }
+
+    /// Whether a head is longer than it may be, or has more lines. Over HTTP/1 hyper has refused it by now.
+    fn is_beyond(&self, head: &Parts) -> bool {
+        let is_http2 = head.version == Version::HTTP_2;
+        is_http2 && (head.headers.len() > self.headers || http2::head_bytes(&head.uri, &head.headers) > self.head_bytes)
+    }
 }
 
 /// Answers an API call.
@@ -75,14 +82,13 @@ pub(super) async fn call(
     }
     let is_too_much = stream.as_ref().is_some_and(Option::is_none);
     let (mut head, body) = request.into_parts();
-    let is_too_long = stream.is_some() && http2::head_bytes(&head.uri, &head.headers) > service.head_bytes;
     let started = service.clock.monotonic();
     let from = service.from(peer, &head.headers);
     let mut trail = Trail { address: Some(from.address), ..Trail::default() };
     let has_body = !body.is_end_stream();
     let mut response = if is_too_much {
         service.gateway.turn_away(too_many(), &mut trail)
-    } else if head.headers.len() > service.headers || is_too_long {
+    } else if service.is_beyond(&head) {
         service.gateway.turn_away(unreadable(), &mut trail)
     } else {
         service.gateway.call((&mut head, Stream::Client(body)), &from, &mut trail).await
@@ -131,11 +137,16 @@ pub(super) async fn question(
     }
     let started = service.clock.monotonic();
     let (head, body) = request.into_parts();
-    if grpc::is_grpc(&head) {
+    let is_beyond = service.is_beyond(&head);
+    if grpc::is_grpc(&head) && !is_beyond {
         return grpc::answer(service, peer.address, &head, body).await.map(Said::Router);
     }
     let mut trail = Trail { address: Some(service.from(peer, &head.headers).address), ..Trail::default() };
-    let response = service.gateway.authorize(&head, &mut trail).await;
+    let response = if is_beyond {
+        service.gateway.turn_question_away(unreadable(), &mut trail)
+    } else {
+        service.gateway.authorize(&head, &mut trail).await
+    };
     let took = service.clock.monotonic().saturating_sub(started);
     service.bridge.edge.request(&trail, response.status().as_u16(), took);
     others_first().await;

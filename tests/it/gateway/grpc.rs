@@ -150,6 +150,30 @@ fn a_plain_question_may_come_over_http2_too() {
 }
 
 #[test]
+fn the_head_of_a_question_over_http2_is_bounded_in_length_and_in_number() {
+    let world = plan(&FakeApi::good(), "").start();
+    let bearer = format!("Bearer {}", uuid(&world));
+    let asked = |path: &str, lines: usize, length: usize| {
+        let request = Request::get(format!("http://api.example.org{path}")).header("authorization", &bearer);
+        let more = (0..lines).map(|number| (format!("x-flood-{number}"), "y".repeat(length)));
+        let request = more.fold(request, |request, (name, value)| request.header(name, value));
+        let answer = ask(&world, request.body(Full::default()).unwrap());
+        (answer.status.as_u16(), answer.headers.get("x-ca-err").map(|code| code.to_str().unwrap().to_owned()))
+    };
+    let refused = (400, Some("3003103".to_owned()));
+    for (lines, length) in [(1, 31_000), (90, 10)] {
+        assert_eq!(asked("/api", lines, length), (200, None), "{lines} of {length}");
+    }
+    for (lines, length) in [(1, 33_000), (200, 10)] {
+        assert_eq!(asked("/api", lines, length), refused, "{lines} of {length}");
+    }
+    assert_eq!(asked(&format!("/api?{}", "y".repeat(33_000)), 0, 0), refused);
+    eventually("each is told", || {
+        world.log("invalid_request").iter().filter(|line| line["endpoint"] == "authz").count() == 3
+    });
+}
+
+#[test]
 fn half_a_preface_is_refused_and_a_silent_connection_does_not_hold_up_a_drain() {
     let mut world = plan(&FakeApi::good(), "").start();
     let address = world.running().addresses().authz.unwrap();
