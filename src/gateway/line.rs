@@ -1,6 +1,8 @@
 //! A connection to a server: of its own for one request after another (HTTP/1.1), or shared by many at once (HTTP/2).
 
 use std::error::Error as _;
+use std::future::{Future as _, poll_fn};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -22,8 +24,8 @@ use crate::lifecycle::Tasks;
 
 /// Bytes of an answer's head.
 const HEAD: usize = 128 * 1024;
-/// Requests at once on a shared connection: what every server takes (RFC 9113 section 6.5.2).
-const STREAMS: usize = 100;
+/// Requests at once on a shared connection, at most; a server may take fewer (RFC 9113 section 6.5.2).
+pub(super) const STREAMS: usize = 100;
 /// Bytes of an answer that may lie unread here. Each of those requests has as much: a slow reader is not to hold up another.
 const WINDOW: u32 = 128 << 10;
 /// Bytes of a request that may wait for the server.
@@ -47,16 +49,31 @@ pub(super) struct Shared {
     scheme: Scheme,
     /// The server's own name, for a client that names none.
     authority: Authority,
-    load: Arc<AtomicUsize>,
+    places: Arc<Places>,
 }
 
-/// Counts a request as long as its answer has not passed.
+/// The places on a connection.
 #[derive(Debug)]
-pub(super) struct Load(Arc<AtomicUsize>);
+struct Places {
+    taken: AtomicUsize,
+    /// How many there are, by what the server has said last, over any connection.
+    most: Arc<AtomicUsize>,
+}
+
+impl Places {
+    /// A server that takes none for now has calls wait for it: more connections would not help.
+    fn most(&self) -> usize {
+        self.most.load(Ordering::Relaxed).clamp(1, STREAMS)
+    }
+}
+
+/// Takes a place as long as the answer has not passed.
+#[derive(Debug)]
+pub(super) struct Load(Arc<Places>);
 
 impl Drop for Load {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.0.taken.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -67,41 +84,53 @@ impl Shared {
 
     /// Whether nobody uses it.
     pub(super) fn is_idle(&self) -> bool {
-        self.load.load(Ordering::Relaxed) == 0
+        self.places.taken.load(Ordering::Relaxed) == 0
     }
 
     /// Whether half of it is free.
     pub(super) fn has_much_room(&self) -> bool {
-        !self.is_closed() && self.load.load(Ordering::Relaxed) <= STREAMS / 2
+        !self.is_closed() && self.places.taken.load(Ordering::Relaxed) <= self.places.most() / 2
     }
 
     /// A place on it, while there is one.
     pub(super) fn board(&self) -> Option<Line> {
-        let is_free = !self.is_closed() && self.load.load(Ordering::Relaxed) < STREAMS;
+        let is_free = !self.is_closed() && self.places.taken.load(Ordering::Relaxed) < self.places.most();
         is_free.then(|| {
-            self.load.fetch_add(1, Ordering::Relaxed);
-            Line::Shared(self.clone(), Load(Arc::clone(&self.load)))
+            self.places.taken.fetch_add(1, Ordering::Relaxed);
+            Line::Shared(self.clone(), Load(Arc::clone(&self.places)))
         })
     }
 }
 
-/// Speaks HTTP/2 over a connection.
+/// Speaks HTTP/2 over a connection. `most`: how many requests at once its server takes on one, as far as that is known; it is told anew.
 pub(super) async fn shared(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     (scheme, authority): (Scheme, Authority),
+    most: &Arc<AtomicUsize>,
     tasks: &Tasks,
 ) -> Result<Shared, String> {
+    let places = Arc::new(Places { taken: AtomicUsize::new(0), most: Arc::clone(most) });
     let mut http = http2::Builder::new(tasks.clone());
     http.timer(TokioTimer::new())
         .max_header_list_size(u32::try_from(HEAD).unwrap_or(u32::MAX))
         .initial_stream_window_size(WINDOW)
         .initial_connection_window_size(WINDOW * u32::try_from(STREAMS).unwrap_or(1))
+        .initial_max_send_streams(places.most())
         .max_send_buf_size(SEND_BUFFER)
         .keep_alive_interval(Some(PING.0))
         .keep_alive_timeout(PING.1);
     let (sender, connection) = http.handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
-    tasks.run(async move { drop(connection.await) });
-    Ok(Shared { sender, scheme, authority, load: Arc::default() })
+    let most = Arc::clone(most);
+    tasks.run(async move {
+        let mut connection = pin!(connection);
+        poll_fn(|cx| {
+            let polled = connection.as_mut().poll(cx);
+            most.store(connection.current_max_send_streams(), Ordering::Relaxed);
+            polled.map(drop)
+        })
+        .await;
+    });
+    Ok(Shared { sender, scheme, authority, places })
 }
 
 impl Shared {

@@ -1,7 +1,8 @@
 //! Connections to one server of an API, kept by one worker, and how that server fares.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,7 +13,7 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::line::{self, Line, Shared};
+use super::line::{self, Line, STREAMS, Shared};
 use super::routes::Upstream;
 use super::wire::{Io, Wire};
 use crate::domain::time::millis;
@@ -39,6 +40,8 @@ pub(super) struct Server {
     http2: bool,
     idle: Mutex<VecDeque<Wire>>,
     shared: Mutex<Vec<Shared>>,
+    /// How many requests at once it takes on one of those, as it has said last.
+    most: Arc<AtomicUsize>,
     /// Passed over until then: milliseconds of the monotonic clock.
     refused_until: AtomicU64,
 }
@@ -47,7 +50,8 @@ impl Server {
     pub(super) fn new(upstream: Upstream, trust: Option<Trust>, http2: bool) -> Self {
         let (idle, shared) = (Mutex::default(), Mutex::default());
         let host = HeaderValue::from_maybe_shared(Bytes::from(upstream.authority.clone())).ok();
-        Self { upstream, host, trust, http2, idle, shared, refused_until: AtomicU64::new(0) }
+        let (most, refused_until) = (Arc::new(AtomicUsize::new(STREAMS)), AtomicU64::new(0));
+        Self { upstream, host, trust, http2, idle, shared, most, refused_until }
     }
 
     /// `host` or `host:port`.
@@ -155,7 +159,7 @@ impl Server {
             Io::Clear(_) | Io::Secure(_) => return Ok(Line::Own(Wire::new(io))),
         };
         let authority = Authority::try_from(self.authority()).map_err(|error| error.to_string())?;
-        self.share(line::shared(io, (scheme, authority), tasks).await?)
+        self.share(line::shared(io, (scheme, authority), &self.most, tasks).await?)
     }
 
     /// Keeps a new connection, unless many were opened at once and another has room.

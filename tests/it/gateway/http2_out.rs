@@ -138,6 +138,31 @@ fn a_hundred_calls_at_once_share_a_connection_and_more_get_another() {
 }
 
 #[test]
+fn a_server_that_takes_fewer_calls_at_once_gets_more_connections() {
+    let api = Http2Api::narrow(10);
+    let world = clear(&api);
+    let uuid = uuid(&world);
+    let begin = || {
+        let mut connection = connect(&world);
+        connection.write(&get("/api", &uuid));
+        connection
+    };
+    let mut waiting = Vec::new();
+    for count in 1..=20 {
+        waiting.push(begin());
+        eventually("each is there", || api.waiting() == count);
+    }
+    assert_eq!(api.connections(), 2);
+    // Many at once need no connection that has told it first.
+    waiting.extend((0..20).map(|_| begin()));
+    eventually("and twenty more", || api.waiting() == 40);
+    api.let_go(40);
+    for connection in &mut waiting {
+        assert_eq!(connection.reply().unwrap().status, 200);
+    }
+}
+
+#[test]
 fn a_web_socket_gets_a_connection_of_its_own() {
     let api = web_socket();
     let world = plan(&api, ", http2 = true").start();

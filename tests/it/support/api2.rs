@@ -22,6 +22,9 @@ use tokio_util::sync::CancellationToken;
 use super::runtime::{self, OwnRuntime};
 use super::tls::Shown;
 
+/// Requests at once on one connection, as servers are used to.
+const STREAMS: u32 = 200;
+
 /// A request that was read whole.
 #[derive(Clone, Debug)]
 pub struct Seen2 {
@@ -39,6 +42,8 @@ struct State {
     /// One for each answer; none are taken where there is no gate.
     gate: Option<Semaphore>,
     waiting: AtomicUsize,
+    /// Requests at once on one connection, as it tells them.
+    streams: u32,
     /// Tells the connections so far to go.
     away: Mutex<CancellationToken>,
 }
@@ -54,20 +59,25 @@ pub struct Http2Api {
 impl Http2Api {
     /// In clear text, with prior knowledge.
     pub fn start() -> Self {
-        Self::begin(None, None)
+        Self::begin(None, None, STREAMS)
     }
 
     /// Over TLS, for who chooses it.
     pub fn over_tls(shown: &Shown) -> Self {
-        Self::begin(Some(shown), None)
+        Self::begin(Some(shown), None, STREAMS)
     }
 
     /// In clear text; nothing is answered until it is let go.
     pub fn gated() -> Self {
-        Self::begin(None, Some(Semaphore::new(0)))
+        Self::narrow(STREAMS)
     }
 
-    fn begin(shown: Option<&Shown>, gate: Option<Semaphore>) -> Self {
+    /// The same, with so many requests at once on a connection.
+    pub fn narrow(streams: u32) -> Self {
+        Self::begin(None, Some(Semaphore::new(0)), streams)
+    }
+
+    fn begin(shown: Option<&Shown>, gate: Option<Semaphore>, streams: u32) -> Self {
         passbridge::server::provide_tls();
         let runtime = OwnRuntime::start();
         let listener = runtime::listen(SocketAddr::from(([127, 0, 0, 1], 0)));
@@ -78,6 +88,7 @@ impl Http2Api {
             connections: AtomicUsize::new(0),
             gate,
             waiting: AtomicUsize::new(0),
+            streams,
             away: Mutex::default(),
         });
         let handle = runtime.handle.clone();
@@ -132,9 +143,10 @@ impl Http2Api {
 }
 
 async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin + 'static, state: Arc<State>, away: CancellationToken) {
+    let mut http = http2::Builder::new(TokioExecutor::new());
+    http.max_concurrent_streams(state.streams);
     let service = service_fn(move |request| answer(request, Arc::clone(&state)));
-    let mut connection =
-        std::pin::pin!(http2::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service));
+    let mut connection = std::pin::pin!(http.serve_connection(TokioIo::new(stream), service));
     tokio::select! {
         _ended = connection.as_mut() => return,
         () = away.cancelled() => connection.as_mut().graceful_shutdown(),
