@@ -170,6 +170,7 @@ impl Way {
                 progress,
                 tasks,
                 idle,
+                place: None,
             }))
         };
         match line {
@@ -280,6 +281,18 @@ pub struct Answer {
     progress: Arc<Progress>,
     tasks: Tasks,
     idle: Duration,
+    /// What the rest of the request keeps.
+    place: Option<Box<dyn Send>>,
+}
+
+impl Answer {
+    pub(super) fn keep<T: Send + 'static>(&mut self, place: T) -> Option<T> {
+        if self.progress.is_done() {
+            return Some(place);
+        }
+        self.place = Some(Box::new(place));
+        None
+    }
 }
 
 impl Body for Answer {
@@ -321,7 +334,10 @@ impl Drop for Answer {
         match flow.into_inner() {
             Source::Own(reading) => match reading.end() {
                 wire::End::Kept(wire) => self.server.give_back(Line::Own(wire)),
-                wire::End::Unsent(rest) => self.tasks.run(finish(rest, Arc::clone(&self.progress), self.idle)),
+                wire::End::Unsent(rest) => {
+                    let place = self.place.take();
+                    self.tasks.run(finish(rest, Arc::clone(&self.progress), self.idle, place));
+                }
                 wire::End::Closed => {}
             },
             Source::Shared(_, shared, load) if self.progress.is_done() => {
@@ -333,7 +349,7 @@ impl Drop for Answer {
 }
 
 /// Sends the rest of a request that was answered early, as long as that goes on.
-async fn finish(mut rest: Box<Reading>, progress: Arc<Progress>, idle: Duration) {
+async fn finish(mut rest: Box<Reading>, progress: Arc<Progress>, idle: Duration, _place: Option<Box<dyn Send>>) {
     loop {
         let before = progress.parts();
         if timeout(idle, rest.send_rest()).await.is_ok() || progress.parts() == before {

@@ -47,6 +47,15 @@ impl Stream {
         }
     }
 
+    /// Keeps a place for as long as the rest of a request that was answered early is sent; it comes back where there is no such rest.
+    #[must_use]
+    pub fn keep<T: Send + 'static>(&mut self, place: T) -> Option<T> {
+        match self {
+            Self::Api(answer) => answer.keep(place),
+            Self::Whole(_) | Self::Client(_) | Self::Http2(_) | Self::Copied(_) => Some(place),
+        }
+    }
+
     /// No body.
     #[must_use]
     pub const fn nothing() -> Self {

@@ -26,8 +26,8 @@ pub(super) struct Streamed {
 }
 
 struct Held {
-    /// The stream counts as open as long as there is an answer for it.
-    answer: Mutex<Option<(Stream, OpenStream)>>,
+    /// The stream counts as open as long as there is an answer for it, or, where that keeps it, the rest of its request.
+    answer: Mutex<Option<(Stream, Option<OpenStream>)>>,
     /// Parts handed over so far.
     parts: AtomicU64,
     /// The last word was a part, and the next has not been asked for.
@@ -36,7 +36,8 @@ struct Held {
 }
 
 impl Streamed {
-    pub(super) fn new(answer: Stream, stream: OpenStream, (patience, tasks): (Duration, Tasks)) -> Self {
+    pub(super) fn new(mut answer: Stream, stream: OpenStream, (patience, tasks): (Duration, Tasks)) -> Self {
+        let stream = answer.keep(stream);
         let held = Held {
             answer: Mutex::new(Some((answer, stream))),
             parts: AtomicU64::default(),

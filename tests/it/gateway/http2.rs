@@ -528,3 +528,36 @@ fn whoever_expects_a_word_before_its_body_hears_the_answer_alone() {
     assert_eq!(answer.body[0], 0x88, "its first head is the final one: `:status: 200`, as HPACK has it");
     assert_eq!((api.only().body.as_slice(), api.only().header("expect")), (b"abc".as_slice(), None));
 }
+
+/// As over HTTP/1.1 (`wire`), where the connection is the call's own: it is not idle while a request is still on its way.
+#[test]
+fn the_rest_of_a_request_that_was_answered_early_keeps_its_place_and_its_connection() {
+    let (say, heard) = channel::<bool>();
+    let say = Mutex::new(say);
+    let api = FakeApi::start(move |mut caller| {
+        let mut line = String::new();
+        while !line.ends_with("\r\n\r\n") {
+            std::io::BufRead::read_line(&mut caller.stream, &mut line).unwrap();
+        }
+        caller.say(b"HTTP/1.1 202 Accepted\r\nContent-Length: 5\r\n\r\nearly");
+        let is_whole = std::io::Read::read_exact(&mut caller.stream, &mut [0; 4]).is_ok();
+        let _ = say.lock().send(is_whole);
+    });
+    let world = plan(&api, "").set("limits", "connections", "3").set("limits", "head_timeout", "\"300ms\"").start();
+    let uuid = uuid(&world);
+    let door = world.running().addresses().gateway.unwrap();
+    let mut early = Frames::open(door);
+    early.send(frames::HEADERS, frames::END_HEADERS, 1, &head("POST", &uuid, &[("content-length", "4")]));
+    early.send(frames::DATA, 0, 1, b"bo");
+    assert_eq!(early.until(frames::DATA).expect("there is an answer").body, b"early");
+    // Nothing has begun for so long that it is told to go. A connection that comes now is gone before it could outlast what is left to this.
+    early.until(frames::GOAWAY).expect("it is told");
+    let mut other = Frames::open(door);
+    other.send(frames::HEADERS, frames::END_STREAM | frames::END_HEADERS, 1, &head("GET", &uuid, &[]));
+    eventually("two connections and the request take all there is", || !world.log("more calls at once").is_empty());
+    while other.next().is_some() {}
+    early.send(frames::DATA, frames::END_STREAM, 1, b"dy");
+    assert!(heard.recv_timeout(PATIENCE).unwrap(), "the API has read all of it");
+    while early.next().is_some() {}
+    assert_eq!(api.connections(), 1);
+}
