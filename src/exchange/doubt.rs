@@ -1,6 +1,7 @@
 //! An API refused the JWT behind a good UUID: the realm is asked for another, at most once a minute for each family.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use dashmap::DashMap;
@@ -17,9 +18,14 @@ use crate::domain::time::Timestamp;
 use crate::telemetry::Trail;
 use crate::telemetry::trail::Note;
 
-/// When each family was last renewed because of an API, on the monotonic clock, and whether that is over.
+/// The families that were renewed because of an API.
 #[derive(Debug, Default)]
-pub struct Doubts(DashMap<FamilyId, (Duration, CancellationToken)>);
+pub struct Doubts {
+    /// When each last was, on the monotonic clock, and whether that is over.
+    renewed: DashMap<FamilyId, (Duration, CancellationToken)>,
+    /// In which second of that clock room was last looked for.
+    swept: AtomicU64,
+}
 
 /// Who looks into a doubt.
 enum Looking {
@@ -40,12 +46,14 @@ impl Doubts {
     /// Who renews the family now; where it is whoever asks, nobody may again for a while.
     fn take(&self, family: FamilyId, now: Duration) -> Looking {
         let is_over = |then: &Duration| now.saturating_sub(*then) >= EVERY;
-        if self.0.len() >= MOST {
-            self.0.retain(|_, (then, _)| !is_over(then));
+        // Where every call is refused, a look through all of them for each would hold all workers up.
+        let lacks_room = self.renewed.len() >= MOST && !self.renewed.contains_key(&family);
+        if lacks_room && self.swept.swap(now.as_secs(), Ordering::Relaxed) != now.as_secs() {
+            self.renewed.retain(|_, (then, _)| !is_over(then));
         }
-        let is_full = self.0.len() >= MOST;
+        let is_full = self.renewed.len() >= MOST;
         let begun = CancellationToken::new();
-        match self.0.entry(family) {
+        match self.renewed.entry(family) {
             Entry::Occupied(there) if !is_over(&there.get().0) => return Looking::Theirs(there.get().1.clone()),
             Entry::Vacant(_) if is_full => return Looking::Nobody,
             Entry::Occupied(mut there) => drop(there.insert((now, begun.clone()))),
@@ -110,5 +118,35 @@ impl Exchange {
                 break;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(millis: u64) -> Duration {
+        Duration::from_millis(millis)
+    }
+
+    fn family(number: usize) -> FamilyId {
+        FamilyId((number as u128).to_be_bytes())
+    }
+
+    #[test]
+    fn whoever_is_known_needs_no_room_and_room_is_looked_for_once_a_second() {
+        let doubts = Doubts::default();
+        for number in 0..MOST {
+            let first = if number == 0 { 9_500 } else { 10_500 };
+            assert!(matches!(doubts.take(family(number), at(first)), Looking::Ours(_)));
+        }
+        let new = family(MOST);
+        assert!(matches!(doubts.take(new, at(69_400)), Looking::Nobody), "nothing is over");
+        assert!(matches!(doubts.take(new, at(69_600)), Looking::Nobody), "one is, but that was looked for just now");
+        assert!(matches!(doubts.take(family(1), at(70_000)), Looking::Theirs(_)));
+        assert_eq!(doubts.renewed.len(), MOST, "whoever is known looks for none");
+        assert!(matches!(doubts.take(new, at(70_000)), Looking::Ours(_)));
+        assert!(matches!(doubts.take(family(0), at(70_000)), Looking::Nobody), "its place is taken");
+        assert!(matches!(doubts.take(family(1), at(70_500)), Looking::Ours(_)), "its own is over");
     }
 }
