@@ -27,6 +27,11 @@ pub fn remembered_until(family: &Family) -> Timestamp {
     family.members.iter().map(|member| member.until).max().unwrap_or(family.born)
 }
 
+/// As long as it may be refreshed or a UUID of it is remembered, the realm's session leads to a family.
+pub fn session_until(family: &Family) -> Timestamp {
+    family.renewal_until.max(remembered_until(family))
+}
+
 /// Whether the family is over.
 pub const fn is_over(family: &Family) -> bool {
     matches!(family.state, FamilyState::Over(_))

@@ -191,8 +191,9 @@ impl Redis {
         }
         let forgotten = ending::remembered_until(&family);
         let mut commands = self.tokens(&access, &refresh);
-        let began = family.session.filter(|session| before.value.session != Some(*session));
-        commands.extend(began.map(|session| self.leads_to(&family, &session)));
+        let led = |family: &Family| (family.session, ending::session_until(family));
+        let leads = family.session.filter(|_| led(&family) != led(&before.value));
+        commands.extend(leads.map(|session| self.leads_to(&family, &session)));
         if forgotten != ending::remembered_until(&before.value) {
             commands.push(listed(family.id, forgotten));
         }
@@ -282,12 +283,12 @@ impl Redis {
         self.closed.store(true, Ordering::Relaxed);
     }
 
-    /// Has a session of the realm lead to its family, as long as it may be refreshed or a UUID of it is remembered.
+    /// Has a session of the realm lead to its family, as long as there is something for a logout to end.
     fn leads_to(&self, family: &Family, session: &Fingerprint) -> Cmd {
         let key = keys::session(session);
         let mut command = cmd("SET");
         command.arg(&key).arg(record::encode(key.as_bytes(), &family.id));
-        if let Some(ttl) = self.ttl(family.renewal_until.max(ending::remembered_until(family))) {
+        if let Some(ttl) = self.ttl(ending::session_until(family)) {
             command.arg("PX").arg(ttl);
         }
         command

@@ -43,10 +43,6 @@ fn keys(server: &Server) -> BTreeSet<String> {
     String::from_utf8(scanned).unwrap().lines().filter(|key| *key != "pb:format").map(str::to_owned).collect()
 }
 
-fn ttl(server: &Server, key: &str) -> i64 {
-    String::from_utf8(server.cli(&["PTTL", key]).stdout).unwrap().trim().parse().unwrap()
-}
-
 #[test]
 fn a_login_without_an_end_that_an_older_version_ended_is_forgotten_and_one_that_lives_stays() {
     let server = Server::start();
@@ -59,14 +55,11 @@ fn a_login_without_an_end_that_an_older_version_ended_is_forgotten_and_one_that_
     block_on(world.store.import(&bundle)).unwrap();
     block_on(world.store.lease(left.id(), HOUR)).unwrap();
     let (refresh, state) = (format!("pb:r:{}", left.refresh), format!("pb:{{{}}}:state", left.id()));
-    assert_eq!((ttl(&server, &refresh), ttl(&server, &state)), (-1, -1), "nothing ends it");
+    assert_eq!((server.ttl(&refresh), server.ttl(&state)), (-1, -1), "nothing ends it");
 
     block_on(world.store.sweep(world.now())).unwrap();
     for key in [&refresh, &state] {
-        assert!(
-            ttl(&server, key) > 0,
-            "{key}: it is remembered as long as its access UUID was promised, and no longer"
-        );
+        assert!(server.ttl(key) > 0, "{key}: it is remembered as long as its access UUID was promised, and no longer");
     }
     let record = block_on(world.store.access(&left.access)).unwrap().unwrap();
     assert_eq!(record.fate, AccessFate::Over(Ending::Revoked));
@@ -75,7 +68,7 @@ fn a_login_without_an_end_that_an_older_version_ended_is_forgotten_and_one_that_
     let there: BTreeSet<String> = keys(&server).into_iter().filter(|key| !key.ends_with(":lease")).collect();
     assert_eq!(there, of_the_living.into_iter().filter(|key| !key.ends_with(":lease")).collect());
     assert!(block_on(world.store.refresh(&lives.refresh)).unwrap().is_some());
-    assert_eq!(ttl(&server, &format!("pb:{{{}}}:state", lives.id())), -1, "the living one has no end still");
+    assert_eq!(server.ttl(&format!("pb:{{{}}}:state", lives.id())), -1, "the living one has no end still");
 }
 
 /// How many families stand in the lists without a time.

@@ -66,6 +66,11 @@ impl Server {
     pub fn cli(&self, arguments: &[&str]) -> Output {
         Command::new("redis-cli").args(["-p", &self.port.to_string()]).args(arguments).output().expect("redis-cli runs")
     }
+
+    /// How long a key has to live, in milliseconds; -1 where it has no end, -2 where it is not there.
+    pub fn ttl(&self, key: &str) -> i64 {
+        String::from_utf8(self.cli(&["PTTL", key]).stdout).unwrap().trim().parse().unwrap()
+    }
 }
 
 fn begin(place: &Path, arguments: &[String]) -> Child {

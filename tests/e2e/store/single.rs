@@ -2,7 +2,8 @@
 
 use std::fs;
 
-use passbridge::store::{Password, RedisMode, RedisSettings, StoreError, StoreSettings, TokenStore};
+use passbridge::domain::family::Family;
+use passbridge::store::{Change, Password, RedisMode, RedisSettings, StoreError, StoreSettings, TokenStore, Version};
 use secrecy::SecretString;
 
 use super::contract::rotated;
@@ -97,8 +98,7 @@ fn every_key_of_a_family_carries_its_expiry() {
     let keys = String::from_utf8(server.cli(&["--scan"]).stdout).unwrap();
     let mut seen = 0;
     for key in keys.lines().filter(|key| !key.starts_with("pb:x:") && *key != "pb:format") {
-        let ttl: i64 = String::from_utf8(server.cli(&["PTTL", key]).stdout).unwrap().trim().parse().unwrap();
-        assert!(ttl > 0, "{key} has no expiry");
+        assert!(server.ttl(key) > 0, "{key} has no expiry");
         seen += 1;
     }
     assert_eq!(seen, 8, "access, refresh, session, state, lease, fence; the other's lease and fence: {keys}");
@@ -115,11 +115,26 @@ fn a_fence_lives_as_long_as_its_family_though_the_family_was_given_more_time() {
         member.until = world.now().plus(1_000 * HOUR);
     }
     block_on(world.store.commit(change)).unwrap();
-    let ttl = |name: &str| -> i64 {
-        let key = format!("pb:{{{}}}:{name}", login.id());
-        String::from_utf8(server.cli(&["PTTL", &key]).stdout).unwrap().trim().parse().unwrap()
-    };
+    let ttl = |name: &str| server.ttl(&format!("pb:{{{}}}:{name}", login.id()));
     assert!(ttl("fence") > ttl("state"), "{} {}", ttl("fence"), ttl("state"));
+}
+
+#[test]
+fn a_session_leads_to_its_login_though_that_was_refreshed_past_its_first_end() {
+    let server = Server::start();
+    let world = World::open(&single(&server));
+    let login = block_on(world.kept());
+    let ttl = || server.ttl(&format!("pb:s:{}", login.session()));
+    let first = ttl();
+    let mut change = rotated(&world, &login);
+    change.family.renewal_until = world.now().plus(1_000 * HOUR);
+    let renewed =
+        Change::of(Version(2), Family { renewal_until: world.now().plus(2_000 * HOUR), ..change.family.clone() });
+    block_on(world.store.commit(change)).unwrap();
+    let second = ttl();
+    assert!(second > 400 * first, "{second} {first}");
+    block_on(world.store.commit(renewed)).unwrap();
+    assert!(ttl() > second + second / 2, "{} {second}", ttl());
 }
 
 #[test]
