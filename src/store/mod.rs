@@ -217,7 +217,7 @@ impl TokenStore {
     pub async fn sweep(&self, now: Timestamp) -> Result<Swept, StoreError> {
         match self {
             Self::Embedded(store) => store.sweep(now).await,
-            Self::Redis(store) => store.sweep(ending::droppable(now)).await,
+            Self::Redis(store) => store.sweep(now).await,
         }
     }
 

@@ -41,6 +41,7 @@ use super::ending;
 use super::error::{CommitError, StoreError};
 use super::record;
 use super::settings::{RedisSettings, Wait};
+use super::sweep::Horizon;
 use crate::domain::family::{AccessFate, AccessRecord, Family, FamilyId, RefreshRecord};
 use crate::domain::opaque::{Fingerprint, TokenUse};
 use crate::domain::time::{Clock, Timestamp, millis};
@@ -59,6 +60,7 @@ pub struct Redis {
     failed: AtomicU64,
     writable: AtomicBool,
     leftovers: Mutex<Place>,
+    horizon: Mutex<Horizon>,
 }
 
 impl Redis {
@@ -74,6 +76,7 @@ impl Redis {
         if found != FORMAT {
             return Err(StoreError::Format { path: path(), found, known: FORMAT });
         }
+        let horizon = Mutex::new(Horizon::new(clock.now(), clock.monotonic()));
         Ok(Self {
             link,
             clock,
@@ -83,6 +86,7 @@ impl Redis {
             failed: AtomicU64::new(0),
             writable: AtomicBool::new(true),
             leftovers: Mutex::new(Place::BEGIN),
+            horizon,
         })
     }
 

@@ -20,13 +20,14 @@ const TOGETHER: usize = 500;
 impl Redis {
     /// Redis forgets by itself; what is left to do is to take what it forgot out of the lists, and to drop what our clock calls over.
     pub(in super::super) async fn sweep(&self, now: Timestamp) -> Result<Swept, StoreError> {
+        let horizon = ending::droppable(self.horizon.lock().at(now, self.clock.monotonic()));
         self.end_leftovers().await?;
         let mut swept = Swept::default();
         for first in 0..=keys::LAST_LIST {
             let due = cmd("ZRANGEBYSCORE")
                 .arg(keys::list(first))
                 .arg("-inf")
-                .arg(format!("({}", now.millis()))
+                .arg(format!("({}", horizon.millis()))
                 .arg("LIMIT")
                 .arg(0)
                 .arg(SWEEP)
@@ -36,7 +37,7 @@ impl Redis {
                     swept.more = true;
                     return Ok(swept);
                 }
-                if self.drop_if_due(family, now).await? {
+                if self.drop_if_due(family, horizon).await? {
                     swept.families += 1;
                 }
             }
@@ -44,11 +45,11 @@ impl Redis {
         Ok(swept)
     }
 
-    async fn drop_if_due(&self, id: FamilyId, now: Timestamp) -> Result<bool, StoreError> {
+    async fn drop_if_due(&self, id: FamilyId, horizon: Timestamp) -> Result<bool, StoreError> {
         let known = self.family(id).await?;
         if let Some(family) = &known {
             let forgotten = ending::remembered_until(&family.value);
-            if forgotten >= now {
+            if forgotten >= horizon {
                 self.write(vec![super::listed(id, forgotten)], false).await?;
                 return Ok(false);
             }

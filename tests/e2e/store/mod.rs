@@ -43,6 +43,8 @@ macro_rules! contract_of_redis {
             a_family_without_an_end_is_swept_once_it_is_over_and_not_before,
             a_family_that_got_an_end_is_swept_at_it,
             a_refresh_that_is_in_the_air_when_its_family_ends_can_still_land,
+            a_clock_that_leaps_ahead_costs_no_session,
+            a_leap_that_lasts_is_believed,
             families_are_found_by_client_user_and_prefix,
             those_alive_are_found_in_order_and_from_where_somebody_left_off,
             an_export_is_every_family_once_with_its_records,

@@ -10,7 +10,7 @@ use passbridge::domain::seal::Sealed;
 use passbridge::domain::time::Timestamp;
 use passbridge::store::{Change, CommitError, Find, Memo, PendingRevocation, Version};
 
-use super::world::{HOUR, Login, World, access_record, refresh_record};
+use super::world::{BEGIN, HOUR, Login, World, access_record, refresh_record};
 
 macro_rules! contract {
     ($run:path: $($name:ident,)*) => {
@@ -47,6 +47,8 @@ macro_rules! contract {
             a_family_without_an_end_is_swept_once_it_is_over_and_not_before,
             a_family_that_got_an_end_is_swept_at_it,
             a_refresh_that_is_in_the_air_when_its_family_ends_can_still_land,
+            a_clock_that_leaps_ahead_costs_no_session,
+            a_leap_that_lasts_is_believed,
             families_are_found_by_client_user_and_prefix,
             those_alive_are_found_in_order_and_from_where_somebody_left_off,
             an_export_is_every_family_once_with_its_records,
@@ -413,6 +415,26 @@ pub async fn a_refresh_that_is_in_the_air_when_its_family_ends_can_still_land(wo
     world.clock.pass(MINUTE);
     while world.store.sweep(world.now()).await.unwrap().more {}
     assert_eq!(world.store.family(login.id()).await.unwrap(), None, "a minute later it is forgotten");
+}
+
+pub async fn a_clock_that_leaps_ahead_costs_no_session(world: &World) {
+    let login = world.kept().await;
+    world.clock.set(BEGIN.plus(24 * 365 * HOUR));
+    world.store.sweep(world.now()).await.unwrap();
+    assert!(world.store.access(&login.access).await.unwrap().is_some());
+    // Somebody sets it right again.
+    world.clock.set(BEGIN.plus(MINUTE));
+    world.store.sweep(world.now()).await.unwrap();
+    assert!(world.store.access(&login.access).await.unwrap().is_some());
+}
+
+pub async fn a_leap_that_lasts_is_believed(world: &World) {
+    let login = world.kept().await;
+    world.clock.set(BEGIN.plus(24 * 365 * HOUR));
+    world.store.sweep(world.now()).await.unwrap();
+    world.clock.pass(HOUR);
+    world.store.sweep(world.now()).await.unwrap();
+    assert_eq!(world.store.access(&login.access).await.unwrap(), None);
 }
 
 pub async fn families_are_found_by_client_user_and_prefix(world: &World) {

@@ -124,32 +124,6 @@ fn contains(haystack: &[u8], needle: &[u8]) -> bool {
 }
 
 #[test]
-fn a_clock_that_leaps_ahead_costs_no_session() {
-    let directory = tempfile::tempdir().unwrap();
-    let world = World::open(&embedded(directory.path()));
-    let login = block_on(world.kept());
-    world.clock.set(BEGIN.plus(24 * 365 * HOUR));
-    block_on(world.store.sweep(world.now())).unwrap();
-    assert!(block_on(world.store.access(&login.access)).unwrap().is_some());
-    // Somebody sets it right again.
-    world.clock.set(BEGIN.plus(HOUR / 60));
-    block_on(world.store.sweep(world.now())).unwrap();
-    assert!(block_on(world.store.access(&login.access)).unwrap().is_some());
-}
-
-#[test]
-fn a_leap_that_lasts_is_believed() {
-    let directory = tempfile::tempdir().unwrap();
-    let world = World::open(&embedded(directory.path()));
-    let login = block_on(world.kept());
-    world.clock.set(BEGIN.plus(24 * 365 * HOUR));
-    block_on(world.store.sweep(world.now())).unwrap();
-    world.clock.pass(HOUR);
-    block_on(world.store.sweep(world.now())).unwrap();
-    assert!(block_on(world.store.access(&login.access)).unwrap().is_none());
-}
-
-#[test]
 fn a_clock_that_steps_back_loses_nothing_and_sweeps_later() {
     let directory = tempfile::tempdir().unwrap();
     let world = World::open(&embedded(directory.path()));
