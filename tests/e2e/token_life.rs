@@ -4,7 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
-use super::store::line::{Cut, Line};
+use super::store::line::{COMMIT, Cut, KEEP, Line};
 use super::store::servers::Server;
 use super::support::{Bridge, Keycloak, Old, Passport, Wish, eventually, free_ports, send};
 
@@ -212,9 +212,6 @@ fn two_instances_on_one_redis_ask_once_and_answer_alike() {
     assert!(!other.active("test_api", &newest.text("access_token")), "what one ends is over at the other");
 }
 
-/// How the program says in Redis that a family is asking, or is not.
-const COMMIT: &str = "redis.call('HGET', KEYS[1], 'v')";
-
 /// A bridge that has failed to refresh: Redis took the login down as *asking*, the bridge did not hear of it and asked no realm.
 fn cut_before_the_realm_is_asked(user: &'static str, cut: Cut) -> (Server, Line, Bridge, String) {
     let redis = Server::start();
@@ -244,9 +241,6 @@ fn a_store_that_hears_again_at_once_is_told_that_nothing_was_asked_and_a_crash_c
     let answer = bridge.refresh("test_api", &refresh);
     assert_eq!(answer.status, 200, "{answer:?}\n{}", bridge.log());
 }
-
-/// How the program keeps a token in Redis: the first thing that it says of what the realm gave.
-const KEEP: &str = "redis.call('GETRANGE', KEYS[1], 0, 0)";
 
 #[test]
 fn a_store_that_fails_after_the_realm_has_answered_a_refresh_is_tried_again_for_a_while() {

@@ -5,9 +5,11 @@ use std::sync::OnceLock;
 
 use parking_lot::Mutex;
 
-use passbridge::store::{RedisMode, StoreSettings};
+use passbridge::domain::family::{Ending, Family, FamilyState};
+use passbridge::store::{Change, RedisMode, StoreSettings, Version};
 
 use super::contract_of_redis;
+use super::line::{COMMIT, Cut, Line};
 use super::servers::{Server, settings};
 use super::world::{World, block_on};
 use crate::support::{eventually, for_good, free_ports};
@@ -56,3 +58,38 @@ fn on_cluster(test: impl AsyncFn(&World)) {
 }
 
 contract_of_redis!(on_cluster);
+
+/// A cluster of one node, which tells its clients to come by a line.
+fn by_a_line() -> (Server, Line, World) {
+    let [port, bus] = free_ports();
+    let line = Line::to(port);
+    let (port_text, bus, announced) = (port.to_string(), bus.to_string(), line.port.to_string());
+    let cluster = ["--cluster-enabled", "yes", "--cluster-port", &bus, "--cluster-announce-port", &announced];
+    let node = Server::with(port, &[["--port", &port_text].as_slice(), &cluster].concat());
+    assert!(node.cli(&["cluster", "addslotsrange", "0", "16383"]).status.success());
+    eventually("the node has every slot", || {
+        String::from_utf8_lossy(&node.cli(&["cluster", "info"]).stdout).contains("cluster_state:ok")
+    });
+    let world = World::open(&StoreSettings::Redis(settings(RedisMode::Cluster, &[line.port])));
+    (node, line, world)
+}
+
+#[test]
+fn a_change_is_ones_own_though_the_connection_broke_before_its_answer() {
+    let (_node, line, world) = by_a_line();
+    block_on(async {
+        let login = world.kept().await;
+        let state = FamilyState::Asking { fence: 1, since: world.now() };
+        let asking = Family { state, ..login.new.family.clone() };
+        line.cut_after(COMMIT, Cut::Once);
+        world.store.commit(Change::of(Version(1), asking.clone())).await.unwrap();
+        assert!(line.was_cut());
+        let kept = world.store.family(login.id()).await.unwrap().unwrap();
+        assert_eq!((&kept.value, kept.version), (&asking, Version(2)));
+        line.cut_after(COMMIT, Cut::Once);
+        assert_eq!(world.store.end(login.id(), Ending::Revoked).await.unwrap(), Some(asking), "it lived until then");
+        assert!(line.was_cut());
+        let over = world.store.end(login.id(), Ending::Revoked).await.unwrap().unwrap();
+        assert_eq!(over.state, FamilyState::Over(Ending::Revoked));
+    });
+}

@@ -9,6 +9,12 @@ use std::thread;
 
 use parking_lot::Mutex;
 
+/// How the program says in Redis what a family is now: that it is asking, as a rule, or is not.
+pub const COMMIT: &str = "redis.call('HGET', KEYS[1], 'v')";
+
+/// How the program keeps a token in Redis: the first thing that it says of what the realm gave.
+pub const KEEP: &str = "redis.call('GETRANGE', KEYS[1], 0, 0)";
+
 /// A line at a port of its own, as long as the tests run.
 #[derive(Debug)]
 pub struct Line {
