@@ -9,7 +9,7 @@
 //! | family | 1 |
 //! | lease, renew, release | 1 each |
 //! | commit of the state alone | 2: the state, a script |
-//! | commit with records | 3: the state, records and indexes side by side, a script; 1 more where members are forgotten |
+//! | commit with records | 3: the state, records and indexes side by side, a script; 1 more where members are forgotten or end |
 //! | find | 1 for each of the 256 lists, 1 for each 500 families in one |
 //! | end | 4: the state, its records side by side, tombstones, a script |
 //!
@@ -42,7 +42,7 @@ use super::error::{CommitError, StoreError};
 use super::record;
 use super::settings::{RedisSettings, Wait};
 use super::sweep::Horizon;
-use crate::domain::family::{AccessFate, AccessRecord, Family, FamilyId, RefreshRecord};
+use crate::domain::family::{AccessFate, AccessRecord, Family, FamilyId, Member, RefreshRecord};
 use crate::domain::opaque::{Fingerprint, TokenUse};
 use crate::domain::time::{Clock, Timestamp, millis};
 
@@ -194,7 +194,9 @@ impl Redis {
             return Err(CommitError::Conflict);
         }
         let forgotten = ending::remembered_until(&family);
-        let mut commands = self.tokens(&access, &refresh);
+        let is_over = |(_, record): &(Fingerprint, AccessRecord)| matches!(record.fate, AccessFate::Over(_));
+        let (over, live): (Vec<_>, Vec<_>) = access.into_iter().partition(is_over);
+        let mut commands = self.tokens(&live, &refresh);
         let led = |family: &Family| (family.session, ending::session_until(family));
         let leads = family.session.filter(|_| led(&family) != led(&before.value));
         commands.extend(leads.map(|session| self.leads_to(&family, &session)));
@@ -208,13 +210,14 @@ impl Redis {
         let ttl = self.ttl(ending::kept_until(&family));
         let next = Next { family: family.id, expected, fence, record: &record, ttl };
         self.next(&next).await?;
-        let mut gone: Vec<Cmd> = removals
-            .iter()
-            .map(|member| cmd("DEL").arg(keys::token(member.token_use, &member.fingerprint)).to_owned())
-            .collect();
+        // Only now: a client whose refresh came to nothing goes on with the UUIDs that it has.
+        let mut gone = self.tokens(&over, &[]);
+        let forget = |member: &Member| cmd("DEL").arg(keys::token(member.token_use, &member.fingerprint)).to_owned();
+        gone.extend(removals.iter().map(forget));
         let moved = before.value.session.filter(|session| family.session != Some(*session));
         gone.extend(moved.map(|session| cmd("DEL").arg(keys::session(&session)).to_owned()));
-        if !gone.is_empty() {
+        if !gone.is_empty() && self.write(gone.clone(), false).await.is_err() {
+            // The change has happened, and nobody makes it again; each of these may be done twice.
             self.write(gone, false).await?;
         }
         Ok(())

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use passbridge::domain::family::{AccessFate, Ending, Family, FamilyId, FamilyState, Member};
+use passbridge::domain::family::{AccessFate, AccessRecord, Ending, Family, FamilyId, FamilyState, Member};
 use passbridge::domain::opaque::{Fingerprint, TokenUse};
 use passbridge::domain::seal::Sealed;
 use passbridge::domain::time::Timestamp;
@@ -28,6 +28,7 @@ macro_rules! contract {
             of_many_changes_of_one_version_one_happens,
             a_change_of_an_unknown_family_is_told,
             a_change_can_forget_members,
+            a_change_that_is_refused_ends_no_uuid,
             a_change_can_move_the_session,
             a_family_that_ended_leaves_a_tombstone_until_its_promised_end,
             an_ended_family_keeps_nothing_of_the_realm,
@@ -172,6 +173,21 @@ pub async fn a_change_can_forget_members(world: &World) {
     world.store.commit(change).await.unwrap();
     assert_eq!(world.store.access(&login.access).await.unwrap(), None);
     assert_eq!(world.store.refresh(&login.refresh).await.unwrap(), None);
+}
+
+pub async fn a_change_that_is_refused_ends_no_uuid(world: &World) {
+    let login = world.kept().await;
+    let late = world.store.lease(login.id(), TTL).await.unwrap().unwrap();
+    world.store.release(late).await.unwrap();
+    world.store.lease(login.id(), TTL).await.unwrap().unwrap();
+    let mut change = rotated(world, &login);
+    let replaced = AccessRecord { fate: AccessFate::Over(Ending::Replaced), ..login.new.access.1.clone() };
+    change.access.push((login.access, replaced.clone()));
+    let fenced = Change { fence: Some(late.fence), ..change.clone() };
+    assert!(matches!(world.store.commit(fenced).await, Err(CommitError::Fenced)));
+    assert_eq!(world.store.access(&login.access).await.unwrap().as_ref(), Some(&login.new.access.1));
+    world.store.commit(change).await.unwrap();
+    assert_eq!(world.store.access(&login.access).await.unwrap(), Some(replaced));
 }
 
 pub async fn a_change_can_move_the_session(world: &World) {
