@@ -6,7 +6,7 @@ use secrecy::SecretString;
 
 use super::flight::{Landing, Plan, Purpose, Renewal, Rotation};
 use super::{Exchange, store_failed};
-use crate::domain::family::{AccessFate, AccessRecord, Ending, Family, FamilyState, RefreshRecord};
+use crate::domain::family::{AccessFate, AccessRecord, Ending, Family, FamilyState, Member, RefreshRecord};
 use crate::domain::grant::{RealmGrant, RealmRefresh};
 use crate::domain::issue::{self, Asked, Moment, Presented, REALM_REFRESH, binding};
 use crate::domain::opaque::{Fingerprint, TokenUse};
@@ -95,8 +95,12 @@ impl Exchange {
             access.extend(old.into_iter().map(|(fingerprint, record)| (fingerprint, replaced(record))));
         }
         let mut refresh: Vec<_> = rotated.refresh.into_iter().collect();
-        refresh.extend(kept_for_its_answer(plan, wish, moment.now));
-        Ok(Change { access, refresh, removals: rotated.forgotten, ..Change::of(known.version, rotated.family) })
+        let mut family = rotated.family;
+        if let Some((fingerprint, record)) = kept_for_its_answer(plan, wish, moment.now) {
+            remember(&mut family, fingerprint, record.until);
+            refresh.push((fingerprint, record));
+        }
+        Ok(Change { access, refresh, removals: rotated.forgotten, ..Change::of(known.version, family) })
     }
 
     async fn renewed(
@@ -132,6 +136,16 @@ fn kept_for_its_answer(plan: &Plan, wish: &Rotation, now: Timestamp) -> Option<(
     let until = now.plus(plan.client.dialect.tokens.refresh_grace);
     let record = RefreshRecord { until, ..wish.record.clone() };
     (wish.record.until < until).then(|| (wish.token.fingerprint(TokenUse::Refresh), record))
+}
+
+/// Has a family name its used UUID as long as the record of it is kept: one that no family names would stay for ever.
+fn remember(family: &mut Family, fingerprint: Fingerprint, until: Timestamp) {
+    let used = Member { token_use: TokenUse::Refresh, fingerprint, until };
+    let is_used = |member: &&mut Member| member.token_use == used.token_use && member.fingerprint == fingerprint;
+    match family.members.iter_mut().find(is_used) {
+        Some(member) => *member = used,
+        None => family.members.insert(0, used),
+    }
 }
 
 /// A realm that gives no new refresh token leaves the old one good (RFC 6749 section 6).

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::domain::family::{AccessRecord, Family, FamilyId, Member, RefreshRecord};
-use crate::domain::opaque::Fingerprint;
+use crate::domain::opaque::{Fingerprint, TokenUse};
 use crate::domain::seal::Sealed;
 use crate::domain::time::Timestamp;
 
@@ -33,7 +33,7 @@ pub struct Change {
     pub access: Vec<(Fingerprint, AccessRecord)>,
     /// Refresh records to be written.
     pub refresh: Vec<(Fingerprint, RefreshRecord)>,
-    /// Records to be forgotten.
+    /// Records to be forgotten; what is written by the same change is kept.
     pub removals: Vec<Member>,
 }
 
@@ -42,6 +42,15 @@ impl Change {
     #[must_use]
     pub const fn of(expected: Version, family: Family) -> Self {
         Self { expected, fence: None, family, access: Vec::new(), refresh: Vec::new(), removals: Vec::new() }
+    }
+
+    /// Whose records are gone once it has happened.
+    pub(super) fn removed(&self) -> Vec<Member> {
+        let is_written = |member: &&Member| match member.token_use {
+            TokenUse::Access => self.access.iter().any(|(fingerprint, _)| *fingerprint == member.fingerprint),
+            TokenUse::Refresh => self.refresh.iter().any(|(fingerprint, _)| *fingerprint == member.fingerprint),
+        };
+        self.removals.iter().filter(|member| !is_written(member)).copied().collect()
     }
 }
 

@@ -76,7 +76,8 @@ pub(super) struct Decided {
 
 /// What a change writes, or why it may not happen.
 pub(super) fn commit(files: &Files, leases: &Leases, change: &Change) -> Result<Decided, CommitError> {
-    let Change { expected: Version(expected), fence, family, access, refresh, removals } = change;
+    let Change { expected: Version(expected), fence, family, access, refresh, .. } = change;
+    let removals = change.removed();
     let key = keys::family(family.id);
     let (version, stored) = files.get::<StoredFamily>(&key)?.ok_or(CommitError::Unknown)?;
     if version != *expected {

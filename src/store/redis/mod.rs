@@ -188,7 +188,8 @@ impl Redis {
     }
 
     pub(super) async fn commit(&self, change: Change) -> Result<(), CommitError> {
-        let Change { expected: Version(expected), fence, family, access, refresh, removals } = change;
+        let removals = change.removed();
+        let Change { expected: Version(expected), fence, family, access, refresh, .. } = change;
         let before = self.family(family.id).await?.ok_or(CommitError::Unknown)?;
         if before.version.0 != expected {
             return Err(CommitError::Conflict);

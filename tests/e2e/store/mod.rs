@@ -28,6 +28,7 @@ macro_rules! contract_of_redis {
             of_many_changes_of_one_version_one_happens,
             a_change_of_an_unknown_family_is_told,
             a_change_can_forget_members,
+            a_change_that_forgets_a_uuid_and_writes_it_keeps_it,
             a_change_that_is_refused_ends_no_uuid,
             a_change_can_move_the_session,
             a_family_that_ended_leaves_a_tombstone_until_its_promised_end,

@@ -192,6 +192,30 @@ fn a_lost_answer_can_be_fetched_again_though_the_used_uuids_own_end_came_in_betw
 }
 
 #[test]
+fn a_lost_answer_can_be_fetched_again_though_the_used_uuids_end_came_while_the_realm_was_asked() {
+    use passbridge::domain::opaque::{OpaqueToken, TokenUse};
+    let world = World::new();
+    let (_, uuid) = login(&world);
+    world.turn(3590);
+    let gate = gated(&world, grant());
+    let waiting = send(&world, &refreshing(&uuid));
+    until_asked(&world, 1);
+    world.turn(20);
+    gate.notify_one();
+    let first = reply(&world, waiting);
+    assert_eq!(first.status, 200, "{}", first.body);
+    world.turn(55);
+    assert_eq!(refresh(&world, &uuid).body, first.body);
+
+    let fingerprint = OpaqueToken::parse(&uuid).unwrap().fingerprint(TokenUse::Refresh);
+    let bridge = world.running().bridge();
+    assert!(block_on(bridge.store.refresh(&fingerprint)).unwrap().is_some());
+    world.turn(20_000);
+    while block_on(bridge.store.sweep(bridge.clock.now())).unwrap().more {}
+    assert_eq!(block_on(bridge.store.refresh(&fingerprint)).unwrap(), None, "it is forgotten with its family");
+}
+
+#[test]
 fn a_lost_answer_can_be_fetched_again_from_another_bridge_on_the_same_files() {
     let mut world = World::new();
     let (_, uuid) = login(&world);

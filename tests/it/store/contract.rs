@@ -28,6 +28,7 @@ macro_rules! contract {
             of_many_changes_of_one_version_one_happens,
             a_change_of_an_unknown_family_is_told,
             a_change_can_forget_members,
+            a_change_that_forgets_a_uuid_and_writes_it_keeps_it,
             a_change_that_is_refused_ends_no_uuid,
             a_change_can_move_the_session,
             a_family_that_ended_leaves_a_tombstone_until_its_promised_end,
@@ -188,6 +189,16 @@ pub async fn a_change_that_is_refused_ends_no_uuid(world: &World) {
     assert_eq!(world.store.access(&login.access).await.unwrap().as_ref(), Some(&login.new.access.1));
     world.store.commit(change).await.unwrap();
     assert_eq!(world.store.access(&login.access).await.unwrap(), Some(replaced));
+}
+
+pub async fn a_change_that_forgets_a_uuid_and_writes_it_keeps_it(world: &World) {
+    let login = world.kept().await;
+    let mut change = rotated(world, &login);
+    let used = login.new.refresh.clone().unwrap();
+    change.removals = vec![login.new.family.members[1]];
+    change.refresh.push(used.clone());
+    world.store.commit(change).await.unwrap();
+    assert_eq!(world.store.refresh(&login.refresh).await.unwrap(), Some(used.1));
 }
 
 pub async fn a_change_can_move_the_session(world: &World) {
