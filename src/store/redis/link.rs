@@ -112,7 +112,9 @@ fn way(settings: &RedisSettings) -> RedisResult<Way> {
         RedisMode::Single => Ok(Way::Single { client: Client::open(first()?)?, open: Mutex::default() }),
         RedisMode::Sentinel { master } => {
             let addresses: Vec<_> = infos.iter().map(|info| info.addr().clone()).collect();
-            let mut builder = SentinelClientBuilder::new(addresses, master.clone(), SentinelServerType::Master)?;
+            let database = first()?.redis_settings().db();
+            let mut builder = SentinelClientBuilder::new(addresses, master.clone(), SentinelServerType::Master)?
+                .set_client_to_redis_db(database);
             if let Some(username) = &settings.username {
                 builder = builder.set_client_to_redis_username(username);
             }

@@ -50,6 +50,22 @@ fn a_failover_is_survived_and_what_a_replica_confirmed_is_there() {
     assert!(put.is_err(), "no replica is left to confirm, so nothing is acknowledged");
 }
 
+#[test]
+fn the_database_that_the_urls_name_is_the_masters() {
+    let master = Server::start();
+    let sentinel = sentinel(master.port);
+    let mut known = settings(RedisMode::Sentinel { master: "bridge".to_owned() }, &[sentinel.port]);
+    known.urls = vec![format!("redis://127.0.0.1:{}/2", sentinel.port)];
+    let world = open_eventually(&StoreSettings::Redis(known));
+    block_on(world.kept());
+    let size = |database: &str| {
+        let said = master.cli(&["-n", database, "dbsize"]).stdout;
+        String::from_utf8(said).unwrap().trim().parse::<usize>().unwrap()
+    };
+    assert!(size("2") > 0, "{} in it, {} in the first", size("2"), size("0"));
+    assert_eq!(size("0"), 0);
+}
+
 /// Opens it as soon as it can be opened.
 fn open_eventually(settings: &StoreSettings) -> World {
     let clock = ManualClock::new();
