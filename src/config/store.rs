@@ -10,6 +10,9 @@ use crate::store::{Password, RedisMode, RedisSettings, StoreSettings, Wait};
 /// Of the embedded store's cache, where nothing is said.
 const CACHE: u64 = 64 << 20;
 
+/// For replicas: any command of Redis is given up after 5 s (`store::redis`), and then nobody would say how many had it.
+const LONGEST_WAIT: Duration = Duration::from_secs(4);
+
 #[derive(Clone, Copy)]
 enum Kind {
     Embedded,
@@ -125,12 +128,8 @@ fn url(section: &Reader<'_>, text: Spotted<String>) -> Option<String> {
 
 fn wait(mut section: Reader<'_>) -> Option<Wait> {
     let replicas = section.integer("replicas", 1, 16);
-    let timeout = section.duration_within(
-        "timeout",
-        Duration::from_millis(200),
-        Duration::from_millis(1),
-        Duration::from_mins(1),
-    );
+    let timeout =
+        section.duration_within("timeout", Duration::from_millis(200), Duration::from_millis(1), LONGEST_WAIT);
     section.finish();
     Some(Wait { replicas: replicas?.value, timeout })
 }

@@ -37,9 +37,32 @@ pub(super) struct Link {
     _alive: oneshot::Sender<()>,
 }
 
+/// Redis reads nothing more of a connection until it has answered its `WAIT`: so those have one of their own, and reads do not
+/// stand behind them.
+#[derive(Clone, Copy)]
+enum Lane {
+    Swift,
+    Waiting,
+}
+
+#[derive(Default)]
+struct Lanes {
+    swift: Mutex<Option<MultiplexedConnection>>,
+    waiting: Mutex<Option<MultiplexedConnection>>,
+}
+
+impl Lanes {
+    const fn of(&self, lane: Lane) -> &Mutex<Option<MultiplexedConnection>> {
+        match lane {
+            Lane::Swift => &self.swift,
+            Lane::Waiting => &self.waiting,
+        }
+    }
+}
+
 enum Way {
-    Single { client: Client, open: Mutex<Option<MultiplexedConnection>> },
-    Sentinel { client: tokio::sync::Mutex<SentinelClient>, open: Mutex<Option<MultiplexedConnection>> },
+    Single { client: Client, open: Lanes },
+    Sentinel { client: tokio::sync::Mutex<SentinelClient>, open: Lanes },
     Cluster { client: ClusterClient, open: Mutex<Option<ClusterConnection>> },
 }
 
@@ -72,22 +95,31 @@ impl Link {
 
     /// Sends commands and waits for all their answers: one round trip, in a cluster one for each command side by side.
     pub(super) async fn run(&self, commands: Vec<Cmd>) -> RedisResult<Vec<Value>> {
-        let ran = self.handle.spawn(in_time(Arc::clone(&self.way), commands));
+        self.run_on(Lane::Swift, commands).await
+    }
+
+    /// The same with a `WAIT` at its end, for which nothing but its like has to wait.
+    pub(super) async fn run_waiting(&self, commands: Vec<Cmd>) -> RedisResult<Vec<Value>> {
+        self.run_on(Lane::Waiting, commands).await
+    }
+
+    async fn run_on(&self, lane: Lane, commands: Vec<Cmd>) -> RedisResult<Vec<Value>> {
+        let ran = self.handle.spawn(in_time(Arc::clone(&self.way), lane, commands));
         ran.await.unwrap_or_else(|_| Err(failed("the store has ended")))
     }
 
     /// The same from a thread that is no runtime's, for opening.
     pub(super) fn run_blocking(&self, commands: Vec<Cmd>) -> RedisResult<Vec<Value>> {
         let (sender, receiver) = std::sync::mpsc::channel();
-        let answers = in_time(Arc::clone(&self.way), commands);
+        let answers = in_time(Arc::clone(&self.way), Lane::Swift, commands);
         self.handle.spawn(async move { drop(sender.send(answers.await)) });
         receiver.recv().unwrap_or_else(|_| Err(failed("the store has ended")))
     }
 }
 
-async fn in_time(way: Arc<Way>, commands: Vec<Cmd>) -> RedisResult<Vec<Value>> {
-    timeout(PATIENCE, way.run(&commands)).await.unwrap_or_else(|_| {
-        way.forget();
+async fn in_time(way: Arc<Way>, lane: Lane, commands: Vec<Cmd>) -> RedisResult<Vec<Value>> {
+    timeout(PATIENCE, way.run(lane, &commands)).await.unwrap_or_else(|_| {
+        way.forget(lane);
         Err(failed("Redis did not answer in time"))
     })
 }
@@ -107,9 +139,9 @@ fn way(settings: &RedisSettings) -> RedisResult<Way> {
     let tls = settings.urls.iter().any(|url| url.starts_with("rediss://"));
     match &settings.mode {
         RedisMode::Single if tls && settings.ca.is_some() => {
-            Ok(Way::Single { client: Client::build_with_tls(first()?, certificates)?, open: Mutex::default() })
+            Ok(Way::Single { client: Client::build_with_tls(first()?, certificates)?, open: Lanes::default() })
         }
-        RedisMode::Single => Ok(Way::Single { client: Client::open(first()?)?, open: Mutex::default() }),
+        RedisMode::Single => Ok(Way::Single { client: Client::open(first()?)?, open: Lanes::default() }),
         RedisMode::Sentinel { master } => {
             let addresses: Vec<_> = infos.iter().map(|info| info.addr().clone()).collect();
             let database = first()?.redis_settings().db();
@@ -131,7 +163,7 @@ fn way(settings: &RedisSettings) -> RedisResult<Way> {
                         .set_client_to_sentinel_certificates(certificates);
                 }
             }
-            Ok(Way::Sentinel { client: tokio::sync::Mutex::new(builder.build()?), open: Mutex::default() })
+            Ok(Way::Sentinel { client: tokio::sync::Mutex::new(builder.build()?), open: Lanes::default() })
         }
         RedisMode::Cluster => {
             let mut builder =
@@ -156,15 +188,15 @@ fn signed_in(info: ConnectionInfo, settings: &RedisSettings) -> ConnectionInfo {
 }
 
 impl Way {
-    async fn run(&self, commands: &[Cmd]) -> RedisResult<Vec<Value>> {
-        let answers = self.try_run(commands).await;
+    async fn run(&self, lane: Lane, commands: &[Cmd]) -> RedisResult<Vec<Value>> {
+        let answers = self.try_run(lane, commands).await;
         if answers.as_ref().is_err_and(lost) {
-            self.forget();
+            self.forget(lane);
         }
         answers
     }
 
-    async fn try_run(&self, commands: &[Cmd]) -> RedisResult<Vec<Value>> {
+    async fn try_run(&self, lane: Lane, commands: &[Cmd]) -> RedisResult<Vec<Value>> {
         if let Self::Cluster { .. } = self {
             let connection = self.cluster().await?;
             let one = |command: Cmd| {
@@ -173,7 +205,7 @@ impl Way {
             };
             return join_all(commands.iter().cloned().map(one)).await.into_iter().collect();
         }
-        let mut connection = self.direct().await?;
+        let mut connection = self.direct(lane).await?;
         let mut pipe = redis::pipe();
         for command in commands {
             pipe.add_command(command.clone());
@@ -181,9 +213,9 @@ impl Way {
         pipe.query_async(&mut connection).await
     }
 
-    async fn direct(&self) -> RedisResult<MultiplexedConnection> {
+    async fn direct(&self, lane: Lane) -> RedisResult<MultiplexedConnection> {
         let (Self::Single { open, .. } | Self::Sentinel { open, .. }) = self else { return Err(no_such_way()) };
-        let there = open.lock().clone();
+        let there = open.of(lane).lock().clone();
         if let Some(connection) = there {
             return Ok(connection);
         }
@@ -194,7 +226,7 @@ impl Way {
             Self::Sentinel { client, .. } => client.lock().await.get_async_connection_with_config(&config).await?,
             Self::Cluster { .. } => return Err(no_such_way()),
         };
-        *open.lock() = Some(made.clone());
+        *open.of(lane).lock() = Some(made.clone());
         Ok(made)
     }
 
@@ -210,9 +242,9 @@ impl Way {
     }
 
     /// Drops the connection; the next command makes another.
-    fn forget(&self) {
+    fn forget(&self, lane: Lane) {
         match self {
-            Self::Single { open, .. } | Self::Sentinel { open, .. } => *open.lock() = None,
+            Self::Single { open, .. } | Self::Sentinel { open, .. } => *open.of(lane).lock() = None,
             Self::Cluster { open, .. } => *open.lock() = None,
         }
     }

@@ -109,12 +109,17 @@ impl Redis {
     async fn write(&self, mut commands: Vec<Cmd>, durable: bool) -> Result<Vec<Value>, StoreError> {
         self.open_still()?;
         let answered = commands.len();
-        if let Some(wait) = self.wait.filter(|_| durable) {
-            commands.push(cmd("WAIT").arg(wait.replicas).arg(millis(wait.timeout)).to_owned());
-        }
+        let wait = self.wait.filter(|_| durable);
         self.writes.fetch_add(1, Ordering::Relaxed);
-        let mut answers = self.link.run(commands).await.map_err(|error| self.cannot_write(Arc::new(error)))?;
-        if let Some(wait) = self.wait.filter(|_| durable) {
+        let answers = match wait {
+            None => self.link.run(commands).await,
+            Some(wait) => {
+                commands.push(cmd("WAIT").arg(wait.replicas).arg(millis(wait.timeout)).to_owned());
+                self.link.run_waiting(commands).await
+            }
+        };
+        let mut answers = answers.map_err(|error| self.cannot_write(Arc::new(error)))?;
+        if let Some(wait) = wait {
             let replicas = answers.pop().map_or(Ok(0), u64::from_redis_value).unwrap_or(0);
             if replicas < wait.replicas {
                 return Err(self.cannot_write(Arc::new(TooFewReplicas { wanted: wait.replicas, found: replicas })));

@@ -3,9 +3,9 @@
 use std::time::{Duration, Instant};
 
 use passbridge::domain::family::FamilyState;
-use passbridge::store::{Change, CommitError, StoreError};
+use passbridge::store::{Change, CommitError, RedisMode, RedisSettings, StoreError, StoreSettings, Wait};
 
-use super::servers::{Server, single};
+use super::servers::{Server, settings, single};
 use super::world::{World, block_on};
 use crate::support::eventually;
 
@@ -40,6 +40,33 @@ fn a_redis_that_hangs_is_an_error_within_bounds_and_never_a_hang() {
     assert!(begin.elapsed() < Duration::from_secs(8), "{:?}", begin.elapsed());
     server.signal("-CONT");
     eventually("it answers again", || block_on(world.store.access(&login.access)).is_ok_and(|found| found.is_some()));
+}
+
+#[test]
+fn what_is_kept_is_read_at_once_though_no_replica_takes_what_is_written() {
+    let server = Server::start();
+    let known = block_on(World::open(&single(&server)).kept());
+    let wait = Wait { replicas: 1, timeout: Duration::from_secs(2) };
+    let waiting = RedisSettings { wait: Some(wait), ..settings(RedisMode::Single, &[server.port]) };
+    let world = World::open(&StoreSettings::Redis(waiting));
+    std::thread::scope(|scope| {
+        let puts: Vec<_> = (0..2)
+            .map(|_| {
+                let (store, new) = (world.store.clone(), world.login().new);
+                scope.spawn(move || block_on(store.put(new)))
+            })
+            .collect();
+        eventually("a write waits for a replica", || {
+            String::from_utf8_lossy(&server.cli(&["client", "list"]).stdout).contains("cmd=wait")
+        });
+        let begin = Instant::now();
+        assert!(block_on(world.store.access(&known.access)).unwrap().is_some());
+        assert!(begin.elapsed() < Duration::from_secs(1), "{:?}", begin.elapsed());
+        for put in puts {
+            let Err(StoreError::CannotWrite { cause }) = put.join().unwrap() else { panic!("no replica has it") };
+            assert_eq!(cause.to_string(), "0 of 1 replicas have it");
+        }
+    });
 }
 
 #[test]

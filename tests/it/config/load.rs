@@ -408,6 +408,12 @@ fn a_store_that_cannot_be_opened_is_told() {
             "",
         ),
         warning("unused-key", redis("urls = [\"redis://a:1\"]\nmaster = ▲\"main\""), "nothing without `mode", ""),
+        error(
+            "bad-value",
+            redis("urls = [\"redis://a:1\"]\nwait = { replicas = 1, timeout = ▲\"5s\" }"),
+            "`store.wait.timeout` is not a duration from 1ms to 4s",
+            "",
+        ),
         error("bad-value", redis("urls = [▲\"http://a:1\"]"), "a URL such as \"redis://", ""),
         error(
             "clear-text-secret",
