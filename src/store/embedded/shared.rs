@@ -97,7 +97,7 @@ impl Shared {
         self.closed.load(Ordering::Relaxed)
     }
 
-    /// Whether the newest write failed.
+    /// Whether the newest write failed, and the disk was not seen to take bytes since.
     pub(super) fn is_failing(&self) -> bool {
         self.counts.failing.load(Ordering::Relaxed)
     }
@@ -116,6 +116,7 @@ impl Shared {
         let files = Files::open(&directory.engine(), for_blocks(self.cache_bytes))?;
         self.records.clear();
         self.files.store(Some(Arc::new(files)));
+        self.counts.failing.store(false, Ordering::Relaxed);
         Ok(())
     }
 

@@ -155,11 +155,16 @@ impl Writer {
         let begun = self.shared.clock.monotonic();
         self.recover(begun);
         entries.extend(self.expiry.enter(expiring));
-        let written = if entries.is_empty() { Ok(()) } else { self.shared.write(entries) };
+        let written = if entries.is_empty() {
+            Ok(()) // says nothing of the disk, so it does not count
+        } else {
+            let written = self.shared.write(entries);
+            self.shared.counts.count(&written, asked, self.shared.clock.monotonic().saturating_sub(begun));
+            written
+        };
         if written.is_err() {
             self.failed.get_or_insert(begun);
         }
-        self.shared.counts.count(&written, asked, self.shared.clock.monotonic().saturating_sub(begun));
         answer::tell(replies, &written);
         for answer in answers {
             answer(written.clone());

@@ -117,6 +117,8 @@ fn a_directory_that_is_taken_away_gets_nothing_until_it_is_back() {
     };
     fs::rename(&data, &aside).unwrap();
     refused();
+    block_on(world.store.sweep(world.now())).unwrap();
+    assert!(!world.store.statistics().writable, "a sweep that had nothing to write says nothing of the disk");
     // As whoever restores a backup does under a running bridge: what it wrote then would be gone at its next start.
     drop(World::open(&embedded(&data)));
     refused();
@@ -124,6 +126,8 @@ fn a_directory_that_is_taken_away_gets_nothing_until_it_is_back() {
     assert!(block_on(world.store.access(&kept.access)).unwrap().is_some(), "what is kept is read");
     fs::remove_dir_all(&data).unwrap();
     fs::rename(&aside, &data).unwrap();
+    block_on(world.store.sweep(world.now())).unwrap();
+    assert!(world.store.statistics().writable, "nobody is sent here to log in before it says so");
     block_on(world.store.put(world.login().new)).unwrap();
     assert!(world.store.statistics().writable);
 }
