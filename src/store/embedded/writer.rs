@@ -35,7 +35,7 @@ pub(super) struct Writer {
     group: Group,
     expiry: ExpiryIndex,
     closing: Option<oneshot::Sender<()>>,
-    /// When a write failed, or the files were last tried anew since.
+    /// When a write failed, or the last try to open the files anew since was over.
     failed: Option<Duration>,
 }
 
@@ -59,6 +59,7 @@ impl Writer {
     /// Works until it is told to close, or nobody is left who could ask.
     pub(super) fn run(mut self) {
         while let Some(job) = self.jobs.blocking_recv() {
+            self.recover();
             self.take(job);
             while self.group.entries.len() < GROUP
                 && let Ok(job) = self.jobs.try_recv()
@@ -153,7 +154,6 @@ impl Writer {
             return true;
         }
         let begun = self.shared.clock.monotonic();
-        self.recover(begun);
         entries.extend(self.expiry.enter(expiring));
         let written = if entries.is_empty() {
             Ok(()) // says nothing of the disk, so it does not count
@@ -172,12 +172,14 @@ impl Writer {
         written.is_ok()
     }
 
-    /// After a failed write: tries the disk again, once in a while.
-    fn recover(&mut self, now: Duration) {
+    /// After a failed write: tries the disk again, once in a while. Before a group, whatever is asked: what the group does is
+    /// decided on the files as they are then, and where they could not be opened no read leads to a write that would try.
+    fn recover(&mut self) {
+        let clock = Arc::clone(&self.shared.clock);
         if let Some(failed) = self.failed
-            && now.saturating_sub(failed) >= TRY_AGAIN
+            && clock.monotonic().saturating_sub(failed) >= TRY_AGAIN
         {
-            self.failed = self.shared.reopen().is_err().then_some(now);
+            self.failed = self.shared.reopen().is_err().then(|| clock.monotonic());
         }
     }
 

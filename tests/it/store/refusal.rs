@@ -132,6 +132,28 @@ fn a_directory_that_is_taken_away_gets_nothing_until_it_is_back() {
     assert!(world.store.statistics().writable);
 }
 
+#[test]
+fn a_store_whose_reopening_failed_is_opened_by_the_next_sweep() {
+    let home = tempfile::tempdir().unwrap();
+    let (data, aside) = (home.path().join("data"), home.path().join("aside"));
+    let world = World::open(&embedded(&data));
+    let other = block_on(world.kept());
+    fs::rename(&data, &aside).unwrap();
+    block_on(world.store.put(world.login().new)).unwrap_err();
+    fs::rename(&aside, &data).unwrap();
+    // The disk takes bytes again, and does not give them back as they were.
+    let marker = data.join("engine/version");
+    let version = fs::read(&marker).unwrap();
+    fs::write(&marker, "nonsense").unwrap();
+    world.clock.pass(Duration::from_secs(1));
+    block_on(world.store.put(world.login().new)).unwrap_err();
+    assert!(matches!(block_on(world.store.access(&other.access)), Err(StoreError::Refusing)));
+    fs::write(&marker, version).unwrap();
+    world.clock.pass(Duration::from_secs(1));
+    block_on(world.store.sweep(world.now())).unwrap();
+    assert!(block_on(world.store.access(&other.access)).unwrap().is_some());
+}
+
 const FULL: &str = "PASSBRIDGE_TEST_FULL_DIRECTORY";
 
 /// Runs under a limit on the size of files, as a full disk would be: writes until it fails, is given room, and goes on.
