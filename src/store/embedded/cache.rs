@@ -66,6 +66,11 @@ impl RecordCache {
         }
     }
 
+    /// A record, where it is here.
+    pub(super) fn peek(&self, fingerprint: &Fingerprint) -> Option<Arc<AccessRecord>> {
+        self.0.peek(fingerprint)
+    }
+
     pub(super) fn forget(&self, fingerprint: &Fingerprint) {
         self.0.remove(fingerprint);
     }

@@ -3,7 +3,7 @@
 //! Reads go straight to the files, on the caller's thread. Writes go through one thread that makes whatever waits durable
 //! together (`writer`). When a write fails nothing of it was acknowledged, and the store refuses writes while reads go on. With
 //! whatever the writer is asked next, once a second at most, it tries whether the disk takes bytes again; if so it opens its files
-//! anew, as after a crash, and goes on.
+//! anew, as after a crash, and goes on. Until they are open, what lies in memory is read alone.
 //!
 //! What is over is found by an index in order of time (`expiry`). A keyspace per hour, dropped whole, was the other choice: it
 //! would make every look-up ask several of them, because a fingerprint does not tell its hour.

@@ -72,9 +72,13 @@ impl Shared {
         }
     }
 
-    /// What an access UUID opens: the hot path.
+    /// What an access UUID opens: the hot path. What lies in memory is read while the files are opened anew, too.
     pub(super) fn access(&self, fingerprint: &Fingerprint) -> Result<Option<Arc<AccessRecord>>, StoreError> {
-        let files = self.files()?;
+        let files = match self.files() {
+            Ok(files) => files,
+            Err(error @ StoreError::Refusing) => return self.records.peek(fingerprint).map(Some).ok_or(error),
+            Err(error) => return Err(error),
+        };
         self.records.get(fingerprint, || files.get(&keys::token(TokenUse::Access, fingerprint)))
     }
 
@@ -107,6 +111,10 @@ impl Shared {
         let directory = self.directory.lock();
         let directory = directory.as_ref().ok_or(StoreError::Closed)?;
         directory.probe()?;
+        // A search or a backup keeps them for long: meanwhile others shall read in them, too.
+        if !within(PATIENCE, || self.files.load().as_ref().is_none_or(is_unshared)) {
+            return Err(StoreError::Refusing);
+        }
         if let Some(files) = self.files.swap(None)
             && let Err(used) = unshared(files, PATIENCE)
         {
@@ -153,17 +161,25 @@ const fn for_blocks(cache_bytes: u64) -> u64 {
 }
 
 /// Drops the files once nobody else has them; gives them back if somebody keeps them too long.
-fn unshared(mut files: Arc<Files>, patience: Duration) -> Result<(), Arc<Files>> {
+fn unshared(files: Arc<Files>, patience: Duration) -> Result<(), Arc<Files>> {
+    if within(patience, || is_unshared(&files)) { Ok(()) } else { Err(files) }
+}
+
+fn is_unshared(files: &Arc<Files>) -> bool {
+    Arc::strong_count(files) == 1
+}
+
+/// Whether it becomes so before long.
+fn within(patience: Duration, is_so: impl Fn() -> bool) -> bool {
     let mut waited = Duration::ZERO;
-    while let Err(used) = Arc::try_unwrap(files) {
+    while !is_so() {
         if waited >= patience {
-            return Err(used);
+            return false;
         }
-        files = used;
         std::thread::park_timeout(GLANCE);
         waited = waited.saturating_add(GLANCE);
     }
-    Ok(())
+    true
 }
 
 /// What the writer counts.

@@ -137,7 +137,8 @@ fn a_store_whose_reopening_failed_is_opened_by_the_next_sweep() {
     let home = tempfile::tempdir().unwrap();
     let (data, aside) = (home.path().join("data"), home.path().join("aside"));
     let world = World::open(&embedded(&data));
-    let other = block_on(world.kept());
+    let (read, other) = block_on(async { (world.kept().await, world.kept().await) });
+    assert!(block_on(world.store.access(&read.access)).unwrap().is_some());
     fs::rename(&data, &aside).unwrap();
     block_on(world.store.put(world.login().new)).unwrap_err();
     fs::rename(&aside, &data).unwrap();
@@ -148,10 +149,32 @@ fn a_store_whose_reopening_failed_is_opened_by_the_next_sweep() {
     world.clock.pass(Duration::from_secs(1));
     block_on(world.store.put(world.login().new)).unwrap_err();
     assert!(matches!(block_on(world.store.access(&other.access)), Err(StoreError::Refusing)));
+    assert!(block_on(world.store.access(&read.access)).unwrap().is_some(), "it lies in memory");
     fs::write(&marker, version).unwrap();
     world.clock.pass(Duration::from_secs(1));
     block_on(world.store.sweep(world.now())).unwrap();
     assert!(block_on(world.store.access(&other.access)).unwrap().is_some());
+}
+
+#[test]
+fn while_a_backup_keeps_the_files_from_being_opened_anew_they_are_read() {
+    let home = tempfile::tempdir().unwrap();
+    let (data, aside) = (home.path().join("data"), home.path().join("aside"));
+    let world = World::open(&embedded(&data));
+    let kept = block_on(world.kept());
+    let backup = world.store.backup(&home.path().join("backup")).unwrap();
+    fs::rename(&data, &aside).unwrap();
+    block_on(world.store.put(world.login().new)).unwrap_err();
+    fs::rename(&aside, &data).unwrap();
+    world.clock.pass(Duration::from_secs(1));
+    std::thread::scope(|scope| {
+        let put = scope.spawn(|| block_on(world.store.put(world.login().new)));
+        while !put.is_finished() {
+            assert!(block_on(world.store.refresh(&kept.refresh)).unwrap().is_some());
+        }
+        put.join().unwrap().unwrap();
+    });
+    drop(backup);
 }
 
 const FULL: &str = "PASSBRIDGE_TEST_FULL_DIRECTORY";
