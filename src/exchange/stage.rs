@@ -8,6 +8,7 @@
 //! ... with a UUID that the bridge made, or a login that the canary has chosen: always the bridge
 //! ```
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::domain::client::{Client, Stage};
@@ -15,6 +16,9 @@ use crate::domain::dialect::{Dialect, Endpoint, Grant, GrantKind};
 use crate::domain::form::Form;
 use crate::legacy::glance::Glance;
 use crate::otk::UnknownClients;
+
+/// More texts than anybody means in one request.
+pub(super) const MOST_TOKENS: usize = 8;
 
 /// Who answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +51,7 @@ pub(super) struct Look {
     pub(super) named: Vec<Arc<Client>>,
     /// What is asked for.
     pub(super) ask: Ask,
-    /// The texts that stand where a UUID belongs; none at a login.
+    /// The different texts that stand where a UUID belongs, of a crowd [`MOST_TOKENS`] and one; none at a login.
     pub(super) tokens: Vec<String>,
     /// Whose passport a login carries.
     pub(super) passport: Option<String>,
@@ -84,7 +88,7 @@ impl Look {
 
     fn at_a_grant(&mut self, pairs: &Form, dialects: &[Arc<Dialect>]) {
         let grants: Vec<&Grant> = dialects.iter().flat_map(|dialect| grants(pairs, dialect)).collect();
-        let fields: Vec<&str> =
+        let fields: BTreeSet<&str> =
             grants.iter().filter(|it| it.kind == GrantKind::Refresh).map(|grant| grant.refresh_field()).collect();
         if !fields.is_empty() {
             (self.ask, self.tokens) = (Ask::Refresh, texts(pairs, fields));
@@ -100,8 +104,17 @@ fn grants<'d>(pairs: &Form, dialect: &'d Dialect) -> Vec<&'d Grant> {
     pairs.values("grant_type").filter_map(|word| dialect.grants.get(word)).collect()
 }
 
+/// Nobody has proved anything yet, and a body has room for thousands: no more of them than it takes to see that they are a crowd.
 fn texts<'n>(pairs: &Form, names: impl IntoIterator<Item = &'n str>) -> Vec<String> {
-    names.into_iter().flat_map(|name| pairs.values(name).map(str::to_owned).collect::<Vec<_>>()).collect()
+    let mut texts: Vec<String> = Vec::new();
+    for name in names {
+        for text in pairs.values(name) {
+            if texts.len() <= MOST_TOKENS && !texts.iter().any(|known| known == text) {
+                texts.push(text.to_owned());
+            }
+        }
+    }
+    texts
 }
 
 /// Before anybody has proved anything. `ours`: it carries a UUID that the bridge made, or is a login that the canary has chosen.
@@ -129,6 +142,33 @@ pub(super) fn once_known(stage: Stage, ask: Ask, ours: bool) -> Side {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::document::{Findings, parse};
+
+    /// A request at the token endpoint, over both shipped dialects.
+    fn look(body: &str) -> Look {
+        let dialects = [
+            ("otk-passport", include_str!("../../mappings/dialects/otk-passport.toml")),
+            ("otk-old", include_str!("../../mappings/dialects/otk-old.toml")),
+        ]
+        .map(|(name, text)| {
+            let findings = Findings::new();
+            let table = parse(name, text, &findings).unwrap();
+            Arc::new(crate::mapping::dialect::read(name, table, &findings).unwrap())
+        });
+        let pairs = form_urlencoded::parse(body.as_bytes()).into_owned();
+        let mut glance = Glance { ids: Vec::new(), pairs: Form::default() };
+        pairs.for_each(|(name, value)| glance.pairs.push(name, value));
+        Look::at(&glance, Endpoint::Token, &dialects, |_| None)
+    }
+
+    #[test]
+    fn a_text_is_looked_up_once_and_of_a_crowd_no_more_than_it_takes_to_see_that() {
+        let asks = "grant_type=refresh_token&".repeat(1_000);
+        let twice = "refresh_token=a&refresh_token=b&".repeat(500);
+        assert_eq!(look(&format!("{asks}{twice}")).tokens.len(), 2);
+        let crowd = (0..500).map(|number| format!("refresh_token={number}&")).collect::<Vec<_>>().concat();
+        assert_eq!(look(&format!("{asks}{crowd}")).tokens.len(), MOST_TOKENS + 1);
+    }
 
     #[test]
     fn what_the_bridge_made_is_the_bridges_whatever_the_stage() {

@@ -4,6 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::{plan, world};
+use crate::support::raw::post_body;
 use crate::support::world::{INTROSPECT, REVOKE};
 use crate::support::{FakeOld, OLD_ID, OLD_SECRET, RawReply, TOKEN, World, client, passport, post, post_with};
 
@@ -164,6 +165,24 @@ fn a_uuid_of_the_bridge_in_a_strangers_hands_does_not_reach_the_old_server() {
         assert_eq!(reply.said(), (401, "invalid_client".to_owned()));
     }
     assert_eq!(old.count(), 0);
+}
+
+#[test]
+fn a_request_that_names_more_uuids_than_anybody_means_is_looked_up_nowhere_and_passed_to_nobody() {
+    let old = FakeOld::start();
+    let world = world(&old, "live");
+    let uuids =
+        (0..600).map(|number| format!("refresh_token=01d00000-0000-4000-8000-{number:012}")).collect::<Vec<_>>();
+    let crowd = format!("{}{}", "grant_type=refresh_token&".repeat(1_300), uuids.join("&"));
+    let reply = world.token_body(crowd.as_bytes());
+    assert_eq!(reply.said(), (400, "invalid_request".to_owned()));
+    let about = uuids.join("&").replace("refresh_", "");
+    let reply = world.ask(&post_body(REVOKE, &[], about.as_bytes()));
+    assert_eq!(reply.said(), (400, "invalid_request".to_owned()));
+    assert_eq!(old.count(), 0);
+    let twice = "grant_type=refresh_token&grant_type=refresh_token&refresh_token=a&refresh_token=b";
+    assert_eq!(world.connect().ask(&post_body(TOKEN, &[], twice.as_bytes())).status, 401);
+    assert_eq!(old.count(), 1, "whatever else is odd is for the old server to answer");
 }
 
 #[test]
