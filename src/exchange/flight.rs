@@ -37,6 +37,8 @@ pub(super) enum Landing {
     Elsewhere,
     /// The realm did not grant.
     Failed(Refusal),
+    /// The realm gives no such scope to whoever asked for it.
+    NoSuchScope(Refusal, AskedScope),
 }
 
 /// What a flight is for.
@@ -54,6 +56,32 @@ pub(super) enum Purpose {
     Rotate(Rotation),
     /// A new JWT behind the UUIDs that there are.
     Renew(Renewal),
+}
+
+/// What a flight asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum AskedScope {
+    /// In the realm's words, where the client asks for one.
+    Rotate(Option<String>),
+    /// What the UUID was given.
+    Renew(String),
+}
+
+impl Purpose {
+    fn scope(&self) -> AskedScope {
+        match self {
+            Self::Rotate(wish) => AskedScope::Rotate(wish.realm_scope.clone()),
+            Self::Renew(wish) => AskedScope::Renew(wish.scope.clone()),
+        }
+    }
+
+    fn failed(&self, refusal: Refusal) -> Landing {
+        if refusal.cause == Cause::Scope {
+            Landing::NoSuchScope(refusal, self.scope())
+        } else {
+            Landing::Failed(refusal)
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -106,7 +134,7 @@ impl Waits {
     /// Whether to decide again; waits a moment where another instance is asking.
     pub(super) async fn once_more(&mut self, landing: Landing) -> Result<(), Refusal> {
         match landing {
-            Landing::Failed(refusal) => return Err(refusal),
+            Landing::Failed(refusal) | Landing::NoSuchScope(refusal, _) => return Err(refusal),
             Landing::Done(_) => self.flights += 1,
             Landing::Elsewhere => {
                 self.looks += 1;
@@ -125,12 +153,18 @@ fn took_too_long() -> Refusal {
 }
 
 impl Exchange {
-    /// Joins the family's flight, or begins it, and waits for its end.
+    /// Joins the family's flight, or begins it, and waits for its end. A scope that was refused to somebody else is no answer to
+    /// whoever asks for another: he decides again.
     pub(super) async fn fly(self: &Arc<Self>, plan: Plan) -> Landing {
+        let asked = plan.purpose.scope();
         let mut watch = self.board(plan);
         let landed = timeout(self.bridge.policy.load().patience + LEASE, watch.wait_for(Option::is_some)).await;
         match landed {
-            Ok(Ok(landing)) => landing.clone().unwrap_or(Landing::Done(None)),
+            Ok(Ok(landing)) => match landing.clone() {
+                None => Landing::Done(None),
+                Some(Landing::NoSuchScope(_, theirs)) if theirs != asked => Landing::Done(None),
+                Some(landing) => landing,
+            },
             Ok(Err(_)) => Landing::Failed(Refusal::server(Fault::Ourselves, "a flight ended without an answer")),
             Err(_) => Landing::Failed(took_too_long()),
         }
@@ -146,10 +180,11 @@ impl Exchange {
         let exchange = Arc::clone(self);
         self.tasks.run(async move {
             let under_way = exchange.bridge.flights.until_it_lands(plan.family);
-            let landing = exchange.lead(&plan).await.unwrap_or_else(Landing::Failed);
-            if let (Purpose::Renew(_), Landing::Failed(refusal)) = (&plan.purpose, &landing) {
+            let landed = exchange.lead(&plan).await;
+            if let (Purpose::Renew(_), Err(refusal)) = (&plan.purpose, &landed) {
                 exchange.tell_of(&plan, refusal);
             }
+            let landing = landed.unwrap_or_else(|refusal| plan.purpose.failed(refusal));
             drop(under_way);
             let _nobody_waits = sender.send(Some(landing));
         });

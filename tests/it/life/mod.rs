@@ -2,6 +2,7 @@
 
 mod blind;
 mod bounds;
+mod joined;
 mod logout;
 mod lost;
 mod model;
