@@ -33,7 +33,8 @@ pub fn logout_body(client: &Client, secret: &SecretString, refresh_token: &Secre
     ])
 }
 
-/// Reads the answer to a logout. A session that is gone already is as good as ended.
+/// Reads the answer to a logout. A session that is gone already is as good as ended; one whose refresh token the realm refuses for a
+/// slip on our side (it is unspent, says the dialect) lives on.
 ///
 /// # Errors
 /// The session may still be there.
@@ -42,7 +43,8 @@ pub fn read_logout(status: u16, body: &[u8], rules: &RealmRules) -> Result<(), N
         200 | 204 => Ok(()),
         400..=499 if status != 408 && status != 429 => {
             let refused = refused(status, body, GrantKind::Refresh, rules);
-            if refused.refusal.cause == Cause::RefreshToken { Ok(()) } else { Err(refused) }
+            let is_gone = refused.refusal.cause == Cause::RefreshToken && refused.fate == Fate::Settled;
+            if is_gone { Ok(()) } else { Err(refused) }
         }
         _ => Err(unspent(Fault::Upstream, format!("the realm answered {status} to a logout"))),
     }

@@ -114,6 +114,24 @@ fn a_session_that_is_gone_at_the_realm_is_as_good_as_ended() {
 }
 
 #[test]
+fn a_session_that_the_realm_keeps_because_of_a_slip_on_our_side_is_told_again() {
+    for (id, slip) in [
+        ("called-otherwise", "Invalid token issuer. Expected 'http://sso.example.org/realms/SSO'"),
+        ("another-id", "Invalid refresh token. Token client and authorized client don't match"),
+    ] {
+        let world = of(id, "").start();
+        let access = login_of(&world, id);
+        world.realm.next_at("logout", Mood::Refuse(400, "invalid_grant", slip));
+        revoke_by(&world, id, &access);
+        eventually("it was tried", || !outcomes(&world, id).is_empty());
+        hurry(&world);
+        eventually("it is told", || told(&world).len() == 2 && untold(&world) == 0);
+        assert_eq!(outcomes(&world, id), ["untold", "told"], "{slip}");
+        assert!(world.log("\"untold\"").iter().any(|line| line["detail"].as_str().unwrap().contains(slip)), "{slip}");
+    }
+}
+
+#[test]
 fn it_is_dropped_when_the_session_has_ended_by_itself() {
     let world = of("ended-by-itself", "").start();
     let access = login_of(&world, "ended-by-itself");
