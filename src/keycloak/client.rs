@@ -1,6 +1,7 @@
 //! Asks the realm: timeouts, connections, failover, and the rule that nothing is sent twice that may have been spent.
 
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
@@ -22,6 +23,9 @@ use crate::relay::{BadCertificate, speaks_no_tls};
 
 /// No token answer is longer; a longer one is cut off and counts as lost.
 const LONGEST_ANSWER: usize = 256 * 1024;
+
+/// So answers a proxy whose realm is away, or a realm that is just starting.
+const NOT_THERE: RangeInclusive<u16> = 502..=504;
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 pub(super) const FORM: HeaderValue = HeaderValue::from_static("application/x-www-form-urlencoded");
@@ -150,7 +154,8 @@ impl Keycloak {
         None
     }
 
-    /// Posts to the first URL that can be reached. What may have been heard is never sent again.
+    /// Posts to the first URL that can be reached. What may have been heard is never sent again; but whoever asks next begins at
+    /// another URL where this one gave no answer of the realm itself.
     async fn send(
         &self,
         endpoint: impl Fn(&Urls) -> &Url,
@@ -163,16 +168,20 @@ impl Keycloak {
         for (index, urls) in self.endpoints.in_order(self.clock.monotonic()) {
             match self.post(endpoint(urls), address, body.clone()).await {
                 Ok(answer) => {
-                    self.endpoints.answered(index);
+                    if NOT_THERE.contains(&answer.0) {
+                        self.endpoints.failed(index, self.clock.monotonic());
+                    } else {
+                        self.endpoints.answered(index);
+                    }
                     self.status.set(true);
                     return Ok(answer);
                 }
                 Err(lost) => {
                     self.status.set(false);
+                    self.endpoints.failed(index, self.clock.monotonic());
                     if lost.fate != Fate::Unspent {
                         return Err(lost);
                     }
-                    self.endpoints.failed(index, self.clock.monotonic());
                     last = lost;
                 }
             }

@@ -7,7 +7,7 @@ use reqwest::Url;
 
 use crate::domain::time::millis;
 
-/// How long a URL that could not be reached is asked after the others.
+/// How long a URL that could not be reached, or gave no answer, is asked after the others.
 const PASSED_OVER: Duration = Duration::from_secs(5);
 
 /// The OpenID Connect endpoints at one of the realm's URLs, parsed once for all requests.

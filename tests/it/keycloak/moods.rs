@@ -77,6 +77,7 @@ fn whatever_the_realm_does_it_is_asked_once_and_the_client_hears_server_error() 
         is_server_error(&login(&world), name);
         assert_eq!(world.realm.count(), asked + 1, "{name}: sent twice");
         assert_eq!(other.count(), 0, "{name}: sent to the second URL");
+        world.turn(6); // until then the next one goes there
     }
     assert_eq!(login(&world).status, 200, "the next login is a new request");
 }
@@ -108,17 +109,14 @@ fn a_redirect_is_not_followed() {
 #[test]
 fn a_realm_that_never_answers_is_given_up_after_the_configured_time_and_not_asked_again() {
     let other = FakeRealm::start();
-    let urls = |world: &World| format!("[\"{}\", \"{}\"]", world.realm.url(), other.url());
-    let mut world = Plan::new().set("realm", "timeout", "\"150ms\"").start();
-    let urls = urls(&world);
-    world.change("realm", "urls", &urls);
-    world.running().reload().unwrap();
+    let world = with_two_urls(Plan::new().set("realm", "timeout", "\"150ms\""), &other);
     let half = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 900\r\n\r\n{\"acc".to_vec();
     for (name, mood) in [("no answer", Mood::Hang), ("half an answer", Mood::BytesThenHang(half))] {
         let asked = world.realm.count();
         world.realm.next(mood);
         is_server_error(&login(&world), name);
         assert_eq!((world.realm.count(), other.count()), (asked + 1, 0), "{name}");
+        world.turn(6);
     }
 }
 
@@ -137,7 +135,11 @@ fn a_slow_realm_inside_the_time_is_waited_for() {
 }
 
 fn two_urls(other: &FakeRealm) -> World {
-    let mut world = World::new();
+    with_two_urls(Plan::new(), other)
+}
+
+fn with_two_urls(plan: Plan, other: &FakeRealm) -> World {
+    let mut world = plan.start();
     let urls = format!("[\"{}\", \"{}\"]", world.realm.url(), other.url());
     world.change("realm", "urls", &urls);
     world.running().reload().unwrap();
@@ -157,6 +159,30 @@ fn a_refused_connection_goes_to_the_second_url_and_back_when_the_first_is_there_
     world.turn(6);
     assert_eq!(login(&world).status, 200);
     assert_eq!((world.realm.count(), other.count()), (1, 2));
+}
+
+#[test]
+fn after_a_url_that_hangs_or_answers_for_a_realm_that_is_away_the_next_login_goes_to_the_second() {
+    let other = FakeRealm::start();
+    for (name, mood) in [
+        ("502", Mood::answer(502, "text/html", "<h1>Bad Gateway</h1>")),
+        ("503", Mood::answer(503, "text/html", "booting")),
+        ("504", Mood::answer(504, "text/plain", "")),
+        ("reset", Mood::Reset),
+        ("no answer", Mood::Hang),
+    ] {
+        let world = with_two_urls(Plan::new().set("realm", "timeout", "\"500ms\""), &other);
+        let before = other.count();
+        let asked = |world: &World| (world.realm.count(), other.count() - before);
+        world.realm.next(mood);
+        is_server_error(&login(&world), name);
+        assert_eq!(asked(&world), (1, 0), "{name}: it may have been heard");
+        assert_eq!(login(&world).status, 200, "{name}");
+        assert_eq!(asked(&world), (1, 1), "{name}: passed over for five seconds");
+        world.turn(6);
+        assert_eq!(login(&world).status, 200, "{name}");
+        assert_eq!(asked(&world), (2, 1), "{name}: then the first is asked first again");
+    }
 }
 
 #[test]
