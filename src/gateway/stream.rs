@@ -28,12 +28,10 @@ pub enum Stream {
 }
 
 impl Stream {
-    /// The same body, by the rules of the protocol that its client speaks.
-    pub(super) fn over(self, version: Version) -> Self {
-        match self {
-            Self::Client(body) if version == Version::HTTP_2 => Self::Http2(Http2Body(body)),
-            Self::Client(_) | Self::Whole(_) | Self::Http2(_) | Self::Copied(_) | Self::Api(_) => self,
-        }
+    /// A client's, by the rules of the protocol that it speaks.
+    #[must_use]
+    pub fn of(body: Incoming, version: Version) -> Self {
+        if version == Version::HTTP_2 { Self::Http2(Http2Body(body)) } else { Self::Client(body) }
     }
 
     /// The same body, and what it keeps of itself to be sent once more; `None`: it is too long.

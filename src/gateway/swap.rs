@@ -68,7 +68,6 @@ impl Gateway {
     /// Serves one call. What is wrong with it is said in the dialect's words.
     pub async fn call(&self, (head, body): (&mut Parts, Stream), from: &From, trail: &mut Trail) -> Response<Stream> {
         trail.endpoint = Some(Endpoint::Api);
-        let body = body.over(head.version);
         match self.serve((head, body), from, trail).await {
             Ok(response) => response,
             Err(turned) => whole(turned.reply(Endpoint::Api, trail)),

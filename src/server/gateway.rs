@@ -91,7 +91,8 @@ pub(super) async fn call(
     } else if service.is_beyond(&head) {
         service.gateway.turn_away(unreadable(), &mut trail)
     } else {
-        service.gateway.call((&mut head, Stream::Client(body)), &from, &mut trail).await
+        let body = Stream::of(body, head.version);
+        service.gateway.call((&mut head, body), &from, &mut trail).await
     };
     let took = service.clock.monotonic().saturating_sub(started);
     service.bridge.edge.request(&trail, response.status().as_u16(), took);
