@@ -2,9 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use passbridge::domain::family::FamilyState;
-use passbridge::store::{Change, CommitError, RedisMode, RedisSettings, StoreError, StoreSettings, Wait};
+use passbridge::domain::family::{AccessFate, AccessRecord, Ending, Family, FamilyState};
+use passbridge::store::{Change, CommitError, RedisMode, RedisSettings, StoreError, StoreSettings, Version, Wait};
 
+use super::line::{Cut, KEEP, Line};
 use super::servers::{Server, settings, single};
 use super::world::{World, block_on};
 use crate::support::eventually;
@@ -40,6 +41,21 @@ fn a_redis_that_hangs_is_an_error_within_bounds_and_never_a_hang() {
     assert!(begin.elapsed() < Duration::from_secs(8), "{:?}", begin.elapsed());
     server.signal("-CONT");
     eventually("it answers again", || block_on(world.store.access(&login.access)).is_ok_and(|found| found.is_some()));
+}
+
+#[test]
+fn a_change_that_has_happened_ends_its_uuids_though_the_connection_breaks_behind_it() {
+    let server = Server::start();
+    let line = Line::to(server.port);
+    let world = World::open(&StoreSettings::Redis(settings(RedisMode::Single, &[line.port])));
+    let login = block_on(world.kept());
+    let replaced = AccessRecord { fate: AccessFate::Over(Ending::Replaced), ..login.new.access.1.clone() };
+    let family = Family { generation: 1, ..login.new.family.clone() };
+    let change = Change { access: vec![(login.access, replaced.clone())], ..Change::of(Version(1), family) };
+    line.cut_after(KEEP, Cut::Once);
+    block_on(world.store.commit(change)).unwrap();
+    assert!(line.was_cut());
+    assert_eq!(block_on(world.store.access(&login.access)).unwrap(), Some(replaced));
 }
 
 #[test]
@@ -88,10 +104,7 @@ fn an_instance_that_was_paused_cannot_overwrite_what_another_decided() {
     assert!(!block_on(world.store.renew(paused, short)).unwrap(), "it is lost");
     let late = Change {
         fence: Some(paused.fence),
-        ..Change::of(
-            known.version,
-            passbridge::domain::family::Family { state: FamilyState::Unrefreshable, ..known.value },
-        )
+        ..Change::of(known.version, Family { state: FamilyState::Unrefreshable, ..known.value })
     };
     assert!(matches!(block_on(world.store.commit(late)), Err(CommitError::Fenced)));
 }
