@@ -25,6 +25,8 @@ struct Copied {
     /// Left behind: forgotten by now, and only not swept yet.
     forgotten: usize,
     untold: usize,
+    /// Records that cannot be read, and were left behind.
+    damaged: usize,
 }
 
 /// Has the running bridge copy its store.
@@ -90,10 +92,14 @@ pub(super) fn copy(path: &Path, environment: &Environment, to: &Path) -> ExitCod
     };
     let opened = open(&from.store).and_then(|from| Ok((from, open(&to.store)?)));
     match opened.and_then(|(from, to)| run(&from, &to, clock.now()).map_err(|error| sentence(&error))) {
-        Ok(Copied { logins, forgotten, untold }) => {
+        Ok(Copied { logins, forgotten, untold, damaged }) => {
             show::say(&format!("{logins} logins copied, and {untold} revocations that the realm must still be told"));
             if forgotten > 0 {
                 show::say(&format!("{forgotten} logins are forgotten by now, and were left behind"));
+            }
+            if damaged > 0 {
+                show::complain(&format!("{} cannot be read, and stayed behind", show::counted(damaged, "record")));
+                return ExitCode::from(NO);
             }
             ExitCode::SUCCESS
         }
@@ -112,10 +118,12 @@ fn run(from: &TokenStore, to: &TokenStore, now: Timestamp) -> Result<Copied, Sto
         let mut after = None;
         loop {
             let bundles = from.export(after, STEP).await?;
-            let Some(last) = bundles.last() else { break };
+            copied.damaged += bundles.damaged;
+            let Some(last) = bundles.records.last() else { break };
             after = Some(last.family.id);
-            let read = bundles.len();
-            let moving: Vec<Bundle> = bundles.into_iter().filter_map(|bundle| bundle.to_be_moved(now)).collect();
+            let read = bundles.records.len();
+            let moving: Vec<Bundle> =
+                bundles.records.into_iter().filter_map(|bundle| bundle.to_be_moved(now)).collect();
             for bundle in &moving {
                 to.import(bundle).await?;
             }
@@ -124,8 +132,13 @@ fn run(from: &TokenStore, to: &TokenStore, now: Timestamp) -> Result<Copied, Sto
             if std::io::stderr().is_terminal() {
                 show::progress(&format!("{} logins", copied.logins));
             }
+            if read < STEP {
+                break;
+            }
         }
-        for pending in from.outbox().await? {
+        let outbox = from.outbox().await?;
+        copied.damaged += outbox.damaged;
+        for pending in outbox.records {
             to.outbox_put(&pending).await?;
             copied.untold += 1;
         }

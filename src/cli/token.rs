@@ -62,7 +62,12 @@ pub(super) fn run(path: &Path, environment: &Environment, action: &str, which: &
     } else {
         summarize(&body, logins.len());
     }
-    show::ended(written, if logins.is_empty() { NO } else { 0 })
+    let damaged = body["damaged"].as_u64().unwrap_or_default();
+    if damaged > 0 {
+        let records = show::counted(usize::try_from(damaged).unwrap_or(usize::MAX), "record");
+        show::complain(&format!("{records} of the store cannot be read: a login that is meant may be missing here"));
+    }
+    show::ended(written, if logins.is_empty() || damaged > 0 { NO } else { 0 })
 }
 
 /// What is not seen in the list of logins.

@@ -41,6 +41,8 @@ impl Selector {
 pub struct Found {
     /// The families.
     pub families: Vec<Family>,
+    /// Records on the way that are damaged: whose they are nobody can tell.
+    pub damaged: usize,
     /// There may be more.
     pub more: bool,
 }
@@ -63,6 +65,8 @@ pub struct Revoked {
     pub ended: usize,
     /// Those that were over before, where none was alive.
     pub over: Vec<Family>,
+    /// Records on the way that are damaged: a login that was meant may be among them.
+    pub damaged: usize,
 }
 
 /// No more than this many are found, or named, at once.
@@ -74,11 +78,13 @@ impl Exchange {
     /// # Errors
     /// The store fails.
     pub async fn find_logins(&self, selector: &Selector) -> Result<Found, Refusal> {
-        let mut families = Vec::new();
+        let (mut families, mut damaged) = (Vec::new(), 0);
         for what in selector.searches() {
-            families.extend(self.bridge.store.find(what, MOST).await.map_err(store_failed)?);
+            let found = self.bridge.store.find(what, MOST).await.map_err(store_failed)?;
+            families.extend(found.records);
+            damaged += found.damaged;
         }
-        Ok(Found { more: families.len() >= MOST, families })
+        Ok(Found { more: families.len() >= MOST, families, damaged })
     }
 
     /// Ends all of these logins here, at once, however many they are. With a UUID the realm is told too.
@@ -91,15 +97,20 @@ impl Exchange {
             let mut after = None;
             loop {
                 let living = self.bridge.store.find_living(what.clone(), after, MOST).await.map_err(store_failed)?;
-                let Some(last) = living.last() else { break };
+                revoked.damaged += living.damaged;
+                let Some(last) = living.records.last() else { break };
                 after = Some(last.id);
-                for family in living {
+                let more = living.records.len() >= MOST;
+                for family in living.records {
                     let Some(ended) = self.end_login(selector, family).await? else { continue };
                     self.bridge.edge.ended_by_operator(&ended.family.client, ended.family.id, ended.realm_told);
                     revoked.ended += 1;
                     if revoked.logins.len() < MOST {
                         revoked.logins.push(ended);
                     }
+                }
+                if !more {
+                    break; // else what is damaged behind the last one would be counted twice
                 }
             }
         }

@@ -18,8 +18,9 @@ const AGAIN: Duration = Duration::from_secs(5);
 impl Exchange {
     /// Tells until the end: when word is left, and from time to time what the realm could not hear.
     pub async fn tell(&self, end: &CancellationToken) {
+        let mut damaged = 0;
         while !end.is_cancelled() {
-            match self.tell_all().await {
+            match self.tell_all(&mut damaged).await {
                 Ok(untold) => {
                     self.bridge.metrics.untold.set(i64::try_from(untold).unwrap_or(i64::MAX));
                 }
@@ -32,10 +33,16 @@ impl Exchange {
         }
     }
 
-    /// Goes through the outbox once. Answers how many revocations the realm still has not heard.
-    async fn tell_all(&self) -> Result<usize, StoreError> {
-        let mut untold = 0;
-        for pending in self.bridge.store.outbox().await? {
+    /// Goes through the outbox once. Answers how many revocations the realm still has not heard: damaged ones, which nobody can
+    /// tell, are of them, and are said where there are others than `damaged` before.
+    async fn tell_all(&self, damaged: &mut usize) -> Result<usize, StoreError> {
+        let outbox = self.bridge.store.outbox().await?;
+        if outbox.damaged > *damaged {
+            log::damaged("reading what the realm must be told", outbox.damaged);
+        }
+        *damaged = outbox.damaged;
+        let mut untold = outbox.damaged;
+        for pending in outbox.records {
             if self.tell_one(&pending).await {
                 self.bridge.store.outbox_delete(&pending).await?;
             } else {

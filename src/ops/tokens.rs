@@ -36,7 +36,7 @@ pub(super) async fn find(State(service): State<Arc<OpsService>>, headers: Header
     match service.exchange.find_logins(&selector).await {
         Ok(found) => {
             let families: Vec<Value> = found.families.iter().map(describe).collect();
-            answer(StatusCode::OK, &json!({"logins": families, "more": found.more}))
+            answer(StatusCode::OK, &json!({"logins": families, "more": found.more, "damaged": found.damaged}))
         }
         Err(refusal) => failed(&refusal),
     }
@@ -48,10 +48,10 @@ pub(super) async fn revoke(State(service): State<Arc<OpsService>>, headers: Head
         Err(denied) => return denied.answer(),
     };
     match service.exchange.end_logins(&selector).await {
-        Ok(Revoked { logins, ended, over }) => {
+        Ok(Revoked { logins, ended, over, damaged }) => {
             let more = ended > logins.len();
             let logins: Vec<Value> = logins.iter().map(describe_ended).chain(over.iter().map(describe)).collect();
-            answer(StatusCode::OK, &json!({"logins": logins, "ended": ended, "more": more}))
+            answer(StatusCode::OK, &json!({"logins": logins, "ended": ended, "more": more, "damaged": damaged}))
         }
         Err(refusal) => failed(&refusal),
     }

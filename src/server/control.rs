@@ -87,7 +87,7 @@ async fn sweep(bridge: Arc<Bridge>, end: CancellationToken) {
             match bridge.store.sweep(bridge.clock.now()).await {
                 Ok(swept) => {
                     if swept.damaged > 0 {
-                        log::damaged(swept.damaged);
+                        log::damaged("sweeping what has expired", swept.damaged);
                     }
                     if !swept.more || end.is_cancelled() {
                         break;

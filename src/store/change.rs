@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::error::StoreError;
 use crate::domain::family::{AccessRecord, Family, FamilyId, Member, RefreshRecord};
 use crate::domain::opaque::{Fingerprint, TokenUse};
 use crate::domain::seal::Sealed;
@@ -108,6 +109,35 @@ pub struct Bundle {
     pub access: Vec<(Fingerprint, AccessRecord)>,
     /// Its refresh records.
     pub refresh: Vec<(Fingerprint, RefreshRecord)>,
+}
+
+/// What was found among many records. One that is not what was written does not keep the others from being found.
+#[derive(Clone, Debug)]
+pub struct Gathered<T> {
+    /// What was found.
+    pub records: Vec<T>,
+    /// What could not be read on the way: passed over, and a finding for ops.
+    pub damaged: usize,
+}
+
+impl<T> Default for Gathered<T> {
+    fn default() -> Self {
+        Self { records: Vec::new(), damaged: 0 }
+    }
+}
+
+impl<T> Gathered<T> {
+    /// What was read of one record, or nothing where it is damaged: that is counted.
+    pub(super) fn sound<R>(&mut self, read: Result<R, StoreError>) -> Result<Option<R>, StoreError> {
+        match read {
+            Ok(record) => Ok(Some(record)),
+            Err(StoreError::Corrupt { .. }) => {
+                self.damaged += 1;
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
 }
 
 /// What a sweep did.

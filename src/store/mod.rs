@@ -6,7 +6,8 @@
 //! - `put` and every other write answer `Ok` only when it is durable. A write that failed was not acknowledged; it may be
 //!   there or not, and nobody knows its UUIDs.
 //! - A family changes only by `commit`, which names the version that the change was decided on, or by `end`.
-//! - What was damaged on the disk is an error that names the record, never a wrong value.
+//! - What was damaged on the disk is an error that names the record, never a wrong value. Where many are looked at it is passed
+//!   over and counted.
 //!
 //! Must not: open a sealed value, know what a UUID is beyond its fingerprint, decide anything about a family, look at a clock
 //! that it was not handed, or need a particular runtime (workers are several, each with its own).
@@ -26,7 +27,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use change::Search;
-pub use change::{Bundle, Change, Find, Lease, PendingRevocation, Statistics, Swept, Version, Versioned};
+pub use change::{Bundle, Change, Find, Gathered, Lease, PendingRevocation, Statistics, Swept, Version, Versioned};
 pub use embedded::{BackedUp, Backup, Embedded, Progress};
 pub use error::{Cause, CommitError, StoreError};
 pub use memo::Memo;
@@ -120,7 +121,7 @@ impl TokenStore {
 
     /// Ends a family, whatever it is doing: every UUID of it is over from now on and remembered as such until its end.
     ///
-    /// Answers the family as it was before, with the newest of the realm's refresh tokens in it; where it was over already
+    /// A record of it that is damaged is removed: it opens nothing any more. Answers the family as it was before, with the newest of the realm's refresh tokens in it; where it was over already
     /// its first ending stays. `None`: no such family.
     pub async fn end(&self, family: FamilyId, ending: Ending) -> Result<Option<Family>, StoreError> {
         match self {
@@ -165,7 +166,7 @@ impl TokenStore {
     }
 
     /// Every revocation that the realm must still be told.
-    pub async fn outbox(&self) -> Result<Vec<PendingRevocation>, StoreError> {
+    pub async fn outbox(&self) -> Result<Gathered<PendingRevocation>, StoreError> {
         match self {
             Self::Embedded(store) => store.outbox(),
             Self::Redis(store) => store.outbox().await,
@@ -222,7 +223,7 @@ impl TokenStore {
     }
 
     /// Families by what an operator knows; at most `limit`. By client and by user it reads every family: seconds at a million.
-    pub async fn find(&self, what: Find, limit: usize) -> Result<Vec<Family>, StoreError> {
+    pub async fn find(&self, what: Find, limit: usize) -> Result<Gathered<Family>, StoreError> {
         self.search(Search { what, living: false, after: None, limit }).await
     }
 
@@ -232,11 +233,11 @@ impl TokenStore {
         what: Find,
         after: Option<FamilyId>,
         limit: usize,
-    ) -> Result<Vec<Family>, StoreError> {
+    ) -> Result<Gathered<Family>, StoreError> {
         self.search(Search { what, living: true, after, limit }).await
     }
 
-    async fn search(&self, search: Search) -> Result<Vec<Family>, StoreError> {
+    async fn search(&self, search: Search) -> Result<Gathered<Family>, StoreError> {
         match self {
             Self::Embedded(store) => store.find(search).await,
             Self::Redis(store) => store.find(&search).await,
@@ -244,7 +245,7 @@ impl TokenStore {
     }
 
     /// Families in order of their ids, beginning after one of them; at most `limit`.
-    pub async fn export(&self, after: Option<FamilyId>, limit: usize) -> Result<Vec<Bundle>, StoreError> {
+    pub async fn export(&self, after: Option<FamilyId>, limit: usize) -> Result<Gathered<Bundle>, StoreError> {
         match self {
             Self::Embedded(store) => store.export(after, limit).await,
             Self::Redis(store) => store.export(after, limit).await,

@@ -224,14 +224,9 @@ pub fn backed_up(directory: &Path, records: u64, damaged: u64) {
     tracing::info!(event = "backed_up", directory, records, damaged);
 }
 
-/// Says that the sweep found records that are not what was written; they are let alone.
-pub fn damaged(records: usize) {
-    tracing::error!(
-        event = "store",
-        what = "sweeping what has expired",
-        damaged = records,
-        "these records are not what was written"
-    );
+/// Says that records were found that are not what was written; they are let alone.
+pub fn damaged(what: &'static str, records: usize) {
+    tracing::error!(event = "store", what, damaged = records, "these records are not what was written");
 }
 
 /// Says that a load brought a client to another stage.

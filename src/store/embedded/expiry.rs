@@ -67,9 +67,10 @@ impl ExpiryIndex {
                 due.more_from = keys::due_in(&key);
                 break;
             }
-            match files::decode::<Vec<FamilyId>>(&key, &bytes) {
+            match bytes.and_then(|bytes| files::decode::<Vec<FamilyId>>(&key, &bytes)) {
                 Ok(families) => due.families.extend(families),
-                Err(_damaged) => due.damaged += 1,
+                Err(StoreError::Corrupt { .. }) => due.damaged += 1,
+                Err(error) => return Err(error),
             }
             due.entries.push(Entry::remove(&key));
         }

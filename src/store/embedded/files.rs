@@ -1,5 +1,6 @@
 //! fjall, opened as this store needs it. Nothing else in the bridge knows that it exists.
 
+use std::cell::OnceCell;
 use std::fmt;
 use std::io::ErrorKind;
 use std::ops::Range;
@@ -72,6 +73,9 @@ pub(super) struct Stored {
     pub(super) stale: u64,
 }
 
+/// A key, and what was read under it.
+pub(super) type Read<T> = (Slice, Result<T, StoreError>);
+
 /// The open files.
 pub(super) struct Files {
     database: Database,
@@ -126,21 +130,33 @@ impl Files {
         self.tree(key).get(key).map_err(|error| not_read(error, keys::describe(key)))
     }
 
-    /// The keys of a range and the bytes under them, in order.
-    pub(super) fn pairs(&self, range: Range<Vec<u8>>) -> impl Iterator<Item = Result<(Slice, Slice), StoreError>> {
-        let what = || "a range of records".to_owned();
-        self.tree(&range.start).range(range).map(move |pair| pair.into_inner().map_err(|error| not_read(error, what())))
+    /// The keys of a range and the bytes under them, in order. What is wrong with one value stands in its place; what is wrong
+    /// with the tree itself is an error of the range.
+    pub(super) fn pairs(&self, range: Range<Vec<u8>>) -> impl Iterator<Item = Result<Read<Slice>, StoreError>> {
+        self.tree(&range.start).range(range).map(|pair| {
+            let found = OnceCell::new();
+            // Asked once the tree has given the key: whatever fails later is about the value, which lies beside the tree.
+            let read = pair.into_inner_if(|key| found.set(key.clone()).is_ok());
+            match (found.into_inner(), read) {
+                (_, Ok((key, value))) => Ok((key, Ok(value.unwrap_or_default()))),
+                (Some(key), Err(error)) => {
+                    let error = not_read(error, keys::describe(&key));
+                    Ok((key, Err(error)))
+                }
+                (None, Err(error)) => Err(not_read(error, "a range of records".to_owned())),
+            }
+        })
     }
 
     /// The records of a range, in order.
     pub(super) fn records<T: DeserializeOwned>(
         &self,
         range: Range<Vec<u8>>,
-    ) -> impl Iterator<Item = Result<(Slice, T), StoreError>> {
+    ) -> impl Iterator<Item = Result<Read<T>, StoreError>> {
         self.pairs(range).map(|pair| {
             let (key, bytes) = pair?;
-            let value = decode(&key, &bytes)?;
-            Ok((key, value))
+            let record = bytes.and_then(|bytes| decode(&key, &bytes));
+            Ok((key, record))
         })
     }
 

@@ -113,21 +113,27 @@ pub(super) fn end(files: &Files, family: FamilyId, cause: Ending) -> Result<Opti
     let mut entries = vec![Entry::record(&key, &(version + 1, &over))];
     entries.extend(former.session.map(|session| Entry::remove(&keys::session(&session))));
     for member in &former.members {
-        let key = keys::token(member.token_use, &member.fingerprint);
-        match member.token_use {
-            TokenUse::Access => entries.extend(
-                files
-                    .get::<AccessRecord>(&key)?
-                    .filter(|record| matches!(record.fate, AccessFate::Live { .. }))
-                    .map(|record| Entry::record(&key, &ending::access_over(record, cause))),
-            ),
-            TokenUse::Refresh => {
-                let left = |record| Entry::record(&key, &ending::refresh_over(record, &over));
-                entries.extend(files.get::<RefreshRecord>(&key)?.map(left));
-            }
-        }
+        entries.extend(match buried(files, member, &over, cause) {
+            // It cannot say that it is over; gone it opens nothing either, and with it what lies in memory of it.
+            Err(StoreError::Corrupt { .. }) => Some(remove_member(member)),
+            read => read?,
+        });
     }
     Ok(Some((Decided { entries, ends: ending::newly_ends(&former, &over) }, former)))
+}
+
+/// What is left of a record of a family that is `over`.
+fn buried(files: &Files, member: &Member, over: &Family, cause: Ending) -> Result<Option<Entry>, StoreError> {
+    let key = keys::token(member.token_use, &member.fingerprint);
+    Ok(match member.token_use {
+        TokenUse::Access => files
+            .get::<AccessRecord>(&key)?
+            .filter(|record| matches!(record.fate, AccessFate::Live { .. }))
+            .map(|record| Entry::record(&key, &ending::access_over(record, cause))),
+        TokenUse::Refresh => {
+            files.get::<RefreshRecord>(&key)?.map(|record| Entry::record(&key, &ending::refresh_over(record, over)))
+        }
+    })
 }
 
 /// What becomes of a family whose time the expiry index says has come.

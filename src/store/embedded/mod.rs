@@ -35,14 +35,15 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 
-use super::change::{Bundle, Change, Lease, PendingRevocation, Search, Statistics, Swept, Version, Versioned};
+use super::change::{
+    Bundle, Change, Gathered, Lease, PendingRevocation, Search, Statistics, Swept, Version, Versioned,
+};
 use super::ending;
 use super::error::{CommitError, StoreError};
 use super::memo::Memo;
 use super::sweep::Horizon;
 use crate::domain::family::{AccessRecord, Ending, Family, FamilyId, RefreshRecord};
 use crate::domain::opaque::{Fingerprint, TokenUse};
-use crate::domain::seal::Sealed;
 use crate::domain::time::{Clock, Timestamp};
 pub use backup::{BackedUp, Backup, Progress};
 pub(super) use directory::is_store;
@@ -159,17 +160,8 @@ impl Embedded {
         self.write(|reply| Job::Write { entries, reply }).await
     }
 
-    pub(super) fn outbox(&self) -> Result<Vec<PendingRevocation>, StoreError> {
-        let files = self.shared.files()?;
-        let all = vec![keys::OUTBOX]..vec![keys::OUTBOX + 1];
-        files
-            .records::<(String, Sealed, Timestamp)>(all)
-            .map(|record| {
-                let (key, (client, sealed, until)) = record?;
-                let family = scan::family_in(&key)?;
-                Ok(PendingRevocation { family, client, sealed, until })
-            })
-            .collect()
+    pub(super) fn outbox(&self) -> Result<Gathered<PendingRevocation>, StoreError> {
+        scan::outbox(&*self.shared.files()?)
     }
 
     pub(super) async fn outbox_delete(&self, told: &PendingRevocation) -> Result<(), StoreError> {
@@ -187,6 +179,7 @@ impl Embedded {
             .records::<Vec<u8>>(all)
             .map(|record| {
                 let (key, value) = record?;
+                let value = value?;
                 let name = String::from_utf8_lossy(key.get(1..).unwrap_or_default()).into_owned();
                 Ok(Memo { name, value })
             })
@@ -232,12 +225,12 @@ impl Embedded {
         scan::aside(move || tidy::tidy(&files, live, || shared.is_closed())).await
     }
 
-    pub(super) async fn find(&self, search: Search) -> Result<Vec<Family>, StoreError> {
+    pub(super) async fn find(&self, search: Search) -> Result<Gathered<Family>, StoreError> {
         let files = self.shared.files()?;
         scan::aside(move || scan::find(&files, &search)).await
     }
 
-    pub(super) async fn export(&self, after: Option<FamilyId>, limit: usize) -> Result<Vec<Bundle>, StoreError> {
+    pub(super) async fn export(&self, after: Option<FamilyId>, limit: usize) -> Result<Gathered<Bundle>, StoreError> {
         let files = self.shared.files()?;
         scan::aside(move || scan::export(&files, after, limit)).await
     }

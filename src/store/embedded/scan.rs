@@ -1,4 +1,4 @@
-//! What looks at many records: searches and exports. Each runs on a thread of its own, away from the workers.
+//! What looks at many records: searches and exports, each on a thread of its own, away from the workers; and the outbox, which is short.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::thread::Builder;
 
 use tokio::sync::oneshot;
 
-use super::super::change::{Bundle, Find, Search};
+use super::super::change::{Bundle, Find, Gathered, PendingRevocation, Search};
 use super::super::error::StoreError;
 use super::super::record::Damage;
 use super::files::Files;
@@ -14,6 +14,8 @@ use super::job::StoredFamily;
 use super::keys;
 use crate::domain::family::{AccessRecord, Family, FamilyId, RefreshRecord};
 use crate::domain::opaque::TokenUse;
+use crate::domain::seal::Sealed;
+use crate::domain::time::Timestamp;
 
 /// Does something long on a thread of its own.
 #[expect(
@@ -31,7 +33,7 @@ pub(super) async fn aside<T: Send + 'static>(
     answer.await.map_err(|_| StoreError::Closed)?
 }
 
-pub(super) fn find(files: &Files, search: &Search) -> Result<Vec<Family>, StoreError> {
+pub(super) fn find(files: &Files, search: &Search) -> Result<Gathered<Family>, StoreError> {
     match &search.what {
         Find::Client(client) => matching(files, search, |family| family.client == *client),
         Find::User(user) => matching(files, search, |family| family.user == Some(*user)),
@@ -39,33 +41,48 @@ pub(super) fn find(files: &Files, search: &Search) -> Result<Vec<Family>, StoreE
     }
 }
 
-fn matching(files: &Files, search: &Search, fits: impl Fn(&Family) -> bool) -> Result<Vec<Family>, StoreError> {
-    let fits = |family: &Family| fits(family) && search.takes(family);
-    families(files, search.after).filter(|family| family.as_ref().map_or(true, &fits)).take(search.limit).collect()
+fn matching(files: &Files, search: &Search, fits: impl Fn(&Family) -> bool) -> Result<Gathered<Family>, StoreError> {
+    let mut found = Gathered::default();
+    for family in families(files, search.after) {
+        let family = family?;
+        if found.records.len() >= search.limit {
+            break;
+        }
+        let fitting = found.sound(family)?.filter(|family| fits(family) && search.takes(family));
+        found.records.extend(fitting);
+    }
+    Ok(found)
 }
 
-fn families(files: &Files, after: Option<FamilyId>) -> impl Iterator<Item = Result<Family, StoreError>> {
+/// Each family, or what is wrong with it.
+fn families(
+    files: &Files,
+    after: Option<FamilyId>,
+) -> impl Iterator<Item = Result<Result<Family, StoreError>, StoreError>> {
     let first = after.map_or_else(|| vec![keys::FAMILY], |after| [keys::family(after).as_slice(), &[0]].concat());
-    files.records::<StoredFamily>(first..vec![keys::FAMILY + 1]).map(|record| record.map(|(_, (_, family))| family))
+    let records = files.records::<StoredFamily>(first..vec![keys::FAMILY + 1]);
+    records.map(|record| record.map(|(_, stored)| stored.map(|(_, family)| family)))
 }
 
-fn by_prefix(files: &Files, digits: &str, search: &Search) -> Result<Vec<Family>, StoreError> {
-    let Some((first, last)) = range_of(digits) else { return Ok(Vec::new()) };
-    let mut found = BTreeSet::new();
+fn by_prefix(files: &Files, digits: &str, search: &Search) -> Result<Gathered<Family>, StoreError> {
+    let mut found = Gathered::default();
+    let Some((first, last)) = range_of(digits) else { return Ok(found) };
+    let mut named = BTreeSet::new();
     let range = |kind: u8| [&[kind], first.as_slice()].concat()..[&[kind], last.as_slice(), &[0]].concat();
     for record in files.records::<AccessRecord>(range(keys::ACCESS)) {
-        found.insert(record?.1.family);
+        named.extend(found.sound(record?.1)?.map(|record| record.family));
     }
     for record in files.records::<RefreshRecord>(range(keys::REFRESH)) {
-        found.insert(record?.1.family);
+        named.extend(found.sound(record?.1)?.map(|record| record.family));
     }
-    let after = |id: &FamilyId| search.after.is_none_or(|after| *id > after);
-    let families = found.into_iter().filter(after).map(|id| files.get::<StoredFamily>(&keys::family(id)));
-    families
-        .filter_map(|stored| stored.map(|stored| stored.map(|(_, family)| family)).transpose())
-        .filter(|family| family.as_ref().map_or(true, |family| search.takes(family)))
-        .take(search.limit)
-        .collect()
+    for id in named.into_iter().filter(|id| search.after.is_none_or(|after| *id > after)) {
+        if found.records.len() >= search.limit {
+            break;
+        }
+        let stored = found.sound(files.get::<StoredFamily>(&keys::family(id)))?.flatten();
+        found.records.extend(stored.map(|(_, family)| family).filter(|family| search.takes(family)));
+    }
+    Ok(found)
 }
 
 /// The least and the greatest fingerprint that begin with these hexadecimal digits; `None` where they are no such digits.
@@ -79,24 +96,50 @@ fn range_of(digits: &str) -> Option<(Vec<u8>, Vec<u8>)> {
     plain.then(|| bound('0').zip(bound('f'))).flatten()
 }
 
-pub(super) fn export(files: &Files, after: Option<FamilyId>, limit: usize) -> Result<Vec<Bundle>, StoreError> {
-    families(files, after).take(limit).map(|family| bundle(files, family?)).collect()
+pub(super) fn export(files: &Files, after: Option<FamilyId>, limit: usize) -> Result<Gathered<Bundle>, StoreError> {
+    let mut bundles = Gathered::default();
+    for family in families(files, after) {
+        let family = family?;
+        if bundles.records.len() >= limit {
+            break;
+        }
+        if let Some(family) = bundles.sound(family)? {
+            let bundle = bundle(files, family, &mut bundles)?;
+            bundles.records.push(bundle);
+        }
+    }
+    Ok(bundles)
 }
 
-fn bundle(files: &Files, family: Family) -> Result<Bundle, StoreError> {
+fn bundle(files: &Files, family: Family, bundles: &mut Gathered<Bundle>) -> Result<Bundle, StoreError> {
     let (mut access, mut refresh) = (Vec::new(), Vec::new());
     for member in &family.members {
-        let key = keys::token(member.token_use, &member.fingerprint);
+        let (key, fingerprint) = (keys::token(member.token_use, &member.fingerprint), member.fingerprint);
         match member.token_use {
-            TokenUse::Access => access.extend(files.get(&key)?.map(|record| (member.fingerprint, record))),
-            TokenUse::Refresh => refresh.extend(files.get(&key)?.map(|record| (member.fingerprint, record))),
+            TokenUse::Access => {
+                access.extend(bundles.sound(files.get(&key))?.flatten().map(|record| (fingerprint, record)));
+            }
+            TokenUse::Refresh => {
+                refresh.extend(bundles.sound(files.get(&key))?.flatten().map(|record| (fingerprint, record)));
+            }
         }
     }
     Ok(Bundle { family, access, refresh })
 }
 
+pub(super) fn outbox(files: &Files) -> Result<Gathered<PendingRevocation>, StoreError> {
+    let mut outbox = Gathered::default();
+    for record in files.records::<(String, Sealed, Timestamp)>(vec![keys::OUTBOX]..vec![keys::OUTBOX + 1]) {
+        let (key, word) = record?;
+        if let Some((client, sealed, until)) = outbox.sound(word)? {
+            outbox.records.push(PendingRevocation { family: family_in(&key)?, client, sealed, until });
+        }
+    }
+    Ok(outbox)
+}
+
 /// The family in a key of one.
-pub(super) fn family_in(key: &[u8]) -> Result<FamilyId, StoreError> {
+fn family_in(key: &[u8]) -> Result<FamilyId, StoreError> {
     let id = key.get(1..).and_then(|id| id.try_into().ok()).map(FamilyId);
     id.ok_or_else(|| StoreError::Corrupt { what: keys::describe(key), cause: Arc::new(Damage::Shape) })
 }

@@ -37,6 +37,7 @@ fn endless_families_are_not_indexed(files: &Files, expiry: &mut ExpiryIndex) -> 
     end.push(0);
     let at_the_end_of_time: Vec<_> = files.records::<Vec<FamilyId>>(first..end).collect::<Result<_, _>>()?;
     for (key, families) in at_the_end_of_time {
+        let families = families?;
         let mut entries = vec![Entry::remove(&key)];
         let mut ending = Vec::new();
         for id in families {

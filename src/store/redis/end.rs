@@ -43,20 +43,28 @@ impl Redis {
             before.members.iter().map(|member| keys::token(member.token_use, &member.fingerprint)).collect();
         let reads: Vec<Cmd> = names.iter().map(|name| cmd("GET").arg(name).to_owned()).collect();
         let records = if reads.is_empty() { Vec::new() } else { self.read_all(reads).await? };
-        let (mut access, mut refresh) = (Vec::new(), Vec::new());
+        let (mut access, mut refresh, mut damaged) = (Vec::new(), Vec::new(), Vec::new());
         for ((member, name), record) in before.members.iter().zip(&names).zip(records) {
             match member.token_use {
                 TokenUse::Access => {
                     let left = |record| (member.fingerprint, ending::access_over(record, why));
-                    access.extend(token_in(name, record)?.map(left));
+                    match token_in(name, record) {
+                        Err(StoreError::Corrupt { .. }) => damaged.push(name),
+                        read => access.extend(read?.map(left)),
+                    }
                 }
                 TokenUse::Refresh => {
                     let left = |record| (member.fingerprint, ending::refresh_over(record, over));
-                    refresh.extend(token_in(name, record)?.map(left));
+                    match token_in(name, record) {
+                        Err(StoreError::Corrupt { .. }) => damaged.push(name),
+                        read => refresh.extend(read?.map(left)),
+                    }
                 }
             }
         }
         let mut commands = self.tokens(&access, &refresh);
+        // It cannot say that it is over; gone it opens nothing either.
+        commands.extend(damaged.into_iter().map(|name| cmd("DEL").arg(name).to_owned()));
         commands.extend(before.session.map(|session| cmd("DEL").arg(keys::session(&session)).to_owned()));
         commands.extend(ending::newly_ends(before, over).map(|until| listed(before.id, until)));
         if commands.is_empty() { Ok(()) } else { self.write(commands, false).await.map(drop) }

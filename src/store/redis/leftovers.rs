@@ -60,8 +60,12 @@ impl Redis {
         let reads = found.iter().map(|id| cmd("HMGET").arg(keys::state(*id)).arg("v").arg("d").to_owned()).collect();
         let mut stay = 0;
         for (id, answer) in found.iter().zip(self.read_all(reads).await?) {
-            // Not there: it is being born, and its list comes before its state.
-            let Some(known) = state_in(&keys::state(*id), answer)? else {
+            // Not there: it is being born, and its list comes before its state. Or damaged: nobody can tell whether it is over.
+            let known = match state_in(&keys::state(*id), answer) {
+                Err(StoreError::Corrupt { .. }) => None,
+                read => read?,
+            };
+            let Some(known) = known else {
                 stay += 1;
                 continue;
             };

@@ -36,7 +36,7 @@ use redis::{Cmd, FromRedisValue, RedisError, RedisResult, Value, cmd};
 use self::leftovers::Place;
 use self::link::Link;
 use self::scripts::Next;
-use super::change::{Bundle, Change, Lease, PendingRevocation, Statistics, Version, Versioned};
+use super::change::{Bundle, Change, Gathered, Lease, PendingRevocation, Statistics, Version, Versioned};
 use super::ending;
 use super::error::{CommitError, StoreError};
 use super::record;
@@ -267,16 +267,18 @@ impl Redis {
         self.write(vec![put], true).await.map(drop)
     }
 
-    pub(super) async fn outbox(&self) -> Result<Vec<PendingRevocation>, StoreError> {
+    pub(super) async fn outbox(&self) -> Result<Gathered<PendingRevocation>, StoreError> {
         let answer = self.read(cmd("HVALS").arg(keys::OUTBOX).to_owned()).await?;
         let records: Vec<Vec<u8>> =
             FromRedisValue::from_redis_value(answer).map_err(|_| corrupt(keys::OUTBOX, record::Damage::Shape))?;
-        let read = |bytes: Vec<u8>| {
-            let (family, client, sealed, until) =
-                record::decode(keys::OUTBOX.as_bytes(), &bytes).map_err(|damage| corrupt(keys::OUTBOX, damage))?;
-            Ok(PendingRevocation { family, client, sealed, until })
-        };
-        records.into_iter().map(read).collect()
+        let mut outbox = Gathered::default();
+        for bytes in records {
+            let word = record::decode(keys::OUTBOX.as_bytes(), &bytes).map_err(|damage| corrupt(keys::OUTBOX, damage));
+            if let Some((family, client, sealed, until)) = outbox.sound(word)? {
+                outbox.records.push(PendingRevocation { family, client, sealed, until });
+            }
+        }
+        Ok(outbox)
     }
 
     pub(super) async fn outbox_delete(&self, told: &PendingRevocation) -> Result<(), StoreError> {

@@ -2,7 +2,7 @@
 
 use redis::{FromRedisValue, cmd};
 
-use super::super::change::{Bundle, Find, Search, Swept, Versioned};
+use super::super::change::{Bundle, Find, Gathered, Search, Swept, Versioned};
 use super::super::ending;
 use super::super::error::StoreError;
 use super::super::record::Damage;
@@ -37,8 +37,10 @@ impl Redis {
                     swept.more = true;
                     return Ok(swept);
                 }
-                if self.drop_if_due(family, horizon).await? {
-                    swept.families += 1;
+                match self.drop_if_due(family, horizon).await {
+                    Ok(dropped) => swept.families += usize::from(dropped),
+                    Err(StoreError::Corrupt { .. }) => swept.damaged += 1,
+                    Err(error) => return Err(error),
                 }
             }
         }
@@ -71,14 +73,15 @@ impl Redis {
         Ok(true)
     }
 
-    pub(in super::super) async fn find(&self, search: &Search) -> Result<Vec<Family>, StoreError> {
+    pub(in super::super) async fn find(&self, search: &Search) -> Result<Gathered<Family>, StoreError> {
         if let Find::Prefix(prefix) = &search.what
             && prefix.len() == 64
         {
-            let whole = self.find_whole(prefix).await?.into_iter();
-            return Ok(whole
-                .filter(|family| search.takes(family) && search.after.is_none_or(|after| family.id > after))
-                .collect());
+            let mut whole = self.find_whole(prefix).await?;
+            let is_asked_for =
+                |family: &Family| search.takes(family) && search.after.is_none_or(|after| family.id > after);
+            whole.records.retain(is_asked_for);
+            return Ok(whole);
         }
         let fits = |family: &Family| match &search.what {
             Find::Client(client) => family.client == *client,
@@ -87,14 +90,13 @@ impl Redis {
                 family.members.iter().any(|member| member.fingerprint.to_string().starts_with(prefix))
             }
         };
-        let mut found = Vec::new();
+        let mut found = Gathered::default();
         for first in first_list(search.after)..=keys::LAST_LIST {
             for ids in self.ids_after(first, search.after).await?.chunks(TOGETHER) {
                 for known in self.families(ids).await? {
-                    if fits(&known.value) && search.takes(&known.value) {
-                        found.push(known.value);
-                    }
-                    if found.len() >= search.limit {
+                    let family = found.sound(known)?.flatten().map(|known| known.value);
+                    found.records.extend(family.filter(|family| fits(family) && search.takes(family)));
+                    if found.records.len() >= search.limit {
                         return Ok(found);
                     }
                 }
@@ -104,48 +106,49 @@ impl Redis {
     }
 
     /// A whole fingerprint is a key: no list is read.
-    async fn find_whole(&self, fingerprint: &str) -> Result<Vec<Family>, StoreError> {
-        let access = self.token::<AccessRecord>(&keys::token(TokenUse::Access, &fingerprint)).await?;
-        let refresh = self.token::<RefreshRecord>(&keys::token(TokenUse::Refresh, &fingerprint)).await?;
-        let ids = access.map(|record| record.family).into_iter().chain(refresh.map(|record| record.family));
-        let mut families = Vec::new();
-        for id in ids {
-            families.extend(self.family(id).await?.map(|known| known.value));
+    async fn find_whole(&self, fingerprint: &str) -> Result<Gathered<Family>, StoreError> {
+        let mut found = Gathered::default();
+        let access = self.token::<AccessRecord>(&keys::token(TokenUse::Access, &fingerprint)).await;
+        let access = found.sound(access)?.flatten().map(|record| record.family);
+        let refresh = self.token::<RefreshRecord>(&keys::token(TokenUse::Refresh, &fingerprint)).await;
+        let refresh = found.sound(refresh)?.flatten().map(|record| record.family);
+        for id in access.into_iter().chain(refresh) {
+            let known = found.sound(self.family(id).await)?.flatten();
+            found.records.extend(known.map(|known| known.value));
         }
-        Ok(families)
+        Ok(found)
     }
 
     pub(in super::super) async fn export(
         &self,
         after: Option<FamilyId>,
         limit: usize,
-    ) -> Result<Vec<Bundle>, StoreError> {
-        let mut bundles = Vec::new();
+    ) -> Result<Gathered<Bundle>, StoreError> {
+        let mut bundles = Gathered::default();
         for first in first_list(after)..=keys::LAST_LIST {
             for id in self.ids_after(first, after).await? {
-                if bundles.len() >= limit {
+                if bundles.records.len() >= limit {
                     return Ok(bundles);
                 }
-                bundles.extend(self.bundle(id).await?);
+                let bundle = self.bundle(id, &mut bundles).await?;
+                bundles.records.extend(bundle);
             }
         }
         Ok(bundles)
     }
 
-    async fn bundle(&self, id: FamilyId) -> Result<Option<Bundle>, StoreError> {
-        let Some(known) = self.family(id).await? else { return Ok(None) };
+    async fn bundle(&self, id: FamilyId, bundles: &mut Gathered<Bundle>) -> Result<Option<Bundle>, StoreError> {
+        let Some(known) = bundles.sound(self.family(id).await)?.flatten() else { return Ok(None) };
         let mut bundle = Bundle { family: known.value, access: Vec::new(), refresh: Vec::new() };
         for member in bundle.family.members.clone() {
             match member.token_use {
                 TokenUse::Access => {
-                    bundle
-                        .access
-                        .extend(self.access(&member.fingerprint).await?.map(|record| (member.fingerprint, record)));
+                    let record = bundles.sound(self.access(&member.fingerprint).await)?.flatten();
+                    bundle.access.extend(record.map(|record| (member.fingerprint, record)));
                 }
                 TokenUse::Refresh => {
-                    bundle
-                        .refresh
-                        .extend(self.refresh(&member.fingerprint).await?.map(|record| (member.fingerprint, record)));
+                    let record = bundles.sound(self.refresh(&member.fingerprint).await)?.flatten();
+                    bundle.refresh.extend(record.map(|record| (member.fingerprint, record)));
                 }
             }
         }
@@ -160,12 +163,14 @@ impl Redis {
         Ok(ids)
     }
 
-    /// Those of these families that are there, by one round trip.
-    async fn families(&self, ids: &[FamilyId]) -> Result<Vec<Versioned<Family>>, StoreError> {
+    /// Each of these families, if it is there, or what is wrong with it; by one round trip.
+    async fn families(
+        &self,
+        ids: &[FamilyId],
+    ) -> Result<Vec<Result<Option<Versioned<Family>>, StoreError>>, StoreError> {
         let state = |id: &FamilyId| cmd("HMGET").arg(keys::state(*id)).arg("v").arg("d").to_owned();
         let answers = self.read_all(ids.iter().map(state).collect()).await?;
-        let known = ids.iter().zip(answers).map(|(id, answer)| state_in(&keys::state(*id), answer));
-        known.filter_map(Result::transpose).collect()
+        Ok(ids.iter().zip(answers).map(|(id, answer)| state_in(&keys::state(*id), answer)).collect())
     }
 }
 

@@ -162,7 +162,8 @@ fn a_copy_leaves_behind_what_is_forgotten_and_gives_an_end_to_what_is_over_and_h
         );
         clock.pass(2 * HOUR);
         while files.sweep(now.plus(2 * HOUR)).await.unwrap().more {}
-        let left: Vec<_> = files.export(None, 10).await.unwrap().into_iter().map(|bundle| bundle.family.id).collect();
+        let left: Vec<_> =
+            files.export(None, 10).await.unwrap().records.into_iter().map(|bundle| bundle.family.id).collect();
         assert_eq!(left, [lives.id()]);
         assert!(files.refresh(&lives.refresh).await.unwrap().is_some());
     });

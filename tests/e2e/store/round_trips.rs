@@ -72,7 +72,7 @@ fn a_search_reads_many_families_by_one_round_trip() {
             world.kept().await;
         }
         line.round_trips();
-        assert_eq!(world.store.find(Find::Client("crm".to_owned()), 2_000).await.unwrap().len(), 1_000);
+        assert_eq!(world.store.find(Find::Client("crm".to_owned()), 2_000).await.unwrap().records.len(), 1_000);
         let round_trips = line.round_trips();
         assert!(round_trips <= 2 * 256, "one for each list and one for its families: {round_trips}");
     });

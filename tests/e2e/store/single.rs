@@ -2,8 +2,11 @@
 
 use std::fs;
 
-use passbridge::domain::family::Family;
-use passbridge::store::{Change, Password, RedisMode, RedisSettings, StoreError, StoreSettings, TokenStore, Version};
+use passbridge::domain::family::{Ending, Family};
+use passbridge::domain::seal::Sealed;
+use passbridge::store::{
+    Change, Find, Password, PendingRevocation, RedisMode, RedisSettings, StoreError, StoreSettings, TokenStore, Version,
+};
 use secrecy::SecretString;
 
 use super::contract::rotated;
@@ -135,6 +138,41 @@ fn a_session_leads_to_its_login_though_that_was_refreshed_past_its_first_end() {
     assert!(second > 400 * first, "{second} {first}");
     block_on(world.store.commit(renewed)).unwrap();
     assert!(ttl() > second + second / 2, "{} {second}", ttl());
+}
+
+#[test]
+fn a_damaged_record_keeps_nothing_else_from_being_found_told_or_ended() {
+    let server = Server::start();
+    let world = World::open(&single(&server));
+    let (sound, damaged) = block_on(async { (world.kept().await, world.kept().await) });
+    let pending = PendingRevocation {
+        family: sound.id(),
+        client: "crm".to_owned(),
+        sealed: Sealed::from_bytes(vec![7; 40]),
+        until: world.now().plus(HOUR),
+    };
+    block_on(world.store.outbox_put(&pending)).unwrap();
+    server.cli(&["HSET", "pb:outbox", &damaged.id().to_string(), "nonsense"]);
+    server.cli(&["HSET", &format!("pb:{{{}}}:state", damaged.id()), "d", "nonsense"]);
+    server.cli(&["SET", &format!("pb:a:{}", sound.access), "Lnonsense"]);
+    block_on(async {
+        let outbox = world.store.outbox().await.unwrap();
+        assert_eq!((outbox.records, outbox.damaged), (vec![pending], 1));
+        let crm = || Find::Client("crm".to_owned());
+        let living = world.store.find_living(crm(), None, 10).await.unwrap();
+        assert_eq!((living.records.len(), living.records[0].id, living.damaged), (1, sound.id(), 1));
+        let whole = world.store.find(Find::Prefix(damaged.access.to_string()), 10).await.unwrap();
+        assert_eq!((whole.records.len(), whole.damaged), (0, 1));
+        let moved = world.store.export(None, 10).await.unwrap();
+        assert_eq!((moved.records.len(), moved.damaged), (1, 2));
+        assert!(world.store.access(&sound.access).await.is_err());
+        world.store.end(sound.id(), Ending::Revoked).await.unwrap().unwrap();
+        assert_eq!(world.store.access(&sound.access).await.unwrap(), None, "nobody can read it, and it opens nothing");
+        assert!(world.store.find_living(crm(), None, 10).await.unwrap().records.is_empty());
+        world.clock.pass(4 * HOUR);
+        let swept = world.store.sweep(world.now()).await.unwrap();
+        assert_eq!((swept.families, swept.damaged), (1, 1));
+    });
 }
 
 #[test]

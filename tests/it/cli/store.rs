@@ -2,9 +2,16 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::sync::Arc;
+
+use passbridge::domain::time::Clock;
+use passbridge::server::SystemClock;
+use passbridge::store::TokenStore;
 
 use super::{out, run, talk};
-use crate::support::{OLD_SECRET, Plan, World};
+use crate::store::damage::{flip_access, large_login};
+use crate::store::world::{Login, Seeded, block_on, embedded};
+use crate::support::{OLD_ID, OLD_SECRET, Plan, World};
 
 const BACKUP: &str = "/api/v1/store/backup";
 
@@ -44,7 +51,7 @@ fn every_uuid_that_was_handed_out_before_a_backup_lives_in_a_bridge_that_starts_
         let refresh = login.text("refresh_token");
         let fields = [
             ("grant_type", "refresh_token"),
-            ("client_id", crate::support::OLD_ID),
+            ("client_id", OLD_ID),
             ("client_secret", OLD_SECRET),
             ("refresh_token", &refresh),
         ];
@@ -106,6 +113,28 @@ fn a_store_that_is_not_there_is_not_copied_and_not_made() {
     for path in ["dtaa", "data"] {
         assert!(!world.path().join(path).exists(), "{path}");
     }
+}
+
+#[test]
+fn a_record_that_is_damaged_stays_behind_when_all_others_are_copied_and_is_told() {
+    let mut world = Plan::new().files();
+    std::fs::copy(world.config(), world.path().join("to.toml")).unwrap();
+    world.change("store", "path", "\"damaged\"");
+    let directory = world.path().join("damaged");
+    let clock = Arc::new(SystemClock::new());
+    let now = clock.now();
+    let store = TokenStore::open(&embedded(&directory), clock).unwrap();
+    let logins: Vec<Login> = (0..2).map(|seed| large_login(&Seeded::new(seed), now, OLD_ID)).collect();
+    for login in &logins {
+        block_on(store.put(login.new.clone())).unwrap();
+    }
+    block_on(store.close());
+    drop(store);
+    flip_access(&directory, &logins[0].access);
+    let copied = run(&world, &["store", "copy", "--to", "to.toml"], "");
+    assert_eq!(copied.status.code(), Some(1), "{}", talk(&copied));
+    let said = talk(&copied);
+    assert!(said.contains("2 logins copied") && said.contains("1 record cannot be read, and stayed behind"), "{said}");
 }
 
 #[test]

@@ -7,6 +7,7 @@ use passbridge::store::Find;
 use serde_json::{Value, json};
 
 use super::said::{Said, run};
+use crate::store::damage::{flip_family, large_login};
 use crate::store::world::{Login, Seeded, block_on};
 use crate::support::{Granting, Mood, OLD_ID, Plan, World, client};
 
@@ -73,7 +74,7 @@ fn the_shape_of_the_json_is_that_of_the_manual() {
     let found = run(&world, &["token", "find", "--format", "json"], &access).fine().json();
     let tokens = found["logins"][0]["tokens"].clone();
     let shape = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
-    assert_eq!(shape(&found), ["logins", "more"]);
+    assert_eq!(shape(&found), ["damaged", "logins", "more"]);
     let named = ["born", "client", "family", "refreshable_until", "refreshed", "scope", "state", "tokens"];
     assert_eq!(shape(&found["logins"][0]), named);
     assert_eq!(shape(&tokens[0]), ["fingerprint", "until", "use"]);
@@ -165,7 +166,30 @@ fn all_logins_of_a_client_are_ended_however_many_they_are() {
     assert_eq!((ended.json()["logins"].as_array().unwrap().len(), &ended.json()["more"]), (1_000, &json!(true)));
     assert_eq!(ended.json()["ended"], MANY);
     assert_eq!(ended.err, format!("{MANY} logins ended; the first 1000 are shown\n"));
-    assert!(block_on(store.find_living(Find::Client(OLD_ID.to_owned()), None, 1)).unwrap().is_empty());
+    assert!(block_on(store.find_living(Find::Client(OLD_ID.to_owned()), None, 1)).unwrap().records.is_empty());
+}
+
+#[test]
+fn a_damaged_login_does_not_keep_the_others_of_a_client_from_being_ended_and_is_told() {
+    let mut world = world();
+    let store = world.running().bridge().store.clone();
+    let (chance, now) = (Seeded::new(7), world.running().bridge().clock.now());
+    let logins: Vec<_> = (0..3).map(|_| large_login(&chance, now, OLD_ID)).collect();
+    for login in &logins {
+        block_on(store.put(login.new.clone())).unwrap();
+    }
+    drop(store);
+    world.end();
+    let first = logins.iter().map(Login::id).min().unwrap();
+    flip_family(&world.path().join("data"), first);
+    world.restart();
+    let told = "1 record of the store cannot be read";
+    let found = run(&world, &["token", "find", "--client", OLD_ID, "--format", "json"], "");
+    found.refused(1, told);
+    assert_eq!((found.json()["logins"].as_array().unwrap().len(), &found.json()["damaged"]), (2, &json!(1)));
+    let ended = run(&world, &["token", "revoke", "--client", OLD_ID, "--format", "json"], "");
+    ended.refused(1, told);
+    assert_eq!((&ended.json()["ended"], &ended.json()["damaged"]), (&json!(2), &json!(1)));
 }
 
 #[test]

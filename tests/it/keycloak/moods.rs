@@ -216,7 +216,7 @@ fn nothing_is_kept_of_a_login_that_the_realm_did_not_grant() {
         world.realm.next(mood);
         login(&world);
     }
-    assert_eq!(block_on(world.running().bridge().store.export(None, 10)).unwrap().len(), 0);
+    assert_eq!(block_on(world.running().bridge().store.export(None, 10)).unwrap().records.len(), 0);
 }
 
 #[test]

@@ -72,8 +72,12 @@ fn a_copy_of_the_files_opens_nothing_without_a_uuid_and_everything_with_it() {
     let store = &world.running().bridge().store;
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     // What whoever has the files has: all records, by the client's name.
-    let family =
-        runtime.block_on(store.find(Find::Client(crate::support::OLD_ID.to_owned()), 10)).unwrap().pop().unwrap();
+    let family = runtime
+        .block_on(store.find(Find::Client(crate::support::OLD_ID.to_owned()), 10))
+        .unwrap()
+        .records
+        .pop()
+        .unwrap();
     let member = family.members.iter().find(|member| member.token_use == TokenUse::Access).unwrap();
     let record = runtime.block_on(store.access(&member.fingerprint)).unwrap().unwrap();
     let AccessFate::Live { jwt, key, .. } = &record.fate else { panic!("it lives") };
@@ -120,8 +124,12 @@ fn what_is_over_keeps_nothing_of_the_realm() {
     eventually("the realm is told", || super::told(&world).len() == 1);
     let store = &world.running().bridge().store;
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let family =
-        runtime.block_on(store.find(Find::Client(crate::support::OLD_ID.to_owned()), 10)).unwrap().pop().unwrap();
+    let family = runtime
+        .block_on(store.find(Find::Client(crate::support::OLD_ID.to_owned()), 10))
+        .unwrap()
+        .records
+        .pop()
+        .unwrap();
     assert!(matches!(family.state, FamilyState::Over(_)) && family.renewal.is_none());
     for member in &family.members {
         match member.token_use {

@@ -261,7 +261,7 @@ fn an_answer_that_comes_after_another_instance_went_on_ends_nobodys_session() {
     gate.notify_one();
     refused(&reply(&world, waiting));
     assert!(world.active(&access));
-    assert!(run(store.outbox()).unwrap().is_empty());
+    assert!(run(store.outbox()).unwrap().records.is_empty());
     assert!(super::told(&world).is_empty());
 }
 

@@ -5,7 +5,7 @@ use crate::support::{Granting, Mood, NEW_SECRET, OLD_ID, Plan, World, client, ev
 
 fn untold(world: &World) -> usize {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    runtime.block_on(world.running().bridge().store.outbox()).unwrap().len()
+    runtime.block_on(world.running().bridge().store.outbox()).unwrap().records.len()
 }
 
 /// What became of revocations, by the log of this world's own client.
@@ -199,7 +199,7 @@ fn the_word_opens_only_with_the_new_secret() {
     world.realm.close();
     revoke(&world, &access);
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let pending = runtime.block_on(world.running().bridge().store.outbox()).unwrap().pop().unwrap();
+    let pending = runtime.block_on(world.running().bridge().store.outbox()).unwrap().records.pop().unwrap();
     assert!(pending.sealed.as_bytes().len() > newest.len());
     let open = |secret: &str, purpose| {
         let key = SealingKey::derive(secret.as_bytes(), purpose);

@@ -39,7 +39,7 @@ fn a_backup_opens_and_holds_everything_that_was_acknowledged_before_it() {
         assert!(after.fence > before.fence);
         copied.clock.pass(3 * HOUR);
         while copied.store.sweep(copied.now()).await.unwrap().more {}
-        assert!(copied.store.export(None, 10).await.unwrap().is_empty(), "what expires when is in it too");
+        assert!(copied.store.export(None, 10).await.unwrap().records.is_empty(), "what expires when is in it too");
     });
     assert!(block_on(world.store.access(&later.access)).unwrap().is_some(), "the store itself goes on");
 }
@@ -77,7 +77,7 @@ fn a_backup_under_load_is_whole_and_of_one_moment() {
                 assert!(copied.store.access(&login.access).await.unwrap().is_some());
                 assert!(copied.store.refresh(&login.refresh).await.unwrap().is_some());
             }
-            for bundle in copied.store.export(None, 1_000_000).await.unwrap() {
+            for bundle in copied.store.export(None, 1_000_000).await.unwrap().records {
                 let of = |token_use| bundle.family.members.iter().filter(|it| it.token_use == token_use).count();
                 assert_eq!(bundle.access.len(), of(TokenUse::Access), "a family is there with all its records");
                 assert_eq!(bundle.refresh.len(), of(TokenUse::Refresh));

@@ -334,15 +334,15 @@ pub async fn the_outbox_keeps_a_revocation_until_it_is_deleted(world: &World) {
     }
     let newer = PendingRevocation { sealed: Sealed::from_bytes(vec![9; 40]), ..pending(1) };
     world.store.outbox_delete(&newer).await.unwrap();
-    let mut outbox = world.store.outbox().await.unwrap();
+    let mut outbox = world.store.outbox().await.unwrap().records;
     outbox.sort_by_key(|pending| pending.family);
     assert_eq!(outbox, [pending(1), pending(2)]);
     world.store.outbox_put(&newer).await.unwrap();
     world.store.outbox_delete(&pending(1)).await.unwrap();
-    assert_eq!(world.store.outbox().await.unwrap().len(), 2, "a newer one was not told yet");
+    assert_eq!(world.store.outbox().await.unwrap().records.len(), 2, "a newer one was not told yet");
     world.store.outbox_delete(&newer).await.unwrap();
     world.store.outbox_delete(&newer).await.unwrap();
-    assert_eq!(world.store.outbox().await.unwrap(), [pending(2)]);
+    assert_eq!(world.store.outbox().await.unwrap().records, [pending(2)]);
 }
 
 pub async fn a_sweep_drops_a_family_after_its_last_uuid_and_not_before(world: &World) {
@@ -468,7 +468,7 @@ pub async fn families_are_found_by_client_user_and_prefix(world: &World) {
     let crm = world.kept().await;
     let erp = Login::new(&world.chance, world.now(), "erp");
     world.store.put(erp.new.clone()).await.unwrap();
-    let find = |what| async { ids(world.store.find(what, 10).await.unwrap()) };
+    let find = |what| async { ids(world.store.find(what, 10).await.unwrap().records) };
     assert_eq!(find(Find::Client("erp".to_owned())).await, [erp.id()]);
     assert_eq!(find(Find::Client("nobody".to_owned())).await, []);
     assert_eq!(find(Find::User(crm.new.family.user.unwrap())).await, sorted(vec![crm.id(), erp.id()]));
@@ -476,7 +476,7 @@ pub async fn families_are_found_by_client_user_and_prefix(world: &World) {
     assert_eq!(find(Find::Prefix(crm.refresh.short()[..7].to_owned())).await, [crm.id()]);
     assert_eq!(find(Find::Prefix(crm.refresh.to_string())).await, [crm.id()]);
     assert_eq!(find(Find::Prefix("not hex".to_owned())).await, []);
-    assert_eq!(world.store.find(Find::User(crm.new.family.user.unwrap()), 1).await.unwrap().len(), 1);
+    assert_eq!(world.store.find(Find::User(crm.new.family.user.unwrap()), 1).await.unwrap().records.len(), 1);
 }
 
 pub async fn those_alive_are_found_in_order_and_from_where_somebody_left_off(world: &World) {
@@ -493,7 +493,7 @@ pub async fn those_alive_are_found_in_order_and_from_where_somebody_left_off(wor
     let crm = || Find::Client("crm".to_owned());
     let mut found: Vec<FamilyId> = Vec::new();
     loop {
-        let page = world.store.find_living(crm(), found.last().copied(), 3).await.unwrap();
+        let page = world.store.find_living(crm(), found.last().copied(), 3).await.unwrap().records;
         if page.is_empty() {
             break;
         }
@@ -503,12 +503,13 @@ pub async fn those_alive_are_found_in_order_and_from_where_somebody_left_off(wor
     assert_eq!(found, living);
     let of = |login: &Login| Find::Prefix(login.refresh.short());
     for login in &all {
-        let there = world.store.find_living(of(login), None, 1).await.unwrap().len();
+        let there = world.store.find_living(of(login), None, 1).await.unwrap().records.len();
         assert_eq!(there, usize::from(!over.contains(&login.id())));
-        let whole = world.store.find_living(Find::Prefix(login.access.to_string()), None, 1).await.unwrap().len();
+        let whole =
+            world.store.find_living(Find::Prefix(login.access.to_string()), None, 1).await.unwrap().records.len();
         assert_eq!(whole, there);
     }
-    assert_eq!(world.store.find(crm(), 20).await.unwrap().len(), 9);
+    assert_eq!(world.store.find(crm(), 20).await.unwrap().records.len(), 9);
 }
 
 fn ids(families: Vec<Family>) -> Vec<FamilyId> {
@@ -528,7 +529,7 @@ pub async fn an_export_is_every_family_once_with_its_records(world: &World) {
     expected.sort_by_key(Login::id);
     let (mut found, mut after) = (Vec::new(), None);
     loop {
-        let page = world.store.export(after, 10).await.unwrap();
+        let page = world.store.export(after, 10).await.unwrap().records;
         let Some(last) = page.last() else { break };
         after = Some(last.family.id);
         found.extend(page);

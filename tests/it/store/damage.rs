@@ -4,9 +4,13 @@ use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
-use passbridge::store::{StoreError, TokenStore};
+use passbridge::domain::family::{Ending, FamilyId, FamilyState};
+use passbridge::domain::opaque::Fingerprint;
+use passbridge::domain::seal::Sealed;
+use passbridge::domain::time::Timestamp;
+use passbridge::store::{Find, PendingRevocation, StoreError, TokenStore};
 
-use super::world::{Login, ManualClock, World, block_on, embedded};
+use super::world::{BEGIN, HOUR, Login, ManualClock, Seeded, World, block_on, embedded};
 
 /// A directory as a crash leaves it: copied while the store is open, every login in it acknowledged one by one.
 fn crashed(logins: usize) -> (tempfile::TempDir, Vec<Login>) {
@@ -196,4 +200,98 @@ fn damage_in_the_middle_of_a_journal_is_named_with_its_file() {
     let error = open(directory.path()).unwrap_err();
     assert!(error.to_string().contains("0.jnl is not what was written"), "{error}");
     assert!(std::error::Error::source(&error).unwrap().to_string().contains("begin at byte"));
+}
+
+/// A login whose family lies beside the tree, as its access record does.
+pub fn large_login(chance: &Seeded, now: Timestamp, client: &str) -> Login {
+    let mut login = Login::new(chance, now, client);
+    login.new.family.scope = "x".repeat(600);
+    login
+}
+
+/// Flips a bit of the value under a key, which lies beside the tree, in the directory of a store that was closed.
+pub fn flip(directory: &Path, kind: u8, name: &[u8]) {
+    let key = [&[kind], name].concat();
+    let beside = files(directory).into_iter().filter(|file| file.parent().unwrap().ends_with("blobs"));
+    let mut flipped = 0;
+    for file in beside {
+        let mut bytes = fs::read(&file).unwrap();
+        if let Some(at) = bytes.windows(key.len()).position(|window| window == key) {
+            bytes[at + key.len() + 100] ^= 1;
+            fs::write(&file, bytes).unwrap();
+            flipped += 1;
+        }
+    }
+    assert_eq!(flipped, 1, "the value lies there once");
+}
+
+pub fn flip_family(directory: &Path, family: FamilyId) {
+    flip(directory, b'f', &family.0);
+}
+
+pub fn flip_access(directory: &Path, access: &Fingerprint) {
+    flip(directory, b'a', access.as_bytes());
+}
+
+/// Three logins, each with a word that the realm must be told; the first one's family and word are damaged, and the last one's
+/// access record.
+fn damaged() -> (tempfile::TempDir, TokenStore, Vec<Login>) {
+    let directory = tempfile::tempdir().unwrap();
+    let world = World::open(&embedded(directory.path()));
+    let mut logins: Vec<Login> = (0..3).map(|_| large_login(&world.chance, BEGIN, "crm")).collect();
+    logins.sort_by_key(Login::id);
+    for login in &logins {
+        block_on(world.store.put(login.new.clone())).unwrap();
+        block_on(world.store.outbox_put(&pending(login))).unwrap();
+    }
+    block_on(world.store.close());
+    drop(world);
+    flip_family(directory.path(), logins[0].id());
+    flip(directory.path(), b'o', &logins[0].id().0);
+    flip_access(directory.path(), &logins[2].access);
+    let store = open(directory.path()).unwrap();
+    (directory, store, logins)
+}
+
+fn pending(login: &Login) -> PendingRevocation {
+    let sealed = Sealed::from_bytes(vec![7; 600]);
+    PendingRevocation { family: login.id(), client: "crm".to_owned(), sealed, until: BEGIN.plus(HOUR) }
+}
+
+#[test]
+fn a_damaged_record_does_not_keep_others_from_being_found() {
+    let (_directory, store, logins) = damaged();
+    assert!(matches!(block_on(store.family(logins[0].id())), Err(StoreError::Corrupt { .. })));
+    let sound = [logins[1].id(), logins[2].id()];
+    block_on(async {
+        let all = store.find(Find::Client("crm".to_owned()), 10).await.unwrap();
+        assert_eq!((all.records.iter().map(|it| it.id).collect::<Vec<_>>(), all.damaged), (sound.to_vec(), 1));
+        let first = store.find_living(Find::User(logins[0].new.family.user.unwrap()), None, 1).await.unwrap();
+        assert_eq!((first.records[0].id, first.damaged), (sound[0], 1));
+        let by_token = store.find(Find::Prefix(logins[0].access.to_string()), 10).await.unwrap();
+        assert_eq!((by_token.records.len(), by_token.damaged), (0, 1));
+        let moved = store.export(None, 10).await.unwrap();
+        assert_eq!(
+            (moved.records.iter().map(|it| it.family.id).collect::<Vec<_>>(), moved.damaged),
+            (sound.to_vec(), 2)
+        );
+        let left: Vec<_> = moved.records.iter().map(|it| (it.access.len(), it.refresh.len())).collect();
+        assert_eq!(left, [(1, 1), (0, 1)]);
+        let outbox = store.outbox().await.unwrap();
+        assert_eq!((outbox.records, outbox.damaged), (vec![pending(&logins[1]), pending(&logins[2])], 1));
+    });
+}
+
+#[test]
+fn a_login_with_a_damaged_record_is_ended_all_the_same() {
+    let (_directory, store, logins) = damaged();
+    block_on(async {
+        assert!(matches!(store.access(&logins[2].access).await, Err(StoreError::Corrupt { .. })));
+        let before = store.end(logins[2].id(), Ending::Revoked).await.unwrap().unwrap();
+        assert_eq!(before, logins[2].new.family);
+        let family = store.family(logins[2].id()).await.unwrap().unwrap().value;
+        assert_eq!(family.state, FamilyState::Over(Ending::Revoked));
+        assert!(store.refresh(&logins[2].refresh).await.unwrap().unwrap().key.as_bytes().is_empty());
+        assert_eq!(store.access(&logins[2].access).await.unwrap(), None, "nobody can read it, and it opens nothing");
+    });
 }

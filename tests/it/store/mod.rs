@@ -4,7 +4,7 @@ mod backup;
 mod churn;
 mod contract;
 mod crash;
-mod damage;
+pub mod damage;
 mod embedded;
 mod record;
 mod refusal;

@@ -251,6 +251,6 @@ fn a_full_disk_is_told_and_costs_nothing_that_was_acknowledged() {
     let store = open(directory.path()).unwrap();
     for hex in kept {
         let found = block_on(store.find(Find::Prefix(hex.to_owned()), 1)).unwrap();
-        assert_eq!(found.len(), 1);
+        assert_eq!(found.records.len(), 1);
     }
 }

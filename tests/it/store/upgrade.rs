@@ -91,7 +91,7 @@ fn an_upgrade_that_was_cut_off_before_it_was_written_down_begins_again() {
     world.clock.pass(3 * HOUR);
     block_on(async {
         while world.store.sweep(world.now()).await.unwrap().more {}
-        assert_eq!(world.store.export(None, 10).await.unwrap().len(), 1);
+        assert_eq!(world.store.export(None, 10).await.unwrap().records.len(), 1);
     });
 }
 
