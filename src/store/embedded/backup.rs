@@ -24,7 +24,6 @@ pub struct Backup {
     frozen: Frozen,
     from: Arc<Files>,
     shared: Arc<Shared>,
-    into: Files,
     directory: Directory,
 }
 
@@ -64,8 +63,7 @@ impl Backup {
     pub(super) fn begin(shared: &Arc<Shared>, to: &Path) -> Result<Self, StoreError> {
         let from = shared.files()?;
         let directory = Directory::fresh(to)?;
-        let into = Files::open(&directory.engine(), CACHE)?;
-        Ok(Self { frozen: from.frozen(), from, shared: Arc::clone(shared), into, directory })
+        Ok(Self { frozen: from.frozen(), from, shared: Arc::clone(shared), directory })
     }
 
     /// Copies. Blocks for as long as that takes; what was copied is removed where it fails.
@@ -73,33 +71,29 @@ impl Backup {
     /// # Errors
     /// A file cannot be read or written, the store is closed or failing, or nobody wants the copy any more.
     pub fn run(self, progress: &Progress) -> Result<BackedUp, StoreError> {
-        let Self { frozen, from, shared, into, directory } = self;
+        let Self { frozen, from, shared, directory } = self;
         let mut damaged = 0;
-        let copied = frozen.pour(&from, &into, |key, bytes| {
-            if shared.is_closed() || progress.given_up.load(Ordering::Relaxed) {
-                return Err(StoreError::Closed);
-            }
-            if shared.is_failing() {
-                return Err(StoreError::Refusing); // it cannot come back while its files are in use
-            }
-            damaged += u64::from(record::inspect(key, bytes).is_err());
-            progress.records.fetch_add(1, Ordering::Relaxed);
-            Ok(())
+        let copied = Files::open(&directory.engine(), CACHE).and_then(|into| {
+            frozen.pour(&from, &into, |key, bytes| {
+                if shared.is_closed() || progress.given_up.load(Ordering::Relaxed) {
+                    return Err(StoreError::Closed);
+                }
+                if shared.is_failing() {
+                    return Err(StoreError::Refusing); // it cannot come back while its files are in use
+                }
+                damaged += u64::from(record::inspect(key, bytes).is_err());
+                progress.records.fetch_add(1, Ordering::Relaxed);
+                Ok(())
+            })?;
+            Ok(into.disk_bytes())
         });
         drop((frozen, from));
-        let bytes = into.disk_bytes();
-        drop(into);
-        let whole = copied.and_then(|()| {
+        let whole = copied.and_then(|bytes| {
             sync_all(&directory.engine()).map_err(|error| StoreError::CannotWrite { cause: Arc::new(error) })?;
-            directory.complete()
+            directory.complete()?;
+            Ok(BackedUp { records: progress.records(), damaged, bytes })
         });
-        match whole {
-            Ok(()) => Ok(BackedUp { records: progress.records(), damaged, bytes }),
-            Err(error) => {
-                directory.abandon();
-                Err(error)
-            }
-        }
+        whole.inspect_err(|_| directory.abandon())
     }
 }
 

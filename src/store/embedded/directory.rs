@@ -52,10 +52,14 @@ impl Directory {
     }
 
     /// Takes an empty directory, making it where it does not exist, for a copy that is no store before it is [complete](Self::complete).
+    /// One that was taken so and never written to has its lock, and is empty still.
     pub(super) fn fresh(path: &Path) -> Result<Self, StoreError> {
         let not_fresh = || StoreError::NotFresh { path: path.to_owned() };
         match std::fs::read_dir(path) {
-            Ok(mut entries) => entries.next().is_none().then_some(()).ok_or_else(not_fresh)?,
+            Ok(mut entries) => {
+                let is_fresh = entries.all(|entry| entry.is_ok_and(|entry| entry.file_name() == "lock"));
+                is_fresh.then_some(()).ok_or_else(not_fresh)?;
+            }
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) => return Err(cannot(path)(error)),
         }

@@ -110,7 +110,10 @@ impl Files {
             Ok(Self { database, access, others, torn_bytes })
         }));
         match opened {
-            Ok(opened) => opened.map_err(|error| not_read(error, what())),
+            // What opens a new store writes it.
+            Ok(opened) => {
+                opened.map_err(|error| if is_full(&error) { not_written(error) } else { not_read(error, what()) })
+            }
             Err(_panic) => Err(StoreError::Corrupt { what: what(), cause: Arc::new(Error::Unrecoverable) }),
         }
     }
@@ -283,8 +286,7 @@ fn not_read(error: Error, what: String) -> StoreError {
 }
 
 fn not_written(error: Error) -> StoreError {
-    let full =
-        matches!(io_kind(&error), Some(ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge));
+    let full = is_full(&error);
     let poisoned = matches!(error, Error::Poisoned);
     let cause: Cause = Arc::new(error);
     if poisoned {
@@ -294,6 +296,10 @@ fn not_written(error: Error) -> StoreError {
     } else {
         StoreError::CannotWrite { cause }
     }
+}
+
+fn is_full(error: &Error) -> bool {
+    matches!(io_kind(error), Some(ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge))
 }
 
 #[expect(

@@ -118,6 +118,17 @@ fn a_backup_that_is_given_up_leaves_nothing_and_is_no_store() {
 }
 
 #[test]
+fn a_backup_that_was_not_run_leaves_what_the_next_one_takes() {
+    let (directory, place) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let world = World::open(&embedded(directory.path()));
+    block_on(world.kept());
+    drop(world.store.backup(place.path()).unwrap());
+    let backup = world.store.backup(place.path()).unwrap();
+    assert!(matches!(world.store.backup(place.path()), Err(StoreError::Busy { .. })), "one at a time");
+    assert_eq!(backup.run(&Progress::default()).unwrap().damaged, 0);
+}
+
+#[test]
 fn a_store_that_closes_does_not_wait_for_a_backup_to_end() {
     let (directory, place) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let world = World::open(&embedded(directory.path()));

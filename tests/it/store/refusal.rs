@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use passbridge::store::{Find, StoreError, TokenStore};
+use passbridge::store::{Find, Progress, StoreError, TokenStore};
 
 use super::world::{BEGIN, Login, ManualClock, Seeded, World, block_on, embedded};
 
@@ -210,8 +210,7 @@ fn a_writer_on_a_full_disk() {
     assert!(block_on(store.put(large_login(&chance).new)).is_err(), "there is still no room");
 
     // Somebody makes room.
-    let pid = std::process::id().to_string();
-    assert!(Command::new("prlimit").args(["--pid", &pid, "--fsize=unlimited"]).status().unwrap().success());
+    limit_files("unlimited");
     clock.pass(Duration::from_secs(1));
     let login = large_login(&chance);
     block_on(store.put(login.new.clone())).unwrap();
@@ -221,6 +220,28 @@ fn a_writer_on_a_full_disk() {
         assert!(block_on(store.access(&login.access)).unwrap().is_some());
         println!("kept {}", login.access);
     }
+}
+
+/// Runs under a limit as above: a backup finds no room for its first file, is given some, and goes to the same place.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "how this test speaks to the process that it starts")]
+fn a_backup_on_a_full_disk() {
+    let Some(directory) = std::env::var_os(FULL) else { return };
+    let place = tempfile::tempdir().unwrap();
+    let store = TokenStore::open(&embedded(Path::new(&directory)), ManualClock::new()).unwrap();
+    let backup = || store.backup(place.path())?.run(&Progress::default());
+    limit_files("4096:unlimited");
+    assert!(matches!(backup(), Err(StoreError::Full { .. })));
+    limit_files("unlimited");
+    backup().unwrap();
+    println!("backed up");
+}
+
+/// In bytes: how long a file of this process may become.
+fn limit_files(to: &str) {
+    let pid = std::process::id().to_string();
+    let status = Command::new("prlimit").args(["--pid", &pid, &format!("--fsize={to}")]).status();
+    assert!(status.unwrap().success());
 }
 
 fn large_login(chance: &Seeded) -> Login {
@@ -235,16 +256,7 @@ fn a_full_disk_is_told_and_costs_nothing_that_was_acknowledged() {
     // A new journal is made with room for 64 MiB; one that was closed has the size of what is in it.
     drop(open(directory.path()).unwrap());
     drop(open(directory.path()).unwrap());
-    let script = "trap '' XFSZ; ulimit -S -f \"$1\"; shift; exec \"$@\"";
-    let output = Command::new("/bin/bash")
-        .args(["-c", script, "limited", "4096"])
-        .arg(std::env::current_exe().unwrap())
-        .args(["--exact", "store::refusal::a_writer_on_a_full_disk", "--nocapture", "--test-threads=1"])
-        .env(FULL, directory.path())
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    let said = limited("4096", "a_writer_on_a_full_disk", directory.path());
     let kept: Vec<&str> = said.lines().filter_map(|line| line.split_once("kept ").map(|(_, hex)| hex)).collect();
     assert!(kept.len() > 1);
     // The next process has everything.
@@ -253,4 +265,26 @@ fn a_full_disk_is_told_and_costs_nothing_that_was_acknowledged() {
         let found = block_on(store.find(Find::Prefix(hex.to_owned()), 1)).unwrap();
         assert_eq!(found.records.len(), 1);
     }
+}
+
+#[test]
+fn a_backup_that_finds_no_room_says_so_and_takes_the_same_directory_once_there_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let said = limited("unlimited", "a_backup_on_a_full_disk", directory.path());
+    assert!(said.contains("backed up"), "{said}");
+}
+
+/// Runs a test in a process of its own that lives under a limit, in KiB, on the size of files; what it says.
+fn limited(size: &str, test: &str, directory: &Path) -> String {
+    let script = "trap '' XFSZ; ulimit -S -f \"$1\"; shift; exec \"$@\"";
+    let output = Command::new("/bin/bash")
+        .args(["-c", script, "limited", size])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", &format!("store::refusal::{test}"), "--nocapture", "--test-threads=1"])
+        .env(FULL, directory)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    said
 }
