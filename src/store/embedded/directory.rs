@@ -67,7 +67,7 @@ impl Directory {
     }
 
     fn locked(path: &Path) -> Result<Self, StoreError> {
-        DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(cannot(path))?;
+        make(path).map_err(cannot(path))?;
         let lock = lock(&path.join("lock"), path)?;
         Ok(Self { path: path.to_owned(), format: FORMAT, lock })
     }
@@ -86,6 +86,11 @@ impl Directory {
     /// Makes a store of what is in it.
     pub(super) fn complete(&self) -> Result<(), StoreError> {
         self.raise_to(FORMAT)
+    }
+
+    /// Sees to it that what was entered in it is on the disk.
+    pub(super) fn sync(&self) -> Result<(), StoreError> {
+        sync(&self.path).map_err(cannot(&self.path))
     }
 
     /// Removes what is in it: it became no store.
@@ -155,6 +160,20 @@ fn format_in(text: &str, directory: &Path) -> Result<u32, StoreError> {
     }
 }
 
+/// Makes a directory and those above it that are not there; each is on the disk where it is entered.
+fn make(path: &Path) -> std::io::Result<()> {
+    let missing: Vec<&Path> =
+        path.ancestors().take_while(|above| !above.as_os_str().is_empty() && !above.exists()).collect();
+    DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    missing.into_iter().filter_map(Path::parent).try_for_each(sync)
+}
+
+/// A relative path begins in the directory without a name.
+fn sync(directory: &Path) -> std::io::Result<()> {
+    let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
+    File::open(directory)?.sync_all()
+}
+
 fn lock(file: &Path, directory: &Path) -> Result<File, StoreError> {
     let cannot = |error| StoreError::CannotOpen { path: file.to_owned(), cause: Arc::new(error) };
     let mut lock = OpenOptions::new()
@@ -191,5 +210,5 @@ fn write_whole(path: &Path, text: &str) -> std::io::Result<()> {
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
     std::fs::rename(&draft, path)?;
-    path.parent().map_or(Ok(()), |parent| File::open(parent)?.sync_all())
+    path.parent().map_or(Ok(()), sync)
 }
