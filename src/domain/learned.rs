@@ -18,6 +18,8 @@ struct Shared {
     hashes: Mutex<Vec<String>>,
     /// When the store was last asked, by the monotonic clock.
     looked: Mutex<Option<Duration>>,
+    /// Whether it has answered once: before that, nothing is known of any secret.
+    is_read: AtomicBool,
     is_learning: AtomicBool,
 }
 
@@ -65,13 +67,20 @@ impl Learned {
         }
         kept.truncate(most);
         *hashes = kept;
+        shared.is_read.store(true, Ordering::Release);
     }
 
-    /// Whether it is time to ask the store; whoever hears yes does.
+    /// Whether what is kept was ever taken.
+    pub fn is_read(&self) -> bool {
+        self.shared().is_read.load(Ordering::Acquire)
+    }
+
+    /// Whether it is time to ask the store; whoever hears yes does. Until it has answered once, that is whoever needs to know.
     pub fn is_due(&self, now: Duration) -> bool {
         let shared = self.shared();
         let mut looked = shared.looked.lock();
-        let is_due = looked.is_none_or(|looked| now.saturating_sub(looked) >= LOOK_AGAIN);
+        let is_due = !shared.is_read.load(Ordering::Acquire)
+            || looked.is_none_or(|looked| now.saturating_sub(looked) >= LOOK_AGAIN);
         if is_due {
             *looked = Some(now);
         }
@@ -131,6 +140,8 @@ mod tests {
         learned.end();
         assert!(learned.begin());
         let at = Duration::from_secs;
-        assert_eq!([0, 4, 5, 9].map(|second| learned.is_due(at(second))), [true, false, true, false]);
+        assert!(learned.is_due(at(0)) && learned.is_due(at(0)), "until it has been read, by whoever needs it");
+        learned.take(Vec::new(), 2);
+        assert_eq!([1, 4, 5, 9].map(|second| learned.is_due(at(second))), [false, false, true, false]);
     }
 }

@@ -7,13 +7,16 @@ use std::sync::Arc;
 use secrecy::SecretString;
 
 use super::stage::Ask;
-use super::{Bridge, Called, Exchange};
+use super::{Bridge, Called, Exchange, store_failed};
 use crate::domain::client::{Client, Presented};
+use crate::domain::refusal::Refusal;
 use crate::legacy::request::Incoming;
 use crate::legacy::sole::sole;
 use crate::mapping::{Lesson, Shown, Snapshot};
 use crate::store::{Memo, StoreError};
 use crate::telemetry::log;
+
+const READING: &str = "reading what was learned of a secret";
 
 fn name(client: &Client) -> String {
     format!("learned/{}", client.legacy_id)
@@ -49,19 +52,31 @@ impl Exchange {
     }
 
     /// Looks what was learned of whoever says to be calling, by this process before its start and by other instances.
-    pub(super) async fn recall(&self, snapshot: &Snapshot, presented: &Presented) {
+    ///
+    /// # Errors
+    /// The store fails, and has told nothing so far: nobody can say which secret is right.
+    pub(super) async fn recall(&self, snapshot: &Snapshot, presented: &Presented) -> Result<(), Refusal> {
         let now = self.bridge.clock.monotonic();
         for client in presented.readings.iter().filter_map(|reading| snapshot.table.client(&reading.id)) {
-            if client.learned().is_some_and(|(_, learned)| learned.is_due(now)) {
-                self.bridge.look(client).await;
+            let Some((_, learned)) = client.learned() else { continue };
+            if !learned.is_due(now) {
+                continue;
+            }
+            match self.bridge.look(client).await {
+                Ok(()) => {}
+                Err(error) if learned.is_read() => log::store(READING, &error),
+                Err(error) => return Err(store_failed(error)),
             }
         }
+        Ok(())
     }
 
     /// Hashes of the old secrets of a client that were learned, the newest first; `None`: nothing is learned of it.
     pub async fn learned(&self, client: &Client) -> Option<Vec<String>> {
         client.learned()?;
-        self.bridge.look(client).await;
+        if let Err(error) = self.bridge.look(client).await {
+            log::store(READING, &error);
+        }
         client.learned().map(|(_, learned)| learned.hashes())
     }
 
@@ -77,13 +92,10 @@ impl Exchange {
 
 impl Bridge {
     /// Takes what the store has, and gives it what it has not: what another instance wrote over in the same moment, or it lost.
-    async fn look(&self, client: &Client) {
-        let Some((_, learned)) = client.learned() else { return };
-        let kept: Vec<String> = match self.store.memo(&name(client)).await {
-            Ok(Some(bytes)) => postcard::from_bytes(&bytes).unwrap_or_default(),
-            Ok(None) => Vec::new(),
-            Err(error) => return log::store("reading what was learned of a secret", &error),
-        };
+    async fn look(&self, client: &Client) -> Result<(), StoreError> {
+        let Some((_, learned)) = client.learned() else { return Ok(()) };
+        let kept = self.store.memo(&name(client)).await?;
+        let kept: Vec<String> = kept.and_then(|bytes| postcard::from_bytes(&bytes).ok()).unwrap_or_default();
         let before = kept.len();
         learned.take(kept, client.learnable());
         let hashes = learned.hashes();
@@ -92,6 +104,7 @@ impl Bridge {
         {
             log::store("keeping what was learned of a secret, which is tried again", &error);
         }
+        Ok(())
     }
 
     async fn keep(&self, client: &Client, hashes: &[String]) -> Result<(), StoreError> {
@@ -102,8 +115,12 @@ impl Bridge {
 
     async fn take_lesson(&self, snapshot: &Snapshot, shown: &Shown) {
         let client = &shown.client;
-        // Another instance may have learned it.
-        self.look(client).await;
+        // Another instance may have learned it. What cannot be read shall not be written over.
+        if let Err(error) = self.look(client).await {
+            log::store(READING, &error);
+            self.edge.lesson_lost(&client.legacy_id);
+            return;
+        }
         let Some(Lesson::New(hash)) = self.guard.lesson(snapshot, shown, Arc::clone(&self.entropy)).await else {
             return;
         };

@@ -238,7 +238,7 @@ impl Exchange {
         if let Some(reading) = request.presented.readings.first() {
             trail.claim(&reading.id);
         }
-        self.recall(snapshot, &request.presented).await;
+        self.recall(snapshot, &request.presented).await.map_err(to_stranger)?;
         let client =
             self.bridge.guard.authenticate(snapshot, &request.presented, address).await.map_err(to_stranger)?;
         trail.client = Some(Arc::clone(&client));

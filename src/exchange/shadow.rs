@@ -148,7 +148,7 @@ impl Exchange {
     async fn would_ask(&self, copied: &Copied) -> Result<Translated, Refusal> {
         let Copied { method, uri, headers, body, dialects, .. } = copied;
         let request = request::read(copied.endpoint, dialects, &Incoming { method, uri, headers, body })?;
-        self.recall(&copied.snapshot, &request.presented).await;
+        self.recall(&copied.snapshot, &request.presented).await?;
         let client = self.bridge.guard.look(&copied.snapshot, &request.presented, copied.address).await?;
         speaks(&client, dialects)?;
         let (_, grant) = asked_grant(&request, &client)?;

@@ -124,3 +124,28 @@ fn what_one_of_two_instances_learned_the_other_one_accepts_and_either_writes_all
         assert!(![Old::SECRET, SECOND].iter().any(|secret| bridge.log().contains(secret)), "a secret in the log");
     }
 }
+
+#[test]
+fn while_what_was_learned_cannot_be_read_nobody_hears_that_the_right_secret_is_wrong() {
+    let (keycloak, redis) = (Keycloak::shared(), Server::start());
+    let further = format!(
+        "[otk]\nurl = \"http://127.0.0.1:{}\"\n[ops]\ntoken = {{ env = \"WRONG\" }}\n\
+         [store]\nkind = \"redis\"\nurls = [\"redis://127.0.0.1:{}\"]\n",
+        old_server(),
+        redis.port
+    );
+    let client = Old::with("back_office", "stage = \"legacy\"\nlegacy_secret = { learn = true }");
+    let bridge = Bridge::configured(&keycloak.url(), &[client], "rotation = \"off\"", &further);
+    lesson(&bridge, Old::SECRET, 1);
+    told(&bridge, &["client", "stage", "back_office", "live", "--why", "it is learned"]);
+    let bridge = bridge.kill_and_restart();
+    redis.signal("-STOP");
+    let statuses = thread::scope(|scope| {
+        let logins = [(); 3].map(|()| scope.spawn(|| login(&bridge, Old::SECRET).status));
+        logins.map(|login| login.join().unwrap())
+    });
+    redis.signal("-CONT");
+    assert_eq!(statuses, [500; 3], "{}", bridge.log());
+    eventually("Redis is heard again", || login(&bridge, Old::SECRET).status == 200);
+    assert_eq!(login(&bridge, "wrong").status, 401);
+}
