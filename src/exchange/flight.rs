@@ -238,10 +238,14 @@ impl Exchange {
             Ok(granted) => self.keep(plan, known, granted, lease).await,
             Err(failure) => {
                 let state = after_failure(&failure, rotation);
+                let rests = state == FamilyState::Resting;
                 if let FamilyState::Over(ending) = state {
                     self.bridge.store.end(plan.family, ending).await.map_err(store_failed)?;
-                } else {
-                    self.change_state(known, state, lease).await?;
+                } else if let Err(refusal) = self.change_state(known, state, lease).await {
+                    if rests {
+                        self.bridge.flights.unspent(lease);
+                    }
+                    return Err(refusal);
                 }
                 Err(failure.refusal)
             }
@@ -284,7 +288,7 @@ impl Exchange {
     async fn take_back(&self, lease: Lease, error: &StoreError) {
         self.bridge.flights.not_sent(lease, error);
         let Ok(Some(known)) = self.bridge.store.family(lease.family).await else { return };
-        if self.bridge.flights.never_sent(&known.value) {
+        if self.bridge.flights.is_unspent(&known.value) {
             // Where this fails too, the memory of this process serves.
             let _taken_back = self.change_state(known, FamilyState::Resting, lease).await;
         }

@@ -12,8 +12,8 @@ use crate::domain::family::{Family, FamilyId, FamilyState};
 use crate::domain::time::millis;
 use crate::store::{Lease, StoreError, Versioned};
 
-/// Of so many families is it remembered at most that nothing was sent; of more, a crash could not know it either.
-const MOST_UNSENT: usize = 10_000;
+/// Of so many families is it remembered at most that nothing was spent; of more, a crash could not know it either.
+const MOST_UNSPENT: usize = 10_000;
 
 /// So long nobody waits for a recheck once the realm has let one wait in vain.
 const BACK_OFF: Duration = Duration::from_secs(10);
@@ -25,8 +25,9 @@ const TOLD_EVERY: Duration = Duration::from_secs(60);
 #[derive(Debug, Default)]
 pub struct Flights {
     under_way: DashMap<FamilyId, watch::Receiver<Option<Landing>>>,
-    /// Fences under which a family may say *asking* though nothing was sent: the store failed to answer that write.
-    unsent: DashMap<FamilyId, Vec<u64>>,
+    /// Fences under which a family may say *asking* though nothing was spent: the store failed to answer that write, or to take it
+    /// back once the realm had surely spent nothing.
+    unspent: DashMap<FamilyId, Vec<u64>>,
     /// Milliseconds of the time that only runs forward.
     slow_until: AtomicU64,
     /// When a renewal of each client that failed was last told: no more of them than there are clients.
@@ -89,24 +90,31 @@ impl Flights {
     /// store did not even try.
     pub(super) fn not_sent(&self, lease: Lease, error: &StoreError) {
         let tried = !matches!(error, StoreError::Refusing | StoreError::Closed);
-        if tried && self.unsent.len() < MOST_UNSENT {
-            self.unsent.entry(lease.family).or_default().push(lease.fence);
+        if tried {
+            self.unspent(lease);
         }
     }
 
-    /// Whether the family says *asking*, and this process knows that nothing was sent.
-    pub(super) fn never_sent(&self, family: &Family) -> bool {
+    /// The family says *asking* under this lease, and nothing was spent.
+    pub(super) fn unspent(&self, lease: Lease) {
+        if self.unspent.len() < MOST_UNSPENT {
+            self.unspent.entry(lease.family).or_default().push(lease.fence);
+        }
+    }
+
+    /// Whether the family says *asking*, and this process knows that nothing was spent.
+    pub(super) fn is_unspent(&self, family: &Family) -> bool {
         match family.state {
             FamilyState::Asking { fence, .. } => {
-                self.unsent.get(&family.id).is_some_and(|fences| fences.contains(&fence))
+                self.unspent.get(&family.id).is_some_and(|fences| fences.contains(&fence))
             }
             FamilyState::Resting | FamilyState::Unrefreshable | FamilyState::Over(_) => false,
         }
     }
 
-    /// A family that says *asking* rests where this process knows that nothing was sent.
+    /// A family that says *asking* rests where this process knows that nothing was spent.
     pub(super) fn as_it_is(&self, mut known: Versioned<Family>) -> Versioned<Family> {
-        if self.never_sent(&known.value) {
+        if self.is_unspent(&known.value) {
             known.value.state = FamilyState::Resting;
         }
         known
@@ -114,7 +122,7 @@ impl Flights {
 
     /// The family says durably that it is asking, under a newer fence than those before.
     pub(super) fn sent(&self, family: FamilyId) {
-        self.unsent.remove(&family);
+        self.unspent.remove(&family);
     }
 
     /// The realm let somebody wait in vain.

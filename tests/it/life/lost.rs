@@ -275,3 +275,19 @@ fn family_of(world: &World, uuid: &str) -> passbridge::domain::family::FamilyId 
 fn run<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
 }
+
+#[test]
+fn what_was_surely_not_spent_can_be_sent_again_though_the_store_failed_just_then() {
+    let world = rotation("on").start();
+    let (_, uuid) = login(&world);
+    let gate = gated(&world, Mood::answer(503, "text/html", "booting"));
+    let waiting = send(&world, &refreshing(&uuid));
+    until_asked(&world, 1);
+    let (store, aside) = (world.store(), world.path().join("aside"));
+    std::fs::rename(&store, &aside).unwrap(); // it takes nothing more
+    gate.notify_one();
+    server_error(&reply(&world, waiting));
+    std::fs::rename(&aside, &store).unwrap();
+    world.turn(1);
+    refreshed(&world, &uuid);
+}
