@@ -34,6 +34,11 @@ fn revoke_by(world: &World, client_id: &str, uuid: &str) {
 
 /// Has the realm told again at once, in place of waiting for the next round.
 fn hurry(world: &World) {
+    world.turn(60); // it is told again at least so often
+    next_round(world);
+}
+
+fn next_round(world: &World) {
     world.running().bridge().untold.notify_one();
 }
 
@@ -96,6 +101,37 @@ fn a_realm_in_a_bad_mood_is_told_again() {
         hurry(&world);
         eventually("it was told", || told(&world).len() == 2 && untold(&world) == 0);
     }
+}
+
+#[test]
+fn of_what_a_realm_does_not_hear_each_is_said_once_and_then_one_of_a_client_in_a_minute() {
+    let id = "said-seldom";
+    let world = of(id, "").start();
+    let said = || world.log("\"untold\"").iter().filter(|line| line["client"] == id).count();
+    let logins = [(); 2].map(|()| login_of(&world, id));
+    world.realm.usually_at("logout", Mood::answer(503, "text/html", "booting"));
+    for access in &logins {
+        revoke_by(&world, id, access);
+    }
+    eventually("each is said", || said() == 2 && told(&world).len() == 2);
+    // Each time it waits twice as long.
+    for (seconds, tries) in [(5, 4), (10, 6), (20, 8)] {
+        world.turn(seconds - 1);
+        next_round(&world);
+        super::meanwhile(&world);
+        assert_eq!(told(&world).len(), tries - 2, "before its time");
+        world.turn(1);
+        next_round(&world);
+        eventually("they are told again", || told(&world).len() == tries);
+    }
+    assert_eq!(said(), 2);
+    hurry(&world);
+    eventually("they are told again", || told(&world).len() == 10);
+    eventually("a minute later one is said", || said() == 3);
+    world.realm.usually_at("logout", Mood::ended());
+    hurry(&world);
+    eventually("both are told", || untold(&world) == 0);
+    assert_eq!(said(), 3);
 }
 
 #[test]
