@@ -7,7 +7,7 @@ use secrecy::{ExposeSecret, SecretString};
 use super::access::data_key;
 use super::{Exchange, Known, store_failed};
 use crate::domain::client::Client;
-use crate::domain::family::{Ending, Family, FamilyId, RefreshRecord};
+use crate::domain::family::{Ending, Family, FamilyId, FamilyState, RefreshRecord};
 use crate::domain::issue::{REALM_REFRESH, REFRESH_KEY, binding};
 use crate::domain::opaque::{OpaqueToken, TokenUse};
 use crate::domain::refusal::{Cause, Fault, Refusal};
@@ -57,7 +57,10 @@ impl Exchange {
             Some(named) if named.client != known.client.legacy_id => trail.notes.push(Note::Foreign),
             Some(named) => {
                 trail.family = Some(named.family);
-                self.part(known.client, &named, Ending::Revoked).await?;
+                let parted = self.part(known.client, &named, Ending::Revoked).await?;
+                let lives_on = parted
+                    .is_some_and(|parted| !parted.realm_told && !matches!(parted.family.state, FamilyState::Over(_)));
+                trail.notes.extend(lives_on.then_some(Note::RealmUntold));
             }
         }
         Ok(reply::success(&known.client.dialect, Says::Revoked))

@@ -81,6 +81,8 @@ pub enum Note {
     Foreign,
     /// An API refused the JWT behind a good UUID, and the realm was asked for another.
     ApiRefused,
+    /// A login was revoked whose session the realm cannot be told to end: nothing here opens its refresh token.
+    RealmUntold,
 }
 
 impl Note {
@@ -96,6 +98,7 @@ impl Note {
             Self::UnknownToken => "unknown_token",
             Self::Foreign => "foreign_token",
             Self::ApiRefused => "api_refused_jwt",
+            Self::RealmUntold => "realm_untold",
         }
     }
 }

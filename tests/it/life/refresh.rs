@@ -2,7 +2,7 @@
 
 use super::{
     OTHER, gated, grant, login, noted, pair, refresh, refreshed, refreshes, refreshing, refreshing_by, refused, reply,
-    rotation, send, server_error, until_asked,
+    revoke, rotation, send, server_error, until_asked,
 };
 use crate::store::world::block_on;
 use crate::support::{Granting, Mood, NEW_SECRET, OLD_ID, OLD_SECRET, Plan, TOKEN, World, client, passport, post};
@@ -396,6 +396,12 @@ fn a_dialect_can_end_the_old_access_uuid_with_its_refresh() {
     assert!(!world.active(&first) && world.active(&second));
     let (third, _) = refreshed(&world, &uuid);
     assert!(!world.active(&first) && !world.active(&second) && world.active(&third));
+    // What opened the realm's refresh token went with the old UUID.
+    revoke(&world, &first);
+    assert!(!world.active(&third));
+    noted(&world, "realm_untold", 1.0);
+    revoke(&world, &third);
+    noted(&world, "realm_untold", 1.0);
 }
 
 #[test]
