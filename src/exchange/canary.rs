@@ -41,10 +41,25 @@ pub struct Fares {
     pub step_back: Option<StepBack>,
 }
 
+impl Watched {
+    fn new(staging: Fingerprint) -> Self {
+        Self { staging, window: Window::default(), step_back: None, is_kept: true, looked: None }
+    }
+
+    /// Takes what the store had when it was asked. In the meantime its logins may have gone badly: then this is the newer word.
+    fn hear(&mut self, kept: Option<StepBack>, asked: Duration) -> bool {
+        self.looked = Some(asked);
+        if self.step_back.is_none() {
+            self.step_back = kept;
+        }
+        self.step_back.is_some()
+    }
+}
+
 impl Canaries {
     fn with<T>(&self, client: &Client, act: impl FnOnce(&mut Watched) -> T) -> T {
         let staging = client.staging();
-        let new = || Watched { staging, window: Window::default(), step_back: None, is_kept: true, looked: None };
+        let new = || Watched::new(staging);
         let mut all = self.0.lock();
         let watched = all.entry(client.legacy_id.clone()).or_insert_with(new);
         if watched.staging != staging {
@@ -91,15 +106,11 @@ impl Exchange {
             return false;
         }
         match self.kept(client).await {
-            Ok(step_back) => {
-                let is_back = step_back.is_some();
-                canaries.with(client, |watched| {
-                    watched.looked = Some(now);
-                    watched.step_back = step_back;
-                });
+            Ok(step_back) => canaries.with(client, |watched| {
+                let is_back = watched.hear(step_back, now);
                 self.bridge.edge.canary(&client.legacy_id, is_back);
                 is_back
-            }
+            }),
             Err(()) => canaries.with(client, |watched| watched.looked.is_none()),
         }
     }
@@ -159,5 +170,25 @@ impl Exchange {
             None => self.kept(client).await.ok().flatten(),
         };
         Some(Fares { figures: self.bridge.canaries.figures(client), step_back })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::time::Timestamp;
+
+    #[test]
+    fn a_step_back_is_not_forgotten_for_what_the_store_had_before_it() {
+        let staging = Fingerprint::of("staging", b"one");
+        let at = |secs| StepBack { staging, at: Timestamp::from_secs(secs), figures: Figures::default() };
+        let asked = Duration::from_secs(1);
+        let mut watched = Watched::new(staging);
+        assert!(!watched.hear(None, asked));
+        assert!(watched.hear(Some(at(5)), asked), "another instance has stepped back");
+        let mut watched = Watched { step_back: Some(at(7)), ..Watched::new(staging) };
+        assert!(watched.hear(None, asked));
+        assert!(watched.hear(Some(at(5)), asked));
+        assert_eq!(watched.step_back.map(|step_back| step_back.at), Some(Timestamp::from_secs(7)));
     }
 }
