@@ -1,6 +1,7 @@
 //! Back-channel logout: the realm says that a session ended, and its UUIDs are over at once.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use dashmap::DashMap;
 
@@ -14,7 +15,11 @@ use crate::telemetry::Trail;
 
 /// Logout tokens that were heard, until they mean nothing any more.
 #[derive(Debug, Default)]
-pub struct Heard(DashMap<Fingerprint, Timestamp>);
+pub struct Heard {
+    tokens: DashMap<Fingerprint, Timestamp>,
+    /// The second, since 1970, of the last sweep.
+    swept: AtomicU64,
+}
 
 /// So many are remembered before those that are over are swept out.
 const SWEEP_ABOVE: usize = 10_000;
@@ -22,15 +27,20 @@ const SWEEP_ABOVE: usize = 10_000;
 impl Heard {
     /// Whether this is the first time.
     fn first_time(&self, token: &LogoutToken, now: Timestamp) -> bool {
-        if self.0.len() > SWEEP_ABOVE {
-            self.0.retain(|_, until| *until > now);
+        if self.is_to_be_swept(now) {
+            self.tokens.retain(|_, until| *until > now);
         }
-        self.0.insert(Self::name(token), token.until).is_none()
+        self.tokens.insert(Self::name(token), token.until).is_none()
+    }
+
+    /// In a flood none of them may be over: that all are looked at shall not be the price of each.
+    fn is_to_be_swept(&self, now: Timestamp) -> bool {
+        self.tokens.len() > SWEEP_ABOVE && self.swept.swap(now.secs(), Ordering::Relaxed) != now.secs()
     }
 
     /// What could not be done shall be told again.
     fn forget(&self, token: &LogoutToken) {
-        self.0.remove(&Self::name(token));
+        self.tokens.remove(&Self::name(token));
     }
 
     fn name(token: &LogoutToken) -> Fingerprint {
@@ -42,11 +52,11 @@ impl Exchange {
     /// Hears a logout token. Never waits for a flight: the realm calls while it answers one.
     ///
     /// # Errors
-    /// The token is not the realm's, not for us, not new, or the store fails.
+    /// The token is not the realm's, not for us, not new, its key cannot be had, or the store fails.
     pub async fn hear_logout(self: &Arc<Self>, token: &str, trail: &mut Trail) -> Result<(), Refusal> {
         let bridge = &self.bridge;
         let key_id = logout_token::key_id(token).map_err(refused)?;
-        let keys = bridge.keys.with(&key_id, &self.keycloak.load_full(), bridge.clock.monotonic()).await;
+        let keys = bridge.keys.with(&key_id, &self.keycloak.load_full(), bridge.clock.monotonic()).await?;
         let now = bridge.clock.now();
         let token = logout_token::read(token, &keys, now).map_err(refused)?;
         if !bridge.policy.load().issuers.contains(&token.issuer) {
@@ -82,4 +92,20 @@ impl Exchange {
 
 fn refused(reason: &'static str) -> Refusal {
     Refusal::client(Cause::InvalidRequest, reason)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_of_logouts_is_swept_once_a_second() {
+        let heard = Heard::default();
+        let [now, next] = [1_000_000, 1_000_001].map(Timestamp::from_secs);
+        for number in 0..=SWEEP_ABOVE {
+            assert!(!heard.is_to_be_swept(now));
+            heard.tokens.insert(Fingerprint::of("logout", &number.to_be_bytes()), next);
+        }
+        assert_eq!([now, now, next, next].map(|at| heard.is_to_be_swept(at)), [true, false, true, false]);
+    }
 }

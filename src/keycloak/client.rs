@@ -138,20 +138,31 @@ impl Keycloak {
         Err(wrong.unwrap_or_else(|| unspent(Fault::Operator, "the mapping holds no secret for the realm")))
     }
 
-    /// The realm's public keys; nothing where they cannot be had now.
-    pub async fn keys(&self) -> Option<JwkSet> {
+    /// The realm's public keys.
+    ///
+    /// # Errors
+    /// They cannot be had now.
+    pub async fn keys(&self) -> Result<JwkSet, NotGranted> {
+        let mut last = unspent(Fault::Operator, "no realm URL is configured");
         for (index, urls) in self.endpoints.in_order(self.clock.monotonic()) {
             let question = self.http.get(urls.certs.clone()).headers(self.headers.clone());
             let answer = match question.send().await {
-                Ok(response) if response.status().as_u16() == 200 => read(response).await.ok(),
-                Ok(_) | Err(_) => None,
+                Ok(response) if response.status().as_u16() == 200 => read(response).await,
+                Ok(response) => {
+                    Err(unspent(Fault::Upstream, format!("the realm answered {}", response.status().as_u16())))
+                }
+                Err(error) => Err(lost(&error)),
             };
-            if let Some(keys) = answer.and_then(|bytes| serde_json::from_slice(&bytes).ok()) {
-                self.endpoints.answered(index);
-                return Some(keys);
+            let no_keys = |_| unspent(Fault::Upstream, "the realm answered no set of keys");
+            match answer.and_then(|bytes| serde_json::from_slice(&bytes).map_err(no_keys)) {
+                Ok(keys) => {
+                    self.endpoints.answered(index);
+                    return Ok(keys);
+                }
+                Err(failure) => last = failure,
             }
         }
-        None
+        Err(last)
     }
 
     /// Posts to the first URL that can be reached. What may have been heard is never sent again; but whoever asks next begins at

@@ -8,6 +8,7 @@ use jsonwebtoken::jwk::JwkSet;
 use tokio::sync::Mutex;
 
 use super::Keycloak;
+use crate::domain::refusal::Refusal;
 
 /// A flood of invented key ids makes no more than one question in this time.
 const AT_MOST_EVERY: Duration = Duration::from_secs(5);
@@ -16,7 +17,8 @@ const AT_MOST_EVERY: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Keys {
     known: ArcSwap<JwkSet>,
-    asked: Mutex<Option<Duration>>,
+    /// When the realm was last asked, and why it gave none.
+    asked: Mutex<Option<(Duration, Option<Refusal>)>>,
 }
 
 impl Default for Keys {
@@ -29,20 +31,36 @@ impl Keys {
     /// The keys, with the one of this id among them if the realm has it. `now` is of the monotonic clock.
     ///
     /// Who comes while somebody asks waits for the answer: a logout that is refused is not told again.
-    pub async fn with(&self, key_id: &str, keycloak: &Keycloak, now: Duration) -> Arc<JwkSet> {
+    ///
+    /// # Errors
+    /// The keys that are known have none of this id, and others could not be had.
+    pub async fn with(&self, key_id: &str, keycloak: &Keycloak, now: Duration) -> Result<Arc<JwkSet>, Refusal> {
         let known = self.known.load_full();
         if known.find(key_id).is_some() {
-            return known;
+            return Ok(known);
         }
         let mut asked = self.asked.lock().await;
         let known = self.known.load_full();
-        if known.find(key_id).is_some() || asked.is_some_and(|asked| now.saturating_sub(asked) < AT_MOST_EVERY) {
-            return known;
+        if known.find(key_id).is_some() {
+            return Ok(known);
         }
-        *asked = Some(now);
-        if let Some(keys) = keycloak.keys().await {
-            self.known.store(Arc::new(keys));
+        if let Some((at, why)) = &*asked
+            && now.saturating_sub(*at) < AT_MOST_EVERY
+        {
+            return why.clone().map_or(Ok(known), Err);
         }
-        self.known.load_full()
+        *asked = Some((now, None));
+        match keycloak.keys().await {
+            Ok(keys) => {
+                self.known.store(Arc::new(keys));
+                Ok(self.known.load_full())
+            }
+            Err(failure) => {
+                let Refusal { fault, detail, .. } = failure.refusal;
+                let refusal = Refusal::server(fault, format!("the realm's keys cannot be had: {detail}"));
+                *asked = Some((now, Some(refusal.clone())));
+                Err(refusal)
+            }
+        }
     }
 }

@@ -41,7 +41,7 @@ fn answer(refusal: Option<Refusal>) -> Response {
         return (
             StatusCode::INTERNAL_SERVER_ERROR,
             no_store,
-            axum_json("server_error", "the logout could not be kept"),
+            axum_json("server_error", "the logout could not be taken; the bridge's log says why"),
         )
             .into_response();
     }

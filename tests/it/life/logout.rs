@@ -355,7 +355,14 @@ fn while_the_keys_cannot_be_had_nothing_is_believed() {
     let (access, _) = login(&world);
     world.realm.usually_at("certs", Mood::answer(503, "text/html", "booting"));
     let token = signed(&header(), &claims(&world, "early"), &KEY);
-    unheard(&tell(&world, &token));
+    for _ in 0..2 {
+        let reply = tell(&world, &token);
+        assert_eq!((reply.status, reply.text("error").as_str()), (500, "server_error"), "{}", reply.body);
+    }
+    assert_eq!(world.realm.asked("certs").len(), 1, "once in five seconds");
+    let said = world.log("the realm's keys cannot be had: the realm answered 503");
+    assert!(said.iter().all(|line| line["event"] == "logout" && line["outcome"] == "server_error"), "{said:?}");
+    assert!(said.len() >= 2);
     assert!(world.active(&access));
     publish(&world, &[jwk("first", &KEY)]);
     world.turn(5);
