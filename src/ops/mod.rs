@@ -51,8 +51,8 @@ pub struct OpsService {
 /// No request of an operator is longer.
 const LONGEST: usize = 16 * 1024;
 
-/// ... but proofs for a thousand clients.
-const MANY: usize = 1024 * 1024;
+/// ... but proofs for a thousand clients: the longest of all.
+pub const MANY: usize = 1024 * 1024;
 
 /// So many reasons are told.
 const REASONS: usize = 100;

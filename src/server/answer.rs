@@ -7,17 +7,16 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use axum::Router;
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, header};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
-use tower::ServiceExt;
 
 use super::gateway::{GatewayService, call, question};
 use super::http2::Streams;
 use super::legacy::{self, LegacyService};
 use super::malformed::{Speech, Turn};
+use super::routed::Routed;
 use super::streamed::Streamed;
 use crate::gateway::Stream;
 
@@ -25,7 +24,7 @@ use crate::gateway::Stream;
 #[derive(Clone, Debug)]
 pub enum Answers {
     /// The realm, operators.
-    Router(Router),
+    Router(Arc<Routed>),
     /// Legacy clients.
     Legacy(Arc<LegacyService>),
     /// API calls.
@@ -34,7 +33,7 @@ pub enum Answers {
     Questions(Arc<GatewayService>),
 }
 
-/// The peer of a connection, as an extension of each request that a router answers.
+/// The peer of a connection.
 #[derive(Clone, Debug)]
 pub struct Peer {
     /// Its address.
@@ -76,11 +75,7 @@ impl Answering {
             Answers::Legacy(service) => legacy::handle(service, &self.peer, request).await,
             Answers::Calls(service) => call(service, &self.peer, streams, request).await,
             Answers::Questions(service) => question(service, &self.peer, streams, request).await,
-            Answers::Router(router) => {
-                let mut request = request.map(axum::body::Body::new);
-                request.extensions_mut().insert(self.peer.clone());
-                router.clone().oneshot(request).await?.map(Said::Router)
-            }
+            Answers::Router(routed) => routed.answer(&self.peer.turn, request).await?.map(Said::Router),
         };
         Ok(if is_bare { without_body(response) } else { response })
     }

@@ -66,6 +66,8 @@ pub struct Serving {
     pub tls: Option<Tls>,
     /// How many connections may be open, over all workers.
     pub permits: Arc<Semaphore>,
+    /// The listener, where that is a bound of its own; `None`: `limits.connections`, over all of them.
+    pub bounded_alone: Option<&'static str>,
     /// HTTP/2 is spoken too, with whoever begins with its preface.
     pub http2: bool,
     /// Who hears of connections that cannot be had.
@@ -104,7 +106,9 @@ pub async fn accept(listener: TcpListener, serving: Serving, tasks: Tasks) {
 
 fn begin((stream, peer): (TcpStream, SocketAddr), serving: &Serving, tasks: &Tasks) {
     // A connection beyond the bound is closed at once: better than one that waits for an answer that will not come.
-    let Ok(permit) = Arc::clone(&serving.permits).try_acquire_owned() else { return serving.scarcity.turned_away() };
+    let Ok(permit) = Arc::clone(&serving.permits).try_acquire_owned() else {
+        return serving.scarcity.turned_away(serving.bounded_alone);
+    };
     let _ = stream.set_nodelay(true);
     let serving = serving.clone();
     let inner = tasks.clone();
@@ -188,10 +192,13 @@ async fn serve_http1(
 mod tests {
     use std::io::{self, Write};
 
+    use arc_swap::ArcSwap;
     use axum::Router;
     use tokio_util::sync::CancellationToken;
 
+    use super::super::legacy::Tuning;
     use super::super::listener::listen;
+    use super::super::routed::Routed;
     use super::*;
     use crate::server::SystemClock;
     use crate::telemetry::Metrics;
@@ -203,12 +210,16 @@ mod tests {
             headers: 100,
             unread_timeout: Duration::from_secs(10),
         };
+        let tuning = Tuning { body: 0, body_timeout: Duration::from_secs(10), trusted: Vec::new() };
+        let router = Router::new().fallback(|| async { "heard" });
+        let routed = Routed { router, longest: 0, tuning: Arc::new(ArcSwap::from_pointee(tuning)) };
         Serving {
-            answers: Answers::Router(Router::new().fallback(|| async { "heard" })),
+            answers: Answers::Router(Arc::new(routed)),
             refuse: None,
             limits,
             tls: None,
             permits: Arc::new(Semaphore::new(1_000)),
+            bounded_alone: None,
             http2,
             scarcity: Arc::new(Scarcity::new(Arc::new(SystemClock::default()), Arc::new(Metrics::new()))),
         }

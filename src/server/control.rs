@@ -13,6 +13,7 @@ use super::answer::Answers;
 use super::connection::{ConnectionLimits, Serving, accept};
 use super::realm;
 use super::reload::Reloading;
+use super::routed::Routed;
 use super::tls::Tls;
 use crate::exchange::Bridge;
 use crate::lifecycle::Tasks;
@@ -25,7 +26,7 @@ const SWEEP: Duration = Duration::from_secs(30);
 /// How long operators may finish what they asked.
 const DRAIN: Duration = Duration::from_secs(2);
 
-/// More connections than operators and their machines need.
+/// More connections than operators and their machines need, or the realm.
 const CONNECTIONS: usize = 256;
 
 #[derive(Clone, Debug)]
@@ -41,18 +42,19 @@ impl Control {
         let shared = self.reloading.shared();
         let end = CancellationToken::new();
         let tasks = Tasks::new(end.clone());
-        let permits = Arc::new(Semaphore::new(CONNECTIONS));
-        let serving = |router, tls: &Option<Tls>| Serving {
-            answers: Answers::Router(router),
+        let serving = |listener, router, longest, tls: &Option<Tls>| Serving {
+            answers: Answers::Router(Arc::new(Routed { router, longest, tuning: Arc::clone(&shared.tuning) })),
             refuse: None,
             limits: self.limits.clone(),
             tls: tls.clone(),
             http2: false,
-            permits: Arc::clone(&permits),
+            // Each its own: whoever reaches the realm's listener shuts no operator out.
+            permits: Arc::new(Semaphore::new(CONNECTIONS)),
+            bounded_alone: Some(listener),
             scarcity: Arc::clone(&shared.scarcity),
         };
-        let for_ops = serving(ops::router(self.reloading.ops()), &shared.tls_ops);
-        let for_realm = serving(realm::router(self.reloading.teller()), &shared.tls_realm);
+        let for_ops = serving("ops", ops::router(self.reloading.ops()), ops::MANY, &shared.tls_ops);
+        let for_realm = serving("realm", realm::router(self.reloading.teller()), realm::LONGEST, &shared.tls_realm);
         for (listeners, serving) in [(ops, for_ops), (realm, for_realm)] {
             for listener in listeners {
                 let Ok(listener) = tokio::net::TcpListener::from_std(listener) else { continue };

@@ -22,6 +22,7 @@ mod malformed;
 mod realm;
 mod reload;
 mod retired;
+mod routed;
 mod scarcity;
 mod shared;
 mod start;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use http::{StatusCode, header};
@@ -16,10 +16,10 @@ use crate::legacy::form;
 use crate::telemetry::Trail;
 
 /// No logout request is longer.
-const LONGEST: usize = 16 * 1024;
+pub(super) const LONGEST: usize = 16 * 1024;
 
 pub(super) fn router(exchange: Arc<Exchange>) -> Router {
-    Router::new().route("/backchannel-logout", post(logout)).layer(DefaultBodyLimit::max(LONGEST)).with_state(exchange)
+    Router::new().route("/backchannel-logout", post(logout)).with_state(exchange)
 }
 
 async fn logout(State(exchange): State<Arc<Exchange>>, body: Bytes) -> Response {

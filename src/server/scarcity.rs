@@ -40,8 +40,9 @@ pub(super) fn connections(wanted: usize, files: Option<u64>) -> usize {
 pub(super) struct Scarcity {
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
-    /// When it was told last: of connections that were turned away, of connections that could not be accepted.
-    told: Mutex<[Option<Duration>; 2]>,
+    /// When it was told last: of connections that were turned away, of connections that could not be accepted, of those that were turned
+    /// away where a listener has a bound of its own.
+    told: Mutex<[Option<Duration>; 3]>,
 }
 
 impl Scarcity {
@@ -49,11 +50,11 @@ impl Scarcity {
         Self { clock, metrics, told: Mutex::default() }
     }
 
-    /// A connection was closed, as there are as many as may be.
-    pub(super) fn turned_away(&self) {
+    /// A connection was closed, as there are as many as may be: at this listener, or at all whose bound is `limits.connections`.
+    pub(super) fn turned_away(&self, listener: Option<&str>) {
         self.metrics.turned_away.inc();
-        if self.is_news(0) {
-            log::turned_away(self.metrics.turned_away.get());
+        if self.is_news(if listener.is_some() { 2 } else { 0 }) {
+            log::turned_away(listener, self.metrics.turned_away.get());
         }
     }
 

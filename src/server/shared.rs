@@ -66,6 +66,7 @@ impl Shared {
             limits: ConnectionLimits::of(config),
             tls: self.tls_legacy.clone(),
             permits,
+            bounded_alone: None,
             http2: false,
             scarcity: Arc::clone(&self.scarcity),
         }
@@ -97,6 +98,7 @@ impl Shared {
             limits: limits.clone(),
             tls: tls.clone(),
             permits: Arc::clone(&legacy.permits),
+            bounded_alone: None,
             http2: true,
             scarcity: Arc::clone(&self.scarcity),
         };

@@ -109,13 +109,18 @@ pub fn few_files(files: u64, taken: usize, wanted: usize) {
     );
 }
 
-/// Says that connections are closed unserved, as there are as many as may be; `count` of them so far.
-pub fn turned_away(count: u64) {
-    tracing::warn!(
-        event = "turned_away",
-        count,
-        "there are as many connections as `limits.connections` allows, and further ones are closed at once: raise it, or see who holds them"
-    );
+/// Says that connections are closed unserved, as there are as many as may be, at a listener with a bound of its own or at the others;
+/// `count` of them so far.
+pub fn turned_away(listener: Option<&str>, count: u64) {
+    let why = match listener {
+        Some(_) => {
+            "there are as many connections as this listener takes, and further ones are closed at once: see who holds them"
+        }
+        None => {
+            "there are as many connections as `limits.connections` allows, and further ones are closed at once: raise it, or see who holds them"
+        }
+    };
+    tracing::warn!(event = "turned_away", listener, count, "{why}");
 }
 
 /// Says that connections cannot be accepted, as the machine has nothing to make them of; `count` tries so far. They wait in the kernel.

@@ -231,7 +231,7 @@ impl Metrics {
     fn register_connections(&self, registry: &mut Registry) {
         registry.register(
             "connections_turned_away",
-            "Connections that were closed at once, as there were as many as limits.connections allows",
+            "Connections that were closed at once, as there were as many as limits.connections or their listener allows",
             self.turned_away.clone(),
         );
         registry.register(

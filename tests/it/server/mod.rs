@@ -2,5 +2,6 @@
 
 mod dashboard;
 mod drain;
+mod operators;
 mod reload;
 mod tls;

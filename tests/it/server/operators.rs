@@ -1,0 +1,74 @@
+//! The listeners of operators and of the realm: who fills one of them, or never ends what he began to say, holds up nobody.
+
+use std::net::SocketAddr;
+
+use crate::support::{Connection, NEW_SECRET, Plan, World, eventually};
+
+/// More connections than one of these listeners takes.
+const FULL: usize = 256;
+
+/// A world with both listeners, that waits so long for a body.
+fn waiting(patience: &str) -> World {
+    let plan = Plan::new().set("listen", "realm", "\"127.0.0.1:0\"").set("limits", "body_timeout", patience);
+    plan.set("ops", "token", "{ env = \"OPS_TOKEN\" }").environment("OPS_TOKEN", NEW_SECRET).start()
+}
+
+fn realm(world: &World) -> SocketAddr {
+    world.running().addresses().realm.unwrap()
+}
+
+fn ops(world: &World) -> SocketAddr {
+    world.ops_address().unwrap()
+}
+
+/// The head of a request whose body does not come.
+fn head(path: &str, length: usize, more: &str) -> String {
+    format!("POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n{more}\r\n")
+}
+
+fn token() -> String {
+    format!("Authorization: Bearer {NEW_SECRET}\r\n")
+}
+
+#[test]
+fn who_fills_the_listener_of_the_realm_shuts_no_operator_out() {
+    let world = waiting("\"10m\"");
+    let mut held: Vec<Connection> = (0..FULL).map(|_| Connection::open(realm(&world))).collect();
+    for connection in &mut held {
+        connection.write(head("/backchannel-logout", 10, "Expect: 100-continue\r\n").as_bytes());
+    }
+    held.iter_mut().for_each(Connection::wait_for_interim);
+    assert!(Connection::open(realm(&world)).is_closed(), "there are as many as may be");
+    assert_eq!(world.ops("/healthz").status, 200);
+    eventually("the log says where", || world.log("turned_away").iter().any(|line| line["listener"] == "realm"));
+}
+
+#[test]
+fn a_body_that_does_not_come_is_given_up_after_body_timeout() {
+    let world = waiting("\"300ms\"");
+    for (address, head) in [
+        (realm(&world), head("/backchannel-logout", 10, "")),
+        (ops(&world), head("/api/v1/tokens/find", 10, &token())),
+        (ops(&world), head("/api/v1/table/secrets", 1_000_000, &token())),
+    ] {
+        let mut connection = Connection::open(address);
+        connection.write(head.as_bytes());
+        connection.write(b"half");
+        let reply = connection.reply().expect("a reply");
+        assert_eq!((reply.status, reply.header("connection").as_deref()), (408, Some("close")), "{head}");
+        connection.half_close();
+        assert!(connection.is_closed());
+    }
+}
+
+#[test]
+fn a_body_that_is_too_long_is_refused_before_it_comes() {
+    let world = waiting("\"10m\"");
+    for (address, head) in [
+        (realm(&world), head("/backchannel-logout", 16 * 1024 + 1, "")),
+        (ops(&world), head("/api/v1/table/secrets", 1024 * 1024 + 1, &token())),
+    ] {
+        let reply = Connection::open(address).ask(head.as_bytes());
+        assert_eq!((reply.status, reply.header("connection").as_deref()), (413, Some("close")), "{head}");
+    }
+}
