@@ -11,7 +11,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use futures_util::stream::unfold;
-use http::{HeaderMap, StatusCode, header};
+use http::{StatusCode, header};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
@@ -19,7 +19,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::OpsService;
-use super::tokens::{Denied, answer, authorized};
+use super::tokens::{Authorized, Denied, answer};
 use crate::domain::refusal::sentence;
 use crate::lifecycle;
 use crate::store::{BackedUp, Progress, StoreError};
@@ -35,10 +35,7 @@ struct Asked {
     directory: PathBuf,
 }
 
-pub(super) async fn backup(State(service): State<Arc<OpsService>>, headers: HeaderMap, body: Bytes) -> Response {
-    if let Err(denied) = authorized(&service, &headers) {
-        return denied.answer();
-    }
+pub(super) async fn backup(_: Authorized, State(service): State<Arc<OpsService>>, body: Bytes) -> Response {
     let Some(Asked { directory }) =
         serde_json::from_slice(&body).ok().filter(|asked: &Asked| asked.directory.is_absolute())
     else {

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::response::Response;
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Map, json};
 
 use super::OpsService;
-use super::tokens::{Denied, answer, authorized};
+use super::tokens::{Authorized, Denied, answer};
 
 /// Whose secrets, and whether what was learned of them is to be forgotten.
 #[derive(Deserialize)]
@@ -22,10 +22,7 @@ struct Asked {
 }
 
 /// `GET /api/v1/clients/learned`: how many are learned of each client whose mapping says so, by its old id.
-pub(super) async fn counts(State(service): State<Arc<OpsService>>, headers: HeaderMap) -> Response {
-    if let Err(denied) = authorized(&service, &headers) {
-        return denied.answer();
-    }
+pub(super) async fn counts(_: Authorized, State(service): State<Arc<OpsService>>) -> Response {
     let snapshot = service.bridge.snapshot.load_full();
     let mut clients = Map::new();
     for client in snapshot.table.clients() {
@@ -38,10 +35,7 @@ pub(super) async fn counts(State(service): State<Arc<OpsService>>, headers: Head
 
 /// `POST /api/v1/clients/learned` takes `{"client": ID}` and answers the hashes, the newest first. With `"forget": true` what is
 /// kept of a client whose mapping does not say any more that it is learned is deleted.
-pub(super) async fn hashes(State(service): State<Arc<OpsService>>, headers: HeaderMap, body: Bytes) -> Response {
-    if let Err(denied) = authorized(&service, &headers) {
-        return denied.answer();
-    }
+pub(super) async fn hashes(_: Authorized, State(service): State<Arc<OpsService>>, body: Bytes) -> Response {
     let Ok(asked) = serde_json::from_slice::<Asked>(&body) else {
         return Denied { status: StatusCode::BAD_REQUEST, sentence: "say {\"client\": \"ID\"}" }.answer();
     };

@@ -4,20 +4,17 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::Response;
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
 use serde_json::{Map, Value, json};
 
 use super::OpsService;
-use super::tokens::{answer, authorized};
+use super::tokens::{Authorized, answer};
 use crate::domain::canary::StepBack;
 use crate::domain::shadow::{Differing, Outcome, Tally};
 use crate::exchange::Fares;
 
 /// Every client of which there is something to tell, by its old id. docs/OPERATIONS.md has this shape.
-pub(super) async fn migration(State(service): State<Arc<OpsService>>, headers: HeaderMap) -> Response {
-    if let Err(denied) = authorized(&service, &headers) {
-        return denied.answer();
-    }
+pub(super) async fn migration(_: Authorized, State(service): State<Arc<OpsService>>) -> Response {
     let snapshot = service.bridge.snapshot.load_full();
     let mut clients = Map::new();
     for client in snapshot.table.clients() {

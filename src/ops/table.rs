@@ -7,19 +7,16 @@ use std::sync::Arc;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::response::Response;
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
 use secrecy::ExposeSecret;
 use serde_json::{Map, Value, json};
 
 use super::OpsService;
-use super::tokens::{Denied, answer, authorized};
+use super::tokens::{Authorized, Denied, answer};
 use crate::mapping::{dialect_digest, proves, shown};
 
 /// The table in use, clients by their old ids. Nothing of a secret is in it.
-pub(super) async fn table(State(service): State<Arc<OpsService>>, headers: HeaderMap) -> Response {
-    if let Err(denied) = authorized(&service, &headers) {
-        return denied.answer();
-    }
+pub(super) async fn table(_: Authorized, State(service): State<Arc<OpsService>>) -> Response {
     let snapshot = service.bridge.snapshot.load_full();
     let clients: Map<String, Value> =
         snapshot.table.clients().map(|client| (client.legacy_id.clone(), shown(client).into())).collect();
@@ -42,10 +39,7 @@ pub(super) async fn table(State(service): State<Arc<OpsService>>, headers: Heade
 }
 
 /// Takes `{ID: proof}` and answers the ids whose secrets are others here. A client that is not here has none.
-pub(super) async fn secrets(State(service): State<Arc<OpsService>>, headers: HeaderMap, body: Bytes) -> Response {
-    if let Err(denied) = authorized(&service, &headers) {
-        return denied.answer();
-    }
+pub(super) async fn secrets(_: Authorized, State(service): State<Arc<OpsService>>, body: Bytes) -> Response {
     let Ok(proofs) = serde_json::from_slice::<BTreeMap<String, String>>(&body) else {
         let sentence = "say {\"ID\": \"proof\"} for each client";
         return Denied { status: StatusCode::BAD_REQUEST, sentence }.answer();

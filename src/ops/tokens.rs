@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use axum::body::Bytes;
-use axum::extract::State;
+use axum::extract::{FromRequestParts, State};
 use axum::response::{IntoResponse, Response};
-use http::{HeaderMap, StatusCode, header};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use secrecy::ExposeSecret;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -28,8 +29,8 @@ enum Asked {
     User(String),
 }
 
-pub(super) async fn find(State(service): State<Arc<OpsService>>, headers: HeaderMap, body: Bytes) -> Response {
-    let selector = match asked(&service, &headers, &body) {
+pub(super) async fn find(_: Authorized, State(service): State<Arc<OpsService>>, body: Bytes) -> Response {
+    let selector = match asked(&body) {
         Ok(selector) => selector,
         Err(denied) => return denied.answer(),
     };
@@ -42,8 +43,8 @@ pub(super) async fn find(State(service): State<Arc<OpsService>>, headers: Header
     }
 }
 
-pub(super) async fn revoke(State(service): State<Arc<OpsService>>, headers: HeaderMap, body: Bytes) -> Response {
-    let selector = match asked(&service, &headers, &body) {
+pub(super) async fn revoke(_: Authorized, State(service): State<Arc<OpsService>>, body: Bytes) -> Response {
+    let selector = match asked(&body) {
         Ok(selector) => selector,
         Err(denied) => return denied.answer(),
     };
@@ -57,8 +58,7 @@ pub(super) async fn revoke(State(service): State<Arc<OpsService>>, headers: Head
     }
 }
 
-fn asked(service: &OpsService, headers: &HeaderMap, body: &[u8]) -> Result<Selector, Denied> {
-    authorized(service, headers)?;
+fn asked(body: &[u8]) -> Result<Selector, Denied> {
     let bad = |sentence| Denied { status: StatusCode::BAD_REQUEST, sentence };
     let asked = serde_json::from_slice(body).map_err(|_| bad("say one of token, fingerprint, client, user"))?;
     Ok(match asked {
@@ -74,20 +74,26 @@ fn asked(service: &OpsService, headers: &HeaderMap, body: &[u8]) -> Result<Selec
     })
 }
 
-/// Whether the ops token was shown.
-pub(super) fn authorized(service: &OpsService, headers: &HeaderMap) -> Result<(), Denied> {
-    let refused = |sentence| Denied { status: StatusCode::UNAUTHORIZED, sentence };
-    let token = service.token.load();
-    let Some(token) = token.as_ref() else {
-        return Err(refused("no `ops.token` is configured, so nobody may ask this"));
-    };
-    let shown = headers.get(header::AUTHORIZATION).map(http::HeaderValue::as_bytes).unwrap_or_default();
-    let shown = shown.strip_prefix(b"Bearer ").unwrap_or_default();
-    if token.expose_secret().as_bytes().ct_eq(shown).into() {
-        Ok(())
-    } else {
-        Err(refused("the ops token is wrong or missing"))
+/// The ops token was shown. It stands before the body among what a handler takes, so that nothing is read of whoever does not show it.
+pub(super) struct Authorized;
+
+impl FromRequestParts<Arc<OpsService>> for Authorized {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, service: &Arc<OpsService>) -> Result<Self, Response> {
+        authorized(service, &parts.headers)
+            .map_err(|sentence| Denied { status: StatusCode::UNAUTHORIZED, sentence }.answer())?;
+        Ok(Self)
     }
+}
+
+fn authorized(service: &OpsService, headers: &HeaderMap) -> Result<(), &'static str> {
+    let token = service.token.load();
+    let token = token.as_ref().as_ref().ok_or("no `ops.token` is configured, so nobody may ask this")?;
+    let shown = headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes).unwrap_or_default();
+    let shown = shown.strip_prefix(b"Bearer ").unwrap_or_default();
+    let is_it = bool::from(token.expose_secret().as_bytes().ct_eq(shown));
+    is_it.then_some(()).ok_or("the ops token is wrong or missing")
 }
 
 /// Why nothing was done.

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::response::Response;
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
 use serde::Deserialize;
 use serde_json::json;
 
 use super::OpsService;
-use super::tokens::{Denied, answer, authorized};
+use super::tokens::{Authorized, Denied, answer};
 use crate::domain::last_use::LastUse;
 use crate::domain::time::Timestamp;
 
@@ -22,10 +22,7 @@ struct Asked {
 }
 
 /// Takes `{"client": ID}`; for each slot a time, or null where its secret was not used since the start. Reloads keep it.
-pub(super) async fn uses(State(service): State<Arc<OpsService>>, headers: HeaderMap, body: Bytes) -> Response {
-    if let Err(denied) = authorized(&service, &headers) {
-        return denied.answer();
-    }
+pub(super) async fn uses(_: Authorized, State(service): State<Arc<OpsService>>, body: Bytes) -> Response {
     let Ok(asked) = serde_json::from_slice::<Asked>(&body) else {
         return Denied { status: StatusCode::BAD_REQUEST, sentence: "say {\"client\": \"ID\"}" }.answer();
     };

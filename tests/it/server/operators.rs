@@ -72,3 +72,15 @@ fn a_body_that_is_too_long_is_refused_before_it_comes() {
         assert_eq!((reply.status, reply.header("connection").as_deref()), (413, Some("close")), "{head}");
     }
 }
+
+#[test]
+fn the_ops_token_is_asked_for_before_a_body_is_waited_for() {
+    let world = waiting("\"10m\"");
+    for path in ["tokens/find", "tokens/revoke", "clients/uses", "clients/learned", "store/backup", "table/secrets"] {
+        let head = head(&format!("/api/v1/{path}"), 1_000, "");
+        assert_eq!(Connection::open(ops(&world)).ask(head.as_bytes()).status, 401, "{path}");
+    }
+    // Whoever sends all of it first hears the same.
+    let whole = [head("/api/v1/table/secrets", 1_000_000, "").into_bytes(), vec![b' '; 1_000_000]].concat();
+    assert_eq!(Connection::open(ops(&world)).ask(&whole).status, 401);
+}
