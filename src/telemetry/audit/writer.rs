@@ -165,16 +165,18 @@ impl Writer {
         }
         while let Some(entry) = self.pending.front() {
             let today = entry.at.secs() / DAY;
+            // A tear is told where it is, and ended there, on whatever day and however long that file is.
+            let tells = entry.torn.is_some();
             let mut open = match self.open.take() {
-                Some(open) if open.day >= today && open.length < self.settings.file_size => open,
+                Some(open) if tells || open.day >= today && open.length < self.settings.file_size => open,
                 followed => self.follow(followed, today)?,
             };
             let (mut head, mut text) = (self.head.clone(), String::new());
             if open.unended {
                 text.push('\n');
             }
-            let mut count = 0;
-            for entry in self.pending.iter().take(BATCH).take_while(|entry| entry.at.secs() / DAY <= open.day) {
+            let (mut count, most) = (0, if tells { 1 } else { BATCH });
+            for entry in self.pending.iter().take(most).take_while(|entry| tells || entry.at.secs() / DAY <= open.day) {
                 if open.length + text.len() as u64 >= self.settings.file_size && count > 0 {
                     break;
                 }

@@ -156,6 +156,25 @@ fn a_torn_last_line_is_recognised_and_the_chain_goes_on_with_a_record_that_says_
 }
 
 #[test]
+fn a_torn_line_is_told_in_its_own_file_on_another_day_and_where_that_is_full_too() {
+    for (days, file_size) in [(1, 1 << 20), (0, 64), (1, 64)] {
+        let directory = ten();
+        let path = last(directory.path());
+        let bytes = fs::read(&path).unwrap();
+        fs::write(&path, &bytes[..bytes.len() - 40]).unwrap();
+        let clock = Arc::<ManualClock>::default();
+        clock.turn(Duration::from_secs(days * 86_400));
+        let kept = Kept::at(directory.path(), 90, file_size, clock);
+        kept.refuse(1);
+        kept.end();
+        let verdict = intact(directory.path());
+        assert_eq!((verdict.tears, verdict.crashes, verdict.records), (1, 1, 15), "{days} days later, {file_size}");
+        assert!(fs::read_to_string(&path).unwrap().lines().last().unwrap().contains("\"what\":\"torn\""));
+        assert!(files(directory.path()).unwrap().len() > 1);
+    }
+}
+
+#[test]
 fn a_last_record_that_lacks_but_the_end_of_its_line_is_whole() {
     let directory = ten();
     let path = last(directory.path());
