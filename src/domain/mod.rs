@@ -9,6 +9,7 @@ pub mod dialect;
 pub mod family;
 pub mod form;
 pub mod grant;
+pub mod horizon;
 pub mod issue;
 pub mod last_use;
 pub mod learned;

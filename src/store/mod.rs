@@ -20,7 +20,6 @@ mod memo;
 pub mod record;
 mod redis;
 mod settings;
-mod sweep;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -41,8 +41,8 @@ use super::change::{
 use super::ending;
 use super::error::{CommitError, StoreError};
 use super::memo::Memo;
-use super::sweep::Horizon;
 use crate::domain::family::{AccessRecord, Ending, Family, FamilyId, RefreshRecord};
+use crate::domain::horizon::Horizon;
 use crate::domain::opaque::{Fingerprint, TokenUse};
 use crate::domain::time::{Clock, Timestamp};
 pub use backup::{BackedUp, Backup, Progress};

@@ -16,6 +16,7 @@ use super::chain::{self, Head};
 use super::directory::{DAY, Directory, Open};
 use super::entry::Entry;
 use super::{AuditSettings, Missing, STRANGERS};
+use crate::domain::horizon::Horizon;
 use crate::domain::time::{Clock, Timestamp};
 use crate::telemetry::{Metrics, log};
 
@@ -43,6 +44,8 @@ pub(super) struct Writer {
     /// When this process began; `None`: its record is on its way.
     began: Option<Timestamp>,
     failing: bool,
+    /// How far the time of day is believed where files are forgotten.
+    horizon: Horizon,
     /// The day on which old files were last looked for.
     tidied: Option<u64>,
 }
@@ -57,6 +60,8 @@ impl Writer {
         metrics.audit_writable.set(1);
         // Not when its thread gets to it: records of what came after would be the earlier ones.
         let began = Some(clock.now());
+        // Nobody can check the first look at a clock, so that one is a leap too.
+        let horizon = Horizon::new(Timestamp::default(), clock.monotonic());
         Self {
             directory,
             settings,
@@ -68,6 +73,7 @@ impl Writer {
             head: Head::default(),
             began,
             failing: false,
+            horizon,
             tidied: None,
         }
     }
@@ -107,11 +113,12 @@ impl Writer {
     }
 
     fn tick(&mut self) {
+        let believed = self.horizon.at(self.clock.now(), self.clock.monotonic());
         self.say_what_is_missing();
         self.attempt(true);
-        let today = self.clock.now().secs() / DAY;
+        let today = believed.secs() / DAY;
         if !self.failing && self.tidied != Some(today) {
-            match self.forget() {
+            match self.forget(believed) {
                 Ok(()) => self.tidied = Some(today),
                 Err(error) => self.failed(&error),
             }
@@ -240,10 +247,9 @@ impl Writer {
     }
 
     /// Removes files that are old enough; the chain says so first.
-    fn forget(&mut self) -> io::Result<()> {
+    fn forget(&mut self, now: Timestamp) -> io::Result<()> {
         let files = self.directory.list()?;
-        let now = self.clock.now().secs();
-        let is_old = |day: u64| ((day + 1) * DAY).saturating_add(self.settings.keep.as_secs()) <= now;
+        let is_old = |day: u64| ((day + 1) * DAY).saturating_add(self.settings.keep.as_secs()) <= now.secs();
         // Never the last, which is written to.
         let old: Vec<_> = files.windows(2).take_while(|pair| is_old(pair[0].day)).collect();
         let Some([_, kept]) = old.last() else { return Ok(()) };

@@ -14,6 +14,7 @@ pub const BEGIN: Timestamp = Timestamp::from_secs(1_768_478_400);
 pub struct ManualClock {
     passed: AtomicU64,
     set_back: AtomicU64,
+    set_ahead: AtomicU64,
 }
 
 impl ManualClock {
@@ -26,11 +27,17 @@ impl ManualClock {
     pub fn set_back(&self, seconds: u64) {
         self.set_back.fetch_add(seconds * 1_000, Ordering::SeqCst);
     }
+
+    /// Somebody sets the time of day ahead by so many seconds; no time passes.
+    pub fn set_ahead(&self, seconds: u64) {
+        self.set_ahead.fetch_add(seconds * 1_000, Ordering::SeqCst);
+    }
 }
 
 impl Clock for ManualClock {
     fn now(&self) -> Timestamp {
-        Timestamp::from_millis(BEGIN.plus(self.monotonic()).millis() - self.set_back.load(Ordering::SeqCst))
+        let (ahead, back) = (self.set_ahead.load(Ordering::SeqCst), self.set_back.load(Ordering::SeqCst));
+        Timestamp::from_millis(BEGIN.plus(self.monotonic()).millis() + ahead - back)
     }
 
     fn monotonic(&self) -> Duration {

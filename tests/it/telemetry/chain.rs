@@ -46,11 +46,26 @@ impl Kept {
     #[track_caller]
     fn refuse(&self, times: u64) {
         let before = self.metrics.audit_records.get();
+        self.refuse_unseen(times);
+        eventually("all is written", || self.metrics.audit_records.get() >= before + times);
+    }
+
+    fn refuse_unseen(&self, times: u64) {
         for _ in 0..times {
             let refusal = Some(Refusal::client(Cause::NotFound, "no endpoint has this path"));
             self.edge.request(&Trail { refusal, ..Trail::default() }, 404, Duration::ZERO);
         }
-        eventually("all is written", || self.metrics.audit_records.get() >= before + times);
+    }
+
+    /// Waits until it has been looked again which files are old.
+    #[track_caller]
+    fn look(&self) {
+        for _ in 0..2 {
+            let before = self.metrics.audit_lost.get();
+            // Beyond what is written of strangers in a minute; how many those were is written when it is looked.
+            self.refuse_unseen(700);
+            eventually("it is looked", || self.metrics.audit_lost.get() > before);
+        }
     }
 
     fn end(self) {
@@ -218,6 +233,44 @@ fn files_follow_each_other_by_size_and_by_day_and_old_ones_are_forgotten_with_a_
     // And a start goes on where it was.
     Kept::begin(directory.path(), 90, 8 << 10).end();
     assert!(intact(directory.path()).last > verdict.last);
+}
+
+#[test]
+fn a_clock_that_leaps_ahead_has_nothing_forgotten_until_it_has_kept_its_lead_for_an_hour() {
+    let directory = tempfile::tempdir().unwrap();
+    let kept = Kept::begin(directory.path(), 90, 1 << 20);
+    for _ in 0..3 {
+        kept.refuse(1);
+        kept.look();
+        kept.clock.turn(Duration::from_secs(86_400));
+    }
+    let written = files(directory.path()).unwrap();
+    assert_eq!(written.len(), 3);
+    kept.clock.set_ahead(200 * 86_400);
+    kept.look();
+    kept.clock.turn(Duration::from_mins(59));
+    kept.look();
+    assert!(written.iter().all(|path| path.exists()), "{:?}", files(directory.path()));
+    kept.clock.turn(Duration::from_mins(2));
+    eventually("they are forgotten", || !written.iter().any(|path| path.exists()));
+    kept.end();
+    assert!(intact(directory.path()).first > 1);
+}
+
+#[test]
+fn a_clock_that_is_wrong_at_the_start_has_nothing_forgotten_for_an_hour() {
+    let directory = ten();
+    let clock = Arc::<ManualClock>::default();
+    clock.set_ahead(200 * 86_400);
+    let kept = Kept::at(directory.path(), 90, 1 << 20, clock);
+    kept.refuse(1);
+    kept.look();
+    let first = files(directory.path()).unwrap().remove(0);
+    assert_eq!(intact(directory.path()).first, 1);
+    kept.clock.turn(Duration::from_mins(61));
+    eventually("it is forgotten", || !first.exists());
+    kept.end();
+    assert_eq!(intact(directory.path()).first, 13);
 }
 
 #[test]

@@ -1,12 +1,12 @@
-//! How far a sweep may go.
+//! How far the time of day is believed where something is dropped for good: by a sweep of the store, and of old files of the audit.
 //!
-//! Pure. What a sweep drops is gone, and clocks are set wrong by people and by machines. So a clock that leaps ahead is
+//! Pure. What is dropped is gone, and clocks are set wrong by people and by machines. So a clock that leaps ahead is
 //! believed only after it has kept its lead for an hour; one that steps back is believed at once, because then nothing
 //! is dropped too early.
 
 use std::time::Duration;
 
-use crate::domain::time::Timestamp;
+use super::time::Timestamp;
 
 /// A lead that is no leap.
 const ORDINARY: Duration = Duration::from_mins(5);
@@ -14,7 +14,7 @@ const ORDINARY: Duration = Duration::from_mins(5);
 /// How long a leap must last to be believed.
 const BELIEVED_AFTER: Duration = Duration::from_hours(1);
 
-/// What the sweeps so far have seen of the clock.
+/// What was seen of the clock so far.
 #[derive(Clone, Copy, Debug)]
 pub struct Horizon {
     day: Timestamp,
@@ -23,7 +23,7 @@ pub struct Horizon {
 }
 
 impl Horizon {
-    /// As seen when the store was opened: this time of day is believed.
+    /// This time of day is believed.
     #[must_use]
     pub const fn new(day: Timestamp, running: Duration) -> Self {
         Self { day, running, ahead_since: None }
