@@ -26,6 +26,12 @@ impl Urls {
     }
 }
 
+/// Whether there is anybody to ask at a realm's URL, as far as its text says.
+#[must_use]
+pub fn is_askable(realm: &str) -> bool {
+    Urls::of(realm).is_some()
+}
+
 /// Where a realm's OpenID Connect endpoint is.
 pub(super) fn endpoint(realm: &str, name: &str) -> String {
     format!("{}/protocol/openid-connect/{name}", realm.trim_end_matches('/'))

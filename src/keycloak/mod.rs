@@ -12,4 +12,5 @@ pub mod probe;
 pub mod wire;
 
 pub use client::{Granted, Keycloak, RealmSettings, RealmStatus, Unusable};
+pub use endpoints::is_askable;
 pub use keys::Keys;

@@ -28,9 +28,10 @@ use crate::domain::chance::Entropy;
 use crate::domain::client::Moved;
 use crate::domain::time::Clock;
 use crate::exchange::{Bridge, Canaries, Doubts, Flights, Heard, Shadows};
-use crate::keycloak::{Keys, RealmStatus};
+use crate::keycloak::{Keycloak, Keys, RealmStatus};
 use crate::lifecycle::thread;
 use crate::mapping::{self, Guard, Snapshot};
+use crate::otk::OldServer;
 use crate::secrets::Environment;
 use crate::store::TokenStore;
 use crate::telemetry::audit::{self, Audit};
@@ -71,6 +72,7 @@ pub fn start(start: Start) -> Result<Running, StartError> {
     let (Some(config), Some(loaded)) = (config, loaded) else {
         return Err(StartError::Refused(findings.into_sorted()));
     };
+    can_ask(&config, &start.clock)?;
     let logging = logging(&config)?;
     log::findings(&findings.into_sorted());
 
@@ -113,8 +115,7 @@ pub fn start(start: Start) -> Result<Running, StartError> {
         let (tasks, drain, token) = (exchange.tasks().clone(), config.drain, alive.token());
         threads.push(run(&format!("worker-{number}"), move || worker::run(doors, behind, tasks, drain, token))?);
     }
-    let stop = shared.stop.clone();
-    let bridge = Arc::clone(&shared.bridge);
+    let (stop, bridge) = (shared.stop.clone(), Arc::clone(&shared.bridge));
     let (limits, environment) = (ConnectionLimits::of(&config), start.environment);
     let teller = shared.exchange(&config).map_err(StartError::Failed)?;
     let files = Files { config: start.config, environment };
@@ -124,6 +125,13 @@ pub fn start(start: Start) -> Result<Running, StartError> {
     log::started(addresses.legacy, addresses.realm, addresses.ops, workers);
     log::gateway(addresses.gateway, addresses.authz);
     Ok(Running { addresses, bridge, reloading, stop, threads, _logging: logging })
+}
+
+/// Whether the realm and the old server can be asked at all: what that lacks, such as certificates that vouch for them, no file says.
+fn can_ask(config: &Config, clock: &Arc<dyn Clock>) -> Result<(), StartError> {
+    let realm = Keycloak::new(&config.realm, Arc::clone(clock), Arc::default()).map(drop);
+    let old_server = config.otk.as_ref().map(|settings| OldServer::new(settings, Arc::clone(clock))).transpose();
+    realm.map_err(|unusable| unusable.0).and(old_server.map(drop)).map_err(StartError::Failed)
 }
 
 fn logging(config: &Config) -> Result<log::Writing, StartError> {

@@ -107,6 +107,20 @@ fn a_refused_configuration_starts_nothing_and_touches_nothing() {
 }
 
 #[test]
+fn a_realm_that_cannot_be_asked_is_known_before_anything_is_touched() {
+    for (url, status, words) in [
+        ("https://sso.example.org:84430/auth/realms/SSO", 2, "bad-value"),
+        ("https://sso.example.org/auth/realms/SSO", 1, "no client for the realm can be made"),
+    ] {
+        let world = Plan::new().set("realm", "urls", &format!("[\"{url}\"]")).files();
+        // A machine that trusts nobody.
+        let nobody = [("SSL_CERT_FILE", "/dev/null"), ("SSL_CERT_DIR", "/dev/null")];
+        said::run_with(&world, &["serve"], &nobody).refused(status, words);
+        assert!(!world.store().exists(), "{url}");
+    }
+}
+
+#[test]
 fn a_secret_is_hashed_from_standard_input_and_never_from_an_argument() {
     let world = Plan::new().files();
     let hashed = run(&world, &["secret", "hash"], "planted-to-hash\n");

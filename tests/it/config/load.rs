@@ -352,6 +352,9 @@ fn a_realm_that_cannot_be_asked_is_told() {
         error("bad-value", "[realm]\nurls = [▲\"sso.example.org/auth/realms/SSO\"]\n", url, ""),
         error("bad-value", "[realm]\nurls = [▲\"ftp://sso.example.org\"]\n", url, ""),
         error("bad-value", "[realm]\nurls = [▲\"http://sso.example.org/?x=1\"]\n", url, ""),
+        error("bad-value", "[realm]\nurls = [▲\"https://10.0.0.256/auth/realms/SSO\"]\n", url, ""),
+        error("bad-value", "[realm]\nurls = [▲\"https://sso.example.org:84430/auth/realms/SSO\"]\n", url, ""),
+        error("bad-value", format!("{REALM}public_url = ▲\"https://10.0.0.256/\"\n"), url, ""),
         error(
             "clear-text-secret",
             "[realm]\nurls = [▲\"http://x:planted-secret@sso.example.org\"]\n",
