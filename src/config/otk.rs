@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::load::ca;
 use crate::document::{Reader, Spotted};
 use crate::gateway::OldApi;
-use crate::gateway::routes::Upstream;
+use crate::gateway::routes::{Upstream, port};
 use crate::otk::{OtkSettings, UnknownClients};
 use crate::relay::Trust;
 use crate::secrets::Sources;
@@ -69,10 +69,10 @@ fn url(section: &Reader<'_>, text: &Spotted<String>) -> Option<(String, u16, boo
         Some(_) | None => None,
     });
     let authority = plain.as_ref().and_then(http::Uri::authority).filter(|it| !it.as_str().contains('@'));
-    let (Some(tls), Some(authority)) = (tls, authority) else {
+    let port = tls.zip(authority).and_then(|(tls, authority)| port(authority, tls));
+    let (Some(tls), Some(authority), Some(port)) = (tls, authority, port) else {
         section.bad_value("url", &text.origin, "a URL without path, such as \"https://old.example.org\"");
         return None;
     };
-    let port = authority.port_u16().unwrap_or(if tls { 443 } else { 80 });
     Some((authority.host().to_owned(), port, tls))
 }

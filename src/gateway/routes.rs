@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use http::Uri;
+use http::uri::Authority;
 use rustls_pki_types::ServerName;
 
 use super::path::{is_below, resolved};
@@ -63,13 +64,19 @@ impl Upstream {
         let host = authority.host();
         let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
         let name = if is_secure { Some(ServerName::try_from(bare.to_owned()).ok()?) } else { None };
-        let port = match authority.port_u16() {
-            Some(port) => port,
-            None if authority.as_str() != host => return None,
-            None if is_secure => 443,
-            None => 80,
-        };
+        let port = port(authority, is_secure)?;
         Some(Self { authority: authority.to_string(), address: format!("{host}:{port}"), name })
+    }
+}
+
+/// The port of a server; `None`: what stands for one is none.
+#[must_use]
+pub fn port(authority: &Authority, is_secure: bool) -> Option<u16> {
+    match authority.port_u16() {
+        Some(port) => Some(port),
+        None if authority.as_str() != authority.host() => None,
+        None if is_secure => Some(443),
+        None => Some(80),
     }
 }
 

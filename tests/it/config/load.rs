@@ -373,6 +373,9 @@ fn an_old_server_that_cannot_be_is_told() {
         error("bad-value", otk("url = ▲\"old.example.org\""), "a URL without path", ""),
         error("bad-value", otk("url = ▲\"https://old.example.org/auth\""), "a URL without path", ""),
         error("bad-value", otk("url = ▲\"https://me:secret@old.example.org\""), "a URL without path", ""),
+        error("bad-value", otk("url = ▲\"https://old.example.org:84430\""), "a URL without path", ""),
+        error("bad-value", otk("url = ▲\"https://old.example.org:8443x\""), "a URL without path", ""),
+        error("bad-value", otk("url = ▲\"https://old.example.org:\""), "a URL without path", ""),
         error(
             "bad-value",
             otk("url = \"http://old\"\nunknown_clients = ▲\"ignore\""),
