@@ -44,7 +44,16 @@ fn route(mut section: Reader<'_>, sources: Sources<'_>) -> Option<Route> {
     let upstreams = upstreams(&mut section);
     let trust = trust(&mut section, upstreams.as_deref().unwrap_or_default(), sources);
     let host = section.text("host").map(|text| host_name(&text.value).into_owned());
-    let clients = section.texts("clients").map(|texts| texts.into_iter().map(|text| text.value).collect());
+    let clients = section.texts("clients");
+    if clients.as_ref().is_some_and(Vec::is_empty) {
+        let hint = "name old ids, or leave it out: then the route is everybody's";
+        section.findings().error(
+            "bad-value",
+            section.origin(),
+            "`gateway.route.clients` names nobody",
+            hint.to_owned(),
+        );
+    }
     let http2 = section.boolean("http2", false);
     let strip_prefix = section.boolean("strip_prefix", false);
     let keep_host = section.word("upstream_host", &[("client", true), ("upstream", false)]);
@@ -55,7 +64,7 @@ fn route(mut section: Reader<'_>, sources: Sources<'_>) -> Option<Route> {
     Some(Route {
         prefix: prefix?,
         host,
-        clients: clients.unwrap_or_default(),
+        clients: clients.unwrap_or_default().into_iter().map(|text| text.value).collect(),
         upstreams: upstreams?,
         trust,
         http2,

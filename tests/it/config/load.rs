@@ -226,6 +226,14 @@ fn what_is_wrong_with_the_gateway_is_told() {
             "is not a path",
             "",
         ),
+        error(
+            "bad-value",
+            beside(
+                "[listen]\ngateway = \"127.0.0.1:81\"\n▲[[gateway.route]]\nprefix = \"/a\"\nclients = []\nupstream = \"http://a\"",
+            ),
+            "`gateway.route.clients` names nobody",
+            "leave it out: then the route is everybody's",
+        ),
     ]);
 }
 
