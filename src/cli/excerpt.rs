@@ -55,6 +55,9 @@ fn excerpt(line: &str, column: usize, code: &str) -> Excerpt {
 /// The line as far as no secret can be in it. What is wrong may be that very secret's quoting, so what counts is what a line
 /// could hold and not what it parses to.
 fn shown(line: &str, column: usize, code: &str) -> String {
+    // A password in a URL is one under whatever key, and whatever is wrong.
+    let code =
+        if line.split_once("://").is_some_and(|(_, rest)| rest.contains('@')) { "clear-text-secret" } else { code };
     let lower = line.to_ascii_lowercase();
     let sensitive = SENSITIVE.iter().any(|word| lower.contains(word));
     if sensitive && let Some((before, _)) = line.split_once('=') {
@@ -131,6 +134,8 @@ mod tests {
             ("{ client_secret = \"hunter2\", staeg = \"live\" }", 31, "unknown-key"),
             ("token = { env = \"X\", file = \"hunter2\" }", 9, "bad-value"),
             ("hunter2\"\"\"", 8, "syntax"),
+            ("urll = \"https://me:hunter2@a\"", 1, "unknown-key"),
+            ("  \"https://me:hunter2=@a\", 7,", 28, "wrong-type"),
         ] {
             let (shown, mark) = shown_as(line, column, code);
             assert!(!shown.contains(secret), "{line} is shown as {shown}");

@@ -105,7 +105,7 @@ fn upstreams(section: &mut Reader<'_>) -> Option<Vec<Upstream>> {
 fn upstream(section: &Reader<'_>, text: &Spotted<String>) -> Option<Upstream> {
     let upstream = Upstream::parse(&text.value);
     if upstream.is_none() {
-        section.bad_value("upstream", &text.origin, "a URL without path, such as \"http://127.0.0.1:8090\"");
+        section.bad_url("upstream", text, "a URL without path, such as \"http://127.0.0.1:8090\"");
     }
     upstream
 }

@@ -38,7 +38,7 @@ pub(super) fn read(
 /// Where calls with UUIDs of the old server go.
 fn api(section: &Reader<'_>, text: &Spotted<String>, has_gateway: bool, ca: Option<Vec<u8>>) -> Option<OldApi> {
     let Some(upstream) = Upstream::parse(&text.value) else {
-        section.bad_value("api", &text.origin, "a URL without path, such as \"https://old-api.example.org\"");
+        section.bad_url("api", text, "a URL without path, such as \"https://old-api.example.org\"");
         return None;
     };
     if !has_gateway {
@@ -71,7 +71,7 @@ fn url(section: &Reader<'_>, text: &Spotted<String>) -> Option<(String, u16, boo
     let authority = plain.as_ref().and_then(http::Uri::authority).filter(|it| !it.as_str().contains('@'));
     let port = tls.zip(authority).and_then(|(tls, authority)| port(authority, tls));
     let (Some(tls), Some(authority), Some(port)) = (tls, authority, port) else {
-        section.bad_value("url", &text.origin, "a URL without path, such as \"https://old.example.org\"");
+        section.bad_url("url", text, "a URL without path, such as \"https://old.example.org\"");
         return None;
     };
     Some((authority.host().to_owned(), port, tls))

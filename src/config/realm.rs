@@ -42,25 +42,15 @@ pub(super) fn read(mut section: Reader<'_>, sources: Sources<'_>) -> Option<(Rea
 }
 
 fn url(section: &Reader<'_>, key: &str, text: Spotted<String>) -> Option<String> {
-    let parsed: Option<http::Uri> = text.value.parse().ok();
-    let good = parsed.as_ref().is_some_and(|uri| {
-        matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some() && uri.query().is_none()
+    let uri: Option<http::Uri> = text.value.parse().ok();
+    let good = uri.is_some_and(|uri| {
+        let authority = uri.authority().filter(|authority| !authority.as_str().contains('@'));
+        matches!(uri.scheme_str(), Some("http" | "https")) && authority.is_some() && uri.query().is_none()
     });
     // By whoever asks it, too: to the other an address of 256 and a port of five digits are like any other.
-    let good = good && is_askable(&text.value);
-    if parsed.as_ref().and_then(http::Uri::authority).is_some_and(|authority| authority.as_str().contains('@')) {
-        section.findings().error(
-            "clear-text-secret",
-            &text.origin,
-            format!("`{}` carries a password", section.path(key)),
-            "leave out what stands before `@`".to_owned(),
-        );
-        return None;
+    if good && is_askable(&text.value) {
+        return Some(text.value);
     }
-    if good {
-        Some(text.value)
-    } else {
-        section.bad_value(key, &text.origin, "a URL such as \"https://sso.example.org/auth/realms/SSO\"");
-        None
-    }
+    section.bad_url(key, &text, "a URL such as \"https://sso.example.org/auth/realms/SSO\"");
+    None
 }

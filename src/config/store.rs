@@ -108,12 +108,7 @@ fn mode(section: &mut Reader<'_>) -> Option<RedisMode> {
 }
 
 fn url(section: &Reader<'_>, text: Spotted<String>) -> Option<String> {
-    let rest = text.value.strip_prefix("redis://").or_else(|| text.value.strip_prefix("rediss://"));
-    let Some(rest) = rest.filter(|rest| !rest.is_empty()) else {
-        section.bad_value("urls", &text.origin, "a URL such as \"redis://127.0.0.1:6379\" or \"rediss://...\"");
-        return None;
-    };
-    if rest.contains('@') {
+    if text.value.contains('@') {
         let hint = "use username = \"...\" and password = { file = \"PATH\" }".to_owned();
         section.findings().error(
             "clear-text-secret",
@@ -121,6 +116,11 @@ fn url(section: &Reader<'_>, text: Spotted<String>) -> Option<String> {
             format!("`{}` carries a password", section.path("urls")),
             hint,
         );
+        return None;
+    }
+    let rest = text.value.strip_prefix("redis://").or_else(|| text.value.strip_prefix("rediss://"));
+    if rest.is_none_or(str::is_empty) {
+        section.bad_value("urls", &text.origin, "a URL such as \"redis://127.0.0.1:6379\" or \"rediss://...\"");
         return None;
     }
     Some(text.value)

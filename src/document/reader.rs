@@ -84,6 +84,15 @@ impl<'f> Reader<'f> {
         );
     }
 
+    /// Reports a URL that cannot be taken. One that carries a password is told as a secret, so that its line is shown nowhere.
+    pub fn bad_url(&self, key: &str, text: &Spotted<String>, wanted: &str) {
+        if !text.value.contains('@') {
+            return self.bad_value(key, &text.origin, wanted);
+        }
+        let message = format!("`{}` carries a password", self.path(key));
+        self.findings.error("clear-text-secret", &text.origin, message, "leave out what stands before `@`");
+    }
+
     /// A text, if it is there.
     pub fn text(&mut self, key: &'static str) -> Option<Spotted<String>> {
         self.text_for(key, "text")

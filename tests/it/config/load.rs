@@ -380,7 +380,6 @@ fn an_old_server_that_cannot_be_is_told() {
         error("missing-key", beside("▲[otk]"), "`otk.url` is missing", ""),
         error("bad-value", otk("url = ▲\"old.example.org\""), "a URL without path", ""),
         error("bad-value", otk("url = ▲\"https://old.example.org/auth\""), "a URL without path", ""),
-        error("bad-value", otk("url = ▲\"https://me:secret@old.example.org\""), "a URL without path", ""),
         error("bad-value", otk("url = ▲\"https://old.example.org:84430\""), "a URL without path", ""),
         error("bad-value", otk("url = ▲\"https://old.example.org:8443x\""), "a URL without path", ""),
         error("bad-value", otk("url = ▲\"https://old.example.org:\""), "a URL without path", ""),
@@ -400,6 +399,23 @@ fn an_old_server_that_cannot_be_is_told() {
             "`listen.gateway`",
         ),
         error("unreadable-file", otk("url = \"https://old\"\nca = ▲\"gone.pem\""), "gone.pem cannot be read", ""),
+    ]);
+}
+
+#[test]
+fn a_password_in_a_url_is_told_as_one_whatever_else_is_wrong() {
+    let route = "[listen]\ngateway = \"127.0.0.1:81\"\n[[gateway.route]]\nprefix = \"/a\"\n";
+    let url = "▲\"https://me:planted-secret@a.example.org\"";
+    let carries = |text: String| error("clear-text-secret", text, "carries a password", "");
+    assert_all_found(&[
+        carries(format!("[realm]\nurls = [{url}]\n")),
+        carries(format!("{REALM}public_url = {url}\n")),
+        carries(beside(&format!("[otk]\nurl = {url}"))),
+        carries(beside(&format!("[listen]\ngateway = \"127.0.0.1:81\"\n[otk]\nurl = \"http://a\"\napi = {url}"))),
+        carries(beside(&format!("{route}upstream = {url}"))),
+        carries(beside(&format!("[store]\nkind = \"redis\"\nurls = [{url}]"))),
+        carries(beside("[otk]\nurl = ▲\"https://me:planted/secret@a.example.org\"")),
+        carries("[realm]\nurls = [▲\"https://me:planted secret@a.example.org\"]\n".to_owned()),
     ]);
 }
 
