@@ -119,7 +119,13 @@ fn begin((stream, peer): (TcpStream, SocketAddr), serving: &Serving, tasks: &Tas
             // Big, and who speaks clear text shall not pay for it.
             Some(tls) => {
                 Box::pin(async {
-                    if let Ok(Ok(stream)) = timeout(serving.limits.head_timeout, tls.accept(stream)).await {
+                    let shaken = tokio::select! {
+                        biased;
+                        shaken = timeout(serving.limits.head_timeout, tls.accept(stream)) => shaken,
+                        // Who has not shaken hands has asked for nothing.
+                        () = inner.stop().cancelled() => return,
+                    };
+                    if let Ok(Ok(stream)) = shaken {
                         serve((stream, permit), peer, &serving, &inner).await;
                     }
                 })

@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
@@ -161,4 +162,16 @@ fn a_reload_shows_api_calls_the_next_certificate() {
         world.running().reload().unwrap();
         assert_eq!(ask(address, (&second, None), &with_token(&world)).unwrap().status, 200, "{listener}");
     }
+}
+
+#[test]
+fn who_has_not_finished_shaking_hands_does_not_hold_up_the_end() {
+    let server = make();
+    let mut world = world(&server, None);
+    let mut silent = Connection::open(world.legacy());
+    assert_eq!(login(&world, &server, None), Some(200), "whoever came before is there too");
+    let began = Instant::now();
+    world.end();
+    assert!(silent.is_closed());
+    assert!(began.elapsed() < Duration::from_secs(15), "{:?}; `server.drain` is 30 s", began.elapsed());
 }
