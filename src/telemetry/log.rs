@@ -267,6 +267,18 @@ pub fn audit_failed(error: &io::Error) {
     tracing::error!(event = "audit", outcome = "failing", detail, "records wait, and are lost when too many do");
 }
 
+/// Says that an old file of the audit is still there. It is tried again the next day.
+pub fn audit_kept(path: &Path, error: &io::Error) {
+    let (file, detail) = (path.display().to_string(), error.to_string());
+    tracing::error!(
+        event = "audit",
+        outcome = "kept",
+        file,
+        detail,
+        "this file is old and cannot be removed: remove it"
+    );
+}
+
 /// Says that the audit is written again.
 pub fn audit_recovered() {
     tracing::info!(event = "audit", outcome = "recovered");

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fs;
-use std::io::{self, Write as _};
+use std::io::{self, ErrorKind, Write as _};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -246,7 +246,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Removes files that are old enough; the chain says so first.
+    /// Removes files that are old enough; the chain says so first. One that cannot be removed is no want of writing.
     fn forget(&mut self, now: Timestamp) -> io::Result<()> {
         let files = self.directory.list()?;
         let is_old = |day: u64| ((day + 1) * DAY).saturating_add(self.settings.keep.as_secs()) <= now.secs();
@@ -257,6 +257,12 @@ impl Writer {
         self.pending.push_back(Entry { through, ..Entry::new(self.clock.now(), "forgotten") });
         self.write()?;
         self.sync()?;
-        old.iter().filter_map(|pair| pair.first()).try_for_each(|named| fs::remove_file(&named.path))
+        for named in old.iter().filter_map(|pair| pair.first()) {
+            match fs::remove_file(&named.path) {
+                Err(error) if error.kind() != ErrorKind::NotFound => log::audit_kept(&named.path, &error),
+                Ok(()) | Err(_) => {}
+            }
+        }
+        Ok(())
     }
 }

@@ -274,6 +274,30 @@ fn a_clock_that_is_wrong_at_the_start_has_nothing_forgotten_for_an_hour() {
 }
 
 #[test]
+fn an_old_file_that_cannot_be_removed_is_told_once_a_day_and_is_no_want_of_writing() {
+    let directory = ten();
+    // Named as a file of the audit, and no file.
+    let stuck = directory.path().join("000000000000-1970-01-01.jsonl");
+    fs::create_dir(&stuck).unwrap();
+    let kept = Kept::begin(directory.path(), 90, 1 << 20);
+    let told = || {
+        let text: String = files(directory.path()).unwrap().iter().flat_map(fs::read_to_string).collect();
+        text.matches("\"what\":\"forgotten\"").count()
+    };
+    kept.look();
+    kept.clock.turn(Duration::from_mins(61));
+    eventually("it is old", || told() > 0);
+    kept.look();
+    kept.look();
+    assert_eq!((told(), kept.metrics.audit_writable.get()), (1, 1));
+    kept.clock.turn(Duration::from_secs(86_400));
+    eventually("it is told again", || told() == 2);
+    kept.end();
+    fs::remove_dir(&stuck).unwrap();
+    intact(directory.path());
+}
+
+#[test]
 fn a_directory_that_is_gone_stops_no_login_and_what_waited_is_written_when_it_is_back() {
     let mut world = World::new();
     let path = world.store().join("audit");
