@@ -29,11 +29,12 @@ pub(super) struct Answer {
 impl Answer {
     /// What it tells, or the sentence with which the bridge refused, and what to do.
     pub(super) fn told(&self) -> Result<Value, String> {
-        let body: Value = serde_json::from_str(&self.body).unwrap_or_default();
+        let body: Option<Value> = serde_json::from_str(&self.body).ok();
         if self.status == 200 {
-            return Ok(body);
+            // To take it for an empty one would be an answer that nobody gave.
+            return body.ok_or_else(|| format!("who answered is no bridge, or its answer is cut off\n  {UNANSWERED}"));
         }
-        match body["error"].as_str() {
+        match body.as_ref().and_then(|body| body["error"].as_str()) {
             Some(sentence) => Err(format!("{}{}", plain(sentence), self.hint())),
             None => Err(format!("who answered is no bridge: status {}\n  {UNANSWERED}", self.status)),
         }

@@ -102,6 +102,24 @@ fn a_dialect_a_section_that_needs_a_restart_and_a_refused_load_are_told() {
 }
 
 #[test]
+fn an_answer_that_is_cut_off_is_no_bridge_without_clients() {
+    let bridge = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let ops = bridge.local_addr().unwrap();
+    let world = Plan::new().set("ops", "token", "{ env = \"OLD_SECRET\" }").set("listen", "ops", &format!("\"{ops}\""));
+    let world = world.files();
+    let cut = std::thread::spawn(move || {
+        let (mut asked, _) = bridge.accept().unwrap();
+        let _asked = std::io::Read::read(&mut asked, &mut [0; 4096]).unwrap();
+        let answer = b"HTTP/1.0 200 OK\r\nContent-Length: 1000\r\n\r\n{\"clients\": {\"a\"";
+        std::io::Write::write_all(&mut asked, answer).unwrap();
+    });
+    let told = run(&world, &["diff"], "");
+    cut.join().unwrap();
+    assert_eq!((told.status.code(), out(&told).as_str()), (Some(1), ""));
+    assert!(talk(&told).contains("answer is cut off"), "{}", talk(&told));
+}
+
+#[test]
 fn the_table_is_shown_to_who_has_the_ops_token_alone_and_holds_no_secret() {
     let mut world = world();
     let ops = world.running().addresses().ops;
