@@ -159,6 +159,16 @@ impl Exchange {
         self.bridge.canaries.with(client, |watched| watched.window.at_the_old_server(refused));
     }
 
+    /// Shows of every client at stage canary whether its logins went back to the old server before this process began.
+    pub async fn show_canaries(&self) {
+        let snapshot = self.bridge.snapshot.load_full();
+        for client in snapshot.table.clients().filter(|client| client.stage == Stage::Canary) {
+            if let Ok(step_back) = self.kept(client).await {
+                self.bridge.edge.canary(&client.legacy_id, step_back.is_some());
+            }
+        }
+    }
+
     /// How a client at stage canary fares; `None`: it is at another.
     pub async fn fares(&self, client: &Client) -> Option<Fares> {
         if client.stage != Stage::Canary {

@@ -63,6 +63,8 @@ impl Control {
         }
         tasks.run(sweep(Arc::clone(&shared.bridge), end.clone()));
         tasks.run(self.reloading.retired().run(end.clone()));
+        let teller = self.reloading.teller();
+        tasks.run(async move { teller.show_canaries().await });
         let (teller, told) = (self.reloading.teller(), end.clone());
         tasks.run(async move { teller.tell(&told).await });
         shared.stop.cancelled().await;

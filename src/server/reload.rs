@@ -182,15 +182,18 @@ impl Reloading {
         bridge.policy.store(Arc::new(config.policy()));
         let before = bridge.snapshot.load_full();
         // Who goes through a hundred thousand clients does it at nobody's cost; log and audit are not his: workers wait for them.
-        let (next, moves) = patiently(|| {
-            let moves = moves(&before.table, &loaded.table);
-            (before.followed_by(loaded), moves)
+        let (next, moves, canaries) = patiently(|| {
+            let (moves, canaries) = (moves(&before.table, &loaded.table), canaries(&before.table, &loaded.table));
+            (before.followed_by(loaded), moves, canaries)
         });
         bridge.edge.loaded(next.generation, &next.digest, next.table.len());
         for Move { client, stages, why } in &moves {
             bridge.edge.staged(client, *stages, why.as_deref());
         }
         bridge.snapshot.store(Arc::new(next));
+        for (client, begins) in &canaries {
+            if *begins { bridge.metrics.stepped_back(client, false) } else { bridge.metrics.no_canary(client) }
+        }
         self.retired.keep(before);
         self.ops.token.store(Arc::new(config.ops_token.clone()));
         self.ops.refused.lock().clear();
@@ -223,6 +226,17 @@ fn moves(before: &Table, now: &Table) -> Vec<Move> {
         Some(Move { client: client.legacy_id.clone(), stages: (was.stage, client.stage), why })
     };
     now.clients().filter_map(moved).collect()
+}
+
+/// Clients whose canary a load begins (`true`), anew where they had one, or ends.
+fn canaries(before: &Table, now: &Table) -> Vec<(String, bool)> {
+    let is_canary = |client: &&Arc<Client>| client.stage == Stage::Canary;
+    let is_over = |id: &str| now.client(id).is_none_or(|now| now.stage != Stage::Canary);
+    let is_new = |client: &Client| before.client(&client.legacy_id).is_none_or(|was| was.staging() != client.staging());
+    let ended = before.clients().filter(is_canary).filter(|client| is_over(&client.legacy_id));
+    let begun = now.clients().filter(is_canary).filter(|client| is_new(client));
+    let named = |begins| move |client: &Arc<Client>| (client.legacy_id.clone(), begins);
+    ended.map(named(false)).chain(begun.map(named(true))).collect()
 }
 
 /// A reload that nothing can stop any more.

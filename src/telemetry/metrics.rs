@@ -272,6 +272,11 @@ impl Metrics {
         self.stepped_back.get_or_create(&labels).set(i64::from(has));
     }
 
+    /// Shows nothing of the kind any more: the client is at another stage, or gone.
+    pub fn no_canary(&self, client: &str) {
+        self.stepped_back.remove(&ClientLabels { client: client.to_owned() });
+    }
+
     /// Counts one login of a client at stage shadow.
     pub fn compared(&self, client: &str, outcome: Outcome) {
         self.compared.get_or_create(&ClientOutcomeLabels { client: client.to_owned(), outcome: outcome.word() }).inc();

@@ -105,6 +105,7 @@ fn where_the_realm_does_worse_all_go_back_for_good_and_everybody_is_told() {
     world.realm.usually(Mood::Grant(crate::support::Granting::default()));
     eventually("all is in the audit", || world.audit().iter().any(|row| row["what"] == "step_back"));
     world.crash();
+    eventually("it is shown before anybody logs in", || stepped_back(&world));
     assert!(is_old(&login(&world, realm[0])), "a restart forgets nothing");
     assert!(stepped_back(&world));
     let row = world.audit().into_iter().find(|row| row["what"] == "step_back").unwrap();
@@ -117,8 +118,13 @@ fn where_the_realm_does_worse_all_go_back_for_good_and_everybody_is_told() {
         "{human}"
     );
     assert!(told(&world, &["client", "list"]).out.contains("canary (stepped back)"));
+    // At another stage nothing of it is shown.
+    let shown = || world.ops("/metrics").body.contains("passbridge_canary_stepped_back{");
+    told(&world, &["client", "rollback", OLD_ID]);
+    assert!(!shown(), "{}", world.ops("/metrics").body);
     // Staged again, it begins anew.
     told(&world, &["client", "stage", OLD_ID, "canary", "--percent", "60", "--why", "the realm is well"]);
+    assert!(shown() && !stepped_back(&world), "before anybody logs in");
     assert!(!is_old(&login(&world, realm[0])));
     assert!(!stepped_back(&world));
     assert_eq!(told(&world, &["client", "show", OLD_ID, "--format", "json"]).json()["canary"]["percent"], 60);
