@@ -4,8 +4,9 @@
 
 use std::future::Future;
 use std::io;
-use std::thread::{self, Builder, JoinHandle};
+use std::thread::{self, Builder, JoinHandle, ScopedJoinHandle};
 
+use parking_lot::Mutex;
 use tokio::runtime;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -80,14 +81,21 @@ fn step_back() {
 }
 
 /// Does something long on a thread of its own, and on those that it starts, which step back for every other thread: it may take
-/// longer, and no answer shall.
+/// longer, and no answer shall. Where the machine gives no thread it is done on this one.
+///
+/// # Panics
+/// Where the work does.
 pub fn patiently<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    let work = Mutex::new(Some(work));
+    #[expect(clippy::expect_used, reason = "a thread that was not had has not taken it")]
+    let taken = || work.lock().take().expect("one takes it");
     let done = thread::scope(|scope| {
         let stepped_back = || {
             step_back();
-            work()
+            taken()()
         };
-        scope.spawn(stepped_back).join()
+        let begun = Builder::new().spawn_scoped(scope, stepped_back);
+        begun.map_or_else(|_| Ok(taken()()), ScopedJoinHandle::join)
     });
     done.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
@@ -105,8 +113,6 @@ pub fn aside(work: impl FnOnce() + Send + 'static) {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
-
-    use parking_lot::Mutex;
 
     use super::*;
 

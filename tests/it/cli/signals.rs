@@ -9,6 +9,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use tokio::sync::Notify;
 
 use crate::support::program::Program;
@@ -53,6 +54,23 @@ fn a_hangup_takes_a_good_change_and_refuses_a_bad_one_whole() {
     assert_eq!(program.told("/readyz").status, 200);
     assert!(program.told("/metrics").body.contains("passbridge_mappings_current 0"));
     assert!(!program.lines("load_refused").is_empty());
+}
+
+#[test]
+fn a_reload_for_which_the_machine_gives_no_thread_is_taken_all_the_same() {
+    let mut world = Plan::new().files();
+    // So many that they would be read by several.
+    let one = |number: usize| client(&format!("old-{number}"), &format!("client_id = \"new-{number}\""));
+    world.change_clients(&(0..400).map(one).collect::<Vec<_>>());
+    let program = Program::serve(&world);
+    let status = fs::read_to_string(format!("/proc/{}/status", program.id())).unwrap();
+    let size = status.lines().find_map(|line| line.strip_prefix("VmSize:")?.strip_suffix("kB")?.trim().parse().ok());
+    let size: u64 = size.unwrap();
+    // Less than the stack of one more.
+    let limit = Rlimit { current: Some((size << 10) + (1 << 20)), maximum: None };
+    prlimit(Pid::from_raw(program.id().cast_signed()), Resource::As, limit).unwrap();
+    program.signal("HUP");
+    eventually("all is read again", || program.told("/readyz").json("mappings")["generation"].as_u64() == Some(2));
 }
 
 #[test]
