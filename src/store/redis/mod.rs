@@ -41,8 +41,8 @@ use super::ending;
 use super::error::{CommitError, StoreError};
 use super::record;
 use super::settings::{RedisSettings, Wait};
-use super::sweep::Horizon;
 use crate::domain::family::{AccessFate, AccessRecord, Family, FamilyId, Member, RefreshRecord};
+use crate::domain::horizon::Horizon;
 use crate::domain::opaque::{Fingerprint, TokenUse};
 use crate::domain::time::{Clock, Timestamp, millis};
 
