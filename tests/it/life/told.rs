@@ -1,6 +1,13 @@
 //! What the realm must still be told of revocations, while it is away.
 
+use passbridge::domain::family::FamilyId;
+use passbridge::domain::seal::Sealed;
+use passbridge::domain::time::Timestamp;
+use passbridge::store::{PendingRevocation, TokenStore};
+
 use super::{login, refreshed, revoke, rotation, told};
+use crate::store::damage::flip;
+use crate::store::world::{ManualClock, block_on, embedded};
 use crate::support::{Granting, Mood, NEW_SECRET, OLD_ID, Plan, World, client, eventually};
 
 fn untold(world: &World) -> usize {
@@ -60,6 +67,33 @@ fn a_realm_that_is_away_keeps_no_revoked_uuid_alive_and_is_told_when_it_is_back(
     let seen = world.realm.asked("logout").pop().unwrap();
     assert_eq!(seen.field("client_id").as_deref(), Some("test_api"));
     assert_eq!(seen.field("client_secret").as_deref(), Some(NEW_SECRET));
+}
+
+#[test]
+fn a_damaged_word_does_not_keep_the_realm_from_hearing_the_others() {
+    let mut world = rotation("on").start();
+    let (access, _) = login(&world);
+    let newest = world.realm.tokens().last().cloned().unwrap();
+    world.realm.close();
+    revoke(&world, &access);
+    world.end();
+    let data = world.path().join("data");
+    let damaged = FamilyId([0; 16]);
+    let store = TokenStore::open(&embedded(&data), ManualClock::new()).unwrap();
+    block_on(async {
+        let sealed = Sealed::from_bytes(vec![7; 600]);
+        let pending = PendingRevocation { family: damaged, client: OLD_ID.to_owned(), sealed, until: Timestamp::NEVER };
+        store.outbox_put(&pending).await.unwrap();
+        store.close().await;
+    });
+    drop(store);
+    flip(&data, b'o', &damaged.0);
+    world.restart();
+    world.realm.listen();
+    hurry(&world);
+    eventually("the realm is told", || told(&world) == [newest.clone()]);
+    eventually("only the damaged one is left", || world.metric("passbridge_revocations_untold") == 1.0);
+    assert_eq!(world.log("reading what the realm must be told").len(), 1, "it is said once");
 }
 
 #[test]
