@@ -31,10 +31,16 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Waits until something is so, looking again and again. In place of every sleep.
 #[track_caller]
-pub fn eventually(what: &str, mut so: impl FnMut() -> bool) {
+pub fn eventually(what: &str, so: impl FnMut() -> bool) {
+    within(PATIENCE, what, so);
+}
+
+/// The same for what a busy machine may put off for longer.
+#[track_caller]
+pub fn within(patience: Duration, what: &str, mut so: impl FnMut() -> bool) {
     let began = Instant::now();
     while !so() {
-        assert!(began.elapsed() < PATIENCE, "not within {PATIENCE:?}: {what}");
+        assert!(began.elapsed() < patience, "not within {patience:?}: {what}");
         park_timeout(Duration::from_millis(2));
     }
 }
