@@ -53,6 +53,7 @@ impl Passed {
     #[must_use]
     pub fn class(&self) -> &'static str {
         match self.said {
+            Ok(..=199) => "1xx",
             Ok(200..=299) => "2xx",
             Ok(300..=399) => "3xx",
             Ok(400..=499) => "4xx",

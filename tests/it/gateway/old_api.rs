@@ -190,6 +190,7 @@ fn a_tunnel_is_dug_to_the_old_api_where_both_want_one_and_never_unasked() {
     until(&mut stream, "hello");
     stream.write_all(b"ping").unwrap();
     until(&mut stream, "ping");
+    assert!((world.metric("passbridge_old_api_total{answer=\"1xx\"}") - 1.0).abs() < 0.1, "no 5xx");
     assert_eq!(refused(&call(&world, &get("/old", OLDS))), told(502, "temporarily_unavailable", "3003000"));
 }
 
