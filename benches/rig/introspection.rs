@@ -18,7 +18,7 @@ use secrecy::SecretString;
 use std::time::Duration;
 
 use crate::Wanted;
-use crate::load::Load;
+use crate::load::{self, Load};
 use crate::messages::{Messages, drawn};
 use crate::peers::Bridge;
 use crate::report::{Bar, Report};
@@ -28,8 +28,10 @@ use crate::site::{INTROSPECT, Live, SECRET, Site, folder, legacy_id, lives, post
 const REQUESTS: usize = 8_000;
 /// Of a large store, those that are asked about where only some are busy.
 pub const HOT: usize = 50_000;
-/// Requests prepared of each kind: as many as all rounds ask, so that none comes again sooner than chance has it.
-pub const MESSAGES: usize = 160_000;
+/// Requests prepared of each kind: as many as are asked before and in all rounds, so that none comes again sooner than chance has it.
+pub const MESSAGES: usize = 320_000;
+/// Asked before the rounds, so that a hot set is hot and a cache as full as it gets.
+pub const BEFORE: usize = 150_000;
 /// Families that are written together.
 const TOGETHER: usize = 256;
 
@@ -57,6 +59,9 @@ pub fn run(wanted: &Wanted, report: &mut Report) {
         }
     }
     let (contestants, busy): (Vec<_>, Vec<_>) = contestants.into_iter().unzip();
+    for contestant in &contestants {
+        load::run(&Load { requests: BEFORE, ..contestant.load.clone() });
+    }
     let all = rounds::run(&contestants, wanted.rounds(12));
     for (index, contestant) in contestants.iter().enumerate() {
         let what = format!("introspection: {} live, {} of them asked about", contestant.name, busy[index]);

@@ -10,7 +10,7 @@ use std::time::Duration;
 use peers::{Bearer, Bodies, Peer, haproxy, nginx};
 
 use crate::Wanted;
-use crate::introspection::{HOT, MESSAGES, filled};
+use crate::introspection::{BEFORE, HOT, MESSAGES, filled};
 use crate::load::{self, Load};
 use crate::messages::drawn;
 use crate::peers::Bridge;
@@ -288,6 +288,9 @@ fn many(wanted: &Wanted, report: &mut Report, work: &Path) {
                 load: gateway.load(among, REQUESTS),
             });
         }
+    }
+    for contestant in &contestants {
+        load::run(&Load { requests: BEFORE, ..contestant.load.clone() });
     }
     let all = rounds::run(&contestants, wanted.rounds(12));
     for (index, contestant) in contestants.iter().enumerate() {
