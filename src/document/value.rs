@@ -1,5 +1,6 @@
 //! A parsed document: values that know where they stand.
 
+use std::cell::Cell;
 use std::fmt;
 use std::sync::Arc;
 
@@ -200,22 +201,36 @@ struct Lines<'t> {
     /// Where each line begins; a mapping of 100,000 clients has a million of them.
     starts: Vec<usize>,
     before: usize,
+    /// What was asked about last: its line, its place, and how many characters are before it there. The next one is near, and a line may be long.
+    last: Cell<(usize, usize, usize)>,
 }
 
 impl<'t> Lines<'t> {
     fn new(file: &Arc<str>, text: &'t str, before: usize) -> Self {
         let ends = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at + 1);
-        Self { file: Arc::clone(file), text, starts: std::iter::once(0).chain(ends).collect(), before }
+        Self {
+            file: Arc::clone(file),
+            text,
+            starts: std::iter::once(0).chain(ends).collect(),
+            before,
+            last: Cell::default(),
+        }
     }
 
     fn origin(&self, offset: usize) -> Origin {
         let line = self.starts.partition_point(|start| *start <= offset);
         let start = self.starts.get(line.saturating_sub(1)).copied().unwrap_or(0);
-        let column = self.text.get(start..offset).map_or(0, |before| before.chars().count()) + 1;
+        let characters = |from: usize, to: usize| self.text.get(from..to).map_or(0, |between| between.chars().count());
+        let column = match self.last.get() {
+            (of, last, column) if of == line && last <= offset => column + characters(last, offset),
+            (of, last, column) if of == line => column.saturating_sub(characters(offset, last)),
+            _ => characters(start, offset),
+        };
+        self.last.set((line, offset, column));
         Origin {
             file: Arc::clone(&self.file),
             line: u32::try_from(self.before + line).unwrap_or(0),
-            column: u32::try_from(column).unwrap_or(0),
+            column: u32::try_from(column + 1).unwrap_or(0),
         }
     }
 
@@ -297,6 +312,22 @@ mod tests {
         let Value::Table(section) = &table.entries[1].1.value else { panic!("a table") };
         let Value::List(items) = &section.entries[0].1.value else { panic!("a list") };
         assert_eq!(items.iter().map(|item| item.origin.clone()).collect::<Vec<_>>(), [at(4, 10), at(5, 5)]);
+    }
+
+    #[test]
+    fn places_are_the_same_in_whatever_order_they_are_asked_about() {
+        let text = "начало = 1\nдлинная = { строка = \"ö\" }\nк = 2\n";
+        let lines = Lines::new(&Arc::from("a.toml"), text, 7);
+        let places: Vec<usize> = text.char_indices().map(|(at, _)| at).collect();
+        let count = places.len();
+        // Forwards, and then with a stride that goes through all of them.
+        for at in places.iter().copied().chain((0..count).map(|number| places[number * 17 % count])) {
+            let before = text.split_at(at).0;
+            let (line, start) =
+                before.rsplit_once('\n').map_or((1, before), |(lines, start)| (2 + lines.matches('\n').count(), start));
+            let origin = lines.origin(at);
+            assert_eq!((origin.line as usize, origin.column as usize), (7 + line, start.chars().count() + 1), "{at}");
+        }
     }
 
     #[test]
