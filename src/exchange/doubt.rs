@@ -1,7 +1,6 @@
 //! An API refused the JWT behind a good UUID: the realm is asked for another, at most once a minute for each family.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use dashmap::DashMap;
@@ -11,6 +10,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::access::{Locked, Standing};
 use super::call::Which;
 use super::flight::Waits;
+use super::seldom::Seldom;
 use super::{Caller, Exchange, Turned};
 use crate::domain::family::{AccessFate, AccessRecord, FamilyId};
 use crate::domain::opaque::{OpaqueToken, TokenUse};
@@ -23,8 +23,8 @@ use crate::telemetry::trail::Note;
 pub struct Doubts {
     /// When each last was, on the monotonic clock, and whether that is over.
     renewed: DashMap<FamilyId, (Duration, CancellationToken)>,
-    /// In which second of that clock room was last looked for.
-    swept: AtomicU64,
+    /// The looks for room, by the same clock.
+    swept: Seldom,
 }
 
 /// Who looks into a doubt.
@@ -48,7 +48,7 @@ impl Doubts {
         let is_over = |then: &Duration| now.saturating_sub(*then) >= EVERY;
         // Where every call is refused, a look through all of them for each would hold all workers up.
         let lacks_room = self.renewed.len() >= MOST && !self.renewed.contains_key(&family);
-        if lacks_room && self.swept.swap(now.as_secs(), Ordering::Relaxed) != now.as_secs() {
+        if lacks_room && self.swept.is_first_in(now.as_secs()) {
             self.renewed.retain(|_, (then, _)| !is_over(then));
         }
         let is_full = self.renewed.len() >= MOST;

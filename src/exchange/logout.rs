@@ -1,10 +1,10 @@
 //! Back-channel logout: the realm says that a session ended, and its UUIDs are over at once.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use dashmap::DashMap;
 
+use super::seldom::Seldom;
 use super::{Exchange, store_failed};
 use crate::domain::family::Ending;
 use crate::domain::opaque::Fingerprint;
@@ -17,8 +17,8 @@ use crate::telemetry::Trail;
 #[derive(Debug, Default)]
 pub struct Heard {
     tokens: DashMap<Fingerprint, Timestamp>,
-    /// The second, since 1970, of the last sweep.
-    swept: AtomicU64,
+    /// The sweeps, by the time of day.
+    swept: Seldom,
 }
 
 /// So many are remembered before those that are over are swept out.
@@ -35,7 +35,7 @@ impl Heard {
 
     /// In a flood none of them may be over: that all are looked at shall not be the price of each.
     fn is_to_be_swept(&self, now: Timestamp) -> bool {
-        self.tokens.len() > SWEEP_ABOVE && self.swept.swap(now.secs(), Ordering::Relaxed) != now.secs()
+        self.tokens.len() > SWEEP_ABOVE && self.swept.is_first_in(now.secs())
     }
 
     /// What could not be done shall be told again.

@@ -24,6 +24,7 @@ mod old;
 mod operator;
 mod refresh;
 mod revoke;
+mod seldom;
 mod shadow;
 mod stage;
 mod tell;

@@ -58,6 +58,7 @@ impl Unheard {
         is_said
     }
 }
+
 impl Exchange {
     /// Tells until the end: when word is left, and from time to time what the realm could not hear.
     pub async fn tell(&self, end: &CancellationToken) {
