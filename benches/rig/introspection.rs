@@ -31,7 +31,7 @@ pub const HOT: usize = 50_000;
 /// Requests prepared of each kind: as many as are asked before and in all rounds, so that none comes again sooner than chance has it.
 pub const MESSAGES: usize = 320_000;
 /// Asked before the rounds, so that a hot set is hot and a cache as full as it gets.
-pub const BEFORE: usize = 150_000;
+const BEFORE: usize = 150_000;
 /// Families that are written together.
 const TOGETHER: usize = 256;
 
@@ -46,7 +46,7 @@ pub fn run(wanted: &Wanted, report: &mut Report) {
     let lived: Vec<_> = lives(wanted.large).into_iter().map(|of| (live(work.path(), of), of.2)).collect();
     let mut contestants = Vec::new();
     for (lived, name) in &lived {
-        for (messages, busy) in [(&lived.uniform, "any"), (&lived.hot, "hot")] {
+        for messages in [&lived.uniform, &lived.hot] {
             let load = Load {
                 to: lived.bridge.legacy,
                 connections: 64,
@@ -55,21 +55,26 @@ pub fn run(wanted: &Wanted, report: &mut Report) {
                 pause: None,
                 expect: "\"active\":true",
             };
-            contestants.push((Contestant { name, process: &lived.bridge.process, load }, busy));
+            contestants.push(Contestant { name, process: &lived.bridge.process, load });
         }
     }
-    let (contestants, busy): (Vec<_>, Vec<_>) = contestants.into_iter().unzip();
-    for contestant in &contestants {
+    compare(wanted, report, ("introspection", "asked about"), &contestants);
+}
+
+/// Does it cost more when many live? Of each store there are two contestants, whose load is about any of them and about a hot set; the
+/// first store is what the others are compared with.
+pub fn compare(wanted: &Wanted, report: &mut Report, (chapter, done): (&str, &str), contestants: &[Contestant<'_>]) {
+    for contestant in contestants {
         load::run(&Load { requests: BEFORE, ..contestant.load.clone() });
     }
-    let all = rounds::run(&contestants, wanted.rounds(12));
+    let all = rounds::run(contestants, wanted.rounds(12));
     for (index, contestant) in contestants.iter().enumerate() {
-        let what = format!("introspection: {} live, {} of them asked about", contestant.name, busy[index]);
-        report.spread("introspection", &what, "CPU us/request", Spread::over(&all[index], Round::cost), Bar::None);
+        let (busy, bar) = if index % 2 == 0 { ("any", 1.3) } else { ("hot", 1.15) };
+        let what = format!("{chapter}: {} live, {busy} of them {done}", contestant.name);
+        report.spread(chapter, &what, "CPU us/request", Spread::over(&all[index], Round::cost), Bar::None);
         if index > 1 {
             let ratio = Spread::ratio(&all[index], &all[index % 2], Round::cost);
-            let bar = if busy[index] == "hot" { 1.15 } else { 1.3 };
-            report.spread("introspection", &format!("{what} / 1 k live"), "ratio", ratio, Bar::AtMost(bar));
+            report.spread(chapter, &format!("{what} / 1 k live"), "ratio", ratio, Bar::AtMost(bar));
         }
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use peers::{Bearer, Bodies, Peer, haproxy, nginx};
 
 use crate::Wanted;
-use crate::introspection::{BEFORE, HOT, MESSAGES, filled};
+use crate::introspection::{self, HOT, MESSAGES, filled};
 use crate::load::{self, Load};
 use crate::messages::drawn;
 use crate::peers::Bridge;
@@ -289,17 +289,5 @@ fn many(wanted: &Wanted, report: &mut Report, work: &Path) {
             });
         }
     }
-    for contestant in &contestants {
-        load::run(&Load { requests: BEFORE, ..contestant.load.clone() });
-    }
-    let all = rounds::run(&contestants, wanted.rounds(12));
-    for (index, contestant) in contestants.iter().enumerate() {
-        let (busy, bar) = if index % 2 == 0 { ("any", 1.3) } else { ("hot", 1.15) };
-        let what = format!("swap: {} live, {busy} of them called with", contestant.name);
-        report.spread("swap", &what, "CPU us/request", Spread::over(&all[index], Round::cost), Bar::None);
-        if index > 1 {
-            let ratio = Spread::ratio(&all[index], &all[index % 2], Round::cost);
-            report.spread("swap", &format!("{what} / 1 k live"), "ratio", ratio, Bar::AtMost(bar));
-        }
-    }
+    introspection::compare(wanted, report, ("swap", "called with"), &contestants);
 }
