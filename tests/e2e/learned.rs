@@ -40,6 +40,19 @@ fn old_server() -> u16 {
     port
 }
 
+/// The mapping of a client whose secrets the bridge learns.
+const LEARNS: &str = "stage = \"legacy\"\nlegacy_secret = { learn = true }";
+
+/// An old server, and a store in Redis.
+fn further(redis: &Server) -> String {
+    format!(
+        "[otk]\nurl = \"http://127.0.0.1:{}\"\n[ops]\ntoken = {{ env = \"WRONG\" }}\n\
+         [store]\nkind = \"redis\"\nurls = [\"redis://127.0.0.1:{}\"]\n",
+        old_server(),
+        redis.port
+    )
+}
+
 fn login(bridge: &Bridge, secret: &str) -> Answer {
     let passport = Passport::of(&Wish { user: "90519", ..Wish::default() });
     let fields = [
@@ -87,13 +100,8 @@ fn lesson(bridge: &Bridge, secret: &str, kept: u64) {
 #[test]
 fn what_one_of_two_instances_learned_the_other_one_accepts_and_either_writes_all_of_it() {
     let (keycloak, redis) = (Keycloak::shared(), Server::start());
-    let further = format!(
-        "[otk]\nurl = \"http://127.0.0.1:{}\"\n[ops]\ntoken = {{ env = \"WRONG\" }}\n\
-         [store]\nkind = \"redis\"\nurls = [\"redis://127.0.0.1:{}\"]\n",
-        old_server(),
-        redis.port
-    );
-    let client = Old::with("back_office", "stage = \"legacy\"\nlegacy_secret = { learn = true }");
+    let further = further(&redis);
+    let client = Old::with("back_office", LEARNS);
     let [one, other] = [(); 2].map(|()| Bridge::configured(&keycloak.url(), &[client], "rotation = \"off\"", &further));
 
     lesson(&one, Old::SECRET, 1);
@@ -128,13 +136,8 @@ fn what_one_of_two_instances_learned_the_other_one_accepts_and_either_writes_all
 #[test]
 fn while_what_was_learned_cannot_be_read_nobody_hears_that_the_right_secret_is_wrong() {
     let (keycloak, redis) = (Keycloak::shared(), Server::start());
-    let further = format!(
-        "[otk]\nurl = \"http://127.0.0.1:{}\"\n[ops]\ntoken = {{ env = \"WRONG\" }}\n\
-         [store]\nkind = \"redis\"\nurls = [\"redis://127.0.0.1:{}\"]\n",
-        old_server(),
-        redis.port
-    );
-    let client = Old::with("back_office", "stage = \"legacy\"\nlegacy_secret = { learn = true }");
+    let further = further(&redis);
+    let client = Old::with("back_office", LEARNS);
     let bridge = Bridge::configured(&keycloak.url(), &[client], "rotation = \"off\"", &further);
     lesson(&bridge, Old::SECRET, 1);
     told(&bridge, &["client", "stage", "back_office", "live", "--why", "it is learned"]);

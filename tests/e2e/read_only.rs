@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use super::support::{Answer, Bridge, Keycloak, Old, Passport, eventually, send};
+use super::support::{Answer, Bridge, Keycloak, Old, Passport, eventually, place, send};
 
 const SERVER_ERROR: (u16, &str, &str) = (500, "3003000", "server_error");
 
@@ -48,7 +48,7 @@ fn store_of(bridge: &Bridge) -> String {
 #[test]
 fn a_directory_that_becomes_read_only_is_server_error_hands_out_nothing_and_takes_writes_again() {
     // Where target/ is, since a directory for temporary files may be in memory.
-    let place = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let place = place();
     let directory = place.path().join("data");
     let store = format!("[store]\npath = \"{}\"", directory.display());
     let url = Keycloak::rotating().url();

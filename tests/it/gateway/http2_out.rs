@@ -113,16 +113,19 @@ fn over_tls_the_server_chooses() {
     assert!(one.only().head.starts_with("GET /api HTTP/1.1"));
 }
 
+/// A call on a connection of its own, sent and not answered yet.
+fn begun(world: &World, uuid: &str) -> Connection {
+    let mut connection = connect(world);
+    connection.write(&get("/api", uuid));
+    connection
+}
+
 #[test]
 fn a_hundred_calls_at_once_share_a_connection_and_more_get_another() {
     let api = Http2Api::gated();
     let world = clear(&api);
     let uuid = uuid(&world);
-    let begin = || {
-        let mut connection = connect(&world);
-        connection.write(&get("/api", &uuid));
-        connection
-    };
+    let begin = || begun(&world, &uuid);
     let mut waiting = vec![begin()];
     eventually("the first is there", || api.waiting() == 1);
     waiting.extend((1..100).map(|_| begin()));
@@ -142,11 +145,7 @@ fn a_server_that_takes_fewer_calls_at_once_gets_more_connections() {
     let api = Http2Api::narrow(10);
     let world = clear(&api);
     let uuid = uuid(&world);
-    let begin = || {
-        let mut connection = connect(&world);
-        connection.write(&get("/api", &uuid));
-        connection
-    };
+    let begin = || begun(&world, &uuid);
     let mut waiting = Vec::new();
     for count in 1..=20 {
         waiting.push(begin());

@@ -2,8 +2,11 @@
 
 use std::path::Path;
 
+use passbridge::domain::family::Family;
+use passbridge::store::{Find, TokenStore};
+
 use super::{login, refreshed, revoke, rotation};
-use crate::support::{NEW_SECRET, OLD_SECRET, World, eventually};
+use crate::support::{NEW_SECRET, OLD_ID, OLD_SECRET, World, eventually};
 
 /// All bytes of all files.
 fn bytes(directory: &Path) -> Vec<Vec<u8>> {
@@ -17,6 +20,11 @@ fn bytes(directory: &Path) -> Vec<Vec<u8>> {
 
 fn contains(files: &[Vec<u8>], secret: &[u8]) -> bool {
     files.iter().any(|file| file.windows(secret.len()).any(|window| window == secret))
+}
+
+/// What whoever has the files has: the last of the families, by its client's name.
+async fn found(store: &TokenStore) -> Family {
+    store.find(Find::Client(OLD_ID.to_owned()), 10).await.unwrap().records.pop().unwrap()
 }
 
 /// A world in which everything has happened that leaves something behind.
@@ -45,7 +53,7 @@ fn no_file_of_the_store_contains_a_token_a_secret_or_a_name() {
     let (world, secrets) = lived();
     let files = bytes(&world.store());
     assert!(files.iter().map(Vec::len).sum::<usize>() > 1_000);
-    assert!(contains(&files, crate::support::OLD_ID.as_bytes()), "what may be read can be read: the search works");
+    assert!(contains(&files, OLD_ID.as_bytes()), "what may be read can be read: the search works");
     for secret in &secrets {
         assert!(!contains(&files, secret.as_bytes()), "{secret}");
         if let Ok(uuid) = uuid::Uuid::parse_str(secret) {
@@ -65,19 +73,12 @@ fn a_copy_of_the_files_opens_nothing_without_a_uuid_and_everything_with_it() {
     use passbridge::domain::issue::{ACCESS_JWT, ACCESS_KEY, REALM_REFRESH, binding};
     use passbridge::domain::opaque::{OpaqueToken, TokenUse};
     use passbridge::domain::seal::SealingKey;
-    use passbridge::store::Find;
 
     let world = rotation("on").start();
     let (access, uuid) = login(&world);
     let store = &world.running().bridge().store;
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    // What whoever has the files has: all records, by the client's name.
-    let family = runtime
-        .block_on(store.find(Find::Client(crate::support::OLD_ID.to_owned()), 10))
-        .unwrap()
-        .records
-        .pop()
-        .unwrap();
+    let family = runtime.block_on(found(store));
     let member = family.members.iter().find(|member| member.token_use == TokenUse::Access).unwrap();
     let record = runtime.block_on(store.access(&member.fingerprint)).unwrap().unwrap();
     let AccessFate::Live { jwt, key, .. } = &record.fate else { panic!("it lives") };
@@ -116,7 +117,6 @@ fn a_copy_of_the_files_opens_nothing_without_a_uuid_and_everything_with_it() {
 fn what_is_over_keeps_nothing_of_the_realm() {
     use passbridge::domain::family::{AccessFate, FamilyState};
     use passbridge::domain::opaque::TokenUse;
-    use passbridge::store::Find;
 
     let world = rotation("on").start();
     let (access, _) = login(&world);
@@ -124,12 +124,7 @@ fn what_is_over_keeps_nothing_of_the_realm() {
     eventually("the realm is told", || super::told(&world).len() == 1);
     let store = &world.running().bridge().store;
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let family = runtime
-        .block_on(store.find(Find::Client(crate::support::OLD_ID.to_owned()), 10))
-        .unwrap()
-        .records
-        .pop()
-        .unwrap();
+    let family = runtime.block_on(found(store));
     assert!(matches!(family.state, FamilyState::Over(_)) && family.renewal.is_none());
     for member in &family.members {
         match member.token_use {
