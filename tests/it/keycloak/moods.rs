@@ -43,7 +43,7 @@ fn unknown() -> Vec<(&'static str, Mood)> {
         ("504", Mood::answer(504, "text/plain", "secret-of-the-realm")),
         ("408", Mood::answer(408, "text/plain", "")),
         ("201", Mood::answer(201, json, r#"{"access_token":"a.b.c","expires_in":60}"#)),
-        ("204", named("HTTP/1.1 204 No Content\r\n\r\n")),
+        ("204", named("HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n")),
         ("HTML", Mood::answer(200, "text/html", "<html>secret-of-the-realm</html>")),
         ("an empty 200", Mood::answer(200, json, "")),
         ("wrong JSON", Mood::answer(200, json, r#"{"access_token":17,"expires_in":60}"#)),
@@ -99,7 +99,10 @@ fn a_redirect_is_not_followed() {
     let other = FakeRealm::start();
     let world = World::new();
     for status in [301, 302, 303, 307, 308] {
-        let head = format!("HTTP/1.1 {status} Moved\r\nlocation: {}/token\r\ncontent-length: 0\r\n\r\n", other.url());
+        let head = format!(
+            "HTTP/1.1 {status} Moved\r\nconnection: close\r\nlocation: {}/token\r\ncontent-length: 0\r\n\r\n",
+            other.url()
+        );
         world.realm.next(Mood::Bytes(head.into_bytes()));
         is_server_error(&login(&world), &status.to_string());
     }

@@ -62,9 +62,9 @@ impl Default for Granting {
 }
 
 impl Mood {
-    /// The answer to a logout.
+    /// The answer to a logout. It says that the connection ends with it: a second word on its way down a closed one were lost.
     pub fn ended() -> Self {
-        Self::Bytes(b"HTTP/1.1 204 No Content\r\n\r\n".to_vec())
+        Self::Bytes(b"HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n".to_vec())
     }
 
     /// An answer with a status and a body of its own.
