@@ -392,8 +392,8 @@ fn a_large_file_that_is_no_mapping_costs_a_running_bridge_little_memory() {
         // Whole from its first moment on: half of it would be refused too, and counted.
         fs::write(world.path().join("dump"), text).unwrap();
         fs::rename(world.path().join("dump"), world.path().join("mappings/clients/dump.toml")).unwrap();
-        // What looks at files steps back for all else, and a look that was slow puts off the next one.
-        within(Duration::from_secs(120), "it is refused", || program.lines("load_refused").len() == seen);
+        // What looks at files steps back for all else, so for all other tests too, and a look that was slow puts off the next one.
+        within(Duration::from_secs(600), "it is refused", || program.lines("load_refused").len() == seen);
     }
     let more = (most_resident(&program) - before) >> 20;
     assert!(more < 180, "{more} MiB more");
