@@ -18,6 +18,7 @@
 
 mod guard;
 mod introspection;
+mod jwt;
 mod load;
 mod login;
 mod messages;

@@ -24,13 +24,15 @@ pub struct InTurn {
 
 /// Numbers below this, drawn one by one as chance would, and the same for every build.
 pub fn drawn(among: usize) -> impl Iterator<Item = usize> {
-    // SplitMix64 of 0, 1, 2 ...
-    (0_u64..).map(move |number| {
-        let mut mixed = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        usize::try_from((mixed ^ (mixed >> 31)) % among as u64).unwrap_or_default()
-    })
+    (0_u64..).map(move |number| usize::try_from(mixed(number) % among as u64).unwrap_or_default())
+}
+
+/// `SplitMix64`: what stands at this place of a row that looks like chance.
+pub const fn mixed(number: u64) -> u64 {
+    let mut mixed = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
 }
 
 /// Logins that go on: whoever was answered asks again with the refresh token of the answer, once all the others have had their turn.

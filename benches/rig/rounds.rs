@@ -7,6 +7,7 @@ use crate::load::{self, Load, Served};
 use crate::process::{Cpu, Process};
 
 /// One of those that are compared.
+#[derive(Clone)]
 pub struct Contestant<'a> {
     pub name: &'static str,
     pub process: &'a Process,

@@ -4,8 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use super::jwt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -92,17 +91,8 @@ pub struct Answer {
 
 impl Answer {
     pub fn new() -> Self {
-        let claims = serde_json::json!({
-            "exp": 1_764_000_000, "iat": 1_763_996_400, "iss": "http://realm.example/auth/realms/SSO", "aud": ["ca", "account"],
-            "sub": "f:4f1c2a3e-0c6e-4f77-9d5e-2f8f4c7d1a11:90417", "typ": "Bearer", "azp": "test_api",
-            "sid": "9b3ffe4a-0000-4987-a279-a8d13bbf2b35", "scope": "2F_CA_Auth client_registration profile email",
-            "preferred_username": "90417", "name": "Анна Ветрова", "email": "vetrova@example.org",
-        });
-        let access =
-            jwt(r#"{"alg":"RS256","typ":"JWT","kid":"rLKhNMWcLwRxvDWfeMVAwo1lHGGhd3xGyj4v0YbFH5I"}"#, claims, 1500);
-        let refresh = jwt(r#"{"alg":"HS512","typ":"JWT"}"#, serde_json::json!({ "typ": "Refresh" }), 850);
         let body = serde_json::json!({
-            "access_token": access, "expires_in": 3600, "refresh_expires_in": 3600, "refresh_token": refresh,
+            "access_token": jwt::access(0), "expires_in": 3600, "refresh_expires_in": 3600, "refresh_token": jwt::refresh(0),
             "token_type": "Bearer", "not-before-policy": 0, "session_state": format!("9b3ffe4a-0000-4987-a279-{NUMBER}"),
             "scope": "2F_CA_Auth client_registration profile email",
         })
@@ -117,15 +107,4 @@ impl Answer {
         let number_at = text.find(&format!("279-{NUMBER}")).unwrap() + 4;
         Self { bytes: text.into_bytes(), number_at, given: AtomicU64::new(0) }
     }
-}
-
-/// Something of a JWT's form and of this length; the claims are filled up and the signature is none.
-fn jwt(header: &str, mut claims: serde_json::Value, length: usize) -> String {
-    let text = |claims: &serde_json::Value| {
-        let parts = [header, &claims.to_string(), &"s".repeat(256)].map(|part| URL_SAFE_NO_PAD.encode(part));
-        parts.join(".")
-    };
-    let missing = length.saturating_sub(text(&claims).len());
-    claims["filler"] = "x".repeat(missing * 3 / 4).into();
-    text(&claims)
 }
