@@ -14,6 +14,7 @@ pub mod issue;
 pub mod last_use;
 pub mod learned;
 pub mod opaque;
+mod packed;
 pub mod promise;
 pub mod refresh;
 pub mod refusal;

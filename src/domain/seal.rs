@@ -9,12 +9,14 @@ use std::sync::{LazyLock, OnceLock};
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use aws_lc_rs::hmac;
+use secrecy::{ExposeSecret, SecretString};
 use serde::de::Visitor;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use zeroize::{Zeroize, Zeroizing};
 
 use super::chance::{Entropy, random};
 use super::opaque::{Fingerprint, OpaqueToken, TokenUse};
+use super::packed;
 use super::refusal::{Fault, Refusal};
 use super::wiped::{Wiped, joined};
 
@@ -49,12 +51,6 @@ impl Sealed {
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
-    }
-
-    /// Bytes of what it holds.
-    #[must_use]
-    pub const fn length(&self) -> usize {
-        self.0.len().saturating_sub(NONCE_LEN + TAG)
     }
 
     /// Tells this sealing from every other, of the same value too: its nonce. `None`: it holds nothing.
@@ -205,29 +201,41 @@ impl SealingKey {
     /// # Errors
     /// The key, the binding or the bytes are not those that sealed it.
     pub fn open(&self, sealed: &Sealed, binding: Binding<'_>) -> Result<Opened, DoesNotOpen> {
-        let mut opened = Opened::default();
-        self.open_behind(sealed, binding, &mut opened)?;
-        Ok(opened)
-    }
-
-    /// Opens a sealed value behind what the bytes are already. Where it does not open, they stay as they were.
-    ///
-    /// # Errors
-    /// As [`SealingKey::open`].
-    pub fn open_behind(&self, sealed: &Sealed, binding: Binding<'_>, bytes: &mut Vec<u8>) -> Result<(), DoesNotOpen> {
         let (nonce, body) = sealed.0.split_at_checked(NONCE_LEN).ok_or(DoesNotOpen)?;
         let (body, tag) = body.split_last_chunk::<TAG>().ok_or(DoesNotOpen)?;
         let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| DoesNotOpen)?;
         let cipher = self.cipher().ok_or(DoesNotOpen)?;
-        let before = bytes.len();
-        bytes.resize(before + body.len(), 0);
-        let opened = bytes.get_mut(before..).unwrap_or_default();
-        let done = binding.lend(|bound| cipher.open_separate_gather(nonce, bound, body, tag, opened));
-        if done.is_err() {
-            opened.fill(0);
-            bytes.truncate(before);
-        }
-        done.map_err(|_| DoesNotOpen)
+        let mut opened = Opened::new(vec![0; body.len()]);
+        let done = binding.lend(|bound| cipher.open_separate_gather(nonce, bound, body, tag, &mut opened));
+        done.map(|()| opened).map_err(|_| DoesNotOpen)
+    }
+
+    /// Seals a token of the realm.
+    pub fn seal_token(&self, token: &SecretString, binding: Binding<'_>, entropy: &dyn Entropy) -> Sealed {
+        self.seal(&packed::pack(token.expose_secret().as_bytes()), binding, entropy)
+    }
+
+    /// Opens a token of the realm.
+    ///
+    /// # Errors
+    /// As [`SealingKey::open`]; or it is no text.
+    pub fn open_token(&self, sealed: &Sealed, binding: Binding<'_>) -> Result<SecretString, DoesNotOpen> {
+        let mut token = Opened::default();
+        self.open_token_behind(sealed, binding, &mut token)?;
+        std::str::from_utf8(&token).map(SecretString::from).map_err(|_| DoesNotOpen)
+    }
+
+    /// Opens a token of the realm behind what the bytes are already. Where it does not open, they stay as they were.
+    ///
+    /// # Errors
+    /// As [`SealingKey::open`].
+    pub fn open_token_behind(
+        &self,
+        sealed: &Sealed,
+        binding: Binding<'_>,
+        bytes: &mut Vec<u8>,
+    ) -> Result<(), DoesNotOpen> {
+        packed::unpack(&self.open(sealed, binding)?, bytes).ok_or(DoesNotOpen)
     }
 
     /// Seals this key under another.
@@ -345,14 +353,14 @@ mod tests {
     #[test]
     fn what_does_not_open_leaves_the_bytes_as_they_were() {
         let key = SealingKey::random(&Fixed);
-        let sealed = key.seal(b"a value", BINDING, &Fixed);
+        let sealed = key.seal_token(&"a value".into(), BINDING, &Fixed);
         let mut bytes = b"Bearer ".to_vec();
         let other = Binding { purpose: "access-jwt", ..BINDING };
-        assert_eq!(key.open_behind(&sealed, other, &mut bytes), Err(DoesNotOpen));
+        assert_eq!(key.open_token_behind(&sealed, other, &mut bytes), Err(DoesNotOpen));
         assert_eq!(bytes, b"Bearer ");
         let short = Sealed::from_bytes(sealed.as_bytes()[..NONCE_LEN + 3].to_vec());
-        assert_eq!(key.open_behind(&short, BINDING, &mut bytes), Err(DoesNotOpen));
-        key.open_behind(&sealed, BINDING, &mut bytes).unwrap();
+        assert_eq!(key.open_token_behind(&short, BINDING, &mut bytes), Err(DoesNotOpen));
+        key.open_token_behind(&sealed, BINDING, &mut bytes).unwrap();
         assert_eq!(bytes, b"Bearer a value");
     }
 

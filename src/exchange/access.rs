@@ -38,11 +38,11 @@ pub struct Locked {
 }
 
 impl Locked {
-    /// Bytes of the JWT.
+    /// Bytes of the JWT, about: what is kept of it is packed.
     #[must_use]
-    pub fn length(&self) -> usize {
+    pub fn about(&self) -> usize {
         match &self.record.fate {
-            AccessFate::Live { jwt, .. } => jwt.length(),
+            AccessFate::Live { jwt, .. } => 3 * jwt.as_bytes().len(),
             AccessFate::Over(_) => 0,
         }
     }
@@ -62,7 +62,9 @@ impl Locked {
     /// What is kept was changed.
     pub fn open_behind(&self, bytes: &mut Vec<u8>) -> Result<(), DoesNotOpen> {
         match &self.record.fate {
-            AccessFate::Live { jwt, .. } => self.key.open_behind(jwt, binding(ACCESS_JWT, &self.record.family), bytes),
+            AccessFate::Live { jwt, .. } => {
+                self.key.open_token_behind(jwt, binding(ACCESS_JWT, &self.record.family), bytes)
+            }
             AccessFate::Over(_) => Err(DoesNotOpen),
         }
     }

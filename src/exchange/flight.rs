@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use secrecy::ExposeSecret;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
@@ -327,11 +328,9 @@ impl Exchange {
 /// The question in the realm's words; `None` where the realm gave no refresh token.
 fn request(plan: &Plan, family: &Family) -> Result<Option<RealmRequest>, Refusal> {
     let Some(sealed) = &family.renewal else { return Ok(None) };
-    let token = plan.data_key.open(sealed, binding(REALM_REFRESH, &family.id))?;
+    let token = plan.data_key.open_token(sealed, binding(REALM_REFRESH, &family.id))?;
     let mut fields: Vec<(String, Wiped<String>)> = fixed(&plan.client.dialect);
-    let text = String::from_utf8(token.to_vec())
-        .map_err(|_| Refusal::server(Fault::Ourselves, "a kept refresh token is no text"))?;
-    fields.push(("refresh_token".to_owned(), Wiped::new(text)));
+    fields.push(("refresh_token".to_owned(), Wiped::new(token.expose_secret().to_owned())));
     let scope = match &plan.purpose {
         Purpose::Rotate(wish) => wish.realm_scope.clone(),
         Purpose::Renew(wish) if wish.scope == family.scope => None,

@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
-use secrecy::SecretString;
-
 use super::flight::{Landing, Plan, Purpose, Renewal, Rotation};
+use super::revoke::open_renewal;
 use super::{Exchange, store_failed};
 use crate::domain::family::{AccessFate, AccessRecord, Ending, Family, FamilyState, Member, RefreshRecord};
 use crate::domain::grant::{RealmGrant, RealmRefresh};
-use crate::domain::issue::{self, Asked, Moment, Presented, REALM_REFRESH, binding};
+use crate::domain::issue::{self, Asked, Moment, Presented};
 use crate::domain::opaque::{Fingerprint, TokenUse};
 use crate::domain::refusal::Refusal;
 use crate::domain::time::Timestamp;
@@ -153,9 +152,7 @@ fn with_refresh(grant: RealmGrant, plan: &Plan, family: &Family, now: Timestamp)
     if grant.refresh.is_some() {
         return grant;
     }
-    let opened =
-        family.renewal.as_ref().and_then(|sealed| plan.data_key.open(sealed, binding(REALM_REFRESH, &family.id)).ok());
-    let token = opened.and_then(|bytes| Some(SecretString::from(std::str::from_utf8(&bytes).ok()?)));
+    let token = open_renewal(family, &plan.data_key);
     let life = family.renewal_until.ends().map(|until| until.since(now));
     RealmGrant { refresh: token.map(|token| RealmRefresh { token, life }), ..grant }
 }

@@ -121,8 +121,7 @@ impl Exchange {
         let Some(secret) = client.client_secrets.first() else {
             return Err(Refusal::server(Fault::Operator, "the mapping holds no secret for the realm"));
         };
-        let sealed =
-            outbox_key(secret).seal(token.expose_secret().as_bytes(), outbox_binding(&family), &*self.bridge.entropy);
+        let sealed = outbox_key(secret).seal_token(token, outbox_binding(&family), &*self.bridge.entropy);
         let pending = PendingRevocation { family, client: client.legacy_id.clone(), sealed, until };
         self.bridge.store.outbox_put(&pending).await.map_err(store_failed)?;
         self.bridge.untold.notify_one();
@@ -130,9 +129,9 @@ impl Exchange {
     }
 }
 
-fn open_renewal(family: &Family, data_key: &SealingKey) -> Option<SecretString> {
-    let opened = data_key.open(family.renewal.as_ref()?, binding(REALM_REFRESH, &family.id)).ok()?;
-    std::str::from_utf8(&opened).ok().map(SecretString::from)
+/// The realm's refresh token, where there is one and it opens.
+pub(super) fn open_renewal(family: &Family, data_key: &SealingKey) -> Option<SecretString> {
+    data_key.open_token(family.renewal.as_ref()?, binding(REALM_REFRESH, &family.id)).ok()
 }
 
 /// What waits in the outbox opens with the client's new secret, which is in no file of the store (STORE.md).

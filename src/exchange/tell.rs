@@ -141,8 +141,8 @@ impl Exchange {
 }
 
 fn open(client: &Client, pending: &PendingRevocation) -> Option<SecretString> {
-    client.client_secrets.iter().find_map(|secret| {
-        let opened = outbox_key(secret).open(&pending.sealed, outbox_binding(&pending.family)).ok()?;
-        std::str::from_utf8(&opened).ok().map(SecretString::from)
-    })
+    client
+        .client_secrets
+        .iter()
+        .find_map(|secret| outbox_key(secret).open_token(&pending.sealed, outbox_binding(&pending.family)).ok())
 }

@@ -141,14 +141,9 @@ impl Bearer {
         Err(Unfit)
     }
 
-    /// Bytes of what is written.
-    pub(super) fn length(&self) -> usize {
-        SCHEME.len() + self.0.length()
-    }
-
     /// The same, where it is to stand in a head.
     pub(super) fn value(&self) -> Result<HeaderValue, Unfit> {
-        let mut value = Vec::with_capacity(self.length());
+        let mut value = Vec::new();
         self.write(&mut value)?;
         let mut value = HeaderValue::from_maybe_shared(Bytes::from(value)).map_err(|_| Unfit)?;
         value.set_sensitive(true);

@@ -2,10 +2,12 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use passbridge::domain::seal::{Binding, SealingKey};
 use serde_json::{Value, json};
 
 use super::store::line::{COMMIT, Cut, KEEP, Line};
 use super::store::servers::Server;
+use super::store::world::Seeded;
 use super::support::{Bridge, Keycloak, Old, Passport, Wish, eventually, free_ports, send};
 
 const REFRESH_REFUSED: (u16, &str, &str) = (400, "3003113", "invalid_grant");
@@ -128,12 +130,18 @@ fn a_session_that_ended_unannounced_is_noticed_at_its_next_use() {
     refused(&bridge, "test_api", &refresh);
 }
 
-/// The scopes of the JWT that an API is shown for this UUID.
+/// The JWT that an API is shown for this UUID.
 #[track_caller]
-fn shown(authz: u16, uuid: &str) -> Vec<String> {
+fn jwt_of(authz: u16, uuid: &str) -> String {
     let answer = send(authz, "GET", "/", &[("Authorization", &format!("Bearer {uuid}"))], "");
     assert_eq!(answer.status, 200, "{answer:?}");
-    let jwt = answer.header("authorization").unwrap();
+    answer.header("authorization").unwrap().strip_prefix("Bearer ").unwrap().to_owned()
+}
+
+/// Its `jti` and its scopes.
+#[track_caller]
+fn shown(authz: u16, uuid: &str) -> Vec<String> {
+    let jwt = jwt_of(authz, uuid);
     let claims = URL_SAFE_NO_PAD.decode(jwt.split('.').nth(1).unwrap()).unwrap();
     let claims: Value = serde_json::from_slice(&claims).unwrap();
     let mut words: Vec<String> = claims["scope"].as_str().unwrap().split(' ').map(str::to_owned).collect();
@@ -163,6 +171,18 @@ fn a_uuid_of_fewer_scopes_than_its_login_opens_no_more_when_its_jwt_is_renewed()
         eventually("that of the login's own is renewed", || shown(authz, &wide)[0] != first[0]);
         assert_eq!(shown(authz, &wide)[1..], ["2F_CA_Auth", "client_registration", "email", "market_data", "profile"]);
     }
+}
+
+#[test]
+fn a_jwt_of_a_real_keycloak_is_kept_in_little_more_than_half() {
+    let [authz] = free_ports();
+    let bridge =
+        Bridge::configured(&Keycloak::shared().url(), &[Old::of("test_api")], "", &format!("# authz at {authz}\n"));
+    let (access, _) = bridge.pair("test_api", "90510");
+    let jwt = jwt_of(authz, &access);
+    let owner = Binding { purpose: "access-jwt", owner: b"a family" };
+    let kept = SealingKey::derive(b"any", "key").seal_token(&jwt.clone().into(), owner, &Seeded::new(3));
+    assert!(kept.as_bytes().len() * 5 < jwt.len() * 3, "{} of {}", kept.as_bytes().len(), jwt.len());
 }
 
 #[test]

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
@@ -154,7 +153,7 @@ fn pair(what: &For<'_>, grant: &RealmGrant, now: Timestamp, entropy: &dyn Entrop
         issued: now,
         until: now.plus(promise.lifetime),
         fate: AccessFate::Live {
-            jwt: data_key.seal(grant.access_token.expose_secret().as_bytes(), binding(ACCESS_JWT, &id), entropy),
+            jwt: data_key.seal_token(&grant.access_token, binding(ACCESS_JWT, &id), entropy),
             jwt_since: now,
             jwt_until: now.plus(grant.access_life),
             key: data_key
@@ -184,7 +183,7 @@ fn pair(what: &For<'_>, grant: &RealmGrant, now: Timestamp, entropy: &dyn Entrop
 /// The realm's refresh token as it is kept.
 fn renewal(grant: &RealmGrant, id: &FamilyId, data_key: &SealingKey, entropy: &dyn Entropy) -> Option<Sealed> {
     let token = &grant.refresh.as_ref()?.token;
-    Some(data_key.seal(token.expose_secret().as_bytes(), binding(REALM_REFRESH, id), entropy))
+    Some(data_key.seal_token(token, binding(REALM_REFRESH, id), entropy))
 }
 
 /// When it ends; now, where there is none.
@@ -331,7 +330,7 @@ pub fn renew(
     moment: Moment<'_>,
 ) -> (Family, Vec<(Fingerprint, AccessRecord)>) {
     let Moment { now, entropy } = moment;
-    let jwt = data_key.seal(grant.access_token.expose_secret().as_bytes(), binding(ACCESS_JWT, &family.id), entropy);
+    let jwt = data_key.seal_token(&grant.access_token, binding(ACCESS_JWT, &family.id), entropy);
     let renewed = |(fingerprint, record): (Fingerprint, AccessRecord)| {
         let fate = match record.fate {
             AccessFate::Live { key, .. } => {

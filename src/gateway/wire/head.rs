@@ -34,7 +34,7 @@ pub(super) fn written(
     mut bytes: Vec<u8>,
 ) -> Result<(Vec<u8>, Framing), Unfit> {
     let lines = head.headers.values().map(|value| value.len() + 32).sum::<usize>();
-    bytes.reserve(256 + lines + bearer.map_or(0, Bearer::length));
+    bytes.reserve(256 + lines + bearer.map_or(0, |bearer| bearer.0.about()));
     let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
     for part in [head.method.as_str(), " ", target, " HTTP/1.1\r\n"] {
         bytes.extend_from_slice(part.as_bytes());

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use super::super::error::StoreError;
 
 /// The format that this program writes.
-pub(super) const FORMAT: u32 = 2;
+pub(super) const FORMAT: u32 = 3;
 
 /// The oldest that it reads.
 const OLDEST: u32 = 1;

@@ -22,7 +22,7 @@ use super::super::record;
 use super::{journal, keys, manifest};
 
 /// Values from this size on lie beside the tree, so that compaction does not move them: JWTs.
-const SEPARATE_FROM: u32 = 512;
+const SEPARATE_FROM: u32 = 256;
 
 /// What is written to memory and journal before it becomes a sorted file; the trees fill at the same pace. Bounds memory, and
 /// with the journals the time that opening takes.

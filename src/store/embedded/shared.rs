@@ -158,7 +158,7 @@ impl Shared {
 
 /// What fjall's blocks get of the cache; the rest is for records.
 const fn for_blocks(cache_bytes: u64) -> u64 {
-    cache_bytes / 4
+    cache_bytes / 8
 }
 
 /// Drops the files once nobody else has them; gives them back if somebody keeps them too long.

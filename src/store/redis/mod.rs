@@ -46,8 +46,9 @@ use crate::domain::horizon::Horizon;
 use crate::domain::opaque::{Fingerprint, TokenUse};
 use crate::domain::time::{Clock, Timestamp, millis};
 
-/// What is written today.
-const FORMAT: u32 = 1;
+/// What is written today. Format 1 had no packed tokens; they are found as they are.
+const FORMAT: u32 = 2;
+const OLDEST: u32 = 1;
 
 /// Families in Redis.
 #[derive(Debug)]
@@ -73,8 +74,12 @@ impl Redis {
         let answers = link.run_blocking(vec![claim, cmd("GET").arg(keys::FORMAT).to_owned()]).map_err(failed)?;
         let found: u32 =
             answers.into_iter().nth(1).map_or(Ok(0), u32::from_redis_value).map_err(|error| failed(error.into()))?;
-        if found != FORMAT {
-            return Err(StoreError::Format { path: path(), found, known: FORMAT });
+        match found {
+            FORMAT => {}
+            OLDEST..FORMAT => {
+                link.run_blocking(vec![cmd("SET").arg(keys::FORMAT).arg(FORMAT).to_owned()]).map_err(failed)?;
+            }
+            _ => return Err(StoreError::Format { path: path(), found, known: FORMAT }),
         }
         let horizon = Mutex::new(Horizon::new(clock.now(), clock.monotonic()));
         Ok(Self {

@@ -178,9 +178,18 @@ fn a_damaged_record_keeps_nothing_else_from_being_found_told_or_ended() {
 #[test]
 fn a_newer_format_is_refused() {
     let server = Server::start();
-    server.cli(&["SET", "pb:format", "2"]);
+    server.cli(&["SET", "pb:format", "3"]);
     let opened = TokenStore::open(&single(&server), ManualClock::new());
-    assert!(matches!(opened, Err(StoreError::Format { found: 2, .. })), "{opened:?}");
+    assert!(matches!(opened, Err(StoreError::Format { found: 3, .. })), "{opened:?}");
+}
+
+#[test]
+fn an_older_format_is_taken_and_raised_so_that_older_programs_refuse_it() {
+    let server = Server::start();
+    server.cli(&["SET", "pb:format", "1"]);
+    let world = World::open(&single(&server));
+    block_on(world.kept());
+    assert_eq!(server.cli(&["GET", "pb:format"]).stdout, b"2\n");
 }
 
 #[test]

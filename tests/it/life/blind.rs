@@ -4,6 +4,7 @@ use std::path::Path;
 
 use passbridge::domain::family::Family;
 use passbridge::store::{Find, TokenStore};
+use secrecy::ExposeSecret;
 
 use super::{login, refreshed, revoke, rotation};
 use crate::support::{NEW_SECRET, OLD_ID, OLD_SECRET, World, eventually};
@@ -106,11 +107,14 @@ fn a_copy_of_the_files_opens_nothing_without_a_uuid_and_everything_with_it() {
     let data_key = SealingKey::of_token(&token, TokenUse::Access)
         .unwrap_key(key.wrapped(), binding(ACCESS_KEY, &family.id))
         .unwrap();
-    let opened = data_key.open(jwt, binding(ACCESS_JWT, &family.id)).unwrap();
-    assert_eq!(&*opened, world.realm.tokens()[0].as_bytes());
+    let opened = data_key.open_token(jwt, binding(ACCESS_JWT, &family.id)).unwrap();
+    assert_eq!(opened.expose_secret(), world.realm.tokens()[0]);
     let renewal = family.renewal.as_ref().unwrap();
-    assert!(data_key.open(renewal, binding(ACCESS_JWT, &family.id)).is_err(), "each value is bound to what it is");
-    assert!(data_key.open(renewal, binding(REALM_REFRESH, &family.id)).is_ok());
+    assert!(
+        data_key.open_token(renewal, binding(ACCESS_JWT, &family.id)).is_err(),
+        "each value is bound to what it is"
+    );
+    assert!(data_key.open_token(renewal, binding(REALM_REFRESH, &family.id)).is_ok());
 }
 
 #[test]

@@ -2,12 +2,13 @@
 
 use passbridge::domain::family::AccessFate;
 use passbridge::domain::family::Ending;
-use passbridge::domain::seal::Binding;
+use passbridge::domain::seal::{Binding, Sealed};
 use passbridge::domain::time::Clock;
 use passbridge::store::TokenStore;
+use secrecy::ExposeSecret;
 
 use super::contract::contract;
-use super::world::{BEGIN, HOUR, Login, ManualClock, World, block_on, embedded, jwt_of};
+use super::world::{BEGIN, HOUR, Login, ManualClock, REALM_REFRESH, World, block_on, embedded, jwt_of};
 
 fn on_embedded(test: impl AsyncFn(&World)) {
     let directory = tempfile::tempdir().unwrap();
@@ -95,14 +96,19 @@ fn a_copy_of_the_directory_opens_no_jwt() {
     let login = block_on(world.kept());
     block_on(world.store.close());
     let files = files_of(directory.path());
-    for secret in [jwt_of(login.id()).as_bytes(), b"eyJ.realm-refresh.sig", b"eyJhbGci"] {
+    for secret in [jwt_of(login.id()).as_bytes(), REALM_REFRESH.as_bytes(), b"eyJhbGci", b"RS256"] {
         for (path, bytes) in &files {
             assert!(!contains(bytes, secret), "{} holds what it must not", path.display());
         }
     }
     let AccessFate::Live { jwt, .. } = &login.new.access.1.fate else { panic!("a login is live") };
-    let binding = Binding { purpose: "access-jwt", owner: &login.id().0 };
-    assert_eq!(&*login.key.open(jwt, binding).unwrap(), jwt_of(login.id()).as_bytes());
+    assert_eq!(token_in(&login, jwt, "access-jwt"), jwt_of(login.id()));
+}
+
+/// A token of the realm that is kept of a login.
+pub fn token_in(login: &Login, sealed: &Sealed, purpose: &'static str) -> String {
+    let opened = login.key.open_token(sealed, Binding { purpose, owner: &login.id().0 });
+    opened.unwrap().expose_secret().to_owned()
 }
 
 fn files_of(directory: &std::path::Path) -> Vec<(std::path::PathBuf, Vec<u8>)> {

@@ -123,7 +123,10 @@ pub struct Login {
     pub refresh: Fingerprint,
 }
 
-/// What the realm is supposed to have said.
+/// What the realm is supposed to have said, as its refresh token.
+pub const REALM_REFRESH: &str = "eyJ.realm-refresh.sig";
+
+/// The same, as its access token.
 pub fn jwt_of(family: FamilyId) -> String {
     format!("eyJhbGciOiJSUzI1NiJ9.{family}.{}", "x".repeat(700))
 }
@@ -146,7 +149,7 @@ impl Login {
             scope: "client_registration".to_owned(),
             session: Some(Fingerprint::of("session", &id.0)),
             user: Some(Fingerprint::of("user", b"90417")),
-            renewal: Some(key.seal(b"eyJ.realm-refresh.sig", owner, chance)),
+            renewal: Some(key.seal_token(&REALM_REFRESH.into(), owner, chance)),
             renewal_until: now.plus(HOUR),
             generation: 0,
             state: FamilyState::Resting,
@@ -178,7 +181,7 @@ pub fn access_record(
     let token = OpaqueToken::mint(chance, TokenShape::Uuid, now);
     let under = SealingKey::of_token(&token, TokenUse::Access);
     let fate = AccessFate::Live {
-        jwt: key.seal(jwt_of(id).as_bytes(), Binding { purpose: "access-jwt", owner: &id.0 }, chance),
+        jwt: key.seal_token(&jwt_of(id).into(), Binding { purpose: "access-jwt", owner: &id.0 }, chance),
         jwt_since: now,
         jwt_until: now.plus(HOUR),
         key: key.wrap(&under, Binding { purpose: "access-key", owner: &id.0 }, chance).into(),
