@@ -28,6 +28,8 @@ pub(super) struct Directory {
     path: PathBuf,
     format: u32,
     lock: File,
+    /// fjall's own directory, once it is open.
+    engine: Option<File>,
 }
 
 /// Whether a directory is a store, of whatever format.
@@ -69,7 +71,7 @@ impl Directory {
     fn locked(path: &Path) -> Result<Self, StoreError> {
         make(path).map_err(cannot(path))?;
         let lock = lock(&path.join("lock"), path)?;
-        Ok(Self { path: path.to_owned(), format: FORMAT, lock })
+        Ok(Self { path: path.to_owned(), format: FORMAT, lock, engine: None })
     }
 
     /// The format that it was written in when it was opened.
@@ -88,8 +90,9 @@ impl Directory {
         self.raise_to(FORMAT)
     }
 
-    /// Sees to it that what was entered in it is on the disk.
-    pub(super) fn sync(&self) -> Result<(), StoreError> {
+    /// Sees to it that what was entered in it is on the disk, fjall's own directory above all; from now on that has its place, too.
+    pub(super) fn settle(&mut self) -> Result<(), StoreError> {
+        self.engine = Some(File::open(self.engine()).map_err(cannot(&self.engine()))?);
         sync(&self.path).map_err(cannot(&self.path))
     }
 
@@ -121,11 +124,9 @@ impl Directory {
     /// Whether it is still where it was. Files of a directory that is gone take bytes as if nothing were, and lose them with the
     /// process.
     pub(super) fn in_its_place(&self) -> Result<(), StoreError> {
-        let is_ours = match (self.lock.metadata(), std::fs::metadata(self.path.join("lock"))) {
-            (Ok(ours), Ok(there)) => (ours.dev(), ours.ino()) == (there.dev(), there.ino()),
-            (_, Err(error)) => !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory),
-            (Err(_), Ok(_)) => true,
-        };
+        let engine = self.engine.as_ref().map(|engine| (engine, self.engine()));
+        let is_ours =
+            engine.into_iter().chain([(&self.lock, self.path.join("lock"))]).all(|(file, path)| is_at(file, &path));
         let words = "its directory was removed, or another was put in its place";
         is_ours.then_some(()).ok_or_else(|| StoreError::CannotWrite { cause: Arc::new(std::io::Error::other(words)) })
     }
@@ -140,6 +141,15 @@ impl Directory {
         });
         let removed = std::fs::remove_file(&path);
         written.and(removed).map_err(|error| StoreError::CannotWrite { cause: Arc::new(error) })
+    }
+}
+
+/// Whether an open file is the one at this path, as far as can be seen.
+fn is_at(file: &File, path: &Path) -> bool {
+    match (file.metadata(), std::fs::metadata(path)) {
+        (Ok(ours), Ok(there)) => (ours.dev(), ours.ino()) == (there.dev(), there.ino()),
+        (_, Err(error)) => !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory),
+        (Err(_), Ok(_)) => true,
     }
 }
 

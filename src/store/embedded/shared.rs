@@ -44,9 +44,9 @@ impl Shared {
         cache_bytes: u64,
         clock: Arc<dyn Clock>,
     ) -> Result<(Self, ExpiryIndex), StoreError> {
-        let directory = Directory::take(path)?;
+        let mut directory = Directory::take(path)?;
         let files = Files::open(&directory.engine(), for_blocks(cache_bytes))?;
-        directory.sync()?; // fjall syncs what it makes in its own directory, and not where that is entered
+        directory.settle()?; // fjall syncs what it makes in its own directory, and not where that is entered
         let opening = files.get::<u32>(keys::OPENINGS)?.unwrap_or_default().saturating_add(1);
         files.write(vec![Entry::record(keys::OPENINGS, &opening)])?;
         let mut expiry = ExpiryIndex::of_opening(opening);

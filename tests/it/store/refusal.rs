@@ -133,6 +133,22 @@ fn a_directory_that_is_taken_away_gets_nothing_until_it_is_back() {
 }
 
 #[test]
+fn files_that_are_taken_away_below_the_directory_get_nothing_until_they_are_back() {
+    let home = tempfile::tempdir().unwrap();
+    let (engine, aside) = (home.path().join("engine"), home.path().join("aside"));
+    let world = World::open(&embedded(home.path()));
+    let kept = block_on(world.kept());
+    fs::rename(&engine, &aside).unwrap();
+    let error = block_on(world.store.put(world.login().new)).unwrap_err();
+    assert_eq!(error.source().unwrap().to_string(), "its directory was removed, or another was put in its place");
+    assert!(!world.store.statistics().writable);
+    fs::rename(&aside, &engine).unwrap();
+    world.clock.pass(Duration::from_secs(1));
+    block_on(world.store.put(world.login().new)).unwrap();
+    assert!(block_on(world.store.access(&kept.access)).unwrap().is_some());
+}
+
+#[test]
 fn a_store_whose_reopening_failed_is_opened_by_the_next_sweep() {
     let home = tempfile::tempdir().unwrap();
     let (data, aside) = (home.path().join("data"), home.path().join("aside"));
