@@ -313,8 +313,8 @@ fn bench_live(base: &Path, live: u64, report: &mut Vec<(String, f64)>) {
     tell(report, format!("open_ms_after_kill_{live}"), micros(begun.elapsed()) / 1e3);
     tell(report, format!("look_up_micros_hot_{live}"), look_ups(&store, live, HOT.min(live)));
     tell(report, format!("look_up_micros_uniform_{live}"), look_ups(&store, live, live));
-    tell(report, format!("resident_mb_serving_{live}"), (resident() - before) as f64 / 1e6);
-    let beyond = (resident() - before).saturating_sub(CACHE) as f64;
+    tell(report, format!("resident_mb_serving_{live}"), resident().saturating_sub(before) as f64 / 1e6);
+    let beyond = resident().saturating_sub(before).saturating_sub(CACHE) as f64;
     tell(report, format!("resident_bytes_a_family_beyond_cache_{live}"), beyond / live as f64);
     tell(report, format!("disk_mb_{live}"), disk(&directory) as f64 / 1e6);
     drop(store);
