@@ -7,9 +7,9 @@
 
 use std::sync::LazyLock;
 
-use base64::Engine as _;
 use base64::engine::Simd;
 use base64::engine::general_purpose::NO_PAD;
+use base64::{Engine as _, encoded_len};
 use lz4_flex::block::{compress_with_dict, decompress_into_with_dict};
 
 use super::wiped::Wiped;
@@ -84,20 +84,15 @@ fn spell(packed: &[u8], bytes: &mut Vec<u8>) -> Option<()> {
     }
     let (header, claims) = text.split_at_checked(header)?;
     let parts = [header, claims, signature];
+    let letters: usize = parts.iter().map(|part| encoded_len(part.len(), false)).sum::<Option<_>>()?;
     let before = bytes.len();
-    let dots = parts.len() - 1;
-    bytes.resize(before + dots + parts.iter().map(|part| spelt(part.len())).sum::<usize>(), b'.');
+    bytes.resize(before + letters + parts.len() - 1, b'.');
     let mut at = before;
     for part in parts {
         // There is room for all of it.
         at += 1 + BASE64URL.encode_slice(part, bytes.get_mut(at..).unwrap_or_default()).unwrap_or_default();
     }
     Some(())
-}
-
-/// Bytes of so many in base64.
-const fn spelt(length: usize) -> usize {
-    (length * 4).div_ceil(3)
 }
 
 #[cfg(test)]
