@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use memchr::memmem;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::task::LocalSet;
 
 use crate::messages::Messages;
 use crate::upstream::length;
@@ -53,8 +53,7 @@ impl Served {
 /// Runs the load. Every answer is a 200 that contains what is expected, or the rig ends.
 pub fn run(load: &Load) -> Served {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let local = LocalSet::new();
-    local.block_on(&runtime, async {
+    runtime.block_on(async {
         let mut streams = Vec::new();
         for _ in 0..load.connections {
             let stream = TcpStream::connect(load.to).await.unwrap();
@@ -63,10 +62,8 @@ pub fn run(load: &Load) -> Served {
         }
         let next = Arc::new(AtomicUsize::new(0));
         let begun = Instant::now();
-        let clients: Vec<_> = streams
-            .into_iter()
-            .map(|stream| tokio::task::spawn_local(client(stream, load.clone(), Arc::clone(&next))))
-            .collect();
+        let clients: Vec<_> =
+            streams.into_iter().map(|stream| tokio::spawn(client(stream, load.clone(), Arc::clone(&next)))).collect();
         let mut latencies = Vec::with_capacity(load.requests);
         for client in clients {
             latencies.extend(client.await.unwrap());
@@ -107,8 +104,7 @@ async fn client(mut stream: TcpStream, load: Load, next: Arc<AtomicUsize>) -> Ve
         };
         latencies.push(begun.elapsed());
         let answer = &buffer[..end];
-        let good = answer.starts_with(b"HTTP/1.1 200")
-            && answer.windows(load.expect.len()).any(|window| window == load.expect.as_bytes());
+        let good = answer.starts_with(b"HTTP/1.1 200") && memmem::find(answer, load.expect.as_bytes()).is_some();
         assert!(good, "{} answered {:?}", load.to, String::from_utf8_lossy(answer));
         load.messages.answered(answer);
     }

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use memchr::memmem;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -72,12 +73,16 @@ pub fn whole(message: &[u8]) -> bool {
 
 /// Bytes of head and body together, once the head is there.
 pub fn length(message: &[u8]) -> Option<usize> {
-    let end = message.windows(4).position(|window| window == b"\r\n\r\n")?;
+    const NAME: &[u8] = b"content-length:";
+    let end = memmem::find(message, b"\r\n\r\n")?;
     let head = &message[..end];
-    let name = b"\r\ncontent-length:";
-    let at = head.windows(name.len()).position(|window| window.eq_ignore_ascii_case(name));
-    let body = at.map_or(0, |at| {
-        let digits = head[at + name.len()..].iter().skip_while(|byte| **byte == b' ');
+    let lines = memchr::memchr_iter(b'\n', head).map(|at| &head[at + 1..]);
+    let mut lengths = lines.filter_map(|line| {
+        let (name, rest) = line.split_at_checked(NAME.len())?;
+        name.eq_ignore_ascii_case(NAME).then_some(rest)
+    });
+    let body = lengths.next().map_or(0, |told| {
+        let digits = told.iter().skip_while(|byte| **byte == b' ');
         digits.take_while(|byte| byte.is_ascii_digit()).fold(0, |sum, digit| sum * 10 + usize::from(digit - b'0'))
     });
     Some(end + 4 + body)
