@@ -9,7 +9,6 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::request::Parts;
 use http::{Response, header};
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::{timeout, timeout_at};
@@ -18,7 +17,7 @@ use super::flow::{Broken, Flow, Progress};
 use super::http2_body::Http2Body;
 use super::line::{Line, Load, Shared};
 use super::pool::Server;
-use super::request::{Bearer, Unfit};
+use super::request::{Asking, Unfit};
 use super::routes::Upstream;
 use super::wire::{self, NoAnswer, Over, Reading, Wire};
 use super::{Bounds, Stream};
@@ -61,27 +60,10 @@ impl Way {
         self.servers.iter().for_each(|server| server.close());
     }
 
-    /// One server after the other, as long as surely nothing was sent, or it may be sent again. The head stays as it is.
+    /// One server after the other, as long as surely nothing was sent, or it may be sent again.
     pub(super) async fn send(
         &self,
-        (head, bearer): (&mut Parts, Option<&Bearer>),
-        body: Stream,
-        exchange: &Exchange,
-    ) -> Result<(Response<Stream>, Option<Wire>), Failed> {
-        let own_host = !head.headers.contains_key(header::HOST);
-        let sent = self.to_one((head, bearer), own_host, body, exchange).await;
-        if own_host {
-            // Where the call is sent again it may be to another server.
-            head.headers.remove(header::HOST);
-        }
-        sent
-    }
-
-    /// `own_host`: each server hears its own.
-    async fn to_one(
-        &self,
-        (head, bearer): (&mut Parts, Option<&Bearer>),
-        own_host: bool,
+        asking: Asking<'_>,
         body: Stream,
         exchange: &Exchange,
     ) -> Result<(Response<Stream>, Option<Wire>), Failed> {
@@ -89,13 +71,11 @@ impl Way {
         others_first().await;
         let (mut flow, progress) = Flow::watched(body, &self.bounds);
         // Nobody who wants another protocol shares his connection.
-        let own = head.headers.contains_key(header::UPGRADE);
+        let own = asking.head.headers.contains_key(header::UPGRADE);
         let pass_over = |server: &Server| server.refused(exchange.bridge().clock.monotonic());
         let mut last = "the route has no server".to_owned();
         for server in self.in_turn(exchange) {
-            if own_host && let Some(host) = server.host() {
-                head.headers.insert(header::HOST, host);
-            }
+            let asking = Asking { host: asking.host.or(server.host()), ..asking };
             // Of those that are kept one is tried: what fails again is not sent a third time (RFC 9112 section 9.3.1).
             let mut is_again = false;
             loop {
@@ -114,7 +94,7 @@ impl Way {
                 };
                 // A kept connection's time may just have been over.
                 let tells = |over| is_fresh && over == Over::Connection;
-                match self.ask(line, (head, bearer, flow), (server, exchange), &progress).await {
+                match self.ask(line, (asking, flow), (server, exchange), &progress).await {
                     Ok(answered) => return Ok(answered),
                     Err(Unanswered::NotSent(again, over, why)) => {
                         flow = again;
@@ -153,7 +133,7 @@ impl Way {
     async fn ask(
         &self,
         line: Line,
-        (head, bearer, flow): (&Parts, Option<&Bearer>, Flow<Stream>),
+        (asking, flow): (Asking<'_>, Flow<Stream>),
         (server, exchange): (&Arc<Server>, &Exchange),
         progress: &Arc<Progress>,
     ) -> Result<(Response<Stream>, Option<Wire>), Unanswered> {
@@ -174,21 +154,19 @@ impl Way {
             }))
         };
         match line {
-            Line::Own(wire) => {
-                Ok(match self.in_time(pin!(wire.ask((head, bearer), flow)), (server, progress)).await? {
-                    wire::Answer::Whole(response, kept) => {
-                        if let Some(wire) = kept.filter(|_| !tasks.stop().is_cancelled()) {
-                            server.give_back(Line::Own(wire));
-                        }
-                        (response.map(Stream::Whole), None)
+            Line::Own(wire) => Ok(match self.in_time(pin!(wire.ask(asking, flow)), (server, progress)).await? {
+                wire::Answer::Whole(response, kept) => {
+                    if let Some(wire) = kept.filter(|_| !tasks.stop().is_cancelled()) {
+                        server.give_back(Line::Own(wire));
                     }
-                    wire::Answer::Begun(head, rest) => (Response::from_parts(head, back(Source::Own(rest))), None),
-                    wire::Answer::Switched(head, wire) => (Response::from_parts(head, Stream::nothing()), Some(wire)),
-                })
-            }
+                    (response.map(Stream::Whole), None)
+                }
+                wire::Answer::Begun(head, rest) => (Response::from_parts(head, back(Source::Own(rest))), None),
+                wire::Answer::Switched(head, wire) => (Response::from_parts(head, Stream::nothing()), Some(wire)),
+            }),
             Line::Shared(mut shared, load) => {
                 // Bigger than the other, which shall not carry the room for it.
-                let response = self.in_time(Box::pin(shared.ask((head, bearer), flow)), (server, progress)).await?;
+                let response = self.in_time(Box::pin(shared.ask(asking, flow)), (server, progress)).await?;
                 Ok((response.map(|body| back(Source::Shared(Http2Body(body), shared, load))), None))
             }
         }

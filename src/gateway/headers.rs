@@ -5,9 +5,25 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 use super::From;
 use crate::relay::hops::{elements, end_to_end};
 
-const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-const HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+static FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+static PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+static HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+
+/// Where a call came from, as its API hears it. Beside the other headers: to put it among them costs more than to write it.
+#[derive(Debug, Default)]
+pub struct Origin {
+    of: Option<HeaderValue>,
+    proto: Option<HeaderValue>,
+    host: Option<HeaderValue>,
+}
+
+impl Origin {
+    /// What there is to say.
+    pub fn lines(&self) -> impl Iterator<Item = (&'static HeaderName, &HeaderValue)> {
+        let lines = [(&FOR, &self.of), (&PROTO, &self.proto), (&HOST, &self.host)];
+        lines.into_iter().filter_map(|(name, value)| Some((name, value.as_ref()?)))
+    }
+}
 
 /// Whether the sender takes trailers.
 #[must_use]
@@ -82,22 +98,25 @@ pub fn one_length(headers: &mut HeaderMap) {
     }
 }
 
-/// Says to the API where the call came from: a trusted peer's words are continued, others' are replaced.
-pub fn forwarded(headers: &mut HeaderMap, from: &From, host: Option<&HeaderValue>) {
+/// What the API hears of where a call came from: a trusted peer's words are continued, others' are taken away.
+#[must_use]
+pub fn forwarded(headers: &mut HeaderMap, from: &From, host: Option<&HeaderValue>) -> Origin {
     let whole = if from.is_trusted {
         // Proxies write these names with `-`. With `_` they are the word of whoever stands behind one.
         forget(headers, |name| name.contains('_') && tells_origin(name));
-        continued(headers, &from.peer)
+        let whole = continued(headers, &from.peer);
+        headers.remove(&FOR);
+        whole
     } else {
         forget(headers, tells_origin);
         None
     };
-    headers.insert(FOR, whole.unwrap_or_else(|| from.peer.clone()));
-    if !headers.contains_key(&PROTO) {
-        headers.insert(PROTO, HeaderValue::from_static(if from.is_secure { "https" } else { "http" }));
-    }
-    if let Some(host) = host.filter(|_| !headers.contains_key(&HOST)) {
-        headers.insert(HOST, host.clone());
+    let is_said = |name| from.is_trusted && headers.contains_key(name);
+    let proto = HeaderValue::from_static(if from.is_secure { "https" } else { "http" });
+    Origin {
+        of: Some(whole.unwrap_or_else(|| from.peer.clone())),
+        proto: Some(proto).filter(|_| !is_said(&PROTO)),
+        host: host.filter(|_| !is_said(&HOST)).cloned(),
     }
 }
 
@@ -131,14 +150,15 @@ mod tests {
             ("x-forwarded-host", "old"),
             ("x_forwarded_for", "9.9.9.9"),
         ];
-        let mut headers = map(&sent);
-        forwarded(&mut headers, &from(true), Some(&host));
-        assert_eq!(headers[&FOR], "1.2.3.4, 10.0.0.1");
-        assert_eq!((&headers[&PROTO], &headers[&HOST]), (&"https".parse().unwrap(), &"old".parse().unwrap()));
-        assert!(!headers.contains_key("x_forwarded_for"), "no proxy writes it so");
-        let mut headers = map(&sent);
-        forwarded(&mut headers, &from(false), Some(&host));
-        assert_eq!(headers[&FOR], "10.0.0.1");
-        assert_eq!((&headers[&PROTO], &headers[&HOST]), (&"http".parse().unwrap(), &host));
+        let said = |is_trusted| {
+            let mut headers = map(&sent);
+            let origin = forwarded(&mut headers, &from(is_trusted), Some(&host));
+            let lines: Vec<_> = origin.lines().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();
+            (headers, lines.into_iter().map(|(name, value)| format!("{name}: {value}")).collect::<Vec<_>>())
+        };
+        let kept = map(&[("x-forwarded-proto", "https"), ("x-forwarded-host", "old")]);
+        assert_eq!(said(true), (kept, vec!["x-forwarded-for: 1.2.3.4, 10.0.0.1".to_owned()]), "no proxy writes `_`");
+        let ours = ["x-forwarded-for: 10.0.0.1", "x-forwarded-proto: http", "x-forwarded-host: api.example.org"];
+        assert_eq!(said(false), (HeaderMap::new(), ours.map(str::to_owned).to_vec()));
     }
 }

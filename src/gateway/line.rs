@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use h2::Reason;
 use http::uri::{Authority, Parts, PathAndQuery, Scheme};
-use http::{Request, Response, Uri, Version, header, request as head};
+use http::{Request, Response, Uri, Version, header};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::client::conn::http2;
@@ -18,7 +18,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::Stream;
 use super::flow::Flow;
-use super::request::Bearer;
+use super::request::Asking;
 use super::wire::{NoAnswer, Over, Wire};
 use crate::lifecycle::Tasks;
 
@@ -138,14 +138,10 @@ impl Shared {
     ///
     /// # Errors
     /// There is no answer; the body of what surely was not sent comes back.
-    pub(super) async fn ask(
-        &mut self,
-        (head, bearer): (&head::Parts, Option<&Bearer>),
-        body: Flow<Stream>,
-    ) -> Result<Response<Incoming>, NoAnswer> {
-        let has_body = !body.is_end_stream();
-        let mut request = self.request(head, body);
-        if let Some(bearer) = bearer {
+    pub(super) async fn ask(&mut self, asking: Asking<'_>, body: Flow<Stream>) -> Result<Response<Incoming>, NoAnswer> {
+        let (head, has_body) = (asking.head, !body.is_end_stream());
+        let mut request = self.request(asking, body);
+        if let Some(bearer) = asking.bearer {
             let value = bearer.value().map_err(NoAnswer::Unfit)?;
             request.headers_mut().insert(header::AUTHORIZATION, value);
         }
@@ -167,13 +163,14 @@ impl Shared {
     }
 
     /// HTTP/2 says the host in its target, and nothing about the connection.
-    fn request(&self, head: &head::Parts, body: Flow<Stream>) -> Request<Flow<Stream>> {
+    fn request(&self, asking: Asking<'_>, body: Flow<Stream>) -> Request<Flow<Stream>> {
+        let head = asking.head;
         let mut request = Request::new(body);
         request.method_mut().clone_from(&head.method);
         request.headers_mut().clone_from(&head.headers);
         request.headers_mut().remove(header::CONNECTION);
-        let host = request.headers_mut().remove(header::HOST);
-        let named = host.and_then(|host| Authority::try_from(host.as_bytes()).ok());
+        request.headers_mut().extend(asking.origin.lines().map(|(name, value)| (name.clone(), value.clone())));
+        let named = asking.host.and_then(|host| Authority::try_from(host.as_bytes()).ok());
         let mut target = Parts::default();
         target.scheme = Some(self.scheme.clone());
         target.authority = Some(named.unwrap_or_else(|| self.authority.clone()));

@@ -4,8 +4,9 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Response};
 
 use super::forward::{Failed, Way};
+use super::headers::Origin;
 use super::pool::Server;
-use super::request::{Carried, carried, unchanged};
+use super::request::{Asking, Carried, carried, unchanged};
 use super::routes::Upstream;
 use super::routing::Routing;
 use super::swap::refusal;
@@ -79,10 +80,11 @@ impl Gateway {
         trail: &mut Trail,
     ) -> Result<Response<Stream>, Turned> {
         let client = head.extensions.remove::<hyper::upgrade::OnUpgrade>();
-        let upgrade = unchanged(head, host);
+        let upgrade = unchanged(head);
         let clock = &self.exchange.bridge().clock;
         let asked_at = clock.monotonic();
-        let answer = way.send((head, None), body, &self.exchange).await;
+        let asking = Asking { head, host, origin: &Origin::default(), bearer: None };
+        let answer = way.send(asking, body, &self.exchange).await;
         let said = match &answer {
             Ok((response, _)) => Some(Ok(response.status().as_u16())),
             Err(Failed::Down(_) | Failed::Unheard(_)) => Some(Err("down")),

@@ -60,8 +60,8 @@ impl Server {
     }
 
     /// The same, as a header has it.
-    pub(super) fn host(&self) -> Option<HeaderValue> {
-        self.host.clone()
+    pub(super) fn host(&self) -> Option<&HeaderValue> {
+        self.host.as_ref()
     }
 
     /// Whether it answered when it was last asked, or that is long enough ago.

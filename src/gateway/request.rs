@@ -6,7 +6,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Uri, Version, header};
 
 use super::From;
-use super::headers::{forwarded, join_cookies, one_length, takes_trailers};
+use super::headers::{Origin, forwarded, join_cookies, one_length, takes_trailers};
 use super::routes::Route;
 use crate::domain::opaque::OpaqueToken;
 use crate::domain::refusal::{Cause, Fault, Refusal};
@@ -143,7 +143,7 @@ impl Bearer {
 
     /// The same, where it is to stand in a head.
     pub(super) fn value(&self) -> Result<HeaderValue, Unfit> {
-        let mut value = Vec::new();
+        let mut value = Vec::with_capacity(SCHEME.len() + self.0.about());
         self.write(&mut value)?;
         let mut value = HeaderValue::from_maybe_shared(Bytes::from(value)).map_err(|_| Unfit)?;
         value.set_sensitive(true);
@@ -157,14 +157,25 @@ impl std::convert::From<Unfit> for Refusal {
     }
 }
 
-/// The head as the API gets it, without the credentials that a bearer takes the place of. Returns what the client wants to be
-/// upgraded to.
+/// What a server is asked: the head as it goes on, and beside it the lines that are ours.
+#[derive(Clone, Copy)]
+pub(super) struct Asking<'a> {
+    /// Says nothing of the host.
+    pub(super) head: &'a Parts,
+    /// `None`: each server hears its own.
+    pub(super) host: Option<&'a HeaderValue>,
+    pub(super) origin: &'a Origin,
+    pub(super) bearer: Option<&'a Bearer>,
+}
+
+/// The head as the API gets it, without its host and the credentials that a bearer takes the place of. Returns what it says of where the
+/// call came from, and what the client wants to be upgraded to.
 pub(super) fn rewrite(
     head: &mut Parts,
     (route, host): (&Route, Option<&HeaderValue>),
     has_bearer: bool,
     from: &From,
-) -> Result<Option<HeaderValue>, Refusal> {
+) -> Result<(Origin, Option<HeaderValue>), Refusal> {
     let upgrade = onward(head);
     if head.method == Method::OPTIONS {
         one_further(&mut head.headers)?;
@@ -172,15 +183,10 @@ pub(super) fn rewrite(
     if has_bearer {
         head.headers.remove(header::AUTHORIZATION);
     }
-    forwarded(&mut head.headers, from, host);
-    match host.filter(|_| route.keep_host) {
-        Some(host) => drop(head.headers.insert(header::HOST, host.clone())),
-        // The connection's own is put in where it is sent.
-        None => drop(head.headers.remove(header::HOST)),
-    }
+    let origin = forwarded(&mut head.headers, from, host);
     head.uri = target(&head.uri, route)
         .ok_or_else(|| Refusal::client(Cause::InvalidRequest, "the target cannot be forwarded"))?;
-    Ok(upgrade)
+    Ok((origin, upgrade))
 }
 
 /// Counts how much further a call about options may go (RFC 9110 section 7.6.2).
@@ -193,13 +199,10 @@ fn one_further(headers: &mut HeaderMap) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// The head as the old API gets it: as it came, but for what is meant for one connection alone. Returns what the client wants to be
-/// upgraded to.
-pub(super) fn unchanged(head: &mut Parts, host: Option<&HeaderValue>) -> Option<HeaderValue> {
+/// The head as the old API gets it: as it came, but for its host and what is meant for one connection alone. Returns what the client wants
+/// to be upgraded to.
+pub(super) fn unchanged(head: &mut Parts) -> Option<HeaderValue> {
     let upgrade = onward(head);
-    if let Some(host) = host {
-        head.headers.insert(header::HOST, host.clone());
-    }
     head.uri = Uri::from(head.uri.path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/")));
     upgrade
 }
@@ -215,6 +218,7 @@ fn onward(head: &mut Parts) -> Option<HeaderValue> {
     let upgrade = end_to_end(&mut head.headers).filter(|wanted| can_upgrade && is_other_than_http(wanted));
     // The body comes without waiting: hyper has told the client to go on by the time that there is one.
     head.headers.remove(header::EXPECT);
+    head.headers.remove(header::HOST);
     if let Some(protocol) = &upgrade {
         head.headers.insert(header::UPGRADE, protocol.clone());
         head.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));

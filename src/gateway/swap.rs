@@ -11,7 +11,7 @@ use http_body::Body;
 
 use super::copied::Kept;
 use super::forward::{Failed, Way};
-use super::request::{Bearer, Carried, carried, rewrite, sane};
+use super::request::{Asking, Bearer, Carried, carried, rewrite, sane};
 use super::routes::{Route, alike, find, host_name};
 use super::routing::Routing;
 use super::wire::Wire;
@@ -122,9 +122,13 @@ impl Gateway {
             return Err(stranger(Refusal::client(Cause::NotFound, "no route has this host and path")));
         };
         let client = head.extensions.remove::<hyper::upgrade::OnUpgrade>();
-        let has_bearer = matches!(pass, Pass::Bearer(..));
-        let upgrade = rewrite(head, (route, host.as_ref()), has_bearer, from).map_err(stranger)?;
-        let answered = self.ask(way, (head, body), pass, trail).await?;
+        let (bearer, token) = match &pass {
+            Pass::Bearer(bearer, token) => (Some(bearer), Some(token)),
+            Pass::AsItCame => (None, None),
+        };
+        let (origin, upgrade) = rewrite(head, (route, host.as_ref()), bearer.is_some(), from).map_err(stranger)?;
+        let asking = Asking { head, host: host.as_ref().filter(|_| route.keep_host), origin: &origin, bearer };
+        let answered = self.ask(way, (asking, body), token, trail).await?;
         let answer = self.answer(answered, client.filter(|_| upgrade.is_some()));
         answer.map_err(|failed| self.failed(failed, trail))
     }
@@ -134,25 +138,21 @@ impl Gateway {
     async fn ask(
         &self,
         way: &Way,
-        (head, body): (&mut Parts, Stream),
-        pass: Pass,
+        (asking, body): (Asking<'_>, Stream),
+        token: Option<&OpaqueToken>,
         trail: &mut Trail,
     ) -> Result<(Response<Stream>, Option<Wire>), Turned> {
-        let (bearer, token) = match &pass {
-            Pass::Bearer(bearer, token) => (Some(bearer), Some(token)),
-            Pass::AsItCame => (None, None),
-        };
         let has_body = !body.is_end_stream();
         let (body, kept) = if has_body { body.copied() } else { (body, None) };
-        let answered = match way.send((head, bearer), body, &self.exchange).await {
+        let answered = match way.send(asking, body, &self.exchange).await {
             Ok(answered) => answered,
             Err(failed) => {
                 let again = kept.as_ref().and_then(Kept::whole).filter(|_| matches!(failed, Failed::Unheard(_)));
                 let Some(again) = again else { return Err(self.failed(failed, trail)) };
-                Box::pin(self.send(way, (head, bearer), Stream::Whole(again), trail)).await?
+                Box::pin(self.send(way, asking, Stream::Whole(again), trail)).await?
             }
         };
-        let (StatusCode::UNAUTHORIZED, Some(bearer), Some(token)) = (answered.0.status(), bearer, token) else {
+        let (StatusCode::UNAUTHORIZED, Some(bearer), Some(token)) = (answered.0.status(), asking.bearer, token) else {
             return Ok(answered);
         };
         let caller = Box::pin(self.exchange.doubt(token, &bearer.0, trail)).await?;
@@ -160,17 +160,17 @@ impl Gateway {
         let (Some(caller), Some(again)) = (caller, again) else { return Ok(answered) };
         drop(answered);
         let other = Bearer(caller.jwt);
-        Box::pin(self.send(way, (head, Some(&other)), Stream::Whole(again), trail)).await
+        Box::pin(self.send(way, Asking { bearer: Some(&other), ..asking }, Stream::Whole(again), trail)).await
     }
 
     async fn send(
         &self,
         way: &Way,
-        call: (&mut Parts, Option<&Bearer>),
+        asking: Asking<'_>,
         body: Stream,
         trail: &Trail,
     ) -> Result<(Response<Stream>, Option<Wire>), Turned> {
-        let sent = way.send(call, body, &self.exchange).await;
+        let sent = way.send(asking, body, &self.exchange).await;
         sent.map_err(|failed| self.failed(failed, trail))
     }
 

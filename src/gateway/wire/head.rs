@@ -3,13 +3,12 @@
 use std::mem::MaybeUninit;
 
 use bytes::{Buf, Bytes, BytesMut};
-use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version, header, response};
 use hyper::ext::ReasonPhrase;
 
 use super::chunks::Chunks;
 use super::reading::Rest;
-use crate::gateway::request::{Bearer, Unfit};
+use crate::gateway::request::{Asking, Unfit};
 use crate::relay::hops::elements;
 
 /// Headers of an answer.
@@ -29,17 +28,23 @@ pub(super) enum Framing {
 /// The head of a request behind `bytes`, and how its body is framed: as its length says, which is told where it was not.
 /// `length`: of the body, where that is known.
 pub(super) fn written(
-    (head, bearer): (&Parts, Option<&Bearer>),
+    Asking { head, host, origin, bearer }: Asking<'_>,
     (has_body, length): (bool, Option<u64>),
     mut bytes: Vec<u8>,
 ) -> Result<(Vec<u8>, Framing), Unfit> {
     let lines = head.headers.values().map(|value| value.len() + 32).sum::<usize>();
-    bytes.reserve(256 + lines + bearer.map_or(0, |bearer| bearer.0.about()));
+    bytes.reserve(512 + lines + bearer.map_or(0, |bearer| bearer.0.about()));
     let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
     for part in [head.method.as_str(), " ", target, " HTTP/1.1\r\n"] {
         bytes.extend_from_slice(part.as_bytes());
     }
+    if let Some(host) = host {
+        line(&mut bytes, &header::HOST, host);
+    }
     for (name, value) in &head.headers {
+        line(&mut bytes, name, value);
+    }
+    for (name, value) in origin.lines() {
         line(&mut bytes, name, value);
     }
     if let Some(bearer) = bearer {
@@ -68,14 +73,13 @@ fn framed(bytes: &mut Vec<u8>, headers: &HeaderMap, length: Option<u64>) -> Fram
 
 /// Writes one line, the name as old servers expect it: `Content-Length`.
 pub(super) fn line(bytes: &mut Vec<u8>, name: &HeaderName, value: &HeaderValue) {
-    let begin = bytes.len();
-    bytes.extend_from_slice(name.as_str().as_bytes());
-    let mut is_first = true;
-    for letter in bytes.iter_mut().skip(begin) {
-        if is_first {
+    let (name, begin) = (name.as_str().as_bytes(), bytes.len());
+    bytes.extend_from_slice(name);
+    let words = std::iter::once(0).chain(memchr::memchr_iter(b'-', name).map(|dash| dash + 1));
+    for word in words {
+        if let Some(letter) = bytes.get_mut(begin + word) {
             letter.make_ascii_uppercase();
         }
-        is_first = *letter == b'-';
     }
     bytes.extend_from_slice(b": ");
     bytes.extend_from_slice(value.as_bytes());
@@ -204,8 +208,10 @@ fn lengths(headers: &HeaderMap) -> Result<Option<u64>, &'static str> {
 #[cfg(test)]
 mod tests {
     use http::Request;
+    use http::request::Parts;
 
     use super::*;
+    use crate::gateway::headers::Origin;
 
     fn answered(bytes: &str) -> Result<(Option<Rest>, bool, HeaderMap), String> {
         let mut answered = Answered::parse(&mut bytes.into())?.unwrap();
@@ -224,11 +230,17 @@ mod tests {
             .0
     }
 
+    const fn asking<'a>(head: &'a Parts, origin: &'a Origin) -> Asking<'a> {
+        Asking { head, host: None, origin, bearer: None }
+    }
+
     #[test]
     fn a_request_is_written_as_old_servers_expect_it() {
-        let head = asked("POST", &[("host", "a"), ("x-own-name", "\u{e4}"), ("content-length", "3")]);
-        let (bytes, framing) = written((&head, None), (true, None), Vec::new()).unwrap();
-        let text = "POST /a?b=c HTTP/1.1\r\nHost: a\r\nX-Own-Name: \u{e4}\r\nContent-Length: 3\r\n\r\n";
+        let head = asked("POST", &[("x-own-name", "\u{e4}"), ("content-length", "3"), ("-", ""), ("a-", "")]);
+        let (host, origin) = (HeaderValue::from_static("a"), Origin::default());
+        let asking = Asking { host: Some(&host), ..asking(&head, &origin) };
+        let (bytes, framing) = written(asking, (true, None), Vec::new()).unwrap();
+        let text = "POST /a?b=c HTTP/1.1\r\nHost: a\r\nX-Own-Name: \u{e4}\r\nContent-Length: 3\r\n-: \r\nA-: \r\n\r\n";
         assert_eq!((String::from_utf8(bytes).unwrap().as_str(), framing), (text, Framing::Length(3)));
     }
 
@@ -240,7 +252,8 @@ mod tests {
             (&[], true, Some(4), "Content-Length: 4\r\n", Framing::Length(4)),
             (&[], true, None, "Transfer-Encoding: chunked\r\n", Framing::Chunked),
         ] {
-            let (bytes, found) = written((&asked("POST", lines), None), (has_body, length), Vec::new()).unwrap();
+            let (head, origin) = (asked("POST", lines), Origin::default());
+            let (bytes, found) = written(asking(&head, &origin), (has_body, length), Vec::new()).unwrap();
             assert_eq!((bytes, found), (format!("POST /a?b=c HTTP/1.1\r\n{told}\r\n").into_bytes(), framing));
         }
     }

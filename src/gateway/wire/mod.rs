@@ -18,7 +18,6 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::FutureExt;
-use http::request::Parts;
 use http::{Method, Response, StatusCode, response};
 use http_body::Body;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
@@ -26,7 +25,7 @@ use tokio::task::coop::unconstrained;
 
 use super::Stream;
 use super::flow::Flow;
-use super::request::{Bearer, Unfit};
+use super::request::{Asking, Unfit};
 use head::Answered;
 pub(super) use io::Io;
 use reading::Rest;
@@ -99,15 +98,12 @@ impl Wire {
     ///
     /// # Errors
     /// There is no answer; the body of what may be sent again comes back.
-    pub(super) async fn ask(
-        self,
-        (head, bearer): (&Parts, Option<&Bearer>),
-        body: Flow<Stream>,
-    ) -> Result<Answer, NoAnswer> {
+    pub(super) async fn ask(self, asking: Asking<'_>, body: Flow<Stream>) -> Result<Answer, NoAnswer> {
+        let head = asking.head;
         let is_head = head.method == Method::HEAD;
         let is_safe = head.method.is_safe() && body.is_end_stream();
         let (mut wire, mut is_heard) = (self, false);
-        let sending = Sending::new((head, bearer), body, std::mem::take(&mut wire.room));
+        let sending = Sending::new(asking, body, std::mem::take(&mut wire.room));
         let mut sending = sending.map_err(NoAnswer::Unfit)?;
         let (answered, rest) = loop {
             let answered = poll_fn(|cx| wire.poll_answer(&mut sending, cx)).await;

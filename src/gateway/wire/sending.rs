@@ -5,7 +5,6 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
-use http::request::Parts;
 use http::{HeaderMap, HeaderName, header};
 use http_body::{Body, Frame};
 use tokio::io::AsyncWrite;
@@ -14,7 +13,7 @@ use super::head::{Framing, line, written};
 use super::io::Io;
 use crate::gateway::Stream;
 use crate::gateway::flow::{Broken, Flow};
-use crate::gateway::request::{Bearer, Unfit};
+use crate::gateway::request::{Asking, Unfit};
 use crate::relay::hops::elements;
 
 /// So many bytes are cheaper copied together than written in pieces.
@@ -47,11 +46,11 @@ pub(super) struct Sending {
 }
 
 impl Sending {
-    pub(super) fn new(head: (&Parts, Option<&Bearer>), body: Flow<Stream>, room: Vec<u8>) -> Result<Self, Unfit> {
+    pub(super) fn new(asking: Asking<'_>, body: Flow<Stream>, room: Vec<u8>) -> Result<Self, Unfit> {
         let is_over = body.is_end_stream();
-        let (lead, framing) = written(head, (!is_over, body.size_hint().exact()), room)?;
+        let (lead, framing) = written(asking, (!is_over, body.size_hint().exact()), room)?;
         let announced = match framing {
-            Framing::Chunked => announced(&head.0.headers),
+            Framing::Chunked => announced(&asking.head.headers),
             Framing::Nothing | Framing::Length(_) => Vec::new(),
         };
         Ok(Self {
