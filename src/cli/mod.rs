@@ -10,6 +10,7 @@ mod diff;
 mod doctor;
 mod excerpt;
 mod health;
+mod limited;
 mod pinned;
 mod private;
 mod replay;
@@ -152,6 +153,10 @@ const WRONG_USE: u8 = 2;
 /// Runs the command that the arguments name.
 #[must_use]
 pub fn run() -> ExitCode {
+    if let Err(error) = limited::outlive() {
+        show::complain(&format!("signals cannot be heard: {error}"));
+        return ExitCode::from(NO);
+    }
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {

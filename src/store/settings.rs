@@ -1,5 +1,6 @@
 //! Where the store is: pure, filled by `config`.
 
+use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use secrecy::{ExposeSecret, SecretString};
 use subtle::ConstantTimeEq;
 
 use super::{embedded, error::StoreError};
-use crate::domain::refusal::sentence;
+use crate::domain::refusal::{bottom_of, sentence};
 
 /// Which store, and where (OPERATOR section 3, `[store]`).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +42,9 @@ impl StoreSettings {
             Self::Embedded { .. } if matches!(error, StoreError::Busy { .. }) => {
                 "stop that one first; or name another directory in `store.path`"
             }
+            Self::Embedded { .. } if meets_a_limit(error) => {
+                "files of 64 MiB and more must be allowed: raise the limit on their size (`ulimit -f`, `LimitFSIZE=` of systemd)"
+            }
             Self::Embedded { .. } => {
                 "`store.path` must be a directory that this user may write, on a disk that takes writes"
             }
@@ -48,6 +52,12 @@ impl StoreSettings {
         };
         if error.is_of_the_place() { format!("{sentence}\n  hint: {hint}") } else { sentence }
     }
+}
+
+/// Whether a file became as large as this process may have one, whatever room the disk has.
+fn meets_a_limit(error: &StoreError) -> bool {
+    let said = bottom_of(error).and_then(|reason| reason.downcast_ref::<io::Error>());
+    said.is_some_and(|said| said.kind() == io::ErrorKind::FileTooLarge)
 }
 
 /// Where a Redis is and how to speak to it.

@@ -241,9 +241,7 @@ fn mapping(old: &Old) -> String {
 type Begun = (Child, Arc<Mutex<String>>, [Option<u16>; 3]);
 
 fn begin(place: &Path) -> Begun {
-    // So that a limit on the size of files is an error, as a full disk is, and not the end.
-    let mut command = Command::new("bash");
-    command.args(["-c", "trap '' XFSZ; exec \"$@\"", "bridge", env!("CARGO_BIN_EXE_passbridge")]);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_passbridge"));
     command.arg("serve").arg("--config").arg(place.join("passbridge.toml"));
     know_secrets(&mut command);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());

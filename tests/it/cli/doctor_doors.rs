@@ -161,7 +161,7 @@ fn asking(world: &mut World, program: &Program) {
 #[test]
 fn a_store_that_cannot_be_written_is_told_by_the_bridge_that_has_it() {
     let mut world = Plan::new().files();
-    let program = Program::serve_limited(&world);
+    let program = Program::serve(&world);
     assert_eq!(login(&program), 200);
     asking(&mut world, &program);
     program.limit("1");

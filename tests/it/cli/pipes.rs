@@ -66,6 +66,20 @@ fn what_cannot_be_printed_is_told_and_no_answer() {
 }
 
 #[test]
+fn what_meets_a_limit_on_the_size_of_files_is_told_and_no_answer() {
+    let world = site();
+    for (arguments, _) in PRINTING {
+        let mut command = Command::new("/bin/bash");
+        command.args(["-c", "ulimit -f 0; exec \"$@\"", "limited", env!("CARGO_BIN_EXE_passbridge")]);
+        command.current_dir(world.path()).args(arguments).env("OLD_SECRET", OLD_SECRET).env("NEW_SECRET", OLD_SECRET);
+        let ended = command.stdout(File::create(world.path().join("printed")).unwrap()).output().unwrap();
+        let talk = String::from_utf8(ended.stderr).unwrap();
+        assert_eq!(ended.status.code(), Some(2), "{arguments:?}: {talk}");
+        assert!(talk.contains("standard output cannot be written: File too large\n"), "{arguments:?}: {talk}");
+    }
+}
+
+#[test]
 fn a_command_that_nobody_hears_does_its_work_all_the_same() {
     let world = site();
     for (command, answer) in PRINTING {

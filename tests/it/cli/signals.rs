@@ -203,7 +203,7 @@ fn every_answered_uuid_is_alive_after_the_program_was_killed_under_load() {
 #[test]
 fn a_store_that_cannot_write_answers_server_error_and_hands_out_nothing() {
     let world = Plan::new().files();
-    let mut program = Program::serve_limited(&world);
+    let mut program = Program::serve(&world);
     let before = program.ask(&login()).text("access_token");
     program.limit("1");
     for _ in 0..3 {
@@ -269,6 +269,49 @@ fn a_read_only_directory_is_told_at_the_start_with_what_to_do_and_left_as_it_was
     assert_eq!((status, said), (Some(1), expected("kept/data/lock")), "it cannot be taken");
     let program = Program::serve(&world);
     assert_eq!(program.ask(&asking_about(&before)).json("active"), true);
+}
+
+/// Has the program be run with no file larger than so many KiB.
+fn limited(kibibytes: &str) -> Command {
+    let mut command = Command::new("/bin/bash");
+    command.args(["-c", "ulimit -f \"$1\"; shift; exec \"$@\"", "limited", kibibytes]);
+    command.arg(env!("CARGO_BIN_EXE_passbridge"));
+    command
+}
+
+#[test]
+fn a_limit_on_the_size_of_files_is_told_at_the_start_with_what_to_do_and_nothing_is_lost_by_it() {
+    let world = Plan::new().files();
+    let hint = "files of 64 MiB and more must be allowed: raise the limit on their size (`ulimit -f`, `LimitFSIZE=` of systemd)";
+    for (kibibytes, sentence) in [
+        ("0", format!("the token store cannot open {}", world.path().join("data/lock").display())),
+        ("400", "the token store cannot write: there is no room left".to_owned()),
+    ] {
+        let mut refused = Program::begin(&world, limited(kibibytes));
+        assert_eq!(refused.ended().code(), Some(1), "{kibibytes}: {}", refused.log());
+        let expected = format!("error: {sentence}: File too large (os error 27)\n  hint: {hint}\n");
+        assert_eq!(refused.log(), expected, "{kibibytes}");
+    }
+    let mut program = Program::serve(&world);
+    let before = program.ask(&login()).text("access_token");
+    program.signal("TERM");
+    assert_eq!(program.ended().code(), Some(0));
+    // Its journal is as long by now as what is in it.
+    let program = Program::serve_by(&world, limited("400"));
+    assert_eq!(program.ask(&asking_about(&before)).json("active"), true);
+}
+
+#[test]
+fn a_mapping_that_meets_a_limit_is_told_and_left_as_it_was() {
+    let world = Plan::new().files();
+    let mut command = limited("0");
+    command.arg("--config").arg(world.config()).args(["client", "stage", OLD_ID, "retired", "--why", "a test"]);
+    let output = command.env("OLD_SECRET", OLD_SECRET).env("NEW_SECRET", OLD_SECRET).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("cannot be written: File too large\n  hint: "), "{said}");
+    let clients = fs::read_to_string(world.path().join("mappings/clients/all.toml")).unwrap();
+    assert!(clients.contains(OLD_ID) && !clients.contains("retired"), "{clients}");
 }
 
 #[test]

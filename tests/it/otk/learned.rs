@@ -185,7 +185,7 @@ fn each_secret_that_is_learned_is_told_once_by_log_metric_and_audit() {
 fn a_secret_that_the_store_could_not_keep_is_told_and_learned_later() {
     let old = FakeOld::start();
     let world = learning(&old, "legacy").files();
-    let program = Program::serve_limited(&world);
+    let program = Program::serve(&world);
     let ask = || {
         let reply = Connection::open(program.legacy).ask(&post(TOKEN, &passport(OLD_ID, OLD_SECRET)));
         assert!(reply.status == 200 && is_old(&reply), "{reply:?}");

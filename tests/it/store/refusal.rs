@@ -292,6 +292,7 @@ fn a_backup_that_finds_no_room_says_so_and_takes_the_same_directory_once_there_i
 
 /// Runs a test in a process of its own that lives under a limit, in KiB, on the size of files; what it says.
 fn limited(size: &str, test: &str, directory: &Path) -> String {
+    // The trap is for what is started here, the tests' own program: passbridge sees to it by itself.
     let script = "trap '' XFSZ; ulimit -S -f \"$1\"; shift; exec \"$@\"";
     let output = Command::new("/bin/bash")
         .args(["-c", script, "limited", size])

@@ -41,14 +41,6 @@ impl Program {
         program
     }
 
-    /// The same, so that a limit on the size of its files is an error to it, as a full disk is, and not the end.
-    #[track_caller]
-    pub fn serve_limited(world: &World) -> Self {
-        let mut command = Command::new("/bin/bash");
-        command.args(["-c", "trap '' XFSZ; exec \"$@\"", "limited", env!("CARGO_BIN_EXE_passbridge")]);
-        Self::serve_by(world, command)
-    }
-
     /// Limits the size of its files, as a full disk would; or lifts the limit (`unlimited`).
     pub fn limit(&self, bytes: &str) {
         let pid = self.id().to_string();

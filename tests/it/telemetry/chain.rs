@@ -363,6 +363,7 @@ fn an_audit_on_a_full_disk() {
 #[test]
 fn a_full_disk_loses_nothing_that_waits_and_its_cut_off_line_is_told() {
     let directory = tempfile::tempdir().unwrap();
+    // The trap is for what is started here, the tests' own program: passbridge sees to it by itself.
     let script = "trap '' XFSZ; ulimit -S -f 64; exec \"$@\"";
     let output = Command::new("/bin/bash")
         .args(["-c", script, "limited"])
