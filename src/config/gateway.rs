@@ -44,16 +44,7 @@ fn route(mut section: Reader<'_>, sources: Sources<'_>) -> Option<Route> {
     let upstreams = upstreams(&mut section);
     let trust = trust(&mut section, upstreams.as_deref().unwrap_or_default(), sources);
     let host = section.text("host").map(|text| host_name(&text.value).into_owned());
-    let clients = section.texts("clients");
-    if clients.as_ref().is_some_and(Vec::is_empty) {
-        let hint = "name old ids, or leave it out: then the route is everybody's";
-        section.findings().error(
-            "bad-value",
-            section.origin(),
-            "`gateway.route.clients` names nobody",
-            hint.to_owned(),
-        );
-    }
+    let clients = section.texts("clients", "name old ids, or leave it out: then the route is everybody's");
     let http2 = section.boolean("http2", false);
     let strip_prefix = section.boolean("strip_prefix", false);
     let keep_host = section.word("upstream_host", &[("client", true), ("upstream", false)]);
@@ -92,11 +83,8 @@ fn prefix(section: &Reader<'_>, text: &Spotted<String>) -> Option<String> {
 
 /// One URL or a list of them.
 fn upstreams(section: &mut Reader<'_>) -> Option<Vec<Upstream>> {
-    if !section.has("upstream") {
-        section.missing("upstream", "upstream = \"http://127.0.0.1:8090\"".to_owned());
-        return None;
-    }
-    let texts = section.text_or_texts("upstream")?;
+    let texts =
+        section.required_text_or_texts("upstream", "upstream = \"http://127.0.0.1:8090\", or a list of such")?;
     let count = texts.len();
     let read: Vec<Upstream> = texts.into_iter().filter_map(|text| upstream(section, &text)).collect();
     (count > 0 && read.len() == count).then_some(read)

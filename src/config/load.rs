@@ -140,7 +140,7 @@ fn server(section: Option<Reader<'_>>) -> (usize, Vec<ipnet::IpNet>, Duration) {
     let Some(mut section) = section else { return (0, Vec::new(), absent) };
     let workers = section.integer("workers", 0, 1024).map_or(0, |found| usize::try_from(found.value).unwrap_or(0));
     let mut networks = Vec::new();
-    for text in section.texts("trusted_proxies").unwrap_or_default() {
+    for text in section.texts_or_none("trusted_proxies").unwrap_or_default() {
         let network = text.value.parse().or_else(|_| text.value.parse::<std::net::IpAddr>().map(ipnet::IpNet::from));
         match network {
             Ok(network) => networks.push(network),

@@ -18,15 +18,8 @@ pub struct RealmManner {
 }
 
 pub(super) fn read(mut section: Reader<'_>, sources: Sources<'_>) -> Option<(RealmSettings, RealmManner)> {
-    let named = section.has("urls");
-    let read = section.texts("urls");
-    let is_told = named && read.is_none();
-    let urls = read.unwrap_or_default();
-    if urls.is_empty() && !is_told {
-        let message = if named { "`realm.urls` names no realm" } else { "`realm.urls` is missing" };
-        let hint = "urls = [\"https://sso.example.org/auth/realms/SSO\"]".to_owned();
-        section.findings().error("missing-key", section.origin(), message, hint);
-    }
+    let urls =
+        section.required_texts("urls", "urls = [\"https://sso.example.org/auth/realms/SSO\"]").unwrap_or_default();
     let urls: Vec<String> = urls.into_iter().filter_map(|text| url(&section, "urls", text)).collect();
     let (short, long) = (Duration::from_millis(100), Duration::from_mins(5));
     let timeout = section.duration_within("timeout", Duration::from_secs(10), short, long);

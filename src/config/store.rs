@@ -65,12 +65,7 @@ fn unused(section: &mut Reader<'_>, to_what: &str, keys: &[&'static str]) {
 }
 
 fn redis(section: &mut Reader<'_>, sources: Sources<'_>) -> Option<RedisSettings> {
-    let urls = section.texts("urls").unwrap_or_default();
-    if urls.is_empty() {
-        let message = format!("`{}` names no server", section.path("urls"));
-        let hint = "urls = [\"redis://127.0.0.1:6379\"]".to_owned();
-        section.findings().error("missing-key", section.origin(), message, hint);
-    }
+    let urls = section.required_texts("urls", "urls = [\"redis://127.0.0.1:6379\"]").unwrap_or_default();
     let wanted = urls.len();
     let urls: Vec<String> = urls.into_iter().filter_map(|text| url(section, text)).collect();
     let mode = mode(section);

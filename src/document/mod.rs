@@ -7,6 +7,7 @@
 //! Must not: open files, read the environment, or know what a key means.
 
 mod finding;
+mod lists;
 mod reader;
 mod slip;
 mod stamp;

@@ -44,13 +44,18 @@ impl<'f> Reader<'f> {
     /// Where the value of this key stands, if it is still there to be taken.
     #[must_use]
     pub fn origin_of(&self, key: &str) -> Option<Origin> {
-        self.table.entries.iter().find(|(name, _)| name.value == key).map(|(_, found)| found.origin.clone())
+        self.look(key).map(|found| found.origin.clone())
     }
 
     /// `section.key`, as messages name a key.
     #[must_use]
     pub fn path(&self, key: &str) -> String {
         if self.name.is_empty() { key.to_owned() } else { format!("{}.{key}", self.name) }
+    }
+
+    /// What stands under the key, left where it is.
+    pub(super) fn look(&self, key: &str) -> Option<&Spotted<Value>> {
+        self.table.entries.iter().find(|(name, _)| name.value == key).map(|(_, found)| found)
     }
 
     /// Takes whatever stands under the key.
@@ -65,7 +70,7 @@ impl<'f> Reader<'f> {
         self.findings.error("missing-key", self.origin(), format!("`{}` is missing", self.path(key)), hint);
     }
 
-    fn wrong(&self, key: &str, (kind, origin): (&str, &Origin), wanted: &str) {
+    pub(super) fn wrong(&self, key: &str, (kind, origin): (&str, &Origin), wanted: &str) {
         self.findings.error(
             "wrong-type",
             origin,
@@ -185,9 +190,7 @@ impl<'f> Reader<'f> {
 
     /// A size such as `64KiB`, in bytes; a bare whole number is bytes.
     pub fn size(&mut self, key: &'static str) -> Option<Spotted<u64>> {
-        if let Some((_, Spotted { value: Value::Integer(_), .. })) =
-            self.table.entries.iter().find(|(name, _)| name.value == key)
-        {
+        if self.look(key).is_some_and(|found| matches!(found.value, Value::Integer(_))) {
             return self.integer(key, 0, u64::MAX >> 1);
         }
         self.parsed(key, "a size such as \"64KiB\"", units::size)
@@ -237,39 +240,6 @@ impl<'f> Reader<'f> {
         }
         self.wrong(key, (found.value.kind(), &found.origin), "true or false");
         absent
-    }
-
-    /// A list of texts; from the environment they are separated by commas. Absent: `None`.
-    pub fn texts(&mut self, key: &'static str) -> Option<Vec<Spotted<String>>> {
-        let found = self.take(key)?;
-        let kind = found.value.kind();
-        if let Value::List(items) = found.value {
-            return Some(items.into_iter().filter_map(|item| self.list_text(key, item)).collect());
-        }
-        let Value::Unparsed(text) = found.value else {
-            let message = format!("`{}` is {kind}, wanted a list", self.path(key));
-            self.findings.error("wrong-type", &found.origin, message, "write a list: [\"...\"]");
-            return None;
-        };
-        let words = text.split(',').map(str::trim).filter(|word| !word.is_empty());
-        Some(words.map(|word| Spotted { value: word.to_owned(), origin: found.origin.clone() }).collect())
-    }
-
-    /// A text, or a list of them.
-    pub fn text_or_texts(&mut self, key: &'static str) -> Option<Vec<Spotted<String>>> {
-        let is_text = |(name, found): &(Spotted<String>, Spotted<Value>)| {
-            name.value == key && matches!(found.value, Value::Text(_))
-        };
-        if self.table.entries.iter().any(is_text) { Some(vec![self.text(key)?]) } else { self.texts(key) }
-    }
-
-    fn list_text(&self, key: &str, item: Spotted<Value>) -> Option<Spotted<String>> {
-        let kind = item.value.kind();
-        let Value::Text(value) = item.value else {
-            self.wrong(key, (kind, &item.origin), "text");
-            return None;
-        };
-        Some(Spotted { value, origin: item.origin })
     }
 
     /// A table below this one, if it is there.

@@ -272,7 +272,7 @@ fn realm(mut section: Reader<'_>) -> RealmRules {
         }
         rows.push(row);
     }
-    let scopes = section.texts("scopes").map(|texts| texts.into_iter().map(|text| text.value).collect());
+    let scopes = section.texts_or_none("scopes").map(|texts| texts.into_iter().map(|text| text.value).collect());
     let longest_session = section.duration("longest_session").map(|found| found.value);
     section.finish();
     RealmRules { errors: rows, scopes, longest_session }

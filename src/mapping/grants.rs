@@ -90,7 +90,7 @@ fn fixed(section: Reader<'_>) -> Texts {
 fn field(name: Spotted<String>, mut section: Reader<'_>) -> Spotted<GrantField> {
     let to = section.text("to");
     let required = section.boolean("required", false);
-    let values = section.texts("values").unwrap_or_default().into_iter().map(|text| text.value).collect();
+    let values = section.texts_or_none("values").unwrap_or_default().into_iter().map(|text| text.value).collect();
     let cause = cause(&mut section).unwrap_or(Cause::InvalidRequest);
     section.finish();
     let Spotted { value: realm_name, origin } = to.unwrap_or_else(|| name.clone());

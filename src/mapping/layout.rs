@@ -66,7 +66,7 @@ fn list(section: &mut Reader<'_>, list: &List) -> Option<Vec<Member>> {
         section.missing(key, format!("list what the reply says, in its order: {key} = [...]"));
     }
     let (path, findings, whole) = (section.path(key), section.findings(), section.origin_of(key));
-    let texts = section.texts(key)?;
+    let texts = section.texts_or_none(key)?;
     let wanted = texts.len();
     let (mut members, mut names) = (Vec::with_capacity(wanted), BTreeSet::new());
     for text in texts {

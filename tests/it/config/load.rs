@@ -226,15 +226,37 @@ fn what_is_wrong_with_the_gateway_is_told() {
             "is not a path",
             "",
         ),
+    ]);
+}
+
+#[test]
+fn a_list_that_names_nothing_is_told_where_it_stands() {
+    let route = |lines: &str| {
+        beside(&format!("[listen]\ngateway = \"127.0.0.1:81\"\n[[gateway.route]]\nprefix = \"/a\"\n{lines}"))
+    };
+    assert_all_found(&[
+        error("bad-value", route("upstream = ▲[]"), "`gateway.route.upstream` is an empty list", "upstream = \"http"),
+        error("wrong-type", route("upstream = [▲7]"), "`gateway.route.upstream` is a whole number, wanted text", ""),
         error(
             "bad-value",
-            beside(
-                "[listen]\ngateway = \"127.0.0.1:81\"\n▲[[gateway.route]]\nprefix = \"/a\"\nclients = []\nupstream = \"http://a\"",
-            ),
-            "`gateway.route.clients` names nobody",
+            route("upstream = \"http://a\"\nclients = ▲[]"),
+            "`gateway.route.clients` is an empty list",
             "leave it out: then the route is everybody's",
         ),
+        error("bad-value", "[realm]\nurls = ▲[]\n", "`realm.urls` is an empty list", "urls = ["),
+        error("wrong-type", "[realm]\nurls = [▲7]\n", "`realm.urls` is a whole number, wanted text", ""),
+        error(
+            "bad-value",
+            beside("[store]\nkind = \"redis\"\nurls = ▲[]"),
+            "`store.urls` is an empty list",
+            "urls = [",
+        ),
+        error("missing-key", beside("▲[store]\nkind = \"redis\""), "`store.urls` is missing", "urls = ["),
     ]);
+    let variable = Site::new(REALM).with("PASSBRIDGE__REALM__URLS", " , ").only();
+    assert_eq!((variable.code, variable.origin.to_string().as_str()), ("bad-value", "$PASSBRIDGE__REALM__URLS"));
+    // Nobody is believed: that is what it says.
+    assert!(Site::new(&beside("[server]\ntrusted_proxies = []")).loaded().trusted_proxies.is_empty());
 }
 
 #[test]
@@ -356,7 +378,6 @@ fn a_realm_that_cannot_be_asked_is_told() {
     let url = "a URL such as";
     assert_all_found(&[
         error("missing-key", "▲[realm]\ntimeout = \"1s\"\n", "`realm.urls` is missing", "urls = ["),
-        error("missing-key", "▲[realm]\nurls = []\n", "names no realm", "urls = ["),
         error("bad-value", "[realm]\nurls = [▲\"sso.example.org/auth/realms/SSO\"]\n", url, ""),
         error("bad-value", "[realm]\nurls = [▲\"ftp://sso.example.org\"]\n", url, ""),
         error("bad-value", "[realm]\nurls = [▲\"http://sso.example.org/?x=1\"]\n", url, ""),

@@ -49,6 +49,16 @@ fn questions_go_by_the_new_routes_too() {
 }
 
 #[test]
+fn a_route_to_no_server_is_refused_whole_and_calls_go_where_they_went() {
+    let api = FakeApi::good();
+    let mut world = plan(&api, "").start();
+    let uuid = uuid(&world);
+    world.change("gateway", "route", "[{ prefix = \"/api\", upstream = [] }]");
+    assert!(world.running().reload().is_err());
+    assert_eq!(call(&world, &get("/api", &uuid)).status, 200);
+}
+
+#[test]
 fn a_call_whose_client_has_left_the_mappings_names_it_to_operators() {
     let api = FakeApi::good();
     let mut world = plan(&api, "").client(&client("the-last-of-them", "")).start();
