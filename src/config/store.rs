@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::load::ca;
 use crate::document::{Reader, Spotted};
 use crate::secrets::{self, Sources};
-use crate::store::{Password, RedisMode, RedisSettings, StoreSettings, Wait};
+use crate::store::{Password, RedisMode, RedisSettings, StoreSettings, Wait, is_redis};
 
 /// Of the embedded store's cache, where nothing is said.
 const CACHE: u64 = 64 << 20;
@@ -67,8 +67,10 @@ fn unused(section: &mut Reader<'_>, to_what: &str, keys: &[&'static str]) {
 fn redis(section: &mut Reader<'_>, sources: Sources<'_>) -> Option<RedisSettings> {
     let urls = section.required_texts("urls", "urls = [\"redis://127.0.0.1:6379\"]").unwrap_or_default();
     let wanted = urls.len();
-    let urls: Vec<String> = urls.into_iter().filter_map(|text| url(section, text)).collect();
+    let urls: Vec<Url> = urls.into_iter().filter_map(|text| url(section, text)).collect();
     let mode = mode(section);
+    tell_discord(section, &urls, mode.as_ref());
+    let urls: Vec<String> = urls.into_iter().map(|url| url.text.value).collect();
     let username = section.text("username").map(|text| text.value);
     let key = section.path("password");
     let password = section
@@ -102,7 +104,14 @@ fn mode(section: &mut Reader<'_>) -> Option<RedisMode> {
     }
 }
 
-fn url(section: &Reader<'_>, text: Spotted<String>) -> Option<String> {
+/// A URL that can be asked, and what it says.
+struct Url {
+    text: Spotted<String>,
+    is_secure: bool,
+    database: Option<u32>,
+}
+
+fn url(section: &Reader<'_>, text: Spotted<String>) -> Option<Url> {
     if text.value.contains('@') {
         let hint = "use username = \"...\" and password = { file = \"PATH\" }".to_owned();
         section.findings().error(
@@ -113,12 +122,44 @@ fn url(section: &Reader<'_>, text: Spotted<String>) -> Option<String> {
         );
         return None;
     }
-    let rest = text.value.strip_prefix("redis://").or_else(|| text.value.strip_prefix("rediss://"));
-    if rest.is_none_or(str::is_empty) {
+    let secure = text.value.strip_prefix("rediss://");
+    let rest = secure.or_else(|| text.value.strip_prefix("redis://")).unwrap_or_default();
+    let (server, database) = rest.split_once('/').unwrap_or((rest, ""));
+    let number = Some(database).filter(|digits| !digits.is_empty()).map(str::parse).transpose();
+    let Ok(database) = number else {
+        let wanted = "a URL that ends in a database's number, such as \"redis://127.0.0.1:6379/2\"";
+        section.bad_value("urls", &text.origin, wanted);
+        return None;
+    };
+    // By whoever asks it, too: what is a port, and a server's name, is for that one to say.
+    if server.is_empty() || server.contains(['?', '#']) || !is_redis(&text.value) {
         section.bad_value("urls", &text.origin, "a URL such as \"redis://127.0.0.1:6379\" or \"rediss://...\"");
         return None;
     }
-    Some(text.value)
+    let is_secure = secure.is_some();
+    Some(Url { text, is_secure, database })
+}
+
+/// Tells URLs of which each is good, and which are not good together: one would not be asked, or not as it says.
+fn tell_discord(section: &Reader<'_>, urls: &[Url], mode: Option<&RedisMode>) {
+    let Some((first, others)) = urls.split_first() else { return };
+    let key = section.path("urls");
+    let tell = |url: &Url, message: String, hint: &str| {
+        section.findings().error("bad-value", &url.text.origin, message, hint);
+    };
+    if let (Some(RedisMode::Single), Some(second)) = (mode, others.first()) {
+        let hint = "leave one of them, or say what they are: `mode = \"sentinel\"` or `mode = \"cluster\"`";
+        return tell(second, format!("`{key}` names a second server, which nobody would ask"), hint);
+    }
+    for other in others {
+        if other.is_secure != first.is_secure {
+            let hint = "begin all of them with the one or the other: TLS is spoken to each of them or to none";
+            tell(other, format!("`{key}` has `redis://` and `rediss://`"), hint);
+        } else if other.database.is_some_and(|number| number != first.database.unwrap_or(0)) {
+            let hint = "leave the number out here: the first URL says it for all";
+            tell(other, format!("`{key}` names another database than the first URL does"), hint);
+        }
+    }
 }
 
 fn wait(mut section: Reader<'_>) -> Option<Wait> {

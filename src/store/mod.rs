@@ -31,7 +31,7 @@ pub use embedded::{BackedUp, Backup, Embedded, Progress};
 pub use error::{Cause, CommitError, StoreError};
 pub use memo::Memo;
 
-pub use redis::Redis;
+pub use redis::{Redis, is_redis};
 pub use settings::{Password, RedisMode, RedisSettings, StoreSettings, Wait};
 
 use crate::domain::family::{AccessRecord, Ending, Family, FamilyId, NewFamily, RefreshRecord};

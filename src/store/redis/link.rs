@@ -128,6 +128,12 @@ fn failed(sentence: &'static str) -> RedisError {
     RedisError::from((redis::ErrorKind::Io, sentence))
 }
 
+/// Whether a URL is one of a Redis, as far as it can be told without asking.
+#[must_use]
+pub fn is_redis(url: &str) -> bool {
+    url.into_connection_info().is_ok()
+}
+
 fn way(settings: &RedisSettings) -> RedisResult<Way> {
     let mut infos = Vec::new();
     for url in &settings.urls {

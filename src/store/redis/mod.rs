@@ -35,6 +35,7 @@ use redis::{Cmd, FromRedisValue, RedisError, RedisResult, Value, cmd};
 
 use self::leftovers::Place;
 use self::link::Link;
+pub use self::link::is_redis;
 use self::scripts::Next;
 use super::change::{Bundle, Change, Gathered, Lease, PendingRevocation, Statistics, Version, Versioned};
 use super::ending;

@@ -121,6 +121,19 @@ fn a_realm_that_cannot_be_asked_is_known_before_anything_is_touched() {
 }
 
 #[test]
+fn a_store_that_nobody_could_use_is_refused_by_check_and_before_anything_is_started() {
+    for urls in ["[\"redis://127.0.0.1:99999\"]", "[\"redis://127.0.0.1/x\"]", "[\"redis://a\", \"redis://b\"]"] {
+        let world = Plan::new().set("store", "kind", "\"redis\"").set("store", "urls", urls).files();
+        let checked = run(&world, &["check"], "");
+        assert_eq!(checked.status.code(), Some(1), "{}", talk(&checked));
+        assert!(out(&checked).contains("error[bad-value]: `store.urls`"), "{}", out(&checked));
+        let served = run(&world, &["serve"], "");
+        assert_eq!(served.status.code(), Some(2), "{}", talk(&served));
+        assert!(talk(&served).contains("nothing was started"), "{}", talk(&served));
+    }
+}
+
+#[test]
 fn a_secret_is_hashed_from_standard_input_and_never_from_an_argument() {
     let world = Plan::new().files();
     let hashed = run(&world, &["secret", "hash"], "planted-to-hash\n");

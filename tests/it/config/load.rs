@@ -482,6 +482,49 @@ fn a_store_that_cannot_be_opened_is_told() {
 }
 
 #[test]
+fn urls_of_a_redis_that_nobody_could_use_are_told() {
+    let redis = |lines: &str| beside(&format!("[store]\nkind = \"redis\"\n{lines}"));
+    let sentinel = |urls: &str| redis(&format!("mode = \"sentinel\"\nmaster = \"main\"\nurls = [{urls}]"));
+    let cluster = |urls: &str| redis(&format!("mode = \"cluster\"\nurls = [{urls}]"));
+    let (url, database) = ("a URL such as \"redis://127.0.0.1:6379\"", "a URL that ends in a database's number");
+    let (number, beside_tls) = ("names another database than the first URL does", "has `redis://` and `rediss://`");
+    assert_all_found(&[
+        error("bad-value", redis("urls = [▲\"redis://127.0.0.1:99999\"]"), url, url),
+        error("bad-value", redis("urls = [▲\"redis://127.0.0.1:x\"]"), url, url),
+        error("bad-value", redis("urls = [▲\"redis://\"]"), url, url),
+        error("bad-value", redis("urls = [▲\"redis:///1\"]"), url, url),
+        error("bad-value", redis("urls = [▲\"redis://0.0.0.0:6379\"]"), url, url),
+        error("bad-value", redis("urls = [▲\"redis://127.0.0.1?protocol=resp9\"]"), url, url),
+        error("bad-value", redis("urls = [▲\"redis://127.0.0.1/x\"]"), database, "redis://127.0.0.1:6379/2"),
+        error("bad-value", redis("urls = [▲\"redis://127.0.0.1/-1\"]"), database, database),
+        error("bad-value", redis("urls = [▲\"redis://127.0.0.1/99999999999\"]"), database, database),
+        error("bad-value", redis("urls = [▲\"redis://127.0.0.1/1/2\"]"), database, database),
+        error("bad-value", redis("urls = [▲\"rediss://127.0.0.1/#insecure\"]"), database, database),
+        error(
+            "bad-value",
+            redis("urls = [\"redis://a:1\", ▲\"redis://b:1\"]"),
+            "`store.urls` names a second server, which nobody would ask",
+            "`mode = \"sentinel\"` or `mode = \"cluster\"`",
+        ),
+        error("bad-value", sentinel("\"redis://a:1/2\", ▲\"redis://b:1/3\""), number, "first"),
+        error("bad-value", sentinel("\"redis://a:1/2\", ▲\"redis://b:1/0\""), number, "first"),
+        error("bad-value", cluster("\"redis://a:1\", ▲\"redis://b:1/3\""), number, "first"),
+        error("bad-value", sentinel("\"redis://a:1\", ▲\"rediss://b:1\""), beside_tls, "TLS"),
+        error("bad-value", cluster("\"rediss://a:1\", ▲\"redis://b:1\""), beside_tls, "TLS"),
+    ]);
+    for good in [
+        redis("urls = [\"redis://127.0.0.1\"]"),
+        redis("urls = [\"rediss://[::1]:6380/15\"]"),
+        redis("urls = [\"redis://redis.example.org/\"]"),
+        sentinel("\"redis://a:1/2\", \"redis://b:1/2\", \"redis://c:1\""),
+        sentinel("\"redis://a:1\", \"redis://b:1/0\""),
+        cluster("\"rediss://a:1\", \"rediss://b:1\""),
+    ] {
+        Site::new(&good).loaded();
+    }
+}
+
+#[test]
 fn certificates_and_secrets_that_cannot_be_had_are_told() {
     let tls = |certificate: &str, key: &str| {
         beside(&format!("[tls]\nlegacy = ▲{{ certificate = {certificate}, key = {key} }}"))
