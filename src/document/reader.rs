@@ -8,7 +8,8 @@ use super::slip::nearest;
 use super::units;
 use super::value::{Spotted, Table, Value};
 
-/// Reads one table. Every value is taken by its key; [`Reader::finish`] reports those that nobody took.
+/// Reads one table. Every value is taken by its key; [`Reader::finish`] reports those that nobody took. A key that was asked for,
+/// in whatever way, is one that the table may have: there is no look at it that does not note its key.
 #[derive(Debug)]
 pub struct Reader<'f> {
     table: Table,
@@ -43,7 +44,7 @@ impl<'f> Reader<'f> {
 
     /// Where the value of this key stands, if it is still there to be taken.
     #[must_use]
-    pub fn origin_of(&self, key: &str) -> Option<Origin> {
+    pub fn origin_of(&mut self, key: &'static str) -> Option<Origin> {
         self.look(key).map(|found| found.origin.clone())
     }
 
@@ -53,15 +54,24 @@ impl<'f> Reader<'f> {
         if self.name.is_empty() { key.to_owned() } else { format!("{}.{key}", self.name) }
     }
 
+    /// Where the key is among those that nobody took.
+    fn index(&mut self, key: &'static str) -> Option<usize> {
+        // Who asks whether it is there mostly takes it next.
+        if self.known.last() != Some(&key) {
+            self.known.push(key);
+        }
+        self.table.entries.iter().position(|(name, _)| name.value == key)
+    }
+
     /// What stands under the key, left where it is.
-    pub(super) fn look(&self, key: &str) -> Option<&Spotted<Value>> {
-        self.table.entries.iter().find(|(name, _)| name.value == key).map(|(_, found)| found)
+    pub(super) fn look(&mut self, key: &'static str) -> Option<&Spotted<Value>> {
+        let index = self.index(key)?;
+        self.table.entries.get(index).map(|(_, found)| found)
     }
 
     /// Takes whatever stands under the key.
     pub fn take(&mut self, key: &'static str) -> Option<Spotted<Value>> {
-        self.known.push(key);
-        let index = self.table.entries.iter().position(|(name, _)| name.value == key)?;
+        let index = self.index(key)?;
         Some(self.table.entries.remove(index).1)
     }
 
@@ -126,8 +136,14 @@ impl<'f> Reader<'f> {
 
     /// Whether the key is still there to be taken.
     #[must_use]
-    pub fn has(&self, key: &str) -> bool {
-        self.table.has(key)
+    pub fn has(&mut self, key: &'static str) -> bool {
+        self.look(key).is_some()
+    }
+
+    /// Whether every key was taken, so that [`Reader::finish`] will report none.
+    #[must_use]
+    pub fn is_spent(&self) -> bool {
+        self.table.entries.is_empty()
     }
 
     fn parsed<T>(&mut self, key: &'static str, wanted: &str, read: impl Fn(&str) -> Option<T>) -> Option<Spotted<T>> {
@@ -326,10 +342,19 @@ impl<'f> Reader<'f> {
 
     /// Reports every key that nobody took.
     pub fn finish(self) {
+        if self.is_spent() {
+            return;
+        }
+        let mut known: Vec<&str> = Vec::with_capacity(self.known.len());
+        for key in &self.known {
+            if !known.contains(key) {
+                known.push(key);
+            }
+        }
         for (key, _) in &self.table.entries {
-            let hint = match nearest(&self.known, &key.value) {
+            let hint = match nearest(&known, &key.value) {
                 Some(known) => format!("did you mean `{known}`?"),
-                None => format!("known here: {}", self.known.join(", ")),
+                None => format!("known here: {}", known.join(", ")),
             };
             let message = format!("unknown key `{}`", self.path(&key.value));
             self.findings.error("unknown-key", &key.origin, message, hint);

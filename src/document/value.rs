@@ -78,12 +78,6 @@ impl Table {
         Self { origin, entries: Vec::new() }
     }
 
-    /// Whether something stands under the key.
-    #[must_use]
-    pub fn has(&self, key: &str) -> bool {
-        self.entries.iter().any(|(name, _)| name.value == key)
-    }
-
     /// Puts a value of the environment in place of whatever stands under this path, making tables on the way.
     ///
     /// # Errors

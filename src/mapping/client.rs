@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::dialect::promised;
 use super::hash::{Parameters, Unfit};
 use super::load::Dialects;
-use crate::document::{Findings, Origin, Reader, Spotted, Table, Value};
+use crate::document::{Findings, Origin, Reader, Spotted, Value};
 use crate::domain::canary::Canary;
 use crate::domain::client::{Client, LegacySecret, MOST_SECRETS, Moved, Stage};
 use crate::domain::dialect::Dialect;
@@ -18,6 +18,9 @@ use crate::secrets::{self, Sources};
 
 /// So many per cent more refusals than at the old server are borne where a mapping does not say it.
 const STEP_BACK_AT: u8 = 2;
+
+/// What an old secret may be.
+const HOW: &str = "use { hash = \"...\" }, which `passbridge secret hash` makes, { env = \"NAME\" }, { file = \"PATH\" }, { sealed = \"...\" }, or { learn = true } while there is [otk]";
 
 /// What could be read of a client; its ids, where they could, are compared with those of others whatever else is wrong.
 pub(super) struct Read {
@@ -136,14 +139,8 @@ fn legacy_secrets(entry: &mut Reader<'_>, around: Surroundings<'_>) -> Option<Ve
 }
 
 /// `{ learn = true }`.
-fn learn(
-    table: Table,
-    origin: &Origin,
-    key: &str,
-    around: Surroundings<'_>,
-    findings: &Findings,
-) -> Option<LegacySecret> {
-    let mut reader = Reader::new(table, key, findings);
+fn learn(mut reader: Reader<'_>, origin: &Origin, key: &str, around: Surroundings<'_>) -> Option<LegacySecret> {
+    let findings = reader.findings();
     let learns = reader.boolean("learn", true);
     reader.finish();
     if !learns {
@@ -172,14 +169,14 @@ fn legacy_secret(
         findings.error("clear-text-secret", &value.origin, format!("`{key}` is a secret in clear text"), hint);
         return None;
     };
-    if table.has("learn") {
-        return learn(table, &value.origin, key, around, findings);
-    }
-    if !table.has("hash") {
-        let value = Spotted { value: Value::Table(table), origin: value.origin };
-        return secrets::read(value, key, around.sources, findings).map(LegacySecret::Clear);
-    }
     let mut reader = Reader::new(table, key, findings);
+    let (learns, has_hash) = (reader.has("learn"), reader.has("hash"));
+    if learns {
+        return learn(reader, &value.origin, key, around);
+    }
+    if !has_hash {
+        return secrets::read_table(reader, key, HOW, around.sources).map(LegacySecret::Clear);
+    }
     let hash = reader.text("hash");
     reader.finish();
     hash.and_then(|hash| checked(hash, key, findings)).map(LegacySecret::Hash)

@@ -79,7 +79,7 @@ fn grant(mut section: Reader<'_>, credentials: Option<&CredentialFields>) -> Opt
 }
 
 /// What the realm is sent whatever the client sends.
-fn fixed(section: Reader<'_>) -> Texts {
+fn fixed(mut section: Reader<'_>) -> Texts {
     if !section.has("grant_type") {
         section.missing("grant_type", "grant_type = \"password\" for a login, \"refresh_token\" for a refresh");
     }

@@ -16,7 +16,7 @@ use secrecy::SecretString;
 
 pub use sealed::{Identities, identities};
 
-use crate::document::{Findings, Origin, Reader, Spotted, Table, Value};
+use crate::document::{Findings, Origin, Reader, Spotted, Value};
 
 const HOW: &str = "use { env = \"NAME\" }, { file = \"PATH\" } or { sealed = \"...\" }";
 
@@ -84,7 +84,7 @@ impl<'a> From<&'a Environment> for Means<'a> {
 /// `{ env }` would look for it. `None`: it cannot be had, and a finding says why.
 pub fn read(value: Spotted<Value>, key: &str, sources: Sources<'_>, findings: &Findings) -> Option<SecretString> {
     if let Value::Table(table) = value.value {
-        return read_table(table, key, sources, findings);
+        return read_table(Reader::new(table, key, findings), key, HOW, sources);
     }
     if let Value::Unparsed(text) = value.value {
         if text.is_empty() {
@@ -104,10 +104,11 @@ pub fn read(value: Spotted<Value>, key: &str, sources: Sources<'_>, findings: &F
     None
 }
 
-fn read_table(table: Table, key: &str, sources: Sources<'_>, findings: &Findings) -> Option<SecretString> {
-    let mut reader = Reader::new(table, key, findings);
+/// The same of a table that somebody has looked into for more than that; `how` says what may stand there.
+pub fn read_table(mut reader: Reader<'_>, key: &str, how: &str, sources: Sources<'_>) -> Option<SecretString> {
+    let findings = reader.findings();
     let (env, file, sealed) = (reader.text("env"), reader.text("file"), reader.text("sealed"));
-    let origin = reader.origin().clone();
+    let (origin, is_spent) = (reader.origin().clone(), reader.is_spent());
     reader.finish();
     match (env, file, sealed) {
         (Some(name), None, None) => from_environment(&name, key, sources.means.environment, findings),
@@ -119,7 +120,10 @@ fn read_table(table: Table, key: &str, sources: Sources<'_>, findings: &Findings
             None
         }
         (None, None, None) => {
-            findings.error("missing-key", &origin, format!("`{key}` names no secret"), HOW.to_owned());
+            // A slip in the one key is told already, with the key that was meant.
+            if is_spent {
+                findings.error("missing-key", &origin, format!("`{key}` names no secret"), how);
+            }
             None
         }
     }

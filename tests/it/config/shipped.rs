@@ -10,6 +10,8 @@ use passbridge::domain::client::Stage;
 use passbridge::mapping;
 use passbridge::secrets::Environment;
 
+use crate::support::planted::{assert_meant, slips};
+
 #[test]
 fn a_fresh_clone_passes_its_own_check() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/passbridge.toml");
@@ -60,8 +62,8 @@ fn every_key_of_the_configuration_stands_in_the_shipped_file() {
     assert!(missing.is_empty(), "say what these are, with their defaults: {missing:?}");
 }
 
-#[test]
-fn every_key_that_the_shipped_file_offers_is_taken() {
+/// The shipped file with every key that it offers, be it behind `#` or not.
+fn with_every_key() -> String {
     let shipped = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/passbridge.toml")).unwrap();
     let offered = |line: &str| line.split_once(" = ").is_some_and(|(key, _)| is_key(key.trim()));
     // Of two lines with one key in one section, as `kind` has, the later counts.
@@ -70,25 +72,43 @@ fn every_key_that_the_shipped_file_offers_is_taken() {
     for line in shipped.lines() {
         let bare = line.strip_prefix("# ").filter(|rest| offered(rest) || rest.starts_with('[')).unwrap_or(line);
         if bare.starts_with('[') {
-            section = bare.to_owned();
+            bare.clone_into(&mut section);
         }
         let key = bare.split_once('=').map_or(bare, |(key, _)| key).trim();
         let name = format!("{section} {key}");
         lines.retain(|(known, _)| !offered(bare) || *known != name);
         lines.push((name, bare.to_owned() + "\n"));
     }
-    let with_all: String = lines.into_iter().map(|(_, line)| line).collect();
+    lines.into_iter().map(|(_, line)| line).collect()
+}
+
+fn load(text: &str) -> Findings {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("passbridge.toml");
+    fs::write(&path, text).unwrap();
+    let findings = Findings::new();
+    let _ = config::load(&path, &Environment::default(), &findings);
+    findings
+}
+
+#[test]
+fn every_key_that_the_shipped_file_offers_is_taken() {
+    let with_all = with_every_key();
     for kind in ["kind = \"embedded\"", "kind = \"redis\""] {
         assert!(with_all.contains("kind = \"redis\""));
-        fs::write(&path, with_all.replace("kind = \"redis\"", kind)).unwrap();
-        let findings = Findings::new();
-        let _ = config::load(&path, &Environment::default(), &findings);
-        for finding in findings.into_sorted() {
+        for finding in load(&with_all.replace("kind = \"redis\"", kind)).into_sorted() {
             let expected = ["unreadable-file", "unreadable-secret", "unused-key"];
             assert!(expected.contains(&finding.code), "{finding}");
         }
+    }
+}
+
+#[test]
+fn a_slip_in_any_key_of_the_configuration_is_told_with_the_key_that_was_meant() {
+    let slips = slips(&with_every_key());
+    assert!(slips.len() > 70, "{}", slips.len());
+    for (key, text) in slips {
+        assert_meant(&key, load(&text));
     }
 }
 

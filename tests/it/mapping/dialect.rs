@@ -6,7 +6,7 @@ use passbridge::document::Findings;
 use passbridge::mapping::{self, Place};
 use passbridge::secrets::Environment;
 
-use crate::support::planted::{MARK, Planted, error, warning};
+use crate::support::planted::{MARK, Planted, assert_meant, error, slips, warning};
 
 const SHIPPED: &str = include_str!("../../../mappings/dialects/otk-passport.toml");
 
@@ -267,6 +267,21 @@ fn a_row_of_the_realms_errors_that_no_error_comes_to_is_a_warning() {
         below,
         &format!("[[realm.errors]]\nerror = \"invalid_grant\"\ncause = \"server_error\"\n\n{below}"),
     ));
+}
+
+#[test]
+fn a_slip_in_any_key_of_a_dialect_is_told_with_the_key_that_was_meant() {
+    let field = "certificate = { to = \"certificate\", required = true, cause = \"resource_owner\" }";
+    let realm = "[realm]\nscopes = [\"a\"]\nlongest_session = \"10h\"\n\n[[realm.errors]]";
+    let text = with("certificate = { required = true }", field).replacen("[[realm.errors]]", realm, 1);
+    is_clean(&text);
+    // Names that a dialect makes up itself.
+    let own = ["grant_type", "grant_type_moex", "certificate", "algorithm", "signature", "refresh_token"];
+    let slips: Vec<_> = slips(&text).into_iter().filter(|(key, _)| !own.contains(&key.as_str())).collect();
+    assert!(slips.len() > 100, "{}", slips.len());
+    for (key, text) in slips {
+        assert_meant(&key, findings(&[("mine", &text)]));
+    }
 }
 
 #[test]

@@ -13,7 +13,7 @@ use passbridge::mapping::{self, Loaded};
 use passbridge::secrets::Environment;
 use secrecy::ExposeSecret;
 
-use crate::support::planted::{Planted, error, warning};
+use crate::support::planted::{Planted, assert_meant, error, slips, warning};
 
 const HASH: &str = "$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHRzb21lc2Fs$c29tZWhhc2hzb21laGFzaHNvbWVoYXNoc29tZWhhc2g";
 
@@ -188,6 +188,39 @@ fn wrong_keys_and_values_are_told() {
             "`a` and `b` are one scope",
             "is told `a`",
         ),
+    ]);
+}
+
+#[test]
+fn a_slip_in_any_key_of_a_client_is_told_with_the_key_that_was_meant() {
+    let all = client(
+        "dialect = \"otk-passport\"\naccess_token_lifetime = \"1h\"\nmay_introspect = false\nshadow = \"exchange\"\n\
+         allow_query_credentials = false\nmend_unescaped_plus = false\ncanary = { percent = 5, step_back_at = 2 }\n\
+         stage_change = { from = \"live\", at = \"2026-01-31T12:00:00Z\", why = \"x\" }\nscopes = { \"a\" = \"b\" }",
+    );
+    let secrets =
+        ["{ hash = \"x\" }", "{ learn = true }", "{ file = \"x\" }", "{ sealed = \"x\" }", "[{ hash = \"x\" }]"];
+    let others =
+        secrets.map(|secret| client(&format!("legacy_secret = {secret}\nclient_secret = {{ env = \"NEW\" }}")));
+    for (key, text) in others.iter().chain([&all]).flat_map(|text| slips(text)) {
+        assert_meant(&key, Site::new(&text).load().1);
+    }
+}
+
+#[test]
+fn a_secret_with_a_slip_in_its_one_key_is_told_once_and_all_that_it_may_be_is_named() {
+    assert_all_found(&[
+        error("unknown-key", client("legacy_secret = { ▲hsh = \"x\" }"), "`client.legacy_secret.hsh`", "`hash`"),
+        error("unknown-key", client("legacy_secret = { ▲lern = true }"), "`client.legacy_secret.lern`", "`learn`"),
+        error("unknown-key", client("client_secret = { ▲fiel = \"x\" }"), "`client.client_secret.fiel`", "`file`"),
+        error(
+            "unknown-key",
+            client("legacy_secret = { ▲bcrypt = \"x\" }"),
+            "`client.legacy_secret.bcrypt`",
+            "known here: learn, hash, env, file, sealed",
+        ),
+        error("missing-key", client("legacy_secret = ▲{}"), "names no secret", "{ hash = "),
+        error("unknown-key", client("▲mirror = 1"), "`client.mirror`", "canary, shadow, dialect, scopes,"),
     ]);
 }
 

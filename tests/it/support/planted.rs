@@ -55,3 +55,31 @@ impl Planted {
         assert!(!said.contains("planted-secret"), "a secret is said: {said}");
     }
 }
+
+/// Each key of a text that stands before ` =`, and the text with a slip in it there. What follows ` #` in a line is a comment.
+pub fn slips(text: &str) -> Vec<(String, String)> {
+    let is_of_a_key = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+    let (mut slips, mut begin) = (Vec::new(), 0);
+    for line in text.split_inclusive('\n') {
+        let said = if line.starts_with('#') { "" } else { line.split(" #").next().unwrap_or_default() };
+        for (at, _) in said.match_indices(" =") {
+            let before = said[..at].trim_end();
+            let key = before.rsplit(|c| !is_of_a_key(c)).next().unwrap_or_default();
+            if let Some(last) = key.chars().last() {
+                let (before, after) = text.split_at(begin + before.len());
+                slips.push((key.to_owned(), format!("{before}{last}{after}")));
+            }
+        }
+        begin += line.len();
+    }
+    slips
+}
+
+/// Checks that the slip is told, with the key that was meant.
+#[track_caller]
+pub fn assert_meant(key: &str, findings: Findings) {
+    let found = findings.into_sorted();
+    let meant = format!("did you mean `{key}`?");
+    let told = |one: &&Finding| one.code == "unknown-key" && one.hint.as_deref() == Some(&meant);
+    assert_eq!(found.iter().filter(told).count(), 1, "{key}: {found:#?}");
+}
