@@ -19,7 +19,7 @@ pub(super) fn read(section: Option<Reader<'_>>, is_on: bool, sources: Sources<'_
     bounds.idle_timeout = section.duration_within("idle_timeout", bounds.idle_timeout, short, long);
     bounds.body = section.size_within("body", 0, 1 << 40).unwrap_or(bounds.body);
     settings.authz_cache =
-        section.duration_within("authz_cache", settings.authz_cache, Duration::ZERO, Duration::from_mins(1));
+        section.seconds_within("authz_cache", settings.authz_cache, Duration::ZERO, Duration::from_mins(1));
     let mut routes: Vec<(Route, Origin)> = Vec::new();
     for reader in section.sections("route") {
         let (origin, findings) = (reader.origin().clone(), reader.findings());

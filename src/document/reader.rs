@@ -199,8 +199,17 @@ impl<'f> Reader<'f> {
         if (least..=most).contains(&found.value) {
             return found.value;
         }
-        let bound = |bound: Duration| humantime::format_duration(bound).to_string();
-        self.bad_value(key, &found.origin, &format!("a duration from {} to {}", bound(least), bound(most)));
+        self.bad_value(key, &found.origin, &between("a duration", least, most));
+        absent
+    }
+
+    /// The same, in whole seconds: for what others are told in such.
+    pub fn seconds_within(&mut self, key: &'static str, absent: Duration, least: Duration, most: Duration) -> Duration {
+        let Some(found) = self.duration(key) else { return absent };
+        if (least..=most).contains(&found.value) && found.value.subsec_nanos() == 0 {
+            return found.value;
+        }
+        self.bad_value(key, &found.origin, &between("whole seconds", least, most));
         absent
     }
 
@@ -360,4 +369,9 @@ impl<'f> Reader<'f> {
             self.findings.error("unknown-key", &key.origin, message, hint);
         }
     }
+}
+
+fn between(what: &str, least: Duration, most: Duration) -> String {
+    let [least, most] = [least, most].map(humantime::format_duration);
+    format!("{what} from {least} to {most}")
 }

@@ -230,6 +230,22 @@ fn what_is_wrong_with_the_gateway_is_told() {
 }
 
 #[test]
+fn how_long_a_yes_may_be_kept_is_told_in_whole_seconds_as_caches_count_them() {
+    let cache = |time: &str| beside(&format!("[gateway]\nauthz_cache = {time}"));
+    let (key, wanted) =
+        ("`gateway.authz_cache` is not whole seconds from 0s to 1m", "write whole seconds from 0s to 1m");
+    assert_all_found(&[
+        error("bad-value", cache("▲\"1500ms\""), key, wanted),
+        error("bad-value", cache("▲\"900ms\""), key, wanted),
+        error("bad-value", cache("▲\"1s 1ns\""), key, wanted),
+        error("bad-value", cache("▲\"61s\""), key, wanted),
+        error("bad-value", cache("▲\"soon\""), "a duration such as", ""),
+    ]);
+    let seconds = |time: &str| Site::new(&cache(time)).loaded().gateway.authz_cache.as_secs();
+    assert_eq!(["\"0s\"", "\"2000ms\"", "\"1m\""].map(seconds), [0, 2, 60]);
+}
+
+#[test]
 fn a_list_that_names_nothing_is_told_where_it_stands() {
     let route = |lines: &str| {
         beside(&format!("[listen]\ngateway = \"127.0.0.1:81\"\n[[gateway.route]]\nprefix = \"/a\"\n{lines}"))
