@@ -307,7 +307,11 @@ fn scopes(entry: &mut Reader<'_>, dialect: Option<&Dialect>) -> Vec<(String, Str
         let words = word(legacy) & word(realm);
         if let Some(known) = known.filter(|known| words && !known.contains(&realm.value)) {
             let message = format!("the realm has no scope `{}`, says the dialect", realm.value);
-            findings.error("unknown-scope", &realm.origin, message, format!("known there: {}", known.join(", ")));
+            let hint = match known.as_slice() {
+                [] => "the dialect says that it has none".to_owned(),
+                known => format!("known there: {}", known.join(", ")),
+            };
+            findings.error("unknown-scope", &realm.origin, message, hint);
         }
         words
     };

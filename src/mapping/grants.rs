@@ -90,7 +90,8 @@ fn fixed(mut section: Reader<'_>) -> Texts {
 fn field(name: Spotted<String>, mut section: Reader<'_>) -> Spotted<GrantField> {
     let to = section.text("to");
     let required = section.boolean("required", false);
-    let values = section.texts_or_none("values").unwrap_or_default().into_iter().map(|text| text.value).collect();
+    let values = section.texts("values", "name those that are taken, or leave it out: then any value is taken");
+    let values = values.into_iter().flatten().map(|text| text.value).collect();
     let cause = cause(&mut section).unwrap_or(Cause::InvalidRequest);
     section.finish();
     let Spotted { value: realm_name, origin } = to.unwrap_or_else(|| name.clone());

@@ -168,6 +168,27 @@ fn what_the_realm_would_hear_twice_or_not_at_all_is_told() {
 }
 
 #[test]
+fn a_field_that_no_value_is_good_enough_for_is_told_and_never_means_that_any_is() {
+    let algorithm = "values = [\"GOST\", \"RSA\"]";
+    assert_all_found(&[
+        error(
+            "bad-value",
+            with(algorithm, "values = ▲[]"),
+            "`grants.passport.fields.algorithm.values` is an empty list",
+            "leave it out: then any value is taken",
+        ),
+        error("wrong-type", with(algorithm, "values = [▲7]"), "algorithm.values` is a whole number", ""),
+    ]);
+}
+
+#[test]
+fn every_reply_but_that_with_the_tokens_may_say_nothing() {
+    for list in ["error", "revoked", "active", "inactive"] {
+        is_clean(&reply(list, "[]"));
+    }
+}
+
+#[test]
 fn lifetimes_that_nobody_means_are_told() {
     assert_all_found(&[
         error(

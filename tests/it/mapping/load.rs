@@ -409,6 +409,15 @@ fn scopes_are_held_against_those_that_the_dialect_says_its_realm_has() {
         found.iter().any(|finding| finding.code == "unknown-scope" && finding.message.contains("`maiil`")),
         "{found:#?}"
     );
+    // A realm without any is one to hold clients against, too.
+    let without = "\n[realm]\nscopes = []\n";
+    site.write("dialects/mine.toml", &format!("{shipped}{without}").replace("[[realm.errors]]", "[[unused]]"));
+    let found = site.findings();
+    let told = found.iter().filter(|finding| finding.code == "unknown-scope");
+    assert_eq!(
+        told.map(|finding| finding.hint.as_deref()).collect::<Vec<_>>(),
+        [Some("the dialect says that it has none"); 2]
+    );
 }
 
 #[test]
