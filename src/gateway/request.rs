@@ -11,7 +11,7 @@ use super::routes::Route;
 use crate::domain::opaque::OpaqueToken;
 use crate::domain::refusal::{Cause, Fault, Refusal};
 use crate::exchange::Locked;
-use crate::relay::hops::end_to_end;
+use crate::relay::hops::{NOT_PLAIN, end_to_end, is_framed_plainly};
 
 /// What a call carries.
 pub(super) enum Carried {
@@ -33,7 +33,7 @@ pub(super) fn sane(head: &Parts) -> Result<Option<HeaderValue>, Refusal> {
         return Err(Refusal::client(Cause::MethodNotAllowed, "TRACE and CONNECT are not forwarded"));
     }
     if !is_framed_plainly(&head.headers) {
-        return Err(wrong("the body has a Transfer-Encoding that is not just `chunked`"));
+        return Err(wrong(NOT_PLAIN));
     }
     let mut hosts = head.headers.get_all(header::HOST).iter();
     let host = hosts.next();
@@ -67,14 +67,6 @@ pub(super) fn sane(head: &Parts) -> Result<Option<HeaderValue>, Refusal> {
         return Err(wrong("the host is none: it is a name or an address, perhaps with a port"));
     }
     Ok(host)
-}
-
-/// Whether the API can be told how the body is coded: hyper takes chunks away, and what else it is in (RFC 9112 section 7) would stay, untold.
-fn is_framed_plainly(headers: &HeaderMap) -> bool {
-    let lines = headers.get_all(header::TRANSFER_ENCODING).iter();
-    let pieces = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
-    let mut codings = pieces.map(<[u8]>::trim_ascii).filter(|coding| !coding.is_empty());
-    codings.next().is_none_or(|first| first.eq_ignore_ascii_case(b"chunked")) && codings.next().is_none()
 }
 
 /// Whether no two servers read another host out of this (RFC 9110 section 7.2, RFC 3986 section 3.2). Nothing is a host too: RFC 9112

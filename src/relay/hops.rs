@@ -1,4 +1,4 @@
-//! PURE: what is meant for one connection alone, and goes no further (RFC 9110 section 7.6.1).
+//! PURE: what is meant for one connection alone, and goes no further (RFC 9110 section 7.6.1); how a body is framed on it.
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
@@ -32,6 +32,19 @@ pub fn end_to_end(headers: &mut HeaderMap) -> Option<HeaderValue> {
     }
     upgrade
 }
+
+/// Whether all that frames a body is taken away where it is read: hyper takes chunks away, and what else it is in (RFC 9112 section 7) would
+/// stay, and would be taken for the body.
+#[must_use]
+pub fn is_framed_plainly(headers: &HeaderMap) -> bool {
+    let lines = headers.get_all(header::TRANSFER_ENCODING).iter();
+    let pieces = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+    let mut codings = pieces.map(<[u8]>::trim_ascii).filter(|coding| !coding.is_empty());
+    codings.next().is_none_or(|first| first.eq_ignore_ascii_case(b"chunked")) && codings.next().is_none()
+}
+
+/// Why a request is refused whose body is not framed plainly.
+pub const NOT_PLAIN: &str = "the body has a Transfer-Encoding that is not just `chunked`";
 
 /// The elements of a header that is a list, over all its lines. What is no text is an empty one, and leaves the others as they are.
 pub fn elements<'h>(headers: &'h HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'h str> {

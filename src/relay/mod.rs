@@ -1,4 +1,5 @@
-//! What all have in common who send on what others said: which headers stay behind, and whom TLS trusts.
+//! What all have in common who hear what is to be sent on, and who send it: which headers stay behind, which body can be sent on, and
+//! whom TLS trusts.
 //!
 //! Must not: know what is sent on, to whom, or why; open a connection.
 

@@ -16,6 +16,8 @@ pub(super) enum Unread {
     TooSlow,
     /// It ended before its length, or its framing is broken.
     Broken,
+    /// It is in a coding that nobody here takes away.
+    Coded,
 }
 
 /// All of a body, of at most so many bytes and within so long.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use futures_util::FutureExt;
-use http::{HeaderValue, Request, Response, header};
+use http::{HeaderMap, HeaderValue, Request, Response, header};
 use hyper::body::Incoming as Coming;
 use ipnet::IpNet;
 
@@ -21,6 +21,7 @@ use crate::exchange::Exchange;
 use crate::gateway::Stream;
 use crate::legacy::reply::Reply;
 use crate::legacy::request::Incoming;
+use crate::relay::hops::{NOT_PLAIN, is_framed_plainly};
 use crate::telemetry::Trail;
 
 /// What one worker's handler needs.
@@ -96,7 +97,7 @@ pub(super) async fn handle(
     // Hyper by itself closes behind lengths that contradict each other (RFC 9112 section 6.1).
     let mut close = false;
     let path = head.uri.path();
-    let reply = match read(service, body).await {
+    let reply = match read(service, &head.headers, body).await {
         Ok(body) => {
             let incoming = Incoming { method: &head.method, uri: &head.uri, headers: &head.headers, body: &body };
             let answering = service.exchange.answer(&incoming, address, &mut trail);
@@ -122,16 +123,19 @@ pub(super) async fn handle(
     response.map(|body| Said::Speech(turn.clone().until_end_of(body)))
 }
 
-async fn read(service: &LegacyService, body: Coming) -> Result<bytes::Bytes, Refusal> {
+/// Refuses, whoever answers, what is in a coding of its connection: it could not go on to the old server as it came either.
+async fn read(service: &LegacyService, headers: &HeaderMap, body: Coming) -> Result<bytes::Bytes, Refusal> {
     let (longest, patience) = {
         let tuning = service.tuning.load();
         (tuning.body, tuning.body_timeout)
     };
-    whole(body, longest, patience).await.map_err(|unread| {
+    let read = if is_framed_plainly(headers) { whole(body, longest, patience).await } else { Err(Unread::Coded) };
+    read.map_err(|unread| {
         let detail = match unread {
             Unread::TooLong => "the body is longer than `limits.body`",
             Unread::TooSlow => "the body came too slowly",
             Unread::Broken => "the body ended before its length, or its framing is broken",
+            Unread::Coded => NOT_PLAIN,
         };
         Refusal::client(Cause::InvalidRequest, detail)
     })

@@ -18,6 +18,7 @@ use tower::ServiceExt;
 use super::body::{Unread, whole};
 use super::legacy::Tuning;
 use super::malformed::Turn;
+use crate::relay::hops::{NOT_PLAIN, is_framed_plainly};
 
 /// Answers on one listener.
 #[derive(Debug)]
@@ -32,6 +33,10 @@ pub struct Routed {
 
 impl Routed {
     pub(super) async fn answer(&self, turn: &Turn, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
+        if !is_framed_plainly(request.headers()) {
+            turn.cuts_short();
+            return Ok(refused(Unread::Coded));
+        }
         let (longest, patience) = (self.longest, self.tuning.load().body_timeout);
         let is_empty = request.body().is_end_stream();
         let read = Arc::new(OnceLock::new());
@@ -59,6 +64,7 @@ fn refused(unread: Unread) -> Response<Body> {
         Unread::TooLong => (StatusCode::PAYLOAD_TOO_LARGE, "the body is too long"),
         Unread::TooSlow => (StatusCode::REQUEST_TIMEOUT, "the body came too slowly"),
         Unread::Broken => (StatusCode::BAD_REQUEST, "the body ended before its length, or its framing is broken"),
+        Unread::Coded => (StatusCode::BAD_REQUEST, NOT_PLAIN),
     };
     let headers = [
         (header::CONNECTION, "close"),

@@ -9,7 +9,7 @@ const MAY_USE: [(&str, &[&str]); 19] = [
     ("domain", &[]),
     ("document", &[]),
     ("lifecycle", &[]),
-    // What the rooms share that send on what others said.
+    // What the rooms share that hear or send what goes on.
     ("relay", &[]),
     // Chance, for what is sealed.
     ("secrets", &["document", "domain"]),

@@ -205,6 +205,29 @@ fn lengths_that_contradict_each_other_are_refused_or_end_the_connection() {
 }
 
 #[test]
+fn a_body_in_a_coding_that_nobody_takes_away_is_refused_and_closed() {
+    let world = World::new();
+    let body = good_body();
+    let chunks = format!("{:x}\r\n{body}\r\n0\r\n\r\n", body.len());
+    for codings in [
+        "gzip, chunked",
+        "gzip\r\nTransfer-Encoding: chunked",
+        "identity, chunked",
+        "chunked, chunked",
+        "\u{e4}, chunked",
+    ] {
+        refused_and_closed(&world, &with_head(&format!("Transfer-Encoding: {codings}\r\n"), &chunks), codings);
+    }
+    refused_and_closed(&world, &with_head("Transfer-Encoding: gzip, chunked\r\n", ""), "nothing of it has come");
+    eventually("it is counted where it was sent to", || {
+        let counted = "passbridge_requests_total{endpoint=\"token\",client=\"unknown\",outcome=\"invalid_request\"}";
+        world.metric(counted) > 4.0
+    });
+    let lists = with_head("Transfer-Encoding: , Chunked\r\n", &chunks);
+    assert_eq!(world.ask(&lists).status, 200, "a list with empty elements is the same list (RFC 9110 section 5.6.1)");
+}
+
+#[test]
 fn what_is_smuggled_behind_a_chunked_body_with_a_length_is_not_answered() {
     let world = World::new();
     let body = good_body();

@@ -386,6 +386,22 @@ fn the_realm_may_call_while_it_answers_a_refresh() {
 }
 
 #[test]
+fn a_logout_in_a_coding_that_nobody_takes_away_is_not_heard() {
+    let world = hearing(rotation("on"));
+    let (access, _) = login(&world);
+    let body = format!("logout_token={}", signed(&header(), &claims(&world, "one"), &KEY));
+    let ask = |codings: &str| {
+        let head = format!("POST /backchannel-logout HTTP/1.1\r\nHost: realm\r\nTransfer-Encoding: {codings}\r\n\r\n");
+        let chunks = format!("{:x}\r\n{body}\r\n0\r\n\r\n", body.len());
+        Connection::open(world.running().addresses().realm.unwrap()).ask(format!("{head}{chunks}").as_bytes())
+    };
+    assert_eq!(ask("gzip, chunked").status, 400);
+    assert!(world.active(&access));
+    heard(&ask("chunked"));
+    assert!(!world.active(&access));
+}
+
+#[test]
 fn the_realms_listener_answers_nothing_else() {
     let world = hearing(rotation("on"));
     let realm = world.running().addresses().realm.unwrap();

@@ -148,6 +148,25 @@ fn old_habits_of_clients_are_no_hindrance() {
 }
 
 #[test]
+fn a_body_in_a_coding_that_cannot_go_on_unchanged_goes_to_nobody() {
+    for stage in ["legacy", "shadow", "live"] {
+        let old = FakeOld::start();
+        let world = world(&old, stage);
+        for id in [OLD_ID, "stranger"] {
+            let body = format!("client_id={id}&client_secret={OLD_SECRET}&grant_type=passport");
+            let head = format!("POST {TOKEN} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n");
+            let mut connection = world.connect();
+            let reply =
+                world.checked(connection.ask(format!("{head}{:x}\r\n{body}\r\n0\r\n\r\n", body.len()).as_bytes()));
+            assert_eq!(reply.said(), (400, "invalid_request".to_owned()), "{stage} {id}");
+            assert_eq!(reply.header("connection").as_deref(), Some("close"), "{stage} {id}");
+            assert!(connection.is_closed(), "{stage} {id}");
+        }
+        assert_eq!((old.count(), world.realm.count()), (0, 0), "{stage}");
+    }
+}
+
+#[test]
 fn connections_to_the_old_server_are_kept_for_a_while() {
     let old = FakeOld::start();
     let world = world(&old, "legacy");

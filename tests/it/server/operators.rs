@@ -74,6 +74,23 @@ fn a_body_that_is_too_long_is_refused_before_it_comes() {
 }
 
 #[test]
+fn a_body_in_a_coding_that_nobody_takes_away_is_refused_and_closed() {
+    let world = waiting("\"10m\"");
+    let body = r#"{"client":"nobody"}"#;
+    for (address, path) in [(realm(&world), "/backchannel-logout"), (ops(&world), "/api/v1/tokens/find")] {
+        let head = format!("POST {path} HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n{}", token());
+        let ask = |codings: &str| {
+            let framing = format!("Transfer-Encoding: {codings}\r\n\r\n{:x}\r\n{body}\r\n0\r\n\r\n", body.len());
+            Connection::open(address).ask(format!("{head}{framing}").as_bytes())
+        };
+        let refused = ask("gzip, chunked");
+        assert_eq!((refused.status, refused.header("connection").as_deref()), (400, Some("close")), "{path}");
+        assert!(refused.text("error").contains("Transfer-Encoding"), "{path}: {}", refused.body);
+        assert_ne!(ask("chunked").header("connection").as_deref(), Some("close"), "{path}");
+    }
+}
+
+#[test]
 fn the_ops_token_is_asked_for_before_a_body_is_waited_for() {
     let world = waiting("\"10m\"");
     for path in ["tokens/find", "tokens/revoke", "clients/uses", "clients/learned", "store/backup", "table/secrets"] {
