@@ -59,6 +59,7 @@ pub fn read(
     dialects: &[std::sync::Arc<Dialect>],
     incoming: &Incoming<'_>,
 ) -> Result<LegacyRequest, Refusal> {
+    one_of_each(incoming.headers)?;
     let query = form::parse(incoming.query().unwrap_or_default().as_bytes()).map_err(unreadable)?;
     let (parameters, query) = if *incoming.method == Method::POST {
         urlencoded(incoming.headers)?;
@@ -71,11 +72,7 @@ pub fn read(
     if let Some(name) = parameters.duplicate().or(query.as_ref().and_then(Form::duplicate)) {
         return Err(duplicate(name, dialects));
     }
-    let mut authorizations = incoming.headers.get_all(header::AUTHORIZATION).iter();
-    let authorization = authorizations.next().map(http::HeaderValue::as_bytes);
-    if authorizations.next().is_some() {
-        return Err(Refusal::client(Cause::InvalidRequest, "the Authorization header comes more than once"));
-    }
+    let authorization = incoming.headers.get(header::AUTHORIZATION).map(http::HeaderValue::as_bytes);
     let mut first = None;
     for dialect in dialects {
         match credentials::find(&dialect.credentials, authorization, &parameters, query.as_ref()) {
@@ -84,6 +81,17 @@ pub fn read(
         }
     }
     Err(first.unwrap_or_else(credentials::missing))
+}
+
+/// Of two hosts, media types or credentials nobody knows which another server would go by (RFC 9112 section 3.2, RFC 9110 section 5.3).
+fn one_of_each(headers: &HeaderMap) -> Result<(), Refusal> {
+    let alone = [
+        (header::HOST, "the Host header comes more than once"),
+        (header::CONTENT_TYPE, "the Content-Type header comes more than once"),
+        (header::AUTHORIZATION, "the Authorization header comes more than once"),
+    ];
+    let twice = alone.into_iter().find(|(name, _)| headers.get_all(name).iter().nth(1).is_some());
+    twice.map_or(Ok(()), |(_, detail)| Err(Refusal::client(Cause::InvalidRequest, detail)))
 }
 
 /// Some revoke with all of it in the query, some with a body, some with a part in each.

@@ -228,6 +228,27 @@ fn a_body_in_a_coding_that_nobody_takes_away_is_refused_and_closed() {
 }
 
 #[test]
+fn a_header_that_counts_once_is_refused_where_it_comes_twice() {
+    let world = World::new();
+    let mut connection = world.connect();
+    let good = String::from_utf8(post(TOKEN, &passport(OLD_ID, OLD_SECRET))).unwrap();
+    for (what, line) in [
+        ("two hosts", "Host: other.example.org"),
+        ("one host twice", "Host: old.example.org"),
+        ("two media types", "Content-Type: text/plain"),
+        ("one media type twice", "Content-Type: application/x-www-form-urlencoded"),
+    ] {
+        let behind = good.replacen("\r\n\r\n", &format!("\r\n{line}\r\n\r\n"), 1);
+        is_malformed(&connection.ask(behind.as_bytes()), what);
+        let ahead = good.replacen("\r\n", &format!("\r\n{line}\r\n"), 1);
+        is_malformed(&connection.ask(ahead.as_bytes()), what);
+    }
+    assert_eq!(world.realm.count(), 0);
+    let nameless = good.replace("Host: old.example.org\r\n", "");
+    assert_eq!(world.checked(connection.ask(nameless.as_bytes())).status, 200, "old clients name no host");
+}
+
+#[test]
 fn what_is_smuggled_behind_a_chunked_body_with_a_length_is_not_answered() {
     let world = World::new();
     let body = good_body();

@@ -148,6 +148,20 @@ fn old_habits_of_clients_are_no_hindrance() {
 }
 
 #[test]
+fn a_header_that_comes_twice_is_the_old_servers_to_answer() {
+    let old = FakeOld::start();
+    let world = world(&old, "legacy");
+    let request = String::from_utf8(post(TOKEN, &passport(OLD_ID, OLD_SECRET))).unwrap();
+    let twice = "\r\nHost: other\r\nContent-Type: text/plain\r\nAuthorization: a\r\nAuthorization: b\r\n\r\n";
+    let reply = world.connect().ask(request.replacen("\r\n\r\n", twice, 1).as_bytes());
+    assert!(reply.body.contains("01d00000-"), "{}", reply.body);
+    let seen = old.last();
+    assert_eq!(values(&seen.head, "host"), ["old.example.org", "other"]);
+    assert_eq!(values(&seen.head, "content-type"), ["application/x-www-form-urlencoded", "text/plain"]);
+    assert_eq!(values(&seen.head, "authorization"), ["a", "b"]);
+}
+
+#[test]
 fn a_body_in_a_coding_that_cannot_go_on_unchanged_goes_to_nobody() {
     for stage in ["legacy", "shadow", "live"] {
         let old = FakeOld::start();
