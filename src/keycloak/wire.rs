@@ -94,7 +94,9 @@ pub fn claims(jwt: &str) -> Claims {
 /// The realm did not grant; the dialect's rows say what each of its errors means.
 pub fn read(status: u16, body: &[u8], kind: GrantKind, rules: &RealmRules) -> Result<RealmGrant, NotGranted> {
     match status {
-        200 => granted(body).ok_or_else(|| unknown("the realm's 200 is no token answer")),
+        200 => {
+            granted(body).ok_or_else(|| unknown("the realm's 200 is no token answer, or has a token that fits no call"))
+        }
         429 | 503 => Err(unspent(Fault::Upstream, format!("the realm answered {status}"))),
         400..=499 if status != 408 => Err(refused(status, body, kind, rules)),
         300..=399 => {
@@ -106,7 +108,7 @@ pub fn read(status: u16, body: &[u8], kind: GrantKind, rules: &RealmRules) -> Re
 
 fn granted(body: &[u8]) -> Option<RealmGrant> {
     let answer: TokenAnswer = serde_json::from_slice(body).ok()?;
-    if answer.access_token.expose_secret().is_empty() {
+    if !fits_a_call(answer.access_token.expose_secret()) {
         return None;
     }
     let claims = claims(answer.access_token.expose_secret());
@@ -124,6 +126,13 @@ fn granted(body: &[u8]) -> Option<RealmGrant> {
         user: claims.preferred_username.or(claims.sub),
         access_token: answer.access_token,
     })
+}
+
+/// Whether an API can be shown this token (RFC 6750 section 2.1, `b64token`); it need not be a JWT. A UUID for any other would open nothing.
+fn fits_a_call(token: &str) -> bool {
+    let text = token.trim_end_matches('=');
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'+' | b'/');
+    !text.is_empty() && text.bytes().all(fits)
 }
 
 fn refused(status: u16, body: &[u8], kind: GrantKind, rules: &RealmRules) -> NotGranted {

@@ -20,6 +20,7 @@ use passbridge::legacy::request::{self, Incoming};
 use passbridge::secrets::age::{self, Identity};
 use passbridge::store::record;
 use reqwest::Url;
+use secrecy::ExposeSecret;
 
 /// Takes bytes; panics where what it promises does not hold.
 pub type Target = fn(&[u8]);
@@ -109,13 +110,18 @@ fn route(prefix: &str) -> Route {
     }
 }
 
-/// An answer of the realm: its status in the first two bytes. Only a whole 200 grants, and what is unspent is nothing that it may have read.
+/// An answer of the realm: its status in the first two bytes. Only a whole 200 grants, a token that fits a call, and what is unspent is nothing
+/// that it may have read.
 fn realm_answer(bytes: &[u8]) {
     let Some((status, body)) = bytes.split_first_chunk::<2>() else { return };
     let status = 100 + u16::from_be_bytes(*status) % 500;
     for kind in [GrantKind::Login, GrantKind::Refresh] {
         match wire::read(status, body, kind, &DIALECT.realm) {
-            Ok(_) => assert_eq!(status, 200, "granted"),
+            Ok(grant) => {
+                let token = grant.access_token.expose_secret();
+                let fits = token.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(&byte));
+                assert!(status == 200 && fits && !token.is_empty(), "{status} grants");
+            }
             Err(refused) => {
                 assert!(status < 500 || status == 503 || refused.fate == Fate::Unknown, "{status} is unspent");
             }

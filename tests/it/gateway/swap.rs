@@ -24,6 +24,18 @@ fn the_uuid_goes_in_and_the_jwt_comes_out() {
 }
 
 #[test]
+fn an_access_token_that_is_no_jwt_goes_on_as_the_realm_gave_it() {
+    let api = FakeApi::good();
+    let world = plan(&api, "").start();
+    for opaque in ["x", "aZ09-._~+/=="] {
+        let answer = format!(r#"{{"access_token":"{opaque}","expires_in":3599}}"#);
+        world.realm.next(Mood::answer(200, "application/json", &answer));
+        assert_eq!(call(&world, &get("/api", &uuid(&world))).status, 200, "{opaque}");
+        assert_eq!(api.seen().last().unwrap().header("authorization"), Some(format!("Bearer {opaque}")));
+    }
+}
+
+#[test]
 fn calls_share_a_connection_to_the_api() {
     let api = FakeApi::good();
     let world = plan(&api, "").start();

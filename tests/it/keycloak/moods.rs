@@ -50,6 +50,21 @@ fn unknown() -> Vec<(&'static str, Mood)> {
         ("JSON cut short", Mood::answer(200, json, r#"{"access_token":"eyJ.secret-of-the-realm"#)),
         ("no access token", Mood::answer(200, json, r#"{"expires_in":3599,"token_type":"Bearer"}"#)),
         ("an empty access token", Mood::answer(200, json, r#"{"access_token":"","expires_in":60}"#)),
+        (
+            "an access token that splits a head",
+            Mood::answer(200, json, r#"{"access_token":"not a jwt \r\n x","expires_in":60}"#),
+        ),
+        ("an access token of two words", Mood::answer(200, json, r#"{"access_token":"a.b.c d","expires_in":60}"#)),
+        ("an access token behind a blank", Mood::answer(200, json, r#"{"access_token":" a.b.c","expires_in":60}"#)),
+        (
+            "an access token of other letters",
+            Mood::answer(200, json, r#"{"access_token":"\u00e4.b.c","expires_in":60}"#),
+        ),
+        (
+            "an access token with a mark in its midst",
+            Mood::answer(200, json, r#"{"access_token":"a=b","expires_in":60}"#),
+        ),
+        ("an access token of nothing but filling", Mood::answer(200, json, r#"{"access_token":"==","expires_in":60}"#)),
         ("an error under 200", Mood::answer(200, json, r#"{"error":"invalid_grant"}"#)),
         ("a negative life", Mood::answer(200, json, r#"{"access_token":"a.b.c","expires_in":-1}"#)),
         ("a huge answer", Mood::answer(200, json, &long_token)),

@@ -21,6 +21,10 @@ fn short() -> Mood {
     Mood::Grant(Granting { expires_in: 60, refresh_expires_in: Some(36_000), ..Granting::default() })
 }
 
+/// An answer whose access token fits no call.
+const UNFIT: &str =
+    r#"{"access_token":"not a jwt \r\n x","expires_in":3599,"refresh_token":"r","refresh_expires_in":3599}"#;
+
 /// What a realm does after it has heard a refresh token, and nobody knows whether it was spent.
 fn losses() -> Vec<Mood> {
     vec![
@@ -29,6 +33,7 @@ fn losses() -> Vec<Mood> {
         Mood::Bytes(b"HTTP/1.1 200 OK\r\ncontent-length: 900\r\n\r\n{\"access_token\":\"cut".to_vec()),
         Mood::answer(200, "text/html", "<p>not a token"),
         Mood::answer(200, "application/json", "{}"),
+        Mood::answer(200, "application/json", UNFIT),
         Mood::answer(500, "application/json", "{}"),
         Mood::answer(502, "text/html", "bad gateway"),
         Mood::answer(504, "text/html", "too late"),
@@ -66,6 +71,20 @@ fn with_rotation_on_or_unknown_a_lost_answer_ends_refreshing_and_nothing_else() 
             assert!(!world.active(&access));
             assert_eq!(refreshes(&world).len(), 1, "not even for the access UUID: {mood:?}");
         }
+    }
+}
+
+#[test]
+fn a_renewal_that_gets_a_token_that_fits_no_call_is_lost_too() {
+    for (word, asked) in [("on", 1), ("unknown", 1), ("off", 2)] {
+        let world = rotation(word).start();
+        world.realm.next(short());
+        let (access, uuid) = login(&world);
+        world.turn(60);
+        world.realm.next(Mood::answer(200, "application/json", UNFIT));
+        server_error(&world.introspect(&access, ""));
+        let again = refresh(&world, &uuid);
+        assert_eq!((again.status == 200, refreshes(&world).len()), (word == "off", asked), "{word}");
     }
 }
 

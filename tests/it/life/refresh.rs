@@ -40,6 +40,17 @@ fn the_realm_hears_its_own_refresh_token_and_the_new_credentials_and_nothing_els
 }
 
 #[test]
+fn a_refresh_token_of_any_text_goes_back_to_the_realm_as_it_came() {
+    let world = World::new();
+    let realms = "r \u{e4}&=+%2B\"\\\r\n";
+    let answer = serde_json::json!({"access_token": "a.b.c", "expires_in": 3599, "refresh_token": realms});
+    world.realm.next(Mood::answer(200, "application/json", &answer.to_string()));
+    let (_, uuid) = login(&world);
+    refreshed(&world, &uuid);
+    assert_eq!(refreshes(&world), [realms]);
+}
+
+#[test]
 fn each_refresh_gives_a_new_pair_and_spends_the_realms_newest_token() {
     let world = World::new();
     let (access, mut uuid) = login(&world);
