@@ -118,9 +118,11 @@ fn granted(body: &[u8]) -> Option<RealmGrant> {
         Some(0) => None,
         Some(seconds) => Some(Duration::from_secs(seconds)),
     };
+    // The realm would hear an empty one as not sent (RFC 6749 section 3.2).
+    let refresh = answer.refresh_token.filter(|token| !token.expose_secret().is_empty());
     Some(RealmGrant {
         access_life,
-        refresh: answer.refresh_token.map(|token| RealmRefresh { token, life }),
+        refresh: refresh.map(|token| RealmRefresh { token, life }),
         scope: answer.scope,
         session: answer.session_state.or(claims.sid),
         user: claims.preferred_username.or(claims.sub),

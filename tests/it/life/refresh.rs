@@ -334,6 +334,23 @@ fn a_realm_that_gives_no_new_refresh_token_leaves_the_old_one_good() {
 }
 
 #[test]
+fn an_empty_refresh_token_of_the_realm_is_none() {
+    let world = rotation("off").start();
+    let (_, uuid) = login(&world);
+    let answer = r#"{"access_token":"a.b.c","expires_in":60,"refresh_token":"","refresh_expires_in":36000}"#;
+    let empty = || Mood::answer(200, "application/json", answer);
+    world.realm.next(empty());
+    let (_, second) = refreshed(&world, &uuid);
+    refreshed(&world, &second);
+    let spent = refreshes(&world);
+    assert_eq!((spent.len(), &spent[0]), (2, &spent[1]), "the old one stays good");
+    world.realm.next(empty());
+    let bare = world.login();
+    assert!(!bare.body.contains("refresh_token"), "{}", bare.body);
+    assert_eq!(bare.json("expires_in"), 60, "and nothing else would keep a longer promise");
+}
+
+#[test]
 fn a_refresh_token_that_is_not_replaced_ends_when_it_would_have_ended() {
     let world = rotation("off").start();
     let (_, uuid) = login(&world);
