@@ -117,11 +117,12 @@ fn unreadable(reason: form::Unreadable) -> Refusal {
     Refusal::client(Cause::InvalidRequest, reason)
 }
 
-/// A body must say that it is a form; a charset behind it is an old habit. Saying nothing is an older one.
+/// A body must say that it is a form; a charset behind it is an old habit. Saying nothing is an older one. A list is what others make of two
+/// lines (RFC 9110 section 5.3).
 fn urlencoded(headers: &HeaderMap) -> Result<(), Refusal> {
     let Some(value) = headers.get(header::CONTENT_TYPE) else { return Ok(()) };
     let essence = value.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
-    if essence.eq_ignore_ascii_case(b"application/x-www-form-urlencoded") {
+    if essence.eq_ignore_ascii_case(b"application/x-www-form-urlencoded") && !value.as_bytes().contains(&b',') {
         Ok(())
     } else {
         Err(Refusal::client(Cause::InvalidRequest, "the body is not application/x-www-form-urlencoded"))

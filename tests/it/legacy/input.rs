@@ -249,6 +249,18 @@ fn a_header_that_counts_once_is_refused_where_it_comes_twice() {
 }
 
 #[test]
+fn a_media_type_that_is_a_list_is_refused_as_two_lines_of_it_are() {
+    let world = World::new();
+    let mut connection = world.connect();
+    let good = String::from_utf8(post(TOKEN, &passport(OLD_ID, OLD_SECRET))).unwrap();
+    for more in [", text/plain", "; charset=utf-8, text/plain", ", application/x-www-form-urlencoded", ","] {
+        let joined = good.replacen("urlencoded\r\n", &format!("urlencoded{more}\r\n"), 1);
+        is_malformed(&connection.ask(joined.as_bytes()), more);
+    }
+    assert_eq!(world.realm.count(), 0);
+}
+
+#[test]
 fn what_is_smuggled_behind_a_chunked_body_with_a_length_is_not_answered() {
     let world = World::new();
     let body = good_body();
