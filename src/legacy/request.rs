@@ -120,6 +120,9 @@ fn unreadable(reason: form::Unreadable) -> Refusal {
 /// A body must say that it is a form; a charset behind it is an old habit. Saying nothing is an older one. A list is what others make of two
 /// lines (RFC 9110 section 5.3).
 fn urlencoded(headers: &HeaderMap) -> Result<(), Refusal> {
+    if is_packed(headers) {
+        return Err(Refusal::client(Cause::InvalidRequest, "the body is compressed, says its Content-Encoding"));
+    }
     let Some(value) = headers.get(header::CONTENT_TYPE) else { return Ok(()) };
     let essence = value.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
     if essence.eq_ignore_ascii_case(b"application/x-www-form-urlencoded") && !value.as_bytes().contains(&b',') {
@@ -127,4 +130,12 @@ fn urlencoded(headers: &HeaderMap) -> Result<(), Refusal> {
     } else {
         Err(Refusal::client(Cause::InvalidRequest, "the body is not application/x-www-form-urlencoded"))
     }
+}
+
+/// Whether a body says that it must be unpacked before it is a form, which nobody here does. What is no coding, `UTF-8` above all, is an old habit.
+fn is_packed(headers: &HeaderMap) -> bool {
+    const PACKED: [&[u8]; 7] = [b"br", b"compress", b"deflate", b"gzip", b"x-compress", b"x-gzip", b"zstd"];
+    let lines = headers.get_all(header::CONTENT_ENCODING).iter();
+    let mut codings = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+    codings.any(|coding| PACKED.iter().any(|packed| coding.trim_ascii().eq_ignore_ascii_case(packed)))
 }

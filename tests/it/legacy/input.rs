@@ -261,6 +261,23 @@ fn a_media_type_that_is_a_list_is_refused_as_two_lines_of_it_are() {
 }
 
 #[test]
+fn a_body_that_says_to_be_packed_is_refused() {
+    let world = World::new();
+    let mut connection = world.connect();
+    for coding in
+        ["gzip", "X-Gzip", "deflate", "compress", "br", "zstd", "identity, gzip", "identity\r\nContent-Encoding: gzip"]
+    {
+        let said = post_body(TOKEN, &[("Content-Encoding", coding)], good_body().as_bytes());
+        is_malformed(&connection.ask(&said), coding);
+    }
+    assert_eq!(world.realm.count(), 0);
+    for habit in ["identity", "UTF-8", ""] {
+        let said = post_body(TOKEN, &[("Content-Encoding", habit)], good_body().as_bytes());
+        assert_eq!(world.checked(connection.ask(&said)).status, 200, "{habit} packs nothing");
+    }
+}
+
+#[test]
 fn what_is_smuggled_behind_a_chunked_body_with_a_length_is_not_answered() {
     let world = World::new();
     let body = good_body();
