@@ -1,11 +1,12 @@
 //! `[gateway]` and its routes.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use super::load::pem;
 use crate::document::{Origin, Reader, Spotted};
-use crate::gateway::GatewaySettings;
-use crate::gateway::routes::{Route, Upstream, host_name};
+use crate::gateway::routes::{Route, Upstream};
+use crate::gateway::{GatewaySettings, host};
 use crate::relay::Trust;
 use crate::secrets::Sources;
 
@@ -43,7 +44,7 @@ fn route(mut section: Reader<'_>, sources: Sources<'_>) -> Option<Route> {
     let prefix = section.required_text("prefix");
     let upstreams = upstreams(&mut section);
     let trust = trust(&mut section, upstreams.as_deref().unwrap_or_default(), sources);
-    let host = section.text("host").map(|text| host_name(&text.value).into_owned());
+    let host = section.text("host").map(|text| named_host(&section, &text));
     let clients = section.texts("clients", "name old ids, or leave it out: then the route is everybody's");
     let http2 = section.boolean("http2", false);
     let strip_prefix = section.boolean("strip_prefix", false);
@@ -54,7 +55,10 @@ fn route(mut section: Reader<'_>, sources: Sources<'_>) -> Option<Route> {
     section.finish();
     Some(Route {
         prefix: prefix?,
-        host,
+        host: match host {
+            Some(name) => Some(name?),
+            None => None,
+        },
         clients: clients.unwrap_or_default().into_iter().map(|text| text.value).collect(),
         upstreams: upstreams?,
         trust,
@@ -79,6 +83,16 @@ fn prefix(section: &Reader<'_>, text: &Spotted<String>) -> Option<String> {
         return None;
     }
     Some(if bare.is_empty() { "/".to_owned() } else { bare.to_owned() })
+}
+
+/// A host that a call can name. Its port counts nowhere, so to name one would promise more than is kept.
+fn named_host(section: &Reader<'_>, text: &Spotted<String>) -> Option<String> {
+    let has_port = text.value.bytes().next_back() != Some(b']') && text.value.contains(':');
+    let name = host::name(text.value.as_bytes()).filter(|name| !name.is_empty() && !has_port);
+    if name.is_none() {
+        section.bad_value("host", &text.origin, "a name or an address without a port, such as \"api.example.org\"");
+    }
+    name.map(Cow::into_owned)
 }
 
 /// One URL or a list of them.

@@ -2,12 +2,12 @@
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::uri::Authority;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Uri, header};
 
 use super::Stream;
 use super::ext_authz::{self, Asked};
-use super::routes::{find, host_name};
+use super::host::named;
+use super::routes::find;
 use super::swap::{Gateway, Pass, whole};
 use crate::domain::dialect::Endpoint;
 use crate::domain::refusal::{Cause, Refusal};
@@ -41,7 +41,7 @@ impl Gateway {
     /// As [`Gateway::authorize`] for a question of Envoy's over gRPC: the status that the client would hear, and the answer in its frame.
     pub async fn check(&self, asked: &Asked, trail: &mut Trail) -> (StatusCode, Bytes) {
         trail.endpoint = Some(Endpoint::Authz);
-        let host = Some(asked.host.as_str()).filter(|host| !host.is_empty());
+        let host = Some(asked.host.as_bytes()).filter(|host| !host.is_empty());
         let decided = self.decide(&asked.headers, || Ok((host, path(asked.target.as_bytes())?)), trail).await;
         match decided.and_then(|pass| self.going_on(&pass, &asked.headers, trail)) {
             Ok(bearer) => (StatusCode::OK, ext_authz::allowed(bearer.as_ref())),
@@ -78,7 +78,7 @@ impl Gateway {
     async fn decide<'a>(
         &self,
         headers: &HeaderMap,
-        target: impl FnOnce() -> Result<(Option<&'a str>, String), Refusal>,
+        target: impl FnOnce() -> Result<(Option<&'a [u8]>, String), Refusal>,
         trail: &mut Trail,
     ) -> Result<Pass, Turned> {
         let stranger = |refusal| self.exchange.turn(None, refusal);
@@ -88,7 +88,7 @@ impl Gateway {
             return self.any(headers, trail).await;
         }
         let (host, path) = target().map_err(stranger)?;
-        let name = host.map(host_name);
+        let name = named(host).map_err(stranger)?;
         let found = find(routing.routes(), name.as_deref(), &path).map_err(stranger)?;
         self.admit(&routing, found, headers, trail).await.map(|(_, pass)| pass)
     }
@@ -96,13 +96,13 @@ impl Gateway {
 
 /// The host that the client called: told by a header, else the question's own, which HTTP/2 has in its target. Of two in one header one is
 /// the client's, and which of them the asking proxy sends on nobody knows.
-fn host(head: &Parts) -> Result<Option<&str>, Refusal> {
+fn host(head: &Parts) -> Result<Option<&[u8]>, Refusal> {
     let names = [&FORWARDED_HOST, &header::HOST];
     if names.into_iter().any(|name| head.headers.get_all(name).iter().nth(1).is_some()) {
         return Err(unreadable());
     }
-    let told = names.into_iter().find_map(|name| head.headers.get(name)).and_then(|host| host.to_str().ok());
-    Ok(told.or_else(|| head.uri.authority().map(Authority::as_str)))
+    let told = names.into_iter().find_map(|name| head.headers.get(name)).map(HeaderValue::as_bytes);
+    Ok(told.or_else(|| head.uri.authority().map(|authority| authority.as_str().as_bytes())))
 }
 
 /// The path that the client called: told by a header, else (Envoy) the question's own. Where a proxy sets one of the two headers and lets

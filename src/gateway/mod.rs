@@ -13,6 +13,7 @@ pub mod ext_authz;
 mod flow;
 mod forward;
 mod headers;
+pub mod host;
 mod http2_body;
 mod line;
 mod old_api;

@@ -16,7 +16,7 @@ use crate::relay::Trust;
 pub struct Route {
     /// Whole segments; begins with a slash and ends in none, but for the root's.
     pub prefix: String,
-    /// Only calls to this host, in small letters and without a port; `None`: to any.
+    /// Only calls to this host, as [`name`](super::host::name) has it; `None`: to any.
     pub host: Option<String>,
     /// Only calls of these clients; empty: of all.
     pub clients: Vec<String>,
@@ -143,17 +143,6 @@ pub fn alike(routes: &[Route], found: usize) -> impl Iterator<Item = (usize, &Ro
     from.filter(move |(_, route)| first.is_some_and(|first| route.prefix == first.prefix && route.host == first.host))
 }
 
-/// The host of a `Host` value: small letters, no port.
-#[must_use]
-pub fn host_name(value: &str) -> Cow<'_, str> {
-    let bare = match value.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) && !name.ends_with(':') => name,
-        _ => value,
-    };
-    let name = bare.trim_end_matches('.');
-    if name.bytes().any(|byte| byte.is_ascii_uppercase()) { name.to_ascii_lowercase().into() } else { name.into() }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -203,13 +192,6 @@ mod tests {
         assert!(route("/a", None, &["x", "y"]).overlaps(&route("/a", None, &["y"])));
         assert!(!route("/a", None, &["x"]).overlaps(&route("/a", None, &[])), "the named one goes first");
         assert!(!route("/a", Some("h"), &[]).overlaps(&route("/a", None, &[])));
-    }
-
-    #[test]
-    fn a_host_is_compared_without_port_and_case() {
-        for (value, name) in [("API.example.org:80", "api.example.org"), ("a.org.", "a.org"), ("[::1]:80", "[::1]")] {
-            assert_eq!(host_name(value), name);
-        }
     }
 
     #[test]

@@ -11,8 +11,9 @@ use http_body::Body;
 
 use super::copied::Kept;
 use super::forward::{Failed, Way};
+use super::host::named;
 use super::request::{Asking, Bearer, Carried, carried, rewrite, sane};
-use super::routes::{Route, alike, find, host_name};
+use super::routes::{Route, alike, find};
 use super::routing::Routing;
 use super::wire::Wire;
 use super::{Bounds, From, GatewaySettings, Stream};
@@ -101,11 +102,11 @@ impl Gateway {
     ) -> Result<Response<Stream>, Turned> {
         let stranger = |refusal| self.exchange.turn(None, refusal);
         let host = sane(head).map_err(stranger)?;
+        let name = named(host.as_ref().map(HeaderValue::as_bytes)).map_err(stranger)?;
         // A length that is told and too long need not be waited for.
         if body.size_hint().lower() > self.bounds.body {
             return Err(stranger(Refusal::client(Cause::InvalidRequest, "the body is longer than `gateway.body`")));
         }
-        let name = host.as_ref().and_then(|host| host.to_str().ok()).map(host_name);
         let routing = self.routing.load_full();
         let admitted = match find(routing.routes(), name.as_deref(), head.uri.path()) {
             Ok(found) => self.admit(&routing, found, &head.headers, trail).await,

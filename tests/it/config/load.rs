@@ -193,6 +193,17 @@ fn a_ca_that_vouches_for_nobody_never_means_whom_the_system_trusts() {
     }
 }
 
+/// A route of a host that no call can name, or that promises more than is compared.
+fn no_host(host: &str) -> Planted {
+    let route = "[listen]\ngateway = \"127.0.0.1:81\"\n[[gateway.route]]\nprefix = \"/a\"\nupstream = \"http://a\"";
+    error(
+        "bad-value",
+        beside(&format!("{route}\nhost = ▲\"{host}\"")),
+        "is not a name or an address without a port",
+        "",
+    )
+}
+
 #[test]
 fn what_is_wrong_with_the_gateway_is_told() {
     assert_all_found(&[
@@ -226,6 +237,11 @@ fn what_is_wrong_with_the_gateway_is_told() {
             "is not a path",
             "",
         ),
+        no_host("api.example.org:8443"),
+        no_host("https://api.example.org"),
+        no_host("*.example.org"),
+        no_host("пример.example"),
+        no_host(""),
     ]);
 }
 

@@ -1,6 +1,6 @@
 //! The questions of other proxies.
 
-use super::{plan, refused, told, uuid};
+use super::{FOR_ANOTHER, NONE, call, plan, refused, routes, told, two_ways, uuid};
 use crate::support::world::REVOKE;
 use crate::support::{Connection, FakeApi, OLD_ID, OLD_SECRET, Plan, RawReply, World, post};
 
@@ -141,4 +141,47 @@ fn a_host_that_is_told_twice_is_refused_where_routes_count() {
     assert_eq!(ask(open).status, 200);
     assert_eq!(refused(&ask(&format!("{open}{other}"))).0, 400);
     assert_eq!(refused(&ask("Host: open.example.org\r\n")).0, 400);
+}
+
+/// What we cannot read the API behind the asking proxy may read well: nginx takes the name before a port that is none.
+#[test]
+fn a_host_that_the_gateway_would_refuse_does_not_lead_round_a_route_of_that_host() {
+    let api = FakeApi::good();
+    let world = routes(&two_ways(&api)).start();
+    let line = format!("Authorization: Bearer {}\r\n", uuid(&world));
+    let ask = |door: &str, host: &[u8]| match door {
+        "X-Forwarded-Host" => asked(
+            &world,
+            "/",
+            &[b"X-Original-URI: /api\r\nX-Forwarded-Host: ", host, b"\r\n", line.as_bytes()].concat(),
+        ),
+        "Host" => {
+            let mut connection = Connection::open(world.running().addresses().authz.unwrap());
+            connection.ask(&[b"GET /api HTTP/1.1\r\nHost: ", host, b"\r\n", line.as_bytes(), b"\r\n"].concat())
+        }
+        _ => call(&world, &[b"GET /api HTTP/1.1\r\nHost: ", host, b"\r\n", line.as_bytes(), b"\r\n"].concat()),
+    };
+    for door in ["X-Forwarded-Host", "Host", "the gateway"] {
+        for host in [
+            "z",
+            "z:80",
+            "api.vip.example.org",
+            "a_b.example.org.",
+            "10.0.0.1:80",
+            "[::2]:80",
+            "",
+            "xn--e1afmkfd.example",
+        ] {
+            assert_eq!(ask(door, host.as_bytes()).status, 200, "{door}: {host}");
+        }
+        for host in FOR_ANOTHER {
+            assert_eq!(refused(&ask(door, host.as_bytes())).0, 404, "{door}: {host}");
+        }
+        for host in NONE {
+            let refused = refused(&ask(door, host.as_bytes()));
+            assert_eq!(refused, told(400, "invalid_request", "3003103"), "{door}: {host}");
+        }
+        assert_eq!(refused(&ask(door, b"vip.example.org\xff")).0, 400, "{door}: no text");
+    }
+    assert_eq!(api.seen().len(), 8, "{:?}", api.seen());
 }

@@ -6,7 +6,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 
-use super::{plan, refused, routes, uuid};
+use super::{FOR_ANOTHER, NONE, plan, refused, routes, two_ways, uuid};
 use crate::support::world::REVOKE;
 use crate::support::{Connection, FakeApi, OLD_ID, OLD_SECRET, World, block_on, eventually, post};
 
@@ -57,17 +57,26 @@ fn framed(message: &[u8]) -> Vec<u8> {
 
 /// A `CheckRequest` about a call.
 fn question(path: &str, headers: &[(&str, &str)]) -> Vec<u8> {
+    asking("api.example.org", path, headers)
+}
+
+fn asking(host: &str, path: &str, headers: &[(&str, &str)]) -> Vec<u8> {
     let entry =
         |(name, value): &(&str, &str)| field(3, &[field(1, name.as_bytes()), field(2, value.as_bytes())].concat());
     let headers: Vec<u8> = headers.iter().flat_map(entry).collect();
-    let http = [field(2, b"GET"), headers, field(4, path.as_bytes()), field(5, b"api.example.org")].concat();
+    let http = [field(2, b"GET"), headers, field(4, path.as_bytes()), field(5, host.as_bytes())].concat();
     let source = field(1, &field(1, &field(1, &field(2, b"192.0.2.7"))));
     framed(&field(1, &[source, field(4, &field(2, &http))].concat()))
 }
 
 #[track_caller]
 fn check(world: &World, path: &str, headers: &[(&str, &str)]) -> Vec<u8> {
-    let answer = grpc(world, CHECK, question(path, headers));
+    answer(world, question(path, headers))
+}
+
+#[track_caller]
+fn answer(world: &World, question: Vec<u8>) -> Vec<u8> {
+    let answer = grpc(world, CHECK, question);
     assert_eq!(
         (answer.status, answer.headers["content-type"].as_bytes()),
         (StatusCode::OK, b"application/grpc".as_slice())
@@ -117,8 +126,26 @@ fn routes_count_for_the_path_that_envoy_tells_alone() {
     assert_eq!(check(&world, "/api/me", &[]), [0x0a, 0, 0x1a, 0], "OK as it came");
     for (path, status) in [("/other", 404u16), ("/api/../other", 400), ("*", 400)] {
         let no = check(&world, path, &[("x-original-uri", "/api"), ("x-forwarded-uri", "/api")]);
-        let status = [8, (status & 0x7f) as u8 | 0x80, (status >> 7) as u8];
-        assert!(has(&no, &field(1, &status)) && no.starts_with(&[0x0a, 2, 8, 7]), "PERMISSION_DENIED: {path}");
+        assert!(is_denied(&no, status), "{path}");
+    }
+}
+
+/// Whether it says `PERMISSION_DENIED`, and this status to the client.
+fn is_denied(answer: &[u8], status: u16) -> bool {
+    let status = [8, (status & 0x7f) as u8 | 0x80, (status >> 7) as u8];
+    has(answer, &field(1, &status)) && answer.starts_with(&[0x0a, 2, 8, 7])
+}
+
+#[test]
+fn a_host_that_envoy_tells_and_that_is_none_is_denied() {
+    let world = routes(&two_ways(&FakeApi::good())).start();
+    let bearer = format!("Bearer {}", uuid(&world));
+    let ask = |host: &str| answer(&world, asking(host, "/api", &[("authorization", &bearer)]));
+    assert!(ask("z:80").starts_with(&[0x0a, 0, 0x1a]));
+    for (hosts, status) in [(&FOR_ANOTHER[..], 404), (&NONE[..], 400)] {
+        for host in hosts {
+            assert!(is_denied(&ask(host), status), "{host}");
+        }
     }
 }
 

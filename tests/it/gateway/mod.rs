@@ -42,6 +42,49 @@ fn routes(routes: &str) -> Plan {
     )
 }
 
+/// Two routes to one API: everybody's, and that of one host, for somebody else's client alone.
+fn two_ways(api: &FakeApi) -> String {
+    let upstream = format!("prefix = \"/api\", upstream = \"{}\"", api.url());
+    let vip = |host: &str| format!("{{ {upstream}, host = \"{host}\", clients = [\"somebody\"] }}");
+    format!("{{ {upstream} }}, {}, {}", vip("VIP.example.org."), vip("[::1]"))
+}
+
+/// How a host of [`two_ways`] may be written.
+const FOR_ANOTHER: [&str; 8] = [
+    "vip.example.org",
+    "VIP.Example.ORG",
+    "vip.example.org.",
+    "vip.example.org:8443",
+    "vip.example.org.:80",
+    "vip.example.org:",
+    "[::1]:443",
+    "[0:0::0001]",
+];
+
+/// What is no host, and may be that one to some server.
+const NONE: [&str; 20] = [
+    "vip.example.org:80x",
+    "vip.example.org:80:80",
+    "u@vip.example.org",
+    "vip.example.org,z",
+    "z, vip.example.org",
+    "vip.example.org/x",
+    "vip.example.org\\x",
+    "vip.example.org#x",
+    "vip.example.org?x",
+    "vip.example.org z",
+    "vip.example.org;z",
+    "\"vip.example.org\"",
+    "vip.example.org%2e",
+    "vip%2eexample.org",
+    "vip.example.org%3a80",
+    "vip.example.org..",
+    "vip..example.org",
+    "vip\u{3002}example.org",
+    "[::1%25lo]",
+    "[::1]x",
+];
+
 #[track_caller]
 fn connect(world: &World) -> Connection {
     Connection::open(world.running().addresses().gateway.expect("there is a gateway"))
