@@ -2,11 +2,12 @@
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Uri, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Uri, header};
 
 use super::Stream;
 use super::ext_authz::{self, Asked};
 use super::host::named;
+use super::request::goes_on;
 use super::routes::find;
 use super::swap::{Gateway, Pass, whole};
 use crate::domain::dialect::Endpoint;
@@ -15,8 +16,10 @@ use crate::exchange::Turned;
 use crate::legacy::reply::Reply;
 use crate::telemetry::Trail;
 
-const ORIGINAL_URI: HeaderName = HeaderName::from_static("x-original-uri");
-const FORWARDED_URI: HeaderName = HeaderName::from_static("x-forwarded-uri");
+/// What tells the original request's path, and its method. A proxy sets one of the two.
+static URI: [HeaderName; 2] = [HeaderName::from_static("x-original-uri"), HeaderName::from_static("x-forwarded-uri")];
+static METHOD: [HeaderName; 2] =
+    [HeaderName::from_static("x-original-method"), HeaderName::from_static("x-forwarded-method")];
 const ACCEL_EXPIRES: HeaderName = HeaderName::from_static("x-accel-expires");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
@@ -24,7 +27,7 @@ impl Gateway {
     /// Answers whether a request may go on: 200 with the bearer that it goes on with, or a refusal in the dialect's words.
     pub async fn authorize(&self, head: &Parts, trail: &mut Trail) -> Response<Stream> {
         trail.endpoint = Some(Endpoint::Authz);
-        let decided = self.decide(&head.headers, || Ok((host(head)?, original(head)?)), trail).await;
+        let decided = self.decide(&head.headers, method(head), || Ok((host(head)?, original(head)?)), trail).await;
         whole(match decided.and_then(|pass| Ok((self.going_on(&pass, &head.headers, trail)?, self.lifetime(&pass)))) {
             Ok((bearer, lifetime)) => yes(bearer, lifetime),
             Err(turned) => turned.reply(Endpoint::Authz, trail),
@@ -42,7 +45,10 @@ impl Gateway {
     pub async fn check(&self, asked: &Asked, trail: &mut Trail) -> (StatusCode, Bytes) {
         trail.endpoint = Some(Endpoint::Authz);
         let host = Some(asked.host.as_bytes()).filter(|host| !host.is_empty());
-        let decided = self.decide(&asked.headers, || Ok((host, path(asked.target.as_bytes())?)), trail).await;
+        let method = Some(asked.method.as_bytes())
+            .filter(|method| !method.is_empty())
+            .map_or(Ok(()), |method| goes_on(&named_method(method)?));
+        let decided = self.decide(&asked.headers, method, || Ok((host, path(asked.target.as_bytes())?)), trail).await;
         match decided.and_then(|pass| self.going_on(&pass, &asked.headers, trail)) {
             Ok(bearer) => (StatusCode::OK, ext_authz::allowed(bearer.as_ref())),
             Err(turned) => {
@@ -74,14 +80,17 @@ impl Gateway {
         }
     }
 
-    /// Whether a call of these headers may go on; `target` tells the host and the path that the client called.
+    /// Whether a call of these headers may go on; `method`: whether one of its method may; `target` tells the host and the path that the client
+    /// called.
     async fn decide<'a>(
         &self,
         headers: &HeaderMap,
+        method: Result<(), Refusal>,
         target: impl FnOnce() -> Result<(Option<&'a [u8]>, String), Refusal>,
         trail: &mut Trail,
     ) -> Result<Pass, Turned> {
         let stranger = |refusal| self.exchange.turn(None, refusal);
+        method.map_err(stranger)?;
         // Without routes the asking proxy alone decides which calls go where.
         let routing = self.routing.load_full();
         if routing.routes().is_empty() {
@@ -99,52 +108,68 @@ impl Gateway {
 fn host(head: &Parts) -> Result<Option<&[u8]>, Refusal> {
     let names = [&FORWARDED_HOST, &header::HOST];
     if names.into_iter().any(|name| head.headers.get_all(name).iter().nth(1).is_some()) {
-        return Err(unreadable());
+        return Err(unreadable("host"));
     }
     let told = names.into_iter().find_map(|name| head.headers.get(name)).map(HeaderValue::as_bytes);
     Ok(told.or_else(|| head.uri.authority().map(|authority| authority.as_str().as_bytes())))
 }
 
-/// The path that the client called: told by a header, else (Envoy) the question's own. Where a proxy sets one of the two headers and lets
-/// the client's other one through, they differ, and nobody knows which of them is true.
-fn original(head: &Parts) -> Result<String, Refusal> {
-    let [ours, theirs] = [told(head, &ORIGINAL_URI)?, told(head, &FORWARDED_URI)?];
-    if let (Some(ours), Some(theirs)) = (&ours, &theirs)
-        && ours != theirs
-    {
-        let detail = "X-Original-URI and X-Forwarded-Uri name different paths: the asking proxy has to remove the one that it does not set";
-        return Err(Refusal::client(Cause::InvalidRequest, detail));
-    }
-    Ok(ours.or(theirs).unwrap_or_else(|| head.uri.path().to_owned()))
+/// Whether the method that the client called by goes on: told by a header, for nginx's own question is a GET whatever is asked about, and
+/// the question's own (Envoy).
+fn method(head: &Parts) -> Result<(), Refusal> {
+    let told = agreed(head, &METHOD, named_method)?;
+    told.iter().chain([&head.method]).try_for_each(goes_on)
 }
 
-/// The path in a header that tells the original target.
-fn told(head: &Parts, name: &HeaderName) -> Result<Option<String>, Refusal> {
-    let mut told = head.headers.get_all(name).iter();
-    let Some(first) = told.next() else { return Ok(None) };
-    if told.next().is_some() {
-        return Err(unreadable());
+fn named_method(method: &[u8]) -> Result<Method, Refusal> {
+    Method::from_bytes(method).map_err(|_| unreadable("method"))
+}
+
+/// The path that the client called: told by a header, else (Envoy) the question's own.
+fn original(head: &Parts) -> Result<String, Refusal> {
+    Ok(agreed(head, &URI, path)?.unwrap_or_else(|| head.uri.path().to_owned()))
+}
+
+/// What two headers tell. Where a proxy sets one of them and lets the client's other one through, they differ, and nobody knows which of them
+/// is true.
+fn agreed<T: PartialEq>(
+    head: &Parts,
+    [ours, theirs]: &[HeaderName; 2],
+    read: fn(&[u8]) -> Result<T, Refusal>,
+) -> Result<Option<T>, Refusal> {
+    let told = |name: &HeaderName| {
+        let mut told = head.headers.get_all(name).iter();
+        let first = told.next().map(|told| read(told.as_bytes())).transpose()?;
+        let twice = || Refusal::client(Cause::InvalidRequest, format!("{name} comes more than once"));
+        told.next().map_or(Ok(first), |_| Err(twice()))
+    };
+    match (told(ours)?, told(theirs)?) {
+        (Some(one), Some(other)) if one != other => {
+            let why =
+                format!("{ours} and {theirs} differ: the asking proxy has to remove the one that it does not set");
+            Err(Refusal::client(Cause::InvalidRequest, why))
+        }
+        (one, other) => Ok(one.or(other)),
     }
-    path(first.as_bytes()).map(Some)
 }
 
 /// The path of a target. Its query is the API's to read, in whatever letters.
 fn path(target: &[u8]) -> Result<String, Refusal> {
     // We would read it without its end, and whoever asks sends it on with that.
     if target.contains(&b'#') {
-        return Err(unreadable());
+        return Err(unreadable("target"));
     }
     let path = target.split(|byte| *byte == b'?').next().and_then(|path| std::str::from_utf8(path).ok());
-    let path = path.filter(|path| !path.bytes().any(|byte| byte <= b' ')).ok_or_else(unreadable)?;
+    let path = path.filter(|path| !path.bytes().any(|byte| byte <= b' ')).ok_or_else(|| unreadable("target"))?;
     if path.starts_with('/') {
         return Ok(path.to_owned());
     }
-    let uri: Uri = path.parse().map_err(|_| unreadable())?;
-    if uri.path().starts_with('/') { Ok(uri.path().to_owned()) } else { Err(unreadable()) }
+    let uri: Uri = path.parse().map_err(|_| unreadable("target"))?;
+    if uri.path().starts_with('/') { Ok(uri.path().to_owned()) } else { Err(unreadable("target")) }
 }
 
-fn unreadable() -> Refusal {
-    Refusal::client(Cause::InvalidRequest, "the original request's target cannot be read")
+fn unreadable(what: &str) -> Refusal {
+    Refusal::client(Cause::InvalidRequest, format!("the original request's {what} cannot be read"))
 }
 
 fn yes(bearer: Option<HeaderValue>, lifetime: u64) -> Reply {

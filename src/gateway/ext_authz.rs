@@ -17,6 +17,8 @@ static HEARD: [HeaderName; 3] = [header::AUTHORIZATION, HeaderName::from_static(
 /// What a `CheckRequest` asks about.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Asked {
+    /// The method that the client called by; nothing: it is not told.
+    pub method: String,
     /// Path and query, as the proxy will send them on.
     pub target: String,
     /// The host that the client named.
@@ -60,10 +62,11 @@ impl Asked {
         Ok(())
     }
 
-    // HttpRequest { headers = 3, path = 4, host = 5, header_map = 13 }
+    // HttpRequest { method = 2, headers = 3, path = 4, host = 5, header_map = 13 }
     fn http(&mut self, http: &[u8]) -> Result<(), Malformed> {
         for field in Fields(http) {
             match field? {
+                (2, method) => text(method)?.clone_into(&mut self.method),
                 (3, header) => self.header(header)?,
                 (4, path) => text(path)?.clone_into(&mut self.target),
                 (5, host) => text(host)?.clone_into(&mut self.host),
@@ -186,7 +189,8 @@ mod tests {
             .bytes(5, b"api.example.org")
             .number(9, 17);
         let asked = Asked::read(&question(&http)).unwrap();
-        assert_eq!((asked.target.as_str(), asked.host.as_str()), ("/api/me?x=1", "api.example.org"));
+        let told = [&asked.method, &asked.target, &asked.host].map(String::as_str);
+        assert_eq!(told, ["GET", "/api/me?x=1", "api.example.org"]);
         assert_eq!(asked.source, Some([192, 0, 2, 7].into()));
         assert_eq!(asked.headers.len(), 2);
         assert_eq!(asked.headers[header::AUTHORIZATION], "Bearer abc");

@@ -30,10 +30,7 @@ pub(super) enum Carried {
 /// [`named`]: super::host::named
 pub(super) fn sane(head: &Parts) -> Result<Option<HeaderValue>, Refusal> {
     let wrong = |detail| Refusal::client(Cause::InvalidRequest, detail);
-    if head.method == Method::TRACE || head.method == Method::CONNECT {
-        // TRACE would show the client its JWT.
-        return Err(Refusal::client(Cause::MethodNotAllowed, "TRACE and CONNECT are not forwarded"));
-    }
+    goes_on(&head.method)?;
     if !is_framed_plainly(&head.headers) {
         return Err(wrong(NOT_PLAIN));
     }
@@ -67,6 +64,14 @@ pub(super) fn sane(head: &Parts) -> Result<Option<HeaderValue>, Refusal> {
     })
 }
 
+/// Whether calls of a method go on. TRACE would show the client its JWT. Methods are of their very letters (RFC 9110 section 9.1), but not to
+/// every server.
+pub(super) fn goes_on(method: &Method) -> Result<(), Refusal> {
+    let is = |known: Method| known.as_str().eq_ignore_ascii_case(method.as_str());
+    if is(Method::TRACE) || is(Method::CONNECT) {
+        return Err(Refusal::client(Cause::MethodNotAllowed, "TRACE and CONNECT are not forwarded"));
+    }
+    Ok(())
 }
 
 pub(super) fn carried(headers: &HeaderMap) -> Result<Carried, Refusal> {

@@ -54,7 +54,8 @@ impl Site {
         let further = format!(
             "trusted_proxies = [\"127.0.0.1/32\"]\n[gateway]\n{line}\nroute = [{{ prefix = \"/api\", {upstream} }}, \
              {{ prefix = \"/api/open\", {upstream}, anonymous = \"pass\" }}, \
-             {{ prefix = \"/api/others\", {upstream}, clients = [\"somebody\"] }}]\n# gateway at {gateway}\n# authz at {authz}\n"
+             {{ prefix = \"/api/others\", {upstream}, clients = [\"somebody\"] }}, \
+             {{ prefix = \"/api\", {upstream}, host = \"vip.example.org\", clients = [\"somebody\"] }}]\n# gateway at {gateway}\n# authz at {authz}\n"
         );
         let clients = [Old::of("test_api"), Old { id: "somebody", client_id: "back_office", further: "" }];
         let bridge = Bridge::configured(&keycloak.url(), &clients, "rotation = \"off\"", &further);
@@ -79,7 +80,8 @@ fn call(port: u16, method_and_target: &str, lines: &str, body: &str) -> Answer {
     stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
     let closing = if lines.contains("Connection: ") { "" } else { "Connection: close\r\n" };
     let length = body.len();
-    let head = format!("{method_and_target} HTTP/1.1\r\nHost: api.example.org\r\nContent-Length: {length}\r\n");
+    let host = if lines.starts_with("Host: ") { "" } else { "Host: api.example.org\r\n" };
+    let head = format!("{method_and_target} HTTP/1.1\r\n{host}Content-Length: {length}\r\n");
     stream.write_all(format!("{head}{closing}{lines}\r\n{body}").as_bytes()).unwrap();
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes).expect("the answer ends");
@@ -112,6 +114,8 @@ fn story(site: &Site, port: u16, user: &'static str) {
     others(port, &bearer);
 
     tricks(site, port, &bearer);
+    another_host(site, port, &bearer);
+    no_mirror(site, port, &bearer);
     revocation(site, port, &bearer, &access);
     let log = site.bridge.log();
     assert!(!log.contains(&access) && !log.contains("eyJ"));
@@ -123,6 +127,39 @@ fn others(port: u16, bearer: &str) {
     for method in ["GET", "POST"] {
         let others = call(port, &format!("{method} /api/others"), bearer, "");
         assert_eq!(others.refusal(), (404, "3003000".to_owned(), "not_found".to_owned()), "{others:?}");
+    }
+}
+
+/// A host of another client's route, in whatever words: the API may well read it out of them.
+#[track_caller]
+fn another_host(site: &Site, port: u16, bearer: &str) {
+    for odd in [
+        "vip.example.org",
+        "VIP.example.org.:80",
+        "vip.example.org:80x",
+        "u@vip.example.org",
+        "vip.example.org,z",
+        "vip.example.org/x",
+        "vip.example.org%2e",
+        "vip.example.org%3a80",
+        "vip%2eexample.org",
+    ] {
+        let vip = call(port, "GET /api/me", &format!("Host: {odd}\r\n{bearer}"), "");
+        let seen = site.api.seen();
+        assert!((400..500).contains(&vip.status) && seen.is_empty(), "{odd}: {vip:?} {seen:?}");
+    }
+}
+
+/// A method whose answer is the request itself: it has the JWT in it.
+#[track_caller]
+fn no_mirror(site: &Site, port: u16, bearer: &str) {
+    let told = "X-Original-Method: GET\r\nX-Forwarded-Method: GET\r\n";
+    for method in ["TRACE", "trace", "Trace"] {
+        for lines in [bearer.to_owned(), format!("{bearer}{told}")] {
+            let mirrored = call(port, &format!("{method} /api/me"), &lines, "");
+            let seen = site.api.seen();
+            assert!((400..600).contains(&mirrored.status) && seen.is_empty(), "{method}: {mirrored:?} {seen:?}");
+        }
     }
 }
 
@@ -221,7 +258,8 @@ fn before(front: impl FnOnce(Places) -> Front) {
     let front = front(site.places);
     story(&site, site.places.front, "90519");
     alone(&site, site.places.front);
-    assert!(!front.log().contains("eyJ"));
+    let log = front.log();
+    assert!(!log.contains("eyJ"), "{log}");
 }
 
 #[test]

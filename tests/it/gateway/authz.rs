@@ -185,3 +185,45 @@ fn a_host_that_the_gateway_would_refuse_does_not_lead_round_a_route_of_that_host
     }
     assert_eq!(api.seen().len(), 8, "{:?}", api.seen());
 }
+
+/// TRACE has the API answer with what it was sent: the client would read the JWT.
+#[test]
+fn a_method_that_reflects_the_jwt_is_refused_whoever_tells_it() {
+    let api = FakeApi::good();
+    for world in [plan(&api, "").start(), Plan::new().set("listen", "authz", "\"127.0.0.1:0\"").start()] {
+        let line = format!("Authorization: Bearer {}\r\n", uuid(&world));
+        let ask = |own: &str, lines: &str| {
+            let mut connection = Connection::open(world.running().addresses().authz.unwrap());
+            connection.ask(format!("{own} /api HTTP/1.1\r\nHost: a\r\n{lines}{line}\r\n").as_bytes())
+        };
+        let both = |method: &str| format!("X-Original-Method: {method}\r\nX-Forwarded-Method: {method}\r\n");
+        for (own, lines) in [("GET", "X-Original-Method: POST\r\n"), ("GET", &both("OPTIONS")), ("PROPFIND", "")] {
+            assert_eq!(ask(own, lines).status, 200, "{own} {lines}");
+        }
+        for method in ["TRACE", "trace", "Trace", "CONNECT", "connect"] {
+            let told_by = |name: &str| ("GET", format!("{name}: {method}\r\n"));
+            let asked = [
+                told_by("X-Original-Method"),
+                told_by("X-Forwarded-Method"),
+                ("GET", both(method)),
+                (method, String::new()),
+                (method, "X-Original-Method: GET\r\n".to_owned()),
+            ];
+            // hyper takes CONNECT with a host and a port alone.
+            for (own, lines) in asked.iter().filter(|(own, _)| *own != "CONNECT") {
+                assert_eq!(refused(&ask(own, lines)), told(405, "invalid_request", "3003103"), "{own} {lines}");
+            }
+        }
+        for lines in [
+            "X-Original-Method: GET\r\nX-Forwarded-Method: POST\r\n",
+            "X-Original-Method: GET\r\nX-Forwarded-Method: TRACE\r\n",
+            "X-Original-Method: GET\r\nX-Original-Method: GET\r\n",
+            "X-Forwarded-Method: GET, TRACE\r\n",
+            "X-Forwarded-Method: TR ACE\r\n",
+            "X-Forwarded-Method:\r\n",
+        ] {
+            assert_eq!(refused(&ask("GET", lines)), told(400, "invalid_request", "3003103"), "{lines}");
+        }
+    }
+    assert!(api.seen().is_empty());
+}

@@ -73,8 +73,12 @@ fn the_targets_own_host_counts() {
 fn nothing_reflects_the_jwt() {
     let api = FakeApi::good();
     let world = plan(&api, "").start();
-    let trace = String::from_utf8(get("/api", &uuid(&world))).unwrap().replace("GET", "TRACE");
-    assert_eq!(refused(&call(&world, trace.as_bytes())), told(405, "invalid_request", "3003103"));
+    let get = String::from_utf8(get("/api", &uuid(&world))).unwrap();
+    // Methods are of their very letters (RFC 9110 section 9.1), and not to every server.
+    for method in ["TRACE", "trace", "Trace", "connect"] {
+        let call = call(&world, get.replace("GET", method).as_bytes());
+        assert_eq!(refused(&call), told(405, "invalid_request", "3003103"), "{method}");
+    }
     assert!(api.seen().is_empty());
 }
 

@@ -57,14 +57,14 @@ fn framed(message: &[u8]) -> Vec<u8> {
 
 /// A `CheckRequest` about a call.
 fn question(path: &str, headers: &[(&str, &str)]) -> Vec<u8> {
-    asking("api.example.org", path, headers)
+    asking(("GET", "api.example.org"), path, headers)
 }
 
-fn asking(host: &str, path: &str, headers: &[(&str, &str)]) -> Vec<u8> {
+fn asking((method, host): (&str, &str), path: &str, headers: &[(&str, &str)]) -> Vec<u8> {
     let entry =
         |(name, value): &(&str, &str)| field(3, &[field(1, name.as_bytes()), field(2, value.as_bytes())].concat());
     let headers: Vec<u8> = headers.iter().flat_map(entry).collect();
-    let http = [field(2, b"GET"), headers, field(4, path.as_bytes()), field(5, host.as_bytes())].concat();
+    let http = [field(2, method.as_bytes()), headers, field(4, path.as_bytes()), field(5, host.as_bytes())].concat();
     let source = field(1, &field(1, &field(1, &field(2, b"192.0.2.7"))));
     framed(&field(1, &[source, field(4, &field(2, &http))].concat()))
 }
@@ -140,12 +140,24 @@ fn is_denied(answer: &[u8], status: u16) -> bool {
 fn a_host_that_envoy_tells_and_that_is_none_is_denied() {
     let world = routes(&two_ways(&FakeApi::good())).start();
     let bearer = format!("Bearer {}", uuid(&world));
-    let ask = |host: &str| answer(&world, asking(host, "/api", &[("authorization", &bearer)]));
+    let ask = |host: &str| answer(&world, asking(("GET", host), "/api", &[("authorization", &bearer)]));
     assert!(ask("z:80").starts_with(&[0x0a, 0, 0x1a]));
     for (hosts, status) in [(&FOR_ANOTHER[..], 404), (&NONE[..], 400)] {
         for host in hosts {
             assert!(is_denied(&ask(host), status), "{host}");
         }
+    }
+}
+
+#[test]
+fn a_method_that_reflects_the_jwt_is_denied() {
+    let world = plan(&FakeApi::good(), "").start();
+    let bearer = format!("Bearer {}", uuid(&world));
+    let told = [("authorization", bearer.as_str()), ("x-original-method", "GET"), ("x-forwarded-method", "GET")];
+    let ask = |method: &str| answer(&world, asking((method, "api.example.org"), "/api", &told));
+    assert!(ask("POST").starts_with(&[0x0a, 0, 0x1a]));
+    for (method, status) in [("TRACE", 405), ("trace", 405), ("CONNECT", 405), ("TRACE ", 400)] {
+        assert!(is_denied(&ask(method), status), "{method}");
     }
 }
 
