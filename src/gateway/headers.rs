@@ -1,11 +1,14 @@
 //! PURE: what the gateway says and asks in headers beside those that go on ([`crate::relay::hops`]).
 
+use std::net::IpAddr;
+
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use super::From;
+use super::host::name;
+use crate::relay::forwarded::{FORWARDED_FOR, Hop, hops};
 use crate::relay::hops::{elements, end_to_end};
 
-static FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 static PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 static HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
@@ -20,7 +23,7 @@ pub struct Origin {
 impl Origin {
     /// What there is to say.
     pub fn lines(&self) -> impl Iterator<Item = (&'static HeaderName, &HeaderValue)> {
-        let lines = [(&FOR, &self.of), (&PROTO, &self.proto), (&HOST, &self.host)];
+        let lines = [(&FORWARDED_FOR, &self.of), (&PROTO, &self.proto), (&HOST, &self.host)];
         lines.into_iter().filter_map(|(name, value)| Some((name, value.as_ref()?)))
     }
 }
@@ -98,33 +101,54 @@ pub fn one_length(headers: &mut HeaderMap) {
     }
 }
 
-/// What the API hears of where a call came from: a trusted peer's words are continued, others' are taken away.
+/// What the API hears of where a call came from: a trusted peer's words are continued, others' are taken away. `Forwarded` says the same again
+/// and goes no further: what it says alone is told by the others.
 #[must_use]
 pub fn forwarded(headers: &mut HeaderMap, from: &From, host: Option<&HeaderValue>) -> Origin {
-    let whole = if from.is_trusted {
-        // Proxies write these names with `-`. With `_` they are the word of whoever stands behind one.
-        forget(headers, |name| name.contains('_') && tells_origin(name));
-        let whole = continued(headers, &from.peer);
-        headers.remove(&FOR);
-        whole
-    } else {
+    let ours = HeaderValue::from_static(if from.is_secure { "https" } else { "http" });
+    if !from.is_trusted {
         forget(headers, tells_origin);
-        None
-    };
-    let is_said = |name| from.is_trusted && headers.contains_key(name);
-    let proto = HeaderValue::from_static(if from.is_secure { "https" } else { "http" });
-    Origin {
-        of: Some(whole.unwrap_or_else(|| from.peer.clone())),
-        proto: Some(proto).filter(|_| !is_said(&PROTO)),
-        host: host.filter(|_| !is_said(&HOST)).cloned(),
+        return Origin { of: Some(from.peer.clone()), proto: Some(ours), host: host.cloned() };
     }
+    // Proxies write these names with `-`. With `_` they are the word of whoever stands behind one.
+    forget(headers, |name| name.contains('_') && tells_origin(name));
+    let hops = hops(headers);
+    let seen = seen(&hops, from.address);
+    let proto = seen.and_then(|hop| hop.proto).filter(|proto| is_scheme(proto)).and_then(value);
+    let called = seen.and_then(|hop| hop.host).filter(|host| is_named(host)).and_then(value);
+    let origin = Origin {
+        of: continued(&hops, &from.peer).or_else(|| Some(from.peer.clone())),
+        proto: Some(proto.unwrap_or(ours)).filter(|_| !headers.contains_key(&PROTO)),
+        host: called.or_else(|| host.cloned()).filter(|_| !headers.contains_key(&HOST)),
+    };
+    headers.remove(&FORWARDED_FOR);
+    headers.remove(header::FORWARDED);
+    origin
+}
+
+/// What the proxy says that the client came to: the walk to his address ended there. Where it ended at once, the nearest one's word.
+fn seen<'h, 'v>(hops: &'v [Hop<'h>], client: IpAddr) -> Option<&'v Hop<'h>> {
+    let mut readable = hops.iter().rev().take_while(|hop| hop.address.is_some());
+    readable.find(|hop| hop.address == Some(client)).or(hops.last())
+}
+
+fn is_scheme(proto: &str) -> bool {
+    !proto.is_empty() && proto.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
+}
+
+fn is_named(host: &str) -> bool {
+    name(host.as_bytes()).is_some_and(|name| !name.is_empty())
+}
+
+fn value(text: &str) -> Option<HeaderValue> {
+    HeaderValue::from_str(text).ok()
 }
 
 /// What proxies have said of whom they stand for, with the last of them behind it.
-fn continued(headers: &HeaderMap, peer: &HeaderValue) -> Option<HeaderValue> {
+fn continued(hops: &[Hop<'_>], peer: &HeaderValue) -> Option<HeaderValue> {
     let mut whole = Vec::new();
-    for said in elements(headers, &FOR).filter(|said| !said.is_empty()) {
-        whole.extend_from_slice(said.as_bytes());
+    for hop in hops.iter().filter(|hop| !hop.of.is_empty()) {
+        whole.extend_from_slice(hop.of.as_bytes());
         whole.extend_from_slice(b", ");
     }
     whole.extend_from_slice(peer.as_bytes());

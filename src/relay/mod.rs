@@ -1,8 +1,9 @@
-//! What all have in common who hear what is to be sent on, and who send it: which headers stay behind, which body can be sent on, and
-//! whom TLS trusts.
+//! What all have in common who hear what is to be sent on, and who send it: which headers stay behind, which body can be sent on, where a call
+//! came from, and whom TLS trusts.
 //!
 //! Must not: know what is sent on, to whom, or why; open a connection.
 
+pub mod forwarded;
 pub mod hops;
 mod trust;
 

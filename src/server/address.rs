@@ -1,11 +1,11 @@
 //! Whose request it is, where proxies stand in between: their word counts only if they are configured (RFC 7239).
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
-use http::{HeaderMap, HeaderName, header};
+use http::HeaderMap;
 use ipnet::IpNet;
 
-use crate::relay::hops::elements;
+use crate::relay::forwarded::hops;
 
 /// The address of the legacy client. Walks from the peer outward as long as the next one is trusted; the first that is not
 /// is the client. What cannot be read ends the walk.
@@ -16,8 +16,8 @@ pub fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> I
         return address;
     }
     for hop in hops(headers).into_iter().rev() {
-        let Some(next) = hop else { break };
-        address = next.to_canonical();
+        let Some(next) = hop.address else { break };
+        address = next;
         if !is_trusted(address, trusted) {
             break;
         }
@@ -29,29 +29,6 @@ pub fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> I
 pub(super) fn is_trusted(peer: IpAddr, trusted: &[IpNet]) -> bool {
     let peer = peer.to_canonical();
     trusted.iter().any(|network| network.contains(&peer))
-}
-
-/// What the proxies say, outermost first. `X-Forwarded-For` is what most speak; `Forwarded` counts where it is missing.
-fn hops(headers: &HeaderMap) -> Vec<Option<IpAddr>> {
-    let for_header = HeaderName::from_static("x-forwarded-for");
-    if headers.contains_key(&for_header) {
-        return elements(headers, &for_header).map(host).collect();
-    }
-    let node = |element: &str| {
-        element.split(';').find_map(|pair| {
-            pair.trim()
-                .split_once('=')
-                .filter(|(name, _)| name.eq_ignore_ascii_case("for"))
-                .map(|(_, node)| node.trim_matches('"').to_owned())
-        })
-    };
-    elements(headers, &header::FORWARDED).map(|element| node(element).and_then(|node| host(&node))).collect()
-}
-
-/// `192.0.2.1`, `192.0.2.1:80`, `[2001:db8::1]:80`, `[2001:db8::1]` or `2001:db8::1`.
-fn host(text: &str) -> Option<IpAddr> {
-    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
-    bare.parse().ok().or_else(|| text.parse::<SocketAddr>().ok().map(|address| address.ip()))
 }
 
 #[cfg(test)]

@@ -64,8 +64,8 @@ fn what_a_stranger_says_of_where_he_comes_from_goes_no_further_under_any_name() 
         "Forwarded",
     ];
     let lines: String = said.iter().map(|name| format!("{name}: planted-word\r\n")).collect();
-    // No proxy writes a `_`: whoever stands behind one does.
-    let of_proxies = said.iter().filter(|name| !name.contains('_')).count();
+    // No proxy writes a `_`: whoever stands behind one does. What is said by `Forwarded` goes on in other words.
+    let of_proxies = said.iter().filter(|name| !name.contains('_') && **name != "Forwarded").count();
     for (trusted, seen_of_it) in [("[]", 0), ("[\"127.0.0.1\"]", of_proxies)] {
         let api = FakeApi::good();
         let world = plan(&api, "").set("server", "trusted_proxies", trusted).start();
@@ -77,6 +77,37 @@ fn what_a_stranger_says_of_where_he_comes_from_goes_no_further_under_any_name() 
         let seen = api.only();
         assert_eq!(seen.head.matches("planted-word").count(), seen_of_it, "{trusted}: {}", seen.head);
         assert_eq!(seen.header("x-forward").as_deref(), Some("kept"));
+    }
+}
+
+/// RFC 7239. The API hears one account of where a call came from, and it is the log's.
+#[test]
+fn what_a_trusted_peer_says_by_forwarded_alone_is_continued_in_the_words_of_the_others() {
+    let api = FakeApi::good();
+    let world = plan(&api, "").set("server", "trusted_proxies", "[\"127.0.0.0/8\"]").start();
+    let uuid = uuid(&world);
+    for (said, expected) in [
+        ("Forwarded: for=1.2.3.4;proto=https;host=pub", ["1.2.3.4, 127.0.0.1", "https", "pub"]),
+        // Of several the one that saw the client counts: before it stands what the client says, behind it who else was in between.
+        (
+            "Forwarded: for=6.6.6.6;proto=ftp;host=evil, For=\"[2001:db8::1]:4711\";Proto=https;Host=\"pub:8443\"\r\n\
+             Forwarded: for=127.0.0.9;proto=http;host=inner",
+            ["6.6.6.6, 2001:db8::1, 127.0.0.9, 127.0.0.1", "https", "pub:8443"],
+        ),
+        ("Forwarded: for=6.6.6.6;host=evil, for=_hidden;proto=https", ["6.6.6.6, unknown, 127.0.0.1", "https", "a"]),
+        ("Forwarded: for=127.0.0.1;host=evil, for=unknown;host=pub", ["127.0.0.1, unknown, 127.0.0.1", "http", "pub"]),
+        ("Forwarded: proto=https", ["unknown, 127.0.0.1", "https", "a"]),
+        ("Forwarded: for=1.2.3.4;proto=\"a b\";host=\"u@pub\"", ["1.2.3.4, 127.0.0.1", "http", "a"]),
+        // Where both are there `Forwarded` may be the client's.
+        ("Forwarded: for=6.6.6.6;proto=ftp;host=evil\r\nX-Forwarded-For: 1.2.3.4", ["1.2.3.4, 127.0.0.1", "http", "a"]),
+        ("Forwarded: for=1.2.3.4;proto=ws;host=pub\r\nX-Forwarded-Proto: wss", ["1.2.3.4, 127.0.0.1", "wss", "pub"]),
+    ] {
+        let request = format!("GET /api HTTP/1.1\r\nHost: a\r\n{said}\r\nAuthorization: Bearer {uuid}\r\n\r\n");
+        assert_eq!(call(&world, request.as_bytes()).status, 200);
+        let seen = api.seen().pop().unwrap();
+        let told = ["for", "proto", "host"].map(|name| seen.header(&format!("x-forwarded-{name}")).unwrap());
+        assert_eq!(told, expected, "{said}");
+        assert_eq!(seen.header("forwarded"), None, "{said}");
     }
 }
 
