@@ -113,6 +113,7 @@ fn story(site: &Site, port: u16, user: &'static str) {
     assert_eq!(call(port, "GET /api/me", "", "").refusal().1, "3003992");
     others(port, &bearer);
 
+    whole_segments(site, port, &bearer);
     tricks(site, port, &bearer);
     another_host(site, port, &bearer);
     no_mirror(site, port, &bearer);
@@ -127,6 +128,20 @@ fn others(port: u16, bearer: &str) {
     for method in ["GET", "POST"] {
         let others = call(port, &format!("{method} /api/others"), bearer, "");
         assert_eq!(others.refusal(), (404, "3003000".to_owned(), "not_found".to_owned()), "{others:?}");
+    }
+}
+
+/// A prefix is itself and what is below it.
+#[track_caller]
+fn whole_segments(site: &Site, port: u16, bearer: &str) {
+    for target in ["/api", "/api?x=1", "/api/", "/api/me"] {
+        let good = call(port, &format!("GET {target}"), bearer, "");
+        assert_eq!((good.status, good.body.as_str()), (200, "90519 sent 0"), "{target}: {good:?}");
+    }
+    site.api.seen();
+    for target in ["/apis", "/ap", "/api.json"] {
+        let other = call(port, &format!("GET {target}"), bearer, "");
+        assert!(other.status == 404 && site.api.seen().is_empty(), "{target}: {other:?}");
     }
 }
 
