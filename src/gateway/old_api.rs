@@ -80,7 +80,7 @@ impl Gateway {
         trail: &mut Trail,
     ) -> Result<Response<Stream>, Turned> {
         let client = head.extensions.remove::<hyper::upgrade::OnUpgrade>();
-        let upgrade = unchanged(head);
+        let upgrade = unchanged(head).map_err(|refusal| self.exchange.turn(None, refusal))?;
         let clock = &self.exchange.bridge().clock;
         let asked_at = clock.monotonic();
         let asking = Asking { head, host, origin: &Origin::default(), bearer: None };

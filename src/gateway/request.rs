@@ -161,9 +161,12 @@ pub(super) fn rewrite(
         head.headers.remove(header::AUTHORIZATION);
     }
     let origin = forwarded(&mut head.headers, from, host);
-    head.uri = target(&head.uri, route)
-        .ok_or_else(|| Refusal::client(Cause::InvalidRequest, "the target cannot be forwarded"))?;
+    head.uri = target(&head.uri, route).ok_or_else(not_forwarded)?;
     Ok((origin, upgrade))
+}
+
+fn not_forwarded() -> Refusal {
+    Refusal::client(Cause::InvalidRequest, "the target cannot be forwarded")
 }
 
 /// Counts how much further a call about options may go (RFC 9110 section 7.6.2).
@@ -178,10 +181,10 @@ fn one_further(headers: &mut HeaderMap) -> Result<(), Refusal> {
 
 /// The head as the old API gets it: as it came, but for its host and what is meant for one connection alone. Returns what the client wants
 /// to be upgraded to.
-pub(super) fn unchanged(head: &mut Parts) -> Option<HeaderValue> {
+pub(super) fn unchanged(head: &mut Parts) -> Result<Option<HeaderValue>, Refusal> {
     let upgrade = onward(head);
-    head.uri = Uri::from(head.uri.path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/")));
-    upgrade
+    head.uri = whole(&head.uri).map(Uri::from).ok_or_else(not_forwarded)?;
+    Ok(upgrade)
 }
 
 /// Makes the head one of our own connection's. Returns what the client wants to be upgraded to.
@@ -218,9 +221,19 @@ fn is_other_than_http(wanted: &HeaderValue) -> bool {
     wanted.to_str().is_ok_and(|wanted| !wanted.split(',').any(is_http))
 }
 
-/// The path and the query, byte for byte, without the prefix where the route says so.
+/// The path and the query, byte for byte. No path at all is the root (RFC 9112 section 3.2.1): `PathAndQuery::path` says so too, while the
+/// text of the two begins with the `?`.
+fn whole(uri: &Uri) -> Option<PathAndQuery> {
+    let Some(whole) = uri.path_and_query() else { return Some(PathAndQuery::from_static("/")) };
+    if whole.as_str().starts_with('/') {
+        return Some(whole.clone());
+    }
+    PathAndQuery::try_from(format!("/{}", whole.as_str())).ok()
+}
+
+/// The same, without the prefix where the route says so.
 fn target(uri: &Uri, route: &Route) -> Option<Uri> {
-    let whole = uri.path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/"));
+    let whole = whole(uri)?;
     if !route.strip_prefix || route.prefix == "/" {
         return Some(Uri::from(whole));
     }

@@ -77,6 +77,14 @@ fn a_uuid_that_nobody_here_knows_goes_to_the_old_api_unchanged_and_so_does_the_a
 }
 
 #[test]
+fn a_target_without_a_path_reaches_the_old_api_as_the_root() {
+    let old = FakeApi::saying(ANSWER);
+    let world = between(&FakeApi::good(), &old);
+    assert_eq!(call(&world, &get("http://old.example.org?c=a", OLDS)).body, "old");
+    assert!(old.only().head.starts_with("GET /?c=a HTTP/1.1\r\nHost: old.example.org\r\n"), "{}", old.only().head);
+}
+
+#[test]
 fn the_old_api_is_asked_below_a_route_too_and_its_refusal_is_the_answer() {
     let (api, old) = (
         FakeApi::good(),

@@ -2,6 +2,7 @@
 
 use std::io::Write;
 
+use super::http2::{ask, getting, on_http2};
 use super::{call, connect, get, open, plan, refused, told, until, uuid};
 use crate::support::api2::Http2Api;
 use crate::support::{Connection, FakeApi, World};
@@ -174,6 +175,37 @@ fn targets_that_are_no_path_reach_no_api() {
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
     assert!(api.seen().is_empty(), "{:?}", api.seen());
+}
+
+#[test]
+fn a_target_without_a_path_goes_on_as_the_root() {
+    let (old, new) = (FakeApi::good(), Http2Api::start());
+    let world = super::routes(&format!(
+        "{{ prefix = \"/\", upstream = \"{}\" }}, {{ prefix = \"/\", host = \"new.example.org\", upstream = \"{}\", http2 = true }}",
+        old.url(),
+        new.url("http", "127.0.0.1")
+    ))
+    .start();
+    let uuid = uuid(&world);
+    for host in ["old.example.org", "new.example.org"] {
+        for target in ["?x=1", "?", "?/../a", "", "/?x=1"] {
+            let reply = call(&world, &get(&format!("http://{host}{target}"), &uuid));
+            assert_eq!(reply.status, 200, "{host}{target}: {}", reply.head);
+        }
+    }
+    let options = format!("OPTIONS http://old.example.org HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {uuid}\r\n\r\n");
+    assert_eq!(call(&world, options.as_bytes()).status, 200, "docs/adr/0010");
+    // What HTTP/2 forbids (RFC 9113 section 8.3.1) is heard, and goes no further.
+    let answer = on_http2(&world, async |mut sender| ask(&mut sender, getting("?x=1", &uuid)).await);
+    assert_eq!(answer.status, 200);
+    let lines: Vec<_> = old.seen().iter().map(|seen| seen.head.lines().next().unwrap().to_owned()).collect();
+    let paths: Vec<_> = new.seen().iter().map(|seen| seen.uri.path_and_query().unwrap().as_str().to_owned()).collect();
+    let told = ["GET /?x=1", "GET /?", "GET /?/../a", "GET /", "GET /?x=1", "OPTIONS /", "GET /?x=1"];
+    let told = told.map(|line| format!("{line} HTTP/1.1"));
+    assert_eq!(
+        (lines.as_slice(), paths),
+        (&told[..], ["/?x=1", "/?", "/?/../a", "/", "/?x=1"].map(str::to_owned).to_vec())
+    );
 }
 
 #[test]
