@@ -7,6 +7,7 @@ use http::{HeaderMap, HeaderValue, Method, Uri, Version, header};
 
 use super::From;
 use super::headers::{Origin, forwarded, join_cookies, one_length, takes_trailers};
+use super::path::resolved;
 use super::routes::Route;
 use crate::domain::opaque::OpaqueToken;
 use crate::domain::refusal::{Cause, Fault, Refusal};
@@ -161,12 +162,8 @@ pub(super) fn rewrite(
         head.headers.remove(header::AUTHORIZATION);
     }
     let origin = forwarded(&mut head.headers, from, host);
-    head.uri = target(&head.uri, route).ok_or_else(not_forwarded)?;
+    head.uri = target(&head.uri, route)?;
     Ok((origin, upgrade))
-}
-
-fn not_forwarded() -> Refusal {
-    Refusal::client(Cause::InvalidRequest, "the target cannot be forwarded")
 }
 
 /// Counts how much further a call about options may go (RFC 9110 section 7.6.2).
@@ -183,7 +180,7 @@ fn one_further(headers: &mut HeaderMap) -> Result<(), Refusal> {
 /// to be upgraded to.
 pub(super) fn unchanged(head: &mut Parts) -> Result<Option<HeaderValue>, Refusal> {
     let upgrade = onward(head);
-    head.uri = whole(&head.uri).map(Uri::from).ok_or_else(not_forwarded)?;
+    head.uri = Uri::from(whole(&head.uri)?);
     Ok(upgrade)
 }
 
@@ -223,21 +220,29 @@ fn is_other_than_http(wanted: &HeaderValue) -> bool {
 
 /// The path and the query, byte for byte. No path at all is the root (RFC 9112 section 3.2.1): `PathAndQuery::path` says so too, while the
 /// text of the two begins with the `?`.
-fn whole(uri: &Uri) -> Option<PathAndQuery> {
-    let Some(whole) = uri.path_and_query() else { return Some(PathAndQuery::from_static("/")) };
+fn whole(uri: &Uri) -> Result<PathAndQuery, Refusal> {
+    let Some(whole) = uri.path_and_query() else { return Ok(PathAndQuery::from_static("/")) };
     if whole.as_str().starts_with('/') {
-        return Some(whole.clone());
+        return Ok(whole.clone());
     }
-    PathAndQuery::try_from(format!("/{}", whole.as_str())).ok()
+    beginning_with_a_slash(whole.as_str())
 }
 
-/// The same, without the prefix where the route says so.
-fn target(uri: &Uri, route: &Route) -> Option<Uri> {
+fn beginning_with_a_slash(rest: &str) -> Result<PathAndQuery, Refusal> {
+    let wrong = |_| Refusal::client(Cause::InvalidRequest, "the target cannot be forwarded");
+    PathAndQuery::try_from(format!("/{rest}")).map_err(wrong)
+}
+
+/// The same, without the prefix where the route says so, and without the slashes behind it but one: two at the beginning are a host to some
+/// servers (RFC 3986 section 4.2).
+fn target(uri: &Uri, route: &Route) -> Result<Uri, Refusal> {
     let whole = whole(uri)?;
     if !route.strip_prefix || route.prefix == "/" {
-        return Some(Uri::from(whole));
+        return Ok(Uri::from(whole));
     }
-    let rest = whole.as_str().strip_prefix(&route.prefix)?;
-    let slash = if rest.starts_with('/') { "" } else { "/" };
-    PathAndQuery::try_from(format!("{slash}{rest}")).ok().map(Uri::from)
+    let climbs = || Refusal::client(Cause::InvalidRequest, "without its route's prefix the path climbs over its root");
+    let rest = whole.as_str().strip_prefix(&route.prefix).ok_or_else(climbs)?;
+    let left = beginning_with_a_slash(rest.trim_start_matches('/'))?;
+    resolved(left.path()).ok_or_else(climbs)?;
+    Ok(Uri::from(left))
 }

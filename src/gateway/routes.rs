@@ -26,7 +26,7 @@ pub struct Route {
     pub trust: Option<Trust>,
     /// HTTP/2 is spoken with its servers: with prior knowledge in clear text, over TLS with those that choose it.
     pub http2: bool,
-    /// The prefix does not go on.
+    /// The prefix does not go on, nor more than one slash behind it.
     pub strip_prefix: bool,
     /// The API hears the host that the client named.
     pub keep_host: bool,

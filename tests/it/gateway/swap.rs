@@ -139,10 +139,26 @@ fn the_prefix_is_stripped_where_the_route_says_so() {
     let api = FakeApi::good();
     let world = plan(&api, ", strip_prefix = true, upstream_host = \"upstream\"").start();
     let uuid = uuid(&world);
-    for path in ["/api", "/api?q", "/api/x//y"] {
+    // Of two slashes at its beginning some server would read a host, and not all callers put one alone behind a prefix.
+    for path in
+        ["/api", "/api?q", "/api/x//y", "/api//evil.example.org/x", "/api///", "/api/x/../y?/../..", "/api/%2fx"]
+    {
         assert_eq!(call(&world, &get(path, &uuid)).status, 200);
     }
     let targets: Vec<_> = api.seen().iter().map(|seen| seen.head.split(' ').nth(1).unwrap().to_owned()).collect();
-    assert_eq!(targets, ["/", "/?q", "/x//y"]);
+    assert_eq!(targets, ["/", "/?q", "/x//y", "/evil.example.org/x", "/", "/x/../y?/../..", "/%2fx"]);
     assert_eq!(api.seen()[0].header("host"), Some(api.url().replace("http://", "")));
+}
+
+#[test]
+fn what_is_left_of_a_path_without_its_prefix_climbs_over_no_root() {
+    let api = FakeApi::good();
+    let world = plan(&api, ", strip_prefix = true").start();
+    let uuid = uuid(&world);
+    for path in
+        ["/api/../api/z", "/api/..?q", "/api/x/../../api", "/api/%2e%2e/api/z", "/api/..;v=1/api/z", "/api//../api/z"]
+    {
+        assert_eq!(refused(&call(&world, &get(path, &uuid))), told(400, "invalid_request", "3003103"), "{path}");
+    }
+    assert!(api.seen().is_empty(), "{:?}", api.seen());
 }
