@@ -146,20 +146,20 @@ impl Answered {
             return Ok(None);
         }
         let length = one_length(&mut parts.headers)?;
-        if status == StatusCode::NO_CONTENT {
+        let is_coded = parts.headers.contains_key(header::TRANSFER_ENCODING);
+        // Of two lengths this one counts, and the other is not to be believed by whoever is next.
+        if is_coded || status == StatusCode::NO_CONTENT {
             parts.headers.remove(header::CONTENT_LENGTH);
         }
         if is_head || status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED {
             return Ok(Some(Rest::Length(0)));
         }
-        if !parts.headers.contains_key(header::TRANSFER_ENCODING) {
+        if !is_coded {
             return Ok(Some(length.map_or(Rest::UntilClose, Rest::Length)));
         }
         if parts.version == Version::HTTP_10 {
             return Err("an answer of HTTP/1.0 has a Transfer-Encoding");
         }
-        // Of two lengths this one counts, and the other is not to be believed by whoever is next.
-        parts.headers.remove(header::CONTENT_LENGTH);
         let mut codings = elements(&parts.headers, &header::TRANSFER_ENCODING);
         let is_chunked = codings.next().is_some_and(|coding| coding.eq_ignore_ascii_case("chunked"));
         // We ask for no other (RFC 9110 section 10.1.4), and the header that tells of it goes no further.

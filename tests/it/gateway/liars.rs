@@ -207,6 +207,8 @@ fn a_length_that_is_said_twice_reaches_the_client_once() {
         ("GET", "200 OK", "Content-Length: 4, 4\r\n", Some("4")),
         ("HEAD", "200 OK", "Content-Length: 4\r\nContent-Length: 4\r\n", Some("4")),
         ("HEAD", "200 OK", "Content-Length: 4 ,4\r\n", Some("4")),
+        ("HEAD", "200 OK", "Transfer-Encoding: chunked\r\nContent-Length: 7\r\n", None),
+        ("GET", "304 Not Modified", "Content-Length: 7\r\nTransfer-Encoding: chunked\r\n", None),
         ("GET", "304 Not Modified", "Content-Length: 4, 4\r\n", None),
         ("HEAD", "204 No Content", "Content-Length: 4\r\n", None),
         ("GET", "204 No Content", "Content-Length: 4\r\n", None),
