@@ -99,7 +99,10 @@ impl Answered {
     pub(super) fn parse(read: &mut BytesMut) -> Result<Option<Self>, String> {
         let mut lines = [const { MaybeUninit::uninit() }; MOST];
         let mut head = httparse::Response::new(&mut []);
-        let parsed = httparse::ParserConfig::default().parse_response_with_uninit_headers(&mut head, read, &mut lines);
+        let mut parser = httparse::ParserConfig::default();
+        // RFC 9112 section 5.1: blanks between a name and its colon are to be taken away, not refused, where a server writes them.
+        parser.allow_spaces_after_header_name_in_responses(true);
+        let parsed = parser.parse_response_with_uninit_headers(&mut head, read, &mut lines);
         let length = match parsed.map_err(|error| format!("the answer is no HTTP: {error}"))? {
             httparse::Status::Complete(length) => length,
             httparse::Status::Partial => return Ok(None),
@@ -285,6 +288,15 @@ mod tests {
     }
 
     #[test]
+    fn blanks_between_a_name_and_its_colon_are_taken_away() {
+        // RFC 9112 section 5.1: a proxy must. What frames the answer counts all the same.
+        let (rest, _, headers) =
+            answered("HTTP/1.1 200 OK\r\nA : b\r\nTransfer-Encoding\t: chunked\r\nContent-Length : 3\r\n\r\n").unwrap();
+        assert_eq!(rest, Some(Rest::Chunked(Chunks::default())));
+        assert_eq!((headers.len(), &headers["a"]), (2, &HeaderValue::from_static("b")));
+    }
+
+    #[test]
     fn a_connection_is_kept_unless_somebody_closes_it() {
         let kept = |version: &str, lines: &str| answered(&format!("{version} 200 OK\r\n{lines}\r\n")).unwrap().1;
         assert!(kept("HTTP/1.1", ""));
@@ -296,8 +308,11 @@ mod tests {
     #[test]
     fn half_a_head_is_none_yet_and_what_is_no_head_is_told() {
         assert!(Answered::parse(&mut "HTTP/1.1 200 OK\r\nA: b\r\n".into()).unwrap().is_none());
-        for wrong in ["SSH-2.0\r\n\r\n", "HTTP/1.1 200 OK\r\nA : b\r\n\r\n", "HTTP/1.1 200 OK\r\n A: b\r\n\r\n"] {
-            Answered::parse(&mut wrong.into()).unwrap_err();
+        // What folds its lines is refused, as RFC 9112 section 5.2 allows.
+        for wrong in
+            ["SSH-2.0", "HTTP/1.1 200 OK\r\n A: b", "HTTP/1.1 200 OK\r\nA: b\r\n c", "HTTP/1.1 200 OK\r\nA B: c"]
+        {
+            Answered::parse(&mut format!("{wrong}\r\n\r\n").as_str().into()).unwrap_err();
         }
         let many = format!("HTTP/1.1 200 OK\r\n{}\r\n", "A: b\r\n".repeat(MOST + 1));
         Answered::parse(&mut many.as_str().into()).unwrap_err();

@@ -172,6 +172,18 @@ fn the_reason_that_an_api_gives_reaches_the_client() {
 }
 
 #[test]
+fn blanks_behind_a_name_in_an_answer_go_no_further() {
+    let api = FakeApi::saying(b"HTTP/1.1 200 OK\r\nX-A : 1\r\nX-B\t \t:2\r\nContent-Length : 4\r\n\r\ngood");
+    let world = plan(&api, "").start();
+    let mut connection = connect(&world);
+    for _ in 0..2 {
+        let reply = connection.ask(&get("/api", &uuid(&world)));
+        assert_eq!((reply.status, reply.body.as_str()), (200, "good"), "{}", reply.head);
+        assert!(reply.head.contains("\r\nX-A: 1\r\nX-B: 2\r\n"), "{}", reply.head);
+    }
+}
+
+#[test]
 fn a_body_in_chunks_reaches_the_api_whatever_the_method_and_its_trailers_too() {
     let api = FakeApi::good();
     let world = plan(&api, "").start();
