@@ -110,7 +110,7 @@ impl Answered {
         // The values are parts of one copy: what was read is room for what comes next.
         let whole = Bytes::copy_from_slice(read.get(..length).unwrap_or_default());
         let base = read.as_ptr().addr();
-        let answered = Self::of(&head, |value| {
+        let answered = Self::of(&head, reason(&head, read), |value| {
             let begin = value.as_ptr().addr() - base;
             whole.slice(begin..begin + value.len())
         })?;
@@ -118,7 +118,7 @@ impl Answered {
         Ok(Some(answered))
     }
 
-    fn of(head: &httparse::Response<'_, '_>, kept: impl Fn(&[u8]) -> Bytes) -> Result<Self, String> {
+    fn of(head: &httparse::Response<'_, '_>, reason: &[u8], kept: impl Fn(&[u8]) -> Bytes) -> Result<Self, String> {
         let strange = || "the answer is no HTTP: a status or a header that is none".to_owned();
         let (mut parts, ()) = Response::new(()).into_parts();
         parts.status = StatusCode::from_u16(head.code.unwrap_or_default()).map_err(|_| strange())?;
@@ -129,8 +129,8 @@ impl Answered {
             let value = HeaderValue::from_maybe_shared(kept(line.value)).map_err(|_| strange())?;
             parts.headers.append(name, value);
         }
-        if let Some(reason) = head.reason.filter(|reason| Some(*reason) != parts.status.canonical_reason())
-            && let Ok(reason) = ReasonPhrase::try_from(reason.as_bytes())
+        if parts.status.canonical_reason().map(str::as_bytes) != Some(reason)
+            && let Ok(reason) = ReasonPhrase::try_from(reason)
         {
             parts.extensions.insert(reason);
         }
@@ -171,6 +171,16 @@ impl Answered {
         }
         Ok(Some(Rest::Chunked(Chunks::default())))
     }
+}
+
+/// The reason phrase (RFC 9112 section 4). One that is in no ASCII httparse leaves out.
+fn reason<'a>(head: &httparse::Response<'a, '_>, read: &'a [u8]) -> &'a [u8] {
+    let reason = head.reason.unwrap_or_default().as_bytes();
+    if !reason.is_empty() {
+        return reason;
+    }
+    let line = read.trim_ascii_start().split(|byte| matches!(byte, b'\r' | b'\n')).next().unwrap_or_default();
+    line.splitn(3, |byte| *byte == b' ').nth(2).unwrap_or_default()
 }
 
 /// The length that an answer tells, told once from here on (RFC 9110 section 8.6).

@@ -164,11 +164,19 @@ fn of_two_lengths_the_client_hears_the_one_that_counted() {
 
 #[test]
 fn the_reason_that_an_api_gives_reaches_the_client() {
-    let api = FakeApi::saying(b"HTTP/1.1 200 Very Well\r\nContent-Length: 0\r\n\r\n");
-    let world = plan(&api, "").start();
-    let mut stream = open(&world);
-    stream.write_all(&get("/api", &uuid(&world))).unwrap();
-    assert!(until(&mut stream, "\r\n\r\n").starts_with("HTTP/1.1 200 Very Well\r\n"));
+    // The last two are in no ASCII: UTF-8, and what was meant by whoever wrote it.
+    for line in [&b"200 Very Well"[..], b"200 ", b"299 Sehr sch\xc3\xb6n", b"404 \xcd\xe5\xf2 \xf2\xe0\xea\xee\xe3\xee"]
+    {
+        let said = [b"HTTP/1.1 ", line, b"\r\n"].concat();
+        let answer = [b"\r\n", &said[..], b"Content-Length: 0\r\n\r\n"].concat().leak();
+        let api = FakeApi::saying(answer);
+        let world = plan(&api, "").start();
+        let mut stream = open(&world);
+        stream.write_all(&get("/api", &uuid(&world))).unwrap();
+        let mut heard = vec![0; said.len()];
+        stream.read_exact(&mut heard).unwrap();
+        assert_eq!(heard.escape_ascii().to_string(), said.escape_ascii().to_string());
+    }
 }
 
 #[test]
