@@ -116,7 +116,21 @@ pub(super) async fn call(
         // What a tunnel carries is the API's to its end.
         return response.map(Said::Stream);
     }
-    response.map(|body| Said::Speech(peer.turn.clone().until_end_of(body)))
+    speech(peer, response)
+}
+
+/// An answer over HTTP/1, told so that hyper says of its end what is true.
+fn speech(peer: &Peer, response: Response<Stream>) -> Response<Said> {
+    // With 304 stands the length of what is not sent (RFC 9110 section 8.6).
+    let is_bare = response.status() == StatusCode::NOT_MODIFIED && told_lengths(&response) == 1;
+    response.map(|body| {
+        let speech = peer.turn.clone().until_end_of(body);
+        Said::Speech(if is_bare { speech.bare() } else { speech })
+    })
+}
+
+fn told_lengths(response: &Response<Stream>) -> usize {
+    response.headers().get_all(header::CONTENT_LENGTH).iter().count()
 }
 
 fn too_many() -> Refusal {

@@ -69,7 +69,7 @@ impl Turn {
 
     /// Gives the turn back behind this body.
     pub(super) fn until_end_of<B>(self, body: B) -> Speech<B> {
-        Speech { body, turn: self }
+        Speech { body, turn: self, is_bare: false }
     }
 
     /// What is said now is the last of this connection, and its caller may still be speaking.
@@ -96,6 +96,16 @@ impl Turn {
 pub(super) struct Speech<B> {
     body: B,
     turn: Turn,
+    is_bare: bool,
+}
+
+impl<B> Speech<B> {
+    /// Keeps the length that its head tells, though there is no body: where hyper knows of none it takes that away, and where it may
+    /// still come hyper writes it. To be said only of an answer that has no body whatever it tells.
+    pub(super) fn bare(mut self) -> Self {
+        self.is_bare = true;
+        self
+    }
 }
 
 impl<B> Drop for Speech<B> {
@@ -113,11 +123,11 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Speech<B> {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        !self.is_bare && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        if self.is_bare { SizeHint::default() } else { self.body.size_hint() }
     }
 }
 
