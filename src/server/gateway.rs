@@ -82,6 +82,7 @@ pub(super) async fn call(
     }
     let is_too_much = stream.as_ref().is_some_and(Option::is_none);
     let (mut head, body) = request.into_parts();
+    let version = head.version;
     let started = service.clock.monotonic();
     let from = service.from(peer, &head.headers);
     let mut trail = Trail { address: Some(from.address), ..Trail::default() };
@@ -91,7 +92,7 @@ pub(super) async fn call(
     } else if service.is_beyond(&head) {
         service.gateway.turn_away(unreadable(), &mut trail)
     } else {
-        let body = Stream::of(body, head.version);
+        let body = Stream::of(body, version);
         service.gateway.call((&mut head, body), &from, &mut trail).await
     };
     let took = service.clock.monotonic().saturating_sub(started);
@@ -116,13 +117,17 @@ pub(super) async fn call(
         // What a tunnel carries is the API's to its end.
         return response.map(Said::Stream);
     }
-    speech(peer, response)
+    speech(peer, version, response)
 }
 
 /// An answer over HTTP/1, told so that hyper says of its end what is true.
-fn speech(peer: &Peer, response: Response<Stream>) -> Response<Said> {
+fn speech(peer: &Peer, version: Version, mut response: Response<Stream>) -> Response<Said> {
     // With 304 stands the length of what is not sent (RFC 9110 section 8.6).
     let is_bare = response.status() == StatusCode::NOT_MODIFIED && told_lengths(&response) == 1;
+    if version == Version::HTTP_10 && ends_by_closing(&response) {
+        // As an answer of HTTP/1.1 it would promise an old client to keep the connection.
+        *response.version_mut() = Version::HTTP_10;
+    }
     response.map(|body| {
         let speech = peer.turn.clone().until_end_of(body);
         Said::Speech(if is_bare { speech.bare() } else { speech })
@@ -131,6 +136,11 @@ fn speech(peer: &Peer, response: Response<Stream>) -> Response<Said> {
 
 fn told_lengths(response: &Response<Stream>) -> usize {
     response.headers().get_all(header::CONTENT_LENGTH).iter().count()
+}
+
+fn ends_by_closing(response: &Response<Stream>) -> bool {
+    let body = response.body();
+    told_lengths(response) == 0 && !body.is_end_stream() && body.size_hint().exact().is_none()
 }
 
 fn too_many() -> Refusal {

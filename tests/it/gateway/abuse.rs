@@ -147,17 +147,38 @@ fn old_clients_are_served_as_they_ask() {
     let api = FakeApi::saying(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\ngood\r\n0\r\n\r\n");
     let world = plan(&api, "").start();
     let token = format!("Authorization: Bearer {}\r\n", uuid(&world));
-    let mut stream = open(&world);
-    stream.write_all(format!("GET /api HTTP/1.0\r\n{token}\r\n").as_bytes()).unwrap();
-    let mut all = String::new();
-    stream.read_to_string(&mut all).expect("it is closed behind the answer");
-    assert!(!all.to_ascii_lowercase().contains("transfer-encoding") && all.ends_with("\r\n\r\ngood"), "{all}");
+    for line in ["", "Connection: keep-alive\r\n"] {
+        let mut stream = open(&world);
+        stream.write_all(format!("GET /api HTTP/1.0\r\n{line}{token}\r\n").as_bytes()).unwrap();
+        let mut all = String::new();
+        stream.read_to_string(&mut all).expect("it is closed behind the answer");
+        let small = all.to_ascii_lowercase();
+        assert!(small.starts_with("http/1.0 200 ok\r\n") && small.ends_with("\r\n\r\ngood"), "{all}");
+        assert!(
+            !small.contains("transfer-encoding") && !small.contains("keep-alive"),
+            "what is promised is kept: {all}"
+        );
+    }
     let mut stream = open(&world);
     stream.write_all(format!("GET /api HTTP/1.1\r\nHost: a\r\n{token}Connection: close\r\n\r\n").as_bytes()).unwrap();
     let mut all = String::new();
     stream.read_to_string(&mut all).expect("it is closed behind the answer");
     assert!(all.to_ascii_lowercase().contains("connection: close") && all.ends_with("4\r\ngood\r\n0\r\n\r\n"), "{all}");
     assert_eq!(api.connections(), 1, "the API's connection is kept all the same");
+}
+
+#[test]
+fn an_old_client_keeps_its_connection_where_an_answer_tells_its_end() {
+    let api = FakeApi::good();
+    let world = plan(&api, "").start();
+    let token = format!("Authorization: Bearer {}\r\n", uuid(&world));
+    let mut connection = connect(&world);
+    for method in ["GET", "HEAD", "GET"] {
+        connection.write(format!("{method} /api HTTP/1.0\r\nConnection: keep-alive\r\n{token}\r\n").as_bytes());
+        let reply = if method == "HEAD" { connection.reply_without_body() } else { connection.reply() };
+        let reply = reply.expect("it is open");
+        assert_eq!((reply.status, reply.header("connection").as_deref()), (200, Some("keep-alive")), "{}", reply.head);
+    }
 }
 
 #[test]
