@@ -102,6 +102,10 @@ impl<B: Body> Flow<B> {
         (Self { inner, idle: bounds.idle_timeout, left: bounds.body, progress: watched, deadline: None }, progress)
     }
 
+    pub(super) fn inner(&self) -> &B {
+        &self.inner
+    }
+
     pub(super) fn into_inner(self) -> B {
         self.inner
     }

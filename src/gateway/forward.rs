@@ -271,6 +271,14 @@ impl Answer {
         self.place = Some(Box::new(place));
         None
     }
+
+    /// Over HTTP/2 nobody says so before the end.
+    pub(super) fn is_last_word(&self) -> bool {
+        match self.flow.as_ref().map(Flow::inner) {
+            Some(Source::Own(reading)) => reading.is_last_word(),
+            Some(Source::Shared(..)) | None => false,
+        }
+    }
 }
 
 impl Body for Answer {

@@ -8,6 +8,7 @@
 //! one a UUID that the bridge does not know; send again what may have been read; or decide what a UUID is worth (`exchange` does).
 
 mod authz;
+mod client_body;
 mod copied;
 pub mod ext_authz;
 mod flow;
@@ -31,6 +32,7 @@ mod wire;
 use std::net::IpAddr;
 use std::time::Duration;
 
+pub use client_body::Unread;
 pub use flow::Broken;
 use http::HeaderValue;
 pub use old_api::OldApi;

@@ -8,6 +8,7 @@ use http::Version;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
+use super::client_body::{ClientBody, Unread};
 use super::copied::{Copied, Kept};
 use super::flow::Broken;
 use super::forward::Answer;
@@ -18,7 +19,7 @@ pub enum Stream {
     /// All of it is here.
     Whole(Bytes),
     /// A client sends it.
-    Client(Incoming),
+    Client(ClientBody),
     /// A client sends it over HTTP/2.
     Http2(Http2Body),
     /// A client sends it, and a copy is kept.
@@ -28,10 +29,16 @@ pub enum Stream {
 }
 
 impl Stream {
-    /// A client's, by the rules of the protocol that it speaks.
+    /// A client's, by the rules of the protocol that it speaks. `unread`: hears of it where a connection ends by it.
     #[must_use]
-    pub fn of(body: Incoming, version: Version) -> Self {
-        if version == Version::HTTP_2 { Self::Http2(Http2Body(body)) } else { Self::Client(body) }
+    pub fn of(body: Incoming, version: Version, unread: &Unread) -> Self {
+        if version == Version::HTTP_2 {
+            Self::Http2(Http2Body(body))
+        } else if body.is_end_stream() {
+            Self::nothing()
+        } else {
+            Self::Client(ClientBody::new(body, unread))
+        }
     }
 
     /// The same body, and what it keeps of itself to be sent once more; `None`: it is too long.
@@ -54,6 +61,15 @@ impl Stream {
         }
     }
 
+    /// Whether it answers a request that its API will not read to the end: it has said that it closes, or is gone.
+    #[must_use]
+    pub fn is_last_word(&self) -> bool {
+        match self {
+            Self::Api(answer) => answer.is_last_word(),
+            Self::Whole(_) | Self::Client(_) | Self::Http2(_) | Self::Copied(_) => false,
+        }
+    }
+
     /// No body.
     #[must_use]
     pub const fn nothing() -> Self {
@@ -69,7 +85,7 @@ impl Body for Stream {
         match self.get_mut() {
             Self::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
             Self::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
-            Self::Client(body) => Pin::new(body).poll_frame(cx).map_err(|error| Broken::new(&error)),
+            Self::Client(body) => Pin::new(body).poll_frame(cx),
             Self::Http2(body) => Pin::new(body).poll_frame(cx),
             Self::Copied(body) => Pin::new(body).poll_frame(cx),
             Self::Api(body) => Pin::new(body).poll_frame(cx),

@@ -92,7 +92,7 @@ pub(super) async fn call(
     } else if service.is_beyond(&head) {
         service.gateway.turn_away(unreadable(), &mut trail)
     } else {
-        let body = Stream::of(body, version);
+        let body = Stream::of(body, version, peer.turn.unread());
         service.gateway.call((&mut head, body), &from, &mut trail).await
     };
     let took = service.clock.monotonic().saturating_sub(started);
@@ -106,9 +106,8 @@ pub(super) async fn call(
         let watching = (service.unread_timeout, service.gateway.tasks().clone());
         return response.map(|body| Said::Streamed(Streamed::new(body, stream, watching)));
     }
-    if has_body && trail.refusal.is_some() {
-        peer.turn.cuts_short();
-        // What was not read of a refused request is not to be taken for the next one.
+    if has_body && (trail.refusal.is_some() || response.body().is_last_word()) {
+        // What was not read of the request is not to be taken for the next one.
         if !response.headers().contains_key(header::UPGRADE) {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
@@ -166,6 +165,11 @@ pub(super) async fn question(
     if grpc::is_grpc(&head) && !is_beyond {
         return grpc::answer(service, peer.address, &head, body).await.map(Said::Router);
     }
+    if streams.is_none() && !body.is_end_stream() {
+        peer.turn.cuts_short();
+    }
+    // Nobody wants it. Hyper hears of that before it writes, and says that it closes where it cannot pass over what is here of it.
+    drop(body);
     let mut trail = Trail { address: Some(service.from(peer, &head.headers).address), ..Trail::default() };
     let response = if is_beyond {
         service.gateway.turn_question_away(unreadable(), &mut trail)

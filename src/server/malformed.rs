@@ -8,7 +8,7 @@ use std::fmt;
 use std::io;
 use std::net::IpAddr;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -19,6 +19,8 @@ use memchr::memmem;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Sleep, sleep};
+
+use crate::gateway::Unread;
 
 /// How hyper's own refusals go on behind their status line.
 const EMPTY: &[u8] = b"\r\nConnection: close\r\nContent-Length: 0\r\n";
@@ -50,8 +52,8 @@ pub struct Turn(Arc<Words>);
 #[derive(Debug, Default)]
 struct Words {
     whose: AtomicU8,
-    /// Their caller was refused before he had said everything.
-    cut_short: AtomicBool,
+    /// They were said before their caller had said everything, and he is not listened to any more.
+    cut_short: Unread,
 }
 
 /// What is written, if anything is, comes from hyper.
@@ -65,6 +67,8 @@ impl Turn {
     /// Somebody else speaks, until the body that [`Turn::until_end_of`] wraps has ended.
     pub(super) fn take(&self) {
         self.0.whose.store(TAKEN, Ordering::Relaxed);
+        // Hyper has passed over what was left of the request before.
+        self.0.cut_short.set(false);
     }
 
     /// Gives the turn back behind this body.
@@ -74,11 +78,12 @@ impl Turn {
 
     /// What is said now is the last of this connection, and its caller may still be speaking.
     pub(super) fn cuts_short(&self) {
-        self.0.cut_short.store(true, Ordering::Relaxed);
+        self.0.cut_short.set(true);
     }
 
-    fn is_cut_short(&self) -> bool {
-        self.0.cut_short.load(Ordering::Relaxed)
+    /// The same, for whoever holds the body of a request.
+    pub(super) fn unread(&self) -> &Unread {
+        &self.0.cut_short
     }
 
     fn written(&self) {
@@ -283,7 +288,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Spoken<S> {
             ready!(self.in_time(tried, cx))?;
             self.is_shut = true;
         }
-        if self.turn.is_cut_short() {
+        if self.turn.unread().is_so() {
             ready!(self.poll_hear_out(cx));
         }
         Poll::Ready(Ok(()))

@@ -54,6 +54,11 @@ impl Reading {
         }
     }
 
+    /// Whether the rest of a request is not wanted: what its server says is the last that it says on this connection.
+    pub(in super::super) fn is_last_word(&self) -> bool {
+        !self.sending.is_complete() && (!self.is_kept || self.sending.is_refused())
+    }
+
     /// Sends the rest of a request that was answered before it was sent whole: its server may still want it.
     pub(in super::super) async fn send_rest(&mut self) {
         drop(poll_fn(|cx| self.sending.poll(&mut self.wire.io, cx)).await);

@@ -91,6 +91,11 @@ impl Sending {
         is_all && self.is_written() && self.is_flushed && self.refused.is_none()
     }
 
+    /// The server does not take the rest of it.
+    pub(super) fn is_refused(&self) -> bool {
+        self.refused.is_some()
+    }
+
     /// Sends as much as can be sent now. Ready: all of it was sent, or it will not be.
     pub(super) fn poll(&mut self, io: &mut Io, cx: &mut Context<'_>) -> Poll<Result<(), Unsent>> {
         if self.refused.is_some() {

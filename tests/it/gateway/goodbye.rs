@@ -1,8 +1,9 @@
 //! The end of a connection whose caller has not said everything: closed at once, the kernel would tell him by a reset, and what he has not
 //! read by then is lost to him (RFC 9112 section 9.6).
 
-use std::io::{Read, Write};
+use std::io::{BufRead, Read, Write};
 use std::net::{Shutdown, TcpStream};
+use std::time::Duration;
 
 use super::{get, open, plan, routes, until, uuid};
 use crate::support::{FakeApi, PATIENCE, TOKEN, eventually};
@@ -17,7 +18,13 @@ fn sends_on(mut stream: TcpStream, begin: &str, rest: usize, hears: &str) {
     stream.write_all(begin.as_bytes()).unwrap();
     let mut heard = String::new();
     stream.read_to_string(&mut heard).unwrap();
-    assert!(heard.starts_with(hears), "{heard}");
+    assert!(heard.starts_with(hears) && heard.to_ascii_lowercase().contains("\r\nconnection: close\r\n"), "{heard}");
+    says_the_rest(stream, rest);
+}
+
+/// To whoever has said that it was his last word.
+#[track_caller]
+fn says_the_rest(mut stream: TcpStream, rest: usize) {
     for _ in 0..rest / 1024 {
         stream.write_all(&[b'x'; 1024]).expect("somebody still listens");
     }
@@ -63,4 +70,62 @@ fn whoever_does_not_say_it_to_its_end_is_not_waited_for() {
         let _turned_away = third.write_all(&get("/api", &uuid));
         third.read(&mut [0; 16]).is_ok_and(|read| read > 0)
     });
+}
+
+/// An API that answers as soon as it has the head, and is gone.
+fn early(answer: &'static [u8]) -> FakeApi {
+    FakeApi::start(move |mut caller| {
+        let mut head = String::new();
+        while !head.ends_with("\r\n\r\n") {
+            caller.stream.read_line(&mut head).unwrap();
+        }
+        caller.say(answer);
+    })
+}
+
+#[test]
+fn whoever_an_api_answers_in_mid_body_may_say_it_to_its_end() {
+    let length = 512 * 1024;
+    for (answer, is_told) in [
+        (&b"HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Length: 4\r\n\r\nlong"[..], true),
+        (b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 4\r\n\r\nlong", false),
+    ] {
+        let api = early(answer);
+        let world = plan(&api, "").start();
+        let mut stream = open(&world);
+        let bearer = uuid(&world);
+        let head = format!(
+            "POST /api HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\nAuthorization: Bearer {bearer}\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).unwrap();
+        let heard = until(&mut stream, "long");
+        assert!(heard.starts_with("HTTP/1.1 413"), "{heard}");
+        assert_eq!(heard.contains("Connection: close\r\n"), is_told, "{heard}");
+        // The API is gone, which is seen once more is sent there.
+        stream.set_read_timeout(Some(Duration::from_millis(10))).unwrap();
+        eventually("the end is heard", || {
+            stream.write_all(b"x").expect("somebody still listens");
+            stream.read(&mut [0; 1]).is_ok_and(|read| read == 0)
+        });
+        says_the_rest(stream, length - 64 * 1024);
+    }
+}
+
+#[test]
+fn a_question_whose_body_is_not_all_there_is_the_last_of_its_connection_and_is_told_so() {
+    let world = plan(&FakeApi::good(), "").start();
+    let line = format!("Host: a\r\nX-Original-URI: /api\r\nAuthorization: Bearer {}", uuid(&world));
+    let ask = |length: usize, body: &str| {
+        let stream = TcpStream::connect(world.running().addresses().authz.unwrap()).unwrap();
+        (stream, format!("POST / HTTP/1.1\r\n{line}\r\nContent-Length: {length}\r\n\r\n{body}"))
+    };
+    let (stream, begin) = ask(64 * 1024, "");
+    sends_on(stream, &begin, 64 * 1024, "HTTP/1.1 200");
+    let (mut stream, whole) = ask(3, "abc");
+    for _ in 0..2 {
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.write_all(whole.as_bytes()).unwrap();
+        let heard = until(&mut stream, "\r\n\r\n");
+        assert!(heard.starts_with("HTTP/1.1 200") && !heard.contains("close"), "{heard}");
+    }
 }

@@ -1,0 +1,75 @@
+//! A body that a client sends over HTTP/1.1. Whoever lets it go before its end leaves the rest unread, and hyper closes such a connection
+//! behind its answer: somebody has to know.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+
+use super::flow::Broken;
+
+/// Whether the body of a connection's last request was let go before its end.
+#[derive(Clone, Debug, Default)]
+pub struct Unread(Arc<AtomicBool>);
+
+impl Unread {
+    /// So it is from now on.
+    pub fn set(&self, is_unread: bool) {
+        self.0.store(is_unread, Ordering::Relaxed);
+    }
+
+    /// Whether it is so.
+    #[must_use]
+    pub fn is_so(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A body that tells where it is let go.
+pub struct ClientBody {
+    body: Incoming,
+    has_ended: bool,
+    unread: Unread,
+}
+
+impl ClientBody {
+    pub(super) fn new(body: Incoming, unread: &Unread) -> Self {
+        Self { body, has_ended: false, unread: unread.clone() }
+    }
+}
+
+impl Body for ClientBody {
+    type Data = Bytes;
+    type Error = Broken;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        // Behind trailers too there is nothing more.
+        self.has_ended |= match &polled {
+            Poll::Ready(None) => true,
+            Poll::Ready(Some(Ok(frame))) => frame.is_trailers(),
+            Poll::Ready(Some(Err(_))) | Poll::Pending => false,
+        };
+        polled.map_err(|error| Broken::new(&error))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for ClientBody {
+    fn drop(&mut self) {
+        if !self.has_ended && !self.is_end_stream() {
+            self.unread.set(true);
+        }
+    }
+}
