@@ -20,6 +20,7 @@ use super::answer::{Answering, Answers, Peer};
 use super::http2;
 use super::listener::BACKLOG;
 use super::malformed::{Refuse, Spoken};
+use super::reset::Reset;
 use super::scarcity::Scarcity;
 use super::tls::Tls;
 use crate::config::Config;
@@ -137,7 +138,7 @@ fn begin((stream, peer): (TcpStream, SocketAddr), serving: &Serving, tasks: &Tas
 
 /// In whichever of the protocols the other side begins with.
 async fn serve(
-    (stream, permit): (impl AsyncRead + AsyncWrite + Unpin + Send + 'static, OwnedSemaphorePermit),
+    (stream, permit): (impl Reset + AsyncRead + AsyncWrite + Unpin + Send + 'static, OwnedSemaphorePermit),
     peer: Peer,
     serving: &Serving,
     tasks: &Tasks,
@@ -161,7 +162,7 @@ async fn serve(
 }
 
 async fn serve_http1(
-    (stream, permit): (impl AsyncRead + AsyncWrite + Unpin + Send + 'static, OwnedSemaphorePermit),
+    (stream, permit): (impl Reset + AsyncRead + AsyncWrite + Unpin + Send + 'static, OwnedSemaphorePermit),
     peer: Peer,
     serving: &Serving,
     tasks: &Tasks,
@@ -177,8 +178,8 @@ async fn serve_http1(
         .max_header_size(serving.limits.head_bytes)
         .half_close(true) // who has said everything may shut his side and is still answered
         .title_case_headers(true);
-    let stream = Spoken::new(stream, (serving.refuse.clone(), address), turn, serving.limits.unread_timeout);
-    let stream = stream.counted(permit);
+    let (refuse, patience) = (serving.refuse.clone(), serving.limits.unread_timeout);
+    let stream = Spoken::new(stream, (refuse, address), turn, patience, Some(permit));
     let stream = if is_long { stream.in_pieces() } else { stream };
     let served =
         http.serve_connection(TokioIo::new(stream), service_fn(|request| Arc::clone(&answering).answer(request)));

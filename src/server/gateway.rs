@@ -86,7 +86,7 @@ pub(super) async fn call(
     let started = service.clock.monotonic();
     let from = service.from(peer, &head.headers);
     let mut trail = Trail { address: Some(from.address), ..Trail::default() };
-    let has_body = !body.is_end_stream();
+    let (has_body, is_old) = (!body.is_end_stream(), head.version == Version::HTTP_10);
     let mut response = if is_too_much {
         service.gateway.turn_away(too_many(), &mut trail)
     } else if service.is_beyond(&head) {
@@ -111,6 +111,9 @@ pub(super) async fn call(
         if !response.headers().contains_key(header::UPGRADE) {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
+    }
+    if is_old && response.body().size_hint().exact().is_none() {
+        peer.turn.goes_to_the_close();
     }
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         // What a tunnel carries is the API's to its end.

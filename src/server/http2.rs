@@ -17,6 +17,7 @@ use tokio::time::{sleep, timeout};
 use super::answer::{Answering, Peer};
 use super::connection::{ConnectionLimits, Serving};
 use super::malformed::Spoken;
+use super::reset::Reset;
 use crate::lifecycle::Tasks;
 
 const PREFACE: [u8; 24] = *b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -101,6 +102,12 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Rewound<S> {
     }
 }
 
+impl<S: Reset> Reset for Rewound<S> {
+    fn reset(&self) {
+        self.stream.reset();
+    }
+}
+
 /// The requests of one connection, as an extension of each of them.
 #[derive(Debug)]
 pub(super) struct Streams {
@@ -145,13 +152,13 @@ pub(super) fn head_bytes(uri: &http::Uri, headers: &http::HeaderMap) -> usize {
 
 /// Serves a connection that speaks HTTP/2.
 pub(super) async fn serve(
-    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    stream: impl Reset + AsyncRead + AsyncWrite + Unpin + Send + 'static,
     peer: Peer,
     serving: &Serving,
     tasks: &Tasks,
 ) {
     let limits = &serving.limits;
-    let stream = Spoken::new(stream, (None, peer.address), peer.turn.clone(), limits.unread_timeout);
+    let stream = Spoken::new(stream, (None, peer.address), peer.turn.clone(), limits.unread_timeout, None);
     let permits = Arc::clone(&serving.permits);
     let streams = Arc::new(Streams { begun: AtomicU64::default(), open: AtomicUsize::default(), permits });
     let answers = serving.answers.clone();

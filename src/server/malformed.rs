@@ -1,4 +1,4 @@
-//! A connection's writing side: what is no HTTP gets the dialect's words too, and who stops reading is cut off.
+//! A connection's writing side: what is no HTTP gets the dialect's words too, who stops reading is cut off, and what was cut looks so.
 //!
 //! Hyper refuses such bytes by itself, with an empty answer, before any handler of ours is asked, and offers no place to say
 //! anything else. So the writing side looks for that empty answer, which no handler of ours ever gives, and puts the dialect's in
@@ -8,7 +8,7 @@ use std::fmt;
 use std::io;
 use std::net::IpAddr;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -20,6 +20,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Sleep, sleep};
 
+use super::reset::Reset;
 use crate::gateway::Unread;
 
 /// How hyper's own refusals go on behind their status line.
@@ -54,6 +55,8 @@ struct Words {
     whose: AtomicU8,
     /// They were said before their caller had said everything, and he is not listened to any more.
     cut_short: Unread,
+    /// Nothing but the end of the connection tells theirs.
+    to_the_close: AtomicBool,
 }
 
 /// What is written, if anything is, comes from hyper.
@@ -84,6 +87,11 @@ impl Turn {
     /// The same, for whoever holds the body of a request.
     pub(super) fn unread(&self) -> &Unread {
         &self.0.cut_short
+    }
+
+    /// What is said now goes on until the connection is closed: to an HTTP/1.0 client, where no length is told.
+    pub(super) fn goes_to_the_close(&self) {
+        self.0.to_the_close.store(true, Ordering::Relaxed);
     }
 
     fn written(&self) {
@@ -137,7 +145,7 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Speech<B> {
 }
 
 /// A stream that speaks the dialect where hyper would speak for itself, to nobody who does not listen.
-pub(super) struct Spoken<S> {
+pub(super) struct Spoken<S: Reset> {
     stream: S,
     refuse: Option<(Refuse, IpAddr)>,
     turn: Turn,
@@ -155,8 +163,24 @@ pub(super) struct Spoken<S> {
     _permit: Option<OwnedSemaphorePermit>,
 }
 
-impl<S> Spoken<S> {
-    pub(super) fn new(stream: S, (refuse, peer): (Option<Refuse>, IpAddr), turn: Turn, patience: Duration) -> Self {
+impl<S: Reset> Drop for Spoken<S> {
+    /// An answer that was not said to its end is not to look as if it were.
+    fn drop(&mut self) {
+        if !self.is_shut && self.turn.0.to_the_close.load(Ordering::Relaxed) {
+            self.stream.reset();
+        }
+    }
+}
+
+impl<S: Reset> Spoken<S> {
+    /// `permit`: it counts as an open connection to its end, for a tunnel goes on when its connection is served.
+    pub(super) fn new(
+        stream: S,
+        (refuse, peer): (Option<Refuse>, IpAddr),
+        turn: Turn,
+        patience: Duration,
+        permit: Option<OwnedSemaphorePermit>,
+    ) -> Self {
         let refuse = refuse.map(|refuse| (refuse, peer));
         Self {
             stream,
@@ -168,18 +192,14 @@ impl<S> Spoken<S> {
             in_pieces: false,
             is_shut: false,
             heard: (0, None),
-            _permit: None,
+            _permit: permit,
         }
     }
 
-    /// Counts as an open connection to its end: a tunnel goes on when its connection is served.
-    pub(super) fn counted(self, permit: OwnedSemaphorePermit) -> Self {
-        Self { _permit: Some(permit), ..self }
-    }
-
     /// Has what is written come in pieces where it is written in pieces, so that long ones need not be copied together.
-    pub(super) fn in_pieces(self) -> Self {
-        Self { in_pieces: true, ..self }
+    pub(super) fn in_pieces(mut self) -> Self {
+        self.in_pieces = true;
+        self
     }
 
     /// What was tried, unless it has been waited for too long.
@@ -194,7 +214,7 @@ impl<S> Spoken<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> Spoken<S> {
+impl<S: Reset + AsyncWrite + Unpin> Spoken<S> {
     fn poll_pending(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.pending.is_empty() {
             let tried = Pin::new(&mut self.stream).poll_write(cx, &self.pending);
@@ -234,7 +254,7 @@ fn replaced(bytes: &[u8], refuse: impl FnOnce() -> Vec<u8>) -> Option<Vec<u8>> {
     Some([bytes.get(..begin)?, &refuse(), bytes.get(end..)?].concat())
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Spoken<S> {
+impl<S: Reset + AsyncRead + AsyncWrite + Unpin> AsyncWrite for Spoken<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         ready!(self.poll_pending(cx))?;
         if let Some(spoken) = self.replacement(bytes) {
@@ -295,7 +315,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Spoken<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> Spoken<S> {
+impl<S: Reset + AsyncRead + Unpin> Spoken<S> {
     /// Reads on for a while and forgets it. Were the connection closed while its caller speaks, the kernel would answer with a reset, and what he
     /// has not read by then of our last words would be lost to him (RFC 9112 section 9.6).
     fn poll_hear_out(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -316,7 +336,7 @@ impl<S: AsyncRead + Unpin> Spoken<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Spoken<S> {
+impl<S: Reset + AsyncRead + Unpin> AsyncRead for Spoken<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_read(cx, buffer)
     }

@@ -21,6 +21,7 @@ mod listener;
 mod malformed;
 mod realm;
 mod reload;
+mod reset;
 mod retired;
 mod routed;
 mod scarcity;

@@ -1,11 +1,14 @@
 //! Bodies as they come, both ways; and tunnels.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::sync::mpsc::channel;
+use std::time::Duration;
 
 use parking_lot::Mutex;
+use socket2::SockRef;
 
 use super::{connect, get, open, plan, until, uuid, web_socket};
+use crate::support::api::Caller;
 use crate::support::{FakeApi, PATIENCE, World};
 
 #[test]
@@ -64,6 +67,38 @@ fn an_answer_shorter_than_it_said_is_cut_and_not_ended() {
     let _ = stream.read_to_string(&mut all);
     assert!(all.contains("Content-Length: 10") && all.ends_with("short"), "{all}");
     is_told_as_cut(&world, &api);
+}
+
+/// An HTTP/1.0 client knows of no chunks: where no length is told the end of the connection is all that it has (RFC 9112 section 6.3).
+#[test]
+fn an_answer_that_is_cut_is_no_whole_one_for_whoever_knows_its_end_by_the_connections() {
+    type End = fn(&mut Caller);
+    let ways: [(&[u8], End, bool); 4] = [
+        (b"Transfer-Encoding: chunked\r\n\r\n4\r\ngood\r\n0\r\n\r\n", |_| {}, true),
+        (b"Transfer-Encoding: chunked\r\n\r\n4\r\ngood\r\n", |_| {}, false),
+        (b"\r\ngood", |caller| SockRef::from(caller.stream.get_ref()).set_linger(Some(Duration::ZERO)).unwrap(), false),
+        (b"\r\ngood", |caller| assert!(caller.request().is_none(), "it is silent until it is given up"), false),
+    ];
+    for (answer, end, is_whole) in ways {
+        let answer = [b"HTTP/1.1 200 OK\r\n", answer].concat();
+        let api = FakeApi::start(move |mut caller| {
+            caller.request();
+            caller.say(&answer);
+            end(&mut caller);
+        });
+        let world = plan(&api, "").set("gateway", "idle_timeout", "\"300ms\"").start();
+        let request = String::from_utf8(get("/api", &uuid(&world))).unwrap().replace("HTTP/1.1", "HTTP/1.0");
+        let mut stream = open(&world);
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut all = String::new();
+        let ended = stream.read_to_string(&mut all);
+        assert_eq!(
+            ended.map_err(|error| error.kind()).err(),
+            (!is_whole).then_some(ErrorKind::ConnectionReset),
+            "{all}"
+        );
+        assert!(!is_whole || all.starts_with("HTTP/1.0 200 OK\r\n") && all.ends_with("\r\n\r\ngood"), "{all}");
+    }
 }
 
 /// The call's own line was written with its head, and says that all went well.

@@ -1,7 +1,7 @@
 //! TLS of the listeners: spoken, asked for a client's certificate, exchanged on reload.
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -55,8 +55,7 @@ fn login(world: &World, trusted: &Made, own: Option<&Made>) -> Option<u16> {
     reply.map(|reply| world.checked(reply).status)
 }
 
-/// Asks over TLS.
-fn ask(address: SocketAddr, (trusted, own): (&Made, Option<&Made>), request: &[u8]) -> Option<RawReply> {
+fn open(address: SocketAddr, (trusted, own): (&Made, Option<&Made>)) -> StreamOwned<ClientConnection, TcpStream> {
     let mut roots = RootCertStore::empty();
     roots.add(trusted.der.clone()).unwrap();
     let config = ClientConfig::builder().with_root_certificates(roots);
@@ -68,8 +67,12 @@ fn ask(address: SocketAddr, (trusted, own): (&Made, Option<&Made>), request: &[u
         }
     };
     let client = ClientConnection::new(Arc::new(config), ServerName::try_from("localhost").unwrap()).unwrap();
-    let stream = StreamOwned::new(client, TcpStream::connect(address).unwrap());
-    let mut connection = Connection::over(stream);
+    StreamOwned::new(client, TcpStream::connect(address).unwrap())
+}
+
+/// Asks over TLS.
+fn ask(address: SocketAddr, who: (&Made, Option<&Made>), request: &[u8]) -> Option<RawReply> {
+    let mut connection = Connection::over(open(address, who));
     if connection.write(request) { connection.reply() } else { None }
 }
 
@@ -139,6 +142,19 @@ fn api_calls_and_questions_over_tls_are_answered() {
         assert!(!said.starts_with(b"HTTP"), "{listener}: clear text is not answered");
     }
     assert_eq!(api.only().header("x-forwarded-proto").as_deref(), Some("https"));
+}
+
+/// By TLS itself a cut is told too; many clients do not listen to that.
+#[test]
+fn an_answer_that_is_cut_is_no_whole_one_over_tls_either() {
+    let server = make();
+    let api = FakeApi::closing(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\ngood\r\n");
+    let (world, address) = gateway(&api, "gateway", &server, None);
+    let request = String::from_utf8(with_token(&world)).unwrap().replace("HTTP/1.1", "HTTP/1.0");
+    let mut stream = open(address, (&server, None));
+    stream.write_all(request.as_bytes()).unwrap();
+    let ended = stream.read_to_end(&mut Vec::new());
+    assert_eq!(ended.unwrap_err().kind(), ErrorKind::ConnectionReset);
 }
 
 #[test]
