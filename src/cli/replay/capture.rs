@@ -4,8 +4,9 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::super::show::words;
-use super::template::find;
+use super::super::show::{counted, words};
+use super::template::{find, lengths};
+use super::wire::{EMPTY_LINE, Framing, Received, Reply};
 
 /// No captured file is longer.
 const LONGEST: u64 = 16 * 1024 * 1024;
@@ -13,6 +14,8 @@ const LONGEST: u64 = 16 * 1024 * 1024;
 const HINT: &str = "hint: name NAME.request, with NAME.reply beside it, a folder of such, or a .har file";
 
 const RAW: &str = "hint: the bytes as they went over the wire; an editor may have changed the ends of its lines";
+
+const CUT: &str = "its captured reply is cut";
 
 /// Something to send again, or why it cannot be.
 pub(super) enum Capture {
@@ -26,36 +29,6 @@ pub(super) struct Pair {
     /// Raw, with places.
     pub(super) request: Vec<u8>,
     pub(super) reply: Reply,
-}
-
-/// A reply, captured or given now.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Reply {
-    pub(super) status: u16,
-    /// Names in lower case.
-    pub(super) headers: Vec<(String, String)>,
-    pub(super) body: Vec<u8>,
-}
-
-impl Reply {
-    /// Out of a head without its empty line; the body is to be filled in.
-    pub(super) fn of_head(head: &[u8]) -> Option<Self> {
-        let head = String::from_utf8_lossy(head);
-        let mut lines = head.lines();
-        let status = lines.next()?.strip_prefix("HTTP/1.")?.split(' ').nth(1)?.parse().ok()?;
-        let header = |line: &str| {
-            let (name, value) = line.split_once(':')?;
-            Some((name.trim().to_ascii_lowercase(), value.trim().to_owned()))
-        };
-        Some(Self { status, headers: lines.filter_map(header).collect(), body: Vec::new() })
-    }
-
-    /// The value of a header; of several, all of them.
-    pub(super) fn header(&self, name: &str) -> Option<String> {
-        let values: Vec<&str> =
-            self.headers.iter().filter(|(known, _)| known == name).map(|(_, value)| value.as_str()).collect();
-        (!values.is_empty()).then(|| values.join(", "))
-    }
 }
 
 /// Reads a pair, by either half, or all pairs of a folder by name.
@@ -77,17 +50,20 @@ pub(super) fn read(path: &Path) -> Result<Vec<Capture>, String> {
 fn pair(path: &Path) -> Result<Capture, String> {
     let name = path.with_extension("").display().to_string();
     let request = bytes(path)?;
+    let skipped = |why: String| Ok(Capture::Skipped { name: name.clone(), why });
     if path.with_extension("realm").exists() {
-        let why = "it needs a realm that answers as its .realm file says".to_owned();
-        return Ok(Capture::Skipped { name, why });
+        return skipped("it needs a realm that answers as its .realm file says".to_owned());
     }
     let reply_path = path.with_extension("reply");
-    let reply = raw(&bytes(&reply_path)?);
+    let reply = raw(&bytes(&reply_path)?, request.starts_with(b"HEAD "));
     let reply = reply.ok_or_else(|| format!("{} is no reply of HTTP/1.x\n  {RAW}", reply_path.display()))?;
-    if find(&request, b"\r\n\r\n").is_none() {
+    if find(&request, EMPTY_LINE).is_none() {
         return Err(format!("{} is no request: its head must end with an empty line, CR LF\n  {RAW}", path.display()));
     }
-    Ok(Capture::Pair(Box::new(Pair { name, request, reply })))
+    match reply {
+        Ok(reply) => Ok(Capture::Pair(Box::new(Pair { name, request, reply }))),
+        Err(why) => skipped(why),
+    }
 }
 
 pub(super) fn bytes(path: &Path) -> Result<Vec<u8>, String> {
@@ -99,10 +75,47 @@ pub(super) fn bytes(path: &Path) -> Result<Vec<u8>, String> {
     fs::read(path).map_err(unreadable)
 }
 
-/// A reply whose body is all that follows its head.
-fn raw(bytes: &[u8]) -> Option<Reply> {
-    let end = find(bytes, b"\r\n\r\n")?;
-    let (head, body) = bytes.split_at_checked(end)?;
-    let body = body.get(4..)?.to_vec();
-    Some(Reply { body, ..Reply::of_head(head)? })
+/// A captured reply.
+///
+/// # Errors
+/// It begins as one, and is not whole; why.
+fn raw(bytes: &[u8], was_head: bool) -> Option<Result<Reply, String>> {
+    let mut received = Received::of(bytes);
+    match received.head() {
+        Ok(reply) => Some(whole(reply, received, was_head)),
+        Err(_) if !bytes.is_empty() && received.is_taken() => {
+            Some(Err(format!("{CUT}: nothing follows `100 Continue`")))
+        }
+        Err(_) => None,
+    }
+}
+
+fn whole(reply: Reply, mut received: Received<&[u8]>, was_head: bool) -> Result<Reply, String> {
+    let unfit = |error: io::Error| {
+        if error.kind() == io::ErrorKind::UnexpectedEof {
+            format!("{CUT}: its chunks have no end")
+        } else {
+            format!("its captured reply cannot be read: {}", words(&error))
+        }
+    };
+    let framing = reply.framing(was_head).map_err(unfit)?;
+    let Framing::Length(length) = framing else {
+        let body = received.body(framing).map_err(unfit)?;
+        let behind = received.rest().map_err(unfit)?;
+        return if behind.is_empty() { Ok(Reply { body, ..reply }) } else { Err(longer(behind.len())) };
+    };
+    // Places stand in it for what may be longer or shorter.
+    let body = received.rest().map_err(unfit)?;
+    let (shortest, longest) = lengths(&body);
+    if longest.is_some_and(|longest| longest < length) {
+        return Err(format!(
+            "{CUT} or was changed: its body has {shortest} bytes, and its Content-Length says {length}"
+        ));
+    }
+    if shortest > length { Err(longer(shortest - length)) } else { Ok(Reply { body, ..reply }) }
+}
+
+fn longer(bytes: usize) -> String {
+    let bytes = counted(bytes, "byte");
+    format!("its captured reply has {bytes} behind its end: is that another one, or was it changed?")
 }

@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
-use super::capture::Reply;
 use super::learned::Learned;
 use super::template::{Piece, find, pieces, uuid_at};
+use super::wire::{Reply, halves, unchunked};
 
 /// Compared besides status and body (OPERATOR section 4).
 const HEADERS: [&str; 5] = ["content-type", "cache-control", "pragma", "www-authenticate", "x-ca-err"];
@@ -104,12 +104,13 @@ fn learn_by_order(captured: &[u8], now: &[u8], learned: &mut Learned) {
 
 /// Values of a request that must not show, should the reply repeat one; as they stood there, and decoded. The longest first.
 fn secrets(request: &[u8]) -> Vec<Vec<u8>> {
-    let text = String::from_utf8_lossy(request);
-    let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
+    let (head, body) = halves(request);
+    let whole = unchunked(head, body);
+    let (head, body) = (String::from_utf8_lossy(head), String::from_utf8_lossy(whole.as_deref().unwrap_or(body)));
     let target = head.split(' ').nth(1).unwrap_or_default();
     let query = target.split_once('?').map_or("", |(_, query)| query);
     let mut secrets: Vec<Vec<u8>> = Vec::new();
-    for field in [query, body].into_iter().flat_map(|form| form.split('&')) {
+    for field in [query, &body].into_iter().flat_map(|form| form.split('&')) {
         for (name, value) in form_urlencoded::parse(field.as_bytes()) {
             if !PLAIN.contains(&&*name) {
                 secrets.push(value.as_bytes().to_vec());
@@ -213,6 +214,13 @@ mod tests {
         let shown = masked(text.as_bytes(), &secrets);
         let words = ["{{of the request}}"; 6].join(" ");
         assert_eq!(shown, format!("{words} visible passport {{{{uuid}}}} {{{{jwt}}}}\\t"));
+    }
+
+    #[test]
+    fn nothing_of_a_request_in_chunks_shows() {
+        let head = "POST /t HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n";
+        let request = format!("{head}11\r\nclient_secret=pla\r\n9\r\nnted&b=23\r\n2\r\n45\r\n0\r\n\r\n");
+        assert_eq!(masked(b"planted, 2345", &secrets(request.as_bytes())), "{{of the request}}, {{of the request}}");
     }
 
     proptest! {

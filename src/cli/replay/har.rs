@@ -7,7 +7,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::Deserialize;
 
-use super::capture::{self, Capture, Pair, Reply};
+use super::capture::{self, Capture, Pair};
+use super::wire::Reply;
 
 #[derive(Deserialize)]
 struct Archive {

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use serde_json::Value;
 
-use super::capture::Reply;
-use super::template::{Piece, find, pieces, uuid_at};
+use super::template::{Piece, pieces, uuid_at};
+use super::wire::{EMPTY_LINE, Reply, chunked, halves, unchunked};
 
 /// UUIDs of the capture and of now.
 #[derive(Default)]
@@ -43,10 +43,17 @@ impl Learned {
     /// # Errors
     /// It has a place for something that this run does not know.
     pub(super) fn filled(&self, request: &[u8]) -> Result<Vec<u8>, String> {
-        let end = find(request, b"\r\n\r\n").unwrap_or(request.len());
-        let (head, body) = request.split_at_checked(end).unwrap_or((request, &[]));
-        let (head, filled) = (self.replaced(head)?, self.replaced(body)?);
-        let told = format!("content-length: {}", body.len().saturating_sub(4));
+        let (head, body) = halves(request);
+        let whole = unchunked(head, body);
+        let head = self.replaced(head)?;
+        if let Some(whole) = whole {
+            let filled = self.replaced(&whole)?;
+            // In the chunks that it had, unless something in them has become another.
+            let body = if filled == whole { body.to_vec() } else { chunked(&filled) };
+            return Ok([&head, EMPTY_LINE, &body].concat());
+        }
+        let filled = self.replaced(body)?;
+        let told = format!("content-length: {}", body.len());
         let head = String::from_utf8_lossy(&head);
         let lines: Vec<String> = head
             .split("\r\n")
@@ -54,11 +61,11 @@ impl Learned {
                 let said = line
                     .split_once(':')
                     .map(|(name, value)| format!("{}: {}", name.to_ascii_lowercase(), value.trim()));
-                let length = filled.len().saturating_sub(4);
+                let length = filled.len();
                 if said.as_deref() == Some(&told) { format!("Content-Length: {length}") } else { line.to_owned() }
             })
             .collect();
-        Ok([lines.join("\r\n").as_bytes(), &filled].concat())
+        Ok([lines.join("\r\n").as_bytes(), EMPTY_LINE, &filled].concat())
     }
 
     fn replaced(&self, text: &[u8]) -> Result<Vec<u8>, String> {
@@ -99,6 +106,21 @@ mod tests {
         assert_eq!(filled, request(NEW, 42).replace("content-length:42", "Content-Length: 42"));
         // A length that was wrong is part of what was captured.
         let odd = request("none", 3);
+        assert_eq!(learned.filled(odd.as_bytes()).unwrap(), odd.as_bytes());
+    }
+
+    #[test]
+    fn a_uuid_that_lies_in_two_chunks_is_another_one_now_too() {
+        let mut learned = Learned::default();
+        let (begin, end) = OLD.split_at(10);
+        let head = "POST /t HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n";
+        let request = format!("{head}10\r\ntoken={begin}\r\n1a\r\n{end}\r\n0\r\n\r\n");
+        assert_eq!(learned.filled(request.as_bytes()).unwrap(), request.as_bytes(), "nothing is another");
+        learned.learn(OLD.as_bytes(), NEW.as_bytes());
+        let filled = learned.filled(request.as_bytes()).unwrap();
+        assert_eq!(String::from_utf8(filled).unwrap(), format!("{head}2a\r\ntoken={NEW}\r\n0\r\n\r\n"));
+        // Chunks that do not fit are part of what was captured.
+        let odd = request.replace("1a", "1b");
         assert_eq!(learned.filled(odd.as_bytes()).unwrap(), odd.as_bytes());
     }
 

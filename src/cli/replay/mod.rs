@@ -11,6 +11,7 @@ mod learned;
 mod target;
 mod template;
 mod told;
+mod wire;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

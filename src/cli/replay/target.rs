@@ -12,8 +12,7 @@ use rustls_pki_types::ServerName;
 
 use super::super::show::words;
 use super::super::{ask, pinned};
-use super::capture::Reply;
-use super::template::find;
+use super::wire::{Received, Reply};
 use crate::config::Config;
 use crate::relay::Trust;
 use crate::server::TlsMaterial;
@@ -121,80 +120,8 @@ fn trusting(ca: Option<&Path>) -> Result<Trust, String> {
 fn reply(stream: &mut (impl Read + Write), request: &[u8]) -> io::Result<Reply> {
     stream.write_all(request)?;
     stream.flush()?;
-    let mut received = Received { stream: &mut stream.take(LONGEST), bytes: Vec::new() };
-    loop {
-        let end = received.until(|bytes| find(bytes, b"\r\n\r\n"))?;
-        let head = received.take(end + 4);
-        let mut reply = Reply::of_head(&head).ok_or_else(|| broken("that was no reply of HTTP/1.x"))?;
-        if reply.status == 100 {
-            continue;
-        }
-        reply.body = body(&mut received, &reply, request.starts_with(b"HEAD "))?;
-        return Ok(reply);
-    }
-}
-
-fn broken(sentence: &'static str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, sentence)
-}
-
-/// A stream, and what of it is read and not taken yet.
-struct Received<'s, S> {
-    stream: &'s mut io::Take<&'s mut S>,
-    bytes: Vec<u8>,
-}
-
-impl<S: Read> Received<'_, S> {
-    /// Reads until something is found in it.
-    fn until(&mut self, found: impl Fn(&[u8]) -> Option<usize>) -> io::Result<usize> {
-        let mut part = [0; 8 * 1024];
-        loop {
-            if let Some(at) = found(&self.bytes) {
-                return Ok(at);
-            }
-            let count = self.stream.read(&mut part)?;
-            if count == 0 {
-                return Err(broken("the reply was cut off"));
-            }
-            self.bytes.extend_from_slice(part.get(..count).unwrap_or_default());
-        }
-    }
-
-    fn take(&mut self, length: usize) -> Vec<u8> {
-        let rest = self.bytes.split_off(length.min(self.bytes.len()));
-        std::mem::replace(&mut self.bytes, rest)
-    }
-
-    fn exactly(&mut self, length: usize) -> io::Result<Vec<u8>> {
-        self.until(|bytes| (bytes.len() >= length).then_some(length))?;
-        Ok(self.take(length))
-    }
-}
-
-fn body<S: Read>(received: &mut Received<'_, S>, reply: &Reply, was_head: bool) -> io::Result<Vec<u8>> {
-    if was_head || matches!(reply.status, 204 | 304) {
-        return Ok(Vec::new());
-    }
-    if reply.header("transfer-encoding").is_some_and(|coding| coding.to_ascii_lowercase().ends_with("chunked")) {
-        let mut body = Vec::new();
-        loop {
-            let end = received.until(|bytes| find(bytes, b"\r\n"))?;
-            let line = received.take(end + 2);
-            let size = String::from_utf8_lossy(&line);
-            let size = size.split([';', '\r']).next().unwrap_or_default();
-            let size = usize::from_str_radix(size.trim(), 16).map_err(|_| broken("a chunk has no length"))?;
-            let whole = size.checked_add(2).ok_or_else(|| broken("a chunk is too long"))?;
-            let mut chunk = if size == 0 { return Ok(body) } else { received.exactly(whole)? };
-            chunk.truncate(size);
-            body.extend(chunk);
-        }
-    }
-    if let Some(length) = reply.header("content-length") {
-        return received.exactly(length.parse().map_err(|_| broken("its length is no number"))?);
-    }
-    let mut rest = std::mem::take(&mut received.bytes);
-    // TLS may end without saying so.
-    let read = received.stream.read_to_end(&mut rest);
-    read.map(drop).or_else(|error| if rest.is_empty() { Err(error) } else { Ok(()) })?;
-    Ok(rest)
+    let mut received = Received::of(stream.take(LONGEST));
+    let reply = received.head()?;
+    let framing = reply.framing(request.starts_with(b"HEAD "))?;
+    Ok(Reply { body: received.body(framing)?, ..reply })
 }

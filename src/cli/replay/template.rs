@@ -20,6 +20,18 @@ pub(super) enum Piece<'t> {
 const UUID: usize = 36;
 const EPOCH: usize = 11;
 
+/// The shortest and the longest that a captured text can have been before it got its places; the longest may not be known.
+pub(super) fn lengths(text: &[u8]) -> (usize, Option<usize>) {
+    let length = |piece: Piece<'_>| match piece {
+        Piece::Text(text) | Piece::Captured(text) => (text.len(), Some(text.len())),
+        Piece::Uuid(_) => (UUID, Some(UUID + EPOCH)),
+        Piece::Any(_) => (0, None),
+    };
+    pieces(text).into_iter().map(length).fold((0, Some(0)), |(shortest, longest), (least, most)| {
+        (shortest + least, longest.zip(most).map(|(longest, most)| longest + most))
+    })
+}
+
 /// Where a text stands in another.
 pub(super) fn find(text: &[u8], wanted: &[u8]) -> Option<usize> {
     memmem::find(text, wanted)
