@@ -24,33 +24,54 @@ pub(super) struct Difference {
     pub(super) replayed: Option<String>,
     /// The first byte of a body that differs, as it came.
     pub(super) byte: Option<usize>,
+    /// What the two texts do not say.
+    pub(super) note: Option<&'static str>,
+}
+
+/// Why a UUID can be wrong where any other is as good.
+const ANOTHER: &str =
+    "another UUID is expected there: the one that stands for the captured one since an earlier place of the run";
+
+/// Where a body is not the captured one.
+#[derive(Debug, PartialEq, Eq)]
+struct Mismatch {
+    byte: usize,
+    /// A UUID stands there as it should, and it is not the one that is expected.
+    is_another: bool,
 }
 
 /// What differs; nothing where the reply is as it was, but for UUIDs in the same places. Learns them.
 pub(super) fn differences(captured: &Reply, now: &Reply, request: &[u8], learned: &mut Learned) -> Vec<Difference> {
     let secrets = secrets(request);
-    let shown = |text: &[u8]| masked(text, &secrets);
+    let shown = |text: &[u8]| masked(text, &secrets, None);
     let mut differences = Vec::new();
     let mut hold = |what, captured: Option<String>, replayed: Option<String>| {
         if captured != replayed {
             let shown = |text: Option<String>| text.map(|text| shown(text.as_bytes()));
-            differences.push(Difference { what, captured: shown(captured), replayed: shown(replayed), byte: None });
+            differences.push(Difference {
+                what,
+                captured: shown(captured),
+                replayed: shown(replayed),
+                byte: None,
+                note: None,
+            });
         }
     };
     hold("status", Some(captured.status.to_string()), Some(now.status.to_string()));
     for name in HEADERS {
         hold(name, captured.header(name), now.header(name));
     }
-    let byte = matches(&captured.body, &now.body, learned);
-    if byte.is_some() {
-        let (captured, replayed) = (Some(shown(&captured.body)), Some(shown(&now.body)));
-        differences.push(Difference { what: "body", captured, replayed, byte });
+    if let Some(Mismatch { byte, is_another }) = matches(&captured.body, &now.body, learned) {
+        let replayed = masked(&now.body, &secrets, is_another.then_some(byte));
+        let (captured, replayed) = (Some(shown(&captured.body)), Some(replayed));
+        let note = is_another.then_some(ANOTHER);
+        differences.push(Difference { what: "body", captured, replayed, byte: Some(byte), note });
     }
     differences
 }
 
-/// The first byte at which a body is not the captured one. What could be learned is learned all the same.
-fn matches(captured: &[u8], now: &[u8], learned: &mut Learned) -> Option<usize> {
+/// Where a body is not the captured one first. What could be learned is learned all the same.
+fn matches(captured: &[u8], now: &[u8], learned: &mut Learned) -> Option<Mismatch> {
     let pieces = pieces(captured);
     let mut names: HashMap<&[u8], &[u8]> = HashMap::new();
     let mut rest = now;
@@ -74,7 +95,8 @@ fn matches(captured: &[u8], now: &[u8], learned: &mut Learned) -> Option<usize> 
         let Some((value, behind)) = taken.and_then(|taken| rest.split_at_checked(taken)) else {
             learn_by_order(captured, now, learned);
             let same = if let Piece::Text(text) = piece { common(text, rest) } else { 0 };
-            return Some(now.len() - rest.len() + same);
+            let is_another = matches!(piece, Piece::Captured(_) | Piece::Uuid(_)) && uuid_at(rest).is_some();
+            return Some(Mismatch { byte: now.len() - rest.len() + same, is_another });
         };
         match piece {
             Piece::Captured(was) => learned.learn(was, value),
@@ -83,7 +105,7 @@ fn matches(captured: &[u8], now: &[u8], learned: &mut Learned) -> Option<usize> 
         }
         rest = behind;
     }
-    (!rest.is_empty()).then(|| now.len() - rest.len())
+    (!rest.is_empty()).then(|| Mismatch { byte: now.len() - rest.len(), is_another: false })
 }
 
 fn common(one: &[u8], other: &[u8]) -> usize {
@@ -133,11 +155,15 @@ fn secrets(request: &[u8]) -> Vec<Vec<u8>> {
     secrets
 }
 
-/// A text without UUIDs, JWTs and values of the request; what a terminal would act upon is spelled out.
-fn masked(text: &[u8], secrets: &[Vec<u8>]) -> String {
+/// A text without UUIDs, JWTs and values of the request, and with a word for the UUID that is not the one that is expected; what
+/// a terminal would act upon is spelled out.
+fn masked(text: &[u8], secrets: &[Vec<u8>], another: Option<usize>) -> String {
     let (mut shown, mut rest) = (Vec::with_capacity(text.len()), text);
     while let Some(first) = rest.first() {
-        let (mask, length) = if let Some(secret) = secrets.iter().find(|secret| rest.starts_with(secret)) {
+        let here = text.len() - rest.len();
+        let (mask, length) = if let (Some(uuid), true) = (uuid_at(rest), another == Some(here)) {
+            ("{{another uuid}}", uuid.len())
+        } else if let Some(secret) = secrets.iter().find(|secret| rest.starts_with(secret)) {
             ("{{of the request}}", secret.len())
         } else if let Some(uuid) = uuid_at(rest) {
             ("{{uuid}}", uuid.len())
@@ -168,7 +194,7 @@ mod tests {
     const TWO: &str = "304554d8-d1c0-45d5-935b-02f886104a79";
 
     fn at(captured: &str, now: &str, learned: &mut Learned) -> Option<usize> {
-        matches(captured.as_bytes(), now.as_bytes(), learned)
+        matches(captured.as_bytes(), now.as_bytes(), learned).map(|mismatch| mismatch.byte)
     }
 
     #[test]
@@ -211,7 +237,7 @@ mod tests {
         let text = format!(
             "planted+query planted%2Bquery planted-basic {basic} planted cookie planted+cookie visible passport {ONE} eyJhbGciOi.J9_-x\t"
         );
-        let shown = masked(text.as_bytes(), &secrets);
+        let shown = masked(text.as_bytes(), &secrets, None);
         let words = ["{{of the request}}"; 6].join(" ");
         assert_eq!(shown, format!("{words} visible passport {{{{uuid}}}} {{{{jwt}}}}\\t"));
     }
@@ -220,7 +246,10 @@ mod tests {
     fn nothing_of_a_request_in_chunks_shows() {
         let head = "POST /t HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n";
         let request = format!("{head}11\r\nclient_secret=pla\r\n9\r\nnted&b=23\r\n2\r\n45\r\n0\r\n\r\n");
-        assert_eq!(masked(b"planted, 2345", &secrets(request.as_bytes())), "{{of the request}}, {{of the request}}");
+        assert_eq!(
+            masked(b"planted, 2345", &secrets(request.as_bytes()), None),
+            "{{of the request}}, {{of the request}}"
+        );
     }
 
     proptest! {

@@ -44,7 +44,7 @@ fn as_json(one: &Replayed) -> Value {
         Outcome::Skipped(why) => ("skipped", Some(why), [].as_slice()),
         Outcome::Unanswered(why) => ("unanswered", Some(why), [].as_slice()),
     };
-    let difference = |one: &Difference| json!({"what": one.what, "captured": one.captured, "replayed": one.replayed, "byte": one.byte});
+    let difference = |one: &Difference| json!({"what": one.what, "captured": one.captured, "replayed": one.replayed, "byte": one.byte, "note": one.note});
     let differences: Value = differences.iter().map(difference).collect();
     json!({"name": one.name, "outcome": outcome, "why": why, "differences": differences})
 }
@@ -63,7 +63,7 @@ fn human(one: &Replayed, out: &mut dyn Write) -> io::Result<()> {
 }
 
 fn beside(difference: &Difference, out: &mut dyn Write) -> io::Result<()> {
-    let Difference { what, captured, replayed, byte } = difference;
+    let Difference { what, captured, replayed, byte, note } = difference;
     let text = |text: &Option<String>| text.clone().unwrap_or_else(|| "(none)".to_owned());
     let (captured, replayed) = (text(captured), text(replayed));
     let Some(byte) = byte else {
@@ -79,5 +79,5 @@ fn beside(difference: &Difference, out: &mut dyn Write) -> io::Result<()> {
         let mark = if left == right { ' ' } else { '|' };
         writeln!(out, "    {}", format!("{left:width$} {mark} {right}").trim_end())?;
     }
-    Ok(())
+    note.map_or(Ok(()), |note| writeln!(out, "  note: {note}"))
 }

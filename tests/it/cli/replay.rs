@@ -133,12 +133,40 @@ fn what_differs_is_shown_side_by_side_without_a_secret_and_the_chain_goes_on() {
     assert!(said.err.contains(": 1 the same, 2 different, 0 unanswered, 0 skipped"), "{}", said.err);
     let json = replay(&world, &[folder.to_str().unwrap(), "--format", "json"]).json();
     let differences = json["replies"][0]["differences"].as_array().unwrap();
-    assert_eq!(differences[0], json!({"what": "status", "captured": "201", "replayed": "200", "byte": null}));
+    let status = json!({"what": "status", "captured": "201", "replayed": "200", "byte": null, "note": null});
+    assert_eq!(differences[0], status);
     assert_eq!((&differences[2]["what"], &differences[2]["byte"]), (&json!("body"), &json!(132)));
     let text = said.out + &json.to_string();
     for secret in [ACCESS, REFRESH, NEXT_ACCESS, OLD_SECRET, "planted-certificate", "planted+signature", "eyJ"] {
         assert!(!text.contains(secret), "{secret}: {text}");
     }
+}
+
+#[test]
+fn a_uuid_that_is_not_the_one_of_before_is_said_to_be_another() {
+    let world = site();
+    let folder = written(&world, |_, reply| reply);
+    let login = folder.join("1-login.request");
+    let login = login.to_str().unwrap();
+    // Two logins, and as the capture has it the same UUIDs for both.
+    let said = replay(&world, &[login, login]);
+    assert_eq!(said.status, 1, "{said:?}");
+    for line in [
+        "1-login: same\n",
+        "1-login: different\n  body, from byte 50 on:\n",
+        "      \"access_token\":\"{{uuid}}\",\\r    |   \"access_token\":\"{{another uuid}}\",\\r\n",
+        "  note: another UUID is expected there: the one that stands for the captured one since an earlier place of the run\n",
+    ] {
+        assert!(said.out.contains(line), "{line}\n{}", said.out);
+    }
+    let json = replay(&world, &[login, login, "--format", "json"]).json();
+    assert!(json["replies"][1]["differences"][0]["note"].as_str().unwrap().starts_with("another UUID is expected"));
+    // The same name twice in one reply, as a place.
+    let twice = chain()[0].2.replace(ACCESS, "{{uuid a}}").replace(REFRESH, "{{uuid a}}");
+    fs::write(folder.join("1-login.reply"), twice).unwrap();
+    let said = replay(&world, &[login]);
+    assert!(said.out.contains("\"refresh_token\":\"{{another uuid}}\""), "{}", said.out);
+    assert!(said.out.contains("  note: another UUID is expected there"), "{}", said.out);
 }
 
 #[test]
