@@ -55,6 +55,9 @@ fn pair(path: &Path) -> Result<Capture, String> {
         return skipped("it needs a realm that answers as its .realm file says".to_owned());
     }
     let reply_path = path.with_extension("reply");
+    if fs::symlink_metadata(&reply_path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+        return skipped("no .reply file with what was answered stands beside it".to_owned());
+    }
     let reply = raw(&bytes(&reply_path)?, request.starts_with(b"HEAD "));
     let reply = reply.ok_or_else(|| format!("{} is no reply of HTTP/1.x\n  {RAW}", reply_path.display()))?;
     if find(&request, EMPTY_LINE).is_none() {

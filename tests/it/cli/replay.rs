@@ -251,6 +251,21 @@ fn a_capture_that_is_cut_is_told_and_is_no_reply_to_compare_with() {
 }
 
 #[test]
+fn a_request_without_a_reply_is_skipped_and_the_others_are_sent() {
+    let world = site();
+    let folder = written(&world, |_, reply| reply);
+    fs::remove_file(folder.join("2-refresh.reply")).unwrap();
+    let said = replay(&world, &[folder.to_str().unwrap(), "--format", "json"]);
+    let became: Vec<_> = outcomes(&said).into_iter().map(|(_, outcome)| outcome).collect();
+    // What it would have handed out is unknown to the revocation, which is the same for any UUID.
+    assert_eq!((became, said.status), (["same", "skipped", "same"].map(str::to_owned).to_vec(), 0), "{said:?}");
+    assert_eq!(said.json()["replies"][1]["why"], "no .reply file with what was answered stands beside it");
+    let alone = replay(&world, &[folder.join("2-refresh.request").to_str().unwrap()]);
+    alone.refused(1, "nothing was compared");
+    assert!(alone.out.contains("2-refresh: skipped: no .reply file"), "{alone:?}");
+}
+
+#[test]
 fn a_har_file_is_a_capture_too() {
     let world = site();
     let entries = chain().map(|(_, request, reply)| {
