@@ -1,6 +1,6 @@
 //! `client import`: a table of clients into the mapping, whole or not at all; dry unless told otherwise.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
@@ -14,7 +14,7 @@ use serde_json::json;
 
 use super::super::{Format, NO, WRONG_USE, secret, show};
 use super::rows::{self, Row};
-use super::{counted, plain, stage_word, stages, taken};
+use super::{counted, plain, stage_word, stages, taken, twice};
 use crate::config::Config;
 use crate::document::Findings;
 use crate::mapping;
@@ -100,6 +100,8 @@ pub(super) fn run(config: &Config, means: Means<'_>, import: &Import) -> Result<
         }
     }
     problems.sort_by_key(|problem| problem.line);
+    let unfit: HashSet<u64> = problems.iter().map(|problem| problem.line).collect();
+    planned.retain(|planned| !unfit.contains(&planned.line));
     let write = import.write && problems.is_empty() && !planned.is_empty();
     if let Err(error) = report(import, &planned, &problems, write)
         && error.kind() != io::ErrorKind::BrokenPipe
@@ -189,12 +191,12 @@ fn client(row: &Row, stage: Option<&str>, dummies: &Dummies) -> Result<(NewClien
         Some(Err(known)) => wrong.push(format!("`stage` is not {known}")),
         Some(Ok(_)) => {}
     }
+    let scopes = row.scopes();
+    if let Some(word) = twice(&scopes) {
+        wrong.push(format!("`scopes` has `{}` twice\n  hint: each legacy word is one word at the realm", plain(word)));
+    }
     let (Some(client_secret), Some(Ok(stage)), true) = (client_secret, word, wrong.is_empty()) else {
         return Err(wrong);
-    };
-    let scopes = row.field("scopes").unwrap_or_default().split_whitespace();
-    let pair = |word: &str| {
-        word.split_once('=').map_or((word.to_owned(), word.to_owned()), |(old, new)| (old.to_owned(), new.to_owned()))
     };
     let client = NewClient {
         legacy_id: legacy_id.to_owned(),
@@ -203,7 +205,7 @@ fn client(row: &Row, stage: Option<&str>, dummies: &Dummies) -> Result<(NewClien
         client_secret,
         stage: stage.to_owned(),
         dialect: row.field("dialect").map(str::to_owned),
-        scopes: scopes.map(pair).collect(),
+        scopes,
     };
     Ok((client, clear))
 }

@@ -162,6 +162,13 @@ fn scope(text: &str) -> Result<(String, String), &'static str> {
     Ok((old.to_owned(), new.to_owned()))
 }
 
+/// A legacy word that stands there twice: one of the two would be lost.
+fn twice(scopes: &[(String, String)]) -> Option<&str> {
+    let mut words: Vec<&str> = scopes.iter().map(|(old, _)| old.as_str()).collect();
+    words.sort_unstable();
+    words.windows(2).find_map(|pair| if let [one, other] = pair { (one == other).then_some(*one) } else { None })
+}
+
 /// Runs one of them.
 pub(super) fn run(path: &Path, environment: &Environment, client: Client) -> ExitCode {
     match client {

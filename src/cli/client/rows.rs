@@ -1,10 +1,11 @@
 //! Rows of a table of clients, out of CSV or JSON (OPERATOR section 4).
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs;
 use std::path::Path;
 
-use serde_json::Value;
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use zeroize::Zeroizing;
 
 use super::super::show::words;
@@ -24,6 +25,8 @@ pub(super) struct Row {
     /// The line of a CSV file; of JSON, the number of the entry.
     pub(super) line: u64,
     fields: BTreeMap<&'static str, Zeroizing<String>>,
+    /// Of a JSON object of scopes; in a text they stand among the fields.
+    scopes: Vec<(String, String)>,
     /// What is wrong before anybody knows what it means.
     pub(super) malformed: Option<String>,
 }
@@ -32,6 +35,50 @@ impl Row {
     /// A field with something in it.
     pub(super) fn field(&self, column: &str) -> Option<&str> {
         self.fields.get(column).map(|text| text.as_str()).filter(|text| !text.is_empty())
+    }
+
+    /// Legacy words of scopes and the realm's, as they stand there: one may stand there twice.
+    pub(super) fn scopes(&self) -> Vec<(String, String)> {
+        let pair = |word: &str| {
+            let (old, new) = word.split_once('=').unwrap_or((word, word));
+            (old.to_owned(), new.to_owned())
+        };
+        let words = self.field("scopes").unwrap_or_default().split_whitespace();
+        words.map(pair).chain(self.scopes.iter().cloned()).collect()
+    }
+}
+
+/// A JSON object's fields, one that stands twice too.
+struct Fields(Vec<(String, Field)>);
+
+#[derive(serde::Deserialize)]
+#[serde(untagged)]
+enum Field {
+    Text(String),
+    Fields(Fields),
+    Null(()),
+    Other(IgnoredAny),
+}
+
+impl<'de> Deserialize<'de> for Fields {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct InOrder;
+        impl<'de> Visitor<'de> for InOrder {
+            type Value = Fields;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields, A::Error> {
+                let mut fields = Vec::new();
+                while let Some(field) = map.next_entry()? {
+                    fields.push(field);
+                }
+                Ok(Fields(fields))
+            }
+        }
+        deserializer.deserialize_map(InOrder)
     }
 }
 
@@ -89,7 +136,7 @@ fn of_csv(bytes: &[u8]) -> Result<Vec<Row>, String> {
                 let wrong = format!("has {} fields, the header {}", record.len(), columns.len());
                 let fields = columns.iter().copied().zip(record.iter().map(|text| Zeroizing::new(text.to_owned())));
                 let line = lines.of(record.position());
-                Row { line, fields: fields.collect(), malformed: (!fits).then_some(wrong) }
+                Row { line, fields: fields.collect(), malformed: (!fits).then_some(wrong), ..Row::default() }
             }
             Err(error) => {
                 let line = lines.of(error.position());
@@ -128,26 +175,37 @@ fn of_json(bytes: &[u8]) -> Result<Vec<Row>, String> {
         let place = format!("line {}, column {}", error.line(), error.column());
         format!("is no list of JSON objects ({place})\n  hint: [{{\"legacy_id\": \"...\", ...}}, ...]")
     };
-    let entries: Vec<BTreeMap<String, Value>> = serde_json::from_slice(bytes).map_err(|error| unfit(&error))?;
+    let entries: Vec<Fields> = serde_json::from_slice(bytes).map_err(|error| unfit(&error))?;
     entries.into_iter().zip(1..).map(|(entry, line)| of_entry(entry, line)).collect()
 }
 
-fn of_entry(entry: BTreeMap<String, Value>, line: u64) -> Result<Row, String> {
+fn of_entry(Fields(entry): Fields, line: u64) -> Result<Row, String> {
     let mut row = Row { line, ..Row::default() };
     for (name, value) in entry {
         let column = known(&name)?;
-        let text = if let Value::String(text) = value {
-            text
-        } else if let (Value::Object(scopes), "scopes") = (&value, column) {
-            let pairs = scopes.iter().map(|(old, new)| format!("{old}={}", new.as_str().unwrap_or_default()));
-            pairs.collect::<Vec<_>>().join(" ")
-        } else if value.is_null() {
-            String::new()
-        } else {
-            row.malformed = Some(format!("has something else than a text as `{column}`"));
-            continue;
+        let text = match (value, column) {
+            (Field::Text(text), _) => text,
+            (Field::Fields(Fields(pairs)), "scopes") => {
+                row.scopes = pairs.into_iter().filter_map(|pair| scope(pair, &mut row.malformed)).collect();
+                String::new()
+            }
+            (Field::Null(()), _) => String::new(),
+            (Field::Fields(_) | Field::Other(_), _) => {
+                row.malformed = Some(format!("has something else than a text as `{column}`"));
+                continue;
+            }
         };
-        row.fields.insert(column, Zeroizing::new(text));
+        if row.fields.insert(column, Zeroizing::new(text)).is_some() {
+            row.malformed = Some(format!("has `{column}` twice"));
+        }
     }
     Ok(row)
+}
+
+fn scope((old, new): (String, Field), malformed: &mut Option<String>) -> Option<(String, String)> {
+    if let Field::Text(new) = new {
+        return Some((old, new));
+    }
+    *malformed = Some("has something else than a text for a scope".to_owned());
+    None
 }

@@ -95,11 +95,12 @@ fn what_is_wrong_is_told_line_by_line_and_nothing_is_written() {
         "hash,HASH,new9,env:NEW_SECRET,,live,",
         "scope,env:OLD_SECRET,new10,env:NEW_SECRET,a=\\,live,",
         "none,env:OLD_SECRET,new11,env:NEW_SECRET,,,",
+        "twice,env:OLD_SECRET,new13,env:NEW_SECRET,a=b c a=c,live,",
     ];
     let mapped = format!("{OLD_ID},env:OLD_SECRET,new12,env:NEW_SECRET,,live,\n");
     let text = HEADER.to_owned() + &rows.join("\n").replace("HASH", &format!("\"{hash}\"")) + "\n" + &mapped;
     let said = import(&world, "bad.csv", &text, &["--write"]);
-    said.refused(1, "nothing was changed: 11 problems");
+    said.refused(1, "nothing was changed: 12 problems");
     for (line, words) in [
         (3, "`client_secret` is a secret in clear text"),
         (4, "`legacy_id` is missing"),
@@ -111,11 +112,41 @@ fn what_is_wrong_is_told_line_by_line_and_nothing_is_written() {
         (10, "is no hash in PHC text"),
         (11, "is no scope word"),
         (12, "`stage` is missing"),
-        (13, "is mapped already"),
+        (13, "`scopes` has `a` twice"),
+        (14, "is mapped already"),
     ] {
         let found =
             said.out.lines().any(|told| told.contains(&format!("bad.csv:{line}: error: ")) && told.contains(words));
         assert!(found, "{line}: {words}: {}", said.out);
+    }
+    // What has a problem is not told as an addition.
+    let added: Vec<_> = said.out.lines().filter(|line| line.starts_with("add ")).collect();
+    assert_eq!(added, ["add good as new, at stage live"]);
+    let json = import(&world, "bad.csv", &text, &["--format", "json"]).json();
+    let added = serde_json::json!([{"line": 2, "legacy_id": "good", "client_id": "new", "stage": "live"}]);
+    assert_eq!((&json["add"], json["problems"].as_array().unwrap().len()), (&added, 12));
+    assert_eq!(imported(&world), None);
+}
+
+#[test]
+fn what_stands_twice_in_a_row_of_json_is_a_problem_of_that_row() {
+    let world = Plan::new().files();
+    let entry = |more: &str| {
+        format!(
+            "{{\"legacy_id\": \"a\", \"legacy_secret\": \"env:OLD_SECRET\", \"client_id\": \"new\", \"client_secret\": \"env:NEW_SECRET\"{more}}}"
+        )
+    };
+    for (more, words) in [
+        (", \"scopes\": {\"a\": \"b\", \"a\": \"c\"}", "`scopes` has `a` twice"),
+        (", \"scopes\": \"a=b a=c\"", "`scopes` has `a` twice"),
+        (", \"scopes\": {\"a\": 1}", "the row has something else than a text for a scope"),
+        (", \"scopes\": {\"a b\": \"c\"}", "is no scope word"),
+        (", \"scopes\": [\"a\"]", "the row has something else than a text as `scopes`"),
+        (", \"client_id\": \"other\"", "the row has `client_id` twice"),
+    ] {
+        let said = import(&world, "x.json", &format!("[{}]", entry(more)), &["--stage", "live", "--write"]);
+        said.refused(1, "nothing was changed: 1 problem");
+        assert!(said.out.starts_with(world.path().to_str().unwrap()) && said.out.contains(words), "{more}: {said:?}");
     }
     assert_eq!(imported(&world), None);
 }
