@@ -122,11 +122,11 @@ fn begin((stream, peer): (TcpStream, SocketAddr), serving: &Serving, tasks: &Tas
                 Box::pin(async {
                     let shaken = tokio::select! {
                         biased;
-                        shaken = timeout(serving.limits.head_timeout, tls.accept(stream)) => shaken,
+                        shaken = tls.accept(stream, peer.address, serving.limits.head_timeout) => shaken,
                         // Who has not shaken hands has asked for nothing.
                         () = inner.stop().cancelled() => return,
                     };
-                    if let Ok(Ok(stream)) = shaken {
+                    if let Some(stream) = shaken {
                         serve((stream, permit), peer, &serving, &inner).await;
                     }
                 })

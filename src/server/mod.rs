@@ -15,6 +15,7 @@ mod connection;
 mod control;
 mod gateway;
 mod grpc;
+mod handshake;
 mod http2;
 mod legacy;
 mod listener;

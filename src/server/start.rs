@@ -15,6 +15,7 @@ use tokio_util::task::TaskTracker;
 
 use super::connection::ConnectionLimits;
 use super::control::Control;
+use super::handshake::Failures;
 use super::legacy::Tuning;
 use super::listener::listen;
 use super::reload::{Files, Reloading, Ways};
@@ -79,20 +80,20 @@ pub fn start(start: Start) -> Result<Running, StartError> {
     let workers =
         if config.workers == 0 { std::thread::available_parallelism().map_or(1, NonZero::get) } else { config.workers };
     let (doors, addresses) = Doors::open(&config, workers)?;
-    let tls = |material: &Option<TlsMaterial>| material.as_ref().map(Tls::new).transpose().map_err(StartError::Failed);
-    let tls_of_both = |material: &Option<TlsMaterial>| {
-        let tls = material.as_ref().map(|material| Tls::offering(BOTH, material));
+    let (bridge, mut threads) = bridge(&config, Snapshot::new(loaded, 1, &*start.entropy), &start, workers)?;
+    let tls = |listener, protocols, material: &Option<TlsMaterial>| {
+        let failures = Failures::new(listener, Arc::clone(&bridge.clock), Arc::clone(&bridge.metrics));
+        let tls = material.as_ref().map(|material| Tls::new(protocols, material, failures));
         tls.transpose().map_err(StartError::Failed)
     };
-    let (bridge, mut threads) = bridge(&config, Snapshot::new(loaded, 1, &*start.entropy), &start, workers)?;
     let shared = Shared {
         realm: Arc::new(RealmStatus::default()),
         tuning: Arc::new(ArcSwap::from_pointee(Tuning::of(&config))),
-        tls_legacy: tls(&config.tls.legacy)?,
-        tls_gateway: tls_of_both(&config.tls.gateway)?,
-        tls_authz: tls_of_both(&config.tls.authz)?,
-        tls_realm: tls(&config.tls.realm)?,
-        tls_ops: tls(&config.tls.ops)?,
+        tls_legacy: tls("legacy", &[], &config.tls.legacy)?,
+        tls_gateway: tls("gateway", BOTH, &config.tls.gateway)?,
+        tls_authz: tls("authz", BOTH, &config.tls.authz)?,
+        tls_realm: tls("realm", &[], &config.tls.realm)?,
+        tls_ops: tls("ops", &[], &config.tls.ops)?,
         stop: CancellationToken::new(),
         scarcity: Arc::new(Scarcity::new(Arc::clone(&bridge.clock), Arc::clone(&bridge.metrics))),
         bridge,

@@ -1,7 +1,8 @@
 //! TLS of a listener. Certificates are exchanged on reload without a restart.
 
-use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use rustls::RootCertStore;
@@ -10,9 +11,11 @@ use rustls::server::WebPkiClientVerifier;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use super::handshake::{Failure, Failures};
 use crate::domain::time::Timestamp;
 
 /// What a listener shows, in PEM.
@@ -42,10 +45,11 @@ pub fn provide_tls() {
 pub struct Tls {
     config: Arc<ArcSwap<ServerConfig>>,
     protocols: Protocols,
+    failures: Arc<Failures>,
 }
 
 /// What is offered to a client that asks (ALPN, RFC 7301): nothing, or these.
-type Protocols = &'static [&'static [u8]];
+pub(super) type Protocols = &'static [&'static [u8]];
 
 /// Where HTTP/2 is spoken beside HTTP/1.1.
 pub(super) const BOTH: Protocols = &[b"h2", b"http/1.1"];
@@ -57,20 +61,13 @@ impl std::fmt::Debug for Tls {
 }
 
 impl Tls {
-    /// Reads the material and makes ready.
+    /// Reads the material and makes ready. A client may choose one of these protocols.
     ///
     /// # Errors
     /// One sentence about what cannot be used.
-    pub fn new(material: &TlsMaterial) -> Result<Self, String> {
-        Self::offering(&[], material)
-    }
-
-    /// The same, where a client may choose one of these protocols.
-    ///
-    /// # Errors
-    /// As [`Tls::new`].
-    pub(super) fn offering(protocols: Protocols, material: &TlsMaterial) -> Result<Self, String> {
-        Ok(Self { config: Arc::new(ArcSwap::new(config(material, protocols)?)), protocols })
+    pub(super) fn new(protocols: Protocols, material: &TlsMaterial, failures: Failures) -> Result<Self, String> {
+        let config = Arc::new(ArcSwap::new(config(material, protocols)?));
+        Ok(Self { config, protocols, failures: Arc::new(failures) })
     }
 
     /// Shows another certificate from now on.
@@ -82,8 +79,30 @@ impl Tls {
         Ok(())
     }
 
-    pub(super) async fn accept(&self, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
-        TlsAcceptor::from(self.config.load_full()).accept(stream).await
+    /// Shakes hands within this time; `None`: the caller is turned away, or has gone.
+    pub(super) async fn accept(
+        &self,
+        stream: TcpStream,
+        address: IpAddr,
+        patience: Duration,
+    ) -> Option<TlsStream<TcpStream>> {
+        let mut first = [0];
+        let shaken = timeout(patience, async {
+            // Whoever says nothing, as who only looks whether somebody listens, has failed in nothing.
+            let heard = stream.peek(&mut first).await.is_ok_and(|count| count > 0);
+            let acceptor = heard.then(|| TlsAcceptor::from(self.config.load_full()))?;
+            Some(acceptor.accept(stream).await)
+        });
+        let failure = match shaken.await {
+            Ok(shaken) => match shaken? {
+                Ok(stream) => return Some(stream),
+                Err(error) => Failure::of(first[0], &error),
+            },
+            Err(_elapsed) if first == [0] => return None,
+            Err(_elapsed) => Failure::slow(),
+        };
+        self.failures.tell(address, &failure);
+        None
     }
 }
 

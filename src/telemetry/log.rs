@@ -1,7 +1,7 @@
 //! Log lines: JSON on standard error, one for each request, written at the edge.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
@@ -121,6 +121,20 @@ pub fn turned_away(listener: Option<&str>, count: u64) {
         }
     };
     tracing::warn!(event = "turned_away", listener, count, "{why}");
+}
+
+/// Says that a caller could not ask anything, as its TLS handshake failed; `count` of them for this cause at this listener so far.
+pub fn handshake_failed(listener: &str, (address, cause): (IpAddr, &str), detail: &str, count: u64) {
+    let address = address.to_string();
+    tracing::warn!(
+        event = "handshake_failed",
+        listener,
+        address,
+        cause,
+        detail,
+        count,
+        "a caller was turned away: no TLS with it"
+    );
 }
 
 /// Says that connections cannot be accepted, as the machine has nothing to make them of; `count` tries so far. They wait in the kernel.

@@ -57,6 +57,12 @@ struct AnswerLabels {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct HandshakeLabels {
+    listener: &'static str,
+    cause: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct OutcomeLabels {
     outcome: &'static str,
 }
@@ -106,6 +112,7 @@ pub struct Metrics {
     pub turned_away: Counter,
     /// Times that a connection could not be accepted; it waits in the kernel.
     pub not_accepted: Counter,
+    handshakes: Family<HandshakeLabels, Counter>,
 }
 
 /// From a quarter of a millisecond to ten seconds.
@@ -148,6 +155,7 @@ impl Metrics {
             audit_writable: Gauge::default(),
             turned_away: Counter::default(),
             not_accepted: Counter::default(),
+            handshakes: Family::default(),
             registry: Registry::default(),
         };
         registry.register(
@@ -239,6 +247,11 @@ impl Metrics {
             "Times that a connection could not be accepted for want of open files or memory",
             self.not_accepted.clone(),
         );
+        registry.register(
+            "handshakes_failed",
+            "Callers that could ask nothing, as their TLS handshake failed, by listener and cause (no_certificate, certificate_refused, no_tls, ...)",
+            self.handshakes.clone(),
+        );
     }
 
     /// Counts one request.
@@ -290,6 +303,11 @@ impl Metrics {
     /// Counts one logout that the realm announced.
     pub fn logout(&self, trail: &Trail) {
         self.logouts.get_or_create(&OutcomeLabels { outcome: trail.outcome() }).inc();
+    }
+
+    /// Counts one failed TLS handshake; how many there were of this cause at this listener.
+    pub fn handshake_failed(&self, listener: &'static str, cause: &'static str) -> u64 {
+        self.handshakes.get_or_create(&HandshakeLabels { listener, cause }).inc() + 1
     }
 
     /// Says which table is in use, and whether it is what the files say.

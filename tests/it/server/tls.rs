@@ -9,7 +9,10 @@ use std::time::{Duration, Instant};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
-use crate::support::{Connection, FakeApi, OLD_ID, OLD_SECRET, PATIENCE, Plan, RawReply, TOKEN, World, passport, post};
+use crate::support::program::Program;
+use crate::support::{
+    Connection, FakeApi, OLD_ID, OLD_SECRET, PATIENCE, Plan, RawReply, TOKEN, World, eventually, passport, post,
+};
 
 struct Made {
     certificate: String,
@@ -19,13 +22,16 @@ struct Made {
 }
 
 fn make() -> Made {
-    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
-    Made {
-        certificate: made.cert.pem(),
-        key: made.signing_key.serialize_pem(),
-        der: made.cert.der().clone(),
-        key_der: made.signing_key.serialize_der(),
-    }
+    named("somebody")
+}
+
+/// A certificate that vouches for itself under this name.
+fn named(name: &str) -> Made {
+    let mut params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    params.distinguished_name.push(rcgen::DnType::CommonName, name);
+    let key = rcgen::KeyPair::generate().unwrap();
+    let made = params.self_signed(&key).unwrap();
+    Made { certificate: made.pem(), key: key.serialize_pem(), der: made.der().clone(), key_der: key.serialize_der() }
 }
 
 fn world(server: &Made, client_ca: Option<&Made>) -> World {
@@ -33,14 +39,19 @@ fn world(server: &Made, client_ca: Option<&Made>) -> World {
 }
 
 fn spoken_at(plan: Plan, listener: &str, server: &Made, client_ca: Option<&Made>) -> World {
+    let mut world = to_be_spoken_at(plan, listener, server, client_ca);
+    world.begin();
+    world
+}
+
+fn to_be_spoken_at(plan: Plan, listener: &str, server: &Made, client_ca: Option<&Made>) -> World {
     let ca = client_ca.map_or_else(String::new, |_| ", client_ca = \"ca.pem\"".to_owned());
     let tls = format!("{{ certificate = \"server.pem\", key = \"server.key\"{ca} }}");
-    let mut world = plan.set("tls", listener, &tls).files();
+    let world = plan.set("tls", listener, &tls).files();
     put(&world, server);
     if let Some(ca) = client_ca {
         fs::write(world.path().join("ca.pem"), &ca.certificate).unwrap();
     }
-    world.begin();
     world
 }
 
@@ -190,4 +201,78 @@ fn who_has_not_finished_shaking_hands_does_not_hold_up_the_end() {
     world.end();
     assert!(silent.is_closed());
     assert!(began.elapsed() < Duration::from_secs(15), "{:?}; `server.drain` is 30 s", began.elapsed());
+}
+
+/// How many handshakes have failed at the listener of legacy clients: in all, or of one cause.
+fn failed(program: &Program, cause: &str) -> u64 {
+    let begin = format!("passbridge_handshakes_failed_total{{listener=\"legacy\",cause=\"{cause}");
+    let text = program.told("/metrics").body;
+    text.lines().filter_map(|line| line.strip_prefix(&begin)?.rsplit(' ').next()?.parse::<u64>().ok()).sum()
+}
+
+/// Says this much, and breaks off.
+fn break_off(program: &Program, said: &[u8]) {
+    let mut caller = Connection::open(program.legacy);
+    assert!(caller.write(said));
+    caller.half_close();
+    // An alert, or nothing.
+    let _answered = caller.is_closed();
+}
+
+/// The beginning of a handshake.
+const BEGUN: [u8; 6] = [22, 3, 1, 0, 200, 1];
+
+#[test]
+fn whom_tls_turns_away_and_why_is_told_once_and_counted_each_time() {
+    let (server, ca) = (make(), make());
+    let world = to_be_spoken_at(Plan::new(), "legacy", &server, Some(&ca));
+    let program = Program::serve(&world);
+    // Who looks whether somebody listens.
+    break_off(&program, b"");
+    let request = post(TOKEN, &passport(OLD_ID, OLD_SECRET));
+    let stranger = named("a stranger");
+    for count in 1..=2 {
+        for (trusted, own, cause) in [
+            (&server, None, "no_certificate"),
+            (&server, Some(&stranger), "certificate_refused"),
+            (&stranger, Some(&ca), "caller_refused"),
+        ] {
+            assert!(ask(program.legacy, (trusted, own), &request).is_none(), "{cause}");
+            eventually(cause, || failed(&program, cause) == count);
+        }
+        break_off(&program, &request);
+        eventually("clear text", || failed(&program, "no_tls") == count);
+        break_off(&program, &BEGUN);
+        eventually("broken off", || failed(&program, "broken_off") == count);
+    }
+    assert_eq!(ask(program.legacy, (&server, Some(&ca)), &request).unwrap().status, 200);
+    assert_eq!(failed(&program, ""), 10, "who said nothing has failed in nothing");
+    eventually("the log has it", || program.lines("handshake_failed").len() == 5);
+    let lines = program.lines("handshake_failed");
+    assert!(lines.iter().all(|line| line["listener"] == "legacy" && line["address"] == "127.0.0.1"), "{lines:?}");
+    let told: Vec<_> =
+        lines.iter().map(|line| [&line["cause"], &line["detail"]].map(|told| told.as_str().unwrap())).collect();
+    assert_eq!(
+        told,
+        [
+            ["no_certificate", "the caller showed no certificate, and `client_ca` asks for one"],
+            ["certificate_refused", "nobody in `client_ca` vouches for the caller's certificate"],
+            ["caller_refused", "the caller does not take what it is shown here: UnknownCA"],
+            ["no_tls", "the caller speaks no TLS: clear text, or another protocol"],
+            ["broken_off", "the caller was gone in the middle of it"],
+        ]
+    );
+}
+
+#[test]
+fn who_begins_to_shake_hands_and_goes_no_further_is_told_and_who_says_nothing_is_not() {
+    let server = make();
+    let plan = Plan::new().set("limits", "head_timeout", "\"300ms\"");
+    let world = to_be_spoken_at(plan, "legacy", &server, None);
+    let program = Program::serve(&world);
+    let (mut silent, mut slow) = (Connection::open(program.legacy), Connection::open(program.legacy));
+    assert!(slow.write(&BEGUN));
+    assert!(silent.is_closed() && slow.is_closed());
+    eventually("it is told", || program.lines("handshake_failed").iter().any(|line| line["cause"] == "slow"));
+    assert_eq!(failed(&program, ""), 1);
 }

@@ -1,0 +1,177 @@
+//! TLS handshakes that fail: nobody but the operator can know who was turned away by them, and why.
+
+use std::collections::HashSet;
+use std::error::Error;
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use crate::domain::time::Clock;
+use crate::relay::BadCertificate;
+use crate::telemetry::{Metrics, log};
+
+/// So often the log tells of the same caller and cause; the metrics count each time.
+const QUIET: Duration = Duration::from_mins(1);
+/// Lines about one listener in that time, at most: whoever looks for open ports from everywhere fills no disk.
+const LINES: usize = 20;
+/// What a record begins with in which hands are shaken (RFC 8446 section 5.1).
+const RECORD: u8 = 22;
+
+/// Why hands were not shaken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Cause {
+    NoTls,
+    NoCertificate,
+    CertificateRefused,
+    CallerRefused,
+    NothingInCommon,
+    BrokenOff,
+    Slow,
+    Broken,
+}
+
+impl Cause {
+    const fn word(self) -> &'static str {
+        match self {
+            Self::NoTls => "no_tls",
+            Self::NoCertificate => "no_certificate",
+            Self::CertificateRefused => "certificate_refused",
+            Self::CallerRefused => "caller_refused",
+            Self::NothingInCommon => "nothing_in_common",
+            Self::BrokenOff => "broken_off",
+            Self::Slow => "slow",
+            Self::Broken => "broken",
+        }
+    }
+}
+
+/// The same, in words.
+#[derive(Debug)]
+pub(super) struct Failure {
+    cause: Cause,
+    detail: String,
+}
+
+impl Failure {
+    fn new(cause: Cause, detail: impl Into<String>) -> Self {
+        Self { cause, detail: detail.into() }
+    }
+
+    /// It was begun, and not done in time.
+    pub(super) fn slow() -> Self {
+        Self::new(Cause::Slow, "it was not done within `limits.head_timeout`")
+    }
+
+    /// What went wrong with a caller whose first byte was this.
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "these are rustls' causes, and it explains the rare ones itself"
+    )]
+    pub(super) fn of(first: u8, error: &io::Error) -> Self {
+        if first != RECORD {
+            return Self::new(Cause::NoTls, "the caller speaks no TLS: clear text, or another protocol");
+        }
+        if let Some(bad) = BadCertificate::behind(error) {
+            return Self::new(Cause::CertificateRefused, refused(&bad));
+        }
+        let Some(said) = error.get_ref().and_then(|held| (held as &(dyn Error + 'static)).downcast_ref()) else {
+            return Self::new(Cause::BrokenOff, "the caller was gone in the middle of it");
+        };
+        match said {
+            rustls::Error::NoCertificatesPresented => {
+                Self::new(Cause::NoCertificate, "the caller showed no certificate, and `client_ca` asks for one")
+            }
+            rustls::Error::AlertReceived(alert) => {
+                Self::new(Cause::CallerRefused, format!("the caller does not take what it is shown here: {alert:?}"))
+            }
+            rustls::Error::PeerIncompatible(why) => {
+                Self::new(Cause::NothingInCommon, format!("no version or cipher is common to both: {why:?}"))
+            }
+            other => Self::new(Cause::Broken, other.to_string()),
+        }
+    }
+}
+
+fn refused(bad: &BadCertificate) -> String {
+    match bad {
+        BadCertificate::Expired => "the caller's certificate has expired".to_owned(),
+        BadCertificate::NotYet => "the caller's certificate is not valid yet".to_owned(),
+        BadCertificate::UnknownIssuer => "nobody in `client_ca` vouches for the caller's certificate".to_owned(),
+        BadCertificate::Authority => "the caller's certificate is that of an authority (CA:TRUE)".to_owned(),
+        BadCertificate::OtherName => "the caller's certificate is for another name".to_owned(),
+        BadCertificate::Other(words) => format!("the caller's certificate cannot be trusted: {words}"),
+    }
+}
+
+/// The failed handshakes of one listener.
+#[derive(Debug)]
+pub(super) struct Failures {
+    listener: &'static str,
+    clock: Arc<dyn Clock>,
+    metrics: Arc<Metrics>,
+    /// Of whom the log has told, and since when these are gathered.
+    told: Mutex<(Duration, HashSet<(Cause, IpAddr)>)>,
+}
+
+impl Failures {
+    pub(super) fn new(listener: &'static str, clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Self {
+        Self { listener, clock, metrics, told: Mutex::default() }
+    }
+
+    pub(super) fn tell(&self, address: IpAddr, Failure { cause, detail }: &Failure) {
+        let count = self.metrics.handshake_failed(self.listener, cause.word());
+        if self.is_news(*cause, address) {
+            log::handshake_failed(self.listener, (address, cause.word()), detail, count);
+        }
+    }
+
+    fn is_news(&self, cause: Cause, address: IpAddr) -> bool {
+        let now = self.clock.monotonic();
+        let mut told = self.told.lock();
+        let (since, whom) = &mut *told;
+        if now.saturating_sub(*since) >= QUIET {
+            *since = now;
+            whom.clear();
+        }
+        whom.len() < LINES && whom.insert((cause, address))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use super::*;
+    use crate::domain::time::Timestamp;
+
+    #[derive(Debug, Default)]
+    struct Seconds(AtomicU64);
+
+    impl Clock for Seconds {
+        fn now(&self) -> Timestamp {
+            Timestamp::from_secs(0)
+        }
+
+        fn monotonic(&self) -> Duration {
+            Duration::from_secs(self.0.load(Ordering::Relaxed))
+        }
+    }
+
+    #[test]
+    fn a_caller_is_news_once_a_minute_for_each_cause_and_strangers_from_everywhere_are_no_flood() {
+        let clock = Arc::new(Seconds::default());
+        let failures = Failures::new("legacy", Arc::clone(&clock) as Arc<dyn Clock>, Arc::default());
+        let caller = |number: u8| IpAddr::from([192, 0, 2, number]);
+        assert!(failures.is_news(Cause::NoTls, caller(1)) && failures.is_news(Cause::BrokenOff, caller(1)));
+        assert!(!failures.is_news(Cause::NoTls, caller(1)));
+        let told = (2..=200).filter(|&number| failures.is_news(Cause::NoTls, caller(number))).count();
+        assert_eq!(told, LINES - 2);
+        clock.0.store(59, Ordering::Relaxed);
+        assert!(!failures.is_news(Cause::NoTls, caller(1)));
+        clock.0.store(60, Ordering::Relaxed);
+        assert!(failures.is_news(Cause::NoTls, caller(1)));
+    }
+}
