@@ -74,6 +74,9 @@ fn asked(body: &[u8]) -> Result<Selector, Denied> {
     })
 }
 
+/// What is to be shown, as a 401 has to say (RFC 9110 section 15.5.2, RFC 6750 section 3). No browser asks a person for it.
+const CHALLENGE: &str = "Bearer realm=\"passbridge\"";
+
 /// The ops token was shown. It stands before the body among what a handler takes, so that nothing is read of whoever does not show it.
 pub(super) struct Authorized;
 
@@ -81,8 +84,10 @@ impl FromRequestParts<Arc<OpsService>> for Authorized {
     type Rejection = Response;
 
     async fn from_request_parts(parts: &mut Parts, service: &Arc<OpsService>) -> Result<Self, Response> {
-        authorized(service, &parts.headers)
-            .map_err(|sentence| Denied { status: StatusCode::UNAUTHORIZED, sentence }.answer())?;
+        authorized(service, &parts.headers).map_err(|sentence| {
+            let denied = Denied { status: StatusCode::UNAUTHORIZED, sentence }.answer();
+            ([(header::WWW_AUTHENTICATE, CHALLENGE)], denied).into_response()
+        })?;
         Ok(Self)
     }
 }

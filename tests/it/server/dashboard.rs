@@ -49,6 +49,9 @@ fn the_page_is_whole_and_asks_nobody_but_its_own_bridge() {
         assert_eq!(world.ops(&format!("/{path}")).status, 200);
     }
     assert!(script.contains("fetch(\"api/v1/table\", { headers: { authorization:"));
-    assert_eq!(world.ops("/api/v1/table").status, 401, "the table is for whoever shows the ops token");
+    let table = world.ops("/api/v1/table");
+    assert_eq!(table.status, 401, "the table is for whoever shows the ops token");
+    // RFC 9110 section 15.5.2. For `Basic` a browser would ask the person, in the page's place.
+    assert_eq!(table.header("www-authenticate").as_deref(), Some("Bearer realm=\"passbridge\""));
     assert_eq!(world.ops("/dashboard.txt").status, 404);
 }
