@@ -3,17 +3,21 @@
 use std::process::ExitCode;
 
 use super::super::{secret as old, show};
-use super::{Action, Add, Reference, Slot, learned, taken, uses};
+use super::{Action, Add, Reference, Slot, Undone, learned, plain, taken, twice, uses};
 use crate::config::Config;
 use crate::domain::client::Stage;
 use crate::domain::time::Clock;
-use crate::mapping::edit::{self, Addition, Desk, NewClient, NewSecret, Refused, SecretSlots};
+use crate::mapping::edit::{self, Addition, Desk, NewClient, NewSecret, SecretSlots};
 use crate::mapping::entries::Entry;
 use crate::secrets::Means;
 use crate::server::SystemClock;
 
 /// Adds a client that no file has.
-pub(super) fn add(config: &Config, means: Means<'_>, add: &Add) -> Result<ExitCode, Refused> {
+pub(super) fn add(config: &Config, means: Means<'_>, add: &Add) -> Result<ExitCode, Undone> {
+    if let Some(word) = twice(&add.scopes) {
+        let hint = "hint: each legacy word is one word at the realm";
+        return Err(Undone::Misused(format!("--scope says `{}` twice\n  {hint}", plain(word))));
+    }
     let client_secret = add.client_secret.secret()?;
     let legacy_secret = hashed_or(add.legacy_secret.as_ref())?;
     let desk = Desk::open(&config.mappings, means)?;
@@ -36,14 +40,12 @@ pub(super) fn add(config: &Config, means: Means<'_>, add: &Add) -> Result<ExitCo
 }
 
 /// Moves a client to a stage.
-pub(super) fn stage(config: &Config, means: Means<'_>, id: &str, to: To<'_>, why: &str) -> Result<ExitCode, Refused> {
+pub(super) fn stage(config: &Config, means: Means<'_>, id: &str, to: To<'_>, why: &str) -> Result<ExitCode, Undone> {
     let is_canary = to.stage == Stage::Canary.word();
     if to.percent.is_some() && !is_canary {
-        return Err("--percent goes with the stage `canary` alone\n  hint: leave it out".to_owned().into());
+        return Err(Undone::Misused("--percent goes with the stage `canary` alone\n  hint: leave it out".to_owned()));
     }
-    if why.trim().is_empty() {
-        return Err("why is it moved?\n  hint: --why \"ticket 4711: moved to the realm\"".to_owned().into());
-    }
+    reason(why)?;
     let desk = Desk::open(&config.mappings, means)?;
     let entry = desk.entry(id)?;
     if is_canary && to.percent.is_none() && entry.canary.is_none() {
@@ -66,7 +68,9 @@ pub(super) struct To<'a> {
 }
 
 /// Moves a client back to where it was before its last move, else to `legacy` where there is an old server.
-pub(super) fn rollback(config: &Config, means: Means<'_>, id: &str, why: Option<&str>) -> Result<ExitCode, Refused> {
+pub(super) fn rollback(config: &Config, means: Means<'_>, id: &str, why: Option<&str>) -> Result<ExitCode, Undone> {
+    let why = why.unwrap_or("rolled back");
+    reason(why)?;
     let desk = Desk::open(&config.mappings, means)?;
     let entry = desk.entry(id)?;
     let legacy = config.otk.as_ref().map(|_| Stage::Legacy.word());
@@ -83,10 +87,18 @@ pub(super) fn rollback(config: &Config, means: Means<'_>, id: &str, why: Option<
             format!("`{id}` is at stage {before} already\n  hint: say where it goes with `client stage`").into()
         );
     }
-    moved(config, desk, &entry, To { stage: before, percent: None }, why.unwrap_or("rolled back"))
+    moved(config, desk, &entry, To { stage: before, percent: None }, why)
 }
 
-fn moved(config: &Config, desk: Desk<'_>, entry: &Entry, to: To<'_>, why: &str) -> Result<ExitCode, Refused> {
+/// Refuses a reason that is none.
+fn reason(why: &str) -> Result<(), Undone> {
+    if !why.trim().is_empty() {
+        return Ok(());
+    }
+    Err(Undone::Misused("why is it moved?\n  hint: --why \"ticket 4711: moved to the realm\"".to_owned()))
+}
+
+fn moved(config: &Config, desk: Desk<'_>, entry: &Entry, to: To<'_>, why: &str) -> Result<ExitCode, Undone> {
     let at = SystemClock::new().now().rfc3339();
     let changed = desk.change(entry, |table| {
         edit::stage(table, to.stage, &at, why);
@@ -97,20 +109,20 @@ fn moved(config: &Config, desk: Desk<'_>, entry: &Entry, to: To<'_>, why: &str) 
 }
 
 /// Adds, promotes or retires the second of two secrets.
-pub(super) fn secret(config: &Config, means: Means<'_>, slot: &Slot) -> Result<ExitCode, Refused> {
+pub(super) fn secret(config: &Config, means: Means<'_>, slot: &Slot) -> Result<ExitCode, Undone> {
     let (key, which) =
         if slot.new { ("client_secret", "secret at the realm") } else { ("legacy_secret", "old secret") };
     let added = match slot.action {
         Action::Add if slot.new && slot.from.is_none() => Some(sealed(config)?),
         Action::Add => Some(hashed_or(slot.from.as_ref())?),
         Action::Promote | Action::Retire | Action::WriteLearned if slot.from.is_some() => {
-            return Err("--from goes with `add` alone\n  hint: leave it out".to_owned().into());
+            return Err(Undone::Misused("--from goes with `add` alone\n  hint: leave it out".to_owned()));
         }
         Action::Promote | Action::Retire | Action::WriteLearned => None,
     };
     let learns = slot.action == Action::WriteLearned;
     if learns && slot.new {
-        return Err("only old secrets are learned\n  hint: leave --new out".to_owned().into());
+        return Err(Undone::Misused("only old secrets are learned\n  hint: leave --new out".to_owned()));
     }
     let hashes = if learns { learned::hashes(config, &slot.id)? } else { Vec::new() };
     let desk = Desk::open(&config.mappings, means)?;
@@ -143,12 +155,14 @@ pub(super) fn secret(config: &Config, means: Means<'_>, slot: &Slot) -> Result<E
 }
 
 /// A new secret from standard input, sealed: it is sent to the realm, so that a hash of it is of no use.
-fn sealed(config: &Config) -> Result<NewSecret, Refused> {
+fn sealed(config: &Config) -> Result<NewSecret, Undone> {
     let Some(recipient) = config.identities.recipient() else {
         let hint = "hint: [secrets] identity = { file = \"age.key\" }, and it is sealed; or put it into a file or a variable of the bridge, and say --from file:PATH or --from env:NAME";
-        return Err(format!("a secret of the realm is kept sealed, and no identity is configured\n  {hint}").into());
+        let reason = format!("a secret of the realm is kept sealed, and no identity is configured\n  {hint}");
+        return Err(Undone::Misused(reason));
     };
-    Ok(NewSecret::Sealed(old::sealed(&old::read()?, &[recipient])?))
+    let sealed = old::read().and_then(|secret| old::sealed(&secret, &[recipient]));
+    sealed.map(NewSecret::Sealed).map_err(Undone::Misused)
 }
 
 /// Says when each slot was last used: whoever ends one wants to know.
@@ -165,9 +179,9 @@ fn tell_uses(config: &Config, slot: &Slot, which: &str) {
 }
 
 /// A secret where it lies, or one from standard input as a hash.
-fn hashed_or(reference: Option<&Reference>) -> Result<NewSecret, Refused> {
+fn hashed_or(reference: Option<&Reference>) -> Result<NewSecret, Undone> {
     match reference {
         Some(reference) => reference.secret(),
-        None => Ok(NewSecret::Hash(old::hashed()?)),
+        None => old::hashed().map(NewSecret::Hash).map_err(Undone::Misused),
     }
 }

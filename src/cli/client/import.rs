@@ -12,13 +12,13 @@ use parking_lot::Mutex;
 use secrecy::SecretString;
 use serde_json::json;
 
-use super::super::{Format, NO, WRONG_USE, secret, show};
+use super::super::{Format, NO, secret, show};
 use super::rows::{self, Row};
-use super::{counted, plain, stage_word, stages, taken, twice};
+use super::{Undone, counted, file_name, plain, stage_word, stages, taken, twice};
 use crate::config::Config;
 use crate::document::Findings;
 use crate::mapping;
-use crate::mapping::edit::{Addition, Desk, NewClient, NewSecret, Refused};
+use crate::mapping::edit::{Addition, Desk, NewClient, NewSecret};
 use crate::mapping::entries::entries;
 use crate::secrets::Means;
 use crate::secrets::age::Recipient;
@@ -36,7 +36,7 @@ pub(in crate::cli) struct Import {
     #[arg(long, value_name = "STAGE", value_parser = stages())]
     stage: Option<&'static str>,
     /// The file of the mapping that they go into
-    #[arg(long, value_name = "FILE", default_value = "imported.toml")]
+    #[arg(long, value_name = "FILE", default_value = "imported.toml", value_parser = file_name)]
     into: String,
     /// How changes and problems are written
     #[arg(long, value_enum, default_value_t = Format::Human)]
@@ -76,13 +76,13 @@ fn no_directory(opened: &File) -> io::Result<()> {
 }
 
 /// Shows what would change, and changes it with `--write`.
-pub(super) fn run(config: &Config, means: Means<'_>, import: &Import) -> Result<ExitCode, Refused> {
+pub(super) fn run(config: &Config, means: Means<'_>, import: &Import) -> Result<ExitCode, Undone> {
     if let Err(error) = File::open(&import.file).and_then(|file| no_directory(&file)) {
         let hint = "hint: a CSV or JSON file of clients; docs/MIGRATION.md has its columns";
-        show::complain(&format!("{} cannot be read: {}\n  {hint}", import.file.display(), show::words(&error)));
-        return Ok(ExitCode::from(WRONG_USE));
+        let path = import.file.display();
+        return Err(Undone::Misused(format!("{path} cannot be read: {}\n  {hint}", show::words(&error))));
     }
-    let rows = rows::read(&import.file)?;
+    let rows = rows::read(&import.file).map_err(Undone::Misused)?;
     let recipient = config.identities.recipient();
     let sealed = |recipient| secret::sealed(&SecretString::from("nobody's"), &[recipient]);
     let dummies = Dummies { hash: mapping::hash_of_nobody(), sealed: recipient.map(sealed).transpose()? };

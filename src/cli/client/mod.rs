@@ -20,7 +20,7 @@ use super::{Format, NO, WRONG_USE, show};
 use crate::config::{self, Config, Examined};
 use crate::document::{Findings, Severity};
 use crate::domain::client::Stage;
-use crate::mapping::edit::{NewSecret, Refused};
+use crate::mapping::edit::{self, NewSecret, Refused};
 use crate::secrets::{Environment, Means};
 
 /// What is done with clients.
@@ -97,7 +97,7 @@ pub(super) struct Add {
     #[arg(long = "scope", value_name = "OLD=NEW", value_parser = scope)]
     scopes: Vec<(String, String)>,
     /// The file of the mapping that it goes into
-    #[arg(long, value_name = "FILE", default_value = "added.toml")]
+    #[arg(long, value_name = "FILE", default_value = "added.toml", value_parser = file_name)]
     into: String,
 }
 
@@ -141,9 +141,30 @@ impl From<String> for Reference {
 }
 
 impl Reference {
-    fn secret(&self) -> Result<NewSecret, Refused> {
+    fn secret(&self) -> Result<NewSecret, Undone> {
         let hint = "hint: say env:NAME or file:PATH, or sealed:TEXT with what `passbridge secret seal` prints";
-        self.0.clone().ok_or_else(|| format!("a secret is no argument: others could read it\n  {hint}").into())
+        let bare = || Undone::Misused(format!("a secret is no argument: others could read it\n  {hint}"));
+        self.0.clone().ok_or_else(bare)
+    }
+}
+
+/// Why nothing was done.
+enum Undone {
+    /// Wrong use: what was said is wrong whatever the mapping files have. A sentence says what to do.
+    Misused(String),
+    /// What the mapping files or the bridge have stands against it.
+    Refused(Refused),
+}
+
+impl From<Refused> for Undone {
+    fn from(refused: Refused) -> Self {
+        Self::Refused(refused)
+    }
+}
+
+impl From<String> for Undone {
+    fn from(sentence: String) -> Self {
+        Self::Refused(sentence.into())
     }
 }
 
@@ -160,6 +181,11 @@ fn stage_word(text: &str) -> Result<&'static str, String> {
 fn scope(text: &str) -> Result<(String, String), &'static str> {
     let (old, new) = text.split_once('=').ok_or("say OLD=NEW, the legacy word and the realm's")?;
     Ok((old.to_owned(), new.to_owned()))
+}
+
+fn file_name(text: &str) -> Result<String, &'static str> {
+    let is_one = edit::is_file_name(text);
+    is_one.then(|| text.to_owned()).ok_or("this is no name for a mapping file; `partners.toml` is one")
 }
 
 /// A legacy word that stands there twice: one of the two would be lost.
@@ -191,7 +217,7 @@ pub(super) fn run(path: &Path, environment: &Environment, client: Client) -> Exi
 fn with(
     path: &Path,
     environment: &Environment,
-    act: impl FnOnce(&Config, Means<'_>) -> Result<ExitCode, Refused>,
+    act: impl FnOnce(&Config, Means<'_>) -> Result<ExitCode, Undone>,
 ) -> ExitCode {
     let findings = Findings::new();
     let Examined { config: Some(config), .. } = config::examine(path, environment, &findings) else {
@@ -199,7 +225,13 @@ fn with(
         show::complain("the configuration has errors; nothing was changed");
         return ExitCode::from(WRONG_USE);
     };
-    act(&config, config.means(environment)).unwrap_or_else(refused)
+    act(&config, config.means(environment)).unwrap_or_else(|undone| match undone {
+        Undone::Misused(sentence) => {
+            show::complain(&sentence);
+            ExitCode::from(WRONG_USE)
+        }
+        Undone::Refused(reason) => refused(reason),
+    })
 }
 
 fn refused(refused: Refused) -> ExitCode {

@@ -57,7 +57,10 @@ pub(super) fn run(path: &Path, environment: &Environment, asked: &Asked) -> Exit
     };
     let clients = match chosen(&loaded.table, &asked.clients) {
         Ok(clients) => clients,
-        Err(id) => return wrong_use(&format!("no file maps the client `{id}`\n  hint: passbridge client list")),
+        Err(id) => {
+            show::complain(&format!("no file maps the client `{id}`\n  hint: passbridge client list"));
+            return ExitCode::from(NO);
+        }
     };
     let reader = match asked.reader.as_ref().map(|id| secret::read().map(|secret| (id.clone(), secret))).transpose() {
         Ok(reader) => reader,

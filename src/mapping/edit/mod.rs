@@ -137,8 +137,7 @@ impl Addition {
     /// # Errors
     /// There is no such file, and none of that name can be made.
     pub fn new(mappings: &Path, name: &str, clients: &[NewClient]) -> Result<Self, Refused> {
-        let plain = !name.starts_with('.') && !name.contains('/') && name.len() > 5;
-        if !plain || Path::new(name).extension().is_none_or(|ending| ending != "toml") {
+        if !is_file_name(name) {
             return Err(format!("`{name}` is no name for a mapping file\n  hint: one such as `partners.toml`").into());
         }
         let path = mappings.join("clients").join(name);
@@ -181,6 +180,13 @@ impl Addition {
         let line = usize::try_from(finding.origin.line).ok()?;
         self.starts.partition_point(|start| *start <= line).checked_sub(1)
     }
+}
+
+/// Whether a file of clients may have this name.
+#[must_use]
+pub fn is_file_name(name: &str) -> bool {
+    let plain = !name.starts_with('.') && !name.contains('/') && name.len() > 5;
+    plain && Path::new(name).extension().is_some_and(|ending| ending == "toml")
 }
 
 /// The digest that the directory would have, and what would be new among its findings.

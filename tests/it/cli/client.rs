@@ -151,7 +151,12 @@ fn what_means_nothing_is_refused_and_changes_nothing() {
     run(&world, &["client", "stage", OLD_ID, "gone", why[0], why[1]], "")
         .refused(2, "possible values: legacy, shadow, canary, live, retired");
     run(&world, &["client", "stage", OLD_ID, "retired"], "").refused(2, "--why");
-    run(&world, &["client", "stage", OLD_ID, "retired", "--why", " "], "").refused(1, "hint: --why");
+    run(&world, &["client", "stage", OLD_ID, "retired", "--why", " "], "").refused(2, "hint: --why");
+    run(&world, &["client", "rollback", OLD_ID, "--why", ""], "").refused(2, "hint: --why");
+    run(&world, &["client", "stage", OLD_ID, "live", "--percent", "5", why[0], why[1]], "")
+        .refused(2, "--percent goes with the stage `canary` alone");
+    // Whether a share is missing hangs on the file, which may have one.
+    run(&world, &["client", "stage", OLD_ID, "canary", why[0], why[1]], "").refused(1, "hint: --percent 5");
     run(&world, &["client", "stage", "nobody", "retired", why[0], why[1]], "")
         .refused(1, "there is no client `nobody`");
     run(&world, &["client", "stage", OLD_ID, "live", why[0], why[1]], "").fine();
@@ -195,13 +200,17 @@ fn a_client_that_would_be_an_error_is_not_added() {
         run(&world, &fixed, "planted-typed")
     };
     add("a", "env:UNSET", "added.toml").refused(1, "which is not set");
-    add("a", "planted-typed", "added.toml").refused(1, "say env:NAME or file:PATH");
-    add("a", "env:NEW_SECRET", "../x.toml").refused(1, "is no name for a mapping file");
-    add("a", "env:NEW_SECRET", ".x.toml").refused(1, "is no name for a mapping file");
+    add("a", "planted-typed", "added.toml").refused(2, "say env:NAME or file:PATH");
+    add("a", "env:NEW_SECRET", "../x.toml").refused(2, "is no name for a mapping file");
+    add("a", "env:NEW_SECRET", ".x.toml").refused(2, "is no name for a mapping file");
     let twice = ["client", "add", OLD_ID, "--client-id", "x", "--client-secret", "env:NEW_SECRET"];
     run(&world, &twice, "planted-typed").refused(1, &format!("the client `{OLD_ID}` is mapped already, at "));
     let empty = ["client", "add", "a", "--client-id", "x", "--client-secret", "env:NEW_SECRET"];
-    run(&world, &empty, "\n").refused(1, "is empty");
+    run(&world, &empty, "\n").refused(2, "is empty");
+    let scopes = [&empty[..], &["--scope", "a=b", "--scope", "c=b", "--scope", "a=c"]].concat();
+    run(&world, &scopes, "planted-typed").refused(2, "--scope says `a` twice");
+    let bare = [&empty[..], &["--legacy-secret", "planted-typed"]].concat();
+    run(&world, &bare, "").refused(2, "say env:NAME or file:PATH");
     let names: Vec<_> = fs::read_dir(file(&world, "")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert!(names.iter().all(|name| name == "all.toml" || name == ".passbridge.lock"), "{names:?}");
 }
@@ -291,10 +300,12 @@ fn a_secret_of_the_realm_is_named_and_never_typed() {
     let world = odd();
     let secret =
         |action: &[&str]| run(&world, &[&["client", "secret", "second", "--new"], action].concat(), "planted-typed");
-    secret(&["add"]).refused(1, "--from file:PATH");
+    secret(&["add"]).refused(2, "--from file:PATH");
+    secret(&["add", "--from", "planted-typed"]).refused(2, "say env:NAME or file:PATH");
+    secret(&["write-learned"]).refused(2, "only old secrets are learned");
     secret(&["add", "--from", "env:UNSET"]).refused(1, "which is not set");
     secret(&["add", "--from", "env:OLD_SECRET"]).fine();
-    secret(&["promote", "--from", "env:OLD_SECRET"]).refused(1, "leave it out");
+    secret(&["promote", "--from", "env:OLD_SECRET"]).refused(2, "leave it out");
     secret(&["promote"]).fine();
     let shown = run(&world, &["client", "show", "second"], "").fine().out;
     assert!(shown.contains("new secret   env:OLD_SECRET env:NEW_SECRET\n"), "{shown}");

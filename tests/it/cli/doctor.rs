@@ -195,7 +195,7 @@ fn a_thousand_clients_are_looked_at_a_few_at_a_time_and_told_in_their_order() {
 }
 
 #[test]
-fn the_running_bridge_says_how_its_store_is_and_wrong_use_asks_nobody() {
+fn the_running_bridge_says_how_its_store_is_and_what_is_refused_asks_nobody() {
     let mut world = Plan::new().start();
     healthy(&world);
     let ops = world.running().addresses().ops;
@@ -205,7 +205,7 @@ fn the_running_bridge_says_how_its_store_is_and_wrong_use_asks_nobody() {
     assert!(!unchecked(&findings).contains("the token store"), "{findings:#?}");
     let asked = world.realm.count();
     let wrong = run(&world, &["doctor", "--client", "nobody"], "");
-    assert_eq!(wrong.status.code(), Some(2));
+    assert_eq!(wrong.status.code(), Some(1), "as `client show` says it");
     assert!(talk(&wrong).contains("no file maps the client `nobody`\n  hint: "), "{}", talk(&wrong));
     world.change_clients(&[client(OLD_ID, "nonsense = 1")]);
     assert_eq!(run(&world, &["doctor"], "").status.code(), Some(2));

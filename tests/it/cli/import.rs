@@ -74,9 +74,9 @@ fn json_is_as_good_as_csv() {
     assert_eq!(written, serde_json::json!({"add": add, "problems": [], "write": true}));
     let shown = run(&world, &["client", "show", "a", "--format", "json"], "").fine().json();
     assert_eq!((&shown["stage"], &shown["scopes"]["read"]), (&"retired".into(), &"realm.read".into()));
-    import(&world, "bad.json", "{\"legacy_id\": \"planted-typed\"}", &[]).refused(1, "is no list of JSON objects");
-    import(&world, "bad.json", "[{\"legacy\": \"planted-typed\"}]", &[]).refused(1, "unknown column `legacy`");
-    import(&world, "bad.txt", text, &[]).refused(1, "name it .csv or .json");
+    import(&world, "bad.json", "{\"legacy_id\": \"planted-typed\"}", &[]).refused(2, "is no list of JSON objects");
+    import(&world, "bad.json", "[{\"legacy\": \"planted-typed\"}]", &[]).refused(2, "unknown column `legacy`");
+    import(&world, "bad.txt", text, &[]).refused(2, "name it .csv or .json");
 }
 
 #[test]
@@ -154,21 +154,21 @@ fn what_stands_twice_in_a_row_of_json_is_a_problem_of_that_row() {
 #[test]
 fn a_table_that_is_none_is_refused_with_a_sentence() {
     let world = Plan::new().files();
-    import(&world, "x.csv", "legacy_id,secret\n", &[]).refused(1, "unknown column `secret`");
+    import(&world, "x.csv", "legacy_id,secret\n", &[]).refused(2, "unknown column `secret`");
     import(&world, "x.csv", "legacy_id,client_id\n", &[])
-        .refused(1, "lacks the column `legacy_secret`, `client_secret`");
+        .refused(2, "lacks the column `legacy_secret`, `client_secret`");
     let semicolons = HEADER.replace(',', ";");
-    import(&world, "x.csv", &semicolons, &[]).refused(1, "hint: its columns are separated by `;`");
+    import(&world, "x.csv", &semicolons, &[]).refused(2, "hint: its columns are separated by `;`");
     fs::write(world.path().join("y.csv"), [HEADER.as_bytes(), b"\xeb\n"].concat()).unwrap();
     let encoded = run(&world, &["client", "import", world.path().join("y.csv").to_str().unwrap()], "");
     assert!(encoded.out.contains("the row is not UTF-8\n  hint: save it"), "{encoded:?}");
     fs::write(world.path().join("y.csv"), b"\xeb\n").unwrap();
     let encoded = run(&world, &["client", "import", world.path().join("y.csv").to_str().unwrap()], "");
-    encoded.refused(1, "has no header in UTF-8\n  hint: save it");
-    import(&world, "x.csv", "legacy_id,legacy_id\n", &[]).refused(1, "`legacy_id` twice");
-    import(&world, "x.csv", "", &[]).refused(1, "lacks the column");
+    encoded.refused(2, "has no header in UTF-8\n  hint: save it");
+    import(&world, "x.csv", "legacy_id,legacy_id\n", &[]).refused(2, "`legacy_id` twice");
+    import(&world, "x.csv", "", &[]).refused(2, "lacks the column");
     import(&world, "x.csv", HEADER, &["--write"]).fine();
-    import(&world, "x.csv", HEADER, &["--into", "../x.toml"]).refused(1, "no name for a mapping file");
+    import(&world, "x.csv", HEADER, &["--into", "../x.toml"]).refused(2, "no name for a mapping file");
     run(&world, &["client", "import", "nowhere.csv"], "").refused(2, "cannot be read");
     run(&world, &["client", "import", "."], "")
         .refused(2, "cannot be read: is a directory\n  hint: a CSV or JSON file");

@@ -189,7 +189,7 @@ fn a_canary_is_staged_with_its_share_by_command() {
     let old = FakeOld::start();
     let world = plan(&old).client(&client(OLD_ID, "stage = \"legacy\"")).files();
     let stage = |arguments: &[&str]| run(&world, &[&["client", "stage", OLD_ID], arguments].concat(), "");
-    stage(&["live", "--percent", "5", "--why", "a test"]).refused(1, "--percent goes with the stage `canary` alone");
+    stage(&["live", "--percent", "5", "--why", "a test"]).refused(2, "--percent goes with the stage `canary` alone");
     stage(&["canary", "--percent", "0", "--why", "a test"]).refused(2, "0 is not in 1..=99");
     stage(&["canary", "--why", "a test"]).refused(1, "hint: --percent 5");
     stage(&["canary", "--percent", "5", "--why", "a test"]).fine();
