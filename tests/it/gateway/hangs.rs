@@ -118,6 +118,29 @@ fn an_api_has_its_time_from_the_last_part_of_a_request_on() {
     until(&mut slow, "good");
 }
 
+/// One who has hung up looks the same, so his call is not given up before its answer.
+#[test]
+fn a_caller_that_shuts_his_side_behind_his_request_is_still_answered() {
+    let (say, heard) = channel::<()>();
+    let (open_gate, gate) = channel::<()>();
+    let (say, gate) = (Mutex::new(say), Mutex::new(gate));
+    let api = FakeApi::start(move |mut caller| {
+        caller.request();
+        say.lock().send(()).unwrap();
+        let _ = gate.lock().recv();
+        caller.say(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ngood");
+    });
+    let world = plan(&api, "").start();
+    let mut connection = connect(&world);
+    connection.write(&get("/api", &uuid(&world)));
+    connection.half_close();
+    heard.recv_timeout(PATIENCE).unwrap();
+    // Whoever listens for the end has heard it by the time that another call is answered.
+    assert_eq!(connect(&world).ask(&get("/none", "none")).status, 404);
+    open_gate.send(()).unwrap();
+    assert_eq!(connection.reply().map(|reply| reply.body).as_deref(), Some("good"));
+}
+
 #[test]
 fn an_api_has_that_time_once() {
     let (one, two) = (FakeApi::start(|mut caller| while caller.request().is_some() {}), Http2Api::gated());
