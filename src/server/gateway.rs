@@ -86,7 +86,7 @@ pub(super) async fn call(
     let started = service.clock.monotonic();
     let from = service.from(peer, &head.headers);
     let mut trail = Trail { address: Some(from.address), ..Trail::default() };
-    let (has_body, is_old) = (!body.is_end_stream(), head.version == Version::HTTP_10);
+    let has_body = !body.is_end_stream();
     let mut response = if is_too_much {
         service.gateway.turn_away(too_many(), &mut trail)
     } else if service.is_beyond(&head) {
@@ -112,9 +112,6 @@ pub(super) async fn call(
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
     }
-    if is_old && response.body().size_hint().exact().is_none() {
-        peer.turn.goes_to_the_close();
-    }
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         // What a tunnel carries is the API's to its end.
         return response.map(Said::Stream);
@@ -127,6 +124,7 @@ fn speech(peer: &Peer, version: Version, mut response: Response<Stream>) -> Resp
     // With 304 stands the length of what is not sent (RFC 9110 section 8.6).
     let is_bare = response.status() == StatusCode::NOT_MODIFIED && told_lengths(&response) == 1;
     if version == Version::HTTP_10 && ends_by_closing(&response) {
+        peer.turn.goes_to_the_close();
         // As an answer of HTTP/1.1 it would promise an old client to keep the connection.
         *response.version_mut() = Version::HTTP_10;
     }
