@@ -256,7 +256,7 @@ fn what_is_learned_is_written_into_the_file_and_forgotten() {
     let write =
         |arguments: &[&str]| run(&world, &[&["client", "secret", OLD_ID, "write-learned"], arguments].concat(), "");
     write(&[]).refused(1, "nothing is learned of");
-    write(&["--new"]).refused(1, "only old secrets are learned");
+    write(&["--new"]).refused(2, "only old secrets are learned");
     let checked = run(&world, &["check"], "").fine();
     assert!(
         checked.out.contains("warning[only-learned]") || checked.err.contains("warning[only-learned]"),
