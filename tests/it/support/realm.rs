@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::runtime::{self, OwnRuntime};
@@ -149,14 +150,16 @@ impl FakeRealm {
         let state = Arc::clone(&self.state);
         self.runtime.handle.spawn(async move {
             let listener = TcpListener::from_std(listener).unwrap();
+            let mut connections = JoinSet::new();
             let accept = async {
                 while let Ok((stream, _)) = listener.accept().await {
-                    let serving = closed.clone().run_until_cancelled_owned(serve(Arc::clone(&state), stream));
-                    tokio::spawn(serving);
+                    connections.spawn(closed.clone().run_until_cancelled_owned(serve(Arc::clone(&state), stream)));
                 }
             };
             closed.run_until_cancelled(accept).await;
             drop(listener);
+            // A connection that is cut a moment later would take a request with it.
+            while connections.join_next().await.is_some() {}
             gone.store(true, Ordering::SeqCst);
         });
         address
