@@ -11,7 +11,6 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::sleep;
 
 use super::{Format, NO, WRONG_USE, private, show};
-use crate::config::survey;
 use crate::domain::time::Clock;
 use crate::mapping::watch::{Watch, wait};
 use crate::secrets::Environment;
@@ -28,21 +27,21 @@ pub(super) fn run(config: PathBuf, environment: Environment) -> ExitCode {
             return ExitCode::from(NO);
         }
     };
-    let clock = Arc::new(SystemClock::new());
-    let watching = Watching { path: config.clone(), environment: environment.clone(), clock: Arc::clone(&clock) };
-    let running = match start(Start { config, environment, clock, entropy: Arc::new(SystemEntropy) }) {
-        Ok(running) => running,
-        Err(StartError::Refused(findings)) => {
-            let _ = show::findings(&findings, Format::Human, &mut anstream::stderr());
-            show::complain("the configuration is refused; nothing was started");
-            return ExitCode::from(WRONG_USE);
-        }
-        Err(StartError::Failed(reason)) => {
-            show::complain(&reason);
-            return ExitCode::from(NO);
-        }
-    };
-    signals.until_the_end(&running, &watching);
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let running =
+        match start(Start { config, environment, clock: Arc::clone(&clock), entropy: Arc::new(SystemEntropy) }) {
+            Ok(running) => running,
+            Err(StartError::Refused(findings)) => {
+                let _ = show::findings(&findings, Format::Human, &mut anstream::stderr());
+                show::complain("the configuration is refused; nothing was started");
+                return ExitCode::from(WRONG_USE);
+            }
+            Err(StartError::Failed(reason)) => {
+                show::complain(&reason);
+                return ExitCode::from(NO);
+            }
+        };
+    signals.until_the_end(&running, &*clock);
     running.stop();
     match running.wait() {
         Ok(()) => ExitCode::SUCCESS,
@@ -53,28 +52,12 @@ pub(super) fn run(config: PathBuf, environment: Environment) -> ExitCode {
     }
 }
 
-/// Where everything is read from, for looking whether it changed.
-struct Watching {
-    path: PathBuf,
-    environment: Environment,
-    clock: Arc<SystemClock>,
-}
-
-impl Watching {
-    /// Loads everything again. Findings are in the log, the metrics and `/readyz`.
-    fn reload(&self, running: &Running, watch: &mut Watch) {
-        for _try in 0..2 {
-            if running.reload().is_ok() {
-                watch.taken(running.bridge().snapshot.load().footing.clone());
-                return;
-            }
-            let (footing, fine) = survey(&self.path, &self.environment);
-            watch.loaded(footing);
-            // Where nothing is wrong any more, it was mended between the two looks, which nobody would notice later.
-            if !fine {
-                return;
-            }
-        }
+/// Loads everything again. Findings are in the log, the metrics and `/readyz`.
+fn reload(running: &Running, watch: &mut Watch) {
+    match running.reload() {
+        Ok(()) => watch.taken(running.bridge().snapshot.load().footing.clone()),
+        // By what it read itself: what was changed since is another change, mended or not.
+        Err(_told) => watch.loaded(running.refused_on()),
     }
 }
 
@@ -100,7 +83,7 @@ impl Signals {
     }
 
     /// Reloads when one says so or files change, until one means the end.
-    fn until_the_end(mut self, running: &Running, watching: &Watching) {
+    fn until_the_end(mut self, running: &Running, clock: &dyn Clock) {
         self.runtime.block_on(async {
             let mut pause = wait(Duration::ZERO);
             let mut watch = Watch::new(running.bridge().snapshot.load().footing.clone());
@@ -108,13 +91,13 @@ impl Signals {
                 tokio::select! {
                     _ = self.terminate.recv() => return,
                     _ = self.interrupt.recv() => return,
-                    _ = self.hangup.recv() => watching.reload(running, &mut watch),
+                    _ = self.hangup.recv() => reload(running, &mut watch),
                     () = sleep(pause) => {
-                        let begun = watching.clock.monotonic();
+                        let begun = clock.monotonic();
                         let seen = watch.look();
-                        pause = wait(watching.clock.monotonic().saturating_sub(begun));
-                        if watch.observe(seen, watching.clock.monotonic()) {
-                            watching.reload(running, &mut watch);
+                        pause = wait(clock.monotonic().saturating_sub(begun));
+                        if watch.observe(seen, clock.monotonic()) {
+                            reload(running, &mut watch);
                         }
                     }
                 }

@@ -10,7 +10,6 @@ mod load;
 mod otk;
 mod realm;
 mod store;
-mod survey;
 
 use std::time::Duration;
 
@@ -18,7 +17,6 @@ pub use limits::Limits;
 pub use listen::{Listen, TlsListeners};
 pub use load::{Examined, examine, load, unopened};
 pub use realm::RealmManner;
-pub use survey::survey;
 
 use secrecy::SecretString;
 

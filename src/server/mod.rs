@@ -42,7 +42,7 @@ pub use start::{Start, StartError, start};
 pub use tls::{TlsMaterial, provide_tls};
 use tokio_util::sync::CancellationToken;
 
-use crate::document::Finding;
+use crate::document::{Finding, Footing};
 use crate::exchange::Bridge;
 use crate::telemetry::log::Writing;
 use reload::Reloading;
@@ -93,6 +93,12 @@ impl Running {
     /// The findings, where there are errors among them: what was in use stays in use.
     pub fn reload(&self) -> Result<(), Vec<Finding>> {
         self.reloading.reload()
+    }
+
+    /// What the last refused load rests on: what differs from it has not been told yet.
+    #[must_use]
+    pub fn refused_on(&self) -> Footing {
+        self.reloading.refused_on()
     }
 
     /// Stops accepting; what is in flight is finished.

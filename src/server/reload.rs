@@ -12,7 +12,7 @@ use super::retired::Retired;
 use super::shared::Shared;
 use super::tls::{Tls, TlsMaterial};
 use crate::config::{self, Config};
-use crate::document::{Finding, Findings, Origin, Severity};
+use crate::document::{Finding, Findings, Footing, Origin, Severity};
 use crate::domain::client::{Client, Stage};
 use crate::domain::table::Table;
 use crate::exchange::Exchange;
@@ -61,6 +61,8 @@ pub(super) struct Reloading {
     ways: Ways,
     ops: Arc<OpsService>,
     retired: Arc<Retired>,
+    /// What the last refused load rests on.
+    refused_on: Mutex<Footing>,
 }
 
 impl Reloading {
@@ -75,7 +77,15 @@ impl Reloading {
             since: shared.bridge.clock.now(),
             stop: shared.stop.clone(),
         });
-        Self { files, config: Mutex::new(config), shared, ways, ops, retired: Arc::default() }
+        Self {
+            files,
+            config: Mutex::new(config),
+            shared,
+            ways,
+            ops,
+            retired: Arc::default(),
+            refused_on: Mutex::default(),
+        }
     }
 
     pub(super) fn shared(&self) -> &Shared {
@@ -96,11 +106,17 @@ impl Reloading {
         Arc::clone(&self.ops)
     }
 
+    /// What the last refused load rests on, each path as it was just before it was read.
+    pub(super) fn refused_on(&self) -> Footing {
+        self.refused_on.lock().clone()
+    }
+
     /// Reads everything first; only when nothing is wrong is anything changed.
     pub(super) fn reload(&self) -> Result<(), Vec<Finding>> {
         let mut current = self.config.lock();
         let findings = Findings::new();
         let prepared = self.prepare(&current, &findings);
+        let footing = findings.footing();
         let findings = findings.into_sorted();
         log::findings(&findings);
         let Some(prepared) = prepared else {
@@ -110,6 +126,7 @@ impl Reloading {
             let used = self.shared.bridge.snapshot.load();
             self.shared.bridge.edge.load_refused(errors.len(), used.generation, &used.digest);
             *self.ops.refused.lock() = errors;
+            *self.refused_on.lock() = footing;
             return Err(findings);
         };
         self.take(prepared, &mut current);

@@ -1,4 +1,5 @@
 //! `passbridge.toml`: what is taken, what is said of every fault, and the files that are shipped.
 
+mod footing;
 mod load;
 mod shipped;

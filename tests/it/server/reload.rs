@@ -1,6 +1,9 @@
 //! Reload: whole or not at all, and told.
 
 use std::fs;
+use std::time::Duration;
+
+use passbridge::mapping::watch::{REST, Watch};
 
 use crate::support::{
     FakeRealm, NEW_SECRET, OLD_ID, OLD_SECRET, Plan, TOKEN, World, client, eventually, passport, post_with,
@@ -71,6 +74,20 @@ fn a_refused_configuration_changes_nothing_either() {
     assert!(world.running().reload().is_err());
     assert_eq!(world.login().status, 200);
     assert_eq!(other.count(), 0, "the realm of the refused configuration is not asked");
+}
+
+#[test]
+fn what_changes_once_a_refused_load_has_read_it_is_another_change() {
+    let mut world = World::new();
+    world.change("limits", "nonsense", "1");
+    assert!(world.running().reload().is_err());
+    let mut watch = Watch::new(world.running().refused_on());
+    assert!(!watch.observe(watch.look(), Duration::ZERO));
+    assert!(!watch.observe(watch.look(), REST), "it was told");
+    // Before whoever watches has looked again.
+    world.change("limits", "nonsense", "12");
+    assert!(!watch.observe(watch.look(), REST));
+    assert!(watch.observe(watch.look(), 2 * REST));
 }
 
 #[test]
