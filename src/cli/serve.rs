@@ -57,7 +57,7 @@ fn reload(running: &Running, watch: &mut Watch) {
     match running.reload() {
         Ok(()) => watch.taken(running.bridge().snapshot.load().footing.clone()),
         // By what it read itself: what was changed since is another change, mended or not.
-        Err(_told) => watch.loaded(running.refused_on()),
+        Err(refused) => watch.loaded(refused.footing),
     }
 }
 

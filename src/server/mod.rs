@@ -47,6 +47,15 @@ use crate::exchange::Bridge;
 use crate::telemetry::log::Writing;
 use reload::Reloading;
 
+/// A load that changed nothing.
+#[derive(Debug)]
+pub struct RefusedLoad {
+    /// All that it found, errors and warnings.
+    pub findings: Vec<Finding>,
+    /// What it rests on, each path as it was just before it was read: what differs from that has not been told yet.
+    pub footing: Footing,
+}
+
 /// A bridge that serves. Dropping it does not end it: [`Running::stop`] and [`Running::wait`] do.
 #[derive(Debug)]
 pub struct Running {
@@ -91,14 +100,8 @@ impl Running {
     ///
     /// # Errors
     /// The findings, where there are errors among them: what was in use stays in use.
-    pub fn reload(&self) -> Result<(), Vec<Finding>> {
+    pub fn reload(&self) -> Result<(), RefusedLoad> {
         self.reloading.reload()
-    }
-
-    /// What the last refused load rests on: what differs from it has not been told yet.
-    #[must_use]
-    pub fn refused_on(&self) -> Footing {
-        self.reloading.refused_on()
     }
 
     /// Stops accepting; what is in flight is finished.

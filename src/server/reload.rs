@@ -7,12 +7,13 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
+use super::RefusedLoad;
 use super::legacy::Tuning;
 use super::retired::Retired;
 use super::shared::Shared;
 use super::tls::{Tls, TlsMaterial};
 use crate::config::{self, Config};
-use crate::document::{Finding, Findings, Footing, Origin, Severity};
+use crate::document::{Finding, Findings, Origin, Severity};
 use crate::domain::client::{Client, Stage};
 use crate::domain::table::Table;
 use crate::exchange::Exchange;
@@ -61,8 +62,6 @@ pub(super) struct Reloading {
     ways: Ways,
     ops: Arc<OpsService>,
     retired: Arc<Retired>,
-    /// What the last refused load rests on.
-    refused_on: Mutex<Footing>,
 }
 
 impl Reloading {
@@ -77,15 +76,7 @@ impl Reloading {
             since: shared.bridge.clock.now(),
             stop: shared.stop.clone(),
         });
-        Self {
-            files,
-            config: Mutex::new(config),
-            shared,
-            ways,
-            ops,
-            retired: Arc::default(),
-            refused_on: Mutex::default(),
-        }
+        Self { files, config: Mutex::new(config), shared, ways, ops, retired: Arc::default() }
     }
 
     pub(super) fn shared(&self) -> &Shared {
@@ -106,13 +97,8 @@ impl Reloading {
         Arc::clone(&self.ops)
     }
 
-    /// What the last refused load rests on, each path as it was just before it was read.
-    pub(super) fn refused_on(&self) -> Footing {
-        self.refused_on.lock().clone()
-    }
-
     /// Reads everything first; only when nothing is wrong is anything changed.
-    pub(super) fn reload(&self) -> Result<(), Vec<Finding>> {
+    pub(super) fn reload(&self) -> Result<(), RefusedLoad> {
         let mut current = self.config.lock();
         let findings = Findings::new();
         let prepared = self.prepare(&current, &findings);
@@ -126,8 +112,7 @@ impl Reloading {
             let used = self.shared.bridge.snapshot.load();
             self.shared.bridge.edge.load_refused(errors.len(), used.generation, &used.digest);
             *self.ops.refused.lock() = errors;
-            *self.refused_on.lock() = footing;
-            return Err(findings);
+            return Err(RefusedLoad { findings, footing });
         };
         self.take(prepared, &mut current);
         Ok(())

@@ -36,13 +36,7 @@ fn answer(request: &[u8]) -> Vec<u8> {
     let is_large = memmem::find(&request[..request.len().min(64)], b"/large ").is_some();
     let bearer = memmem::find(request, b"Bearer ")
         .map_or(0, |at| request[at + 7..].iter().position(|byte| *byte == b'\r').unwrap_or_default());
-    let (filler, bearer) = (if is_large { LARGE } else { 200 }, bearer.to_string());
-    let length = r#"{"bearer":,"filler":""}"#.len() + bearer.len() + filler;
-    let mut answer = format!(
-        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{{\"bearer\":{bearer},\"filler\":\""
-    )
-    .into_bytes();
-    answer.resize(answer.len() + filler, b'x');
-    answer.extend_from_slice(b"\"}");
-    answer
+    let body = format!("{{\"bearer\":{bearer},\"filler\":\"{}\"}}", "x".repeat(if is_large { LARGE } else { 200 }));
+    format!("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+        .into_bytes()
 }

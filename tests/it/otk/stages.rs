@@ -213,7 +213,7 @@ fn a_reload_takes_another_old_server_and_none_is_refused_while_a_client_needs_on
     let config = std::fs::read_to_string(world.config()).unwrap();
     let without = config.replace("[otk]", "").replace(&format!("url = \"{}\"\n", second.url()), "");
     std::fs::write(world.config(), without).unwrap();
-    let findings = world.running().reload().unwrap_err();
+    let findings = world.running().reload().unwrap_err().findings;
     assert_eq!(findings.iter().map(|finding| finding.code).collect::<Vec<_>>(), ["no-old-server"], "{findings:?}");
     assert!(is_old(&ask(&world, TOKEN, &passport(OLD_ID, OLD_SECRET))), "what was in use stays in use");
 }

@@ -28,7 +28,7 @@ fn one_error_in_any_file_keeps_the_last_good_table_and_says_so() {
     let good = world.ops("/readyz").json("mappings")["digest"].clone();
     let other = client("another", "client_id = \"elsewhere\"");
     world.change_clients(&[other.clone(), client(OLD_ID, "stage = \"nowhere\"")]);
-    let findings = world.running().reload().unwrap_err();
+    let findings = world.running().reload().unwrap_err().findings;
     assert!(findings.iter().any(|finding| finding.message.contains("stage")), "{findings:?}");
     assert_eq!(world.login().status, 200, "the last good table serves");
     let reply = world.token(&passport("another", OLD_SECRET));
@@ -51,7 +51,8 @@ fn a_load_with_thousands_of_errors_is_refused_in_a_hundred_lines() {
     let mut world = World::new();
     let wrong = |number: usize| client(&format!("client-{number}"), "client_secret = { env = \"NOT_SET\" }");
     world.change_clients(&(0..1_000).map(wrong).collect::<Vec<_>>());
-    assert_eq!(world.running().reload().unwrap_err().len(), 1_999, "a variable that is not set, and whom they share");
+    let findings = world.running().reload().unwrap_err().findings;
+    assert_eq!(findings.len(), 1_999, "a variable that is not set, and whom they share");
     // Of this world's files; other tests have findings of their own.
     let here = world.path().to_str().unwrap();
     let told = world.log("\"finding\"").into_iter().filter(|line| line["place"].as_str().unwrap().contains(here));
@@ -80,8 +81,7 @@ fn a_refused_configuration_changes_nothing_either() {
 fn what_changes_once_a_refused_load_has_read_it_is_another_change() {
     let mut world = World::new();
     world.change("limits", "nonsense", "1");
-    assert!(world.running().reload().is_err());
-    let mut watch = Watch::new(world.running().refused_on());
+    let mut watch = Watch::new(world.running().reload().unwrap_err().footing);
     assert!(!watch.observe(watch.look(), Duration::ZERO));
     assert!(!watch.observe(watch.look(), REST), "it was told");
     // Before whoever watches has looked again.
