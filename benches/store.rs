@@ -99,7 +99,7 @@ fn print_of(purpose: &str, number: u64) -> Fingerprint {
 /// The family of this number, which ends at `until`.
 fn family(number: u64, until: Timestamp) -> NewFamily {
     let id = FamilyId(noise(number, 16).try_into().unwrap());
-    let (client, scope) = ("l7xx3c0ffee0123456789".to_owned(), "client_registration".to_owned());
+    let (client, scope): (Arc<str>, Arc<str>) = ("l7xx3c0ffee0123456789".into(), "client_registration".into());
     let (access, refresh) = (print_of("access", number), print_of("refresh", number));
     let seal = |salt: u64, length| Sealed::from_bytes(noise(number ^ (salt << 56), length));
     let member = |token_use, fingerprint| Member { token_use, fingerprint, until };

@@ -76,7 +76,7 @@ fn compare(config: &Config, token: &SecretString, bridge: &Value, loaded: &Loade
     let clients = bridge["clients"].as_object().unwrap_or(&nothing);
     let differing = secrets(config, token, &loaded.table, clients)?;
     let ours: BTreeMap<&str, Map<String, Value>> =
-        loaded.table.clients().map(|client| (client.legacy_id.as_str(), shown(client))).collect();
+        loaded.table.clients().map(|client| (&*client.legacy_id, shown(client))).collect();
     let ids: BTreeSet<&str> = ours.keys().copied().chain(clients.keys().map(String::as_str)).collect();
     for id in ids {
         let mut add = |what: &str, bridge: Value, files: Value| {
@@ -117,11 +117,11 @@ fn secrets(
     clients: &Map<String, Value>,
 ) -> Result<BTreeSet<String>, Refused> {
     let key = token.expose_secret().as_bytes();
-    let both: Vec<_> = table.clients().filter(|client| clients.contains_key(&client.legacy_id)).collect();
+    let both: Vec<_> = table.clients().filter(|client| clients.contains_key(&*client.legacy_id)).collect();
     let mut differ = BTreeSet::new();
     for some in both.chunks(TOGETHER) {
         let proofs: Map<String, Value> =
-            some.iter().map(|client| (client.legacy_id.clone(), proof(client, key).into())).collect();
+            some.iter().map(|client| (client.legacy_id.to_string(), proof(client, key).into())).collect();
         let told = read(ask::post(config, "/api/v1/table/secrets", token, &Value::Object(proofs).to_string()))?;
         let ids = told["differ"].as_array().into_iter().flatten().filter_map(Value::as_str);
         differ.extend(ids.map(str::to_owned));

@@ -94,9 +94,9 @@ impl Signals {
                     _ = self.hangup.recv() => reload(running, &mut watch),
                     () = sleep(pause) => {
                         let begun = clock.monotonic();
-                        let seen = watch.look();
+                        let differs = watch.look();
                         pause = wait(clock.monotonic().saturating_sub(begun));
-                        if watch.observe(seen, clock.monotonic()) {
+                        if watch.observe(differs, clock.monotonic()) {
                             reload(running, &mut watch);
                         }
                     }

@@ -127,7 +127,7 @@ pub struct Moved {
 #[derive(Debug)]
 pub struct Client {
     /// The old client id: any text, compared exactly.
-    pub legacy_id: String,
+    pub legacy_id: Arc<str>,
     /// One or two old secrets.
     pub legacy_secrets: Vec<LegacySecret>,
     /// The client id at the realm.

@@ -5,6 +5,7 @@
 
 use std::fmt::{self, Write as _};
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -86,9 +87,9 @@ pub struct AccessRecord {
     /// The family it belongs to.
     pub family: FamilyId,
     /// The legacy client it was issued to.
-    pub client: String,
+    pub client: Arc<str>,
     /// The granted scope in legacy words, separated by blanks.
-    pub scope: String,
+    pub scope: Arc<str>,
     /// When the UUID was issued.
     pub issued: Timestamp,
     /// The promise: the UUID is good until then.
@@ -121,7 +122,7 @@ pub struct RefreshRecord {
     /// The family it belongs to.
     pub family: FamilyId,
     /// The legacy client it was issued to.
-    pub client: String,
+    pub client: Arc<str>,
     /// Which rotation of the family this UUID came from: 0 for the login's.
     pub generation: u32,
     /// The data key, wrapped for this UUID.
@@ -149,11 +150,11 @@ pub struct Family {
     /// Its name.
     pub id: FamilyId,
     /// The legacy client it was issued to.
-    pub client: String,
+    pub client: Arc<str>,
     /// When the login was.
     pub born: Timestamp,
     /// The granted scope in legacy words.
-    pub scope: String,
+    pub scope: Arc<str>,
     /// Fingerprint (purpose `session`) of the realm's `sid`, for back-channel logout.
     pub session: Option<Fingerprint>,
     /// Fingerprint (purpose `user`) of the passport user's name, for `token find`.

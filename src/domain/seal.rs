@@ -44,7 +44,7 @@ const TAG: usize = 16;
 
 /// A value that is unreadable without its key: nonce, ciphertext, tag (AES-256-GCM).
 #[derive(Clone, PartialEq, Eq)]
-pub struct Sealed(Vec<u8>);
+pub struct Sealed(Box<[u8]>);
 
 impl Sealed {
     /// Its bytes, for a store that keeps them.
@@ -61,8 +61,8 @@ impl Sealed {
 
     /// From bytes that were kept.
     #[must_use]
-    pub const fn from_bytes(bytes: Vec<u8>) -> Self {
-        Self(bytes)
+    pub fn from_bytes(bytes: Vec<u8>) -> Self {
+        Self(bytes.into())
     }
 }
 
@@ -89,11 +89,11 @@ impl Visitor<'_> for SealedBytes {
     }
 
     fn visit_bytes<E: serde::de::Error>(self, bytes: &[u8]) -> Result<Sealed, E> {
-        Ok(Sealed(bytes.to_vec()))
+        Ok(Sealed(bytes.into()))
     }
 
     fn visit_byte_buf<E: serde::de::Error>(self, bytes: Vec<u8>) -> Result<Sealed, E> {
-        Ok(Sealed(bytes))
+        Ok(Sealed(bytes.into()))
     }
 }
 
@@ -190,10 +190,10 @@ impl SealingKey {
         debug_assert!(tag.is_some(), "a 256-bit key and a short value always seal");
         let Some(tag) = tag else {
             bytes.zeroize();
-            return Sealed(Vec::new());
+            return Sealed(Box::default());
         };
         bytes.extend_from_slice(tag.as_ref());
-        Sealed(bytes)
+        Sealed(bytes.into())
     }
 
     /// Opens a sealed value.

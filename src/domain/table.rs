@@ -12,7 +12,7 @@ pub const DEFAULT_DIALECT: &str = "otk-passport";
 /// Every mapping and every dialect of one load.
 #[derive(Debug)]
 pub struct Table {
-    clients: HashMap<String, Arc<Client>>,
+    clients: HashMap<Arc<str>, Arc<Client>>,
     dialects: BTreeMap<String, Arc<Dialect>>,
     endpoints: HashMap<String, (Endpoint, Vec<Arc<Dialect>>)>,
     default: Arc<Dialect>,
@@ -21,7 +21,7 @@ pub struct Table {
 impl Table {
     /// Puts a table together. Of two clients with one id the later counts; the loader refuses such a table before.
     #[must_use]
-    pub fn new(clients: Vec<Client>, dialects: BTreeMap<String, Arc<Dialect>>, default: Arc<Dialect>) -> Self {
+    pub fn new(clients: Vec<Arc<Client>>, dialects: BTreeMap<String, Arc<Dialect>>, default: Arc<Dialect>) -> Self {
         let mut endpoints: HashMap<String, (Endpoint, Vec<Arc<Dialect>>)> = HashMap::new();
         let mut listen = |dialect: &Arc<Dialect>| {
             for (path, endpoint) in [
@@ -37,7 +37,7 @@ impl Table {
         };
         listen(&default);
         dialects.values().for_each(listen);
-        let clients = clients.into_iter().map(|client| (client.legacy_id.clone(), Arc::new(client))).collect();
+        let clients = clients.into_iter().map(|client| (Arc::clone(&client.legacy_id), client)).collect();
         Self { clients, dialects, endpoints, default }
     }
 

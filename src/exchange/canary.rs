@@ -1,6 +1,7 @@
 //! Canaries: who of a client at stage canary goes to the realm, how that goes, and the step back.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -18,7 +19,7 @@ const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
 /// What one process knows of the clients at stage canary.
 #[derive(Debug, Default)]
-pub struct Canaries(Mutex<HashMap<String, Watched>>);
+pub struct Canaries(Mutex<HashMap<Arc<str>, Watched>>);
 
 /// One client since it was staged.
 #[derive(Debug)]
@@ -61,7 +62,7 @@ impl Canaries {
         let staging = client.staging();
         let new = || Watched::new(staging);
         let mut all = self.0.lock();
-        let watched = all.entry(client.legacy_id.clone()).or_insert_with(new);
+        let watched = all.entry(Arc::clone(&client.legacy_id)).or_insert_with(new);
         if watched.staging != staging {
             *watched = new();
         }

@@ -65,7 +65,7 @@ pub(super) enum AskedScope {
     /// In the realm's words, where the client asks for one.
     Rotate(Option<String>),
     /// What the UUID was given.
-    Renew(String),
+    Renew(Arc<str>),
 }
 
 impl Purpose {
@@ -92,7 +92,7 @@ pub(super) struct Renewal {
     /// The time of its JWT: unless it has got a newer one by now.
     pub(super) since: Timestamp,
     /// What this UUID was given: a refresh may have asked for less than its login, and no JWT behind it may open more.
-    pub(super) scope: String,
+    pub(super) scope: Arc<str>,
 }
 
 #[derive(Debug)]

@@ -61,8 +61,8 @@ impl Exchange {
         let snapshot = self.bridge.snapshot.load();
         let opens = claims.scope.as_ref().and_then(serde_json::Value::as_str);
         let scope = match snapshot.table.client(&record.client) {
-            Some(owner) => scope::still_granted(owner, &record.scope, opens),
-            None => record.scope.clone(),
+            Some(owner) => scope::still_granted(owner, &record.scope, opens).into(),
+            None => Arc::clone(&record.scope),
         };
         let dialect = &known.client.dialect;
         let mut values = vec![
@@ -127,7 +127,7 @@ fn describe_refresh(known: &Known<'_>, record: &RefreshRecord, scope: &str) -> R
 
 /// A client may ask about its own tokens; about any, where its mapping says so.
 fn may_see(known: &Known<'_>, owner: &str, trail: &mut Trail) -> bool {
-    let may = known.client.may_introspect || known.client.legacy_id == owner;
+    let may = known.client.may_introspect || *known.client.legacy_id == *owner;
     if !may {
         trail.notes.push(Note::Foreign);
     }

@@ -30,7 +30,7 @@ pub(super) fn shown(called: Called<'_>, incoming: &Incoming<'_>, ask: Ask, clien
     };
     let _learns = client.learned().filter(|_| asks_for_tokens)?;
     let (id, secret) = sole(called.dialects, incoming)?;
-    (id == client.legacy_id).then_some(secret)
+    (*id == *client.legacy_id).then_some(secret)
 }
 
 impl Exchange {

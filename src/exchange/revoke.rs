@@ -21,7 +21,7 @@ use crate::telemetry::trail::Note;
 /// What a UUID says about its family.
 pub(super) struct Named {
     family: FamilyId,
-    client: String,
+    client: Arc<str>,
     /// Nothing where the family is over.
     data_key: Option<SealingKey>,
 }
@@ -122,7 +122,7 @@ impl Exchange {
             return Err(Refusal::server(Fault::Operator, "the mapping holds no secret for the realm"));
         };
         let sealed = outbox_key(secret).seal_token(token, outbox_binding(&family), &*self.bridge.entropy);
-        let pending = PendingRevocation { family, client: client.legacy_id.clone(), sealed, until };
+        let pending = PendingRevocation { family, client: client.legacy_id.to_string(), sealed, until };
         self.bridge.store.outbox_put(&pending).await.map_err(store_failed)?;
         self.bridge.untold.notify_one();
         Ok(())

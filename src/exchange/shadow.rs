@@ -32,7 +32,7 @@ const MOST: usize = 16;
 /// What one process compared of the clients at stage shadow, and the store does not have yet.
 #[derive(Debug)]
 pub struct Shadows {
-    pending: Mutex<HashMap<String, Tally>>,
+    pending: Mutex<HashMap<Arc<str>, Tally>>,
     /// One writes at a time: it adds to what is there.
     writing: tokio::sync::Mutex<()>,
     places: Arc<Semaphore>,
@@ -52,7 +52,7 @@ impl Shadows {
     fn with(&self, client: &Client, now: Timestamp, act: impl FnOnce(&mut Tally)) {
         let staging = client.staging();
         let mut pending = self.pending.lock();
-        let tally = pending.entry(client.legacy_id.clone()).or_insert_with(|| Tally::new(staging, now));
+        let tally = pending.entry(Arc::clone(&client.legacy_id)).or_insert_with(|| Tally::new(staging, now));
         if tally.staging != staging {
             *tally = Tally::new(staging, now);
         }

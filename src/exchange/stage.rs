@@ -46,7 +46,7 @@ pub(super) enum Ask {
 #[derive(Debug)]
 pub(super) struct Look {
     /// The id that it names, for the log.
-    pub(super) claimed: Option<String>,
+    pub(super) claimed: Option<Arc<str>>,
     /// The clients that it names and that there are.
     pub(super) named: Vec<Arc<Client>>,
     /// What is asked for.
@@ -66,7 +66,8 @@ impl Look {
         client: impl Fn(&str) -> Option<&'t Arc<Client>>,
     ) -> Self {
         let named: Vec<_> = glance.ids.iter().filter_map(|id| client(id)).cloned().collect();
-        let claimed = named.first().map(|client| &client.legacy_id).or(glance.ids.first()).cloned();
+        let claimed = named.first().map(|client| Arc::clone(&client.legacy_id));
+        let claimed = claimed.or_else(|| glance.ids.first().map(|id| id.as_str().into()));
         let mut look = Self { claimed, named, ask: Ask::Odd, tokens: Vec::new(), passport: None };
         match endpoint {
             Endpoint::Revoke | Endpoint::Introspect => {

@@ -25,7 +25,7 @@ const HOW: &str = "use { hash = \"...\" }, which `passbridge secret hash` makes,
 /// What could be read of a client; its ids, where they could, are compared with those of others whatever else is wrong.
 pub(super) struct Read {
     /// `None`: something is wrong, and the findings say what.
-    pub(super) client: Option<Client>,
+    pub(super) client: Option<Arc<Client>>,
     pub(super) legacy_id: Option<Spotted<String>>,
     pub(super) client_id: Option<Spotted<String>>,
 }
@@ -59,8 +59,8 @@ pub(super) fn read(mut entry: Reader<'_>, around: Surroundings<'_>) -> Read {
     let mend_unescaped_plus = entry.boolean("mend_unescaped_plus", false);
     entry.finish();
     let whole = || {
-        Some(Client {
-            legacy_id: legacy_id.as_ref()?.value.clone(),
+        Some(Arc::new(Client {
+            legacy_id: legacy_id.as_ref()?.value.as_str().into(),
             legacy_secrets: legacy_secrets?,
             client_id: client_id.as_ref()?.value.clone(),
             client_secrets: client_secrets?,
@@ -76,7 +76,7 @@ pub(super) fn read(mut entry: Reader<'_>, around: Surroundings<'_>) -> Read {
             mend_unescaped_plus,
             legacy_uses: LastUse::default(),
             client_uses: LastUse::default(),
-        })
+        }))
     };
     Read { client: whole(), legacy_id, client_id }
 }

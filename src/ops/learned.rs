@@ -27,7 +27,7 @@ pub(super) async fn counts(_: Authorized, State(service): State<Arc<OpsService>>
     let mut clients = Map::new();
     for client in snapshot.table.clients() {
         if let Some(hashes) = service.exchange.learned(client).await {
-            clients.insert(client.legacy_id.clone(), hashes.len().into());
+            clients.insert(client.legacy_id.to_string(), hashes.len().into());
         }
     }
     answer(StatusCode::OK, &json!({"generation": snapshot.generation, "clients": clients}))

@@ -23,7 +23,7 @@ pub(super) async fn migration(_: Authorized, State(service): State<Arc<OpsServic
         if fares.is_some() || tally.is_some() {
             let (canary, shadow) = (fares.as_ref().map(canary), tally.as_ref().map(shadow));
             let told = json!({"stage": client.stage.word(), "canary": canary, "shadow": shadow});
-            clients.insert(client.legacy_id.clone(), told);
+            clients.insert(client.legacy_id.to_string(), told);
         }
     }
     answer(StatusCode::OK, &json!({"generation": snapshot.generation, "clients": clients}))

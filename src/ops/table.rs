@@ -19,7 +19,7 @@ use crate::mapping::{dialect_digest, proves, shown};
 pub(super) async fn table(_: Authorized, State(service): State<Arc<OpsService>>) -> Response {
     let snapshot = service.bridge.snapshot.load_full();
     let clients: Map<String, Value> =
-        snapshot.table.clients().map(|client| (client.legacy_id.clone(), shown(client).into())).collect();
+        snapshot.table.clients().map(|client| (client.legacy_id.to_string(), shown(client).into())).collect();
     let dialects: Map<String, Value> = snapshot
         .table
         .dialects()

@@ -209,7 +209,7 @@ impl Reloading {
 
 /// A client that a load brings to another stage; or that a command staged anew where it is, as it does with a canary.
 struct Move {
-    client: String,
+    client: Arc<str>,
     /// Before and now.
     stages: (Stage, Stage),
     /// Where a command moved it.
@@ -231,7 +231,7 @@ fn moves(before: &Table, now: &Table) -> Vec<Move> {
 }
 
 /// Clients whose canary a load begins (`true`), anew where they had one, or ends.
-fn canaries(before: &Table, now: &Table) -> Vec<(String, bool)> {
+fn canaries(before: &Table, now: &Table) -> Vec<(Arc<str>, bool)> {
     let is_canary = |client: &&Arc<Client>| client.stage == Stage::Canary;
     let is_over = |id: &str| now.client(id).is_none_or(|now| now.stage != Stage::Canary);
     let is_new = |client: &Client| before.client(&client.legacy_id).is_none_or(|was| was.staging() != client.staging());

@@ -53,7 +53,7 @@ impl Edge {
         log::ended_by_operator(client, family, realm_told);
         self.record("operator_revocation", |entry| Entry {
             outcome: "ok",
-            client: Some(client.to_owned()),
+            client: Some(client.into()),
             family: Some(family.to_string()),
             realm_told: Some(realm_told),
             ..entry
@@ -95,7 +95,7 @@ impl Edge {
         log::staged(client, before.word(), now.word());
         self.record("stage", |entry| Entry {
             outcome: "ok",
-            client: Some(client.to_owned()),
+            client: Some(client.into()),
             stage: Some(now.word()),
             stage_before: Some(before.word()),
             why: why.map(str::to_owned),
@@ -114,7 +114,7 @@ impl Edge {
         self.metrics.stepped_back(client, true);
         self.record("step_back", |entry| Entry {
             outcome: "ok",
-            client: Some(client.to_owned()),
+            client: Some(client.into()),
             stage: Some(Stage::Canary.word()),
             why: Some(figures.sentence()),
             ..entry
@@ -125,7 +125,7 @@ impl Edge {
     pub fn learned(&self, client: &str, kept: usize) {
         log::learned(client, kept);
         self.metrics.learned(client, "kept");
-        self.record("learned", |entry| Entry { outcome: "ok", client: Some(client.to_owned()), ..entry });
+        self.record("learned", |entry| Entry { outcome: "ok", client: Some(client.into()), ..entry });
     }
 
     /// An old secret of a client could not be kept, of which the log tells with the store's reason: it is not learned.

@@ -40,7 +40,7 @@ pub fn request(trail: &Trail, status: u16, took: Duration) {
                 $level,
                 event = "request",
                 endpoint = trail.endpoint.map(crate::domain::dialect::Endpoint::word),
-                client = trail.client.as_ref().map(|client| client.legacy_id.as_str()),
+                client = trail.client.as_ref().map(|client| &*client.legacy_id),
                 claimed = trail.claimed.as_deref().filter(|_| trail.client.is_none()),
                 stage = trail.stage().map(crate::domain::client::Stage::word),
                 dialect = trail.client.as_ref().map(|client| client.dialect.name.as_str()),
@@ -221,7 +221,7 @@ pub fn renewal(client: &str, family: FamilyId, refusal: &Refusal) {
 
 /// Writes the one line of a logout that the realm announced.
 pub fn logout(trail: &Trail) {
-    let client = trail.client.as_ref().map(|client| client.legacy_id.as_str());
+    let client = trail.client.as_ref().map(|client| &*client.legacy_id);
     let family = trail.family.map(|family| family.to_string());
     match &trail.refusal {
         None => tracing::info!(event = "logout", client, family, outcome = "ok"),

@@ -120,7 +120,7 @@ impl Trail {
     /// The client's id as metrics name it: known clients by id, all strangers by one word.
     #[must_use]
     pub fn client_label(&self) -> &str {
-        self.whose().map_or("unknown", |client| client.legacy_id.as_str())
+        self.whose().map_or("unknown", |client| &*client.legacy_id)
     }
 
     /// The client's stage, where it is known.

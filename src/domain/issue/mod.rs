@@ -1,5 +1,6 @@
 //! A grant of the realm becomes a family with its first pair of opaque tokens.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -135,7 +136,7 @@ struct For<'a> {
     family: FamilyId,
     data_key: &'a SealingKey,
     generation: u32,
-    scope: &'a str,
+    scope: &'a Arc<str>,
 }
 
 fn pair(what: &For<'_>, grant: &RealmGrant, now: Timestamp, entropy: &dyn Entropy) -> Pair {
@@ -149,7 +150,7 @@ fn pair(what: &For<'_>, grant: &RealmGrant, now: Timestamp, entropy: &dyn Entrop
     let access_record = AccessRecord {
         family: id,
         client: client.legacy_id.clone(),
-        scope: what.scope.to_owned(),
+        scope: Arc::clone(what.scope),
         issued: now,
         until: now.plus(promise.lifetime),
         fate: AccessFate::Live {
@@ -200,7 +201,7 @@ pub fn mint(asked: Asked<'_>, grant: &RealmGrant, now: Timestamp, entropy: &dyn 
     let entropy = &Drawn::<FOR_A_LOGIN>::from(entropy);
     let id = FamilyId::random(entropy);
     let data_key = SealingKey::random(entropy);
-    let scope = scope::to_legacy(client, asked.scope, grant.scope.as_deref());
+    let scope: Arc<str> = scope::to_legacy(client, asked.scope, grant.scope.as_deref()).into();
     let pair =
         pair(&For { client, family: id, data_key: &data_key, generation: 0, scope: &scope }, grant, now, entropy);
     let family = Family {
@@ -259,10 +260,11 @@ pub fn rotate(
     moment: Moment<'_>,
 ) -> Rotated {
     let Moment { now, entropy } = moment;
-    let scope = match asked.scope {
+    let scope: Arc<str> = match asked.scope {
         Some(_) => scope::to_legacy(asked.client, asked.scope, grant.scope.as_deref()),
         None => scope::still_granted(asked.client, &family.scope, grant.scope.as_deref()),
-    };
+    }
+    .into();
     let generation = family.generation.saturating_add(1);
     let data_key = presented.data_key;
     let pair = pair(

@@ -24,9 +24,9 @@ fn family(state: FamilyState, answered: Duration) -> Family {
     let since = Timestamp::from_millis(NOW.millis() - u64::try_from(answered.as_millis()).unwrap());
     Family {
         id: FamilyId([1; 16]),
-        client: "l7xx".to_owned(),
+        client: "l7xx".into(),
         born: Timestamp::from_secs(0),
-        scope: String::new(),
+        scope: "".into(),
         session: None,
         user: None,
         renewal: Some(Sealed::from_bytes(vec![1])),
@@ -41,7 +41,7 @@ fn family(state: FamilyState, answered: Duration) -> Family {
 fn token(generation: u32) -> RefreshRecord {
     RefreshRecord {
         family: FamilyId([1; 16]),
-        client: "l7xx".to_owned(),
+        client: "l7xx".into(),
         generation,
         key: Sealed::from_bytes(vec![3]),
         issued: Timestamp::from_secs(0),
@@ -228,8 +228,8 @@ fn used(jwt: u64, later: u64, recheck_after: u64) -> AccessDecision {
 fn access(fate: AccessFate) -> AccessRecord {
     AccessRecord {
         family: FamilyId([1; 16]),
-        client: "l7xx".to_owned(),
-        scope: String::new(),
+        client: "l7xx".into(),
+        scope: "".into(),
         issued: NOW,
         until: NOW.plus(seconds(3600)),
         fate,

@@ -45,22 +45,22 @@ struct Place {
 }
 
 /// Failures by key. Each is forgotten after its share of the period; so many as the rate says may be remembered at once.
-pub(super) struct Attempts<K: Eq + Hash> {
+pub(super) struct Attempts<K: Eq + Hash + ?Sized> {
     period: u64,
     share: u64,
     sets: Box<[Mutex<[Place; PLACES]>]>,
     /// Random, so that nobody can choose whom to share a set with.
     hasher: RandomState,
-    key: PhantomData<fn(K)>,
+    key: PhantomData<fn(&K)>,
 }
 
-impl<K: Eq + Hash> fmt::Debug for Attempts<K> {
+impl<K: Eq + Hash + ?Sized> fmt::Debug for Attempts<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Attempts")
     }
 }
 
-impl<K: Eq + Hash> Attempts<K> {
+impl<K: Eq + Hash + ?Sized> Attempts<K> {
     pub(super) fn new(rate: Rate) -> Self {
         let period = nanos(rate.period);
         let sets = (0..SETS).map(|_| Mutex::default()).collect();

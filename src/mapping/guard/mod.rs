@@ -99,7 +99,7 @@ pub struct GuardStatistics {
 /// What callers and the pool's threads write down together.
 #[derive(Debug)]
 struct Books {
-    by_client: Attempts<String>,
+    by_client: Attempts<str>,
     by_address: Attempts<IpAddr>,
     clock: Arc<dyn Clock>,
     verifications: AtomicU64,
@@ -108,12 +108,12 @@ struct Books {
 }
 
 impl Books {
-    fn may_try(&self, claimed: &String, network: IpAddr) -> bool {
+    fn may_try(&self, claimed: &str, network: IpAddr) -> bool {
         let now = self.clock.monotonic();
         self.by_client.may_try(claimed, now) && self.by_address.may_try(&network, now)
     }
 
-    fn failed(&self, claimed: &String, network: IpAddr) {
+    fn failed(&self, claimed: &str, network: IpAddr) {
         let now = self.clock.monotonic();
         self.by_client.failed(claimed, now);
         self.by_address.failed(&network, now);

@@ -28,7 +28,7 @@ pub(super) struct Question {
     /// `None`: the claimed id is nobody's, or may not stand where it stood.
     pub(super) client: Option<Arc<Client>>,
     /// By this text wrong secrets are counted, whether or not it is anybody's id.
-    pub(super) claimed: String,
+    pub(super) claimed: Arc<str>,
     pub(super) network: IpAddr,
     /// The readings of the one secret.
     secrets: Vec<SecretString>,
@@ -44,11 +44,10 @@ impl Question {
         let placement = presented.placement;
         let client = presented.readings.iter().find_map(|reading| known(snapshot, reading, placement)).cloned();
         let claimed = match (&client, presented.readings.first()) {
-            (Some(client), _) => client.legacy_id.clone(),
-            (None, Some(first)) => first.id.clone(),
-            (None, None) => String::new(),
+            (Some(client), _) => Arc::clone(&client.legacy_id),
+            (None, first) => first.map(|first| first.id.as_str()).unwrap_or_default().into(),
         };
-        let meant = |reading: &&Credentials| reading.id == claimed;
+        let meant = |reading: &&Credentials| *reading.id == *claimed;
         let secrets = presented.readings.iter().filter(meant).map(|reading| reading.secret.clone()).collect();
         Self {
             client,

@@ -5,9 +5,11 @@
 //! out after it is durable and before anybody is told; a reader that found the former record in the meantime cannot put it
 //! back, because its place is gone with it.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
+use parking_lot::Mutex;
 use quick_cache::Weighter;
 use quick_cache::sync::{Cache, GuardResult};
 
@@ -21,7 +23,41 @@ const OVERHEAD: usize = 160 + size_of::<AccessRecord>();
 /// What a record is taken to have, to size the tables.
 const ORDINARY: u64 = 2048;
 
-pub(super) struct RecordCache(Cache<Fingerprint, Arc<AccessRecord>, Weigh>);
+/// A text up to this long lies in memory once, for all records that have it.
+const SHARED: usize = 128;
+
+/// So many texts are no reason yet to look which of them no record has any more.
+const FEW: usize = 1024;
+
+pub(super) struct RecordCache {
+    records: Cache<Fingerprint, Arc<AccessRecord>, Weigh>,
+    texts: Mutex<Texts>,
+}
+
+/// The ids and scopes of the records: thousands have the same.
+struct Texts {
+    all: HashSet<Arc<str>>,
+    /// Beyond so many, those that no record has any more are let go.
+    bearable: usize,
+}
+
+impl Texts {
+    /// The same text, which others may have too.
+    fn shared(&mut self, text: &Arc<str>) -> Arc<str> {
+        if text.len() > SHARED {
+            return Arc::clone(text);
+        }
+        if let Some(known) = self.all.get(text) {
+            return Arc::clone(known);
+        }
+        if self.all.len() >= self.bearable {
+            self.all.retain(|text| Arc::strong_count(text) > 1);
+            self.bearable = FEW.max(2 * self.all.len());
+        }
+        self.all.insert(Arc::clone(text));
+        Arc::clone(text)
+    }
+}
 
 #[derive(Clone)]
 struct Weigh;
@@ -32,20 +68,22 @@ impl Weighter<Fingerprint, Arc<AccessRecord>> for Weigh {
             AccessFate::Live { jwt, key, .. } => jwt.as_bytes().len() + key.wrapped().as_bytes().len(),
             AccessFate::Over(_) => 0,
         };
-        (record.client.len() + record.scope.len() + sealed + OVERHEAD) as u64
+        let own = |text: &str| if text.len() > SHARED { text.len() } else { 0 };
+        (own(&record.client) + own(&record.scope) + sealed + OVERHEAD) as u64
     }
 }
 
 impl fmt::Debug for RecordCache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "RecordCache({} records)", self.0.len())
+        write!(f, "RecordCache({} records)", self.records.len())
     }
 }
 
 impl RecordCache {
     pub(super) fn of(bytes: u64) -> Self {
         let records = usize::try_from(bytes / ORDINARY).unwrap_or(usize::MAX);
-        Self(Cache::with_weighter(records, bytes, Weigh))
+        let texts = Mutex::new(Texts { all: HashSet::new(), bearable: FEW });
+        Self { records: Cache::with_weighter(records, bytes, Weigh), texts }
     }
 
     /// A record, read where it is not here. What is not there is asked for again next time.
@@ -54,10 +92,12 @@ impl RecordCache {
         fingerprint: &Fingerprint,
         read: impl FnOnce() -> Result<Option<AccessRecord>, StoreError>,
     ) -> Result<Option<Arc<AccessRecord>>, StoreError> {
-        match self.0.get_value_or_guard(fingerprint, None) {
+        match self.records.get_value_or_guard(fingerprint, None) {
             GuardResult::Value(record) => Ok(Some(record)),
             GuardResult::Guard(place) => {
-                let Some(record) = read()?.map(Arc::new) else { return Ok(None) };
+                let Some(mut record) = read()? else { return Ok(None) };
+                self.share(&mut record);
+                let record = Arc::new(record);
                 // Refused where the record was changed while it was read.
                 drop(place.insert(Arc::clone(&record)));
                 Ok(Some(record))
@@ -66,20 +106,74 @@ impl RecordCache {
         }
     }
 
+    fn share(&self, record: &mut AccessRecord) {
+        let mut texts = self.texts.lock();
+        record.client = texts.shared(&record.client);
+        record.scope = texts.shared(&record.scope);
+    }
+
     /// A record, where it is here.
     pub(super) fn peek(&self, fingerprint: &Fingerprint) -> Option<Arc<AccessRecord>> {
-        self.0.peek(fingerprint)
+        self.records.peek(fingerprint)
     }
 
     pub(super) fn forget(&self, fingerprint: &Fingerprint) {
-        self.0.remove(fingerprint);
+        self.records.remove(fingerprint);
     }
 
     pub(super) fn clear(&self) {
-        self.0.clear();
+        self.records.clear();
     }
 
     pub(super) fn bytes(&self) -> u64 {
-        self.0.weight()
+        self.records.weight()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::family::{Ending, FamilyId};
+    use crate::domain::time::Timestamp;
+
+    fn print(number: usize) -> Fingerprint {
+        Fingerprint::of("access", &number.to_le_bytes())
+    }
+
+    /// Puts the record of this number in its place, and answers it.
+    fn kept(cache: &RecordCache, number: usize, client: &str, scope: &str) -> Arc<AccessRecord> {
+        let record = AccessRecord {
+            family: FamilyId([1; 16]),
+            client: client.into(),
+            scope: scope.into(),
+            issued: Timestamp::from_secs(0),
+            until: Timestamp::from_secs(1),
+            fate: AccessFate::Over(Ending::Revoked),
+        };
+        cache.get(&print(number), || Ok(Some(record))).unwrap().unwrap()
+    }
+
+    #[test]
+    fn records_share_what_they_say_alike_and_pay_for_what_is_too_long_to_share() {
+        let cache = RecordCache::of(1 << 20);
+        let (one, other) = (kept(&cache, 1, "crm", "a b"), kept(&cache, 2, "crm", "a b"));
+        assert!(Arc::ptr_eq(&one.client, &other.client) && Arc::ptr_eq(&one.scope, &other.scope));
+        assert_eq!(cache.bytes(), 2 * OVERHEAD as u64);
+        let long = "x".repeat(SHARED + 1);
+        let (one, other) = (kept(&cache, 3, "crm", &long), kept(&cache, 4, "crm", &long));
+        assert!(!Arc::ptr_eq(&one.scope, &other.scope));
+        assert_eq!(cache.bytes(), (4 * OVERHEAD + 2 * long.len()) as u64);
+    }
+
+    #[test]
+    fn texts_that_no_record_has_any_more_are_let_go() {
+        let cache = RecordCache::of(1 << 20);
+        for number in 0..20 * FEW {
+            kept(&cache, number, &format!("client {number}"), "a b");
+            cache.forget(&print(number));
+        }
+        assert!(cache.texts.lock().all.len() <= FEW);
+        let kept = kept(&cache, 0, "crm", "a b");
+        assert_eq!((&*kept.client, &*kept.scope), ("crm", "a b"));
     }
 }

@@ -35,7 +35,7 @@ pub(super) async fn aside<T: Send + 'static>(
 
 pub(super) fn find(files: &Files, search: &Search) -> Result<Gathered<Family>, StoreError> {
     match &search.what {
-        Find::Client(client) => matching(files, search, |family| family.client == *client),
+        Find::Client(client) => matching(files, search, |family| *family.client == **client),
         Find::User(user) => matching(files, search, |family| family.user == Some(*user)),
         Find::Prefix(digits) => by_prefix(files, digits, search),
     }

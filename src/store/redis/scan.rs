@@ -84,7 +84,7 @@ impl Redis {
             return Ok(whole);
         }
         let fits = |family: &Family| match &search.what {
-            Find::Client(client) => family.client == *client,
+            Find::Client(client) => *family.client == **client,
             Find::User(user) => family.user == Some(*user),
             Find::Prefix(prefix) => {
                 family.members.iter().any(|member| member.fingerprint.to_string().starts_with(prefix))

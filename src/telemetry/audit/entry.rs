@@ -1,6 +1,7 @@
 //! One entry of the audit, before it is chained.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
 
@@ -21,7 +22,7 @@ pub struct Entry {
     pub outcome: &'static str,
     /// Who: the client that proved to be it, or whose login it is.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub client: Option<String>,
+    pub client: Option<Arc<str>>,
     /// Who a caller that proved nothing claimed to be.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub claimed: Option<String>,

@@ -88,7 +88,7 @@ fn a_copy_of_the_files_opens_nothing_without_a_uuid_and_everything_with_it() {
         member.fingerprint.to_string().into_bytes(),
         family.id.0.to_vec(),
         family.id.to_string().into_bytes(),
-        family.client.clone().into_bytes(),
+        family.client.as_bytes().to_vec(),
         NEW_SECRET.as_bytes().to_vec(),
         OLD_SECRET.as_bytes().to_vec(),
         uuid.clone().into_bytes(),

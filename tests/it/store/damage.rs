@@ -205,7 +205,7 @@ fn damage_in_the_middle_of_a_journal_is_named_with_its_file() {
 /// A login whose family lies beside the tree, as its access record does.
 pub fn large_login(chance: &Seeded, now: Timestamp, client: &str) -> Login {
     let mut login = Login::new(chance, now, client);
-    login.new.family.scope = "x".repeat(600);
+    login.new.family.scope = "x".repeat(600).into();
     login
 }
 

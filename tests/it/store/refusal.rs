@@ -262,7 +262,7 @@ fn limit_files(to: &str) {
 
 fn large_login(chance: &Seeded) -> Login {
     let mut login = Login::new(chance, BEGIN, "crm");
-    login.new.family.scope = "x".repeat(1 << 20);
+    login.new.family.scope = "x".repeat(1 << 20).into();
     login
 }
 

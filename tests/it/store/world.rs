@@ -144,9 +144,9 @@ impl Login {
         let owner = Binding { purpose: "realm-refresh", owner: &id.0 };
         let family = Family {
             id,
-            client: client.to_owned(),
+            client: client.into(),
             born: now,
-            scope: "client_registration".to_owned(),
+            scope: "client_registration".into(),
             session: Some(Fingerprint::of("session", &id.0)),
             user: Some(Fingerprint::of("user", b"90417")),
             renewal: Some(key.seal_token(&REALM_REFRESH.into(), owner, chance)),
@@ -186,9 +186,8 @@ pub fn access_record(
         jwt_until: now.plus(HOUR),
         key: key.wrap(&under, Binding { purpose: "access-key", owner: &id.0 }, chance).into(),
     };
-    let scope = "client_registration".to_owned();
-    let record =
-        AccessRecord { family: id, client: client.to_owned(), scope, issued: now, until: now.plus(HOUR), fate };
+    let scope = "client_registration".into();
+    let record = AccessRecord { family: id, client: client.into(), scope, issued: now, until: now.plus(HOUR), fate };
     (token.fingerprint(TokenUse::Access), record)
 }
 
@@ -203,14 +202,8 @@ pub fn refresh_record(
     let token = OpaqueToken::mint(chance, TokenShape::Uuid, now);
     let under = SealingKey::of_token(&token, TokenUse::Refresh);
     let key = key.wrap(&under, Binding { purpose: "refresh-key", owner: &id.0 }, chance);
-    let record = RefreshRecord {
-        family: id,
-        client: client.to_owned(),
-        generation,
-        key,
-        issued: now,
-        until: now.plus(2 * HOUR),
-    };
+    let record =
+        RefreshRecord { family: id, client: client.into(), generation, key, issued: now, until: now.plus(2 * HOUR) };
     (token.fingerprint(TokenUse::Refresh), record)
 }
 
