@@ -55,7 +55,7 @@ pub(super) fn run(config: PathBuf, environment: Environment) -> ExitCode {
 /// Loads everything again. Findings are in the log, the metrics and `/readyz`.
 fn reload(running: &Running, watch: &mut Watch) {
     match running.reload() {
-        Ok(()) => watch.taken(running.bridge().snapshot.load().footing.clone()),
+        Ok(()) => watch.taken(Arc::clone(&running.bridge().snapshot.load().footing)),
         // By what it read itself: what was changed since is another change, mended or not.
         Err(refused) => watch.loaded(refused.footing),
     }
@@ -86,7 +86,7 @@ impl Signals {
     fn until_the_end(mut self, running: &Running, clock: &dyn Clock) {
         self.runtime.block_on(async {
             let mut pause = wait(Duration::ZERO);
-            let mut watch = Watch::new(running.bridge().snapshot.load().footing.clone());
+            let mut watch = Watch::new(Arc::clone(&running.bridge().snapshot.load().footing));
             loop {
                 tokio::select! {
                     _ = self.terminate.recv() => return,

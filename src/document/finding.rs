@@ -114,8 +114,9 @@ impl Findings {
     /// Adds what a reader beside this one found out.
     pub fn absorb(&self, other: Self) {
         self.found.borrow_mut().extend(other.found.into_inner());
+        let mut footing = self.footing.borrow_mut();
         for (path, stamp) in other.footing.into_inner() {
-            self.rests_on(&path, stamp);
+            footing.entry(path).or_insert(stamp);
         }
     }
 

@@ -71,7 +71,7 @@ pub(super) fn read(
         Some(Loaded {
             table: Table::new(clients, dialects, default),
             digest: digest.clone(),
-            footing: findings.footing(),
+            footing: Arc::new(findings.footing()),
         })
     };
     (if findings.blocked() { None } else { loaded() }, digest)

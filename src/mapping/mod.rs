@@ -65,7 +65,7 @@ pub struct Loaded {
     /// SHA-256 over names and bytes of all files, hexadecimal.
     pub digest: String,
     /// Every file that this load rests on, those of the configuration that was loaded with it included.
-    pub footing: Footing,
+    pub footing: Arc<Footing>,
 }
 
 /// A table in use, and what belongs to it. Requests hold on to it from beginning to end.
@@ -76,7 +76,7 @@ pub struct Snapshot {
     /// [`Loaded::digest`].
     pub digest: String,
     /// [`Loaded::footing`].
-    pub footing: Footing,
+    pub footing: Arc<Footing>,
     /// Counts the loads that were taken into use, from 1.
     pub generation: u64,
     /// Secrets that were right while this table was in use.

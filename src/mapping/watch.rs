@@ -6,6 +6,7 @@
 //! written one after the other, or in pieces, are taken together. Renames, truncations and swapped symbolic links (as Kubernetes
 //! does it) all show.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::document::Footing;
@@ -27,14 +28,14 @@ pub fn wait(took: Duration) -> Duration {
 /// What is in use rests on these files; have they changed?
 #[derive(Debug)]
 pub struct Watch {
-    footing: Footing,
+    footing: Arc<Footing>,
     moved: Option<(Footing, Duration)>,
 }
 
 impl Watch {
     /// Watches what a load rests on.
     #[must_use]
-    pub fn new(footing: Footing) -> Self {
+    pub fn new(footing: Arc<Footing>) -> Self {
         Self { footing, moved: None }
     }
 
@@ -63,14 +64,15 @@ impl Watch {
     /// A load was made of the files, whatever became of it. Paths that a refused one did not get to are watched on as they were
     /// seen last, so that mending any of them is noticed, and the same fault is not told again and again.
     pub fn loaded(&mut self, footing: Footing) {
+        let watched = Arc::make_mut(&mut self.footing);
         if let Some((differs, _)) = self.moved.take() {
-            self.footing.extend(differs);
+            watched.extend(differs);
         }
-        self.footing.extend(footing);
+        watched.extend(footing);
     }
 
     /// The same for a load that was taken into use: what it did not look at matters no more.
-    pub fn taken(&mut self, footing: Footing) {
+    pub fn taken(&mut self, footing: Arc<Footing>) {
         *self = Self::new(footing);
     }
 }
@@ -94,20 +96,24 @@ mod tests {
         stamps.iter().map(|(path, size)| (PathBuf::from(path), stamp(*size))).collect()
     }
 
+    fn shared(stamps: &[(&str, u64)]) -> Arc<Footing> {
+        Arc::new(footing(stamps))
+    }
+
     #[test]
     fn a_change_counts_once_it_has_rested() {
-        let mut watch = Watch::new(footing(&[("a", 1), ("b", 1)]));
+        let mut watch = Watch::new(shared(&[("a", 1), ("b", 1)]));
         assert!(!watch.observe(footing(&[]), at(0)));
         assert!(!watch.observe(footing(&[("a", 2)]), at(250)), "just changed");
         assert!(!watch.observe(footing(&[("a", 2)]), at(499)));
         assert!(watch.observe(footing(&[("a", 2)]), at(500)));
-        watch.taken(footing(&[("a", 2), ("b", 1)]));
+        watch.taken(shared(&[("a", 2), ("b", 1)]));
         assert!(!watch.observe(footing(&[]), at(10_000)), "once");
     }
 
     #[test]
     fn files_that_are_written_one_after_the_other_are_taken_together() {
-        let mut watch = Watch::new(footing(&[("a", 1), ("b", 1)]));
+        let mut watch = Watch::new(shared(&[("a", 1), ("b", 1)]));
         for step in 2..50 {
             assert!(!watch.observe(footing(&[("a", step)]), at(step * 200)), "still moving");
         }
@@ -124,7 +130,7 @@ mod tests {
 
     #[test]
     fn what_is_put_back_as_it_was_is_no_change() {
-        let mut watch = Watch::new(footing(&[("a", 1)]));
+        let mut watch = Watch::new(shared(&[("a", 1)]));
         assert!(!watch.observe(footing(&[("a", 2)]), at(0)));
         assert!(!watch.observe(footing(&[]), at(100)));
         assert!(!watch.observe(footing(&[("a", 2)]), at(260)), "it rests from here on");
@@ -133,20 +139,20 @@ mod tests {
 
     #[test]
     fn a_refused_load_is_not_tried_again_until_something_changes() {
-        let mut watch = Watch::new(footing(&[("config", 1), ("client", 1)]));
+        let mut watch = Watch::new(shared(&[("config", 1), ("client", 1)]));
         watch.observe(footing(&[("config", 2)]), at(0));
         assert!(watch.observe(footing(&[("config", 2)]), at(250)));
         // The configuration could not be read, so the load never got to the clients.
         watch.loaded(footing(&[("config", 2)]));
-        assert_eq!(watch.footing, footing(&[("config", 2), ("client", 1)]), "the clients are watched on");
+        assert_eq!(*watch.footing, footing(&[("config", 2), ("client", 1)]), "the clients are watched on");
         assert!(!watch.observe(footing(&[("client", 2)]), at(2_000)));
         assert!(watch.observe(footing(&[("client", 2)]), at(2_250)));
     }
 
     #[test]
     fn what_changes_while_it_is_loaded_is_noticed_afterwards() {
-        let mut watch = Watch::new(footing(&[("a", 1)]));
-        watch.taken(footing(&[("a", 2)]));
+        let mut watch = Watch::new(shared(&[("a", 1)]));
+        watch.taken(shared(&[("a", 2)]));
         assert!(!watch.observe(footing(&[("a", 3)]), at(0)));
         assert!(watch.observe(footing(&[("a", 3)]), at(250)));
     }

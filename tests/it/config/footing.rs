@@ -48,7 +48,7 @@ fn a_load_rests_on_everything_that_it_reads() {
     assert_eq!(footing.keys().map(relative).collect::<Vec<_>>(), expected);
     assert_eq!((fine, &footing[&directory.path().join("mappings/clients/new")]), (false, &Stamp::Absent));
     // The secret that was missing arrives, and so does a dialect.
-    let mut watch = Watch::new(footing);
+    let mut watch = Watch::new(footing.into());
     for name in ["mappings/clients/new", "mappings/dialects/mine.toml"] {
         write(name, "x");
         assert!(!watch.observe(watch.look(), Duration::ZERO), "{name}");

@@ -473,8 +473,7 @@ fn a_pipe_a_device_and_a_directory_are_refused_and_never_waited_for() {
     fs::create_dir(folder.join("folder.toml")).unwrap();
     let (_, findings) = site.load();
     // Who looks for a change must not see one in what stays: it would be read, and refused, again and again.
-    let footing = findings.footing();
-    assert_eq!(mapping::watch::Watch::new(footing.clone()).look(), footing);
+    assert!(mapping::watch::Watch::new(findings.footing().into()).look().is_empty());
     let findings = findings.into_sorted();
     let told: Vec<_> = findings.iter().map(|found| (found.code, found.message.as_str())).collect();
     let refused = |message| ("unreadable-file", message);

@@ -81,7 +81,7 @@ fn a_refused_configuration_changes_nothing_either() {
 fn what_changes_once_a_refused_load_has_read_it_is_another_change() {
     let mut world = World::new();
     world.change("limits", "nonsense", "1");
-    let mut watch = Watch::new(world.running().reload().unwrap_err().footing);
+    let mut watch = Watch::new(world.running().reload().unwrap_err().footing.into());
     assert!(!watch.observe(watch.look(), Duration::ZERO));
     assert!(!watch.observe(watch.look(), REST), "it was told");
     // Before whoever watches has looked again.
