@@ -9,7 +9,8 @@ use serde_json::Value;
 
 use super::pinned;
 use super::show::{plain, words};
-use crate::config::Config;
+use crate::config::{Config, OpsDoor};
+use crate::server::TlsMaterial;
 
 /// For a connection, and for each piece of an answer.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -54,7 +55,17 @@ impl Answer {
 
 /// Asks for something that needs no token.
 pub(super) fn get(config: &Config, path: &str) -> io::Result<Answer> {
-    exchange(config, &format!("GET {path} HTTP/1.0\r\n\r\n"), PATIENCE)
+    exchange(config, &bare(path), PATIENCE)
+}
+
+/// The same where no certificate is known that the bridge would have to show.
+pub(super) fn get_at(door: OpsDoor, path: &str) -> io::Result<Answer> {
+    let security = if door.is_secure { Security::Any } else { Security::Clear };
+    timed(asked((door.address, security), &bare(path), PATIENCE))
+}
+
+fn bare(path: &str) -> String {
+    format!("GET {path} HTTP/1.0\r\n\r\n")
 }
 
 /// Reads something that needs the ops token.
@@ -107,26 +118,43 @@ pub(super) fn told(config: &Config, path: &str, question: Option<&Value>) -> Res
         .told()
 }
 
+enum Security<'a> {
+    Clear,
+    /// The certificate of the configuration, and no other.
+    Pinned(&'a TlsMaterial),
+    /// Whichever is shown.
+    Any,
+}
+
 fn exchange(config: &Config, request: &str, patience: Duration) -> io::Result<Answer> {
-    // A socket says by "temporarily unavailable" that its time is over.
-    asked(config, request, patience).map_err(|error| {
+    let security = config.tls.ops.as_ref().map_or(Security::Clear, Security::Pinned);
+    timed(asked((config.listen.ops, security), request, patience))
+}
+
+/// A socket says by "temporarily unavailable" that its time is over.
+fn timed(answer: io::Result<Answer>) -> io::Result<Answer> {
+    answer.map_err(|error| {
         let is_late = error.kind() == io::ErrorKind::WouldBlock;
         if is_late { io::Error::new(io::ErrorKind::TimedOut, "no answer in time") } else { error }
     })
 }
 
-fn asked(config: &Config, request: &str, patience: Duration) -> io::Result<Answer> {
-    let mut stream = TcpStream::connect_timeout(&reachable(config.listen.ops), PATIENCE)?;
+fn asked((address, security): (SocketAddr, Security<'_>), request: &str, patience: Duration) -> io::Result<Answer> {
+    let mut stream = TcpStream::connect_timeout(&reachable(address), PATIENCE)?;
     stream.set_read_timeout(Some(patience))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     let mut text = String::new();
-    match &config.tls.ops {
+    let session = match security {
+        Security::Clear => None,
+        Security::Pinned(material) => Some(pinned::session(material)),
+        Security::Any => Some(pinned::with_anybody()),
+    };
+    match session.transpose().map_err(io::Error::other)? {
         None => {
             stream.write_all(request.as_bytes())?;
             stream.take(LONGEST).read_to_string(&mut text)?;
         }
-        Some(material) => {
-            let mut session = pinned::session(material).map_err(io::Error::other)?;
+        Some(mut session) => {
             let mut stream = rustls::Stream::new(&mut session, &mut stream);
             stream.write_all(request.as_bytes())?;
             let read = stream.take(LONGEST).read_to_string(&mut text);

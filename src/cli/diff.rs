@@ -42,7 +42,7 @@ pub(super) fn run(path: &Path, environment: &Environment, format: Format) -> Exi
     });
     match compared {
         Ok((bridge, differences)) => tell(&bridge, &loaded, &differences, format),
-        Err(Refused::Unanswered(error)) => super::unanswered(&config, &error),
+        Err(Refused::Unanswered(error)) => super::unanswered(config.listen.ops, &error),
         Err(Refused::Denied(sentence)) => {
             show::complain(&sentence);
             ExitCode::from(NO)

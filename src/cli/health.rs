@@ -1,23 +1,36 @@
 //! `passbridge health`: asks the running bridge whether it is ready, for health checks of containers that hold nothing else.
+//!
+//! Must not: fail because of what is wrong on the disk. A bridge that refused it goes on, and whoever ends it for that makes an outage
+//! of a refused change.
 
 use std::path::Path;
 use std::process::ExitCode;
 
-use super::{NO, ask, show};
+use super::{Format, NO, WRONG_USE, ask, show};
+use crate::config;
+use crate::document::Findings;
 use crate::secrets::Environment;
 
-/// Ready: 0. Not ready or not there: 1.
+/// Ready: 0. Not ready or not there: 1. Where to ask is not known: 2.
 pub(super) fn run(path: &Path, environment: &Environment) -> ExitCode {
-    let config = match super::configured(path, environment) {
-        Ok(config) => config,
-        Err(status) => return status,
-    };
-    match ask::get(&config, "/readyz") {
-        Ok(answer) if answer.status == 200 => ExitCode::SUCCESS,
-        Ok(_) => {
+    let findings = Findings::new();
+    let door = config::ops_door(path, environment, &findings);
+    let answer = door.map(|door| (door.address, ask::get_at(door, "/readyz")));
+    if !matches!(answer, Some((_, Ok(_)))) {
+        let _ = show::findings(&findings.into_sorted(), Format::Human, &mut anstream::stderr());
+    }
+    match answer {
+        Some((_, Ok(answer))) if answer.status == 200 => ExitCode::SUCCESS,
+        Some((_, Ok(_))) => {
             show::complain("the bridge is not ready");
             ExitCode::from(NO)
         }
-        Err(error) => super::unanswered(&config, &error),
+        Some((address, Err(error))) => super::unanswered(address, &error),
+        None => {
+            show::complain(
+                "where the bridge answers operators (`listen.ops`) is not known\n  hint: PASSBRIDGE__LISTEN__OPS=ADDRESS:PORT says it without a file",
+            );
+            ExitCode::from(WRONG_USE)
+        }
     }
 }

@@ -21,6 +21,7 @@ mod show;
 mod store;
 mod token;
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -217,12 +218,8 @@ fn loaded(path: &Path, environment: &Environment, so: &str) -> Result<(Config, L
 }
 
 /// The bridge did not answer.
-fn unanswered(config: &Config, error: &std::io::Error) -> ExitCode {
-    show::complain(&format!(
-        "the bridge does not answer at {}: {}\n  {}",
-        config.listen.ops,
-        show::words(error),
-        ask::UNANSWERED
-    ));
+fn unanswered(address: SocketAddr, error: &std::io::Error) -> ExitCode {
+    let (why, hint) = (show::words(error), ask::UNANSWERED);
+    show::complain(&format!("the bridge does not answer at {address}: {why}\n  {hint}"));
     ExitCode::from(NO)
 }

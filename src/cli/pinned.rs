@@ -1,5 +1,5 @@
 //! TLS to a listener of the same configuration: the one certificate that counts is the one that stands in it, so that
-//! neither its name nor its issuer matters.
+//! neither its name nor its issuer matters. Where nothing is shown or believed that matters, none is looked at.
 
 use std::sync::Arc;
 
@@ -19,7 +19,18 @@ pub(super) fn session(material: &TlsMaterial) -> Result<ClientConnection, String
     if material.client_ca.is_some() {
         return Err("the listener asks for a client's certificate, which this command does not have".to_owned());
     }
-    let certificate = CertificateDer::from_pem_slice(&material.certificate).map_err(|error| error.to_string())?;
+    begun(Some(CertificateDer::from_pem_slice(&material.certificate).map_err(|error| error.to_string())?))
+}
+
+/// A session with whoever is there.
+///
+/// # Errors
+/// One sentence about what is in the way.
+pub(super) fn with_anybody() -> Result<ClientConnection, String> {
+    begun(None)
+}
+
+fn begun(certificate: Option<CertificateDer<'static>>) -> Result<ClientConnection, String> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let pinned = Arc::new(Pinned { certificate, provider: Arc::clone(&provider) });
     let config = ClientConfig::builder_with_provider(provider)
@@ -34,7 +45,8 @@ pub(super) fn session(material: &TlsMaterial) -> Result<ClientConnection, String
 
 #[derive(Debug)]
 struct Pinned {
-    certificate: CertificateDer<'static>,
+    /// `None`: any will do.
+    certificate: Option<CertificateDer<'static>>,
     provider: Arc<CryptoProvider>,
 }
 
@@ -47,7 +59,7 @@ impl ServerCertVerifier for Pinned {
         _ocsp: &[u8],
         _now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        if *end_entity == self.certificate {
+        if self.certificate.as_ref().is_none_or(|certificate| certificate == end_entity) {
             Ok(ServerCertVerified::assertion())
         } else {
             Err(Error::General("it shows another certificate than the configuration names".to_owned()))

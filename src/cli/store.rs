@@ -42,7 +42,7 @@ pub(super) fn backup(path: &Path, environment: &Environment, directory: &Path) -
     let question = serde_json::json!({ "directory": whole }).to_string();
     let answer = match ask::post(&config, "/api/v1/store/backup", token, &question) {
         Ok(answer) => answer,
-        Err(error) => return unanswered(&config, &error),
+        Err(error) => return unanswered(config.listen.ops, &error),
     };
     // The last line says what became of it.
     let last: Value = answer.body.lines().last().and_then(|line| serde_json::from_str(line).ok()).unwrap_or_default();

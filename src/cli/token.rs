@@ -44,7 +44,7 @@ pub(super) fn run(path: &Path, environment: &Environment, action: &str, which: &
     };
     let answer = match ask::post_patiently(&config, &format!("/api/v1/tokens/{action}"), token, &question) {
         Ok(answer) => answer,
-        Err(error) => return super::unanswered(&config, &error),
+        Err(error) => return super::unanswered(config.listen.ops, &error),
     };
     let told = answer.told().and_then(|body| match body["logins"].as_array() {
         Some(logins) => Ok((logins.clone(), body)),

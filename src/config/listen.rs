@@ -1,6 +1,6 @@
 //! `[listen]` and `[tls]`.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use zeroize::Zeroizing;
 
@@ -23,6 +23,15 @@ pub struct Listen {
     pub realm: Option<SocketAddr>,
     /// Health, metrics. Never public.
     pub ops: SocketAddr,
+}
+
+/// Where a running bridge answers operators.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OpsDoor {
+    /// The address.
+    pub address: SocketAddr,
+    /// Whether TLS is spoken there.
+    pub is_secure: bool,
 }
 
 /// Certificates of the listeners; `None`: clear text.
@@ -48,9 +57,12 @@ impl TlsListeners {
     }
 }
 
+/// Where operators are answered if nobody says so.
+pub(super) const OPS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9090);
+
 pub(super) fn read(section: Option<Reader<'_>>, findings: &Findings) -> Listen {
-    let (legacy, ops) = (([127, 0, 0, 1], 8080).into(), ([127, 0, 0, 1], 9090).into());
-    let mut listen = Listen { legacy, gateway: None, authz: None, realm: None, ops };
+    let legacy = ([127, 0, 0, 1], 8080).into();
+    let mut listen = Listen { legacy, gateway: None, authz: None, realm: None, ops: OPS };
     let Some(mut section) = section else { return listen };
     let named = [
         ("legacy", place(&mut section, "legacy", Some(listen.legacy))),
@@ -71,6 +83,14 @@ pub(super) fn read(section: Option<Reader<'_>>, findings: &Findings) -> Listen {
     listen.legacy = legacy.unwrap_or(listen.legacy);
     listen.ops = ops.unwrap_or(listen.ops);
     Listen { gateway, authz, realm, ..listen }
+}
+
+/// Where operators are answered, looking at nothing else. `None`: what is written is no address.
+pub(super) fn ops(file: &mut Reader<'_>, absent: Option<SocketAddr>) -> Option<SocketAddr> {
+    if !file.has("listen") {
+        return absent;
+    }
+    place(&mut file.section("listen")?, "ops", absent).map(|place| place.address)
 }
 
 /// Where a listener is; without an origin by default.

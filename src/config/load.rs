@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use secrecy::ExposeSecret;
 
-use super::{Config, audit, gateway, limits, listen, otk, realm, store};
-use crate::document::{Findings, Origin, Reader, Severity, Spotted, Table, parse};
+use super::{Config, OpsDoor, audit, gateway, limits, listen, otk, realm, store};
+use crate::document::{Findings, Origin, Reader, Severity, Spotted, Table, parse, salvaged};
 use crate::mapping::Place;
 use crate::relay::Trust;
 use crate::secrets::files::{self, Unfit};
@@ -52,6 +52,19 @@ pub fn examine(path: &Path, environment: &Environment, findings: &Findings) -> E
     Examined { config, mappings: Some(mappings), identities }
 }
 
+/// Where a running bridge answers operators: to be known whatever else is wrong with the files, for it goes on with what it has.
+/// `None`: neither the file nor the environment says it, and the findings say why.
+pub fn ops_door(path: &Path, environment: &Environment, findings: &Findings) -> Option<OpsDoor> {
+    let (name, text) = (path.to_string_lossy(), text(path, findings));
+    let absent = text.as_ref().map(|_| listen::OPS);
+    let text = text.unwrap_or_default();
+    let table = parse(&name, &text, findings).unwrap_or_else(|| salvaged(&name, &text));
+    // Variables that mean nothing are told by whoever needs them.
+    let mut file = Reader::new(overlaid(table, environment, &Findings::new()), "", findings);
+    let is_secure = file.section("tls").is_some_and(|mut section| section.has("ops"));
+    Some(OpsDoor { address: listen::ops(&mut file, absent)?, is_secure })
+}
+
 /// `[secrets]`.
 fn identities(mut section: Reader<'_>, sources: Sources<'_>) -> Identities {
     let (key, findings) = (section.path("identity"), section.findings());
@@ -61,11 +74,14 @@ fn identities(mut section: Reader<'_>, sources: Sources<'_>) -> Identities {
 }
 
 fn read(path: &Path, findings: &Findings) -> Option<Table> {
-    let name = path.to_string_lossy();
+    parse(&path.to_string_lossy(), &text(path, findings)?, findings)
+}
+
+fn text(path: &Path, findings: &Findings) -> Option<String> {
     match files::text(path, LONGEST, findings) {
-        Ok(text) => parse(&name, &text, findings),
+        Ok(text) => Some(text),
         Err(Unfit { reason, hint }) => {
-            let hint = hint.unwrap_or("name another with --config FILE");
+            let (name, hint) = (path.to_string_lossy(), hint.unwrap_or("name another with --config FILE"));
             findings.error("unreadable-file", &Origin::file(&name), format!("the file {reason}"), hint);
             None
         }

@@ -14,8 +14,8 @@ mod store;
 use std::time::Duration;
 
 pub use limits::Limits;
-pub use listen::{Listen, TlsListeners};
-pub use load::{Examined, examine, load, unopened};
+pub use listen::{Listen, OpsDoor, TlsListeners};
+pub use load::{Examined, examine, load, ops_door, unopened};
 pub use realm::RealmManner;
 
 use secrecy::SecretString;

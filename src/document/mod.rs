@@ -17,4 +17,4 @@ mod value;
 pub use finding::{Finding, Findings, Origin, Severity};
 pub use reader::Reader;
 pub use stamp::{Footing, Stamp};
-pub use value::{BYTE_ORDER_MARK, Spotted, Table, Value, parse, parse_part};
+pub use value::{BYTE_ORDER_MARK, Spotted, Table, Value, parse, parse_part, salvaged};

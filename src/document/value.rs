@@ -149,6 +149,25 @@ pub fn parse_part(file: &Arc<str>, text: &str, lines_before: usize, findings: &F
     }
 }
 
+/// What can be read at the beginning of a text that is no TOML, without the lines that have faults: for whoever needs a value
+/// that may well stand in another one.
+#[must_use]
+pub fn salvaged(file: &str, text: &str) -> Table {
+    let mut text = until(text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text), WINDOW).to_owned();
+    for _ in 0..FAULTS {
+        let Err(error) = DeTable::parse(&text) else { break };
+        let (before, behind) = text.split_at(text.floor_char_boundary(fault(&error).0));
+        let start = before.rfind('\n').map_or(0, |end| end + 1);
+        let end = before.len() + behind.find('\n').unwrap_or(behind.len());
+        if start == end {
+            break;
+        }
+        text.replace_range(start..end, "");
+    }
+    let (table, _) = DeTable::parse_recoverable(&text);
+    Lines::new(&Arc::from(file), &text, 0).table(table.into_inner(), 0)
+}
+
 /// Where a fault is, and what.
 type Fault = (usize, String);
 
@@ -355,6 +374,28 @@ mod tests {
         }
         // One line without an end, of characters that are longer than a byte.
         assert_eq!(faults(&format!("= {}", "я".repeat(100_000)))[1], ("syntax", 1, 1));
+    }
+
+    #[test]
+    fn what_stands_in_lines_without_a_fault_can_be_read_all_the_same() {
+        for (before, behind) in [
+            ("", "b = \n"),
+            ("= 1\n", ""),
+            ("word\n", "word\n"),
+            ("[[\n", "[b\n"),
+            ("[b\n", "x = \"\n"),
+            ("x = 'я\n", "[section]\n"),
+            ("\u{feff}x = tru\n", "x = \"\"\"\n"),
+            ("x = 1 2\n", "x = { y = 1"),
+        ] {
+            let text = format!("{before}[section]\nkey = 1\n{behind}");
+            let table = salvaged("a.toml", &text);
+            let findings = Findings::new();
+            let mut file = crate::document::Reader::new(table, "", &findings);
+            let read = file.section("section").and_then(|mut section| section.integer("key", 1, 1));
+            let line = u32::try_from(before.lines().count() + 2).unwrap();
+            assert_eq!(read.map(|found| found.origin.line), Some(line), "{text}");
+        }
     }
 
     #[test]

@@ -111,12 +111,11 @@ fn the_configuration_and_secret_files_are_watched_too() {
 }
 
 #[test]
-fn health_asks_over_tls_where_the_ops_listener_speaks_it_and_trusts_no_other_certificate() {
-    let made = || rcgen::generate_simple_self_signed(vec!["nowhere.example.org".to_owned()]).unwrap();
+fn over_tls_health_looks_at_no_certificate_and_whoever_shows_a_token_at_the_one_of_the_configuration() {
     let material = "{ certificate = \"ops.pem\", key = \"ops.key\" }";
-    let mut world = Plan::new().set("tls", "ops", material).files();
+    let mut world = Plan::new().set("tls", "ops", material).set("ops", "token", "{ env = \"OLD_SECRET\" }").files();
     let put = |name: &str| {
-        let made = made();
+        let made = rcgen::generate_simple_self_signed(vec!["nowhere.example.org".to_owned()]).unwrap();
         fs::write(world.path().join(format!("{name}.pem")), made.cert.pem()).unwrap();
         fs::write(world.path().join(format!("{name}.key")), made.signing_key.serialize_pem()).unwrap();
     };
@@ -124,15 +123,90 @@ fn health_asks_over_tls_where_the_ops_listener_speaks_it_and_trusts_no_other_cer
     put("other");
     let served = Served::begin(&world);
     world.change("listen", "ops", &format!("\"{}\"", served.ops));
-    let asked = run(&world, &["health"], "");
+    let asked = run(&world, &["diff"], "");
     assert_eq!(asked.status.code(), Some(0), "{}{}", out(&asked), talk(&asked));
     let text = fs::read_to_string(world.config()).unwrap();
     fs::write(world.path().join("other.toml"), text.replace("ops.pem", "other.pem").replace("ops.key", "other.key"))
         .unwrap();
-    let refused = run(&world, &["health", "--config", "other.toml"], "");
+    let refused = run(&world, &["diff", "--config", "other.toml"], "");
     assert_eq!(refused.status.code(), Some(1));
     assert!(talk(&refused).contains("another certificate"), "{}", talk(&refused));
+    assert_healthy(&world, "as it was started");
+    // Half of an exchange: the bridge goes on with the pair that it has.
+    fs::copy(world.path().join("other.pem"), world.path().join("ops.pem")).unwrap();
+    assert_healthy(&world, "another certificate on disk");
+    fs::remove_file(world.path().join("ops.pem")).unwrap();
+    assert_healthy(&world, "none on disk");
     served.signal("TERM");
     let mut served = served;
     assert!(served.child.wait().unwrap().success(), "a drain ends with status 0");
+}
+
+#[track_caller]
+fn assert_healthy(world: &World, why: &str) {
+    let asked = run(world, &["health"], "");
+    assert_eq!((asked.status.code(), talk(&asked).as_str()), (Some(0), ""), "{why}");
+}
+
+#[test]
+fn what_is_wrong_with_the_files_says_nothing_about_the_bridge_that_runs() {
+    let mut world = Plan::new().set("ops", "token", "{ file = \"ops.token\" }").files();
+    let token = world.path().join("ops.token");
+    fs::write(&token, "planted-ops-token").unwrap();
+    let served = Served::begin(&world);
+    world.change("listen", "ops", &format!("\"{}\"", served.ops));
+    assert_healthy(&world, "as it was started");
+    let good = fs::read_to_string(world.config()).unwrap();
+    for wrong in [
+        "[limit]\n",
+        "[log]\nfilter = \"a=b=c\"\n",
+        "[log]\nfilter = \"info\n",
+        "[audit]\nenabled = flase\n[audit]\n",
+        "[[\n",
+        "passbridge\n",
+    ] {
+        fs::write(world.config(), good.clone() + wrong).unwrap();
+        eventually("refused", || !served.table().2);
+        assert_healthy(&world, wrong);
+        fs::write(world.config(), format!("{wrong}{good}")).unwrap();
+        assert_healthy(&world, wrong);
+    }
+    fs::write(world.config(), &good).unwrap();
+    eventually("mended", || served.table().2);
+    fs::remove_file(&token).unwrap();
+    eventually("refused", || !served.table().2);
+    assert_healthy(&world, "a secret is being exchanged");
+}
+
+#[test]
+fn health_asks_where_the_environment_says_whatever_became_of_the_file_and_says_so_where_nobody_does() {
+    let world = Plan::new().files();
+    let served = Served::begin(&world);
+    let address = served.ops.to_string();
+    let asked = |file: &str, more: &[(&str, &str)]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_passbridge"));
+        bare(command.current_dir(world.path()).args(["health", "--config", file]));
+        let asked = command.envs(more.iter().copied()).output().unwrap();
+        (asked.status.code(), talk(&asked))
+    };
+    let named = [("PASSBRIDGE__LISTEN__OPS", address.as_str())];
+    fs::write(world.path().join("moved.toml"), "[listen]\nops = \"127.0.0.1:1\"\n").unwrap();
+    fs::write(world.path().join("wrong.toml"), "[listen]\nops = \"127.0.0.1\"\n").unwrap();
+    fs::write(world.path().join("binary.toml"), "\0\0\0").unwrap();
+    for file in ["passbridge.toml", "moved.toml", "wrong.toml", "binary.toml", "none.toml"] {
+        assert_eq!(asked(file, &named), (Some(0), String::new()), "{file}");
+    }
+    let (status, words) = asked("moved.toml", &[]);
+    assert!(status == Some(1) && words.contains("does not answer at 127.0.0.1:1"), "{words}");
+    for (file, why) in [
+        ("wrong.toml", "`listen.ops` is not an address"),
+        ("binary.toml", "it has zero bytes"),
+        ("none.toml", "No such file"),
+    ] {
+        let (status, words) = asked(file, &[]);
+        assert_eq!(status, Some(2), "{file}: {words}");
+        assert!(words.contains(why) && words.contains("PASSBRIDGE__LISTEN__OPS"), "{file}: {words}");
+    }
+    let (status, words) = asked("none.toml", &[("PASSBRIDGE__LISTEN__OPS", "here")]);
+    assert!(status == Some(2) && words.contains("$PASSBRIDGE__LISTEN__OPS: "), "{words}");
 }
