@@ -23,7 +23,7 @@ pub(super) fn read(
     let absent = AuditSettings { path, keep: KEEP, file_size: FILE_SIZE };
     let Some(mut section) = section else { return Some(absent) };
     let enabled = section.boolean("enabled", true);
-    let path = section.text("path").map_or(absent.path, |text| directory.join(text.value));
+    let path = section.filled("path", "a path").map_or(absent.path, |text| directory.join(text.value));
     let day = Duration::from_hours(24);
     let keep = section.duration_within("keep", absent.keep, day, day * 36_525);
     let file_size = section.size_within("file_size", 64 << 10, 1 << 30).unwrap_or(absent.file_size);

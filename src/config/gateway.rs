@@ -114,7 +114,7 @@ fn upstream(section: &Reader<'_>, text: &Spotted<String>) -> Option<Upstream> {
 
 /// Who vouches for servers that speak TLS.
 fn trust(section: &mut Reader<'_>, upstreams: &[Upstream], sources: Sources<'_>) -> Option<Trust> {
-    let ca = section.text("ca");
+    let ca = section.filled("ca", "a path");
     let is_secure = upstreams.iter().any(|upstream| upstream.name.is_some());
     if let Some(ca) = ca.as_ref().filter(|_| !is_secure) {
         let hint = "leave it out, or let `upstream` begin with https://".to_owned();

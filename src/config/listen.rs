@@ -163,8 +163,9 @@ pub(super) fn tls(section: Option<Reader<'_>>, sources: Sources<'_>) -> TlsListe
 }
 
 fn material(mut section: Reader<'_>, sources: Sources<'_>) -> Option<TlsMaterial> {
-    let (certificate, key) = (section.required_text("certificate"), section.required_text("key"));
-    let client_ca = section.text("client_ca");
+    let (certificate, key) =
+        (section.required_filled("certificate", "a path"), section.required_filled("key", "a path"));
+    let client_ca = section.filled("client_ca", "a path");
     let findings = section.findings();
     let origin = section.origin().clone();
     section.finish();

@@ -4,6 +4,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use secrecy::ExposeSecret;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 
 use super::{Config, OpsDoor, audit, gateway, limits, listen, otk, realm, store};
 use crate::document::{Findings, Origin, Reader, Severity, Spotted, Table, parse, salvaged};
@@ -101,7 +103,7 @@ fn overlaid(mut table: Table, environment: &Environment, findings: &Findings) ->
 
 fn mappings(section: Option<Reader<'_>>, sources: Sources<'_>) -> Place {
     let Some(mut section) = section else { return Place::new(sources.directory.join(MAPPINGS)) };
-    let path = section.text("path").map_or_else(|| MAPPINGS.to_owned(), |text| text.value);
+    let path = section.filled("path", "a path").map_or_else(|| MAPPINGS.to_owned(), |text| text.value);
     section.finish();
     Place::new(sources.directory.join(path))
 }
@@ -196,11 +198,19 @@ fn ops_token(mut section: Reader<'_>, sources: Sources<'_>) -> Option<secrecy::S
 fn log(section: Option<Reader<'_>>) -> String {
     let Some(mut section) = section else { return "info".to_owned() };
     let filter = section.text("filter");
-    if let Some(text) = filter.as_ref().filter(|text| tracing_subscriber::EnvFilter::try_new(&text.value).is_err()) {
-        section.bad_value("filter", &text.origin, "a filter such as \"info\" or \"passbridge=debug\"");
+    if let Some(text) = filter.as_ref().filter(|text| !is_filter(&text.value)) {
+        section.bad_value("filter", &text.origin, "a filter such as \"info\" or \"info,passbridge=debug\"");
     }
     section.finish();
     filter.map_or_else(|| "info".to_owned(), |text| text.value)
+}
+
+/// A word that is no level would be the name of what alone is to log, and nothing has it: there would be no line at all, errors among them.
+fn is_filter(text: &str) -> bool {
+    let mut parts = text.split(',').filter(|part| !part.is_empty()).peekable();
+    parts.peek().is_some()
+        && parts.all(|part| part.parse::<LevelFilter>().is_ok() || part.contains('=') && part.trim() == part)
+        && EnvFilter::try_new(text).is_ok()
 }
 
 /// A file of certificates or a key.
@@ -219,7 +229,7 @@ pub(super) fn pem(name: &Spotted<String>, sources: Sources<'_>, findings: &Findi
 
 /// Certificates to trust in place of the system's. A file without any is refused: it must not mean whom the system trusts.
 pub(super) fn ca(section: &mut Reader<'_>, sources: Sources<'_>) -> Option<Vec<u8>> {
-    let name = section.text("ca")?;
+    let name = section.filled("ca", "a path")?;
     let bytes = pem(&name, sources, section.findings())?;
     if let Err(reason) = Trust::new(Some(bytes.clone())) {
         let message = format!("`{}` {reason}", section.path("ca"));

@@ -31,7 +31,7 @@ pub(super) fn read(section: Option<Reader<'_>>, sources: Sources<'_>) -> Option<
     }
     let settings = match kind.map_or(Kind::Embedded, |kind| kind.value) {
         Kind::Embedded => {
-            let path = section.text("path").map_or_else(|| "data".to_owned(), |text| text.value);
+            let path = section.filled("path", "a path").map_or_else(|| "data".to_owned(), |text| text.value);
             let cache = section.size_within("cache", 1 << 20, 1 << 40).unwrap_or(CACHE);
             unused(
                 &mut section,
@@ -100,7 +100,9 @@ fn mode(section: &mut Reader<'_>) -> Option<RedisMode> {
     match mode {
         Word::Single => Some(RedisMode::Single),
         Word::Cluster => Some(RedisMode::Cluster),
-        Word::Sentinel => section.required_text("master").map(|name| RedisMode::Sentinel { master: name.value }),
+        Word::Sentinel => {
+            section.required_filled("master", "a name").map(|name| RedisMode::Sentinel { master: name.value })
+        }
     }
 }
 
@@ -163,6 +165,9 @@ fn tell_discord(section: &Reader<'_>, urls: &[Url], mode: Option<&RedisMode>) {
 }
 
 fn wait(mut section: Reader<'_>) -> Option<Wait> {
+    if !section.has("replicas") {
+        section.missing("replicas", "replicas = 1");
+    }
     let replicas = section.integer("replicas", 1, 16);
     let timeout =
         section.duration_within("timeout", Duration::from_millis(200), Duration::from_millis(1), LONGEST_WAIT);

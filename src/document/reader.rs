@@ -134,6 +134,19 @@ impl<'f> Reader<'f> {
         text
     }
 
+    /// A text that names something, and so is not empty: a directory with an empty path behind it is the directory itself.
+    pub fn filled(&mut self, key: &'static str, wanted: &str) -> Option<Spotted<String>> {
+        self.parsed(key, wanted, |text| (!text.is_empty()).then(|| text.to_owned()))
+    }
+
+    /// The same, where it must be there.
+    pub fn required_filled(&mut self, key: &'static str, wanted: &str) -> Option<Spotted<String>> {
+        if !self.has(key) {
+            self.missing(key, format!("{key} = \"...\""));
+        }
+        self.filled(key, wanted)
+    }
+
     /// Whether the key is still there to be taken.
     #[must_use]
     pub fn has(&mut self, key: &'static str) -> bool {

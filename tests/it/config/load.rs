@@ -400,8 +400,58 @@ fn wrong_keys_and_values_are_told() {
             "did you mean `tell`?",
         ),
         error("bad-value", beside("[log]\nfilter = ▲\"passbridge=loud\""), "a filter such as", ""),
+        error("bad-value", beside("[log]\nfilter = ▲\"inof\""), "a filter such as", "\"info\""),
+        error("bad-value", beside("[log]\nfilter = ▲\"warning\""), "a filter such as", ""),
+        error("bad-value", beside("[log]\nfilter = ▲\"passbridge=debug,wran\""), "a filter such as", ""),
+        error("bad-value", beside("[log]\nfilter = ▲\"info, passbridge=debug\""), "a filter such as", ""),
+        error("bad-value", beside("[log]\nfilter = ▲\"\""), "a filter such as", ""),
         error("syntax", beside("[limits▲\nbody = 1"), "not valid TOML", ""),
         error("duplicate-key", beside("[▲realm]"), "duplicate key", ""),
+    ]);
+}
+
+#[test]
+fn a_log_filter_that_says_something_is_taken() {
+    for filter in ["info", "WARN", "off", "error,passbridge=debug", "passbridge[{client}]=trace,info"] {
+        assert_eq!(Site::new(&beside(&format!("[log]\nfilter = \"{filter}\""))).loaded().log, filter);
+    }
+}
+
+#[test]
+fn an_empty_path_is_told_by_its_key_or_its_variable() {
+    let redis = "[store]\nkind = \"redis\"\nurls = [\"redis://a:1\"]";
+    assert_all_found(&[
+        error("bad-value", beside("[store]\npath = ▲\"\""), "`store.path` is not a path", "write a path"),
+        error("bad-value", beside("[audit]\npath = ▲\"\""), "`audit.path` is not a path", ""),
+        error("bad-value", beside("[mappings]\npath = ▲\"\""), "`mappings.path` is not a path", ""),
+        error(
+            "bad-value",
+            beside("[tls]\nlegacy = { certificate = ▲\"\", key = \"gone\" }"),
+            "`tls.legacy.certificate` is not a path",
+            "",
+        ),
+        error("bad-value", format!("{REALM}ca = ▲\"\"\n"), "`realm.ca` is not a path", ""),
+        error(
+            "bad-value",
+            beside(&format!("{redis}\nmode = \"sentinel\"\nmaster = ▲\"\"")),
+            "`store.master` is not a name",
+            "",
+        ),
+    ]);
+    for name in ["PASSBRIDGE__STORE__PATH", "PASSBRIDGE__AUDIT__PATH", "PASSBRIDGE__MAPPINGS__PATH"] {
+        let found = Site::new(REALM).with(name, "").only();
+        assert_eq!((found.code, found.origin.to_string()), ("bad-value", format!("${name}")));
+    }
+}
+
+#[test]
+fn a_wait_for_replicas_says_for_how_many() {
+    let redis =
+        |wait: &str| beside(&format!("[store]\nkind = \"redis\"\nurls = [\"redis://127.0.0.1:6379\"]\nwait = {wait}"));
+    assert_all_found(&[
+        error("missing-key", redis("▲{ timeout = \"1s\" }"), "`store.wait.replicas` is missing", "replicas = 1"),
+        error("missing-key", redis("▲{}"), "`store.wait.replicas` is missing", "replicas = 1"),
+        error("bad-value", redis("{ replicas = ▲0 }"), "a whole number from 1 to 16", ""),
     ]);
 }
 
