@@ -190,9 +190,7 @@ pub fn run() -> ExitCode {
 /// The environment, read once.
 #[expect(clippy::disallowed_methods, reason = "this is the one place where the environment comes in")]
 fn environment() -> Environment {
-    std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .collect()
+    std::env::vars_os().map(|(name, value)| (name.to_string_lossy().into_owned(), value)).collect()
 }
 
 /// The configuration; where it is refused its findings have been said.

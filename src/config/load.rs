@@ -92,9 +92,14 @@ fn text(path: &Path, findings: &Findings) -> Option<String> {
 
 fn overlaid(mut table: Table, environment: &Environment, findings: &Findings) -> Table {
     for (variable, value) in environment.with_prefix(PREFIX) {
+        let Some(text) = value.to_str() else {
+            let hint = "set it in UTF-8, or unset it";
+            findings.error("bad-value", &Origin::file(&format!("${variable}")), "the variable is not UTF-8", hint);
+            continue;
+        };
         let keys = variable.strip_prefix(PREFIX).unwrap_or_default();
         let path: Vec<String> = keys.split("__").map(str::to_ascii_lowercase).collect();
-        if let Err(finding) = table.overlay(&path, variable, value.to_owned()) {
+        if let Err(finding) = table.overlay(&path, variable, text.to_owned()) {
             findings.push(finding);
         }
     }

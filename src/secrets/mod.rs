@@ -7,6 +7,7 @@ pub mod files;
 mod sealed;
 
 use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -23,9 +24,9 @@ const HOW: &str = "use { env = \"NAME\" }, { file = \"PATH\" } or { sealed = \".
 /// No secret is longer.
 const LONGEST: u64 = 64 * 1024;
 
-/// The environment, as it was when the program started.
+/// The environment, as it was when the program started. A value may be no UTF-8, such as an old secret in Latin-1.
 #[derive(Clone, Default)]
-pub struct Environment(BTreeMap<String, String>);
+pub struct Environment(BTreeMap<String, OsString>);
 
 impl fmt::Debug for Environment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -33,25 +34,25 @@ impl fmt::Debug for Environment {
     }
 }
 
-impl FromIterator<(String, String)> for Environment {
-    fn from_iter<I: IntoIterator<Item = (String, String)>>(pairs: I) -> Self {
-        Self(pairs.into_iter().collect())
+impl<V: Into<OsString>> FromIterator<(String, V)> for Environment {
+    fn from_iter<I: IntoIterator<Item = (String, V)>>(pairs: I) -> Self {
+        Self(pairs.into_iter().map(|(name, value)| (name, value.into())).collect())
     }
 }
 
 impl Environment {
     /// The value of a variable.
     #[must_use]
-    pub fn value(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(String::as_str)
+    pub fn value(&self, name: &str) -> Option<&OsStr> {
+        self.0.get(name).map(OsString::as_os_str)
     }
 
     /// Every variable whose name begins so.
-    pub fn with_prefix(&self, prefix: &str) -> impl Iterator<Item = (&str, &str)> {
+    pub fn with_prefix(&self, prefix: &str) -> impl Iterator<Item = (&str, &OsStr)> {
         self.0
             .iter()
             .filter(move |(name, _)| name.starts_with(prefix))
-            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .map(|(name, value)| (name.as_str(), value.as_os_str()))
     }
 }
 
@@ -135,19 +136,15 @@ fn from_environment(
     environment: &Environment,
     findings: &Findings,
 ) -> Option<SecretString> {
-    match environment.value(&name.value).filter(|value| !value.is_empty()) {
-        Some(value) => Some(SecretString::from(value)),
-        None => {
-            let message = format!("`{key}` names the environment variable `{}`, which is not set", name.value);
-            findings.error(
-                "unset-variable",
-                &name.origin,
-                message,
-                format!("set {} where the bridge is started", name.value),
-            );
-            None
-        }
-    }
+    let reason = match environment.value(&name.value).map(OsStr::to_str) {
+        Some(Some(value)) if !value.is_empty() => return Some(SecretString::from(value)),
+        Some(Some(_)) => "is set to nothing",
+        Some(None) => "is not UTF-8",
+        None => "is not set",
+    };
+    let message = format!("`{key}` names the environment variable `{}`, which {reason}", name.value);
+    findings.error("unset-variable", &name.origin, message, format!("set {} where the bridge is started", name.value));
+    None
 }
 
 fn from_file(name: &Spotted<String>, key: &str, directory: &Path, findings: &Findings) -> Option<SecretString> {

@@ -1,6 +1,8 @@
 //! `passbridge.toml`: what is taken, and what is said of every fault that can be planted into it.
 
+use std::ffi::OsString;
 use std::fs;
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -18,7 +20,7 @@ const REALM: &str = "[realm]\nurls = [\"http://127.0.0.1:8180/auth/realms/SSO\"]
 
 struct Site {
     directory: tempfile::TempDir,
-    environment: Vec<(String, String)>,
+    environment: Vec<(String, OsString)>,
 }
 
 impl Site {
@@ -34,8 +36,8 @@ impl Site {
         fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
     }
 
-    fn with(mut self, name: &str, value: &str) -> Self {
-        self.environment.push((name.to_owned(), value.to_owned()));
+    fn with(mut self, name: &str, value: impl Into<OsString>) -> Self {
+        self.environment.push((name.to_owned(), value.into()));
         self
     }
 
@@ -148,6 +150,19 @@ fn a_variable_that_means_nothing_is_told_by_its_name() {
     assert_eq!((value.code, value.origin.to_string().as_str()), ("bad-value", "$PASSBRIDGE__SERVER__WORKERS"));
     let empty = Site::new(REALM).with("PASSBRIDGE__OPS__TOKEN", "").only();
     assert_eq!(empty.code, "unset-variable");
+    let old = Site::new(REALM).with("PASSBRIDGE__REALM__TIMEOUT", OsString::from_vec(b"1s\xff".into())).only();
+    assert_eq!((old.code, old.origin.to_string().as_str()), ("bad-value", "$PASSBRIDGE__REALM__TIMEOUT"));
+    assert!(old.message.contains("is not UTF-8"), "{old}");
+}
+
+#[test]
+fn a_secrets_variable_that_is_no_text_is_not_said_to_be_unset() {
+    let named = beside("[ops]\ntoken = { env = \"OLD\" }");
+    for (value, why) in [(&b"caf\xe9-planted-secret"[..], "which is not UTF-8"), (b"", "which is set to nothing")] {
+        let found = Site::new(&named).with("OLD", OsString::from_vec(value.into())).only();
+        assert!(found.code == "unset-variable" && found.message.ends_with(why), "{found}");
+        assert!(!found.to_string().contains("planted"), "{found}");
+    }
 }
 
 #[test]

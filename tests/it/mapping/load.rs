@@ -298,7 +298,7 @@ fn secrets_that_cannot_be_had_or_may_not_stand_there_are_told() {
             "`NWE`, which is not set",
             "set NWE where",
         ),
-        error("unset-variable", client("client_secret = { env = ▲\"EMPTY\" }"), "which is not set", ""),
+        error("unset-variable", client("client_secret = { env = ▲\"EMPTY\" }"), "which is set to nothing", ""),
         error(
             "unreadable-secret",
             client("client_secret = { file = ▲\"gone\" }"),
