@@ -1,6 +1,6 @@
 //! `[audit]`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::document::Reader;
@@ -16,14 +16,22 @@ pub(super) fn read(
     directory: &Path,
     store: Option<&StoreSettings>,
 ) -> Option<AuditSettings> {
-    let path = match store {
-        Some(StoreSettings::Embedded { path, .. }) => path.join("audit"),
-        Some(StoreSettings::Redis(_)) | None => directory.join("audit"),
+    let of_the_store = match store {
+        Some(StoreSettings::Embedded { path, .. }) => Some(path),
+        Some(StoreSettings::Redis(_)) | None => None,
     };
+    let path = of_the_store.map_or(directory, PathBuf::as_path).join("audit");
     let absent = AuditSettings { path, keep: KEEP, file_size: FILE_SIZE };
     let Some(mut section) = section else { return Some(absent) };
     let enabled = section.boolean("enabled", true);
-    let path = section.filled("path", "a path").map_or(absent.path, |text| directory.join(text.value));
+    let named = section.filled("path", "a path");
+    let path = named.as_ref().map_or(absent.path, |text| directory.join(&text.value));
+    if let Some(named) = named.filter(|_| enabled && of_the_store == Some(&path)) {
+        // Each has a file in it by which it is one process's.
+        let message = format!("`{}` is the directory of the store", section.path("path"));
+        let hint = "leave it out, and it is `audit` in there; or name another";
+        section.findings().error("bad-value", &named.origin, message, hint);
+    }
     let day = Duration::from_hours(24);
     let keep = section.duration_within("keep", absent.keep, day, day * 36_525);
     let file_size = section.size_within("file_size", 64 << 10, 1 << 30).unwrap_or(absent.file_size);

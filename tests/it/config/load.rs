@@ -166,6 +166,22 @@ fn a_secrets_variable_that_is_no_text_is_not_said_to_be_unset() {
 }
 
 #[test]
+fn the_audit_has_a_directory_of_its_own() {
+    let hint = "leave it out";
+    assert_all_found(&[
+        error("bad-value", beside("[audit]\npath = ▲\"data\""), "`audit.path` is the directory of the store", hint),
+        error(
+            "bad-value",
+            beside("[store]\npath = \"/var/lib/x\"\n[audit]\npath = ▲\"/var/lib/./x/\""),
+            "`audit.path` is the directory of the store",
+            hint,
+        ),
+    ]);
+    let off = Site::new(&beside("[audit]\nenabled = false\npath = \"data\"")).loaded();
+    assert!(off.audit.is_none());
+}
+
+#[test]
 fn relative_paths_begin_where_the_file_is() {
     let site = Site::new(&beside(
         "[mappings]\npath = \"../elsewhere\"\n[store]\npath = \"/var/lib/x\"\n[ops]\ntoken = { file = \"token\" }",
