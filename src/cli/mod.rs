@@ -28,7 +28,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::config::{self, Config};
-use crate::document::Findings;
+use crate::document::{BYTE_ORDER_MARK, Findings};
 use crate::mapping::{self, Loaded};
 use crate::secrets::Environment;
 
@@ -191,6 +191,11 @@ pub fn run() -> ExitCode {
 #[expect(clippy::disallowed_methods, reason = "this is the one place where the environment comes in")]
 fn environment() -> Environment {
     std::env::vars_os().map(|(name, value)| (name.to_string_lossy().into_owned(), value)).collect()
+}
+
+/// A file's bytes without the mark that some programs write before UTF-8.
+fn unmarked(bytes: &[u8]) -> &[u8] {
+    bytes.strip_prefix(BYTE_ORDER_MARK.encode_utf8(&mut [0; 4]).as_bytes()).unwrap_or(bytes)
 }
 
 /// The configuration; where it is refused its findings have been said.

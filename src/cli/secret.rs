@@ -13,7 +13,7 @@ use super::{WRONG_USE, show};
 use crate::domain::time::Clock;
 use crate::mapping;
 use crate::secrets::age::{self, Identity, Recipient};
-use crate::secrets::{Environment, without_line_end};
+use crate::secrets::{Environment, bare};
 use crate::server::{SystemClock, SystemEntropy};
 
 /// No secret is longer.
@@ -108,7 +108,7 @@ pub(super) fn read() -> Result<SecretString, String> {
     if text.len() as u64 > LONGEST {
         return Err("the secret is longer than 64 KiB".to_owned());
     }
-    let secret = without_line_end(&text);
+    let secret = bare(&text);
     if secret.is_empty() {
         let hint = "hint: printf %s \"$SECRET\" | passbridge ...";
         return Err(format!("the secret on standard input is empty\n  {hint}"));

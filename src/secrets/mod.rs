@@ -17,7 +17,7 @@ use secrecy::SecretString;
 
 pub use sealed::{Identities, identities};
 
-use crate::document::{Findings, Origin, Reader, Spotted, Value};
+use crate::document::{BYTE_ORDER_MARK, Findings, Origin, Reader, Spotted, Value};
 
 const HOW: &str = "use { env = \"NAME\" }, { file = \"PATH\" } or { sealed = \"...\" }";
 
@@ -163,17 +163,18 @@ fn from_file(name: &Spotted<String>, key: &str, directory: &Path, findings: &Fin
     }
 }
 
-/// The file's text without one line end behind it.
+/// The secret that is the file's text.
 fn text_of(path: &Path, findings: &Findings) -> Result<SecretString, String> {
     let bytes = zeroize::Zeroizing::new(files::bytes(path, LONGEST, findings)?);
     let text = std::str::from_utf8(&bytes).map_err(|_| "is not UTF-8".to_owned())?;
-    let secret = without_line_end(text);
+    let secret = bare(text);
     if secret.is_empty() { Err("is empty".to_owned()) } else { Ok(SecretString::from(secret)) }
 }
 
-/// A secret as somebody wrote or typed it: one line end behind it is none of it.
+/// A secret as somebody wrote or typed it: neither one line end behind it nor a byte order mark before it is of it.
 #[must_use]
-pub fn without_line_end(text: &str) -> &str {
+pub fn bare(text: &str) -> &str {
+    let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
     let text = text.strip_suffix('\n').unwrap_or(text);
     text.strip_suffix('\r').unwrap_or(text)
 }

@@ -8,7 +8,7 @@ use aws_lc_rs::digest;
 use parking_lot::Mutex;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{LONGEST, Sources, age, without_line_end};
+use super::{LONGEST, Sources, age, bare};
 use crate::document::{Findings, Origin, Spotted, Value};
 
 /// The identities that `[secrets]` names, in its order.
@@ -136,7 +136,7 @@ pub(super) fn read(
 
 /// As a file would hold it.
 fn secret(plain: &[u8], key: &str, origin: &Origin, findings: &Findings) -> Option<SecretString> {
-    let text = without_line_end(std::str::from_utf8(plain).unwrap_or_default());
+    let text = bare(std::str::from_utf8(plain).unwrap_or_default());
     if !text.is_empty() && text.len() as u64 <= LONGEST {
         return Some(SecretString::from(text));
     }

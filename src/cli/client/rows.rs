@@ -9,6 +9,7 @@ use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use zeroize::Zeroizing;
 
 use super::super::show::words;
+use super::super::unmarked;
 
 /// Every column; the header has them in any order, and leaves out those behind the first four if it likes.
 pub(super) const COLUMNS: [&str; 7] =
@@ -93,8 +94,8 @@ pub(super) fn read(path: &Path) -> Result<Vec<Row>, String> {
     }
     let bytes = Zeroizing::new(fs::read(path).map_err(unreadable)?);
     let rows = match path.extension().and_then(|ending| ending.to_str()) {
-        Some("csv") => of_csv(bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes)),
-        Some("json") => of_json(&bytes),
+        Some("csv") => of_csv(unmarked(&bytes)),
+        Some("json") => of_json(unmarked(&bytes)),
         Some(_) | None => Err("is neither CSV nor JSON by its name\n  hint: name it .csv or .json".to_owned()),
     };
     rows.map_err(|reason| format!("{} {reason}", path.display()))

@@ -7,6 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::Deserialize;
 
+use super::super::unmarked;
 use super::capture::{self, Capture, Pair};
 use super::wire::Reply;
 
@@ -73,7 +74,7 @@ const HINT: &str = "hint: HTTP Archive 1.2, as a browser's network page or a pro
 /// Reads all entries, in their order.
 pub(super) fn read(path: &Path) -> Result<Vec<Capture>, String> {
     let bytes = capture::bytes(path)?;
-    let archive: Archive = serde_json::from_slice(&bytes).map_err(|error| {
+    let archive: Archive = serde_json::from_slice(unmarked(&bytes)).map_err(|error| {
         // Its own words may repeat a value.
         let place = format!("line {}, column {}", error.line(), error.column());
         format!("{} is no HAR file ({place})\n  {HINT}", path.display())

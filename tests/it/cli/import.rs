@@ -74,6 +74,9 @@ fn json_is_as_good_as_csv() {
     assert_eq!(written, serde_json::json!({"add": add, "problems": [], "write": true}));
     let shown = run(&world, &["client", "show", "a", "--format", "json"], "").fine().json();
     assert_eq!((&shown["stage"], &shown["scopes"]["read"]), (&"retired".into(), &"realm.read".into()));
+    // As PowerShell writes UTF-8.
+    let marked = format!("\u{feff}{}", text.replace("\"a\"", "\"marked\""));
+    import(&world, "marked.json", &marked, &["--write"]).fine();
     import(&world, "bad.json", "{\"legacy_id\": \"planted-typed\"}", &[]).refused(2, "is no list of JSON objects");
     import(&world, "bad.json", "[{\"legacy\": \"planted-typed\"}]", &[]).refused(2, "unknown column `legacy`");
     import(&world, "bad.txt", text, &[]).refused(2, "name it .csv or .json");

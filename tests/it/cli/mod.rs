@@ -142,10 +142,13 @@ fn a_secret_is_hashed_from_standard_input_and_never_from_an_argument() {
     assert_ne!(hash, out(&run(&world, &["secret", "hash"], "planted-to-hash\n")), "each has a salt of its own");
     assert_eq!(run(&world, &["secret", "hash"], "").status.code(), Some(2));
     assert_eq!(run(&world, &["secret", "hash", "planted-to-hash"], "").status.code(), Some(2));
-    let mapped = client(OLD_ID, &format!("legacy_secret = {{ hash = \"{}\" }}", hash.trim()));
-    let world = Plan::new().without_clients().client(&mapped).start();
-    assert_eq!(world.token(&crate::support::passport(OLD_ID, "planted-to-hash")).status, 200);
-    assert_eq!(world.token(&crate::support::passport(OLD_ID, "another")).status, 401);
+    let marked = run(&world, &["secret", "hash"], "\u{feff}planted-to-hash\r\n");
+    for hash in [hash, out(&marked)] {
+        let mapped = client(OLD_ID, &format!("legacy_secret = {{ hash = \"{}\" }}", hash.trim()));
+        let world = Plan::new().without_clients().client(&mapped).start();
+        assert_eq!(world.token(&crate::support::passport(OLD_ID, "planted-to-hash")).status, 200);
+        assert_eq!(world.token(&crate::support::passport(OLD_ID, "another")).status, 401);
+    }
 }
 
 #[test]

@@ -295,7 +295,8 @@ fn a_har_file_is_a_capture_too() {
     let path = world.path().join("browser.har");
     let log =
         json!({"log": {"version": "1.2", "entries": entries.iter().chain([&failed]).cloned().collect::<Value>()}});
-    fs::write(&path, log.to_string()).unwrap();
+    // As some programs of Windows save it.
+    fs::write(&path, format!("\u{feff}{log}")).unwrap();
     let said = replay(&world, &[path.to_str().unwrap(), "--format", "json"]).fine();
     let became: Vec<_> = outcomes(&said).into_iter().map(|(_, outcome)| outcome).collect();
     assert_eq!(became, ["same", "same", "same", "skipped"]);

@@ -102,7 +102,7 @@ fn a_client_has_all_that_its_file_says() {
          scopes = {{ orders = \"new_orders\" }}\naccess_token_lifetime = \"90m\"\nmay_introspect = true\n\
          allow_query_credentials = true\nmend_unescaped_plus = true"
     )));
-    site.write("clients/secret", "planted-secret\r\n");
+    site.write("clients/secret", "\u{feff}planted-secret\r\n");
     let loaded = site.loaded();
     let client = loaded.table.client("l7xx Клиент").unwrap();
     assert_eq!(
