@@ -1,6 +1,7 @@
 //! Loads the mapping directory, whole or not at all.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -101,9 +102,18 @@ pub(super) fn client_files(mappings: &Path, findings: &Findings) -> Vec<PathBuf>
 pub(super) fn readable(path: &Path, findings: &Findings) -> Option<String> {
     let told = |Unfit { reason, hint }| {
         let origin = Origin::file(&path.to_string_lossy());
-        findings.error("unreadable-file", &origin, format!("the file {reason}"), hint.unwrap_or(READABLE));
+        findings.error("unreadable-file", &origin, format!("the file {reason}"), hint.unwrap_or_else(|| way_out(path)));
     };
     files::text(path, LONGEST, findings).map_err(told).ok()
+}
+
+/// What to do about a file that cannot be had.
+fn way_out(path: &Path) -> &'static str {
+    match fs::metadata(path) {
+        Ok(metadata) if !metadata.is_file() => "a file must be there, or nothing: rename it, or take it away",
+        Ok(metadata) if metadata.len() > LONGEST => "is it the right file? Spread what is in it over several",
+        Ok(_) | Err(_) => READABLE,
+    }
 }
 
 fn dialects(mappings: &Path, shelf: &mut Shelf<'_>) -> Dialects {

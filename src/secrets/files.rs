@@ -20,12 +20,12 @@ pub fn look(path: &Path) -> Stamp {
     }
 }
 
-/// Why a file is of no use, to be put behind its name; and what to do, where it is not that somebody may not read it.
+/// Why a file is of no use, to be put behind its name; and what to do, where it can be read.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Unfit {
     /// `is a directory`
     pub reason: String,
-    /// In place of what helps where it cannot be opened.
+    /// `None`: its bytes cannot be had, and what helps then is for its reader to say.
     pub hint: Option<&'static str>,
 }
 
@@ -35,14 +35,7 @@ pub struct Unfit {
 /// What is in the way.
 pub fn text(path: &Path, most: u64, findings: &Findings) -> Result<String, Unfit> {
     let unfit = |reason: &str, hint| Unfit { reason: reason.to_owned(), hint: Some(hint) };
-    let bytes = bytes(path, most, findings).map_err(|reason| {
-        let hint = match fs::metadata(path) {
-            Ok(metadata) if !metadata.is_file() => Some("a file must be there, or nothing: rename it, or take it away"),
-            Ok(metadata) if metadata.len() > most => Some("is it the right file? Spread what is in it over several"),
-            Ok(_) | Err(_) => None,
-        };
-        Unfit { reason, hint }
-    })?;
+    let bytes = bytes(path, most, findings).map_err(|reason| Unfit { reason, hint: None })?;
     // UTF-16, or what a crashed machine left of a file.
     if bytes.contains(&0) {
         return Err(unfit("is no text: it has zero bytes", "write it anew, in UTF-8"));

@@ -96,7 +96,11 @@ fn tell(findings: &[Finding], clients: usize, format: Format) -> ExitCode {
     let written = finding::write(findings, format, &mut show::data());
     let count = |weight| findings.iter().filter(|finding| finding.weight == weight).count();
     let (errors, warnings) = (count(Weight::Error), count(Weight::Warning));
-    let verdict = if errors == 0 { "logins would work" } else { "logins would fail" };
+    let verdict = match (errors, clients) {
+        (0, 0) => "no client's logins go to the realm",
+        (0, _) => "logins would work",
+        (_, _) => "logins would fail",
+    };
     show::say(&format!("clients: {clients}; errors: {errors}; warnings: {warnings}: {verdict}"));
     show::ended(written, if errors == 0 { 0 } else { NO })
 }

@@ -174,7 +174,10 @@ fn format_in(text: &str, directory: &Path) -> Result<u32, StoreError> {
 fn make(path: &Path) -> std::io::Result<()> {
     let missing: Vec<&Path> =
         path.ancestors().take_while(|above| !above.as_os_str().is_empty() && !above.exists()).collect();
-    DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|error| {
+        // Of a file in its place: "File exists".
+        if error.kind() == ErrorKind::AlreadyExists { ErrorKind::NotADirectory.into() } else { error }
+    })?;
     missing.into_iter().filter_map(Path::parent).try_for_each(sync)
 }
 

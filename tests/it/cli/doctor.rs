@@ -56,6 +56,20 @@ fn before_a_healthy_realm_only_notes_say_what_was_not_seen() {
 }
 
 #[test]
+fn where_nobody_logs_in_at_the_realm_no_login_is_promised() {
+    let retired = client(OLD_ID, "stage = \"retired\"");
+    for clients in [Vec::new(), vec![retired]] {
+        let mut world = Plan::new().files();
+        world.change_clients(&clients);
+        healthy(&world);
+        let asked = run(&world, &["doctor"], "");
+        assert_eq!(asked.status.code(), Some(0), "{}", out(&asked));
+        let verdict = "clients: 0; errors: 0; warnings: 0: no client's logins go to the realm";
+        assert!(talk(&asked).contains(verdict), "{}", talk(&asked));
+    }
+}
+
+#[test]
 fn a_realm_whose_clock_is_wrong_or_whose_issuer_is_another_is_told() {
     let world = Plan::new().files();
     healthy(&world);

@@ -714,6 +714,13 @@ fn a_file_that_is_not_there_is_told_with_what_to_do() {
     let found = site.only();
     assert_eq!((found.code, found.origin.line), ("unreadable-file", 0));
     assert!(found.message.contains("No such file") && found.hint.unwrap().contains("--config"), "{}", found.message);
+    fs::create_dir(site.path()).unwrap();
+    let found = site.only();
+    assert!(found.message.contains("is a directory") && found.hint.unwrap().contains("--config"), "{}", found.message);
+    fs::remove_dir(site.path()).unwrap();
+    fs::File::create(site.path()).unwrap().set_len((1 << 20) + 1).unwrap();
+    let found = site.only();
+    assert!(found.message.contains("is longer than") && found.hint.unwrap().contains("--config"), "{}", found.message);
 }
 
 #[test]

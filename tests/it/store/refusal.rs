@@ -83,6 +83,8 @@ fn a_file_in_the_directorys_place_is_told() {
     fs::write(&path, "not a directory").unwrap();
     let error = open(&path).unwrap_err();
     assert!(error.to_string().starts_with("the token store cannot open"), "{error}");
+    let cause = error.source().unwrap().to_string();
+    assert_eq!(cause, "not a directory");
 }
 
 #[test]
