@@ -137,6 +137,11 @@ fn over_tls_health_looks_at_no_certificate_and_whoever_shows_a_token_at_the_one_
     assert_healthy(&world, "another certificate on disk");
     fs::remove_file(world.path().join("ops.pem")).unwrap();
     assert_healthy(&world, "none on disk");
+    let address = served.ops.to_string();
+    let named = [("PASSBRIDGE__LISTEN__OPS", address.as_str()), ("PASSBRIDGE__TLS__OPS__CERTIFICATE", "ops.pem")];
+    assert_eq!(asked_with(&world, "none.toml", &named), (Some(0), String::new()), "all by the environment");
+    let (status, words) = asked_with(&world, "none.toml", &named[..1]);
+    assert!(status == Some(1) && words.contains("No such file"), "in clear text: {words}");
     served.signal("TERM");
     let mut served = served;
     assert!(served.child.wait().unwrap().success(), "a drain ends with status 0");
@@ -146,6 +151,14 @@ fn over_tls_health_looks_at_no_certificate_and_whoever_shows_a_token_at_the_one_
 fn assert_healthy(world: &World, why: &str) {
     let asked = run(world, &["health"], "");
     assert_eq!((asked.status.code(), talk(&asked).as_str()), (Some(0), ""), "{why}");
+}
+
+/// Status and words of `health` by a file of this name, with more in the environment.
+fn asked_with(world: &World, file: &str, more: &[(&str, &str)]) -> (Option<i32>, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_passbridge"));
+    bare(command.current_dir(world.path()).args(["health", "--config", file]));
+    let asked = command.envs(more.iter().copied()).output().unwrap();
+    (asked.status.code(), talk(&asked))
 }
 
 #[test]
@@ -183,12 +196,7 @@ fn health_asks_where_the_environment_says_whatever_became_of_the_file_and_says_s
     let world = Plan::new().files();
     let served = Served::begin(&world);
     let address = served.ops.to_string();
-    let asked = |file: &str, more: &[(&str, &str)]| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_passbridge"));
-        bare(command.current_dir(world.path()).args(["health", "--config", file]));
-        let asked = command.envs(more.iter().copied()).output().unwrap();
-        (asked.status.code(), talk(&asked))
-    };
+    let asked = |file: &str, more: &[(&str, &str)]| asked_with(&world, file, more);
     let named = [("PASSBRIDGE__LISTEN__OPS", address.as_str())];
     fs::write(world.path().join("moved.toml"), "[listen]\nops = \"127.0.0.1:1\"\n").unwrap();
     fs::write(world.path().join("wrong.toml"), "[listen]\nops = \"127.0.0.1\"\n").unwrap();
