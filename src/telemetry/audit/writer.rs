@@ -35,6 +35,8 @@ pub(super) struct Writer {
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
     missing: Arc<Missing>,
+    /// Left out and counted, and in no record yet: for want of room in the queue, and of strangers.
+    unsaid: [u64; 2],
     /// Not written yet.
     pending: VecDeque<Entry>,
     /// `None`: to be found on disk, at the start and after a failure.
@@ -68,6 +70,7 @@ impl Writer {
             clock,
             metrics,
             missing,
+            unsaid: [0; 2],
             pending: VecDeque::new(),
             open: None,
             head: Head::default(),
@@ -104,6 +107,7 @@ impl Writer {
         while let Some(entry) = queue.recv().await {
             self.pending.push_back(entry);
         }
+        self.attempt(false);
         self.say_what_is_missing();
         self.pending.push_back(Entry::new(self.clock.now(), "stop"));
         self.attempt(true);
@@ -125,16 +129,18 @@ impl Writer {
         }
     }
 
+    /// Counts it at once. The record is made when it can be written: until then one a second would pile up.
     fn say_what_is_missing(&mut self) {
         let strangers = format!("refusals of strangers beyond {STRANGERS} a minute; each is in the log");
-        for (count, why) in [
-            (&self.missing.queue, "the queue was full: records came faster than they could be written"),
-            (&self.missing.strangers, strangers.as_str()),
-        ] {
+        let whys = ["the queue was full: records came faster than they could be written", strangers.as_str()];
+        let counts = [&self.missing.queue, &self.missing.strangers];
+        for ((count, unsaid), why) in counts.into_iter().zip(&mut self.unsaid).zip(whys) {
             let lost = count.swap(0, Ordering::Relaxed);
-            if lost > 0 {
-                self.metrics.audit_lost.inc_by(lost);
-                let gap = Entry { lost: Some(lost), why: Some(why.to_owned()), ..Entry::new(self.clock.now(), "gap") };
+            self.metrics.audit_lost.inc_by(lost);
+            *unsaid += lost;
+            if *unsaid > 0 && !self.failing {
+                let lost = Some(std::mem::take(unsaid));
+                let gap = Entry { lost, why: Some(why.to_owned()), ..Entry::new(self.clock.now(), "gap") };
                 self.pending.push_back(gap);
             }
         }

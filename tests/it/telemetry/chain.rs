@@ -320,6 +320,37 @@ fn a_directory_that_is_gone_stops_no_login_and_what_waited_is_written_when_it_is
 }
 
 #[test]
+fn what_is_left_out_while_nothing_can_be_written_is_one_record_however_long_that_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("audit");
+    let kept = Kept::begin(&path, 90, 1 << 20);
+    // As many strangers as are written in a minute.
+    kept.refuse(600);
+    fs::remove_dir_all(&path).unwrap();
+    // This one is to be written, so that the want of a place is seen.
+    kept.refuse_unseen(1);
+    eventually("it is told", || kept.metrics.audit_writable.get() == 0);
+    let mut left_out = 1;
+    for _ in 0..3 {
+        kept.refuse_unseen(5);
+        left_out += 5;
+        eventually("it is counted, a second later", || kept.metrics.audit_lost.get() == left_out);
+    }
+    fs::create_dir(&path).unwrap();
+    eventually("it is written again", || kept.metrics.audit_writable.get() == 1);
+    kept.end();
+    assert_eq!(left_out_of_strangers(&path), [1, left_out - 1]);
+}
+
+/// What each record says that tells of strangers left out.
+fn left_out_of_strangers(path: &Path) -> Vec<u64> {
+    let text: String = files(path).unwrap().iter().flat_map(fs::read_to_string).collect();
+    let records = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    let gaps = records.filter(|record| record["why"].as_str().is_some_and(|why| why.contains("strangers")));
+    gaps.map(|record| record["lost"].as_u64().unwrap()).collect()
+}
+
+#[test]
 fn nothing_is_written_into_a_file_that_was_removed_and_what_went_with_it_is_told() {
     let directory = tempfile::tempdir().unwrap();
     let kept = Kept::begin(directory.path(), 90, 1 << 20);
