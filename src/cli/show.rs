@@ -32,14 +32,14 @@ pub(super) fn complain(sentence: &str) {
 }
 
 /// The end of a command: its answer, unless its data could not be written. Whoever closes a pipe has seen enough.
-pub(super) fn ended(written: io::Result<()>, answer: u8) -> ExitCode {
+pub(super) fn ended(written: io::Result<()>, answer: impl Into<ExitCode>) -> ExitCode {
     match written {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             let hint = "hint: what was printed is not whole; is there room where it goes?";
             complain(&format!("standard output cannot be written: {}\n  {hint}", words(&error)));
             ExitCode::from(WRONG_USE)
         }
-        Ok(()) | Err(_) => ExitCode::from(answer),
+        Ok(()) | Err(_) => answer.into(),
     }
 }
 

@@ -18,7 +18,7 @@ use super::{Undone, counted, file_name, plain, stage_word, stages, taken, twice}
 use crate::config::Config;
 use crate::document::Findings;
 use crate::mapping;
-use crate::mapping::edit::{Addition, Desk, NewClient, NewSecret};
+use crate::mapping::edit::{Addition, Changed, Desk, NewClient, NewSecret};
 use crate::mapping::entries::entries;
 use crate::secrets::Means;
 use crate::secrets::age::Recipient;
@@ -103,27 +103,35 @@ pub(super) fn run(config: &Config, means: Means<'_>, import: &Import) -> Result<
     let unfit: HashSet<u64> = problems.iter().map(|problem| problem.line).collect();
     planned.retain(|planned| !unfit.contains(&planned.line));
     let write = import.write && problems.is_empty() && !planned.is_empty();
-    if let Err(error) = report(import, &planned, &problems, write)
-        && error.kind() != io::ErrorKind::BrokenPipe
-    {
-        return Ok(show::ended(Err(error), NO));
-    }
-    if !problems.is_empty() {
-        show::complain(&format!("nothing was changed: {}", counted(problems.len(), "problem")));
-        return Ok(ExitCode::from(NO));
-    }
-    if !write {
+    // Before it is said to be written: somebody else may hold the files, or the disk be full.
+    let written = write.then(|| add(config, means, import, &mut planned, recipient)).transpose();
+    let told = report(import, &planned, &problems, matches!(written, Ok(Some(_))));
+    let answer = if let Some(changed) = written? {
+        taken::wait(config, &changed, &format!("{} added", counted(planned.len(), "client")))
+    } else if problems.is_empty() {
         let _ = show::findings(&findings.unwrap_or_default(), Format::Human, &mut anstream::stderr());
         let dry = if planned.is_empty() { "nothing to do" } else { "nothing was changed\n  hint: --write adds them" };
         show::say(&format!("{}: {dry}", counted(planned.len(), "client")));
-        return Ok(ExitCode::SUCCESS);
-    }
-    hash(&mut planned, recipient)?;
-    let clients: Vec<_> = planned.into_iter().map(|planned| planned.client).collect();
+        ExitCode::SUCCESS
+    } else {
+        show::complain(&format!("nothing was changed: {}", counted(problems.len(), "problem")));
+        ExitCode::from(NO)
+    };
+    Ok(show::ended(told, answer))
+}
+
+/// Hashes, seals and writes what is planned.
+fn add(
+    config: &Config,
+    means: Means<'_>,
+    import: &Import,
+    planned: &mut [Planned],
+    recipient: Option<Recipient>,
+) -> Result<Changed, Undone> {
+    hash(planned, recipient)?;
+    let clients: Vec<_> = planned.iter().map(|planned| planned.client.clone()).collect();
     let desk = Desk::open(&config.mappings, means)?;
-    let changed = desk.add(&Addition::new(&config.mappings, &import.into, &clients)?)?;
-    drop(desk);
-    Ok(taken::wait(config, &changed, &format!("{} added", counted(clients.len(), "client"))))
+    Ok(desk.add(&Addition::new(&config.mappings, &import.into, &clients)?)?)
 }
 
 /// Every row as a client, or what is wrong with it.

@@ -1,6 +1,6 @@
 //! `passbridge client import`.
 
-use std::fs;
+use std::fs::{self, File};
 
 use super::said::{Said, run};
 use crate::support::{OLD_ID, Plan, World, passport};
@@ -80,6 +80,17 @@ fn json_is_as_good_as_csv() {
     import(&world, "bad.json", "{\"legacy_id\": \"planted-typed\"}", &[]).refused(2, "is no list of JSON objects");
     import(&world, "bad.json", "[{\"legacy\": \"planted-typed\"}]", &[]).refused(2, "unknown column `legacy`");
     import(&world, "bad.txt", text, &[]).refused(2, "name it .csv or .json");
+}
+
+#[test]
+fn nothing_is_said_to_be_written_that_is_not() {
+    let world = Plan::new().files();
+    let text = HEADER.to_owned() + "a,env:OLD_SECRET,new_a,env:NEW_SECRET,,live,\n";
+    let lock = File::create(world.path().join("mappings/clients/.passbridge.lock")).unwrap();
+    lock.lock().unwrap();
+    let said = import(&world, "all.csv", &text, &["--write", "--format", "json"]);
+    said.refused(1, "somebody else is changing the mapping files");
+    assert_eq!((&said.json()["write"], imported(&world)), (&false.into(), None));
 }
 
 #[test]
