@@ -4,7 +4,7 @@ use std::fmt;
 
 use toml_edit::{Array, ArrayOfTables, DocumentMut, InlineTable, Item, Table, TableLike, Value};
 
-use crate::domain::client::MOST_SECRETS;
+use crate::domain::client::{MOST_SECRETS, Stage};
 
 /// Puts a value in place of the one under this key; a comment behind it stays.
 fn set(table: &mut dyn TableLike, key: &str, value: impl Into<Value>) {
@@ -31,14 +31,15 @@ fn inline<const N: usize>(fields: [(&str, &str); N]) -> Value {
 /// Moves a client to a stage, and remembers where it was, when it left, and why.
 pub fn stage(table: &mut dyn TableLike, to: &str, at: &str, why: &str) {
     let before = table.get("stage").and_then(Item::as_str).unwrap_or_default().to_owned();
-    // Who is staged anew where he is still came from where he came from.
+    let is_stage = Stage::WORDS.iter().any(|(word, _)| *word == before);
     let kept = table.get("stage_change").and_then(Item::as_table_like).and_then(|change| change.get("from"));
-    let from = match kept.and_then(Item::as_str) {
-        Some(kept) if before == to => kept.to_owned(),
-        Some(_) | None => before,
-    };
+    let kept = kept.and_then(Item::as_str).map(str::to_owned);
+    // Who is staged anew where he is still came from where he came from, and so does who was nowhere, by a slip.
+    let from = if is_stage && before != to { Some(before) } else { kept.or(is_stage.then_some(before)) };
     set(table, "stage", to);
-    set(table, "stage_change", inline([("from", &from), ("at", at), ("why", why)]));
+    if let Some(from) = from {
+        set(table, "stage_change", inline([("from", &from), ("at", at), ("why", why)]));
+    }
 }
 
 /// Says how many of a hundred passports of a client log in at the realm. What else the canary says stays.

@@ -145,6 +145,32 @@ fn a_client_goes_back_to_the_stage_before() {
 }
 
 #[test]
+fn a_stage_that_is_none_is_mended_by_naming_one() {
+    for command in [&["client", "stage", OLD_ID, "live", "--why", "a typo"][..], &["client", "rollback", OLD_ID]] {
+        let typo = client(OLD_ID, "stage = \"lvie\"");
+        let world = Plan::new().set("otk", "url", "\"http://127.0.0.1:1\"").without_clients().client(&typo).files();
+        run(&world, &["check"], "").refused(1, "1 error");
+        run(&world, command, "").fine();
+        run(&world, &["check"], "").fine();
+        // Nobody came from where nobody can be.
+        let shown = run(&world, &["client", "show", OLD_ID, "--format", "json"], "").fine().json();
+        assert_eq!(shown["stage_change"], serde_json::Value::Null);
+    }
+}
+
+#[test]
+fn a_client_whose_stage_was_mended_goes_back_to_where_it_was_before_the_slip() {
+    let world = odd();
+    run(&world, &["client", "stage", OLD_ID, "retired", "--why", "a test"], "").fine();
+    fs::write(file(&world, "all.toml"), all(&world).replace("\"retired\"", "\"retierd\"")).unwrap();
+    run(&world, &["client", "stage", OLD_ID, "retired", "--why", "a slip"], "").fine();
+    let shown = run(&world, &["client", "show", OLD_ID, "--format", "json"], "").fine().json();
+    assert_eq!((&shown["stage_change"]["from"], &shown["stage_change"]["why"]), (&"live".into(), &"a slip".into()));
+    run(&world, &["client", "rollback", OLD_ID], "").fine();
+    run(&world, &["check"], "").fine();
+}
+
+#[test]
 fn what_means_nothing_is_refused_and_changes_nothing() {
     let world = odd();
     let why = ["--why", "a test"];
