@@ -51,18 +51,22 @@ impl<F: Future<Output = ()> + Send + 'static> hyper::rt::Executor<F> for Tasks {
     }
 }
 
-/// Starts a thread with a runtime of its own, which ends when the future does.
+/// Starts a thread with a runtime of its own, which ends when the future does. What makes the future runs at once, on the thread of whoever
+/// asks and inside of that runtime: so it can take sockets, and say that it cannot.
 ///
 /// # Errors
-/// The machine gives no thread or no runtime.
-pub fn thread<F, Fut>(name: &str, body: F) -> io::Result<JoinHandle<()>>
+/// The machine gives no thread or no runtime, or no future is made.
+pub fn thread<F>(name: &str, begin: impl FnOnce() -> io::Result<F>) -> io::Result<JoinHandle<()>>
 where
-    F: FnOnce() -> Fut + Send + 'static,
-    Fut: Future<Output = ()>,
+    F: Future<Output = ()> + Send + 'static,
 {
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+    let body = {
+        let _inside = runtime.enter();
+        begin()?
+    };
     #[expect(clippy::disallowed_methods, reason = "every thread of the server is started here")]
-    Builder::new().name(name.to_owned()).spawn(move || runtime.block_on(body()))
+    Builder::new().name(name.to_owned()).spawn(move || runtime.block_on(body))
 }
 
 /// Has everybody else go first who has something to do by now. A call does so before it writes: then what can be read is read, and what all of

@@ -49,7 +49,7 @@ pub(super) async fn backup(_: Authorized, State(service): State<Arc<OpsService>>
     let progress = Arc::<Progress>::default();
     let (done, ended) = oneshot::channel();
     let copying = Arc::clone(&progress);
-    let run = async move || {
+    let run = async move {
         let ended = begun.run(&copying);
         match &ended {
             Ok(BackedUp { records, damaged, .. }) => log::backed_up(&directory, *records, *damaged),
@@ -57,7 +57,7 @@ pub(super) async fn backup(_: Authorized, State(service): State<Arc<OpsService>>
         }
         let _nobody_listens = done.send(ended);
     };
-    if lifecycle::thread("store-backup", run).is_err() {
+    if lifecycle::thread("store-backup", || Ok(run)).is_err() {
         return answer(StatusCode::INTERNAL_SERVER_ERROR, &json!({"error": "the machine gives no thread"}));
     }
     let told = Told { progress, ended: Some(ended), stop: service.stop.clone() };

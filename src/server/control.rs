@@ -1,5 +1,6 @@
 //! The thread of operators: their listener, the sweep, and the end of the store once every worker has ended.
 
+use std::io;
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use super::answer::Answers;
 use super::connection::{ConnectionLimits, Serving, accept};
+use super::listener::taken;
 use super::realm;
 use super::reload::Reloading;
 use super::routed::Routed;
@@ -37,11 +39,25 @@ pub(super) struct Control {
 }
 
 impl Control {
-    /// Runs until every worker has ended.
-    pub(super) async fn run(self, ops: Vec<TcpListener>, realm: Vec<TcpListener>) {
+    /// Takes the listeners. What comes of it runs until every worker has ended.
+    ///
+    /// # Errors
+    /// The machine does not let it listen.
+    pub(super) fn begin(
+        self,
+        ops: Vec<TcpListener>,
+        realm: Vec<TcpListener>,
+    ) -> io::Result<impl Future<Output = ()> + Send> {
+        let [for_ops, for_realm] = self.serving();
+        let doors = ops.into_iter().map(|listener| (listener, for_ops.clone()));
+        let doors = doors.chain(realm.into_iter().map(|listener| (listener, for_realm.clone())));
+        let doors = taken(doors.collect())?;
+        Ok(self.run(doors))
+    }
+
+    /// What operators are served with, and the realm.
+    fn serving(&self) -> [Serving; 2] {
         let shared = self.reloading.shared();
-        let end = CancellationToken::new();
-        let tasks = Tasks::new(end.clone());
         let serving = |listener, router, longest, tls: &Option<Tls>| Serving {
             answers: Answers::Router(Arc::new(Routed { router, longest, tuning: Arc::clone(&shared.tuning) })),
             refuse: None,
@@ -55,11 +71,15 @@ impl Control {
         };
         let for_ops = serving("ops", ops::router(self.reloading.ops()), ops::MANY, &shared.tls_ops);
         let for_realm = serving("realm", realm::router(self.reloading.teller()), realm::LONGEST, &shared.tls_realm);
-        for (listeners, serving) in [(ops, for_ops), (realm, for_realm)] {
-            for listener in listeners {
-                let Ok(listener) = tokio::net::TcpListener::from_std(listener) else { continue };
-                tasks.run(accept(listener, serving.clone(), tasks.clone()));
-            }
+        [for_ops, for_realm]
+    }
+
+    async fn run(self, doors: Vec<(tokio::net::TcpListener, Serving)>) {
+        let shared = self.reloading.shared();
+        let end = CancellationToken::new();
+        let tasks = Tasks::new(end.clone());
+        for (listener, serving) in doors {
+            tasks.run(accept(listener, serving, tasks.clone()));
         }
         tasks.run(sweep(Arc::clone(&shared.bridge), end.clone()));
         tasks.run(self.reloading.retired().run(end.clone()));

@@ -26,6 +26,15 @@ pub fn listen(address: SocketAddr, count: usize) -> io::Result<Vec<TcpListener>>
     Ok(listeners)
 }
 
+/// The same sockets with what each is for, for the runtime of this thread.
+///
+/// # Errors
+/// The kernel watches no more of them.
+pub(super) fn taken<T>(listeners: Vec<(TcpListener, T)>) -> io::Result<Vec<(tokio::net::TcpListener, T)>> {
+    let taken = |(listener, what)| Ok((tokio::net::TcpListener::from_std(listener)?, what));
+    listeners.into_iter().map(taken).collect()
+}
+
 /// Fails where somebody listens already. Our own sockets share an address (`SO_REUSEPORT`), and so would those of another
 /// bridge of the same user, unseen: the kernel would give each half of the clients.
 fn unshared(address: SocketAddr) -> io::Result<()> {

@@ -1,6 +1,7 @@
-//! Birth: everything that can fail is done before the first connection is accepted, and touches nothing when it fails.
+//! Birth: everything that can fail is done before the first connection is accepted. What lasts, the store and the audit, is opened after all
+//! that files can have wrong, and a birth that fails behind it leaves them as an end does.
 
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener};
 use std::num::NonZero;
 use std::path::PathBuf;
@@ -9,7 +10,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -22,7 +23,8 @@ use super::reload::{Files, Reloading, Ways};
 use super::scarcity::{self, Scarcity};
 use super::shared::Shared;
 use super::tls::{BOTH, Tls, TlsMaterial, provide_tls};
-use super::{Addresses, Running, worker};
+use super::worker::Worker;
+use super::{Addresses, Running};
 use crate::config::{self, Config};
 use crate::document::{Finding, Findings};
 use crate::domain::chance::Entropy;
@@ -80,49 +82,47 @@ pub fn start(start: Start) -> Result<Running, StartError> {
     let workers =
         if config.workers == 0 { std::thread::available_parallelism().map_or(1, NonZero::get) } else { config.workers };
     let (doors, addresses) = Doors::open(&config, workers)?;
-    let (bridge, mut threads) = bridge(&config, Snapshot::new(loaded, 1, &*start.entropy), &start, workers)?;
-    let tls = |listener, protocols, material: &Option<TlsMaterial>| {
-        let failures = Failures::new(listener, Arc::clone(&bridge.clock), Arc::clone(&bridge.metrics));
-        let tls = material.as_ref().map(|material| Tls::new(protocols, material, failures));
-        tls.transpose().map_err(StartError::Failed)
-    };
+    let metrics = Arc::new(Metrics::new());
+    let [tls_legacy, tls_gateway, tls_authz, tls_realm, tls_ops] = tls(&config, &start.clock, &metrics)?;
+    let snapshot = Snapshot::new(loaded, 1, &*start.entropy);
+    let (bridge, mut threads) = bridge(&config, snapshot, &start, metrics, workers)?;
     let shared = Shared {
         realm: Arc::new(RealmStatus::default()),
         tuning: Arc::new(ArcSwap::from_pointee(Tuning::of(&config))),
-        tls_legacy: tls("legacy", &[], &config.tls.legacy)?,
-        tls_gateway: tls("gateway", BOTH, &config.tls.gateway)?,
-        tls_authz: tls("authz", BOTH, &config.tls.authz)?,
-        tls_realm: tls("realm", &[], &config.tls.realm)?,
-        tls_ops: tls("ops", &[], &config.tls.ops)?,
+        tls_legacy,
+        tls_gateway,
+        tls_authz,
+        tls_realm,
+        tls_ops,
         stop: CancellationToken::new(),
         scarcity: Arc::new(Scarcity::new(Arc::clone(&bridge.clock), Arc::clone(&bridge.metrics))),
         bridge,
     };
     shared.show_table(true);
-    let mut born = Vec::new();
-    for _ in 0..workers {
-        born.push(shared.exchange(&config).map_err(StartError::Failed)?);
-    }
+    let exchange = |_| shared.exchange(&config).map_err(StartError::Failed);
+    let (teller, exchanges) = (exchange(0)?, (0..workers).map(exchange).collect::<Result<Vec<_>, _>>()?);
     let (alive, permits) = (TaskTracker::new(), Arc::new(Semaphore::new(connections(&config))));
     let Doors { legacy, gateway, authz, realm, ops } = doors;
     let (mut gateway, mut authz, mut gateways) = (gateway.into_iter(), authz.into_iter(), Vec::new());
-    for (number, (listener, exchange)) in legacy.into_iter().zip(&born).enumerate() {
+    let (birth, born) = watch::channel(());
+    for (number, (listener, exchange)) in legacy.into_iter().zip(&exchanges).enumerate() {
         let serving = shared.legacy(&config, Arc::clone(exchange), Arc::clone(&permits));
         let (behind, [calls, questions]) = shared.gateway(&config, exchange, &serving);
         gateways.push(Arc::clone(&behind));
         let mut doors = vec![(listener, serving)];
         doors.extend(gateway.next().map(|listener| (listener, calls)));
         doors.extend(authz.next().map(|listener| (listener, questions)));
-        let (tasks, drain, token) = (exchange.tasks().clone(), config.drain, alive.token());
-        threads.push(run(&format!("worker-{number}"), move || worker::run(doors, behind, tasks, drain, token))?);
+        let (tasks, alive, born) = (exchange.tasks().clone(), alive.token(), born.clone());
+        let worker = Worker { doors, gateway: behind, tasks, drain: config.drain, alive, born };
+        threads.push(run(&format!("worker-{number}"), || worker.begin())?);
     }
     let (stop, bridge) = (shared.stop.clone(), Arc::clone(&shared.bridge));
     let (limits, environment) = (ConnectionLimits::of(&config), start.environment);
-    let teller = shared.exchange(&config).map_err(StartError::Failed)?;
     let files = Files { config: start.config, environment };
-    let reloading = Arc::new(Reloading::new(files, config, shared, Ways { workers: born, teller, gateways }));
+    let reloading = Arc::new(Reloading::new(files, config, shared, Ways { workers: exchanges, teller, gateways }));
     let control = Control { reloading: Arc::clone(&reloading), limits, workers: alive };
-    threads.push(run("ops", move || control.run(ops, realm))?);
+    threads.push(run("ops", || control.begin(ops, realm))?);
+    birth.send_replace(());
     log::started(addresses.legacy, addresses.realm, addresses.ops, workers);
     log::gateway(addresses.gateway, addresses.authz);
     Ok(Running { addresses, bridge, reloading, stop, threads, _logging: logging })
@@ -133,6 +133,22 @@ fn can_ask(config: &Config, clock: &Arc<dyn Clock>) -> Result<(), StartError> {
     let realm = Keycloak::new(&config.realm, Arc::clone(clock), Arc::default()).map(drop);
     let old_server = config.otk.as_ref().map(|settings| OldServer::new(settings, Arc::clone(clock))).transpose();
     realm.map_err(|unusable| unusable.0).and(old_server.map(drop)).map_err(StartError::Failed)
+}
+
+/// TLS of each listener, in the order of [`Doors`].
+fn tls(config: &Config, clock: &Arc<dyn Clock>, metrics: &Arc<Metrics>) -> Result<[Option<Tls>; 5], StartError> {
+    let tls = |listener, protocols, material: &Option<TlsMaterial>| {
+        let failures = Failures::new(listener, Arc::clone(clock), Arc::clone(metrics));
+        let tls = material.as_ref().map(|material| Tls::new(protocols, material, failures));
+        tls.transpose().map_err(StartError::Failed)
+    };
+    Ok([
+        tls("legacy", &[], &config.tls.legacy)?,
+        tls("gateway", BOTH, &config.tls.gateway)?,
+        tls("authz", BOTH, &config.tls.authz)?,
+        tls("realm", &[], &config.tls.realm)?,
+        tls("ops", &[], &config.tls.ops)?,
+    ])
 }
 
 fn logging(config: &Config) -> Result<log::Writing, StartError> {
@@ -200,6 +216,7 @@ fn bridge(
     config: &Config,
     snapshot: Snapshot,
     start: &Start,
+    metrics: Arc<Metrics>,
     workers: usize,
 ) -> Result<(Arc<Bridge>, Vec<JoinHandle<()>>), StartError> {
     let store = TokenStore::open(&config.store, Arc::clone(&start.clock))
@@ -207,7 +224,6 @@ fn bridge(
     let verifiers = workers.saturating_sub(1).max(1);
     let guard = Guard::new(config.limits.wrong_secrets, verifiers, Arc::clone(&start.clock))
         .map_err(|error| StartError::Failed(format!("no thread for verifying secrets: {error}")))?;
-    let metrics = Arc::new(Metrics::new());
     let written = config.audit.as_ref().and_then(|settings| audit::written(&settings.path));
     let (edge, threads) = edge(config, &metrics, &start.clock)?;
     edge.began(snapshot.generation, &snapshot.digest, snapshot.table.len());
@@ -259,10 +275,9 @@ fn edge(
     Ok((Edge::new(Arc::clone(metrics), Some(audit)), vec![thread]))
 }
 
-fn run<F, Fut>(name: &str, body: F) -> Result<JoinHandle<()>, StartError>
+fn run<F>(name: &str, begin: impl FnOnce() -> io::Result<F>) -> Result<JoinHandle<()>, StartError>
 where
-    F: FnOnce() -> Fut + Send + 'static,
-    Fut: Future<Output = ()>,
+    F: Future<Output = ()> + Send + 'static,
 {
-    thread(name, body).map_err(|error| StartError::Failed(format!("no thread `{name}`: {error}")))
+    thread(name, begin).map_err(|error| StartError::Failed(format!("no thread `{name}`: {error}")))
 }

@@ -1,30 +1,52 @@
 //! One worker: a thread that accepts, serves, and drains.
 
+use std::io;
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::connection::{Serving, accept};
+use super::listener::taken;
 use crate::gateway::Gateway;
 use crate::lifecycle::Tasks;
 
-/// Runs until told to stop and what is in flight has ended, or has had its time.
-pub(super) async fn run(
-    doors: Vec<(TcpListener, Serving)>,
-    gateway: Arc<Gateway>,
-    tasks: Tasks,
-    drain: Duration,
-    alive: TaskTrackerToken,
-) {
-    let _alive = alive;
-    for (listener, serving) in doors {
-        let Ok(listener) = tokio::net::TcpListener::from_std(listener) else { return };
-        tasks.run(accept(listener, serving, tasks.clone()));
+pub(super) struct Worker {
+    /// Its listeners, and what each is served with.
+    pub(super) doors: Vec<(TcpListener, Serving)>,
+    pub(super) gateway: Arc<Gateway>,
+    pub(super) tasks: Tasks,
+    /// How long what is in flight may take at the end.
+    pub(super) drain: Duration,
+    pub(super) alive: TaskTrackerToken,
+    /// Changes once the whole bridge is there.
+    pub(super) born: watch::Receiver<()>,
+}
+
+impl Worker {
+    /// Takes its listeners. What comes of it waits until the bridge is born, and runs until told to stop and what is in flight has ended, or has
+    /// had its time.
+    ///
+    /// # Errors
+    /// The machine does not let it listen.
+    pub(super) fn begin(self) -> io::Result<impl Future<Output = ()> + Send> {
+        let Self { doors, gateway, tasks, drain, alive, mut born } = self;
+        let doors = taken(doors)?;
+        Ok(async move {
+            let _alive = alive;
+            // Nobody is there to say so any more: something else failed, and nobody is served.
+            if born.changed().await.is_err() {
+                return;
+            }
+            for (listener, serving) in doors {
+                tasks.run(accept(listener, serving, tasks.clone()));
+            }
+            tasks.run(gateway.close_at_end());
+            tasks.stop().cancelled().await;
+            let _ended_in_time = timeout(drain, tasks.ended()).await;
+        })
     }
-    tasks.run(gateway.close_at_end());
-    tasks.stop().cancelled().await;
-    let _ended_in_time = timeout(drain, tasks.ended()).await;
 }

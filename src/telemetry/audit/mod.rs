@@ -82,7 +82,7 @@ impl Audit {
         let (missing, end) = (Arc::<Missing>::default(), CancellationToken::new());
         let writer = Writer::new(directory, settings, (Arc::clone(&clock), metrics), Arc::clone(&missing));
         let ended = end.clone();
-        let thread = thread("audit", move || writer.run(waiting, ended))?;
+        let thread = thread("audit", || Ok(writer.run(waiting, ended)))?;
         Ok((Self { queue, missing, strangers: Mutex::default(), end, clock }, thread))
     }
 

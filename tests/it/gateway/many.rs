@@ -1,6 +1,7 @@
 //! More connections than a machine likes to give: the real program, with open files of its own.
 
-use std::net::SocketAddr;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
 
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit, setrlimit};
@@ -163,6 +164,29 @@ fn where_no_file_is_left_connections_wait_and_are_served_when_there_is_one() {
         assert_eq!(connection.reply().expect("it has waited").body, "good");
     }
     assert_eq!(program.lines("not_accepted").len(), 1, "told once, and not for each try");
+}
+
+#[test]
+fn a_bridge_that_lacks_one_thread_has_answered_nobody() {
+    // Not where we ask from: who asks there before anybody listens may meet himself.
+    let address = TcpListener::bind("127.0.0.2:0").unwrap().local_addr().unwrap();
+    // Somewhere on the way to so many threads no file is left.
+    let plan = Plan::new().set("server", "workers", "64").set("listen", "legacy", &format!("\"{address}\""));
+    let world = plan.files();
+    eventually("some have come for each thread before the end", || {
+        let (mut program, mut callers) = (Program::begin(&world, after("ulimit -n 180")), Vec::new());
+        while callers.len() < 400 && !program.log().contains("no thread `worker-") {
+            callers.extend(TcpStream::connect(address));
+        }
+        for caller in &mut callers {
+            let _the_end_may_be_here = caller.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        }
+        assert_eq!(program.ended().code(), Some(1), "{}", program.log());
+        assert!(program.log().contains("no thread `worker-"), "{}", program.log());
+        let heard = callers.iter_mut().filter_map(|caller| caller.read(&mut [0]).ok());
+        assert_eq!(heard.filter(|count| *count > 0).count(), 0);
+        callers.len() > 64
+    });
 }
 
 /// How many files the program may have open, as Linux tells it (proc(5)).
