@@ -1,6 +1,6 @@
 //! Who may use whom: the wall that a workspace would have been. Reads `src/` and fails on a forbidden `use`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -78,7 +78,6 @@ const MAY_USE: [(&str, &[&str]); 19] = [
             "config",
             "server",
             "telemetry",
-            "ops",
         ],
     ),
     ("lib.rs", &[]),
@@ -140,6 +139,17 @@ fn no_room_uses_one_that_it_may_not() {
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn what_a_room_may_use_it_uses() {
+    let mut used_by: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for path in sources("src").into_iter().filter(|path| !path.ends_with("tests.rs")) {
+        used_by.entry(room(&path)).or_default().extend(used(&fs::read_to_string(&path).unwrap()));
+    }
+    let holes = MAY_USE.iter().flat_map(|(room, may)| may.iter().map(move |name| (*room, *name)));
+    let holes: Vec<_> = holes.filter(|(room, name)| !used_by[*room].contains(*name)).collect();
+    assert!(holes.is_empty(), "nobody needs these holes in the wall: {holes:?}");
 }
 
 #[test]
@@ -207,6 +217,10 @@ fn names(names: &[&str]) -> BTreeSet<String> {
     names.iter().map(|name| (*name).to_owned()).collect()
 }
 
+/// Where a test waits between two looks; of `paused.rs`, for the time that its sentences name.
+const LOOK_AGAIN: [&str; 5] =
+    ["it/support/mod.rs", "it/cli/said.rs", "e2e/support/mod.rs", "e2e/realm.rs", "e2e/paused.rs"];
+
 #[test]
 fn no_test_sleeps_and_no_machine_is_named() {
     for path in sources("tests").into_iter().chain(sources("src")) {
@@ -214,6 +228,9 @@ fn no_test_sleeps_and_no_machine_is_named() {
         let in_a_test = !path.starts_with(Path::new(env!("CARGO_MANIFEST_DIR")).join("src"));
         let sleeps = [if in_a_test { "" } else { "thread::" }, "sle", "ep("].concat();
         assert!(!text.contains(&sleeps), "{} sleeps", path.display());
+        let waits = ["park_", "timeout("].concat();
+        let looks = !in_a_test || LOOK_AGAIN.iter().any(|name| path.ends_with(name));
+        assert!(looks || !text.contains(&waits), "{} sleeps, and looks at nothing meanwhile", path.display());
         for place in [["/", "work/"].concat(), ["/", "root/"].concat()] {
             assert!(!text.contains(&place), "{} names {place}", path.display());
         }

@@ -2,10 +2,10 @@
 
 use std::fs::{self, File};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::said::{run, run_with};
-use crate::support::{Connection, NEW_ID, NEW_SECRET, OLD_ID, OLD_SECRET, Plan, World, client, passport};
+use crate::support::{Connection, NEW_ID, NEW_SECRET, OLD_ID, OLD_SECRET, Plan, World, client, eventually, passport};
 
 /// A file with every way of writing that an edit must not disturb.
 const ODD: &str = "# Partners; ask Ann before you change anything.\n\n[[client]]\nlegacy_id = 'l7xx3c0ffee'   # the shop\nlegacy_secret = { env = \"OLD_SECRET\" } # rotated in May\nclient_id=\"test_api\"\nclient_secret = { env = \"NEW_SECRET\" }\nstage = \"live\"\t# since spring\n\n# The second one.\n[[client]]\n  legacy_id = \"second\"\n  client_id = \"second_api\"\n  legacy_secret = [\n    { env = \"OLD_SECRET\" },\n    { env = \"NEW_SECRET\" },\n  ]\n  client_secret = { env = \"NEW_SECRET\" }\n  stage = \"live\"\n  access_token_lifetime = \"2h\"\n[client.scopes]\nread = \"realm_read\" # end\n";
@@ -294,11 +294,23 @@ fn whoever_holds_the_files_is_waited_for() {
     lock.lock().unwrap();
     std::thread::scope(|scope| {
         let waiting = scope.spawn(|| run(&world, &["client", "stage", OLD_ID, "retired", "--why", "a test"], ""));
-        std::thread::park_timeout(std::time::Duration::from_millis(300));
+        eventually("it waits", || is_open_elsewhere(&file(&world, ".passbridge.lock")));
+        // As long as others take, from their birth on, that read and check the same.
+        for _ in 0..3 {
+            run(&world, &["check"], "").fine();
+        }
         assert_eq!(all(&world), ODD);
         lock.unlock().unwrap();
         waiting.join().unwrap().fine();
     });
+}
+
+/// Whether another process has a file open (proc(5)).
+fn is_open_elsewhere(path: &Path) -> bool {
+    let processes = fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let others = processes.filter(|id| *id != std::process::id().to_string());
+    let open = others.filter_map(|id| fs::read_dir(format!("/proc/{id}/fd")).ok()).flatten().flatten();
+    open.filter_map(|entry| fs::read_link(entry.path()).ok()).any(|target| target == path)
 }
 
 #[test]

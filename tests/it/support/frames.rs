@@ -1,6 +1,6 @@
 //! HTTP/2 by hand, frame by frame, for what no client library would send (RFC 9113 section 4.1, RFC 7541 section 6.2.2).
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
 use super::{FakeApi, PATIENCE};
@@ -85,16 +85,20 @@ impl Frames {
     #[track_caller]
     pub fn next(&mut self) -> Option<Frame> {
         let mut head = [0; 9];
-        match self.0.read_exact(&mut head) {
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => panic!("no frame within {PATIENCE:?}"),
-            Err(_) => return None,
-            Ok(()) => {}
-        }
+        self.fill(&mut head)?;
         let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
         let mut body = vec![0; length as usize];
-        self.0.read_exact(&mut body).ok()?;
+        self.fill(&mut body)?;
         let stream = u32::from_be_bytes(head[5..9].try_into().unwrap());
         Some(Frame { kind: head[3], stream, body })
+    }
+
+    #[track_caller]
+    fn fill(&mut self, bytes: &mut [u8]) -> Option<()> {
+        match self.0.read_exact(bytes) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => panic!("no whole frame within {PATIENCE:?}"),
+            read => read.ok(),
+        }
     }
 
     /// The next frame of this kind; others are passed over.
