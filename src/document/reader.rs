@@ -327,12 +327,6 @@ impl<'f> Reader<'f> {
         items.into_iter().filter_map(read).collect()
     }
 
-    /// All that is left, for a table whose keys are data themselves.
-    #[must_use]
-    pub fn into_entries(self) -> Vec<(Spotted<String>, Spotted<Value>)> {
-        self.table.entries
-    }
-
     /// All that is left as texts, for a table of free keys with texts behind them.
     #[must_use]
     pub fn into_texts(self) -> Vec<(Spotted<String>, Spotted<String>)> {

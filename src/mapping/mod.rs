@@ -22,7 +22,7 @@ use std::sync::Arc;
 
 use secrecy::SecretString;
 
-pub use guard::{Guard, GuardLimits, GuardStatistics, Lesson, Rate, Shown, Verified};
+pub use guard::{Guard, GuardLimits, Lesson, Rate, Shown, Verified};
 use hash::Parameters;
 pub use load::{digest, load};
 pub use shown::{dialect_digest, proof, proves, shown};

@@ -83,19 +83,6 @@ impl fmt::Debug for Lesson {
     }
 }
 
-/// What the guard counted since the start.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct GuardStatistics {
-    /// Hashes that were verified, invented ones included.
-    pub verifications: u64,
-    /// Secrets that were refused unverified, as there were too many wrong ones.
-    pub unverified: u64,
-    /// Secrets that were not looked at, as too many waited.
-    pub shed: u64,
-    /// Callers that wait now.
-    pub waiting: usize,
-}
-
 /// What callers and the pool's threads write down together.
 #[derive(Debug)]
 struct Books {
@@ -103,8 +90,6 @@ struct Books {
     by_address: Attempts<IpAddr>,
     clock: Arc<dyn Clock>,
     verifications: AtomicU64,
-    unverified: AtomicU64,
-    shed: AtomicU64,
 }
 
 impl Books {
@@ -131,25 +116,14 @@ impl Guard {
             by_address: Attempts::new(limits.per_address),
             clock,
             verifications: AtomicU64::new(0),
-            unverified: AtomicU64::new(0),
-            shed: AtomicU64::new(0),
         };
         Ok(Self { pool: Pool::start(threads)?, books: Arc::new(books) })
     }
 
-    /// How many hashes were verified since the start.
+    /// How many hashes were verified since the start, invented ones included: what answers have cost, by which its tests know that a wrong secret
+    /// costs as much as an unknown client.
     pub fn verifications(&self) -> u64 {
         self.books.verifications.load(Ordering::Relaxed)
-    }
-
-    /// What it counted since the start.
-    pub fn statistics(&self) -> GuardStatistics {
-        GuardStatistics {
-            verifications: self.verifications(),
-            unverified: self.books.unverified.load(Ordering::Relaxed),
-            shed: self.books.shed.load(Ordering::Relaxed),
-            waiting: self.pool.waiting(),
-        }
     }
 
     /// Finds the client whose credentials these are, whatever its stage.
@@ -168,11 +142,9 @@ impl Guard {
         let question = Question::of(snapshot, presented, address, &self.books);
         let client = question.client.clone();
         if !self.books.may_try(&question.claimed, question.network) {
-            self.books.unverified.fetch_add(1, Ordering::Relaxed);
             return Err(wrong(UNVERIFIED));
         }
         let Some(answer) = self.pool.run(question.network, move |argon| question.answer(argon)) else {
-            self.books.shed.fetch_add(1, Ordering::Relaxed);
             return Err(Refusal::server(Fault::Ourselves, "too many secrets wait to be verified"));
         };
         match (answer.await, client) {

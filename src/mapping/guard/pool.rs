@@ -112,10 +112,6 @@ impl<A: Send + 'static> Pool<A> {
         self.shared.wake.notify_one();
         queued.then_some(receiver)
     }
-
-    pub(super) fn waiting(&self) -> usize {
-        self.shared.queue.lock().length
-    }
 }
 
 impl<A> Drop for Pool<A> {
