@@ -174,7 +174,7 @@ impl Metrics {
             metrics.notes.clone(),
         );
         registry.register("request_seconds", "From the head of a request to its reply", metrics.seconds.clone());
-        registry.register("realm_seconds", "What the realm took of it", metrics.realm_seconds.clone());
+        registry.register("realm_seconds", "What the realm took of a request", metrics.realm_seconds.clone());
         registry.register("logouts", "Logouts that the realm announced, by outcome", metrics.logouts.clone());
         registry.register("mappings_generation", "Which load of the mappings is in use", metrics.generation.clone());
         registry.register("mappings_clients", "Clients in the table in use", metrics.clients.clone());

@@ -87,7 +87,7 @@ const MAY_USE: [(&str, &[&str]); 19] = [
 /// No file is longer before its tests: a longer one is a question about its seams.
 const LONGEST: usize = 400;
 
-fn sources(directory: &str) -> Vec<PathBuf> {
+pub fn sources(directory: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut open = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join(directory)];
     while let Some(place) = open.pop() {

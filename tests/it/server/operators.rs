@@ -101,3 +101,19 @@ fn the_ops_token_is_asked_for_before_a_body_is_waited_for() {
     let whole = [head("/api/v1/table/secrets", 1_000_000, "").into_bytes(), vec![b' '; 1_000_000]].concat();
     assert_eq!(Connection::open(ops(&world)).ask(&whole).status, 401);
 }
+
+#[test]
+fn every_path_of_the_ops_listener_and_every_member_of_readyz_is_documented() {
+    let read =
+        |name: &str| std::fs::read_to_string(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap();
+    let (routes, manual) = (read("src/ops/mod.rs"), read("docs/OPERATIONS.md"));
+    let section = manual.split_once("\n## What the ops listener answers\n").unwrap().1.split("\n## ").next().unwrap();
+    for path in routes.split(".route(\"").skip(1).map(|rest| rest.split('"').next().unwrap()) {
+        assert!(section.contains(&format!("{path}`")), "{path}");
+    }
+    let told: serde_json::Value = serde_json::from_str(&World::new().ops("/readyz").body).unwrap();
+    let mappings = told["mappings"].as_object().unwrap();
+    for member in told.as_object().unwrap().keys().chain(mappings.keys()) {
+        assert!(section.contains(&format!("\"{member}\"")), "{member}");
+    }
+}

@@ -2,5 +2,6 @@
 
 mod audit;
 mod chain;
+mod documented;
 mod printed;
 mod refused;

@@ -1,0 +1,90 @@
+//! What the bridge says, in documents: every log line, every metric, and no other.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use crate::architecture::sources;
+use crate::support::{OLD_ID, OLD_SECRET, TOKEN, World, passport, post};
+use passbridge::domain::refusal::{Cause, Fault};
+
+fn text(name: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap()
+}
+
+/// What stands in code in the first cell of each row below a heading, up to the next one.
+fn rows(document: &str, heading: &str) -> BTreeSet<String> {
+    let text = text(document);
+    let section = text.split_once(&format!("\n## {heading}\n")).unwrap_or_else(|| panic!("{document}: {heading}")).1;
+    let cells =
+        section.split("\n## ").next().unwrap().lines().filter_map(|line| line.strip_prefix("| ")?.split('|').next());
+    cells.flat_map(|cell| cell.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>()).collect()
+}
+
+/// The words that an enum of a file is told by.
+fn words(file: &str) -> BTreeSet<String> {
+    let text = text(file);
+    let texts = text.split("=> \"").skip(1).map(|rest| rest.split('"').next().unwrap());
+    texts.filter(|text| text.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')).map(str::to_owned).collect()
+}
+
+fn names(names: impl IntoIterator<Item = &'static str>) -> BTreeSet<String> {
+    names.into_iter().map(str::to_owned).collect()
+}
+
+#[test]
+fn every_event_of_the_log_is_documented() {
+    let sources = sources("src").into_iter().map(|path| fs::read_to_string(path).unwrap()).collect::<String>();
+    let events = sources.split("event = \"").skip(1).map(|rest| rest.split('"').next().unwrap().to_owned());
+    // The line of a request has a section of its own.
+    let others: BTreeSet<String> = events.filter(|event| event != "request").collect();
+    assert_eq!(rows("docs/LOGGING.md", "Other lines"), others);
+}
+
+#[test]
+fn every_member_of_a_requests_line_is_documented() {
+    let source = text("src/telemetry/log.rs");
+    let macro_ = source.split("event = \"request\",\n").nth(1).unwrap().split("\n            )\n").next().unwrap();
+    let members =
+        macro_.lines().filter_map(|line| line.strip_prefix(&" ".repeat(16)).filter(|rest| !rest.starts_with(' ')));
+    let mut members: BTreeSet<String> = members
+        .map(|line| line.split([' ', ',']).next().unwrap().to_owned())
+        .filter(|name| !name.contains('}'))
+        .collect();
+    members.extend(names(["timestamp", "level", "event", "target"]));
+    assert_eq!(rows("docs/LOGGING.md", "The line of a request"), members);
+    let world = World::new();
+    world.ask(&post(TOKEN, &passport(OLD_ID, OLD_SECRET)));
+    let line = world.log("\"event\":\"request\"").remove(0);
+    let said: BTreeSet<String> = line.as_object().unwrap().keys().cloned().collect();
+    assert!(said.is_subset(&members), "{line}");
+}
+
+#[test]
+fn every_word_of_a_log_line_is_documented() {
+    assert_eq!(rows("docs/LOGGING.md", "Outcomes"), &names(Cause::ALL.map(Cause::word)) | &names(["ok", "passed"]));
+    assert_eq!(rows("docs/LOGGING.md", "Faults"), names(Fault::ALL.map(Fault::word)));
+    assert_eq!(rows("docs/LOGGING.md", "Notes"), words("src/telemetry/trail.rs"));
+    assert_eq!(rows("docs/LOGGING.md", "Handshakes"), words("src/server/handshake.rs"));
+}
+
+#[test]
+fn every_metric_is_documented_by_its_name() {
+    let source = text("src/telemetry/metrics.rs");
+    let registered = source.split(".register(").skip(1).map(|rest| rest.trim_start().strip_prefix('"').unwrap());
+    let registered: BTreeSet<String> =
+        registered.map(|rest| format!("passbridge_{}", rest.split('"').next().unwrap())).collect();
+    let documented = rows("docs/OPERATIONS.md", "Metrics");
+    let without_total = |name: &String| name.strip_suffix("_total").unwrap_or(name).to_owned();
+    assert_eq!(documented.iter().map(without_total).collect::<BTreeSet<_>>(), registered);
+    // And as it is said, of those that there are at once and after a login and a refusal.
+    let world = World::new();
+    world.login();
+    world.ask(b"GET /nowhere HTTP/1.1\r\nHost: a\r\n\r\n");
+    let said = world.ops("/metrics").body;
+    let samples = said.lines().filter(|line| !line.starts_with('#')).map(|line| line.split(['{', ' ']).next().unwrap());
+    for name in samples {
+        let of_histogram = ["_bucket", "_sum", "_count"].iter().find_map(|ending| name.strip_suffix(ending));
+        assert!(documented.contains(of_histogram.unwrap_or(name)), "{name}");
+    }
+}
