@@ -18,18 +18,35 @@ use super::support::{Answer, Bridge, Keycloak, Old, eventually, free_ports, send
 const CLIENT: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 /// Where a client says that it is.
 const CLAIMED: &str = "203.0.113.9";
-/// In what words a client says where it comes from, and with a `_` for a `-` as CGI and its heirs read them.
-const SAID: [&str; 10] = [
+/// In what words a client says who it is and where it comes from, and with a `_` for a `-` as CGI and its heirs read them.
+const SAID: [&str; 27] = [
     "Forwarded",
+    "X-Forwarded-Access-Token",
+    "X-Forwarded-Client-Cert",
+    "X-Forwarded-Email",
+    "X-Forwarded-Groups",
     "X-Forwarded-Host",
+    "X-Forwarded-Method",
     "X-Forwarded-Port",
+    "X-Forwarded-Preferred-Username",
     "X-Forwarded-Prefix",
+    "X-Forwarded-Protocol",
+    "X-Forwarded-Scheme",
     "X-Forwarded-Server",
+    "X-Forwarded-Ssl",
+    "X-Forwarded-Tls-Client-Cert",
+    "X-Forwarded-Tls-Client-Cert-Info",
+    "X-Forwarded-Uri",
+    "X-Forwarded-User",
     "X-Real-Ip",
     "X-Original-URL",
     "X-Rewrite-URL",
     "X_Forwarded_For",
+    "X_Forwarded_User",
+    "X-Forwarded_User",
+    "X_Original_URL",
     "X_Real_Ip",
+    "X_Rewrite_URL",
 ];
 const NOBODY: &str = "Authorization: Bearer 7c9e6679-7425-40de-944b-e07fc1f90ae7\r\n";
 
