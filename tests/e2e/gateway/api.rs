@@ -4,12 +4,16 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use jsonwebtoken::jwk::JwkSet;
 use jsonwebtoken::{DecodingKey, Validation, decode, decode_header};
 use parking_lot::Mutex;
 
 use super::super::support::{Keycloak, send};
+
+/// What it answers slowly, a letter a second: for longer than the 15 s that a proxy may wait for an answer where nobody says otherwise.
+pub const SLOW: (&str, usize) = ("GET /api/slow", 17);
 
 /// A running API. It says whose token it got, and how long the body was.
 #[derive(Clone, Debug)]
@@ -21,13 +25,14 @@ pub struct Api {
 impl Api {
     pub fn before(keycloak: &Keycloak) -> Self {
         let keys = send(keycloak.port, "GET", "/auth/realms/SSO/protocol/openid-connect/certs", &[], "");
-        let keys: JwkSet = serde_json::from_str(&keys.body).expect("the realm publishes its keys");
+        let keys: Arc<JwkSet> = Arc::new(serde_json::from_str(&keys.body).expect("the realm publishes its keys"));
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let api = Self { port: listener.local_addr().unwrap().port(), heads: Arc::default() };
         let heads = Arc::clone(&api.heads);
         thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
-                answer(stream, &keys, &heads);
+                let (keys, heads) = (Arc::clone(&keys), Arc::clone(&heads));
+                thread::spawn(move || answer(stream, &keys, &heads));
             }
         });
         api
@@ -59,17 +64,29 @@ fn answer(mut stream: TcpStream, keys: &JwkSet, heads: &Mutex<Vec<String>>) {
         return;
     }
     let bearers = values(&head, "authorization");
+    let slow = head.starts_with(SLOW.0);
     heads.lock().push(head);
     let user = match bearers.as_slice() {
         [one] => one.strip_prefix("Bearer ").and_then(|token| subject(token, keys)),
         _ => None,
     };
     let (status, body) = match user {
+        Some(_) if slow => ("200 OK", "s".repeat(SLOW.1)),
         Some(user) => ("200 OK", format!("{user} sent {length}")),
         None => ("401 Unauthorized", "no token of the realm's".to_owned()),
     };
     let length = body.len();
-    let _ = write!(stream, "HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}");
+    let _ = write!(stream, "HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n");
+    if !slow {
+        let _ = stream.write_all(body.as_bytes());
+        return;
+    }
+    for letter in body.as_bytes().chunks(1) {
+        if stream.write_all(letter).is_err() {
+            return;
+        }
+        thread::park_timeout(Duration::from_secs(1));
+    }
 }
 
 /// The user of a token, where the realm has signed it and it is not over.
