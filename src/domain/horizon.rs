@@ -1,4 +1,5 @@
-//! How far the time of day is believed where something is dropped for good: by a sweep of the store, and of old files of the audit.
+//! How far the time of day is believed where something is dropped for good: by a sweep of the store, and of old files of the audit;
+//! what Redis shall forget by itself; a revocation that the realm has not heard.
 //!
 //! Pure. What is dropped is gone, and clocks are set wrong by people and by machines. So a clock that leaps ahead is
 //! believed only after it has kept its lead for an hour; one that steps back is believed at once, because then nothing

@@ -106,7 +106,7 @@ impl Exchange {
     /// Tells it, unless there is nothing to be told any more.
     async fn tell_one(&self, pending: &PendingRevocation) -> Result<(), Refusal> {
         let family = pending.family;
-        if self.bridge.clock.now() >= pending.until {
+        if self.bridge.store.believed(self.bridge.clock.now()) >= pending.until {
             log::revocation(
                 &pending.client,
                 family,

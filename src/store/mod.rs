@@ -221,6 +221,14 @@ impl TokenStore {
         }
     }
 
+    /// How much of this time of day is believed where something is dropped for good (`domain/horizon.rs`).
+    pub fn believed(&self, now: Timestamp) -> Timestamp {
+        match self {
+            Self::Embedded(store) => store.believed(now),
+            Self::Redis(store) => store.believed(now),
+        }
+    }
+
     /// Families by what an operator knows; at most `limit`. By client and by user it reads every family: seconds at a million.
     pub async fn find(&self, what: Find, limit: usize) -> Result<Gathered<Family>, StoreError> {
         self.search(Search { what, living: false, after: None, limit }).await

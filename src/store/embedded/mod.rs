@@ -196,8 +196,12 @@ impl Embedded {
         self.write(|reply| Job::Write { entries, reply }).await
     }
 
+    pub(super) fn believed(&self, now: Timestamp) -> Timestamp {
+        self.horizon.lock().at(now, self.shared.clock.monotonic())
+    }
+
     pub(super) async fn sweep(&self, now: Timestamp) -> Result<Swept, StoreError> {
-        let horizon = ending::droppable(self.horizon.lock().at(now, self.shared.clock.monotonic()));
+        let horizon = ending::droppable(self.believed(now));
         let mut swept = Swept::default();
         for _ in 0..SWEPT_AT_ONCE / PORTION {
             let portion: Swept = self.ask(|reply| Job::Sweep { horizon, limit: PORTION, reply }).await?;

@@ -300,6 +300,10 @@ impl Redis {
         }
     }
 
+    pub(super) fn believed(&self, now: Timestamp) -> Timestamp {
+        self.horizon.lock().at(now, self.clock.monotonic())
+    }
+
     pub(super) fn close(&self) {
         self.closed.store(true, Ordering::Relaxed);
     }

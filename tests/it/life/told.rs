@@ -217,6 +217,26 @@ fn it_is_dropped_when_the_session_has_ended_by_itself() {
 }
 
 #[test]
+fn a_clock_that_leaps_ahead_for_a_moment_drops_no_word() {
+    let id = "a-moment-ahead";
+    let world = of(id, "").start();
+    let access = login_of(&world, id);
+    let newest = world.realm.tokens().last().cloned().unwrap();
+    let tries = || world.log("\"revocation\"").iter().filter(|line| line["client"] == id).count();
+    world.realm.close();
+    revoke_by(&world, id, &access);
+    eventually("it was tried", || tries() == 1);
+    world.clock.set_ahead(2 * 86_400);
+    hurry(&world);
+    eventually("it was tried again", || tries() == 2);
+    world.clock.set_back(2 * 86_400);
+    world.realm.listen();
+    hurry(&world);
+    eventually("the realm is told", || told(&world) == [newest.clone()] && untold(&world) == 0);
+    assert_eq!(outcomes(&world, id), ["untold", "told"]);
+}
+
+#[test]
 fn it_is_dropped_when_the_new_secret_was_exchanged() {
     let mut world = of("exchanged", "").environment("NEXT_SECRET", "planted-next-secret").start();
     let access = login_of(&world, "exchanged");
