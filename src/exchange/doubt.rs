@@ -98,8 +98,10 @@ impl Exchange {
     }
 
     fn who_looks(&self, record: &AccessRecord) -> Looking {
-        // Another instance may have asked: then the JWT is new, and newer than its UUID.
-        let is_new = |given: Timestamp| given != record.issued && self.bridge.clock.now().since(given) < EVERY;
+        // Another instance may have asked: then the JWT is new, and newer than its UUID. One that was given in a time to come was
+        // given before the clock was set back.
+        let now = self.bridge.clock.now();
+        let is_new = |given: Timestamp| given != record.issued && now.since(given) < EVERY && given < now.plus(EVERY);
         let AccessFate::Live { jwt_since, .. } = &record.fate else { return Looking::Nobody };
         if is_new(*jwt_since) {
             return Looking::Nobody;

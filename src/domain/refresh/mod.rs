@@ -149,7 +149,8 @@ pub enum AccessDecision {
     Use,
     /// Its JWT is good, and shall be renewed ahead, without anybody waiting.
     UseAndRenew,
-    /// The realm was not asked for so long that the session may have ended unseen: renew first; use the JWT where the realm cannot be asked.
+    /// The realm was not asked for so long that the session may have ended unseen, or nobody knows for how long: renew first; use the JWT
+    /// where the realm cannot be asked.
     Recheck,
     /// Its JWT is over: renew first.
     RenewFirst,
@@ -172,6 +173,8 @@ pub enum Over {
 const GOOD_ENOUGH: Duration = Duration::from_secs(1);
 /// The JWT is renewed ahead when a fifth of its life, at most this, is left.
 const RENEW_AHEAD: Duration = Duration::from_secs(60);
+/// The clocks of two instances differ by less.
+const CLOCKS_DIFFER: Duration = Duration::from_secs(60);
 
 /// Decides. `recheck_after`: how long a session that the realm ended without telling us may go unnoticed.
 #[must_use]
@@ -186,7 +189,8 @@ pub fn decide_access(record: &AccessRecord, now: Timestamp, recheck_after: Durat
     if now.plus(GOOD_ENOUGH) >= jwt_until {
         return AccessDecision::RenewFirst;
     }
-    if now.since(jwt_since) >= recheck_after {
+    // Where the clock was set back since it was given, nobody knows when it ends.
+    if now.since(jwt_since) >= recheck_after || jwt_since > now.plus(CLOCKS_DIFFER) {
         return AccessDecision::Recheck;
     }
     let ahead = (jwt_until.since(jwt_since) / 5).min(RENEW_AHEAD);

@@ -272,6 +272,19 @@ fn a_session_that_nobody_asked_about_for_long_is_rechecked() {
 }
 
 #[test]
+fn what_a_clock_said_that_was_set_back_since_is_not_believed() {
+    let given = |ahead: u64| {
+        let sealed = || Sealed::from_bytes(Vec::new());
+        let (jwt_since, jwt_until) = (NOW.plus(seconds(ahead)), NOW.plus(seconds(ahead + 300)));
+        let fate = AccessFate::Live { jwt: sealed(), jwt_since, jwt_until, key: sealed().into() };
+        decide_access(&access(fate), NOW, seconds(900))
+    };
+    assert_eq!(given(3600), AccessDecision::Recheck);
+    assert_eq!(given(61), AccessDecision::Recheck);
+    assert_eq!(given(60), AccessDecision::Use, "the clocks of two instances differ");
+}
+
+#[test]
 fn past_its_promise_an_access_uuid_has_expired_whatever_its_jwt() {
     assert_eq!(used(7200, 3600, 900), AccessDecision::Over(Over::Expired));
     assert_eq!(used(60, 3600, 900), AccessDecision::Over(Over::Expired));

@@ -94,6 +94,21 @@ fn an_api_that_refuses_the_next_jwt_too_has_the_last_word_for_a_minute() {
 }
 
 #[test]
+fn a_renewed_jwt_is_asked_for_anew_where_the_clock_was_set_back_since() {
+    let api = refusing(1);
+    let world = world(&api);
+    let uuid = uuid(&world);
+    world.turn(900);
+    assert_eq!(call(&world, &get("/api", &uuid)).status, 401, "it was renewed this moment");
+    assert_eq!(renewals(&world), 1);
+    world.clock.set_back(600);
+    // A realm that cannot say just now: the API that refuses the old one is a reason to ask it once more.
+    world.realm.next(Mood::answer(503, "text/html", "booting"));
+    assert_eq!(call(&world, &get("/api", &uuid)).status, 200);
+    assert_eq!(renewals(&world), 3);
+}
+
+#[test]
 fn another_login_is_renewed_on_its_own() {
     let api = refusing(2);
     let world = world(&api);
