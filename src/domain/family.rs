@@ -133,6 +133,14 @@ pub struct RefreshRecord {
     pub until: Timestamp,
 }
 
+impl RefreshRecord {
+    /// Whether its family has ended: then nothing is left that it could open.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.key.as_bytes().is_empty()
+    }
+}
+
 /// A UUID of the family, by fingerprint, as long as it is remembered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Member {

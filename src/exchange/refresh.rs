@@ -78,6 +78,10 @@ impl Exchange {
             trail.notes.push(Note::Foreign);
             return Err(refused("the refresh token belongs to another client"));
         }
+        if record.is_over() {
+            // Redis ends UUIDs before their family: what a crash in between has left is ended now.
+            self.bridge.store.end(record.family, Ending::SessionEnded).await.map_err(store_failed)?;
+        }
         Ok(Presented { token, record })
     }
 

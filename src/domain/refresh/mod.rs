@@ -4,6 +4,7 @@
 //!   refresh UUID             family               somebody is asking?      decision
 //!   ------------             ------               -------------------      --------
 //!   any                      Over                 -                        Refuse
+//!   over                     any but Over         -                        Refuse  (its family's end was cut short)
 //!   of a pair to come        any but Over         -                        Refuse  (nobody was given it)
 //!   of the pair before       any but Over         -, inside the grace      Replay  (the answer was lost: the same pair again)
 //!                                                 -, after it              Reuse
@@ -91,6 +92,9 @@ pub fn decide_refresh(
     match family.state {
         FamilyState::Over(ending) => return RefreshDecision::Refuse(ending.sentence()),
         FamilyState::Resting | FamilyState::Asking { .. } | FamilyState::Unrefreshable => {}
+    }
+    if record.is_over() {
+        return RefreshDecision::Refuse("the login is over");
     }
     if record.generation > family.generation {
         return RefreshDecision::Refuse("the token was never handed out");

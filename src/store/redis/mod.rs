@@ -170,7 +170,7 @@ impl Redis {
         });
         let refresh = refresh.iter().map(|(fingerprint, value)| {
             let key = keys::token(TokenUse::Refresh, fingerprint);
-            scripts::keep(&key, &marked(&key, value, value.key.as_bytes().is_empty()), self.ttl(value.until))
+            scripts::keep(&key, &marked(&key, value, value.is_over()), self.ttl(value.until))
         });
         access.chain(refresh).collect()
     }

@@ -1,5 +1,10 @@
 //! A refresh over real sockets, and what two who refresh at once get.
 
+use passbridge::domain::family::{AccessFate, AccessRecord, Ending, FamilyState, RefreshRecord};
+use passbridge::domain::opaque::{OpaqueToken, TokenUse};
+use passbridge::domain::seal::Sealed;
+use passbridge::store::{Change, Find};
+
 use super::{
     OTHER, gated, grant, login, noted, pair, refresh, refreshed, refreshes, refreshing, refreshing_by, refused, reply,
     revoke, rotation, send, server_error, until_asked,
@@ -371,6 +376,34 @@ fn a_clock_that_is_set_back_refuses_no_lost_answer() {
     world.clock.set_back(300);
     assert_eq!(refresh(&world, &uuid).body, first.body);
     noted(&world, "refresh_reuse", 0.0);
+}
+
+/// What a crash leaves in Redis between the tombstones of a login's UUIDs and its own.
+fn half_ended(world: &World, access: &str, refresh: &str) {
+    let print = |uuid, token_use| OpaqueToken::parse(uuid).unwrap().fingerprint(token_use);
+    let (access, refresh) = (print(access, TokenUse::Access), print(refresh, TokenUse::Refresh));
+    let store = &world.running().bridge().store;
+    block_on(async {
+        let live = store.access(&access).await.unwrap().unwrap();
+        let over = AccessRecord { fate: AccessFate::Over(Ending::Revoked), ..live };
+        let usable = store.refresh(&refresh).await.unwrap().unwrap();
+        let known = store.family(usable.family).await.unwrap().unwrap();
+        let used = RefreshRecord { key: Sealed::from_bytes(Vec::new()), ..usable };
+        let change = Change::of(known.version, known.value);
+        store.commit(Change { access: vec![(access, over)], refresh: vec![(refresh, used)], ..change }).await.unwrap();
+    });
+}
+
+#[test]
+fn a_login_that_a_crash_left_half_ended_is_over() {
+    let world = rotation("on").start();
+    let (access, uuid) = login(&world);
+    half_ended(&world, &access, &uuid);
+    assert_eq!(world.introspect(&uuid, "refresh_token").json("active"), false);
+    refused(&refresh(&world, &uuid));
+    assert!(refreshes(&world).is_empty());
+    let found = block_on(world.running().bridge().store.find(Find::Client(OLD_ID.to_owned()), 10)).unwrap().records;
+    assert_eq!(found[0].state, FamilyState::Over(Ending::SessionEnded), "its end is made whole");
 }
 
 #[test]
