@@ -3,6 +3,7 @@
 //! A flight goes on when the client that began it has gone. Whoever waited decides again afterwards, by what is kept: so the
 //! answer of a refresh reaches everybody by the one way by which it can also be fetched later.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -311,14 +312,18 @@ impl Exchange {
         }
     }
 
-    /// Asks the realm, and keeps the lease as long as it takes.
+    /// Asks the realm, and keeps the lease as long as it takes. Its answer is heard though the store hangs.
     async fn ask(&self, request: &RealmRequest, lease: Lease) -> Result<Granted, NotGranted> {
         let keycloak = self.keycloak.load_full();
-        let mut question = std::pin::pin!(keycloak.grant(request));
+        tokio::select! {
+            answer = keycloak.grant(request) => answer,
+            never = self.keep_renewing(lease) => match never {},
+        }
+    }
+
+    async fn keep_renewing(&self, lease: Lease) -> Infallible {
         loop {
-            if let Ok(answer) = timeout(LEASE / 3, &mut question).await {
-                return answer;
-            }
+            tokio::time::sleep(LEASE / 3).await;
             // A lease that is lost shows when the answer is kept: it is fenced.
             let _kept = self.bridge.store.renew(lease, LEASE).await;
         }

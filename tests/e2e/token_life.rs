@@ -5,7 +5,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use passbridge::domain::seal::{Binding, SealingKey};
 use serde_json::{Value, json};
 
-use super::store::line::{COMMIT, Cut, KEEP, Line};
+use super::store::line::{COMMIT, Cut, KEEP, Line, RENEW};
 use super::store::servers::Server;
 use super::store::world::Seeded;
 use super::support::{Bridge, Keycloak, Old, Passport, Wish, eventually, free_ports, send};
@@ -287,6 +287,28 @@ fn a_store_that_fails_after_the_realm_has_answered_a_refresh_is_tried_again_for_
     assert!(begun.elapsed() < std::time::Duration::from_secs(15), "not for ever: {:?}", begun.elapsed());
     line.mend();
     refused(&bridge, "test_api", &next.text("refresh_token"));
+}
+
+#[test]
+fn a_timely_answer_of_the_realm_is_heard_though_redis_hangs_while_the_lease_is_renewed() {
+    let keycloak = Keycloak::rotating();
+    let redis = Server::start();
+    let (to_redis, to_realm) = (Line::to(redis.port), Line::to(keycloak.port));
+    let store = format!("[store]\nkind = \"redis\"\nurls = [\"redis://127.0.0.1:{}\"]", to_redis.port);
+    let url = keycloak.url().replace(&keycloak.port.to_string(), &to_realm.port.to_string());
+    let bridge = Bridge::configured(&url, &[Old::of("test_api")], "rotation = \"on\"\ntimeout = \"8s\"", &store);
+    let (_, token) = bridge.pair("test_api", "90518");
+    to_realm.hold_at("grant_type=refresh_token");
+    to_redis.hold_at(RENEW);
+    let answer = std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| bridge.refresh("test_api", &token));
+        eventually("the lease is being renewed", || to_redis.is_held());
+        to_realm.mend();
+        bridge.says("keeping what the realm gave");
+        to_redis.mend();
+        waiting.join().unwrap()
+    });
+    assert_eq!(answer.status, 200, "{answer:?}\n{}", bridge.log());
 }
 
 #[test]

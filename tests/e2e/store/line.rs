@@ -1,5 +1,5 @@
-//! A line between a bridge and a server of its, Redis or the realm: it counts what passes, can be cut, and stops the bridge in
-//! the middle of a question.
+//! A line between a bridge and a server of its, Redis or the realm: it counts what passes, can be cut or held up, and stops the
+//! bridge in the middle of a question.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -7,7 +7,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::thread;
 
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 
 /// How the program says in Redis what a family is now: that it is asking, as a rule, or is not.
 pub const COMMIT: &str = "redis.call('HGET', KEYS[1], 'v')";
@@ -15,11 +15,15 @@ pub const COMMIT: &str = "redis.call('HGET', KEYS[1], 'v')";
 /// How the program keeps a token in Redis: the first thing that it says of what the realm gave.
 pub const KEEP: &str = "redis.call('GETRANGE', KEYS[1], 0, 0)";
 
+/// How the program renews a lease in Redis.
+pub const RENEW: &str = "redis.call('PEXPIRE', KEYS[1], ARGV[2])";
+
 /// A line at a port of its own, as long as the tests run.
 #[derive(Debug)]
 pub struct Line {
     pub port: u16,
     passed: Arc<Mutex<Passed>>,
+    mended: Arc<Condvar>,
 }
 
 #[derive(Debug, Default)]
@@ -35,8 +39,19 @@ struct Passed {
     losing: bool,
     /// Nobody gets through.
     dead: bool,
+    hold: Hold,
     /// With the next request with this text in it, this process is stopped.
     stops: Option<(&'static str, u32)>,
+}
+
+/// Whether answers wait.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Hold {
+    #[default]
+    Off,
+    /// From the next request with this text on.
+    At(&'static str),
+    On,
 }
 
 /// For how long a line is cut.
@@ -52,17 +67,18 @@ impl Line {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let passed = Arc::new(Mutex::new(Passed { answered: true, ..Passed::default() }));
-        let shared = Arc::clone(&passed);
+        let mended = Arc::new(Condvar::new());
+        let (shared, waits) = (Arc::clone(&passed), Arc::clone(&mended));
         thread::spawn(move || {
             for store in listener.incoming() {
                 let Ok(store) = store else { return };
                 if !shared.lock().dead {
                     let redis = TcpStream::connect(("127.0.0.1", server)).unwrap();
-                    carry(&store, &redis, &shared);
+                    carry(&store, &redis, &shared, &waits);
                 }
             }
         });
-        Self { port, passed }
+        Self { port, passed, mended }
     }
 
     /// Round trips since the last time.
@@ -87,8 +103,19 @@ impl Line {
         self.passed.lock().stops = Some((text, process));
     }
 
+    /// From the next request with this text in it on, no answer gets through until the line is mended.
+    pub fn hold_at(&self, text: &'static str) {
+        self.passed.lock().hold = Hold::At(text);
+    }
+
+    pub fn is_held(&self) -> bool {
+        self.passed.lock().hold == Hold::On
+    }
+
     pub fn mend(&self) {
-        self.passed.lock().dead = false;
+        let mut passed = self.passed.lock();
+        (passed.dead, passed.hold) = (false, Hold::Off);
+        self.mended.notify_all();
     }
 
     /// Whether it was cut, or will not be.
@@ -98,7 +125,7 @@ impl Line {
 }
 
 /// Carries bytes both ways until one side ends, or the line is cut.
-fn carry(store: &TcpStream, redis: &TcpStream, passed: &Arc<Mutex<Passed>>) {
+fn carry(store: &TcpStream, redis: &TcpStream, passed: &Arc<Mutex<Passed>>, mended: &Arc<Condvar>) {
     let pair = || (store.try_clone().unwrap(), redis.try_clone().unwrap(), Arc::clone(passed));
     let (mut from, mut to, shared) = pair();
     thread::spawn(move || {
@@ -109,8 +136,15 @@ fn carry(store: &TcpStream, redis: &TcpStream, passed: &Arc<Mutex<Passed>>) {
         let _ = to.shutdown(Shutdown::Both);
     });
     let (mut to, mut from, shared) = pair();
+    let mended = Arc::clone(mended);
     thread::spawn(move || {
-        each(&mut from, |bytes| shared.lock().answers() && to.write_all(bytes).is_ok());
+        each(&mut from, |bytes| {
+            let mut passed = shared.lock();
+            mended.wait_while(&mut passed, |passed| passed.hold == Hold::On);
+            let gets_through = passed.answers();
+            drop(passed);
+            gets_through && to.write_all(bytes).is_ok()
+        });
         let _ = (to.shutdown(Shutdown::Both), from.shutdown(Shutdown::Both));
     });
 }
@@ -136,6 +170,9 @@ impl Passed {
         let text = String::from_utf8_lossy(bytes);
         if let Some((_, process)) = self.stops.take_if(|(at, _)| text.contains(*at)) {
             signal("-STOP", process);
+        }
+        if matches!(self.hold, Hold::At(at) if text.contains(at)) {
+            self.hold = Hold::On;
         }
         // A command is `*3`, then `$3`, then its first word, each on a line.
         let lines: Vec<&str> = text.split("\r\n").collect();
