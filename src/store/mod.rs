@@ -221,6 +221,14 @@ impl TokenStore {
         }
     }
 
+    /// Whether other instances keep their families here too.
+    pub const fn is_shared(&self) -> bool {
+        match self {
+            Self::Embedded(_) => false,
+            Self::Redis(_) => true,
+        }
+    }
+
     /// How much of this time of day is believed where something is dropped for good (`domain/horizon.rs`).
     pub fn believed(&self, now: Timestamp) -> Timestamp {
         match self {

@@ -2,12 +2,15 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use passbridge::domain::family::FamilyId;
 use passbridge::domain::seal::{Binding, SealingKey};
+use passbridge::domain::time::Timestamp;
+use passbridge::store::{PendingRevocation, TokenStore};
 use serde_json::{Value, json};
 
 use super::store::line::{COMMIT, Cut, KEEP, Line, RENEW};
-use super::store::servers::Server;
-use super::store::world::Seeded;
+use super::store::servers::{Server, single};
+use super::store::world::{ManualClock, Seeded, block_on};
 use super::support::{Bridge, Keycloak, Old, Passport, Wish, eventually, free_ports, send};
 
 const REFRESH_REFUSED: (u16, &str, &str) = (400, "3003113", "invalid_grant");
@@ -309,6 +312,27 @@ fn a_timely_answer_of_the_realm_is_heard_though_redis_hangs_while_the_lease_is_r
         waiting.join().unwrap()
     });
     assert_eq!(answer.status, 200, "{answer:?}\n{}", bridge.log());
+}
+
+#[test]
+fn a_word_for_the_realm_waits_where_an_instance_is_behind_and_cannot_read_it() {
+    let redis = Server::start();
+    let words = TokenStore::open(&single(&redis), ManualClock::new()).unwrap();
+    let another = SealingKey::derive(b"the next secret", "outbox");
+    for (number, client) in [(1, "not-here-yet"), (2, "test_api")] {
+        let family = FamilyId([number; 16]);
+        let owner = Binding { purpose: "outbox", owner: &family.0 };
+        let sealed = another.seal_token(&"a refresh token".into(), owner, &Seeded::new(number.into()));
+        let word = PendingRevocation { family, client: client.to_owned(), sealed, until: Timestamp::NEVER };
+        block_on(words.outbox_put(&word)).unwrap();
+    }
+    let store = format!("[store]\nkind = \"redis\"\nurls = [\"redis://127.0.0.1:{}\"]", redis.port);
+    let [nobody] = free_ports();
+    let bridge =
+        Bridge::configured(&format!("http://127.0.0.1:{nobody}/realms/SSO"), &[Old::of("test_api")], "", &store);
+    eventually("it has looked at both", || bridge.log().matches("\"event\":\"revocation\"").count() == 2);
+    assert_eq!(block_on(words.outbox()).unwrap().records.len(), 2, "{}", bridge.log());
+    assert_eq!(bridge.log().matches("\"outcome\":\"untold\"").count(), 2, "{}", bridge.log());
 }
 
 #[test]
