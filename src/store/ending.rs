@@ -42,13 +42,14 @@ pub fn newly_ends(before: &Family, after: &Family) -> Option<Timestamp> {
     if remembered_until(before).ends().is_some() { None } else { remembered_until(after).ends() }
 }
 
-/// The family once it is over: nothing of the realm is left, and none of its UUIDs is remembered without an end.
+/// The family once it is over: nothing of the realm is left, nor an answer, and none of its UUIDs is remembered without an end.
 pub fn over(family: &Family, ending: Ending) -> Family {
     let last = family.members.iter().filter_map(|member| member.until.ends()).max().unwrap_or(family.born);
     let ends = |member: &Member| Member { until: member.until.ends().unwrap_or(last), ..*member };
     Family {
         renewal: None,
         session: None,
+        replay: None,
         state: FamilyState::Over(ending),
         members: family.members.iter().map(ends).collect(),
         ..family.clone()

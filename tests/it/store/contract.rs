@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use passbridge::domain::family::{AccessFate, AccessRecord, Ending, Family, FamilyId, FamilyState, Member};
+use passbridge::domain::family::{AccessFate, AccessRecord, Ending, Family, FamilyId, FamilyState, Member, Replay};
 use passbridge::domain::opaque::{Fingerprint, TokenUse};
 use passbridge::domain::seal::Sealed;
 use passbridge::domain::time::Timestamp;
@@ -225,12 +225,14 @@ pub async fn a_family_that_ended_leaves_a_tombstone_until_its_promised_end(world
 }
 
 pub async fn an_ended_family_keeps_nothing_of_the_realm(world: &World) {
-    let login = world.kept().await;
+    let mut login = world.login();
+    login.new.family.replay = Some(Replay { reply: Sealed::from_bytes(vec![7; 99]), since: world.now() });
+    world.store.put(login.new.clone()).await.unwrap();
     let former = world.store.end(login.id(), Ending::SessionEnded).await.unwrap().unwrap();
     assert_eq!(former, login.new.family, "whoever ends it is told what it was, with the realm's refresh token");
     let family = world.store.family(login.id()).await.unwrap().unwrap().value;
     assert_eq!(family.state, FamilyState::Over(Ending::SessionEnded));
-    assert_eq!((family.renewal, family.session), (None, None));
+    assert_eq!((family.renewal, family.session, family.replay), (None, None, None));
     assert_eq!(world.store.session(&login.session()).await.unwrap(), None);
     let refresh = world.store.refresh(&login.refresh).await.unwrap().unwrap();
     assert_eq!((refresh.family, refresh.key), (login.id(), Sealed::from_bytes(Vec::new())));
