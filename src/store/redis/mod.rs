@@ -319,11 +319,12 @@ impl Redis {
         command
     }
 
-    /// Milliseconds until then, at least one; nothing where it never comes.
+    /// Milliseconds until then, at least one; nothing where it never comes. A clock that leaps ahead makes it no shorter.
     fn ttl(&self, until: Timestamp) -> Option<u64> {
         let until = until.ends()?;
         // 139 years at most: Redis refuses what its own clock, in milliseconds, cannot add to.
-        Some(until.millis().saturating_sub(self.clock.now().millis()).clamp(1, 1 << 42))
+        let now = self.believed(self.clock.now());
+        Some(until.millis().saturating_sub(now.millis()).clamp(1, 1 << 42))
     }
 }
 

@@ -12,7 +12,7 @@ use secrecy::SecretString;
 use super::contract::rotated;
 use super::contract_of_redis;
 use super::servers::{Server, settings, single};
-use super::world::{HOUR, ManualClock, World, block_on};
+use super::world::{BEGIN, HOUR, ManualClock, World, block_on};
 use crate::support::{free_ports, place};
 
 fn on_single(test: impl AsyncFn(&World)) {
@@ -22,6 +22,18 @@ fn on_single(test: impl AsyncFn(&World)) {
 }
 
 contract_of_redis!(on_single);
+
+#[test]
+fn what_ends_while_the_clock_leaps_ahead_is_remembered_as_long_as_was_promised() {
+    let server = Server::start();
+    let world = World::open(&single(&server));
+    let login = block_on(world.kept());
+    world.clock.set(BEGIN.plus(24 * HOUR));
+    block_on(world.store.end(login.id(), Ending::Revoked)).unwrap();
+    let (access, state) = (format!("pb:a:{}", login.access), format!("pb:{{{}}}:state", login.id()));
+    let minutes = |key: &str| server.ttl(key) / 60_000;
+    assert_eq!((minutes(&access), minutes(&state)), (59, 120));
+}
 
 /// A server that speaks TLS alone, knows one user, and lets him touch our keys alone.
 fn guarded() -> (Server, RedisSettings) {
