@@ -6,7 +6,7 @@ use std::sync::Arc;
 use passbridge::document::Findings;
 use passbridge::domain::client::Client;
 use passbridge::domain::grant::{RealmGrant, RealmRefresh};
-use passbridge::domain::issue::{self, Asked};
+use passbridge::domain::issue::{self, Asked, Moment};
 use passbridge::domain::time::Clock;
 use passbridge::mapping;
 use passbridge::secrets::Environment;
@@ -121,7 +121,9 @@ fn fill(site: &Site, client: &Arc<Client>, count: usize) -> Vec<String> {
             let issued: Vec<_> = (tokens.len()..tokens.len() + portion)
                 .map(|number| {
                     let asked = Asked { client, grant_type: "passport", scope: Some("client_registration") };
-                    issue::mint(asked, &grant(number), clock.now(), &SystemEntropy)
+                    let now = clock.now();
+                    let moment = Moment { given: now, now, entropy: &SystemEntropy };
+                    issue::mint(asked, &grant(number), moment)
                 })
                 .collect();
             tokens.extend(issued.iter().map(|issued| issued.reply.access.expose().to_owned()));

@@ -10,7 +10,7 @@ use http::{HeaderMap, Method, Uri};
 use passbridge::document::Findings;
 use passbridge::domain::client::Client;
 use passbridge::domain::dialect::{Endpoint, GrantKind, Slot};
-use passbridge::domain::issue::{self, Asked, Issued};
+use passbridge::domain::issue::{self, Asked, Issued, Moment};
 use passbridge::domain::time::Clock;
 use passbridge::domain::translate::{self, ParameterLimit};
 use passbridge::keycloak::wire;
@@ -173,7 +173,8 @@ fn mint(client: &Arc<Client>, answer: &[u8]) -> Issued {
 
 fn mint_of(client: &Arc<Client>, granted: &passbridge::domain::grant::RealmGrant) -> Issued {
     let asked = Asked { client, grant_type: "passport", scope: Some("client_registration") };
-    issue::mint(asked, granted, SystemClock::new().now(), &SystemEntropy)
+    let now = SystemClock::new().now();
+    issue::mint(asked, granted, Moment { given: now, now, entropy: &SystemEntropy })
 }
 
 fn reply_of(client: &Client, issued: &Issued) -> reply::Reply {

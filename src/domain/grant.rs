@@ -39,7 +39,7 @@ impl fmt::Debug for RealmRequest {
 pub struct RealmGrant {
     /// The access token, a JWT.
     pub access_token: SecretString,
-    /// How long it lives, from now.
+    /// How long it lives, from when the realm gave it.
     pub access_life: Duration,
     /// The refresh token, where there is one.
     pub refresh: Option<RealmRefresh>,
@@ -56,15 +56,15 @@ pub struct RealmGrant {
 pub struct RealmRefresh {
     /// The token.
     pub token: SecretString,
-    /// How long it lives, from now; `None`: it does not end by time.
+    /// How long it lives, from when the realm gave it; `None`: it does not end by time.
     pub life: Option<Duration>,
 }
 
 impl RealmRefresh {
-    /// When it ends, if it was given now; [`Timestamp::NEVER`] where it does not end by time.
+    /// When it ends; [`Timestamp::NEVER`] where it does not end by time.
     #[must_use]
-    pub fn until(&self, now: Timestamp) -> Timestamp {
-        self.life.map_or(Timestamp::NEVER, |life| now.plus(life))
+    pub fn until(&self, given: Timestamp) -> Timestamp {
+        self.life.map_or(Timestamp::NEVER, |life| given.plus(life))
     }
 }
 

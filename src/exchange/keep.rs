@@ -7,7 +7,7 @@ use super::revoke::open_renewal;
 use super::{Exchange, store_failed};
 use crate::domain::family::{AccessFate, AccessRecord, Ending, Family, FamilyState, Member, RefreshRecord};
 use crate::domain::grant::{RealmGrant, RealmRefresh};
-use crate::domain::issue::{self, Asked, Moment, Presented};
+use crate::domain::issue::{self, Asked, Presented};
 use crate::domain::opaque::{Fingerprint, TokenUse};
 use crate::domain::refusal::Refusal;
 use crate::domain::time::Timestamp;
@@ -29,14 +29,15 @@ impl Exchange {
         lease: Lease,
     ) -> Result<Landing, Refusal> {
         let note = (granted.slot > 0).then_some(Note::SecondSecret);
-        let grant = with_refresh(granted.grant, plan, &known.value, self.bridge.clock.now());
+        let Granted { grant, slot, asked } = granted;
+        let granted = Granted { grant: with_refresh(grant, plan, &known.value, asked), slot, asked };
         let mut tries = 0;
         loop {
-            match self.commit(plan, &known, &grant, lease).await {
+            match self.commit(plan, &known, &granted, lease).await {
                 Ok(()) => return Ok(Landing::Done(note)),
                 // Or an earlier try was heard, and its answer lost.
                 Err(CommitError::Conflict | CommitError::Fenced | CommitError::Unknown) => {
-                    self.too_late(plan, &known.value, &grant).await?;
+                    self.too_late(plan, &known.value, &granted.grant).await?;
                     return Ok(Landing::Done(note));
                 }
                 Err(CommitError::Store(error)) if tries < TRIES && !matches!(error, StoreError::Closed) => {
@@ -55,12 +56,12 @@ impl Exchange {
         &self,
         plan: &Plan,
         known: &Versioned<Family>,
-        grant: &RealmGrant,
+        granted: &Granted,
         lease: Lease,
     ) -> Result<(), CommitError> {
         let change = match &plan.purpose {
-            Purpose::Rotate(wish) => self.rotated(plan, wish, known, grant).await?,
-            Purpose::Renew(wish) => self.renewed(plan, wish, known, grant).await?,
+            Purpose::Rotate(wish) => self.rotated(plan, wish, known, granted).await?,
+            Purpose::Renew(wish) => self.renewed(plan, wish, known, granted).await?,
         };
         self.bridge.store.commit(Change { fence: Some(lease.fence), ..change }).await
     }
@@ -80,12 +81,12 @@ impl Exchange {
         plan: &Plan,
         wish: &Rotation,
         known: &Versioned<Family>,
-        grant: &RealmGrant,
+        granted: &Granted,
     ) -> Result<Change, StoreError> {
         let asked = Asked { client: &plan.client, grant_type: &wish.grant_type, scope: wish.scope.as_deref() };
         let presented = Presented { token: &wish.token, data_key: &plan.data_key };
-        let moment = Moment { now: self.bridge.clock.now(), entropy: &*self.bridge.entropy };
-        let rotated = issue::rotate(&known.value, asked, presented, grant, moment);
+        let moment = self.moment(granted.asked);
+        let rotated = issue::rotate(&known.value, asked, presented, &granted.grant, moment);
         let mut access = vec![rotated.access];
         if plan.client.dialect.tokens.refresh_ends_old_access {
             // A record of a UUID that is forgotten at the same time would stay for ever.
@@ -107,12 +108,12 @@ impl Exchange {
         plan: &Plan,
         wish: &Renewal,
         known: &Versioned<Family>,
-        grant: &RealmGrant,
+        granted: &Granted,
     ) -> Result<Change, StoreError> {
-        let moment = Moment { now: self.bridge.clock.now(), entropy: &*self.bridge.entropy };
+        let moment = self.moment(granted.asked);
         let mut alike = self.live_access(&known.value).await?;
         alike.retain(|(_, record)| record.scope == wish.scope);
-        let (family, access) = issue::renew(&known.value, alike, &plan.data_key, grant, moment);
+        let (family, access) = issue::renew(&known.value, alike, &plan.data_key, &granted.grant, moment);
         Ok(Change { access, ..Change::of(known.version, family) })
     }
 
@@ -148,11 +149,11 @@ fn remember(family: &mut Family, fingerprint: Fingerprint, until: Timestamp) {
 }
 
 /// A realm that gives no new refresh token leaves the old one good (RFC 6749 section 6).
-fn with_refresh(grant: RealmGrant, plan: &Plan, family: &Family, now: Timestamp) -> RealmGrant {
+fn with_refresh(grant: RealmGrant, plan: &Plan, family: &Family, asked: Timestamp) -> RealmGrant {
     if grant.refresh.is_some() {
         return grant;
     }
     let token = open_renewal(family, &plan.data_key);
-    let life = family.renewal_until.ends().map(|until| until.since(now));
+    let life = family.renewal_until.ends().map(|until| until.since(asked));
     RealmGrant { refresh: token.map(|token| RealmRefresh { token, life }), ..grant }
 }

@@ -37,7 +37,7 @@ impl Exchange {
             trail.notes.push(Note::SecondSecret);
         }
         let asked = Asked { client: known.client, grant_type, scope: wish.asked_scope.as_deref() };
-        let issued = issue::mint(asked, &granted.grant, bridge.clock.now(), &*bridge.entropy);
+        let issued = issue::mint(asked, &granted.grant, self.moment(granted.asked));
         if !issued.promise_kept {
             trail.notes.push(Note::PromiseShort);
         }

@@ -48,9 +48,10 @@ use tokio::sync::Notify;
 use crate::domain::chance::Entropy;
 use crate::domain::client::{Client, Stage};
 use crate::domain::dialect::{Dialect, Endpoint, Grant, GrantKind};
+use crate::domain::issue::Moment;
 use crate::domain::refresh::Rotation;
 use crate::domain::refusal::{Cause, Fault, Refusal, sentence};
-use crate::domain::time::Clock;
+use crate::domain::time::{Clock, Timestamp};
 use crate::domain::translate::ParameterLimit;
 use crate::keycloak::{Keycloak, Keys};
 use crate::legacy::glance::glance;
@@ -156,6 +157,11 @@ impl Exchange {
     #[must_use]
     pub fn bridge(&self) -> &Arc<Bridge> {
         &self.bridge
+    }
+
+    /// This moment, for what the realm was asked at `given`.
+    fn moment(&self, given: Timestamp) -> Moment<'_> {
+        Moment { given, now: self.bridge.clock.now(), entropy: &*self.bridge.entropy }
     }
 
     /// Work that goes on when the client that began it has gone.

@@ -17,7 +17,7 @@ use super::wire::{self, unknown, unspent};
 use crate::domain::client::Client;
 use crate::domain::grant::{Fate, NotGranted, RealmGrant, RealmRequest};
 use crate::domain::refusal::{Fault, Refusal, bottom_of};
-use crate::domain::time::Clock;
+use crate::domain::time::{Clock, Timestamp};
 use crate::domain::wiped::Wiped;
 use crate::relay::{BadCertificate, speaks_no_tls};
 
@@ -99,10 +99,11 @@ impl Keycloak {
     pub async fn grant(&self, request: &RealmRequest) -> Result<Granted, NotGranted> {
         let mut wrong = None;
         for (slot, secret) in request.client.client_secrets.iter().enumerate() {
+            let asked = self.clock.now();
             match self.ask(request, secret).await {
                 Ok(grant) => {
                     request.client.client_uses.mark(slot, self.clock.now());
-                    return Ok(Granted { grant, slot });
+                    return Ok(Granted { grant, slot, asked });
                 }
                 Err(refused) if refused.our_credentials => wrong = Some(refused),
                 Err(refused) => return Err(refused),
@@ -235,6 +236,8 @@ pub struct Granted {
     pub grant: RealmGrant,
     /// 0: the first secret.
     pub slot: usize,
+    /// When the realm was asked.
+    pub asked: Timestamp,
 }
 
 /// Before the connection stood, nothing was spent; after that nobody knows.

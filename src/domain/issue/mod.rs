@@ -139,12 +139,13 @@ struct For<'a> {
     scope: &'a Arc<str>,
 }
 
-fn pair(what: &For<'_>, grant: &RealmGrant, now: Timestamp, entropy: &dyn Entropy) -> Pair {
+fn pair(what: &For<'_>, grant: &RealmGrant, moment: Moment<'_>) -> Pair {
+    let Moment { given, now, entropy, .. } = moment;
     let (client, id, data_key) = (what.client, what.family, what.data_key);
     let rules = &client.dialect.tokens;
     let life = RealmLife { access: grant.access_life, refresh: grant.refresh.as_ref().into() };
     let promise = promise::honest(client.promise(), rules.rounding, life);
-    let renewal_until = renewable_until(grant, now);
+    let renewal_until = renewable_until(grant, given);
 
     let access = OpaqueToken::mint(entropy, rules.shape, now);
     let access_record = AccessRecord {
@@ -156,7 +157,7 @@ fn pair(what: &For<'_>, grant: &RealmGrant, now: Timestamp, entropy: &dyn Entrop
         fate: AccessFate::Live {
             jwt: data_key.seal_token(&grant.access_token, binding(ACCESS_JWT, &id), entropy),
             jwt_since: now,
-            jwt_until: now.plus(grant.access_life),
+            jwt_until: given.plus(grant.access_life),
             key: data_key
                 .wrap(&SealingKey::of_token(&access, TokenUse::Access), binding(ACCESS_KEY, &id), entropy)
                 .into(),
@@ -187,27 +188,27 @@ fn renewal(grant: &RealmGrant, id: &FamilyId, data_key: &SealingKey, entropy: &d
     Some(data_key.seal_token(token, binding(REALM_REFRESH, id), entropy))
 }
 
-/// When it ends; now, where there is none.
-fn renewable_until(grant: &RealmGrant, now: Timestamp) -> Timestamp {
-    grant.refresh.as_ref().map_or(now, |refresh| refresh.until(now))
+/// When it ends; at once, where there is none.
+fn renewable_until(grant: &RealmGrant, given: Timestamp) -> Timestamp {
+    grant.refresh.as_ref().map_or(given, |refresh| refresh.until(given))
 }
 
 /// Random bytes that a login takes: the family's id, its data key, two UUIDs, and the nonces of four seals.
 const FOR_A_LOGIN: usize = 16 + 32 + 2 * 16 + 4 * 12;
 
 /// Mints the first pair of a new family.
-pub fn mint(asked: Asked<'_>, grant: &RealmGrant, now: Timestamp, entropy: &dyn Entropy) -> Issued {
+pub fn mint(asked: Asked<'_>, grant: &RealmGrant, moment: Moment<'_>) -> Issued {
     let client = asked.client;
-    let entropy = &Drawn::<FOR_A_LOGIN>::from(entropy);
+    let entropy = &Drawn::<FOR_A_LOGIN>::from(moment.entropy);
+    let moment = Moment { entropy, ..moment };
     let id = FamilyId::random(entropy);
     let data_key = SealingKey::random(entropy);
     let scope: Arc<str> = scope::to_legacy(client, asked.scope, grant.scope.as_deref()).into();
-    let pair =
-        pair(&For { client, family: id, data_key: &data_key, generation: 0, scope: &scope }, grant, now, entropy);
+    let pair = pair(&For { client, family: id, data_key: &data_key, generation: 0, scope: &scope }, grant, moment);
     let family = Family {
         id,
         client: client.legacy_id.clone(),
-        born: now,
+        born: moment.now,
         scope: scope.clone(),
         session: grant.session.as_ref().map(|session| Fingerprint::of("session", session.as_bytes())),
         user: grant.user.as_ref().map(|user| Fingerprint::of("user", user.as_bytes())),
@@ -259,7 +260,7 @@ pub fn rotate(
     grant: &RealmGrant,
     moment: Moment<'_>,
 ) -> Rotated {
-    let Moment { now, entropy } = moment;
+    let Moment { now, entropy, .. } = moment;
     let scope: Arc<str> = match asked.scope {
         Some(_) => scope::to_legacy(asked.client, asked.scope, grant.scope.as_deref()),
         None => scope::still_granted(asked.client, &family.scope, grant.scope.as_deref()),
@@ -267,12 +268,8 @@ pub fn rotate(
     .into();
     let generation = family.generation.saturating_add(1);
     let data_key = presented.data_key;
-    let pair = pair(
-        &For { client: asked.client, family: family.id, data_key, generation, scope: &scope },
-        grant,
-        now,
-        entropy,
-    );
+    let pair =
+        pair(&For { client: asked.client, family: family.id, data_key, generation, scope: &scope }, grant, moment);
     let reply = pair.reply(asked.grant_type, &scope);
     let sealed = SealingKey::of_reply(presented.token).seal(&reply.to_bytes(), binding(REPLY, &family.id), entropy);
     // Used refresh UUIDs are remembered as long as the family can be refreshed, so that reuse is told from nonsense.
@@ -331,12 +328,12 @@ pub fn renew(
     grant: &RealmGrant,
     moment: Moment<'_>,
 ) -> (Family, Vec<(Fingerprint, AccessRecord)>) {
-    let Moment { now, entropy } = moment;
+    let Moment { given, now, entropy, .. } = moment;
     let jwt = data_key.seal_token(&grant.access_token, binding(ACCESS_JWT, &family.id), entropy);
     let renewed = |(fingerprint, record): (Fingerprint, AccessRecord)| {
         let fate = match record.fate {
             AccessFate::Live { key, .. } => {
-                AccessFate::Live { jwt: jwt.clone(), jwt_since: now, jwt_until: now.plus(grant.access_life), key }
+                AccessFate::Live { jwt: jwt.clone(), jwt_since: now, jwt_until: given.plus(grant.access_life), key }
             }
             over @ AccessFate::Over(_) => over,
         };
@@ -344,7 +341,7 @@ pub fn renew(
     };
     let family = Family {
         renewal: renewal(grant, &family.id, data_key, entropy),
-        renewal_until: renewable_until(grant, now),
+        renewal_until: renewable_until(grant, given),
         state: FamilyState::Resting,
         ..family.clone()
     };
@@ -354,6 +351,8 @@ pub fn renew(
 /// When something happens, and the chance it happens with.
 #[derive(Clone, Copy, Debug)]
 pub struct Moment<'a> {
+    /// When the realm was asked: what it gave lives from then at the earliest, however late its answer comes or is kept.
+    pub given: Timestamp,
     /// Now.
     pub now: Timestamp,
     /// Chance.

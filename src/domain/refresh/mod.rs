@@ -198,8 +198,8 @@ pub fn decide_access(record: &AccessRecord, now: Timestamp, recheck_after: Durat
         return AccessDecision::Recheck;
     }
     let ahead = (jwt_until.since(jwt_since) / 5).min(RENEW_AHEAD);
-    // A JWT that outlives the promise need not be renewed.
-    if now.plus(ahead) >= jwt_until && record.until > jwt_until {
+    // A JWT that outlives the promise, or nearly so, need not be renewed.
+    if now.plus(ahead) >= jwt_until && record.until > jwt_until.plus(GOOD_ENOUGH) {
         AccessDecision::UseAndRenew
     } else {
         AccessDecision::Use

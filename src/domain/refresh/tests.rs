@@ -255,6 +255,8 @@ fn a_jwt_near_its_end_is_used_and_renewed_ahead() {
 fn a_jwt_that_outlives_the_promise_is_not_renewed_ahead() {
     assert_eq!(used(3600, 3598, 3600), AccessDecision::Use);
     assert_eq!(used(4000, 3599, 4000), AccessDecision::Use);
+    assert_eq!(used(3599, 3590, 3600), AccessDecision::Use, "the realm took up to a second to give it");
+    assert_eq!(used(3598, 3590, 3600), AccessDecision::UseAndRenew);
 }
 
 #[test]

@@ -77,6 +77,43 @@ fn it_is_renewed_ahead_without_anybody_waiting() {
 }
 
 #[test]
+fn a_jwt_ends_as_if_the_realm_had_given_it_the_moment_that_it_was_asked() {
+    let slowly = |world: &World, gate: &tokio::sync::Notify, waiting| {
+        world.turn(8);
+        gate.notify_one();
+        reply(world, waiting)
+    };
+    let is_over_after_a_minute = |world: &World, access: &str| {
+        world.turn(53);
+        world.realm.close();
+        server_error(&world.introspect(access, ""));
+    };
+    let world = minute(rotation("on"));
+    let gate = gated(&world, short());
+    let waiting = send(&world, &passport(OLD_ID, OLD_SECRET));
+    eventually("the realm is asked", || world.realm.asked("token").len() == 1);
+    let login = slowly(&world, &gate, waiting);
+    is_over_after_a_minute(&world, &login.text("access_token"));
+
+    let world = minute(rotation("on"));
+    let (_, uuid) = self::login(&world);
+    let gate = gated(&world, short());
+    let waiting = send(&world, &refreshing(&uuid));
+    until_asked(&world, 1);
+    let next = slowly(&world, &gate, waiting);
+    is_over_after_a_minute(&world, &next.text("access_token"));
+
+    let world = minute(rotation("on"));
+    let (access, _) = self::login(&world);
+    world.turn(61);
+    let gate = gated(&world, short());
+    let waiting = asking(&world, &access);
+    until_asked(&world, 1);
+    assert_eq!(slowly(&world, &gate, waiting).json("active"), true);
+    is_over_after_a_minute(&world, &access);
+}
+
+#[test]
 fn fifty_at_once_renew_once() {
     for seconds in [59, 120] {
         let world = minute(rotation("on").set("server", "workers", "2"));
