@@ -161,7 +161,9 @@ impl Exchange {
 
     /// This moment, for what the realm was asked at `given`.
     fn moment(&self, given: Timestamp) -> Moment<'_> {
-        Moment { given, now: self.bridge.clock.now(), entropy: &*self.bridge.entropy }
+        let Bridge { clock, entropy, store, .. } = &*self.bridge;
+        let now = clock.now();
+        Moment { given, now, believed: store.believed(now), entropy: &**entropy }
     }
 
     /// Work that goes on when the client that began it has gone.

@@ -260,7 +260,7 @@ pub fn rotate(
     grant: &RealmGrant,
     moment: Moment<'_>,
 ) -> Rotated {
-    let Moment { now, entropy, .. } = moment;
+    let Moment { now, believed, entropy, .. } = moment;
     let scope: Arc<str> = match asked.scope {
         Some(_) => scope::to_legacy(asked.client, asked.scope, grant.scope.as_deref()),
         None => scope::still_granted(asked.client, &family.scope, grant.scope.as_deref()),
@@ -273,7 +273,7 @@ pub fn rotate(
     let reply = pair.reply(asked.grant_type, &scope);
     let sealed = SealingKey::of_reply(presented.token).seal(&reply.to_bytes(), binding(REPLY, &family.id), entropy);
     // Used refresh UUIDs are remembered as long as the family can be refreshed, so that reuse is told from nonsense.
-    let (members, forgotten) = remembered(&family.members, pair.members(), now);
+    let (members, forgotten) = remembered(&family.members, pair.members(), believed);
     let family = Family {
         renewal: pair.renewal.clone(),
         renewal_until: pair.renewal_until,
@@ -355,6 +355,8 @@ pub struct Moment<'a> {
     pub given: Timestamp,
     /// Now.
     pub now: Timestamp,
+    /// What of that is believed where somebody is forgotten for good (`domain/horizon.rs`).
+    pub believed: Timestamp,
     /// Chance.
     pub entropy: &'a dyn Entropy,
 }

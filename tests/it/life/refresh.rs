@@ -378,6 +378,17 @@ fn a_clock_that_is_set_back_refuses_no_lost_answer() {
     noted(&world, "refresh_reuse", 0.0);
 }
 
+#[test]
+fn a_clock_that_leaps_ahead_for_a_moment_forgets_no_older_access_uuid() {
+    let world = World::new();
+    world.realm.usually(Mood::Grant(Granting { refresh_expires_in: Some(36_000), ..Granting::default() }));
+    let (access, uuid) = login(&world);
+    world.clock.set_ahead(7200);
+    refreshed(&world, &uuid);
+    world.clock.set_back(7200);
+    assert!(world.active(&access));
+}
+
 /// What a crash leaves in Redis between the tombstones of a login's UUIDs and its own.
 fn half_ended(world: &World, access: &str, refresh: &str) {
     let print = |uuid, token_use| OpaqueToken::parse(uuid).unwrap().fingerprint(token_use);
