@@ -11,7 +11,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
 use super::client::{FORM, RealmSettings, Unusable, bad_certificate, because, headers, http, lost, read};
-use super::wire::{self, ErrorAnswer};
+use super::wire::{self, summary};
 use super::{endpoints, form};
 use crate::domain::client::Client;
 use crate::domain::dialect::{Grant, GrantKind};
@@ -247,14 +247,6 @@ fn gone(error: &reqwest::Error) -> Unanswered {
     Unanswered { heard: false, certificate: bad_certificate(error), sentence }
 }
 
-/// A refusal of the realm in one line.
-fn summary(status: u16, body: &[u8]) -> String {
-    match serde_json::from_slice::<ErrorAnswer>(body) {
-        Ok(answer) => wire::in_words(status, &answer),
-        Err(_) => format!("{status} without an OAuth error"),
-    }
-}
-
 fn name(url: &str) -> Option<&str> {
     url.rsplit_once('/').map(|(_, name)| name).filter(|name| !name.is_empty())
 }
@@ -279,13 +271,5 @@ mod tests {
         assert_eq!(imf("Sun, 06 Nov 1994 08:49:37 GMT"), Some(moment));
         assert_eq!(imf("Sunday, 06-Nov-94 08:49:37 GMT"), None);
         assert_eq!(imf("Sun, 06 Nov 1994 08:49:37 CET"), None);
-    }
-
-    #[test]
-    fn a_refusal_is_told_in_one_line_without_what_could_be_a_token() {
-        let body = format!(r#"{{"error":"a\nb","error_description":"token {}"}}"#, "x".repeat(100));
-        assert_eq!(summary(400, body.as_bytes()), "400 a b: token [long word]");
-        assert_eq!(summary(502, b"<html>"), "502 without an OAuth error");
-        assert_eq!(summary(404, br#"{"error":"Realm does not exist"}"#), "404 Realm does not exist");
     }
 }

@@ -46,7 +46,7 @@ pub fn read_logout(status: u16, body: &[u8], rules: &RealmRules) -> Result<(), N
             let is_gone = refused.refusal.cause == Cause::RefreshToken && refused.fate == Fate::Settled;
             if is_gone { Ok(()) } else { Err(refused) }
         }
-        _ => Err(unspent(Fault::Upstream, format!("the realm answered {status} to a logout"))),
+        _ => Err(unspent(Fault::Upstream, format!("the realm answered {} to a logout", summary(status, body)))),
     }
 }
 
@@ -61,9 +61,9 @@ struct TokenAnswer {
 }
 
 #[derive(Deserialize)]
-pub(super) struct ErrorAnswer {
-    pub(super) error: String,
-    pub(super) error_description: Option<String>,
+struct ErrorAnswer {
+    error: String,
+    error_description: Option<String>,
 }
 
 /// The claims of an access token that we look at. It came from the realm itself, so its signature is not checked again.
@@ -97,12 +97,12 @@ pub fn read(status: u16, body: &[u8], kind: GrantKind, rules: &RealmRules) -> Re
         200 => {
             granted(body).ok_or_else(|| unknown("the realm's 200 is no token answer, or has a token that fits no call"))
         }
-        429 | 503 => Err(unspent(Fault::Upstream, format!("the realm answered {status}"))),
+        429 | 503 => Err(unspent(Fault::Upstream, format!("the realm answered {}", summary(status, body)))),
         400..=499 if status != 408 => Err(refused(status, body, kind, rules)),
         300..=399 => {
             Err(unspent(Fault::Operator, format!("the realm answered {status}, a redirect: is its URL right?")))
         }
-        _ => Err(unknown(format!("the realm answered {status}"))),
+        _ => Err(unknown(format!("the realm answered {}", summary(status, body)))),
     }
 }
 
@@ -165,8 +165,15 @@ fn refused(status: u16, body: &[u8], kind: GrantKind, rules: &RealmRules) -> Not
     }
 }
 
-/// A refusal of the realm in one line.
-pub(super) fn in_words(status: u16, answer: &ErrorAnswer) -> String {
+/// What the realm answered instead of a grant, in one line: its own words where they are an OAuth error.
+pub(super) fn summary(status: u16, body: &[u8]) -> String {
+    match serde_json::from_slice::<ErrorAnswer>(body) {
+        Ok(answer) => in_words(status, &answer),
+        Err(_) => format!("{status} without an OAuth error"),
+    }
+}
+
+fn in_words(status: u16, answer: &ErrorAnswer) -> String {
     let error = printable(&answer.error);
     match answer.error_description.as_deref() {
         None | Some("") => format!("{status} {error}"),
@@ -188,4 +195,17 @@ pub(super) fn unspent(fault: Fault, detail: impl Into<std::borrow::Cow<'static, 
 /// Nobody knows whether something was spent.
 pub(super) fn unknown(detail: impl Into<std::borrow::Cow<'static, str>>) -> NotGranted {
     NotGranted { refusal: Refusal::server(Fault::Upstream, detail), fate: Fate::Unknown, our_credentials: false }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_told_in_one_line_without_what_could_be_a_token() {
+        let body = format!(r#"{{"error":"a\nb","error_description":"token {}"}}"#, "x".repeat(100));
+        assert_eq!(summary(400, body.as_bytes()), "400 a b: token [long word]");
+        assert_eq!(summary(502, b"<html>"), "502 without an OAuth error");
+        assert_eq!(summary(404, br#"{"error":"Realm does not exist"}"#), "404 Realm does not exist");
+    }
 }

@@ -55,12 +55,16 @@ fn an_error_without_a_description_is_still_its_cause() {
 fn the_realms_sentence_is_told_to_operators_in_one_bounded_line() {
     let world = World::new();
     let long = format!("first\nsecond {} {}", "x".repeat(61), "words ".repeat(100));
-    world.realm.next(Mood::Refuse(400, "later_error", Box::leak(long.into_boxed_str())));
-    world.token(&passport(OLD_ID, OLD_SECRET));
-    let line = world.log("later_error").pop().unwrap();
-    let detail = line["detail"].as_str().unwrap();
-    assert!(detail.contains("first second [long word] words"), "{detail}");
-    assert!(detail.len() < 300);
+    let long: &'static str = Box::leak(long.into_boxed_str());
+    for status in [400, 403, 408, 429, 500, 502, 503] {
+        world.realm.next(Mood::Refuse(status, "later_error", long));
+        let reply = world.token(&passport(OLD_ID, OLD_SECRET));
+        assert!(!reply.body.contains("later_error") && !reply.body.contains("first"), "{}", reply.body);
+        let line = world.log(&format!("the realm answered {status} later_error")).pop().unwrap();
+        let detail = line["detail"].as_str().unwrap();
+        assert!(detail.contains("first second [long word] words"), "{detail}");
+        assert!(detail.len() < 300);
+    }
 }
 
 #[test]
