@@ -17,6 +17,7 @@ mod doctor;
 mod gateway;
 mod learned;
 mod login;
+mod passport_step;
 mod paused;
 mod read_only;
 mod realm;

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::process::Command;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde_json::Value;
 
@@ -65,8 +66,30 @@ impl Keycloak {
         format!("http://127.0.0.1:{}/auth/realms/SSO", self.port)
     }
 
-    /// Asks the administrator's API.
+    /// One more realm on this server, as SSO is but for what is changed: for settings that all logins of a realm have in common.
+    /// Answers its URL.
+    pub fn other_realm(&self, change: impl FnOnce(&mut Value)) -> String {
+        static OTHERS: AtomicU32 = AtomicU32::new(1);
+        let number = OTHERS.fetch_add(1, Ordering::Relaxed);
+        let name = format!("OTHER-{number}");
+        let file = std::fs::read_to_string(format!("{}/keycloak/realm/SSO-realm.json", repository())).unwrap();
+        // A flow's id is the server's, not the realm's; the default role has the realm's name.
+        let file =
+            file.replace("7d1f5b56", &format!("{number:08x}")).replace("roles-sso", &format!("roles-other-{number}"));
+        let mut realm: Value = serde_json::from_str(&file).unwrap();
+        realm["realm"] = name.clone().into();
+        change(&mut realm);
+        let made = self.administrator("POST", "", &realm);
+        assert_eq!(made.status, 201, "{made:?}");
+        self.url().replace("SSO", &name)
+    }
+
+    /// Asks the administrator's API of the realm.
     pub fn admin(&self, method: &str, path: &str, body: &Value) -> Answer {
+        self.administrator(method, &format!("/SSO{path}"), body)
+    }
+
+    fn administrator(&self, method: &str, path: &str, body: &Value) -> Answer {
         let fields = [
             ("grant_type", "password"),
             ("client_id", "admin-cli"),
@@ -79,7 +102,7 @@ impl Keycloak {
         let bearer = format!("Bearer {}", token.text("access_token"));
         let headers = [("Authorization", bearer.as_str()), ("Content-Type", "application/json")];
         let body = if body.is_null() { String::new() } else { body.to_string() };
-        send(self.port, method, &format!("/auth/admin/realms/SSO{path}"), &headers, &body)
+        send(self.port, method, &format!("/auth/admin/realms{path}"), &headers, &body)
     }
 
     /// The realm's own id of a client.

@@ -76,11 +76,16 @@ public final class PassportAuthenticator implements Authenticator {
 
     private static UserModel user(KeycloakSession session, RealmModel realm, PassportSettings settings, String subject)
             throws RefusedException {
-        List<UserModel> found = settings.userAttribute().isEmpty()
-                ? Stream.ofNullable(session.users().getUserByUsername(realm, subject)).toList()
-                : session.users().searchForUserByUserAttributeStream(realm, settings.userAttribute(), subject)
-                        .limit(2)
-                        .toList();
+        String attribute = settings.userAttribute();
+        Stream<UserModel> likely = attribute.isEmpty()
+                ? Stream.ofNullable(session.users().getUserByUsername(realm, subject))
+                : session.users().searchForUserByUserAttributeStream(realm, attribute, subject);
+        // Keycloak asks for names in small letters, and a database may know no accents: who is found need not be who is meant.
+        List<UserModel> found = likely.filter(user -> attribute.isEmpty()
+                        ? subject.equals(user.getUsername())
+                        : user.getAttributeStream(attribute).anyMatch(subject::equals))
+                .limit(2)
+                .toList();
         // Two users for one passport are as good as none: neither may be guessed.
         if (found.size() != 1) {
             throw new RefusedException(Refusal.USER_UNKNOWN);
