@@ -93,7 +93,10 @@ public final class PassportAuthenticator implements Authenticator {
         return found.get(0);
     }
 
-    /** Whether this is the first use; remembered, by all nodes of the cluster, for as long as the cookie lives. */
+    /**
+     * Whether this is the first use; remembered, by all nodes of the cluster, for as long as the cookie lives, but in
+     * their memory: once all of them were down (a single one: restarted) the cookie is good again.
+     */
     private static boolean spend(KeycloakSession session, PassportToken passport, PassportSettings settings, Instant now) {
         long life = Duration.between(now, passport.expiresAt().plus(settings.skew())).toSeconds() + 1;
         return session.singleUseObjects().putIfAbsent("passport:" + passport.serial(), life);
