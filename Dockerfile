@@ -4,9 +4,8 @@
 FROM rust:1.95.0-bookworm AS build
 WORKDIR /src
 COPY . .
-RUN --mount=type=cache,target=/usr/local/cargo/registry \
-    --mount=type=cache,target=/src/target \
-    scripts/build-static && scripts/image-root target/static/passbridge /image && mkdir /data
+# Without cache mounts, which the classic builder of Debian 12's engine does not know.
+RUN scripts/build-static && scripts/image-root target/static/passbridge /image && mkdir /data
 
 FROM scratch
 COPY --from=build /image /
