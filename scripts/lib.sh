@@ -2,6 +2,7 @@
 # Sourced by the other scripts: where things are kept, and how we speak.
 # stdout carries results, stderr talk.
 
+unset CDPATH # with it `cd` prints, too
 repo=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/passbridge
 mkdir -p "$cache"
