@@ -1,36 +1,44 @@
 //! A store that nobody may write any more while the bridge runs on it, as a disk becomes that the kernel has made read-only.
 
+use std::io::{BufRead, BufReader};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 
 use super::support::{Answer, Bridge, Keycloak, Old, Passport, eventually, place, send};
 
 const SERVER_ERROR: (u16, &str, &str) = (500, "3003000", "server_error");
 
 /// A directory in which every write is refused, root's and those to open files too: immutable (ext4), since a file system that
-/// is written to cannot be mounted read-only. It can be written again once this is dropped.
-struct Unwritable<'a>(&'a Path);
+/// is written to cannot be mounted read-only. It can be written again once this is dropped, or the binary is gone, however that
+/// ended: a child holds it as long as its standard input is open. Nobody could remove the directory otherwise.
+struct Unwritable(Child);
 
-impl<'a> Unwritable<'a> {
-    fn make(directory: &'a Path) -> Self {
-        let made = Self(directory);
-        assert!(made.change("+i"), "the file system or this user's rights do not know `chattr +i`");
-        made
-    }
-
-    fn change(&self, how: &str) -> bool {
-        let command = |words: &[&str]| {
-            let mut command = Command::new(words[0]);
-            command.args(&words[1..]).args(["-R", how]).arg(self.0);
-            command.status().is_ok_and(|status| status.success())
-        };
-        command(&["chattr"]) || command(&["sudo", "-n", "chattr"])
+impl Unwritable {
+    fn make(directory: &Path) -> Self {
+        let made = hold(Command::new("sh"), directory).or_else(|| {
+            let mut as_root = Command::new("sudo");
+            as_root.args(["-n", "sh"]);
+            hold(as_root, directory)
+        });
+        made.expect("`chattr +i` works here: it takes ext4, and root or a sudo that asks for no password")
     }
 }
 
-impl Drop for Unwritable<'_> {
+fn hold(mut shell: Command, directory: &Path) -> Option<Unwritable> {
+    let script = "chattr -R +i \"$1\" && echo held && cat; chattr -R -i \"$1\"";
+    // In a group of its own, where Ctrl-C does not reach it.
+    shell.args(["-c", script, "-"]).arg(directory).process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut holder = Unwritable(shell.spawn().ok()?);
+    let mut said = String::new();
+    BufReader::new(holder.0.stdout.take()?).read_line(&mut said).ok()?;
+    (said == "held\n").then_some(holder)
+}
+
+impl Drop for Unwritable {
     fn drop(&mut self) {
-        self.change("-i");
+        drop(self.0.stdin.take());
+        let _ = self.0.wait();
     }
 }
 
