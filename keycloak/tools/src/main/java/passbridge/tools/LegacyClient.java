@@ -51,6 +51,10 @@ public final class LegacyClient {
 
     /** The exit status: 0 got a 200, 1 did not, 2 was called wrongly. */
     static int run(String[] arguments, PrintStream out) throws GeneralSecurityException {
+        if (List.of(arguments).contains("--help")) {
+            out.print(USAGE);
+            return 0;
+        }
         try {
             return new LegacyClient(parse(new ArrayList<>(List.of(arguments))), out).logIn() ? 0 : 1;
         } catch (IllegalArgumentException e) {

@@ -74,6 +74,12 @@ class LegacyClientTest {
     }
 
     @Test
+    void it_lists_its_options_when_asked() throws GeneralSecurityException {
+        assertTrue(run(0, "--help").startsWith("usage: legacy-client --client-id ID "));
+        assertEquals(List.of(), heard);
+    }
+
+    @Test
     void its_status_says_whether_it_got_in() throws GeneralSecurityException {
         status = 401;
         run(1);
