@@ -66,6 +66,18 @@ fn a_used_passport_locks_nobody_out_however_often_it_is_shown() {
 }
 
 #[test]
+fn one_users_logins_at_once_are_all_let_in_where_the_realm_guards_against_guesses() {
+    let realm = Keycloak::shared().other_realm(|realm| realm["bruteForceProtected"] = json!(true));
+    let bridge = before(&realm, "test_api");
+    let passports: Vec<Passport> = (0..16).map(|_| of("90501")).collect();
+    std::thread::scope(|scope| {
+        for passport in &passports {
+            scope.spawn(|| let_in(&bridge, "test_api", passport));
+        }
+    });
+}
+
+#[test]
 fn a_user_whom_wrong_passwords_have_locked_out_is_refused_with_a_good_passport_too() {
     let realm = Keycloak::shared().other_realm(|realm| {
         realm["bruteForceProtected"] = json!(true);

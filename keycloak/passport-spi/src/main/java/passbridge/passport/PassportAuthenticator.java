@@ -16,6 +16,7 @@ import org.keycloak.events.Errors;
 import org.keycloak.models.AuthenticatorConfigModel;
 import org.keycloak.models.KeycloakSession;
 import org.keycloak.models.RealmModel;
+import org.keycloak.models.UserLoginFailureModel;
 import org.keycloak.models.UserModel;
 import org.keycloak.representations.idm.OAuth2ErrorRepresentation;
 
@@ -58,10 +59,7 @@ public final class PassportAuthenticator implements Authenticator {
 
     private static void letIn(AuthenticationFlowContext context, UserModel user) throws RefusedException {
         context.getEvent().user(user);
-        RealmModel realm = context.getRealm();
-        // setUser does not ask the guard; every step has to, as Keycloak's own do.
-        if (realm.isBruteForceProtected()
-                && context.getProtector().isTemporarilyDisabled(context.getSession(), realm, user)) {
+        if (isLocked(context.getSession(), context.getRealm(), user)) {
             throw new RefusedException(Refusal.USER_LOCKED);
         }
         try {
@@ -72,6 +70,17 @@ public final class PassportAuthenticator implements Authenticator {
             boolean disabled = e.getError() == AuthenticationFlowError.USER_DISABLED;
             throw new RefusedException(disabled ? Refusal.USER_DISABLED : Refusal.USER_UNKNOWN);
         }
+    }
+
+    /**
+     * Whether the brute-force guard keeps the user out for a time: setUser does not ask, every step has to. Not by the guard's
+     * own question, which refuses a user whose other login is under way too (26.7.3): that hinders guesses, and a passport is none.
+     */
+    private static boolean isLocked(KeycloakSession session, RealmModel realm, UserModel user) {
+        UserLoginFailureModel failures = realm.isBruteForceProtected()
+                ? session.loginFailures().getUserLoginFailure(realm, user.getId())
+                : null;
+        return failures != null && Instant.now().getEpochSecond() < failures.getFailedLoginNotBefore();
     }
 
     private static UserModel user(KeycloakSession session, RealmModel realm, PassportSettings settings, String subject)
