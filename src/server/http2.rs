@@ -117,7 +117,7 @@ pub(super) struct Streams {
     permits: Arc<Semaphore>,
 }
 
-/// A request that somebody still works for.
+/// A request that somebody still works for, or whose answer is still on its way.
 pub(super) struct OpenStream {
     streams: Arc<Streams>,
     _permit: OwnedSemaphorePermit,
@@ -134,6 +134,10 @@ impl Streams {
         let permit = Arc::clone(&self.permits).try_acquire_owned().ok()?;
         self.open.fetch_add(1, Ordering::Relaxed);
         Some(OpenStream { streams: Arc::clone(self), _permit: permit })
+    }
+
+    fn is_idle(&self) -> bool {
+        self.open.load(Ordering::Relaxed) == 0
     }
 }
 
@@ -176,10 +180,13 @@ pub(super) async fn serve(
     }
     // What is under way is finished; a stream that nobody works for any more holds nothing up.
     connection.as_mut().graceful_shutdown();
+    let mut was_idle = streams.is_idle();
     while timeout(GOING, connection.as_mut()).await.is_err() {
-        if streams.open.load(Ordering::Relaxed) == 0 {
+        let is_idle = streams.is_idle();
+        if was_idle && is_idle {
             return;
         }
+        was_idle = is_idle;
     }
 }
 

@@ -9,7 +9,6 @@ const RST_OF: u8 = frames::RST_STREAM;
 const WHOLE: u8 = frames::END_STREAM | frames::END_HEADERS;
 const PRIORITY: u8 = 2;
 const PING: u8 = 6;
-const WINDOW_UPDATE: u8 = 8;
 const ACK: u8 = 1;
 
 const FLOW_CONTROL_ERROR: u32 = 3;
@@ -84,8 +83,8 @@ fn a_window_beyond_all_bounds_is_an_error_of_its_connection_or_stream() {
     for stream in [0, 1] {
         let mut client = frames(&world);
         client.send(frames::HEADERS, WHOLE, 1, &head("GET", &uuid));
-        client.send(WINDOW_UPDATE, 0, stream, &wide);
-        client.send(WINDOW_UPDATE, 0, stream, &wide);
+        client.send(frames::WINDOW_UPDATE, 0, stream, &wide);
+        client.send(frames::WINDOW_UPDATE, 0, stream, &wide);
         let told = client.until(if stream == 0 { frames::GOAWAY } else { RST_OF }).expect("it is told");
         assert_eq!(told.code(), FLOW_CONTROL_ERROR);
     }

@@ -13,6 +13,7 @@ mod headers;
 mod http2;
 mod http2_ends;
 mod http2_out;
+mod http2_slow;
 mod liars;
 mod many;
 mod old_api;

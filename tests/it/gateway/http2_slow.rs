@@ -1,0 +1,77 @@
+//! Who reads an answer over HTTP/2 slowly and steadily: he gets all of it.
+
+use std::time::{Duration, Instant};
+
+use super::http2::head;
+use super::{plan, uuid};
+use crate::support::frames::{DATA, END_HEADERS, END_STREAM, Frames, GOAWAY, HEADERS, WINDOW_UPDATE};
+use crate::support::{FakeApi, World, eventually};
+
+/// Bytes that may be sent to whoever has said nothing of it (RFC 9113 section 6.9.2).
+const FIRST_WINDOW: usize = 65_535;
+
+/// An API that answers with so many bytes.
+fn long(length: usize) -> FakeApi {
+    FakeApi::start(move |mut caller| {
+        caller.request();
+        caller.say(format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n").as_bytes());
+        caller.say(&vec![b'x'; length]);
+    })
+}
+
+/// Calls, and has read as much as comes by itself.
+fn begun(world: &World) -> Frames {
+    let uuid = uuid(world);
+    let mut client = Frames::open(world.running().addresses().gateway.unwrap());
+    client.send(HEADERS, END_STREAM | END_HEADERS, 1, &head("GET", &uuid, &[]));
+    read(&mut client, FIRST_WINDOW);
+    client
+}
+
+#[track_caller]
+fn read(client: &mut Frames, length: usize) {
+    let mut left = length;
+    while left > 0 {
+        let part = client.until(DATA).unwrap_or_else(|| panic!("it is cut with {left} of {length} bytes to come"));
+        left -= part.body.len();
+    }
+}
+
+/// Reads what is left of the answer, so much of it whenever so long has passed.
+#[track_caller]
+fn read_slowly(client: &mut Frames, left: usize, (step, pause): (usize, Duration)) {
+    let began = Instant::now();
+    for (number, from) in (1..).zip((0..left).step_by(step)) {
+        eventually("it takes its time", || began.elapsed() >= pause * number);
+        let window = u32::try_from(step).unwrap().to_be_bytes();
+        assert!(client.send(WINDOW_UPDATE, 0, 0, &window) && client.send(WINDOW_UPDATE, 0, 1, &window));
+        read(client, step.min(left - from));
+    }
+}
+
+/// The last part of an answer is out of our hands when one byte of it can be sent, and not when all of it is.
+#[test]
+fn a_connection_that_is_told_to_go_leaves_a_slow_reader_the_end_of_its_answer() {
+    for (idle, is_drained) in [("60s", true), ("200ms", false)] {
+        let api = long(100_000);
+        let mut world = plan(&api, "").set("limits", "head_timeout", &format!("\"{idle}\"")).start();
+        let mut client = begun(&world);
+        if is_drained {
+            world.running().stop();
+        }
+        assert_eq!(client.until(GOAWAY).expect("it is told").code(), 0);
+        read_slowly(&mut client, 100_000 - FIRST_WINDOW, (3_500, Duration::from_millis(350)));
+        while client.next().is_some() {}
+        world.end();
+    }
+}
+
+/// As over HTTP/1.1: cut off is who takes nothing for so long, and not who takes less than there is.
+#[test]
+fn a_client_that_reads_little_at_a_time_keeps_its_answer() {
+    let api = long(FIRST_WINDOW + 300_000);
+    let world = plan(&api, "").set("gateway", "idle_timeout", "\"1500ms\"").start();
+    let mut client = begun(&world);
+    read_slowly(&mut client, 80_000, (800, Duration::from_millis(40)));
+    read_slowly(&mut client, 220_000, (220_000, Duration::ZERO));
+}
