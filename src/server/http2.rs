@@ -30,8 +30,8 @@ const ERRORS: usize = 128;
 /// So many times the bytes of a head are read that are served: what is longer than that is refused by our own words, and what is longer
 /// than this by those of `h2` (docs/adr/0010).
 const READ_TO_REFUSE: u32 = 2;
-/// Bytes of a request's body that may lie unread here.
-const WINDOW: u32 = 256 << 10;
+/// Bytes of a request's body that may lie unread here. Each of those requests has as much: one whose API does not read is not to hold up another.
+const WINDOW: u32 = 128 << 10;
 /// Bytes of an answer that may wait for its client here.
 const SEND_BUFFER: usize = 64 << 10;
 /// So long a client that was told to go may take to say that it has heard, once nothing is under way.
@@ -198,7 +198,7 @@ fn builder(limits: &ConnectionLimits, tasks: &Tasks) -> http2::Builder<Tasks> {
         .max_pending_accept_reset_streams(RESETS)
         .max_local_error_reset_streams(ERRORS)
         .initial_stream_window_size(WINDOW)
-        .initial_connection_window_size(4 * WINDOW)
+        .initial_connection_window_size(STREAMS * WINDOW)
         .max_send_buf_size(SEND_BUFFER)
         .keep_alive_interval(Some(PING.0))
         .keep_alive_timeout(PING.1);

@@ -1,7 +1,15 @@
 //! Frames of HTTP/2 that cost who reads them more than who sends them: bounded, and felt by nobody else.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use futures_util::FutureExt;
+use futures_util::future::join_all;
+use http_body_util::{BodyExt, Full};
+
+use super::http2::{Sender, ask, getting, on_http2};
 use super::many::{is_served, passbridge, resident, serving};
-use super::{call, get, plan, uuid};
+use super::{call, get, plan, routes, uuid};
 use crate::support::frames::{self, Frames};
 use crate::support::{FakeApi, World};
 
@@ -190,4 +198,49 @@ fn a_length_that_the_body_does_not_have_is_no_request_for_the_next_to_end() {
         client.send(PING, ACK, 0, &[0; 8]);
     }
     assert!(api.seen().iter().all(|seen| seen.head.starts_with("GET ")), "{:?}", api.seen());
+}
+
+/// A proxy has one connection for many clients, and this server is not all there is behind it.
+#[test]
+fn uploads_that_their_api_does_not_read_hold_up_no_other_on_their_connection() {
+    const FIRST_WINDOW: usize = 65_535;
+    let read = Arc::new(AtomicUsize::new(0));
+    let seen = Arc::clone(&read);
+    // It takes what may be sent unasked, and never says that there may be more.
+    let stuck = Frames::api(move |api, _| {
+        while let Some(frame) = api.next() {
+            if frame.kind == frames::DATA {
+                seen.fetch_add(frame.body.len(), Ordering::SeqCst);
+            }
+        }
+        false
+    });
+    let good = FakeApi::good();
+    let stuck = format!("{{ prefix = \"/stuck\", upstream = \"{}\", http2 = true }}", stuck.url());
+    let world = routes(&format!("{stuck}, {{ prefix = \"/api\", upstream = \"{}\" }}", good.url())).start();
+    let uuid = uuid(&world);
+    let post = |path: &str, body: Vec<u8>| {
+        let mut request = getting(path, &uuid).map(|_| Full::from(body).boxed_unsync());
+        *request.method_mut() = http::Method::POST;
+        request
+    };
+    on_http2(&world, async |sender: Sender| {
+        let upload = || {
+            let (mut sender, request) = (sender.clone(), post("/stuck", vec![b'x'; 1 << 20]));
+            async move { ask(&mut sender, request).await.status }
+        };
+        let others = async {
+            let mut beyond = 0;
+            while beyond < 20 {
+                beyond += usize::from(read.load(Ordering::SeqCst) == FIRST_WINDOW);
+                assert_eq!(ask(&mut sender.clone(), post("/api", b"abc".to_vec())).await.body, "good");
+            }
+        };
+        let stuck = join_all((0..5).map(|_| upload()));
+        let others = tokio::time::timeout(crate::support::PATIENCE, others);
+        tokio::select! {
+            ended = stuck.fuse() => panic!("nobody reads them: {ended:?}"),
+            others = others => others.expect("others are served"),
+        }
+    });
 }
