@@ -238,6 +238,10 @@ impl Gateway {
         // RFC 9112 section 2.3: what we send is of our version, whatever the API's is.
         *response.version_mut() = Version::HTTP_11;
         let (status, wanted) = (response.status(), end_to_end(response.headers_mut()));
+        // RFC 9110 section 8.6: none is told. Over HTTP/2 a client takes a stream that has another length for broken.
+        if status == StatusCode::NO_CONTENT {
+            response.headers_mut().remove(header::CONTENT_LENGTH);
+        }
         if status == StatusCode::SWITCHING_PROTOCOLS {
             let (Some(api), Some(client), Some(_)) = (api, client, &wanted) else {
                 let why = "the API switched protocols, and nobody had asked for that, or it does not say to which";

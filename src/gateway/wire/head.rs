@@ -151,7 +151,7 @@ impl Answered {
         let length = one_length(&mut parts.headers)?;
         let is_coded = parts.headers.contains_key(header::TRANSFER_ENCODING);
         // Of two lengths this one counts, and the other is not to be believed by whoever is next.
-        if is_coded || status == StatusCode::NO_CONTENT {
+        if is_coded {
             parts.headers.remove(header::CONTENT_LENGTH);
         }
         if is_head || status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED {

@@ -9,6 +9,7 @@ use http_body_util::{BodyExt, Full};
 
 use super::{call, connect, get, open, plan, refused, routes, told, until, uuid, web_socket};
 use crate::support::api2::Http2Api;
+use crate::support::frames::{self, Frames};
 use crate::support::tls::{Authority, TlsFront};
 use crate::support::{Connection, FakeApi, Plan, World, eventually};
 
@@ -111,6 +112,26 @@ fn over_tls_the_server_chooses() {
     let world = secure(&front.url("localhost"), &authority);
     assert_eq!(call(&world, &get("/api", &uuid(&world))).body, "good");
     assert!(one.only().head.starts_with("GET /api HTTP/1.1"));
+}
+
+/// RFC 9110 section 8.6: it has none, and a client over HTTP/2 that is told one all the same takes the stream for broken.
+#[test]
+fn of_an_answer_without_content_no_length_is_told() {
+    let api = Frames::api(|api, stream| {
+        let told = frames::head(&[(":status", "204"), ("content-length", "5"), ("x-api", "yes")]);
+        api.send(frames::HEADERS, frames::END_HEADERS | frames::END_STREAM, stream, &told)
+    });
+    let world = to(&api.url()).start();
+    let uuid = uuid(&world);
+    let answer = super::http2::on_http2(&world, async |mut sender: super::http2::Sender| {
+        super::http2::ask(&mut sender, super::http2::getting("/api", &uuid)).await
+    });
+    assert_eq!((answer.status.as_u16(), &answer.headers["x-api"]), (204, &"yes".parse().unwrap()));
+    assert!(!answer.headers.contains_key("content-length"), "{answer:?}");
+    let mut connection = connect(&world);
+    connection.write(&get("/api", &uuid));
+    let reply = connection.reply_without_body().unwrap();
+    assert_eq!((reply.status, reply.header("content-length")), (204, None), "{}", reply.head);
 }
 
 /// A call on a connection of its own, sent and not answered yet.
