@@ -30,13 +30,41 @@ pub fn hops(headers: &HeaderMap) -> Vec<Hop<'_>> {
         let plain = |of| Hop { of: Cow::Borrowed(of), address: address(of), proto: None, host: None };
         return elements(headers, &FORWARDED_FOR).map(plain).collect();
     }
-    elements(headers, &header::FORWARDED).map(hop).collect()
+    let lines = headers.get_all(header::FORWARDED).iter().rev();
+    let mut hops: Vec<_> = lines.flat_map(|line| from_the_end(line.as_bytes(), b',')).map(hop).collect();
+    hops.reverse();
+    hops
 }
 
-fn hop(element: &str) -> Hop<'_> {
+/// What stands between the separators that are in no quotes (RFC 9110 section 5.6.4), the last first. So what a client wrote does not
+/// change how that is read which a proxy wrote behind it.
+fn from_the_end(line: &[u8], separator: u8) -> impl Iterator<Item = &[u8]> {
+    let mut left = Some(line);
+    std::iter::from_fn(move || {
+        let line = left?;
+        let Some(at) = last_unquoted(line, separator) else { return left.take() };
+        left = line.get(..at);
+        line.get(at + 1..)
+    })
+}
+
+fn last_unquoted(line: &[u8], separator: u8) -> Option<usize> {
+    let is_escaped = |at: usize| line.iter().take(at).rev().take_while(|byte| **byte == b'\\').count() % 2 == 1;
+    let mut is_quoted = false;
+    line.iter().enumerate().rev().find_map(|(at, byte)| {
+        is_quoted ^= *byte == b'"' && !(is_quoted && is_escaped(at));
+        (!is_quoted && *byte == separator).then_some(at)
+    })
+}
+
+/// What is no text says nothing.
+fn hop(element: &[u8]) -> Hop<'_> {
     let said = |wanted: &str| {
-        let pairs = element.split(';').filter_map(|pair| pair.trim().split_once('='));
-        pairs.filter(|(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, value)| value.trim_matches('"')).next()
+        let texts = from_the_end(element, b';').filter_map(|pair| std::str::from_utf8(pair).ok());
+        let pairs = texts.filter_map(|pair| pair.trim().split_once('='));
+        // Of two the first counts.
+        let found = pairs.filter(|(name, _)| name.eq_ignore_ascii_case(wanted)).last();
+        found.map(|(_, value)| value.trim_matches('"'))
     };
     let address = said("for").and_then(address);
     let of = address.map_or(Cow::Borrowed("unknown"), |address| address.to_string().into());
@@ -65,6 +93,27 @@ mod tests {
         let nothing = |of: &str| (of.to_owned(), None, None);
         let first = ("2001:db8::1".to_owned(), Some("https"), Some("a:8443"));
         assert_eq!(told, [first, nothing("unknown"), nothing("192.0.2.1")]);
+    }
+
+    #[test]
+    fn what_is_quoted_separates_nothing() {
+        let whom = |said: &'static str| {
+            let headers = map(&[("forwarded", said)]);
+            hops(&headers).into_iter().map(|hop| hop.of.into_owned()).collect::<Vec<_>>()
+        };
+        // What a proxy writes whose client sent `,for=203.0.113.9;b` for a host, and what that is where he had quotes in it.
+        assert_eq!(whom("for=192.0.2.1;host=\",for=203.0.113.9;b\""), ["192.0.2.1"]);
+        assert_eq!(whom("for=192.0.2.1;host=\"\\\",for=203.0.113.9;b=\\\"\""), ["192.0.2.1"]);
+        assert_eq!(whom("host=\"\\\\\";for=192.0.2.1"), ["192.0.2.1"]);
+        assert_eq!(whom("host=\";for=203.0.113.9\";for=192.0.2.1"), ["192.0.2.1"]);
+        // A client's own, with a quote that does not end, before a proxy's.
+        for own in ["for=203.0.113.9;host=\"", "for=203.0.113.9;host=\"\\", "for=203.0.113.9;host=\"a\"b\""] {
+            for proxys in ["for=192.0.2.1", "for=192.0.2.1;host=\"a\"", "for=\"192.0.2.1:80\";host=\"\\\"\""] {
+                let said = format!("{own}, {proxys}").leak();
+                assert_eq!(whom(said).last().map(String::as_str), Some("192.0.2.1"), "{said}");
+            }
+        }
+        assert_eq!(whom("for=192.0.2.1;host=a\"b"), ["unknown"]);
     }
 
     #[test]

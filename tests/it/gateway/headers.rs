@@ -98,6 +98,11 @@ fn what_a_trusted_peer_says_by_forwarded_alone_is_continued_in_the_words_of_the_
         ("Forwarded: for=127.0.0.1;host=evil, for=unknown;host=pub", ["127.0.0.1, unknown, 127.0.0.1", "http", "pub"]),
         ("Forwarded: proto=https", ["unknown, 127.0.0.1", "https", "a"]),
         ("Forwarded: for=1.2.3.4;proto=\"a b\";host=\"u@pub\"", ["1.2.3.4, 127.0.0.1", "http", "a"]),
+        // Section 4: in quotes stands what a client may have chosen.
+        (
+            "Forwarded: for=1.2.3.4;host=\"a,for=6.6.6.6;b\", for=127.0.0.9;host=\"\\\",for=6.6.6.6;proto=ftp;b\"",
+            ["1.2.3.4, 127.0.0.9, 127.0.0.1", "http", "a"],
+        ),
         // Where both are there `Forwarded` may be the client's.
         ("Forwarded: for=6.6.6.6;proto=ftp;host=evil\r\nX-Forwarded-For: 1.2.3.4", ["1.2.3.4, 127.0.0.1", "http", "a"]),
         ("Forwarded: for=1.2.3.4;proto=ws;host=pub\r\nX-Forwarded-Proto: wss", ["1.2.3.4, 127.0.0.1", "wss", "pub"]),
