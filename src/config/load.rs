@@ -1,8 +1,10 @@
 //! Reads the file, lays the environment over it, and takes every section.
 
+use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 
+use ipnet::{IpNet, Ipv4Net};
 use secrecy::ExposeSecret;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
@@ -158,21 +160,29 @@ fn config(mut file: Reader<'_>, sources: Sources<'_>, mappings: Place) -> Option
     })
 }
 
-fn server(section: Option<Reader<'_>>) -> (usize, Vec<ipnet::IpNet>, Duration) {
+fn server(section: Option<Reader<'_>>) -> (usize, Vec<IpNet>, Duration) {
     let absent = Duration::from_secs(30);
     let Some(mut section) = section else { return (0, Vec::new(), absent) };
     let workers = section.integer("workers", 0, 1024).map_or(0, |found| usize::try_from(found.value).unwrap_or(0));
     let mut networks = Vec::new();
     for text in section.texts_or_none("trusted_proxies").unwrap_or_default() {
-        let network = text.value.parse().or_else(|_| text.value.parse::<std::net::IpAddr>().map(ipnet::IpNet::from));
+        let network = text.value.parse().or_else(|_| text.value.parse::<IpAddr>().map(IpNet::from));
         match network {
-            Ok(network) => networks.push(network),
+            Ok(network) => networks.push(canonical(network)),
             Err(_) => section.bad_value("trusted_proxies", &text.origin, "a list of networks such as \"10.0.0.0/8\""),
         }
     }
     let drain = section.duration_within("drain", absent, Duration::ZERO, Duration::from_hours(1));
     section.finish();
     (workers, networks, drain)
+}
+
+/// IPv4 addresses as peers have them, where they are written as IPv6 has them (`::ffff:10.0.0.0/104`).
+fn canonical(network: IpNet) -> IpNet {
+    const MAPPED: u8 = 96;
+    let IpNet::V6(written) = network else { return network };
+    let mapped = written.addr().to_ipv4_mapped().zip(written.prefix_len().checked_sub(MAPPED));
+    mapped.and_then(|(address, length)| Ipv4Net::new(address, length).ok()).map_or(network, IpNet::V4)
 }
 
 /// Whoever guesses the ops token may end all logins, and nobody counts how often he tries.

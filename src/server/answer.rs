@@ -48,7 +48,9 @@ impl Peer {
     /// Of a connection that was just accepted.
     #[must_use]
     pub fn new(address: IpAddr) -> Self {
-        let said = HeaderValue::try_from(address.to_canonical().to_string());
+        // On a listener of both kinds an IPv4 address comes as one of IPv6.
+        let address = address.to_canonical();
+        let said = HeaderValue::try_from(address.to_string());
         // An address is text that fits.
         let said = said.unwrap_or(HeaderValue::from_static("unknown"));
         Self { address, said, turn: Turn::default() }

@@ -110,6 +110,15 @@ fn only_the_realm_has_no_default() {
     assert_eq!((nothing.code, nothing.message.as_str()), ("missing-key", "`realm` is missing"));
 }
 
+/// A peer is named by its IPv4 address, whichever kind of listener it came to.
+#[test]
+fn a_trusted_network_of_ipv4_may_be_written_as_ipv6_has_it() {
+    let networks = "\"::ffff:10.0.0.1\", \"::ffff:10.0.0.0/104\", \"::ffff:0:0/96\", \"::/0\", \"::ffff:0:0/95\"";
+    let trusted = Site::new(&beside(&format!("[server]\ntrusted_proxies = [{networks}]"))).loaded().trusted_proxies;
+    let expected = ["10.0.0.1/32", "10.0.0.0/8", "0.0.0.0/0", "::/0", "::ffff:0:0/95"];
+    assert_eq!(trusted, expected.map(|network| network.parse().unwrap()));
+}
+
 #[test]
 fn every_value_can_come_from_the_environment() {
     let site = Site::new(

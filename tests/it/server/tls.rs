@@ -267,12 +267,14 @@ fn whom_tls_turns_away_and_why_is_told_once_and_counted_each_time() {
 #[test]
 fn who_begins_to_shake_hands_and_goes_no_further_is_told_and_who_says_nothing_is_not() {
     let server = make();
-    let plan = Plan::new().set("limits", "head_timeout", "\"300ms\"");
+    // A listener of both kinds, where an address of IPv4 comes as one of IPv6.
+    let plan = Plan::new().set("limits", "head_timeout", "\"300ms\"").set("listen", "legacy", "\"[::]:0\"");
     let world = to_be_spoken_at(plan, "legacy", &server, None);
-    let program = Program::serve(&world);
+    let mut program = Program::serve(&world);
+    program.legacy.set_ip([127, 0, 0, 1].into());
     let (mut silent, mut slow) = (Connection::open(program.legacy), Connection::open(program.legacy));
     assert!(slow.write(&BEGUN));
     assert!(silent.is_closed() && slow.is_closed());
     eventually("it is told", || program.lines("handshake_failed").iter().any(|line| line["cause"] == "slow"));
-    assert_eq!(failed(&program, ""), 1);
+    assert_eq!((failed(&program, ""), &program.lines("handshake_failed")[0]["address"]), (1, &"127.0.0.1".into()));
 }
