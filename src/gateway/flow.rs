@@ -4,7 +4,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -39,12 +39,19 @@ impl std::error::Error for Broken {}
 #[derive(Debug)]
 pub(super) struct Progress {
     parts: AtomicU64,
-    done: AtomicBool,
+    state: AtomicU8,
     broken: AtomicBool,
     /// How long its answer may take from a part on.
     patience: Duration,
     due: Mutex<Option<Instant>>,
 }
+
+/// Its last part has gone on, and there are more to come.
+const PASSING: u8 = 0;
+/// Its next part has been asked for, and its sender is waited for.
+const AWAITED: u8 = 1;
+/// All of it has gone on.
+const DONE: u8 = 2;
 
 impl Progress {
     /// Parts so far.
@@ -59,7 +66,12 @@ impl Progress {
 
     /// All of it has gone on.
     pub(super) fn is_done(&self) -> bool {
-        self.done.load(Ordering::Relaxed)
+        self.state.load(Ordering::Relaxed) == DONE
+    }
+
+    /// Its sender is waited for, and nobody else.
+    pub(super) fn is_awaited(&self) -> bool {
+        self.state.load(Ordering::Relaxed) == AWAITED
     }
 
     /// Its sender is at fault: too slow, too much, or gone.
@@ -68,7 +80,7 @@ impl Progress {
     }
 
     fn passed(&self, is_end: bool) {
-        self.done.store(is_end, Ordering::Relaxed);
+        self.state.store(if is_end { DONE } else { PASSING }, Ordering::Relaxed);
         // The timer's own word for when: the time itself is the clock's to tell.
         *self.due.lock() = Some(sleep(self.patience).deadline());
     }
@@ -93,7 +105,7 @@ impl<B: Body> Flow<B> {
     pub(super) fn watched(inner: B, bounds: &Bounds) -> (Self, Arc<Progress>) {
         let progress = Arc::new(Progress {
             parts: AtomicU64::default(),
-            done: AtomicBool::new(inner.is_end_stream()),
+            state: AtomicU8::new(if inner.is_end_stream() { DONE } else { PASSING }),
             broken: AtomicBool::default(),
             patience: bounds.timeout,
             due: Mutex::default(),
@@ -136,6 +148,9 @@ where
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         let polled = Pin::new(&mut self.inner).poll_frame(cx);
         if polled.is_pending() {
+            if let Some(progress) = &self.progress {
+                progress.state.store(AWAITED, Ordering::Relaxed);
+            }
             let idle = self.idle;
             let deadline = self.deadline.get_or_insert_with(|| Box::pin(sleep(idle)));
             ready!(deadline.as_mut().poll(cx));

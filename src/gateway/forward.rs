@@ -201,6 +201,8 @@ impl Way {
                 }
                 // A server has its time from the last part of a request on: a long body is no slow answer.
                 Err(_) if progress.due() != due => due = progress.due(),
+                // While its client is waited for nobody can say that it is slow; how long that goes on, the body's own flow knows.
+                Err(_) if progress.is_awaited() => due = None,
                 Err(_) => {
                     let why = format!("{}: no answer within `gateway.timeout`", server.authority());
                     return Err(Unanswered::Failed(Failed::Slow(why), Over::Call));

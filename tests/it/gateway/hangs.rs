@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use super::{call, connect, get, open, plan, routes, until, uuid};
+use super::{call, connect, get, open, plan, refused, routes, told, until, uuid};
 use crate::support::api2::Http2Api;
 use crate::support::{Connection, FakeApi, PATIENCE, eventually};
 
@@ -146,6 +146,46 @@ fn an_api_has_that_time_once() {
         let reply = call(&world, format!("{head}Content-Length: 3\r\n\r\nabc").as_bytes());
         let took = began.elapsed().as_millis();
         assert!(reply.status == 504 && (1000..1900).contains(&took), "{route}: {} after {took} ms", reply.status);
+    }
+}
+
+/// One that speaks HTTP/1.1, and one that speaks HTTP/2: each answers when it has all of a request.
+fn either(one: &FakeApi, two: &Http2Api) -> [String; 2] {
+    let (one, two) = (one.url(), two.url("http", "127.0.0.1"));
+    [
+        format!("{{ prefix = \"/api\", upstream = \"{one}\" }}"),
+        format!("{{ prefix = \"/api\", upstream = \"{two}\", http2 = true }}"),
+    ]
+}
+
+#[test]
+fn an_api_has_its_time_once_its_caller_has_said_everything() {
+    for route in either(&FakeApi::good(), &Http2Api::start()) {
+        let world =
+            routes(&route).set("gateway", "timeout", "\"300ms\"").set("gateway", "idle_timeout", "\"5s\"").start();
+        let head = format!("POST /api HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {}\r\n", uuid(&world));
+        for begun in ["", "abc"] {
+            let mut slow = open(&world);
+            let began = Instant::now();
+            slow.write_all(format!("{head}Content-Length: 6\r\n\r\n{begun}").as_bytes()).unwrap();
+            eventually("it pauses", || began.elapsed() >= Duration::from_secs(1));
+            slow.write_all(&b"abcdef"[begun.len()..]).unwrap();
+            until(&mut slow, "good");
+        }
+    }
+}
+
+/// Whoever of the two is looked at first: as long as a caller has not said everything it is he that is waited for.
+#[test]
+fn a_caller_that_stops_is_told_so_and_its_api_is_not_blamed() {
+    for route in either(&FakeApi::good(), &Http2Api::start()) {
+        let world =
+            routes(&route).set("gateway", "timeout", "\"300ms\"").set("gateway", "idle_timeout", "\"300ms\"").start();
+        let head = format!("POST /api HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {}\r\n", uuid(&world));
+        for begun in ["", "abc", "", "abc", "", "abc"] {
+            let reply = call(&world, format!("{head}Content-Length: 6\r\n\r\n{begun}").as_bytes());
+            assert_eq!(refused(&reply), told(400, "invalid_request", "3003103"), "{route}: {begun}");
+        }
     }
 }
 
