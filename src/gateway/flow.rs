@@ -93,12 +93,27 @@ pub(super) struct Flow<B> {
     left: u64,
     /// Of a request alone.
     progress: Option<Arc<Progress>>,
-    deadline: Option<Pin<Box<Sleep>>>,
+    /// Of the request that is answered, where it was answered early.
+    request: Option<Arc<Progress>>,
+    deadline: Option<Deadline>,
+}
+
+/// When silence is enough.
+struct Deadline {
+    sleep: Pin<Box<Sleep>>,
+    /// Parts of the request by then.
+    parts: u64,
 }
 
 impl<B: Body> Flow<B> {
-    pub(super) fn new(inner: B, idle: Duration) -> Self {
-        Self { inner, idle, left: u64::MAX, progress: None, deadline: None }
+    fn new(inner: B, idle: Duration) -> Self {
+        Self { inner, idle, left: u64::MAX, progress: None, request: None, deadline: None }
+    }
+
+    /// The body of an answer. Its silence counts only where its request is silent too, or has ended.
+    pub(super) fn answering(inner: B, idle: Duration, request: &Arc<Progress>) -> Self {
+        let request = (!request.is_done()).then(|| Arc::clone(request));
+        Self { request, ..Self::new(inner, idle) }
     }
 
     /// The body of a request.
@@ -111,7 +126,7 @@ impl<B: Body> Flow<B> {
             due: Mutex::default(),
         });
         let watched = Some(Arc::clone(&progress));
-        (Self { inner, idle: bounds.idle_timeout, left: bounds.body, progress: watched, deadline: None }, progress)
+        (Self { left: bounds.body, progress: watched, ..Self::new(inner, bounds.idle_timeout) }, progress)
     }
 
     pub(super) fn inner(&self) -> &B {
@@ -120,6 +135,22 @@ impl<B: Body> Flow<B> {
 
     pub(super) fn into_inner(self) -> B {
         self.inner
+    }
+
+    /// Ready: it has been silent for too long.
+    fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let Some(progress) = &self.progress {
+            progress.state.store(AWAITED, Ordering::Relaxed);
+        }
+        loop {
+            let (idle, parts) = (self.idle, self.request.as_ref().map_or(0, |request| request.parts()));
+            let deadline = self.deadline.get_or_insert_with(|| Deadline { sleep: Box::pin(sleep(idle)), parts });
+            ready!(deadline.sleep.as_mut().poll(cx));
+            if deadline.parts == parts {
+                return Poll::Ready(());
+            }
+            self.deadline = None;
+        }
     }
 
     fn break_off(&self, why: &impl ToString) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
@@ -148,12 +179,7 @@ where
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         let polled = Pin::new(&mut self.inner).poll_frame(cx);
         if polled.is_pending() {
-            if let Some(progress) = &self.progress {
-                progress.state.store(AWAITED, Ordering::Relaxed);
-            }
-            let idle = self.idle;
-            let deadline = self.deadline.get_or_insert_with(|| Box::pin(sleep(idle)));
-            ready!(deadline.as_mut().poll(cx));
+            ready!(self.poll_silence(cx));
             return self.break_off(&"no further part of the body came in time");
         }
         self.deadline = None;

@@ -139,7 +139,7 @@ impl Way {
     ) -> Result<(Response<Stream>, Option<Wire>), Unanswered> {
         let (idle, tasks) = (self.bounds.idle_timeout, exchange.tasks());
         let back = |body| {
-            let flow = Flow::new(body, idle);
+            let flow = Flow::answering(body, idle, progress);
             let (server, progress, tasks) = (Arc::clone(server), Arc::clone(progress), tasks.clone());
             Stream::Api(Box::new(Answer {
                 flow: Some(flow),

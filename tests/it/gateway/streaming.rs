@@ -2,14 +2,15 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::sync::mpsc::channel;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use socket2::SockRef;
 
 use super::{connect, get, open, plan, until, uuid, web_socket};
 use crate::support::api::Caller;
-use crate::support::{FakeApi, PATIENCE, World};
+use crate::support::frames::{self, Frames};
+use crate::support::{FakeApi, PATIENCE, World, eventually};
 
 #[test]
 fn an_answer_is_seen_before_it_has_ended() {
@@ -55,6 +56,47 @@ fn a_request_is_seen_before_it_has_ended() {
     stream.write_all(b"b").unwrap();
     assert_eq!(heard.recv_timeout(PATIENCE).unwrap(), b'b');
     until(&mut stream, "HTTP/1.1 204");
+}
+
+/// An API that says its head at once, and the rest when it has read eight bytes.
+fn says_its_head_first() -> [(FakeApi, &'static str); 2] {
+    let one = FakeApi::start(|mut caller| {
+        let mut line = String::new();
+        while !line.ends_with("\r\n\r\n") {
+            std::io::BufRead::read_line(&mut caller.stream, &mut line).unwrap();
+        }
+        caller.say(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+        if caller.stream.read_exact(&mut [0; 8]).is_ok() {
+            caller.say(b"4\r\ngood\r\n0\r\n\r\n");
+        }
+    });
+    let two = Frames::api(|api, stream| {
+        api.send(frames::HEADERS, frames::END_HEADERS, stream, &frames::head(&[(":status", "200")]));
+        let mut left = 8;
+        while left > 0 {
+            let Some(part) = api.until(frames::DATA) else { return false };
+            left -= part.body.len();
+        }
+        api.send(frames::DATA, frames::END_STREAM, stream, b"good")
+    });
+    [(one, ""), (two, ", http2 = true")]
+}
+
+#[test]
+fn an_answer_that_waits_for_the_rest_of_its_request_waits_as_long_as_that_goes_on() {
+    for (api, more) in says_its_head_first() {
+        let world = plan(&api, more).set("gateway", "idle_timeout", "\"1s\"").start();
+        let mut stream = open(&world);
+        let head = format!("POST /api HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {}\r\n", uuid(&world));
+        let began = Instant::now();
+        stream.write_all(format!("{head}Content-Length: 8\r\n\r\n").as_bytes()).unwrap();
+        until(&mut stream, "\r\n\r\n");
+        for number in 1..=8 {
+            eventually("it comes drop by drop", || began.elapsed() >= number * Duration::from_millis(300));
+            stream.write_all(b"x").unwrap();
+        }
+        until(&mut stream, "good");
+    }
 }
 
 #[test]
