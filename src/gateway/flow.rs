@@ -38,6 +38,7 @@ impl std::error::Error for Broken {}
 /// How far a request's body has come.
 #[derive(Debug)]
 pub(super) struct Progress {
+    /// Those of its answer too, as long as it has not all gone on.
     parts: AtomicU64,
     state: AtomicU8,
     broken: AtomicBool,
@@ -91,29 +92,28 @@ pub(super) struct Flow<B> {
     inner: B,
     idle: Duration,
     left: u64,
-    /// Of a request alone.
+    /// Of a request, and of an answer that began before its request had ended.
     progress: Option<Arc<Progress>>,
-    /// Of the request that is answered, where it was answered early.
-    request: Option<Arc<Progress>>,
+    is_request: bool,
     deadline: Option<Deadline>,
 }
 
 /// When silence is enough.
 struct Deadline {
     sleep: Pin<Box<Sleep>>,
-    /// Parts of the request by then.
+    /// Parts of the call when it began.
     parts: u64,
 }
 
 impl<B: Body> Flow<B> {
     fn new(inner: B, idle: Duration) -> Self {
-        Self { inner, idle, left: u64::MAX, progress: None, request: None, deadline: None }
+        Self { inner, idle, left: u64::MAX, progress: None, is_request: false, deadline: None }
     }
 
-    /// The body of an answer. Its silence counts only where its request is silent too, or has ended.
+    /// The body of an answer. Where it comes before its request has ended, the silence of either counts only while the other is silent too.
     pub(super) fn answering(inner: B, idle: Duration, request: &Arc<Progress>) -> Self {
-        let request = (!request.is_done()).then(|| Arc::clone(request));
-        Self { request, ..Self::new(inner, idle) }
+        let progress = (!request.is_done()).then(|| Arc::clone(request));
+        Self { progress, ..Self::new(inner, idle) }
     }
 
     /// The body of a request.
@@ -126,7 +126,8 @@ impl<B: Body> Flow<B> {
             due: Mutex::default(),
         });
         let watched = Some(Arc::clone(&progress));
-        (Self { left: bounds.body, progress: watched, ..Self::new(inner, bounds.idle_timeout) }, progress)
+        let flow = Self::new(inner, bounds.idle_timeout);
+        (Self { left: bounds.body, progress: watched, is_request: true, ..flow }, progress)
     }
 
     pub(super) fn inner(&self) -> &B {
@@ -137,13 +138,17 @@ impl<B: Body> Flow<B> {
         self.inner
     }
 
+    fn request(&self) -> Option<&Progress> {
+        self.progress.as_deref().filter(|_| self.is_request)
+    }
+
     /// Ready: it has been silent for too long.
     fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if let Some(progress) = &self.progress {
+        if let Some(progress) = self.request() {
             progress.state.store(AWAITED, Ordering::Relaxed);
         }
         loop {
-            let (idle, parts) = (self.idle, self.request.as_ref().map_or(0, |request| request.parts()));
+            let (idle, parts) = (self.idle, self.progress.as_ref().map_or(0, |progress| progress.parts()));
             let deadline = self.deadline.get_or_insert_with(|| Deadline { sleep: Box::pin(sleep(idle)), parts });
             ready!(deadline.sleep.as_mut().poll(cx));
             if deadline.parts == parts {
@@ -154,7 +159,7 @@ impl<B: Body> Flow<B> {
     }
 
     fn break_off(&self, why: &impl ToString) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
-        if let Some(progress) = &self.progress {
+        if let Some(progress) = self.request() {
             progress.broken.store(true, Ordering::Relaxed);
         }
         Poll::Ready(Some(Err(Broken::new(why))))
@@ -185,7 +190,7 @@ where
         self.deadline = None;
         match ready!(polled) {
             None => {
-                if let Some(progress) = &self.progress {
+                if let Some(progress) = self.request() {
                     progress.passed(true);
                 }
                 Poll::Ready(None)
@@ -202,6 +207,8 @@ where
                 self.left = left;
                 if let Some(progress) = &self.progress {
                     progress.parts.fetch_add(1, Ordering::Relaxed);
+                }
+                if let Some(progress) = self.request() {
                     progress.passed(self.inner.is_end_stream());
                 }
                 Poll::Ready(Some(Ok(frame)))

@@ -59,7 +59,7 @@ pub struct Bounds {
     pub connect_timeout: Duration,
     /// For the head of an API's answer, once the whole request is sent.
     pub timeout: Duration,
-    /// Between two parts of a body, in either direction; also how long a tunnel may be silent.
+    /// Between two parts of a body, in either direction, while the other is silent too; also how long a tunnel may be silent.
     pub idle_timeout: Duration,
     /// Bytes of a request's body.
     pub body: u64,

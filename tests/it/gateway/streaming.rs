@@ -1,6 +1,7 @@
 //! Bodies as they come, both ways; and tunnels.
 
 use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
@@ -58,20 +59,37 @@ fn a_request_is_seen_before_it_has_ended() {
     until(&mut stream, "HTTP/1.1 204");
 }
 
-/// An API that says its head at once, and the rest when it has read eight bytes.
-fn says_its_head_first() -> [(FakeApi, &'static str); 2] {
-    let one = FakeApi::start(|mut caller| {
+/// Eight times within two seconds and a half.
+fn now_and_then(mut play: impl FnMut()) {
+    let began = Instant::now();
+    for number in 1..=8 {
+        eventually("it takes its time", || began.elapsed() >= number * Duration::from_millis(300));
+        play();
+    }
+}
+
+/// An API that says its head at once, words now and then where it is one that talks, and the rest when it has read eight bytes.
+fn says_its_head_first(talks: bool) -> [(FakeApi, &'static str); 2] {
+    let one = FakeApi::start(move |mut caller| {
         let mut line = String::new();
         while !line.ends_with("\r\n\r\n") {
             std::io::BufRead::read_line(&mut caller.stream, &mut line).unwrap();
         }
         caller.say(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+        if talks {
+            now_and_then(|| caller.say(b"4\r\nword\r\n"));
+            caller.say(b"4\r\nlast\r\n");
+        }
         if caller.stream.read_exact(&mut [0; 8]).is_ok() {
             caller.say(b"4\r\ngood\r\n0\r\n\r\n");
         }
     });
-    let two = Frames::api(|api, stream| {
+    let two = Frames::api(move |api, stream| {
         api.send(frames::HEADERS, frames::END_HEADERS, stream, &frames::head(&[(":status", "200")]));
+        if talks {
+            now_and_then(|| assert!(api.send(frames::DATA, 0, stream, b"word")));
+            api.send(frames::DATA, 0, stream, b"last");
+        }
         let mut left = 8;
         while left > 0 {
             let Some(part) = api.until(frames::DATA) else { return false };
@@ -82,19 +100,32 @@ fn says_its_head_first() -> [(FakeApi, &'static str); 2] {
     [(one, ""), (two, ", http2 = true")]
 }
 
+/// A call with eight bytes to come whose answer has begun, through a gateway that lets nobody be silent for longer than a second.
+fn begun(api: &FakeApi, more: &str) -> (World, TcpStream) {
+    let world = plan(api, more).set("gateway", "idle_timeout", "\"1s\"").start();
+    let mut stream = open(&world);
+    let head = format!("POST /api HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {}\r\n", uuid(&world));
+    stream.write_all(format!("{head}Content-Length: 8\r\n\r\n").as_bytes()).unwrap();
+    until(&mut stream, "\r\n\r\n");
+    (world, stream)
+}
+
 #[test]
 fn an_answer_that_waits_for_the_rest_of_its_request_waits_as_long_as_that_goes_on() {
-    for (api, more) in says_its_head_first() {
-        let world = plan(&api, more).set("gateway", "idle_timeout", "\"1s\"").start();
-        let mut stream = open(&world);
-        let head = format!("POST /api HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {}\r\n", uuid(&world));
-        let began = Instant::now();
-        stream.write_all(format!("{head}Content-Length: 8\r\n\r\n").as_bytes()).unwrap();
-        until(&mut stream, "\r\n\r\n");
-        for number in 1..=8 {
-            eventually("it comes drop by drop", || began.elapsed() >= number * Duration::from_millis(300));
-            stream.write_all(b"x").unwrap();
-        }
+    for (api, more) in says_its_head_first(false) {
+        let (_world, mut stream) = begun(&api, more);
+        now_and_then(|| stream.write_all(b"x").unwrap());
+        until(&mut stream, "good");
+    }
+}
+
+/// As whoever has asked for events does, and says more when he has heard some.
+#[test]
+fn a_request_may_pause_as_long_as_its_answer_goes_on() {
+    for (api, more) in says_its_head_first(true) {
+        let (_world, mut stream) = begun(&api, more);
+        until(&mut stream, "last");
+        stream.write_all(b"the rest").unwrap();
         until(&mut stream, "good");
     }
 }
