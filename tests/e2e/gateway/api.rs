@@ -1,6 +1,6 @@
 //! An API that takes only the realm's JWTs, and remembers what it was sent.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::thread;
@@ -15,7 +15,7 @@ use super::super::support::{Keycloak, send};
 /// What it answers slowly, a letter a second: for longer than the 15 s that a proxy may wait for an answer where nobody says otherwise.
 pub const SLOW: (&str, usize) = ("GET /api/slow", 17);
 
-/// A running API. It says whose token it got, and how long the body was.
+/// A running API. It says whose token it got, and how long the body was; through a WebSocket, what it is told.
 #[derive(Clone, Debug)]
 pub struct Api {
     pub port: u16,
@@ -65,28 +65,44 @@ fn answer(mut stream: TcpStream, keys: &JwkSet, heads: &Mutex<Vec<String>>) {
     }
     let bearers = values(&head, "authorization");
     let slow = head.starts_with(SLOW.0);
+    let socket = values(&head, "upgrade").iter().any(|protocol| protocol.eq_ignore_ascii_case("websocket"));
     heads.lock().push(head);
     let user = match bearers.as_slice() {
         [one] => one.strip_prefix("Bearer ").and_then(|token| subject(token, keys)),
         _ => None,
     };
-    let (status, body) = match user {
-        Some(_) if slow => ("200 OK", "s".repeat(SLOW.1)),
-        Some(user) => ("200 OK", format!("{user} sent {length}")),
-        None => ("401 Unauthorized", "no token of the realm's".to_owned()),
+    // Where this cannot be written, nobody is there who would mind.
+    let _ = match user {
+        None => whole(&mut stream, "401 Unauthorized", "no token of the realm's"),
+        Some(_) if socket => echo(reader, stream),
+        Some(_) if slow => slowly(&mut stream),
+        Some(user) => whole(&mut stream, "200 OK", &format!("{user} sent {length}")),
     };
+}
+
+fn whole(stream: &mut TcpStream, status: &str, body: &str) -> io::Result<()> {
     let length = body.len();
-    let _ = write!(stream, "HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n");
-    if !slow {
-        let _ = stream.write_all(body.as_bytes());
-        return;
-    }
-    for letter in body.as_bytes().chunks(1) {
-        if stream.write_all(letter).is_err() {
-            return;
-        }
+    write!(stream, "HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}")
+}
+
+fn slowly(stream: &mut TcpStream) -> io::Result<()> {
+    let length = SLOW.1;
+    write!(stream, "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n")?;
+    for _ in 0..length {
+        stream.write_all(b"s")?;
         thread::park_timeout(Duration::from_secs(1));
     }
+    Ok(())
+}
+
+/// The key that this accepts is RFC 6455's own (section 1.3).
+fn echo(mut reader: impl Read, mut stream: TcpStream) -> io::Result<()> {
+    let accepted = "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
+    write!(
+        stream,
+        "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n{accepted}\r\n\r\n"
+    )?;
+    io::copy(&mut reader, &mut stream).map(drop)
 }
 
 /// The user of a token, where the realm has signed it and it is not over.

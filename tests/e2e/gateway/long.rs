@@ -1,5 +1,6 @@
-//! What is long goes through every proxy whole: a JWT of many roles, a body, an answer that takes its time.
+//! What is long goes through every proxy whole: a JWT of many roles, a body, an answer that takes its time, a WebSocket.
 
+use std::io::{Read, Write};
 use std::thread;
 
 use serde_json::json;
@@ -7,7 +8,7 @@ use serde_json::json;
 use super::super::support::{Keycloak, Passport, Wish, free_ports};
 use super::api::SLOW;
 use super::front::{Front, Places};
-use super::{Site, try_call};
+use super::{Site, connect, try_call};
 
 type Begin = fn(Places) -> Front;
 
@@ -24,7 +25,7 @@ const FRONTS: [(&str, Begin); 7] = [
 const MANY_ROLES: &str = "many_roles";
 
 #[test]
-fn a_long_jwt_a_long_body_and_an_answer_that_takes_its_time_go_through_every_proxy() {
+fn a_long_jwt_a_long_body_an_answer_that_takes_its_time_and_a_websocket_go_through_every_proxy() {
     many_roles(Keycloak::shared());
     let site = Site::start();
     let passport = Passport::of(&Wish { user: "90519", ..Wish::default() });
@@ -32,14 +33,15 @@ fn a_long_jwt_a_long_body_and_an_answer_that_takes_its_time_go_through_every_pro
     assert_eq!(answer.status, 200, "{answer:?}\n{}", site.bridge.log());
     let bearer = format!("Authorization: Bearer {}\r\n", answer.text("access_token"));
     let wrong = thread::scope(|scope| {
-        let begun = FRONTS.map(|(name, front)| {
-            let (site, bearer) = (&site, &bearer);
+        let fronts = FRONTS.into_iter().zip(free_ports::<{ FRONTS.len() }>());
+        let begun = fronts.map(|((name, front), port)| {
+            let (places, bearer) = (Places { front: port, ..site.places }, &bearer);
             scope.spawn(move || {
-                let [port] = free_ports();
-                let _front = front(Places { front: port, ..site.places });
+                let _front = front(places);
                 through(port, bearer, name)
             })
         });
+        let begun: Vec<_> = begun.collect();
         let mut wrong = through(site.places.gateway, &bearer, "passbridge's own gateway");
         wrong.extend(begun.into_iter().flat_map(|one| one.join().unwrap()));
         wrong
@@ -54,10 +56,27 @@ fn through(port: u16, bearer: &str, name: &str) -> Vec<String> {
     let body = "0123456789".repeat(200_000);
     let asked = [("POST /api/me", body.as_str(), "90519 sent 2000000".to_owned()), (SLOW.0, "", "s".repeat(SLOW.1))];
     let wrong = asked.into_iter().filter_map(|(target, body, expected)| match try_call(port, target, bearer, body) {
-        Some(answer) if answer.body == expected => None,
+        Ok(answer) if answer.body == expected => None,
         answer => Some(format!("{target} through {name}: {answer:?}")),
     });
-    wrong.collect()
+    wrong.chain(tunnel(port, bearer).err().map(|heard| format!("a WebSocket through {name}: {heard}"))).collect()
+}
+
+/// Says something through a WebSocket, as far as a proxy looks at one.
+fn tunnel(port: u16, bearer: &str) -> Result<(), String> {
+    let mut stream = connect(port);
+    let wanted = "Connection: Upgrade\r\nUpgrade: WebSocket\r\nSec-WebSocket-Version: 13\r\n\
+                  Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    let head = format!("GET /api/me HTTP/1.1\r\nHost: api.example.org\r\n{wanted}{bearer}\r\n");
+    stream.write_all(head.as_bytes()).unwrap();
+    let mut heard = String::new();
+    let mut byte = [0];
+    while !heard.ends_with("\r\n\r\n") && stream.read(&mut byte).is_ok_and(|read| read == 1) {
+        heard.push(char::from(byte[0]));
+    }
+    let mut echo = [0; 5];
+    let open = heard.starts_with("HTTP/1.1 101 ") && stream.write_all(b"hello").is_ok();
+    if open && stream.read_exact(&mut echo).is_ok() && echo == *b"hello" { Ok(()) } else { Err(heard) }
 }
 
 /// From now on a client of the realm may ask for a scope with which a JWT is over 8 KB.

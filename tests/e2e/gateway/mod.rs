@@ -91,24 +91,30 @@ impl Site {
 /// Sends a request as a client does: HTTP/1.1, from an address of its own.
 #[track_caller]
 fn call(port: u16, method_and_target: &str, lines: &str, body: &str) -> Answer {
-    try_call(port, method_and_target, lines, body).unwrap_or_else(|| panic!("no whole answer to {method_and_target}"))
+    try_call(port, method_and_target, lines, body).unwrap_or_else(|heard| panic!("{method_and_target}: {heard}"))
 }
 
-/// The same; nothing where the answer was not whole.
-fn try_call(port: u16, method_and_target: &str, lines: &str, body: &str) -> Option<Answer> {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    socket.bind(&SocketAddr::from((CLIENT, 0)).into()).unwrap();
-    socket.connect(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)).into()).expect("somebody listens");
-    let mut stream = TcpStream::from(socket);
-    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+/// The same; where the answer is not whole, what there is of it.
+fn try_call(port: u16, method_and_target: &str, lines: &str, body: &str) -> Result<Answer, String> {
+    let mut stream = connect(port);
     let closing = if lines.contains("Connection: ") { "" } else { "Connection: close\r\n" };
     let length = body.len();
     let host = if lines.starts_with("Host: ") { "" } else { "Host: api.example.org\r\n" };
     let head = format!("{method_and_target} HTTP/1.1\r\n{host}Content-Length: {length}\r\n");
-    stream.write_all(format!("{head}{closing}{lines}\r\n{body}").as_bytes()).ok()?;
+    stream.write_all(format!("{head}{closing}{lines}\r\n{body}").as_bytes()).map_err(|error| error.to_string())?;
     let mut bytes = Vec::new();
-    stream.read_to_end(&mut bytes).ok()?;
-    Answer::read(bytes)
+    let end = stream.read_to_end(&mut bytes);
+    Answer::read(bytes.clone()).ok_or_else(|| format!("{end:?} behind {}", bytes.escape_ascii()))
+}
+
+/// A connection as a client's.
+fn connect(port: u16) -> TcpStream {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from((CLIENT, 0)).into()).unwrap();
+    socket.connect(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)).into()).expect("somebody listens");
+    let stream = TcpStream::from(socket);
+    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    stream
 }
 
 /// What every way to the API keeps, whoever stands in front.
