@@ -262,16 +262,12 @@ pub struct Answer {
     tasks: Tasks,
     idle: Duration,
     /// What the rest of the request keeps.
-    place: Option<Box<dyn Send>>,
+    place: Option<Arc<dyn Send + Sync>>,
 }
 
 impl Answer {
-    pub(super) fn keep<T: Send + 'static>(&mut self, place: T) -> Option<T> {
-        if self.progress.is_done() {
-            return Some(place);
-        }
-        self.place = Some(Box::new(place));
-        None
+    pub(super) fn keep(&mut self, place: Arc<dyn Send + Sync>) {
+        self.place = Some(place);
     }
 
     /// Over HTTP/2 nobody says so before the end.
@@ -337,7 +333,7 @@ impl Drop for Answer {
 }
 
 /// Sends the rest of a request that was answered early, as long as that goes on.
-async fn finish(mut rest: Box<Reading>, progress: Arc<Progress>, idle: Duration, _place: Option<Box<dyn Send>>) {
+async fn finish(mut rest: Box<Reading>, progress: Arc<Progress>, idle: Duration, _place: Option<Arc<dyn Send + Sync>>) {
     loop {
         let before = progress.parts();
         if timeout(idle, rest.send_rest()).await.is_ok() || progress.parts() == before {

@@ -1,6 +1,7 @@
 //! A body that is not all there yet.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -52,12 +53,11 @@ impl Stream {
         }
     }
 
-    /// Keeps a place for as long as the rest of a request that was answered early is sent; it comes back where there is no such rest.
-    #[must_use]
-    pub fn keep<T: Send + 'static>(&mut self, place: T) -> Option<T> {
+    /// Keeps a place for as long as the rest of a request that was answered early is sent.
+    pub fn keep(&mut self, place: Arc<dyn Send + Sync>) {
         match self {
             Self::Api(answer) => answer.keep(place),
-            Self::Whole(_) | Self::Client(_) | Self::Http2(_) | Self::Copied(_) => Some(place),
+            Self::Whole(_) | Self::Client(_) | Self::Http2(_) | Self::Copied(_) => {}
         }
     }
 

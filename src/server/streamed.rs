@@ -33,8 +33,8 @@ pub(super) struct Streamed {
 /// An answer and its place, as long as anything of it is here.
 struct Held {
     answer: Mutex<Option<Stream>>,
-    /// Nobody has it where the answer does: that keeps it for the rest of its request.
-    place: Mutex<Option<OpenStream>>,
+    /// The answer has it too, for the rest of its request.
+    place: Mutex<Option<Arc<OpenStream>>>,
     /// Parts handed over so far.
     handed: AtomicU64,
     /// Those of them that have gone to the client.
@@ -74,10 +74,11 @@ impl Drop for Part {
 
 impl Streamed {
     pub(super) fn new(mut answer: Stream, place: OpenStream, (patience, tasks): (Duration, Tasks)) -> Self {
-        let place = answer.keep(place);
+        let place = Arc::new(place);
+        answer.keep(Arc::<OpenStream>::clone(&place));
         let held = Held {
             answer: Mutex::new(Some(answer)),
-            place: Mutex::new(place),
+            place: Mutex::new(Some(place)),
             handed: AtomicU64::default(),
             taken: AtomicU64::default(),
             over: Arc::default(),

@@ -19,6 +19,16 @@ fn long(length: usize) -> FakeApi {
     })
 }
 
+/// The same, and it says so before the request has ended.
+fn early(length: usize) -> FakeApi {
+    FakeApi::start(move |mut caller| {
+        let Some(head) = caller.head() else { return };
+        caller.say(format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n").as_bytes());
+        caller.rest(head);
+        caller.say(&vec![b'x'; length]);
+    })
+}
+
 /// Calls, and has read as much as comes by itself.
 fn begun(world: &World) -> Frames {
     let uuid = uuid(world);
@@ -64,6 +74,23 @@ fn a_connection_that_is_told_to_go_leaves_a_slow_reader_the_end_of_its_answer() 
         while client.next().is_some() {}
         world.end();
     }
+}
+
+#[test]
+fn a_slow_reader_gets_the_end_of_an_answer_that_began_before_his_request_had_ended() {
+    let api = early(FIRST_WINDOW + 8_000);
+    let mut world = plan(&api, "").start();
+    let uuid = uuid(&world);
+    let mut client = Frames::open(world.running().addresses().gateway.unwrap());
+    client.send(HEADERS, END_HEADERS, 1, &head("POST", &uuid, &[]));
+    client.until(HEADERS).expect("the answer has begun");
+    client.send(DATA, END_STREAM, 1, b"the end");
+    read(&mut client, FIRST_WINDOW);
+    world.running().stop();
+    assert_eq!(client.until(GOAWAY).expect("it is told").code(), 0);
+    read_slowly(&mut client, 8_000, (800, Duration::from_millis(350)));
+    while client.next().is_some() {}
+    world.end();
 }
 
 /// As over HTTP/1.1: cut off is who takes nothing for so long, and not who takes less than there is.

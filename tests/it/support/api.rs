@@ -20,14 +20,24 @@ pub struct Caller {
 impl Caller {
     /// Reads a request, whole; `None`: the other side has closed.
     pub fn request(&mut self) -> Option<Seen> {
+        let head = self.head()?;
+        self.rest(head)
+    }
+
+    /// Its head alone.
+    pub fn head(&mut self) -> Option<String> {
         let mut head = String::new();
         while !head.ends_with("\r\n\r\n") {
             if self.stream.read_line(&mut head).ok()? == 0 {
                 return None;
             }
         }
+        Some(head.trim_end().to_owned())
+    }
+
+    /// What comes behind its head.
+    pub fn rest(&mut self, head: String) -> Option<Seen> {
         let mut body = Vec::new();
-        let head = head.trim_end().to_owned();
         if let Some(length) = super::raw::header(&head, "content-length") {
             body = vec![0; length.parse().unwrap()];
             self.stream.read_exact(&mut body).ok()?;
