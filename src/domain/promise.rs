@@ -22,6 +22,19 @@ pub struct RealmLife {
     pub refresh: RefreshLife,
 }
 
+impl RealmLife {
+    /// What is left of it so much later. Lives are whole seconds: of one that has begun nothing is missing.
+    #[must_use]
+    pub fn after(self, late: Duration) -> Self {
+        let left = |life: Duration| life.saturating_sub(Duration::from_secs(late.as_secs()));
+        let refresh = match self.refresh {
+            RefreshLife::Lasts(life) => RefreshLife::Lasts(left(life)),
+            RefreshLife::None | RefreshLife::Endless => self.refresh,
+        };
+        Self { access: left(self.access), refresh }
+    }
+}
+
 /// How long the realm's refresh token lives, from now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RefreshLife {
@@ -82,6 +95,19 @@ mod tests {
     fn a_short_jwt_keeps_it_where_the_refresh_token_lives_long_enough_or_for_ever() {
         assert_eq!(told(60, of(36_000)), (3600, true));
         assert_eq!(told(60, Endless), (3600, true));
+    }
+
+    #[test]
+    fn what_is_left_of_a_life_is_told_in_whole_seconds() {
+        let after = |refresh, millis| {
+            let life = RealmLife { access: Duration::from_secs(60), refresh };
+            let left = life.after(Duration::from_millis(millis));
+            (left.access.as_secs(), left.refresh)
+        };
+        assert_eq!(after(of(1800), 8_000), (52, of(1792)));
+        assert_eq!(after(of(1800), 999), (60, of(1800)));
+        assert_eq!(after(of(7), 61_000), (0, of(0)));
+        assert_eq!([None, Endless].map(|refresh| after(refresh, 1_000)), [(59, None), (59, Endless)]);
     }
 
     #[test]

@@ -154,12 +154,14 @@ impl Exchange {
         }
     }
 
-    /// Whether what is missing at the end of the promise is little enough for us to carry (`[lifetimes] rounding`).
+    /// Whether what is missing at the end of the promise is little enough for us to carry (`[lifetimes] rounding`): whole seconds, as
+    /// those of the promise ([`RealmLife::after`](crate::domain::promise::RealmLife::after)).
     fn is_carried(&self, record: &AccessRecord) -> bool {
         let AccessFate::Live { jwt_until, .. } = &record.fate else { return false };
         let snapshot = self.bridge.snapshot.load();
         let client = snapshot.table.client(&record.client);
-        client.is_some_and(|client| record.until.since(*jwt_until) <= client.dialect.tokens.rounding)
+        let missing = record.until.since(*jwt_until).as_secs();
+        client.is_some_and(|client| missing <= client.dialect.tokens.rounding.as_secs())
     }
 
     /// What is kept after a recheck, answered or not: the realm may just have said that the session is over.

@@ -144,7 +144,7 @@ fn pair(what: &For<'_>, grant: &RealmGrant, moment: Moment<'_>) -> Pair {
     let (client, id, data_key) = (what.client, what.family, what.data_key);
     let rules = &client.dialect.tokens;
     let life = RealmLife { access: grant.access_life, refresh: grant.refresh.as_ref().into() };
-    let promise = promise::honest(client.promise(), rules.rounding, life);
+    let promise = promise::honest(client.promise(), rules.rounding, life.after(now.since(given)));
     let renewal_until = renewable_until(grant, given);
 
     let access = OpaqueToken::mint(entropy, rules.shape, now);

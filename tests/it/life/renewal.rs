@@ -1,11 +1,15 @@
 //! The promise kept: a JWT of a minute behind a UUID of an hour.
 
+use std::time::Duration;
+
 use super::{
     gated, login, noted, pair, refresh, refreshed, refreshes, refreshing, refused, reply, rotation, send, server_error,
     until_asked,
 };
 use crate::support::world::INTROSPECT;
-use crate::support::{Connection, Granting, Mood, OLD_ID, OLD_SECRET, Plan, World, client, eventually, passport, post};
+use crate::support::{
+    Connection, Granting, Mood, OLD_ID, OLD_SECRET, Plan, RawReply, World, client, eventually, passport, post,
+};
 
 fn minutes() -> Granting {
     Granting { expires_in: 60, refresh_expires_in: Some(36_000), ..Granting::default() }
@@ -111,6 +115,39 @@ fn a_jwt_ends_as_if_the_realm_had_given_it_the_moment_that_it_was_asked() {
     until_asked(&world, 1);
     assert_eq!(slowly(&world, &gate, waiting).json("active"), true);
     is_over_after_a_minute(&world, &access);
+}
+
+/// Logs in at a realm that gives a JWT of so many seconds and no refresh token, and takes so long for it.
+fn slow_login(world: &World, expires_in: u64, took: Duration) -> RawReply {
+    let gate = gated(world, Mood::Grant(Granting { expires_in, refresh: false, ..Granting::default() }));
+    let asked = world.realm.asked("token").len();
+    let waiting = send(world, &passport(OLD_ID, OLD_SECRET));
+    eventually("the realm is asked", || world.realm.asked("token").len() > asked);
+    world.clock.turn(took);
+    gate.notify_one();
+    reply(world, waiting)
+}
+
+#[test]
+fn no_more_is_promised_than_is_left_when_the_realm_has_answered() {
+    let world = rotation("on").start();
+    for (given, told) in [(60, 52), (3600, 3592), (3603, 3600), (3608, 3600), (7, 0)] {
+        let login = slow_login(&world, given, Duration::from_secs(8));
+        assert_eq!(login.json("expires_in"), told, "of {given} eight seconds ago");
+    }
+}
+
+#[test]
+fn a_realm_that_takes_its_milliseconds_costs_no_second() {
+    let world = rotation("on").start();
+    for (given, told) in [(60, 60), (3595, 3600)] {
+        let login = slow_login(&world, given, Duration::from_millis(20));
+        assert_eq!(login.json("expires_in"), told);
+        world.turn(told - 1);
+        assert!(world.active(&login.text("access_token")), "in its last second");
+        world.turn(1);
+        assert!(!world.active(&login.text("access_token")));
+    }
 }
 
 #[test]
@@ -401,7 +438,7 @@ fn another_instances_renewal_is_waited_for() {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let fingerprint = OpaqueToken::parse(&access).unwrap().fingerprint(TokenUse::Access);
     let family = runtime.block_on(store.access(&fingerprint)).unwrap().unwrap().family;
-    let lease = runtime.block_on(store.lease(family, std::time::Duration::from_secs(15))).unwrap().unwrap();
+    let lease = runtime.block_on(store.lease(family, Duration::from_secs(15))).unwrap().unwrap();
     let waiting = asking(&world, &access);
     super::meanwhile(&world);
     runtime.block_on(store.release(lease)).unwrap();
