@@ -2,6 +2,7 @@
 //! that files can have wrong, and a birth that fails behind it leaves them as an end does.
 
 use std::io::{self, ErrorKind};
+use std::iter;
 use std::net::{SocketAddr, TcpListener};
 use std::num::NonZero;
 use std::path::PathBuf;
@@ -85,7 +86,7 @@ pub fn start(start: Start) -> Result<Running, StartError> {
     let metrics = Arc::new(Metrics::new());
     let [tls_legacy, tls_gateway, tls_authz, tls_realm, tls_ops] = tls(&config, &start.clock, &metrics)?;
     let snapshot = Snapshot::new(loaded, 1, &*start.entropy);
-    let (bridge, mut threads) = bridge(&config, snapshot, &start, metrics, workers)?;
+    let (bridge, audit) = bridge(&config, snapshot, &start, metrics, workers)?;
     let shared = Shared {
         realm: Arc::new(RealmStatus::default()),
         tuning: Arc::new(ArcSwap::from_pointee(Tuning::of(&config))),
@@ -96,11 +97,39 @@ pub fn start(start: Start) -> Result<Running, StartError> {
         tls_ops,
         stop: CancellationToken::new(),
         scarcity: Arc::new(Scarcity::new(Arc::clone(&bridge.clock), Arc::clone(&bridge.metrics))),
-        bridge,
+        bridge: Arc::clone(&bridge),
     };
     shared.show_table(true);
-    let exchange = |_| shared.exchange(&config).map_err(StartError::Failed);
-    let (teller, exchanges) = (exchange(0)?, (0..workers).map(exchange).collect::<Result<Vec<_>, _>>()?);
+    let (stop, mut threads) = (shared.stop.clone(), Vec::new());
+    let files = Files { config: start.config, environment: start.environment };
+    let reloading = match serve(config, shared, files, doors, &mut threads) {
+        Ok(reloading) => reloading,
+        Err(why) => {
+            // The audit's last word may take a file, and there may be none before the workers have gone.
+            join(threads);
+            bridge.edge.close();
+            join(audit);
+            return Err(why);
+        }
+    };
+    log::started(addresses.legacy, addresses.realm, addresses.ops, workers);
+    log::gateway(addresses.gateway, addresses.authz);
+    threads.extend(audit);
+    Ok(Running { addresses, bridge, reloading, stop, threads, _logging: logging })
+}
+
+/// Starts the threads that serve: the workers, and that of operators. They end by themselves where one is not to be had.
+fn serve(
+    config: Config,
+    shared: Shared,
+    files: Files,
+    doors: Doors,
+    threads: &mut Vec<JoinHandle<()>>,
+) -> Result<Arc<Reloading>, StartError> {
+    let workers = doors.legacy.len();
+    let exchange = || shared.exchange(&config).map_err(StartError::Failed);
+    let teller = exchange()?;
+    let exchanges = iter::repeat_with(exchange).take(workers).collect::<Result<Vec<_>, _>>()?;
     let (alive, permits) = (TaskTracker::new(), Arc::new(Semaphore::new(connections(&config))));
     let Doors { legacy, gateway, authz, realm, ops } = doors;
     let (mut gateway, mut authz, mut gateways) = (gateway.into_iter(), authz.into_iter(), Vec::new());
@@ -116,16 +145,17 @@ pub fn start(start: Start) -> Result<Running, StartError> {
         let worker = Worker { doors, gateway: behind, tasks, drain: config.drain, alive, born };
         threads.push(run(&format!("worker-{number}"), || worker.begin())?);
     }
-    let (stop, bridge) = (shared.stop.clone(), Arc::clone(&shared.bridge));
-    let (limits, environment) = (ConnectionLimits::of(&config), start.environment);
-    let files = Files { config: start.config, environment };
+    let limits = ConnectionLimits::of(&config);
     let reloading = Arc::new(Reloading::new(files, config, shared, Ways { workers: exchanges, teller, gateways }));
     let control = Control { reloading: Arc::clone(&reloading), limits, workers: alive };
     threads.push(run("ops", || control.begin(ops, realm))?);
     birth.send_replace(());
-    log::started(addresses.legacy, addresses.realm, addresses.ops, workers);
-    log::gateway(addresses.gateway, addresses.authz);
-    Ok(Running { addresses, bridge, reloading, stop, threads, _logging: logging })
+    Ok(reloading)
+}
+
+/// Waits for the end of threads. A panic of theirs was told where it happened.
+fn join(threads: impl IntoIterator<Item = JoinHandle<()>>) {
+    threads.into_iter().for_each(|thread| drop(thread.join()));
 }
 
 /// Whether the realm and the old server can be asked at all: what that lacks, such as certificates that vouch for them, no file says.
@@ -211,21 +241,21 @@ fn local(listeners: &[TcpListener]) -> Option<SocketAddr> {
     listeners.first().and_then(|listener| listener.local_addr().ok())
 }
 
-/// What all share, and the threads that it keeps.
+/// What all share, and the thread of its audit, where one is kept.
 fn bridge(
     config: &Config,
     snapshot: Snapshot,
     start: &Start,
     metrics: Arc<Metrics>,
     workers: usize,
-) -> Result<(Arc<Bridge>, Vec<JoinHandle<()>>), StartError> {
+) -> Result<(Arc<Bridge>, Option<JoinHandle<()>>), StartError> {
     let store = TokenStore::open(&config.store, Arc::clone(&start.clock))
         .map_err(|error| StartError::Failed(config.store.not_opened(&error)))?;
     let verifiers = workers.saturating_sub(1).max(1);
     let guard = Guard::new(config.limits.wrong_secrets, verifiers, Arc::clone(&start.clock))
         .map_err(|error| StartError::Failed(format!("no thread for verifying secrets: {error}")))?;
     let written = config.audit.as_ref().and_then(|settings| audit::written(&settings.path));
-    let (edge, threads) = edge(config, &metrics, &start.clock)?;
+    let (edge, audit) = edge(config, &metrics, &start.clock)?;
     edge.began(snapshot.generation, &snapshot.digest, snapshot.table.len());
     if let Some(written) = written {
         tell_moves(&edge, &snapshot, written);
@@ -247,7 +277,7 @@ fn bridge(
         metrics,
         edge,
     });
-    Ok((bridge, threads))
+    Ok((bridge, audit))
 }
 
 /// Tells of clients that a command moved while no bridge ran: since the audit's last record. Commands know whole seconds.
@@ -266,13 +296,13 @@ fn edge(
     config: &Config,
     metrics: &Arc<Metrics>,
     clock: &Arc<dyn Clock>,
-) -> Result<(Edge, Vec<JoinHandle<()>>), StartError> {
-    let Some(settings) = config.audit.clone() else { return Ok((Edge::new(Arc::clone(metrics), None), Vec::new())) };
+) -> Result<(Edge, Option<JoinHandle<()>>), StartError> {
+    let Some(settings) = config.audit.clone() else { return Ok((Edge::new(Arc::clone(metrics), None), None)) };
     let path = settings.path.display().to_string();
     let (audit, thread) = Audit::start(settings, Arc::clone(clock), Arc::clone(metrics)).map_err(|error| {
         StartError::Failed(format!("the audit cannot be kept in {path}: {error}; `audit.path` names another place"))
     })?;
-    Ok((Edge::new(Arc::clone(metrics), Some(audit)), vec![thread]))
+    Ok((Edge::new(Arc::clone(metrics), Some(audit)), Some(thread)))
 }
 
 fn run<F>(name: &str, begin: impl FnOnce() -> io::Result<F>) -> Result<JoinHandle<()>, StartError>

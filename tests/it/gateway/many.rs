@@ -185,6 +185,7 @@ fn a_bridge_that_lacks_one_thread_has_answered_nobody() {
         assert!(program.log().contains("no thread `worker-"), "{}", program.log());
         let heard = callers.iter_mut().filter_map(|caller| caller.read(&mut [0]).ok());
         assert_eq!(heard.filter(|count| *count > 0).count(), 0);
+        assert_eq!(world.audit().last().unwrap()["what"], "stop", "it left its audit as an end does");
         callers.len() > 64
     });
 }
