@@ -58,10 +58,17 @@ pub(super) fn get(config: &Config, path: &str) -> io::Result<Answer> {
     exchange(config, &bare(path), PATIENCE)
 }
 
-/// The same where no certificate is known that the bridge would have to show.
+/// The same where no certificate is known that the bridge would have to show, nor for sure whether it shows one: who answers otherwise
+/// is asked the other way too.
 pub(super) fn get_at(door: OpsDoor, path: &str) -> io::Result<Answer> {
-    let security = if door.is_secure { Security::Any } else { Security::Clear };
-    timed(asked((door.address, security), &bare(path), PATIENCE))
+    let ask = |is_secure| {
+        let security = if is_secure { Security::Any } else { Security::Clear };
+        timed(asked((door.address, security), &bare(path), PATIENCE))
+    };
+    ask(door.is_secure).or_else(|error| {
+        let is_silent = matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::TimedOut);
+        if is_silent { Err(error) } else { ask(!door.is_secure).map_err(|_| error) }
+    })
 }
 
 fn bare(path: &str) -> String {

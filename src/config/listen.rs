@@ -30,7 +30,7 @@ pub struct Listen {
 pub struct OpsDoor {
     /// The address.
     pub address: SocketAddr,
-    /// Whether TLS is spoken there.
+    /// Whether TLS is spoken there, or nobody knows: clear text would be told there as a failed handshake, TLS in clear text as nothing.
     pub is_secure: bool,
 }
 

@@ -62,10 +62,12 @@ pub fn ops_door(path: &Path, environment: &Environment, findings: &Findings) -> 
     let (name, text) = (path.to_string_lossy(), text(path, findings));
     let absent = text.as_ref().map(|_| listen::OPS);
     let text = text.unwrap_or_default();
-    let table = parse(&name, &text, findings).unwrap_or_else(|| salvaged(&name, &text));
+    let whole = parse(&name, &text, findings);
+    let is_known = absent.is_some() && whole.is_some();
+    let table = whole.unwrap_or_else(|| salvaged(&name, &text));
     // Variables that mean nothing are told by whoever needs them.
     let mut file = Reader::new(overlaid(table, environment, &Findings::new()), "", findings);
-    let is_secure = file.section("tls").is_some_and(|mut section| section.has("ops"));
+    let is_secure = !is_known || file.section("tls").is_some_and(|mut section| section.has("ops"));
     Some(OpsDoor { address: listen::ops(&mut file, absent)?, is_secure })
 }
 
