@@ -27,6 +27,8 @@ const KEPT: usize = 32;
 const IDLE: Duration = Duration::from_secs(4);
 /// Bytes of an answer's head.
 const HEAD: usize = 128 * 1024;
+/// Lines of an answer's head: clients of the old server had no such bound, so that it is far from what one says.
+const LINES: usize = 1000;
 
 /// A way to send one request after another.
 pub(super) type Line = SendRequest<Full<Bytes>>;
@@ -127,6 +129,9 @@ impl Lines {
         let stream = TokioIo::new(self.connected().await?);
         let (line, connection) = http1::Builder::new()
             .max_buf_size(HEAD)
+            .max_headers(LINES)
+            .allow_spaces_after_header_name_in_responses(true)
+            .allow_obsolete_multiline_headers_in_responses(true)
             .title_case_headers(true)
             .handshake(stream)
             .await

@@ -83,6 +83,24 @@ fn an_answer_comes_back_as_the_old_server_gave_it() {
 }
 
 #[test]
+fn old_habits_of_the_old_server_are_no_hindrance() {
+    let old = FakeOld::start();
+    let world = world(&old, "legacy");
+    let many: String = (0..300).map(|number| format!("X-Odd: {number}\r\n")).collect();
+    let numbers: Vec<String> = (0..300).map(|number| number.to_string()).collect();
+    for (said, heard) in [
+        ("X-Odd : 1\r\n", vec!["1"]),
+        ("X-Odd: 1\r\n  2\r\n\t3\r\n", vec!["1 2 3"]),
+        (many.as_str(), numbers.iter().map(String::as_str).collect()),
+    ] {
+        old.next(OldMood::Says(format!("HTTP/1.1 200 OK\r\n{said}Content-Length: 2\r\n\r\n{{}}").into_bytes()));
+        let reply = world.connect().ask(&post(TOKEN, &passport(OLD_ID, OLD_SECRET)));
+        assert_eq!((reply.status, reply.body.as_str()), (200, "{}"), "{said}");
+        assert_eq!(values(&reply.head, "x-odd"), heard, "{said}");
+    }
+}
+
+#[test]
 fn every_shape_of_an_answer_comes_back() {
     let old = FakeOld::start();
     let world = world(&old, "legacy");
