@@ -112,11 +112,11 @@ impl Grant {
         certificate.or_else(|| self.fields.iter().find(|field| field.required)).map(|field| field.name.as_str())
     }
 
-    /// The parameter that carries the refresh UUID, of a grant that has one.
+    /// The parameter that carries the refresh UUID, of a grant that has one, and what is told where it is missing.
     #[must_use]
-    pub fn refresh_field(&self) -> &str {
+    pub fn refresh_field(&self) -> (&str, Cause) {
         let field = self.fields.iter().find(|field| field.realm_name == "refresh_token");
-        field.map_or("refresh_token", |field| field.name.as_str())
+        field.map_or(("refresh_token", Cause::InvalidRequest), |field| (field.name.as_str(), field.cause))
     }
 }
 

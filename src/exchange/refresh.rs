@@ -65,9 +65,9 @@ impl Exchange {
 
     /// Finds what the presented UUID opens; another client's is as good as none.
     async fn presented(&self, known: &Known<'_>, grant: &Grant, trail: &mut Trail) -> Result<Presented, Refusal> {
-        let name = grant.refresh_field();
+        let (name, cause) = grant.refresh_field();
         let text = known.request.parameters.value(name);
-        let text = text.ok_or_else(|| Refusal::client(Cause::InvalidRequest, format!("`{name}` is missing")))?;
+        let text = text.ok_or_else(|| Refusal::client(cause, format!("`{name}` is missing")))?;
         let token = OpaqueToken::parse(text).ok_or_else(|| refused("the refresh token is none of ours"))?;
         let fingerprint = token.fingerprint(TokenUse::Refresh);
         trail.token = Some(fingerprint);

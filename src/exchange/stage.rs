@@ -90,7 +90,7 @@ impl Look {
     fn at_a_grant(&mut self, pairs: &Form, dialects: &[Arc<Dialect>]) {
         let grants: Vec<&Grant> = dialects.iter().flat_map(|dialect| grants(pairs, dialect)).collect();
         let fields: BTreeSet<&str> =
-            grants.iter().filter(|it| it.kind == GrantKind::Refresh).map(|grant| grant.refresh_field()).collect();
+            grants.iter().filter(|it| it.kind == GrantKind::Refresh).map(|grant| grant.refresh_field().0).collect();
         if !fields.is_empty() {
             (self.ask, self.tokens) = (Ask::Refresh, texts(pairs, fields));
         } else if let Some(grant) = grants.first() {

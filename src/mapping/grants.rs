@@ -104,13 +104,15 @@ fn may_be_sent(
     credentials: Option<&CredentialFields>,
     grant: &Reader<'_>,
 ) -> bool {
-    let Spotted { value: GrantField { name, .. }, origin } = field;
+    let Spotted { value: GrantField { name, values, .. }, origin } = field;
     let (said, hint) = if credentials.is_some_and(|known| known.id == *name || known.secret == *name) {
         let hint = "leave it out: the realm is shown the new ones, as the mapping has them";
         ("is one of the client's old credentials", hint)
     } else if kind == Some(GrantKind::Refresh) && !is_refresh_token(&field.value) {
         let hint = "leave it out: a refresh sends the refresh token, the scope, and what stands under `realm`";
         ("is not sent with a refresh", hint)
+    } else if kind == Some(GrantKind::Refresh) && !values.is_empty() {
+        ("has `values`, and no list has the refresh tokens", "leave `values` out: any UUID is looked for")
     } else {
         return true;
     };

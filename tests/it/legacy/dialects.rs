@@ -55,6 +55,13 @@ alg = {{ to = "algorithm", values = ["A", "B"] }}
 signature = {{ required = true }}
 device = {{}}
 
+[grants.go_on]
+kind = "refresh"
+realm = {{ grant_type = "refresh_token" }}
+
+[grants.go_on.fields]
+next = {{ to = "refresh_token", cause = "refresh_token" }}
+
 [tokens]
 shape = "uuid-epoch"
 type = "ACME"
@@ -173,6 +180,8 @@ fn an_invented_dialect_refuses_in_its_own_words() {
     expect(&cookie(&world, PATH, &[("cookie", "")]), 9, "resource_owner");
     expect(&cookie(&world, PATH, &[("signature", "")]), 1, "invalid_request");
     expect(&cookie(&world, PATH, &[("alg", "GOST")]), 1, "invalid_request");
+    expect(&cookie(&world, PATH, &[("grant_type", "go_on")]), 4, "refresh_token");
+    expect(&cookie(&world, PATH, &[("grant_type", "go_on"), ("next", "")]), 4, "refresh_token");
     expect(&cookie(&world, PATH, &[("grant_type", "passport")]), 7, "grant_unsupported");
     expect(&cookie(&world, PATH, &[("app_key", "wrong")]), 8, "client_credentials");
     expect(&cookie(&world, PATH, &[("rights", &"r".repeat(4_001))]), 5, "scope");

@@ -178,6 +178,15 @@ fn a_field_that_no_value_is_good_enough_for_is_told_and_never_means_that_any_is(
             "leave it out: then any value is taken",
         ),
         error("wrong-type", with(algorithm, "values = [▲7]"), "algorithm.values` is a whole number", ""),
+        error(
+            "bad-value",
+            with(
+                "[grants.refresh_token.fields]\nrefresh_token = { required = true }",
+                "[grants.refresh_token.fields]\n▲refresh_token = { values = [\"a\"] }",
+            ),
+            "`grants.refresh_token.fields.refresh_token` has `values`",
+            "leave `values` out",
+        ),
     ]);
 }
 
