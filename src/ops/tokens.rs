@@ -6,7 +6,7 @@ use axum::body::Bytes;
 use axum::extract::{FromRequestParts, State};
 use axum::response::{IntoResponse, Response};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderMap, StatusCode, header};
 use secrecy::ExposeSecret;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -95,9 +95,10 @@ impl FromRequestParts<Arc<OpsService>> for Authorized {
 fn authorized(service: &OpsService, headers: &HeaderMap) -> Result<(), &'static str> {
     let token = service.token.load();
     let token = token.as_ref().as_ref().ok_or("no `ops.token` is configured, so nobody may ask this")?;
-    let shown = headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes).unwrap_or_default();
-    let shown = shown.strip_prefix(b"Bearer ").unwrap_or_default();
-    let is_it = bool::from(token.expose_secret().as_bytes().ct_eq(shown));
+    let shown = headers.get(header::AUTHORIZATION).and_then(|line| line.to_str().ok()?.split_once(' '));
+    let shown = shown.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+    let shown = shown.map(|(_, shown)| shown.trim_start()).unwrap_or_default();
+    let is_it = bool::from(token.expose_secret().as_bytes().ct_eq(shown.as_bytes()));
     is_it.then_some(()).ok_or("the ops token is wrong or missing")
 }
 

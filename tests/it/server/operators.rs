@@ -44,6 +44,22 @@ fn who_fills_the_listener_of_the_realm_shuts_no_operator_out() {
 }
 
 #[test]
+fn the_ops_token_is_one_however_its_scheme_is_written() {
+    let world = waiting("\"10m\"");
+    let ask = |shown: &str| {
+        let head = format!("GET /api/v1/migration HTTP/1.1\r\nHost: a\r\nAuthorization: {shown}\r\n\r\n");
+        Connection::open(ops(&world)).ask(head.as_bytes()).status
+    };
+    for scheme in ["Bearer", "bearer", "BEARER", "bearer "] {
+        assert_eq!(ask(&format!("{scheme} {NEW_SECRET}")), 200, "{scheme}");
+        assert_eq!(ask(&format!("{scheme} {NEW_SECRET}x")), 401, "{scheme}");
+    }
+    for other in ["Basic ", "Bearer", ""] {
+        assert_eq!(ask(&format!("{other}{NEW_SECRET}")), 401, "{other}");
+    }
+}
+
+#[test]
 fn a_body_that_does_not_come_is_given_up_after_body_timeout() {
     let world = waiting("\"300ms\"");
     for (address, head) in [
