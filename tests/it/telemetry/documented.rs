@@ -14,11 +14,20 @@ fn text(name: &str) -> String {
 
 /// What stands in code in the first cell of each row below a heading, up to the next one.
 fn rows(document: &str, heading: &str) -> BTreeSet<String> {
+    let section = section(document, heading);
+    section.lines().filter_map(|line| line.strip_prefix("| ")?.split('|').next()).flat_map(code).collect()
+}
+
+/// What stands below a heading, up to the next one.
+fn section(document: &str, heading: &str) -> String {
     let text = text(document);
     let section = text.split_once(&format!("\n## {heading}\n")).unwrap_or_else(|| panic!("{document}: {heading}")).1;
-    let cells =
-        section.split("\n## ").next().unwrap().lines().filter_map(|line| line.strip_prefix("| ")?.split('|').next());
-    cells.flat_map(|cell| cell.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>()).collect()
+    section.split("\n## ").next().unwrap().to_owned()
+}
+
+/// What stands in code.
+fn code(text: &str) -> BTreeSet<String> {
+    text.split('`').skip(1).step_by(2).map(str::to_owned).collect()
 }
 
 /// The words that an enum of a file is told by.
@@ -39,6 +48,34 @@ fn every_event_of_the_log_is_documented() {
     // The line of a request has a section of its own.
     let others: BTreeSet<String> = events.filter(|event| event != "request").collect();
     assert_eq!(rows("docs/LOGGING.md", "Other lines"), others);
+}
+
+#[test]
+fn every_member_of_the_other_lines_is_documented() {
+    let section = section("docs/LOGGING.md", "Other lines");
+    let of_all = code(section.split("\n| ").next().unwrap());
+    let source = text("src/telemetry/log.rs");
+    for line in source.split("event = \"").skip(1).filter(|line| !line.starts_with("request\"")) {
+        let (event, rest) = line.split_once('"').unwrap();
+        let row = section.lines().find(|line| line.starts_with(&format!("| `{event}` |"))).unwrap();
+        let end = [");", "),\n"].into_iter().filter_map(|end| rest.find(end)).min().unwrap();
+        let unknown = &members(&rest[..end]) - &(&code(row) | &of_all);
+        assert!(unknown.is_empty(), "{event}: {unknown:?}");
+    }
+}
+
+/// The members of a line as its macro names them; a text without a name is its `message`.
+fn members(named: &str) -> BTreeSet<String> {
+    let mut is_quoted = false;
+    let parts = named.split(|letter| {
+        is_quoted ^= letter == '"';
+        letter == ',' && !is_quoted
+    });
+    let parts = parts.map(str::trim).filter(|part| !part.is_empty());
+    parts
+        .map(|part| if part.starts_with('"') { "message" } else { part.split(' ').next().unwrap().trim_matches('%') })
+        .map(str::to_owned)
+        .collect()
 }
 
 #[test]
