@@ -49,7 +49,7 @@ pub enum Outcome {
     Scope,
     /// Both give tokens, promised for another time.
     Lifetime,
-    /// Nobody can tell: the old server gave no verdict, or it refused what only the realm could judge.
+    /// Nobody can tell: the old server gave no verdict or none that can be read, or it refused what only the realm could judge.
     Undecided,
     /// Not compared: too many were being compared.
     LeftOut,
@@ -171,10 +171,11 @@ impl Verdict {
         let rounding = client.dialect.tokens.rounding;
         let ours = promise::honest(client.promise(), rounding, life).lifetime;
         let scope = scope::to_legacy(client, asked_scope, grant.scope.as_deref());
-        let [old_words, our_words] = [told.scope.as_deref().unwrap_or_default(), &scope].map(sorted);
-        let scopes = (old_words != our_words).then(|| {
-            format!("scope: the old server says `{}`, the bridge `{}`", old_words.join(" "), our_words.join(" "))
-        });
+        let words = told.scope.as_deref().map(|old| [old, &scope].map(sorted));
+        let scopes = words
+            .filter(|[old, ours]| old != ours)
+            .map(|both| both.map(|words| words.join(" ")))
+            .map(|[old, ours]| format!("scope: the old server says `{old}`, the bridge `{ours}`"));
         let lifetimes = told
             .expires_in
             .filter(|old| old.abs_diff(ours) > rounding)
@@ -190,6 +191,12 @@ impl Verdict {
     /// The old server gave no verdict.
     fn no_verdict(status: u16) -> Self {
         Self::new(Outcome::Undecided, format!("the old server says {status}, which is no verdict"))
+    }
+
+    /// The old server's answer says nothing that could be compared.
+    #[must_use]
+    pub fn unreadable(why: &str) -> Self {
+        Self::new(Outcome::Undecided, format!("the old server's answer cannot be read: {why}"))
     }
 
     /// The old server gave no answer at all.
@@ -223,9 +230,9 @@ fn sorted(words: &str) -> Vec<&str> {
 }
 
 /// What a reply of the old server promises.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Told {
-    /// In legacy words.
+    /// In legacy words; nothing where the dialect's replies have none.
     pub scope: Option<String>,
     /// Where it says one.
     pub expires_in: Option<Duration>,

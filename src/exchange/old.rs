@@ -143,8 +143,9 @@ impl Exchange {
             self.learn(client, secret.clone(), aside.called.address);
         }
         if let Some(client) = aside.login_at(Stage::Shadow) {
-            let body = answer.as_ref().map(|answer| answer.body.clone()).unwrap_or_default();
-            self.compare_beside(client, aside.copy(), Said { status: said.ok(), body, took });
+            let heard = answer.as_ref().map(|answer| (answer.headers.clone(), answer.body.clone()));
+            let (headers, body) = heard.unwrap_or_default();
+            self.compare_beside(client, aside.copy(), Said { status: said.ok(), headers, body, took });
         }
         trail.passed = Some(Passed { client, said, took });
         let answer = answer.map_err(|lost| Refusal::server(Fault::Upstream, lost.sentence()))?;

@@ -85,6 +85,7 @@ pub(super) struct Copied {
 pub(super) struct Said {
     /// `None`: nothing.
     pub(super) status: Option<u16>,
+    pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
     pub(super) took: Duration,
 }
@@ -137,8 +138,10 @@ impl Exchange {
             Err(failure) => Verdict::refused_there(&failure.refusal),
             Ok(granted) => {
                 self.end_at_once(client, &granted.grant).await;
-                let told = told::read(&client.dialect, &said.body);
-                Verdict::both_grant(client, &told, wish.asked_scope.as_deref(), &granted.grant)
+                match told::read(&client.dialect, &said.headers, &said.body) {
+                    Ok(told) => Verdict::both_grant(client, &told, wish.asked_scope.as_deref(), &granted.grant),
+                    Err(why) => Verdict::unreadable(why),
+                }
             }
         };
         (verdict, Some(realm))

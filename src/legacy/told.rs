@@ -2,22 +2,29 @@
 
 use std::time::Duration;
 
+use http::HeaderMap;
+use http::header::CONTENT_ENCODING;
 use serde_json::Value;
 
 use crate::domain::dialect::{Dialect, Piece, Slot};
 use crate::domain::shadow::Told;
 
-/// Reads a reply with tokens. What is not there, or is not JSON, is not told.
-#[must_use]
-pub fn read(dialect: &Dialect, body: &[u8]) -> Told {
-    let reply: Value = serde_json::from_slice(body).unwrap_or_default();
-    let found = |slot| name(dialect, slot).and_then(|name| reply.get(name));
-    Told {
-        scope: found(Slot::Scope).and_then(Value::as_str).map(str::to_owned),
-        expires_in: found(Slot::ExpiresIn)
-            .and_then(|value| value.as_u64().or_else(|| value.as_str()?.parse().ok()))
-            .map(Duration::from_secs),
+/// Reads a reply with tokens.
+///
+/// # Errors
+/// Why nobody can tell what it says.
+pub fn read(dialect: &Dialect, headers: &HeaderMap, body: &[u8]) -> Result<Told, &'static str> {
+    if headers.get_all(CONTENT_ENCODING).iter().any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        return Err("it is packed (Content-Encoding)");
     }
+    let Ok(Value::Object(reply)) = serde_json::from_slice(body) else { return Err("it is no JSON object") };
+    let scope =
+        name(dialect, Slot::Scope).map(|name| reply.get(name).and_then(Value::as_str).unwrap_or_default().to_owned());
+    let expires_in = name(dialect, Slot::ExpiresIn)
+        .and_then(|name| reply.get(name))
+        .and_then(|value| value.as_u64().or_else(|| value.as_str()?.parse().ok()))
+        .map(Duration::from_secs);
+    Ok(Told { scope, expires_in })
 }
 
 /// The name before a value, e.g. of `"scope":{scope}`.

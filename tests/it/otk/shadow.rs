@@ -162,6 +162,42 @@ fn exchange_compares_verdict_scope_and_lifetime() {
 }
 
 #[test]
+fn an_answer_that_cannot_be_read_decides_nothing() {
+    let old = FakeOld::start();
+    let world = shadow(&old, "shadow = \"exchange\"").start();
+    let answer = |head: &str, body: &str| {
+        let length = body.len();
+        format!("HTTP/1.1 200 OK\r\nServer: Old-Gateway\r\n{head}Content-Length: {length}\r\n\r\n{body}").into_bytes()
+    };
+    let packed = "the old server's answer cannot be read: it is packed (Content-Encoding)";
+    let broken = "the old server's answer cannot be read: it is no JSON object";
+    let answers = [
+        (answer("Content-Encoding: gzip\r\n", "packed"), packed),
+        (answer("Content-Encoding: identity\r\n", "<html>"), broken),
+        (answer("", "[]"), broken),
+    ];
+    for (number, (bytes, words)) in (1..).zip(answers) {
+        old.next(OldMood::Says(bytes));
+        assert_eq!(login(&world).status, 200);
+        comes(&world, "undecided", number);
+        let line = world.log("\"event\":\"shadow\"").pop().unwrap();
+        assert_eq!((&line["level"], &line["detail"]), (&"DEBUG".into(), &words.into()), "{line}");
+    }
+    assert_eq!(world.realm.asked("logout").len(), 3, "each session that was begun is ended");
+}
+
+#[test]
+fn a_scope_that_the_dialect_tells_nobody_is_not_compared() {
+    let old = FakeOld::start();
+    let shipped = include_str!("../../../mappings/dialects/otk-passport.toml");
+    let silent = shipped.replacen(", '\"scope\":{scope}']   # seed", "]", 1);
+    assert_ne!(silent, shipped);
+    let world = shadow(&old, "shadow = \"exchange\"\ndialect = \"silent\"").dialect("silent", &silent).start();
+    login(&world);
+    comes(&world, "agreed", 1);
+}
+
+#[test]
 fn nobody_waits_for_a_realm_that_hangs_and_what_is_too_much_is_left_out() {
     let old = FakeOld::start();
     let world = shadow(&old, "shadow = \"exchange\"").start();
