@@ -9,6 +9,7 @@
 //! ```
 
 use std::collections::BTreeSet;
+use std::slice;
 use std::sync::Arc;
 
 use crate::domain::client::{Client, Stage};
@@ -73,7 +74,10 @@ impl Look {
             Endpoint::Revoke | Endpoint::Introspect => {
                 (look.ask, look.tokens) = (Ask::About, texts(&glance.pairs, ["token"]));
             }
-            Endpoint::Token => look.at_a_grant(&glance.pairs, dialects),
+            Endpoint::Token => {
+                let own = look.only().and_then(|client| dialects.iter().find(|it| it.name == client.dialect.name));
+                look.at_a_grant(&glance.pairs, own.map_or(dialects, slice::from_ref));
+            }
             Endpoint::Api | Endpoint::Authz => {}
         }
         look

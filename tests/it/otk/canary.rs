@@ -84,6 +84,25 @@ fn a_canary_keeps_its_tokens_and_what_is_no_login_is_the_old_servers() {
 }
 
 #[test]
+fn a_canary_is_chosen_by_the_words_of_its_own_dialect_where_two_share_a_path() {
+    let old = FakeOld::start();
+    let shipped = include_str!("../../../mappings/dialects/otk-passport.toml");
+    let renamed = shipped.replacen("certificate = {", "cookie = { to = \"certificate\",", 1);
+    let entry = client(OLD_ID, &format!("dialect = \"zz\"\n{}", CANARY.replace("50", "99")));
+    let world = plan(&old).dialect("zz", &renamed).client(&entry).start();
+    let chosen = (0..20).filter(|number| {
+        let cookie = format!("planted-certificate_{number}");
+        let fields = passport(OLD_ID, OLD_SECRET).into_iter();
+        let fields =
+            fields.map(|(name, value)| if name == "certificate" { ("cookie", &*cookie) } else { (name, value) });
+        let reply = world.connect().ask(&post(TOKEN, &fields.collect::<Vec<_>>()));
+        world.plant(&reply);
+        reply.status == 200 && !is_old(&reply)
+    });
+    assert!(chosen.count() > 10, "at 99 %");
+}
+
+#[test]
 fn where_the_realm_does_worse_all_go_back_for_good_and_everybody_is_told() {
     let old = FakeOld::start();
     let mut world = canary(&old).start();
