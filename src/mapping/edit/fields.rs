@@ -2,12 +2,12 @@
 
 use std::fmt;
 
-use toml_edit::{Array, ArrayOfTables, DocumentMut, InlineTable, Item, Table, TableLike, Value};
+use toml_edit::{ArrayOfTables, DocumentMut, InlineTable, Item, Table, TableLike, Value};
 
-use crate::domain::client::{MOST_SECRETS, Stage};
+use crate::domain::client::Stage;
 
 /// Puts a value in place of the one under this key; a comment behind it stays.
-fn set(table: &mut dyn TableLike, key: &str, value: impl Into<Value>) {
+pub(super) fn set(table: &mut dyn TableLike, key: &str, value: impl Into<Value>) {
     let mut value = value.into();
     match table.get_mut(key) {
         Some(there) => {
@@ -37,8 +37,11 @@ pub fn stage(table: &mut dyn TableLike, to: &str, at: &str, why: &str) {
     // Who is staged anew where he is still came from where he came from, and so does who was nowhere, by a slip.
     let from = if is_stage && before != to { Some(before) } else { kept.or(is_stage.then_some(before)) };
     set(table, "stage", to);
-    if let Some(from) = from {
-        set(table, "stage_change", inline([("from", &from), ("at", at), ("why", why)]));
+    let Some(from) = from else { return };
+    let change = [("from", &*from), ("at", at), ("why", why)];
+    match table.get_mut("stage_change").and_then(Item::as_table_like_mut) {
+        Some(there) => change.into_iter().for_each(|(key, text)| set(there, key, text)),
+        None => set(table, "stage_change", inline(change)),
     }
 }
 
@@ -103,7 +106,7 @@ impl NewSecret {
         if text == "learn" { Some(Self::Learn) } else { Self::reference(text) }
     }
 
-    fn value(&self) -> Value {
+    pub(super) fn value(&self) -> Value {
         match self {
             Self::Learn => {
                 let mut table = InlineTable::new();
@@ -115,131 +118,6 @@ impl NewSecret {
             Self::File(path) => inline([("file", path)]),
             Self::Sealed(text) => inline([("sealed", text)]),
         }
-    }
-}
-
-/// One or two secrets of a client. The first is the preferred one.
-pub struct SecretSlots(Vec<Value>);
-
-impl fmt::Debug for SecretSlots {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SecretSlots({})", self.0.len())
-    }
-}
-
-impl SecretSlots {
-    /// Those under `legacy_secret` or `client_secret`.
-    ///
-    /// # Errors
-    /// They are written in a way that nothing changes.
-    pub fn of(table: &dyn TableLike, key: &str) -> Result<Self, String> {
-        match table.get(key) {
-            Some(Item::Value(Value::Array(list))) => Ok(Self(list.iter().cloned().collect())),
-            Some(Item::Value(value @ Value::InlineTable(_))) => {
-                let mut value = value.clone();
-                // A comment behind it is the key's, and stays there.
-                value.decor_mut().clear();
-                Ok(Self(vec![value]))
-            }
-            Some(_) | None => Err(format!(
-                "`{key}` is not written as {{ ... }} or as a list of them\n  hint: write it so, or change it by hand"
-            )),
-        }
-    }
-
-    /// Adds one as the second.
-    ///
-    /// # Errors
-    /// There are two.
-    pub fn add(&mut self, secret: &NewSecret) -> Result<(), String> {
-        if self.0.len() != 1 {
-            return Err("the client has two secrets already\n  hint: `retire` ends the second one".to_owned());
-        }
-        self.0.push(secret.value());
-        Ok(())
-    }
-
-    /// Makes the second the first.
-    ///
-    /// # Errors
-    /// There is one.
-    pub fn promote(&mut self) -> Result<(), String> {
-        if self.0.len() != 2 {
-            return Err("the client has one secret only\n  hint: `add` brings the second one".to_owned());
-        }
-        self.0.reverse();
-        Ok(())
-    }
-
-    /// Ends the second.
-    ///
-    /// # Errors
-    /// There is one.
-    pub fn retire(&mut self) -> Result<(), String> {
-        if self.0.len() != 2 {
-            return Err("the client has one secret only, and would have none\n  hint: to switch the client off: `client stage ID retired`".to_owned());
-        }
-        self.0.pop();
-        Ok(())
-    }
-
-    /// Puts hashes in place of `{ learn = true }`; a comment at it stays at the first.
-    ///
-    /// # Errors
-    /// Nothing is learned there, or there are too many.
-    pub fn learned(&mut self, hashes: &[String]) -> Result<(), String> {
-        let learns = |value: &Value| value.as_inline_table().is_some_and(|table| table.contains_key("learn"));
-        let Some(place) = self.0.iter().position(learns) else {
-            return Err("the client has no { learn = true }\n  hint: nothing is to be written".to_owned());
-        };
-        if self.0.len() - 1 + hashes.len() > MOST_SECRETS {
-            return Err("the client would have more than two secrets\n  hint: `retire` ends the second one".to_owned());
-        }
-        let was = self.0.remove(place);
-        for (offset, hash) in hashes.iter().enumerate() {
-            let mut value = NewSecret::Hash(hash.clone()).value();
-            if offset == 0 {
-                *value.decor_mut() = was.decor().clone();
-            }
-            self.0.insert(place + offset, value);
-        }
-        Ok(())
-    }
-
-    /// Puts them under the key.
-    pub fn into(self, table: &mut dyn TableLike, key: &str) {
-        let comments = |value: &Value| {
-            let decor = value.decor();
-            [decor.prefix(), decor.suffix()]
-                .into_iter()
-                .flatten()
-                .any(|raw| raw.as_str().is_some_and(|raw| raw.contains('#')))
-        };
-        let commented = self.0.iter().any(comments);
-        let mut values = self.0;
-        if let [only] = values.as_mut_slice()
-            && !commented
-        {
-            only.decor_mut().clear();
-            let only = only.clone();
-            set(table, key, only);
-            return;
-        }
-        let mut list = Array::new();
-        for value in values {
-            if commented {
-                list.push_formatted(value);
-            } else {
-                // Without the blanks that it had in its old place.
-                let mut value = value;
-                value.decor_mut().clear();
-                list.push(value);
-            }
-        }
-        if let Some(old) = table.get(key).and_then(Item::as_array) {
-            list.set_trailing(old.trailing().clone());
-        }
-        set(table, key, list);
     }
 }
 

@@ -5,6 +5,7 @@
 mod atomic;
 mod fields;
 mod lines;
+mod slots;
 
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -13,7 +14,8 @@ use std::time::Duration;
 
 use toml_edit::{DocumentMut, Item, TableLike};
 
-pub use fields::{NewClient, NewSecret, SecretSlots, percent, stage};
+pub use fields::{NewClient, NewSecret, percent, stage};
+pub use slots::SecretSlots;
 
 use super::Place;
 use super::entries::{Entry, entries};
@@ -292,6 +294,22 @@ mod tests {
             stage(table, "retired", "2026-11-24T12:00:00Z", "it is \"over\"");
             Ok(())
         })
+    }
+
+    #[test]
+    fn a_stage_change_keeps_its_comments_however_it_is_written() {
+        let change =
+            [("from", "legacy", "before"), ("at", "2026-01-01T00:00:00Z", "UTC"), ("why", "a test", "ticket 1")];
+        let lines = |prefix| change.map(|(key, text, note)| format!("{prefix}{key} = \"{text}\"  # {note}\n")).concat();
+        let entry = "[[client]]\nlegacy_id = \"one\"\nstage = \"live\"\n";
+        for text in [
+            format!("{entry}{}# the end\n", lines("stage_change.")),
+            format!("{entry}# about it\n[client.stage_change]  # ours\n{}", lines("")),
+        ] {
+            let wanted = text.replace("\"live\"", "\"retired\"").replace("\"legacy\"", "\"live\"");
+            let wanted = wanted.replace("2026-01-01T00:00:00Z", "2026-11-24T12:00:00Z");
+            assert_eq!(retired(&text, "one").unwrap(), wanted.replace("\"a test\"", "'it is \"over\"'"));
+        }
     }
 
     #[test]
