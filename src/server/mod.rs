@@ -20,6 +20,7 @@ mod http2;
 mod legacy;
 mod listener;
 mod malformed;
+mod moves;
 mod realm;
 mod reload;
 mod reset;

@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 
 use super::RefusedLoad;
 use super::legacy::Tuning;
+use super::moves::{self, Move};
 use super::retired::Retired;
 use super::shared::Shared;
 use super::tls::{Tls, TlsMaterial};
@@ -185,16 +186,21 @@ impl Reloading {
         let before = bridge.snapshot.load_full();
         // Who goes through a hundred thousand clients does it at nobody's cost; log and audit are not his: workers wait for them.
         let (next, moves, canaries) = patiently(|| {
-            let (moves, canaries) = (moves(&before.table, &loaded.table), canaries(&before.table, &loaded.table));
+            let (moves, canaries) =
+                (moves::between(&before.table, &loaded.table), canaries(&before.table, &loaded.table));
             (before.followed_by(loaded), moves, canaries)
         });
         bridge.edge.loaded(next.generation, &next.digest, next.table.len());
         for Move { client, stages, why } in &moves {
             bridge.edge.staged(client, *stages, why.as_deref());
         }
-        bridge.snapshot.store(Arc::new(next));
+        let next = Arc::new(next);
+        bridge.snapshot.store(Arc::clone(&next));
         for (client, begins) in &canaries {
             if *begins { bridge.metrics.stepped_back(client, false) } else { bridge.metrics.no_canary(client) }
+        }
+        if let Some(audit) = &current.audit {
+            patiently(|| moves::remember(&audit.path, &next.table));
         }
         self.retired.keep(before);
         self.ops.token.store(Arc::new(config.ops_token.clone()));
@@ -205,29 +211,6 @@ impl Reloading {
         *self.ops.needs_restart.lock() = needs_restart;
         current.take_reloadable(config);
     }
-}
-
-/// A client that a load brings to another stage; or that a command staged anew where it is, as it does with a canary.
-struct Move {
-    client: Arc<str>,
-    /// Before and now.
-    stages: (Stage, Stage),
-    /// Where a command moved it.
-    why: Option<String>,
-}
-
-fn moves(before: &Table, now: &Table) -> Vec<Move> {
-    let moved = |client: &Arc<Client>| {
-        let was = before.client(&client.legacy_id)?;
-        // What stood there already is about another change.
-        let told = client.moved.as_ref().filter(|moved| was.moved.as_ref() != Some(moved));
-        if was.stage == client.stage && told.is_none() {
-            return None;
-        }
-        let why = told.map(|moved| moved.why.clone());
-        Some(Move { client: client.legacy_id.clone(), stages: (was.stage, client.stage), why })
-    };
-    now.clients().filter_map(moved).collect()
 }
 
 /// Clients whose canary a load begins (`true`), anew where they had one, or ends.

@@ -8,7 +8,6 @@ use std::num::NonZero;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 use tokio::sync::{Notify, Semaphore, watch};
@@ -20,6 +19,7 @@ use super::control::Control;
 use super::handshake::Failures;
 use super::legacy::Tuning;
 use super::listener::listen;
+use super::moves;
 use super::reload::{Files, Reloading, Ways};
 use super::scarcity::{self, Scarcity};
 use super::shared::Shared;
@@ -29,7 +29,6 @@ use super::{Addresses, Running};
 use crate::config::{self, Config};
 use crate::document::{Finding, Findings};
 use crate::domain::chance::Entropy;
-use crate::domain::client::Moved;
 use crate::domain::time::Clock;
 use crate::exchange::{Bridge, Canaries, Doubts, Flights, Heard, Shadows};
 use crate::keycloak::{Keycloak, Keys, RealmStatus};
@@ -38,7 +37,7 @@ use crate::mapping::{self, Guard, Snapshot};
 use crate::otk::OldServer;
 use crate::secrets::Environment;
 use crate::store::TokenStore;
-use crate::telemetry::audit::{self, Audit};
+use crate::telemetry::audit::Audit;
 use crate::telemetry::{Edge, Metrics, log};
 
 /// What a bridge is born of.
@@ -254,11 +253,13 @@ fn bridge(
     let verifiers = workers.saturating_sub(1).max(1);
     let guard = Guard::new(config.limits.wrong_secrets, verifiers, Arc::clone(&start.clock))
         .map_err(|error| StartError::Failed(format!("no thread for verifying secrets: {error}")))?;
-    let written = config.audit.as_ref().and_then(|settings| audit::written(&settings.path));
-    let (edge, audit) = edge(config, &metrics, &start.clock)?;
+    let (edge, thread) = edge(config, &metrics, &start.clock)?;
     edge.began(snapshot.generation, &snapshot.digest, snapshot.table.len());
-    if let Some(written) = written {
-        tell_moves(&edge, &snapshot, written);
+    if let Some(audit) = &config.audit {
+        for moved in moves::since_last_time(&audit.path, &snapshot.table) {
+            edge.staged(&moved.client, moved.stages, moved.why.as_deref());
+        }
+        moves::remember(&audit.path, &snapshot.table);
     }
     let bridge = Arc::new(Bridge {
         snapshot: ArcSwap::from_pointee(snapshot),
@@ -277,19 +278,7 @@ fn bridge(
         metrics,
         edge,
     });
-    Ok((bridge, audit))
-}
-
-/// Tells of clients that a command moved while no bridge ran: since the audit's last record. Commands know whole seconds.
-fn tell_moves(edge: &Edge, snapshot: &Snapshot, written: SystemTime) {
-    let written = written.checked_sub(Duration::from_secs(1)).unwrap_or(written);
-    for client in snapshot.table.clients() {
-        if let Some(Moved { from: Some(from), at, why }) = &client.moved
-            && humantime::parse_rfc3339(at).is_ok_and(|at| at > written)
-        {
-            edge.staged(&client.legacy_id, (*from, client.stage), Some(why));
-        }
-    }
+    Ok((bridge, thread))
 }
 
 fn edge(

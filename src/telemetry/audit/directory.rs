@@ -4,7 +4,6 @@ use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, BufRead, BufReader};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 use super::chain::{self, Head};
 
@@ -135,12 +134,6 @@ fn ends(path: &Path) -> io::Result<Ends> {
 /// The directory cannot be read.
 pub fn files(path: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(list(path)?.into_iter().map(|named| named.path).collect())
-}
-
-/// When the last record was written; `None`: there is none.
-#[must_use]
-pub fn written(path: &Path) -> Option<SystemTime> {
-    list(path).ok()?.last().and_then(|last| fs::metadata(&last.path).ok()?.modified().ok())
 }
 
 pub(super) fn list(path: &Path) -> io::Result<Vec<Named>> {

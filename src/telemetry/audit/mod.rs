@@ -21,7 +21,7 @@ use parking_lot::Mutex;
 use tokio::sync::mpsc::{Sender, channel};
 use tokio_util::sync::CancellationToken;
 
-pub use directory::{files, written};
+pub use directory::files;
 pub use entry::Entry;
 pub use verify::{Fault, Verdict, verify};
 

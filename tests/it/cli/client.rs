@@ -452,15 +452,40 @@ fn a_move_while_no_bridge_ran_is_told_in_the_audit_by_the_next_one() {
     for _ in 0..2 {
         world.begin();
         world.end();
-        // Written long before the next start, which has nothing new to tell.
-        let later = std::time::SystemTime::now() + std::time::Duration::from_secs(10);
-        for path in passbridge::telemetry::audit::files(&world.store().join("audit")).unwrap() {
-            File::options().append(true).open(path).unwrap().set_modified(later).unwrap();
-        }
     }
     let told = run(&world, &["audit", "--client", "moving"], "").fine().out;
     assert_eq!(told.lines().count(), 1, "{told}");
     assert!(told.contains("stage_before=live stage=retired (while it was down)"), "{told}");
+}
+
+#[test]
+fn a_move_that_a_refused_load_kept_out_is_told_by_the_start_that_brings_it_in() {
+    let mut world = Plan::new().client(&client("moving", "client_id = \"other\"")).start();
+    let broken = file(&world, "broken.toml");
+    fs::write(&broken, "[[client]").unwrap();
+    // As version control brings it: older than what the running bridge writes down.
+    let change = "stage_change = { from = \"live\", at = \"2025-11-24T12:00:00Z\", why = \"ticket 99\" }";
+    let moved = format!("client_id = \"other\"\nstage = \"retired\"\n{change}");
+    world.change_clients(&[client(OLD_ID, ""), client("moving", &moved)]);
+    world.running().reload().unwrap_err();
+    fs::remove_file(broken).unwrap();
+    for _ in 0..2 {
+        world.restart();
+    }
+    world.end();
+    let told = run(&world, &["audit", "--client", "moving"], "").fine().out;
+    assert_eq!(told.lines().count(), 1, "{told}");
+    assert!(told.contains("stage_before=live stage=retired (ticket 99)"), "{told}");
+}
+
+#[test]
+fn a_move_that_a_load_told_is_not_told_again_by_the_next_start() {
+    let mut world = Plan::new().client(&client("moving", "client_id = \"other\"")).start();
+    run(&world, &["client", "stage", "moving", "retired", "--why", "while it ran"], "").fine();
+    world.restart();
+    world.end();
+    let told = run(&world, &["audit", "--client", "moving"], "").fine().out;
+    assert_eq!(told.lines().count(), 1, "{told}");
 }
 
 #[test]
