@@ -222,9 +222,11 @@ impl Exchange {
             return self.pass(&aside, trail).await.map_err(to_hearer);
         }
         let reply = self.here(snapshot, called, Asked { incoming, aside: Some(&aside) }, trail).await;
-        if let Some(client) = aside.chosen() {
-            self.went_to_the_realm(client, reply.is_ok()).await;
+        let Some(client) = aside.chosen() else { return reply };
+        if reply.is_err() && trail.client.is_none() {
+            return self.pass_unproved(&aside, client, trail).await.map_err(to_hearer);
         }
+        self.went_to_the_realm(client, reply.is_ok()).await;
         reply
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{Request, Uri};
+use http::{Request, StatusCode, Uri};
 use secrecy::SecretString;
 use zeroize::Zeroizing;
 
@@ -19,7 +19,7 @@ use crate::legacy::request::Incoming;
 use crate::mapping::Snapshot;
 use crate::otk::{Lost, OldServer};
 use crate::telemetry::Trail;
-use crate::telemetry::trail::Passed;
+use crate::telemetry::trail::{Note, Passed};
 
 /// A request, and the old server that may have to answer it.
 pub(super) struct Aside<'a> {
@@ -124,6 +124,22 @@ impl Exchange {
         Ok(refresh.is_some())
     }
 
+    /// Has the old server answer a login that was to go to the realm, of somebody who has proved nothing here: nothing of it is spent. If it gives
+    /// tokens, the mapping is wrong, and that counts. If not, anybody may have said that he is this client, and that counts for nothing.
+    pub(super) async fn pass_unproved(
+        self: &Arc<Self>,
+        aside: &Aside<'_>,
+        client: &Client,
+        trail: &mut Trail,
+    ) -> Result<Reply, Refusal> {
+        trail.notes.push(Note::Unproved);
+        let reply = self.pass(aside, trail).await?;
+        if reply.status == StatusCode::OK {
+            self.went_to_the_realm(client, false).await;
+        }
+        Ok(reply)
+    }
+
     /// Has the old server answer.
     pub(super) async fn pass(self: &Arc<Self>, aside: &Aside<'_>, trail: &mut Trail) -> Result<Reply, Refusal> {
         if let Some(id) = &aside.look.claimed {
@@ -135,7 +151,7 @@ impl Exchange {
         // A client is named here by who it says to be: the old server finds out whether that is so.
         let client = aside.look.only().cloned();
         let said = answer.as_ref().map(|answer| answer.status.as_u16()).map_err(Lost::word);
-        if let Some(client) = aside.login_at(Stage::Canary) {
+        if let Some(client) = aside.login_at(Stage::Canary).filter(|_| !aside.is_chosen) {
             self.went_to_the_old_server(client, said.is_ok_and(|status| (400..500).contains(&status)));
         }
         let took = clock.monotonic().saturating_sub(asked_at);

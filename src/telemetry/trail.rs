@@ -84,6 +84,8 @@ pub enum Note {
     ApiRefused,
     /// A login was revoked whose session the realm cannot be told to end: nothing here opens its refresh token.
     RealmUntold,
+    /// A login that the canary had chosen for the realm was passed on: the bridge did not find out who it was.
+    Unproved,
 }
 
 impl Note {
@@ -100,6 +102,7 @@ impl Note {
             Self::Foreign => "foreign_token",
             Self::ApiRefused => "api_refused_jwt",
             Self::RealmUntold => "realm_untold",
+            Self::Unproved => "unproved",
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::plan;
 use crate::cli::said::{Said, run};
+use crate::support::raw::post_body;
 use crate::support::{
     FakeOld, Mood, OLD_ID, OLD_SECRET, OldMood, Plan, RawReply, TOKEN, World, client, eventually, passport, post,
 };
@@ -174,19 +175,47 @@ fn users_own_mistakes_which_the_old_server_refuses_too_are_no_reason_to_step_bac
 }
 
 #[test]
-fn a_wrong_secret_in_the_mapping_brings_a_canary_back_too() {
+fn a_wrong_secret_in_the_mapping_brings_a_canary_back_and_nobody_notices() {
     let old = FakeOld::start();
     let more = format!("{CANARY}\nlegacy_secret = {{ env = \"NEW_SECRET\" }}");
     let world = plan(&old).client(&client(OLD_ID, &more)).start();
-    let mut heard = [0, 0];
     for number in 0..400 {
         let reply = login(&world, number);
-        heard[usize::from(is_old(&reply))] += 1;
+        assert!(is_old(&reply) && reply.status == 200, "{reply:?}");
         if stepped_back(&world) {
             break;
         }
     }
-    assert_eq!(heard[0], 50, "{heard:?}");
+    assert!(stepped_back(&world));
+    assert!((unproved(&world) - 50.0).abs() < 0.5, "{}", world.ops("/metrics").body);
+}
+
+/// Logins that the canary had chosen, and that were passed on because nobody had proved anything.
+fn unproved(world: &World) -> f64 {
+    world.metric(&format!("passbridge_notes_total{{client=\"{OLD_ID}\",note=\"unproved\"}}"))
+}
+
+#[test]
+fn whoever_only_says_that_he_is_the_client_brings_no_canary_back() {
+    let old = FakeOld::start();
+    let world = canary(&old).start();
+    let (realm, _) = sides(&world, 20);
+    let certificate = format!("planted-certificate_{}", realm[0]);
+    let strangers = [
+        // Another secret; none; a form that nobody reads.
+        format!("grant_type=passport&client_id={OLD_ID}&client_secret=guessed&certificate={certificate}"),
+        format!("grant_type=passport&client_id={OLD_ID}&certificate={certificate}"),
+        format!("grant_type=passport&client_id={OLD_ID}&client_secret={OLD_SECRET}&certificate={certificate}&a=%zz"),
+    ];
+    let refused = b"HTTP/1.1 401 Unauthorized\r\nServer: Old-Gateway\r\nContent-Length: 2\r\n\r\n{}";
+    for stranger in strangers.iter().cycle().take(60) {
+        old.next(OldMood::Says(refused.to_vec()));
+        let reply = world.connect().ask(&post_body(TOKEN, &[], stranger.as_bytes()));
+        assert!(is_old(&reply) && reply.status == 401, "{reply:?}");
+    }
+    let fares = told(&world, &["client", "show", OLD_ID, "--format", "json"]).json()["fares"]["canary"].clone();
+    assert_eq!((&fares["figures"]["without_tokens"], &fares["figures"]["refused"]), (&0.into(), &0.into()), "{fares}");
+    assert!(!stepped_back(&world) && !is_old(&login(&world, realm[0])));
 }
 
 #[test]
