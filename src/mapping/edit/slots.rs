@@ -102,10 +102,14 @@ impl SecretSlots {
     /// # Errors
     /// There is one.
     pub fn promote(&mut self) -> Result<(), String> {
-        if self.slots.len() != 2 {
+        let [first, second] = self.slots.as_mut_slice() else {
             return Err("the client has one secret only\n  hint: `add` brings the second one".to_owned());
+        };
+        mem::swap(first, second);
+        // Blanks are the place's, and comments the secret's.
+        if ![&first.above, &second.above].into_iter().any(|above| above.contains('#')) {
+            mem::swap(&mut first.above, &mut second.above);
         }
-        self.slots.reverse();
         Ok(())
     }
 
@@ -207,7 +211,7 @@ mod tests {
         let retired = "[ # which one is which\n  { env = 'A' }, # of 2019, goes\n  # no third\n]";
         assert_eq!(changed(TWO, SecretSlots::retire), retired);
         let without_comma = "[{ env = 'A' }, # of 2019\n  { env = 'B' } # of 2026\n]";
-        let promoted = "[\n  { env = 'B' }, # of 2026\n{ env = 'A' } # of 2019\n]";
+        let promoted = "[{ env = 'B' }, # of 2026\n  { env = 'A' } # of 2019\n]";
         assert_eq!(changed(without_comma, SecretSlots::promote), promoted);
         assert_eq!(changed(without_comma, SecretSlots::retire), "[{ env = 'A' } # of 2019\n]");
     }
