@@ -92,10 +92,36 @@ pub(super) struct Flow<B> {
     inner: B,
     idle: Duration,
     left: u64,
-    /// Of a request, and of an answer that began before its request had ended.
-    progress: Option<Arc<Progress>>,
-    is_request: bool,
+    whose: Whose,
     deadline: Option<Deadline>,
+}
+
+/// Whose body it is.
+enum Whose {
+    /// A request's.
+    Request(Arc<Progress>),
+    /// An answer's that began before its request had ended, whose progress this is.
+    EarlyAnswer(Arc<Progress>),
+    /// Of no request that goes on.
+    Other,
+}
+
+impl Whose {
+    /// The progress that its parts count in.
+    fn progress(&self) -> Option<&Progress> {
+        match self {
+            Self::Request(progress) | Self::EarlyAnswer(progress) => Some(progress),
+            Self::Other => None,
+        }
+    }
+
+    /// The same, where the body is the request's own.
+    fn request(&self) -> Option<&Progress> {
+        match self {
+            Self::Request(progress) => Some(progress),
+            Self::EarlyAnswer(_) | Self::Other => None,
+        }
+    }
 }
 
 /// When silence is enough.
@@ -106,14 +132,14 @@ struct Deadline {
 }
 
 impl<B: Body> Flow<B> {
-    fn new(inner: B, idle: Duration) -> Self {
-        Self { inner, idle, left: u64::MAX, progress: None, is_request: false, deadline: None }
+    fn new(inner: B, idle: Duration, whose: Whose) -> Self {
+        Self { inner, idle, left: u64::MAX, whose, deadline: None }
     }
 
     /// The body of an answer. Where it comes before its request has ended, the silence of either counts only while the other is silent too.
     pub(super) fn answering(inner: B, idle: Duration, request: &Arc<Progress>) -> Self {
-        let progress = (!request.is_done()).then(|| Arc::clone(request));
-        Self { progress, ..Self::new(inner, idle) }
+        let whose = if request.is_done() { Whose::Other } else { Whose::EarlyAnswer(Arc::clone(request)) };
+        Self::new(inner, idle, whose)
     }
 
     /// The body of a request.
@@ -125,9 +151,8 @@ impl<B: Body> Flow<B> {
             patience: bounds.timeout,
             due: Mutex::default(),
         });
-        let watched = Some(Arc::clone(&progress));
-        let flow = Self::new(inner, bounds.idle_timeout);
-        (Self { left: bounds.body, progress: watched, is_request: true, ..flow }, progress)
+        let flow = Self::new(inner, bounds.idle_timeout, Whose::Request(Arc::clone(&progress)));
+        (Self { left: bounds.body, ..flow }, progress)
     }
 
     pub(super) fn inner(&self) -> &B {
@@ -138,17 +163,13 @@ impl<B: Body> Flow<B> {
         self.inner
     }
 
-    fn request(&self) -> Option<&Progress> {
-        self.progress.as_deref().filter(|_| self.is_request)
-    }
-
     /// Ready: it has been silent for too long.
     fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if let Some(progress) = self.request() {
+        if let Some(progress) = self.whose.request() {
             progress.state.store(AWAITED, Ordering::Relaxed);
         }
         loop {
-            let (idle, parts) = (self.idle, self.progress.as_ref().map_or(0, |progress| progress.parts()));
+            let (idle, parts) = (self.idle, self.whose.progress().map_or(0, Progress::parts));
             let deadline = self.deadline.get_or_insert_with(|| Deadline { sleep: Box::pin(sleep(idle)), parts });
             ready!(deadline.sleep.as_mut().poll(cx));
             if deadline.parts == parts {
@@ -159,7 +180,7 @@ impl<B: Body> Flow<B> {
     }
 
     fn break_off(&self, why: &impl ToString) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
-        if let Some(progress) = self.request() {
+        if let Some(progress) = self.whose.request() {
             progress.broken.store(true, Ordering::Relaxed);
         }
         Poll::Ready(Some(Err(Broken::new(why))))
@@ -169,7 +190,7 @@ impl<B: Body> Flow<B> {
 impl Flow<super::Stream> {
     /// No body.
     pub(super) fn nothing() -> Self {
-        Self::new(super::Stream::nothing(), Duration::ZERO)
+        Self::new(super::Stream::nothing(), Duration::ZERO, Whose::Other)
     }
 }
 
@@ -190,7 +211,7 @@ where
         self.deadline = None;
         match ready!(polled) {
             None => {
-                if let Some(progress) = self.request() {
+                if let Some(progress) = self.whose.request() {
                     progress.passed(true);
                 }
                 Poll::Ready(None)
@@ -205,10 +226,10 @@ where
                     return self.break_off(&"the body is longer than it may be");
                 };
                 self.left = left;
-                if let Some(progress) = &self.progress {
+                if let Some(progress) = self.whose.progress() {
                     progress.parts.fetch_add(1, Ordering::Relaxed);
                 }
-                if let Some(progress) = self.request() {
+                if let Some(progress) = self.whose.request() {
                     progress.passed(self.inner.is_end_stream());
                 }
                 Poll::Ready(Some(Ok(frame)))
