@@ -327,7 +327,7 @@ fn what_is_left_out_while_nothing_can_be_written_is_one_record_however_long_that
     // As many strangers as are written in a minute.
     kept.refuse(600);
     fs::remove_dir_all(&path).unwrap();
-    // This one is to be written, so that the want of a place is seen.
+    // This one is to be written, so that the want of a place is seen, unless it was seen already.
     kept.refuse_unseen(1);
     eventually("it is told", || kept.metrics.audit_writable.get() == 0);
     let mut left_out = 1;
@@ -339,7 +339,9 @@ fn what_is_left_out_while_nothing_can_be_written_is_one_record_however_long_that
     fs::create_dir(&path).unwrap();
     eventually("it is written again", || kept.metrics.audit_writable.get() == 1);
     kept.end();
-    assert_eq!(left_out_of_strangers(&path), [1, left_out - 1]);
+    // One for all since the directory was found gone, and one before where a record was what found it, and no look at it in vain.
+    let told = left_out_of_strangers(&path);
+    assert!(told.iter().sum::<u64>() == left_out && told.len() <= 2, "{told:?} of {left_out}");
 }
 
 /// What each record says that tells of strangers left out.
