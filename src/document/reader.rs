@@ -126,12 +126,14 @@ impl<'f> Reader<'f> {
 
     /// A text that must be there.
     pub fn required_text(&mut self, key: &'static str) -> Option<Spotted<String>> {
-        let there = self.has(key);
-        let text = self.text(key);
-        if !there {
+        self.demand(key);
+        self.text(key)
+    }
+
+    fn demand(&mut self, key: &'static str) {
+        if !self.has(key) {
             self.missing(key, format!("{key} = \"...\""));
         }
-        text
     }
 
     /// A text that names something, and so is not empty: a directory with an empty path behind it is the directory itself.
@@ -141,9 +143,7 @@ impl<'f> Reader<'f> {
 
     /// The same, where it must be there.
     pub fn required_filled(&mut self, key: &'static str, wanted: &str) -> Option<Spotted<String>> {
-        if !self.has(key) {
-            self.missing(key, format!("{key} = \"...\""));
-        }
+        self.demand(key);
         self.filled(key, wanted)
     }
 

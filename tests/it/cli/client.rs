@@ -444,6 +444,14 @@ fn when_secrets_were_used_is_told_to_whoever_shows_the_ops_token_alone() {
     assert_eq!((told.status, told.json("legacy_secrets")), (200, serde_json::json!([null])));
 }
 
+/// What the audit says of the one move of this client.
+#[track_caller]
+fn only_move(world: &World) -> String {
+    let told = run(world, &["audit", "--client", "moving"], "").fine().out;
+    assert_eq!(told.lines().count(), 1, "{told}");
+    told
+}
+
 #[test]
 fn a_move_while_no_bridge_ran_is_told_in_the_audit_by_the_next_one() {
     let mut world = Plan::new().client(&client("moving", "client_id = \"other\"")).start();
@@ -453,8 +461,7 @@ fn a_move_while_no_bridge_ran_is_told_in_the_audit_by_the_next_one() {
         world.begin();
         world.end();
     }
-    let told = run(&world, &["audit", "--client", "moving"], "").fine().out;
-    assert_eq!(told.lines().count(), 1, "{told}");
+    let told = only_move(&world);
     assert!(told.contains("stage_before=live stage=retired (while it was down)"), "{told}");
 }
 
@@ -473,8 +480,7 @@ fn a_move_that_a_refused_load_kept_out_is_told_by_the_start_that_brings_it_in() 
         world.restart();
     }
     world.end();
-    let told = run(&world, &["audit", "--client", "moving"], "").fine().out;
-    assert_eq!(told.lines().count(), 1, "{told}");
+    let told = only_move(&world);
     assert!(told.contains("stage_before=live stage=retired (ticket 99)"), "{told}");
 }
 
@@ -484,8 +490,7 @@ fn a_move_that_a_load_told_is_not_told_again_by_the_next_start() {
     run(&world, &["client", "stage", "moving", "retired", "--why", "while it ran"], "").fine();
     world.restart();
     world.end();
-    let told = run(&world, &["audit", "--client", "moving"], "").fine().out;
-    assert_eq!(told.lines().count(), 1, "{told}");
+    only_move(&world);
 }
 
 #[test]

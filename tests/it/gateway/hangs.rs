@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 
 use super::{call, connect, get, open, plan, refused, routes, told, until, uuid};
 use crate::support::api2::Http2Api;
-use crate::support::{Connection, FakeApi, PATIENCE, eventually};
+use crate::support::{Connection, FakeApi, PATIENCE, World, eventually};
 
 #[test]
 fn a_caller_that_stops_reading_is_cut_off_and_the_api_let_go() {
@@ -158,12 +158,17 @@ fn either(one: &FakeApi, two: &Http2Api) -> [String; 2] {
     ]
 }
 
+/// A bridge before an API that has little time, and the first lines of an upload to it, whose caller may pause for so long.
+fn uploading(route: &str, idle: &str) -> (World, String) {
+    let world = routes(route).set("gateway", "timeout", "\"300ms\"").set("gateway", "idle_timeout", idle).start();
+    let head = format!("POST /api HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {}\r\n", uuid(&world));
+    (world, head)
+}
+
 #[test]
 fn an_api_has_its_time_once_its_caller_has_said_everything() {
     for route in either(&FakeApi::good(), &Http2Api::start()) {
-        let world =
-            routes(&route).set("gateway", "timeout", "\"300ms\"").set("gateway", "idle_timeout", "\"5s\"").start();
-        let head = format!("POST /api HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {}\r\n", uuid(&world));
+        let (world, head) = uploading(&route, "\"5s\"");
         for begun in ["", "abc"] {
             let mut slow = open(&world);
             let began = Instant::now();
@@ -179,9 +184,7 @@ fn an_api_has_its_time_once_its_caller_has_said_everything() {
 #[test]
 fn a_caller_that_stops_is_told_so_and_its_api_is_not_blamed() {
     for route in either(&FakeApi::good(), &Http2Api::start()) {
-        let world =
-            routes(&route).set("gateway", "timeout", "\"300ms\"").set("gateway", "idle_timeout", "\"300ms\"").start();
-        let head = format!("POST /api HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {}\r\n", uuid(&world));
+        let (world, head) = uploading(&route, "\"300ms\"");
         for begun in ["", "abc", "", "abc", "", "abc"] {
             let reply = call(&world, format!("{head}Content-Length: 6\r\n\r\n{begun}").as_bytes());
             assert_eq!(refused(&reply), told(400, "invalid_request", "3003103"), "{route}: {begun}");
