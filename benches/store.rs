@@ -144,6 +144,18 @@ fn own_cpu() -> Duration {
     Duration::from_nanos(text.split(' ').next().unwrap().parse().unwrap())
 }
 
+/// Waits until the process has nothing to do; CPU time until then.
+fn rest() -> Duration {
+    let begun = cpu();
+    loop {
+        let before = cpu();
+        std::thread::sleep(Duration::from_millis(200));
+        if cpu() == before {
+            return before.checked_sub(begun).unwrap();
+        }
+    }
+}
+
 /// Resident memory that is no file's, in bytes.
 fn resident() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
@@ -311,6 +323,8 @@ fn bench_live(base: &Path, live: u64, report: &mut Vec<(String, f64)>) {
     let begun = Instant::now();
     let store = open(&directory, clock());
     tell(report, format!("open_ms_after_kill_{live}"), micros(begun.elapsed()) / 1e3);
+    runtime().block_on(store.sweep(DAY)).unwrap();
+    tell(report, format!("laid_out_cpu_ms_{live}"), micros(rest()) / 1e3);
     tell(report, format!("look_up_micros_hot_{live}"), look_ups(&store, live, HOT.min(live)));
     tell(report, format!("look_up_micros_uniform_{live}"), look_ups(&store, live, live));
     tell(report, format!("resident_mb_serving_{live}"), resident().saturating_sub(before) as f64 / 1e6);

@@ -46,7 +46,7 @@ pub fn run(contestants: &[Contestant<'_>], rounds: usize) -> Vec<Vec<Round>> {
             let contestant = &contestants[index];
             let before = contestant.process.cpu();
             let served = load::run(&contestant.load);
-            settle(contestant.process);
+            rest(contestant.process, PUT_OFF);
             let cpu = contestant.process.cpu().since(&before);
             if number > 0 {
                 all[index].push(Round { served, cpu });
@@ -56,15 +56,20 @@ pub fn run(contestants: &[Contestant<'_>], rounds: usize) -> Vec<Vec<Round>> {
     all
 }
 
-/// Waits until it has done what it put off, for two seconds at most: that is its own work, and not the next one's.
-fn settle(process: &Process) {
+/// What a contestant put off is its own work, and not the next one's. So long it is waited for.
+const PUT_OFF: Duration = Duration::from_secs(2);
+
+/// Waits until it has nothing to do, for so long at most.
+pub fn rest(process: &Process, patience: Duration) {
     const GLANCE: Duration = Duration::from_millis(50);
-    for _ in 0..40 {
+    let mut waited = Duration::ZERO;
+    while waited < patience {
         let before = process.cpu();
         std::thread::sleep(GLANCE);
         if process.cpu().since(&before).all() < GLANCE / 50 {
             return;
         }
+        waited += GLANCE;
     }
 }
 

@@ -20,6 +20,7 @@ use serde::de::DeserializeOwned;
 use super::super::error::{Cause, StoreError};
 use super::super::record;
 use super::{journal, keys, manifest};
+use crate::domain::opaque::Fingerprint;
 
 /// Values from this size on lie beside the tree, so that compaction does not move them: JWTs.
 const SEPARATE_FROM: u32 = 256;
@@ -44,8 +45,9 @@ impl Entry {
         Self { key: key.into(), value: Some(record::encode(key, value).into()) }
     }
 
-    pub(super) fn key(&self) -> &[u8] {
-        &self.key
+    /// The access UUID whose record this is, and its bytes or nothing where it is removed.
+    pub(super) fn of_access(&self) -> Option<(Fingerprint, Option<impl AsRef<[u8]> + use<>>)> {
+        keys::changed_access(&self.key).map(|fingerprint| (fingerprint, self.value.clone()))
     }
 
     /// A key to be removed.

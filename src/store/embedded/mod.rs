@@ -22,6 +22,7 @@ mod keys;
 mod leases;
 mod manifest;
 mod scan;
+mod scratch;
 mod shared;
 mod tidy;
 mod upgrade;

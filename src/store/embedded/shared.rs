@@ -10,12 +10,14 @@ use parking_lot::Mutex;
 
 use super::super::change::Statistics;
 use super::super::error::StoreError;
+use super::super::record;
 use super::cache::RecordCache;
 use super::directory::Directory;
 use super::expiry::ExpiryIndex;
 use super::files::{Entry, Files};
 use super::keys;
 use super::leases::Leases;
+use super::scratch::Scratch;
 use super::upgrade::upgrade;
 use crate::domain::family::AccessRecord;
 use crate::domain::opaque::{Fingerprint, TokenUse};
@@ -25,6 +27,9 @@ use crate::domain::time::Clock;
 const PATIENCE: Duration = Duration::from_secs(1);
 const GLANCE: Duration = Duration::from_micros(200);
 
+/// So many records are laid out at once: a login waits for no more than a millisecond.
+const PORTION: usize = 200;
+
 #[derive(Debug)]
 pub(super) struct Shared {
     files: ArcSwapOption<Files>,
@@ -32,6 +37,7 @@ pub(super) struct Shared {
     closed: AtomicBool,
     cache_bytes: u64,
     records: RecordCache,
+    scratch: Scratch,
     pub(super) leases: Leases,
     pub(super) counts: Counts,
     pub(super) clock: Arc<dyn Clock>,
@@ -57,6 +63,7 @@ impl Shared {
             closed: AtomicBool::new(false),
             cache_bytes,
             records: RecordCache::of(cache_bytes - for_blocks(cache_bytes)),
+            scratch: Scratch::of(path, cache_bytes),
             leases: Leases::of_opening(opening),
             counts: Counts::default(),
             clock,
@@ -80,18 +87,43 @@ impl Shared {
             Err(error @ StoreError::Refusing) => return self.records.peek(fingerprint).map(Some).ok_or(error),
             Err(error) => return Err(error),
         };
-        self.records.get(fingerprint, || files.get(&keys::token(TokenUse::Access, fingerprint)))
+        let key = keys::token(TokenUse::Access, fingerprint);
+        self.records.get(fingerprint, || {
+            let found = self.scratch.read(fingerprint, |bytes| record::decode(&key, bytes).ok());
+            found.map_or_else(|| files.get(&key), |record| Ok(Some(record)))
+        })
     }
 
     /// Writes all entries or none; when it answers, they are durable, and readers see them.
     pub(super) fn write(&self, entries: Vec<Entry>) -> Result<(), StoreError> {
-        let changed: Vec<Fingerprint> = entries.iter().filter_map(|entry| keys::changed_access(entry.key())).collect();
+        let changed: Vec<_> = entries.iter().filter_map(Entry::of_access).collect();
         let written = self.in_its_place().and_then(|()| self.files()).and_then(|files| files.write(entries));
-        // Though it failed: what is on the disk shows when the files are opened anew.
-        for fingerprint in changed {
+        match written {
+            Ok(()) => self.scratch.write(&changed),
+            // What is on the disk shows when the files are opened anew.
+            Err(_) => self.scratch.clear(),
+        }
+        for (fingerprint, _) in changed {
             self.records.forget(&fingerprint);
         }
         written
+    }
+
+    /// Lays a portion of the stored access records out in the scratch, from a key on; answers where to go on. By the writer alone,
+    /// so that nobody changes them meanwhile.
+    pub(super) fn lay_out(&self, from: &[u8]) -> Option<Vec<u8>> {
+        let files = self.files().ok()?;
+        let mut last = None;
+        let found = files.pairs(from.to_vec()..vec![keys::ACCESS + 1]).take(PORTION).map_while(Result::ok);
+        let records: Vec<_> = found
+            .filter_map(|(key, bytes)| {
+                let record = keys::changed_access(&key).zip(bytes.ok());
+                last = Some(key);
+                record.map(|(fingerprint, bytes)| (fingerprint, Some(bytes)))
+            })
+            .collect();
+        self.scratch.write(&records);
+        last.map(|key| [&*key, &[0]].concat())
     }
 
     fn in_its_place(&self) -> Result<(), StoreError> {
@@ -144,7 +176,7 @@ impl Shared {
         let counts = &self.counts;
         Statistics {
             writable: files.is_some() && !self.is_failing(),
-            disk_bytes: files.as_ref().map_or(0, |files| files.disk_bytes()),
+            disk_bytes: files.as_ref().map_or(0, |files| files.disk_bytes()) + self.scratch.bytes(),
             torn_bytes: files.as_ref().map_or(0, |files| files.torn_bytes()),
             cache_bytes: self.records.bytes() + files.as_ref().map_or(0, |files| files.cache_bytes()),
             cache_limit: self.cache_bytes,
@@ -204,5 +236,75 @@ impl Counts {
         self.failing.store(written.is_err(), Ordering::Relaxed);
         self.groups.fetch_add(1, Ordering::Relaxed);
         self.newest_group_micros.store(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::family::{AccessFate, Ending, FamilyId};
+    use crate::domain::time::Timestamp;
+
+    #[derive(Debug)]
+    struct NoTime;
+
+    impl Clock for NoTime {
+        fn now(&self) -> Timestamp {
+            Timestamp::from_secs(0)
+        }
+
+        fn monotonic(&self) -> Duration {
+            Duration::ZERO
+        }
+    }
+
+    fn entry(number: usize, client: &str) -> (Fingerprint, Entry) {
+        let record = AccessRecord {
+            family: FamilyId([1; 16]),
+            client: client.into(),
+            scope: "a".into(),
+            issued: Timestamp::from_secs(0),
+            until: Timestamp::from_secs(1),
+            fate: AccessFate::Over(Ending::Revoked),
+        };
+        let fingerprint = Fingerprint::of("access", &number.to_le_bytes());
+        (fingerprint, Entry::record(&keys::token(TokenUse::Access, &fingerprint), &record))
+    }
+
+    fn open(directory: &Path) -> Shared {
+        Shared::open(directory, 1 << 20, Arc::new(NoTime)).unwrap().0
+    }
+
+    /// Whose record the scratch has.
+    fn laid_out(shared: &Shared, fingerprint: &Fingerprint) -> Option<String> {
+        let key = keys::token(TokenUse::Access, fingerprint);
+        let found = shared.scratch.read(fingerprint, |bytes| record::decode::<AccessRecord>(&key, bytes).ok());
+        found.map(|record| record.client.to_string())
+    }
+
+    #[test]
+    fn what_an_earlier_opening_kept_is_laid_out_in_portions_and_what_changes_meanwhile_as_it_was_written_last() {
+        let directory = tempfile::tempdir().unwrap();
+        let count = 2 * PORTION + 1;
+        let (prints, entries): (Vec<_>, Vec<_>) = (0..count).map(|number| entry(number, "before")).unzip();
+        let former = open(directory.path());
+        former.write(entries).unwrap();
+        former.close();
+
+        let shared = open(directory.path());
+        assert_eq!(laid_out(&shared, &prints[0]), None);
+        let mut next = shared.lay_out(&[keys::ACCESS]);
+        let of_those =
+            |client: &str| prints.iter().filter(|print| laid_out(&shared, print).as_deref() == Some(client)).count();
+        assert_eq!(of_those("before"), PORTION);
+        shared.write(vec![entry(0, "after").1, entry(1, "after").1]).unwrap();
+        shared.write(vec![Entry::remove(&keys::token(TokenUse::Access, &prints[1]))]).unwrap();
+        while let Some(from) = next {
+            next = shared.lay_out(&from);
+        }
+        assert_eq!((of_those("before"), of_those("after")), (count - 2, 1));
+        assert_eq!(laid_out(&shared, &prints[1]), None);
+        assert_eq!(shared.access(&prints[0]).unwrap().unwrap().client.as_ref(), "after");
+        assert!(shared.access(&prints[1]).unwrap().is_none());
     }
 }

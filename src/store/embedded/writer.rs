@@ -8,6 +8,7 @@ use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{mpsc, oneshot};
 
 use super::super::change::Swept;
@@ -16,6 +17,7 @@ use super::answer;
 use super::expiry::ExpiryIndex;
 use super::files::Entry;
 use super::job::{self, Decided, Due, Job, Reply};
+use super::keys;
 use super::shared::Shared;
 use crate::domain::family::FamilyId;
 use crate::domain::time::Timestamp;
@@ -37,6 +39,17 @@ pub(super) struct Writer {
     closing: Option<oneshot::Sender<()>>,
     /// When a write failed, or the last try to open the files anew since was over.
     failed: Option<Duration>,
+    warming: Warming,
+}
+
+/// How far access records from before this opening are laid where one read finds them.
+#[derive(Debug)]
+enum Warming {
+    /// Begins with the first sweep: who only looks into a store does not sweep it.
+    Unasked,
+    /// Up to this key.
+    From(Vec<u8>),
+    Over,
 }
 
 #[derive(Default)]
@@ -53,12 +66,12 @@ struct Group {
 
 impl Writer {
     pub(super) fn new(shared: Arc<Shared>, expiry: ExpiryIndex, jobs: mpsc::Receiver<Job>) -> Self {
-        Self { shared, jobs, group: Group::default(), expiry, closing: None, failed: None }
+        Self { shared, jobs, group: Group::default(), expiry, closing: None, failed: None, warming: Warming::Unasked }
     }
 
     /// Works until it is told to close, or nobody is left who could ask.
     pub(super) fn run(mut self) {
-        while let Some(job) = self.jobs.blocking_recv() {
+        while let Some(job) = self.next() {
             self.recover();
             self.take(job);
             while self.group.entries.len() < GROUP
@@ -75,6 +88,20 @@ impl Writer {
         if let Some(reply) = self.closing {
             reply.send(()).ok();
         }
+    }
+
+    /// What to do next. While nobody asks for anything, records are laid out in portions.
+    fn next(&mut self) -> Option<Job> {
+        while let Warming::From(key) = &self.warming {
+            match self.jobs.try_recv() {
+                Ok(job) => return Some(job),
+                Err(TryRecvError::Disconnected) => return None,
+                Err(TryRecvError::Empty) => {
+                    self.warming = self.shared.lay_out(key).map_or(Warming::Over, Warming::From);
+                }
+            }
+        }
+        self.jobs.blocking_recv()
     }
 
     fn take(&mut self, job: Job) {
@@ -180,12 +207,16 @@ impl Writer {
             && clock.monotonic().saturating_sub(failed) >= TRY_AGAIN
         {
             self.failed = self.shared.reopen().is_err().then(|| clock.monotonic());
+            self.warming = Warming::Unasked;
         }
     }
 
     fn sweep(&mut self, horizon: Timestamp, limit: usize, reply: Reply<Swept, StoreError>) {
         // The index is read as it is stored: whatever waits must be there first.
         self.write();
+        if matches!(self.warming, Warming::Unasked) {
+            self.warming = Warming::From(vec![keys::ACCESS]);
+        }
         let due = self.shared.files().and_then(|files| Ok((self.expiry.due(&files, horizon, limit)?, files)));
         let (due, files) = match due {
             Ok(found) => found,

@@ -166,3 +166,39 @@ fn the_clock_of_these_tests_runs_as_it_is_turned() {
     clock.set(BEGIN);
     assert_eq!((clock.now(), clock.monotonic()), (BEGIN, HOUR));
 }
+
+#[test]
+fn of_more_records_than_the_cache_has_room_for_each_is_read_as_it_was_written_last() {
+    let directory = tempfile::tempdir().unwrap();
+    let world = World::open(&embedded(directory.path()));
+    block_on(async {
+        let mut logins: Vec<Login> = Vec::new();
+        for number in 0..800_u16 {
+            let mut login = world.login();
+            login.new.access.1.scope = format!("{number} {}", "s".repeat(16 << 10)).into();
+            logins.push(login);
+        }
+        let put = |login: &Login| world.store.put(login.new.clone());
+        for put in futures_util::future::join_all(logins.iter().map(put)).await {
+            put.unwrap();
+        }
+        for (number, login) in logins.iter_mut().enumerate() {
+            match number % 3 {
+                0 => drop(world.store.end(login.id(), Ending::Revoked).await.unwrap()),
+                1 => {
+                    login.new.access.1.scope = format!("{number} again").into();
+                    put(login).await.unwrap();
+                }
+                _ => {}
+            }
+        }
+        for (number, login) in logins.iter().enumerate() {
+            let found = world.store.access(&login.access).await.unwrap().unwrap();
+            match number % 3 {
+                0 => assert_eq!(found.fate, AccessFate::Over(Ending::Revoked)),
+                _ => assert_eq!(found, login.new.access.1.clone()),
+            }
+        }
+        assert!(world.store.statistics().cache_bytes <= 8 << 20);
+    });
+}
