@@ -23,7 +23,7 @@ pub(super) struct Asked {
     /// Only what this legacy client did, or somebody in its name
     #[arg(long, value_name = "ID")]
     client: Option<String>,
-    /// Only what happened since then: 2026-11-24T12:00:00Z, or so long ago: 2h
+    /// Only what happened since then: 2026-11-24T12:00:00Z, 2026-11-24T15:00:00+03:00, or so long ago: 2h
     #[arg(long, value_name = "T")]
     since: Option<String>,
     /// How records are written; json: as they stand in the files, one on a line
@@ -65,7 +65,7 @@ pub(super) fn run(path: &Path, environment: &Environment, asked: &Asked) -> Exit
     let since = match asked.since.as_deref().map(since).transpose() {
         Ok(since) => since,
         Err(text) => {
-            let hint = "hint: --since 2026-11-24T12:00:00Z, or --since 2h";
+            let hint = "hint: --since 2026-11-24T12:00:00Z, 2026-11-24T15:00:00+03:00, or 2h";
             show::complain(&format!("`{text}` is neither a time nor a duration\n  {hint}"));
             return ExitCode::from(WRONG_USE);
         }
@@ -77,8 +77,26 @@ pub(super) fn run(path: &Path, environment: &Environment, asked: &Asked) -> Exit
 }
 
 fn since(text: &str) -> Result<SystemTime, &str> {
-    let ago = |ago| SystemClock::new().now().system().checked_sub(ago);
-    humantime::parse_rfc3339(text).or_else(|_| humantime::parse_duration(text).ok().and_then(ago).ok_or(text))
+    let ago = || SystemClock::new().now().system().checked_sub(humantime::parse_duration(text).ok()?);
+    moment(text).or_else(ago).ok_or(text)
+}
+
+/// A time of RFC 3339 (section 5.6), at whatever offset and in small letters too; `date --rfc-3339` has a blank for its T.
+fn moment(text: &str) -> Option<SystemTime> {
+    let text = text.to_ascii_uppercase().replacen(' ', "T", 1);
+    let utc = |local: &str| humantime::parse_rfc3339(&format!("{local}Z")).ok();
+    if let Some(local) = text.strip_suffix('Z') {
+        return utc(local);
+    }
+    let (local, offset) = text.split_at_checked(text.len().checked_sub("+00:00".len())?)?;
+    let (sign, offset) = offset.split_at_checked(1)?;
+    let of_a_day = humantime::parse_rfc3339(&format!("1970-01-01T{offset}:00Z")).ok()?;
+    let offset = of_a_day.duration_since(SystemTime::UNIX_EPOCH).ok()?;
+    match sign {
+        "+" => utc(local)?.checked_sub(offset),
+        "-" => utc(local)?.checked_add(offset),
+        _ => None,
+    }
 }
 
 /// Writes the records that are meant, until they cannot be written.

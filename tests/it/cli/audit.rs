@@ -38,11 +38,38 @@ fn records_are_shown_to_people_and_programs_by_client_and_since_a_time() {
 }
 
 #[test]
+fn a_time_counts_at_whatever_offset_and_in_whatever_letters_it_is_said() {
+    let world = two_days();
+    let records = world.audit();
+    let day = |index: usize| records[index]["time"].as_str().unwrap()[..10].to_owned();
+    let (first, second) = (day(0), day(3));
+    let since = |time: &str| run(&world, &["audit", "--since", time], "");
+    let meant = out(&since(&format!("{first}T23:59:59Z")));
+    assert_eq!(meant.lines().count(), 2, "{meant}");
+    for time in [
+        format!("{first}T20:29:59-03:30"),
+        format!("{second}T02:59:59+03:00"),
+        format!("{second}T02:59:59.000+03:00"),
+        format!("{second} 02:59:59+03:00"),
+        format!("{first}t23:59:59z"),
+        format!("{first}T23:59:59+00:00"),
+    ] {
+        let told = since(&time);
+        assert_eq!((told.status.code(), out(&told)), (Some(0), meant.clone()), "{time}: {}", talk(&told));
+    }
+    for end in ["", "+3:00", "+0300", "+25:00", "+03:60", "03:00", "+03:00Z", "я"] {
+        let told = since(&format!("{first}T23:59:59{end}"));
+        assert_eq!((told.status.code(), out(&told).as_str()), (Some(2), ""), "{end}");
+        assert!(talk(&told).contains("+03:00, or 2h"), "{}", talk(&told));
+    }
+}
+
+#[test]
 fn what_is_no_time_is_refused_with_what_to_write() {
     let world = Plan::new().files();
     let asked = run(&world, &["audit", "--since", "yesterday"], "");
     assert_eq!((asked.status.code(), out(&asked).as_str()), (Some(2), ""));
-    assert!(talk(&asked).contains("--since 2h"), "{}", talk(&asked));
+    assert!(talk(&asked).contains("or 2h"), "{}", talk(&asked));
     let asked = run(&world, &["audit"], "");
     assert_eq!(asked.status.code(), Some(2), "there is none yet");
     assert!(talk(&asked).contains("cannot be read"), "{}", talk(&asked));
