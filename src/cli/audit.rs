@@ -177,10 +177,17 @@ fn tell(verdict: &Verdict, format: Format) -> io::Result<()> {
         return writeln!(out, "{body:#}");
     }
     for fault in faults {
-        writeln!(out, "{}:{}: {}", fault.file.display(), fault.line, fault.message)?;
+        let line = fault.line.map(|line| format!(":{line}")).unwrap_or_default();
+        writeln!(out, "{}{line}: {}", fault.file.display(), fault.message)?;
     }
     writeln!(out, "{records} records in {files} files, {first} to {last}; the last one's hash is {hash}")?;
     writeln!(out, "{crashes} unclean ends, {tears} cut-off lines, {lost} records that could not be written")?;
-    show::say(if faults.is_empty() { "nothing was removed or changed" } else { "this is not what was written" });
+    show::say(if faults.is_empty() {
+        "nothing was removed or changed"
+    } else if *records == 0 {
+        "hint: is `audit.path` where the bridge writes? A bridge that ran left the record of its start there"
+    } else {
+        "this is not what was written"
+    });
     Ok(())
 }

@@ -35,8 +35,8 @@ pub struct Verdict {
 pub struct Fault {
     /// Where.
     pub file: PathBuf,
-    /// The line, from 1.
-    pub line: u64,
+    /// The line, from 1; `None`: all of it.
+    pub line: Option<u64>,
     /// What.
     pub message: String,
 }
@@ -91,7 +91,12 @@ pub fn verify(path: &Path) -> io::Result<Verdict> {
         let message =
             format!("the records before {} are missing, and none says that they were forgotten", reading.verdict.first);
         let file = files.first().map_or(path, |named| named.path.as_path()).to_owned();
-        reading.verdict.faults.push(Fault { file, line: 1, message });
+        reading.verdict.faults.push(Fault { file, line: Some(1), message });
+    }
+    // Whoever writes begins with the record of its start: nothing at all is no audit of which nothing is missing.
+    if reading.verdict.records == 0 {
+        let message = "there is no record: none was ever written here, or all were removed".to_owned();
+        reading.verdict.faults.push(Fault { file: path.to_owned(), line: None, message });
     }
     reading.verdict.hash = reading.head.unwrap_or_default().hash;
     Ok(reading.verdict)
@@ -152,6 +157,6 @@ impl Reading<'_> {
     }
 
     fn fault(&mut self, line: u64, message: String) {
-        self.verdict.faults.push(Fault { file: self.file.to_owned(), line, message });
+        self.verdict.faults.push(Fault { file: self.file.to_owned(), line: Some(line), message });
     }
 }

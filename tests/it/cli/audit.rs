@@ -95,3 +95,28 @@ fn verify_says_yes_or_no_and_where() {
     let told = out(&run(&world, &["audit", "verify"], ""));
     assert!(told.contains(":3: this is no record, or was changed"), "{told}");
 }
+
+#[test]
+fn of_an_audit_without_a_record_nobody_says_that_nothing_was_removed() {
+    let world = two_days();
+    let audit = world.store().join("audit");
+    let files = passbridge::telemetry::audit::files(&audit).unwrap();
+    let refused = |state: &str| {
+        let verified = run(&world, &["audit", "verify"], "");
+        assert_eq!(verified.status.code(), Some(1), "{state}: {}", out(&verified));
+        let line = "data/audit: there is no record: none was ever written here, or all were removed\n";
+        assert!(out(&verified).starts_with(line), "{}", out(&verified));
+        assert!(talk(&verified).starts_with("hint: is `audit.path`"), "{state}: {}", talk(&verified));
+        let json = out(&run(&world, &["audit", "verify", "--format", "json"], ""));
+        let verdict: serde_json::Value = serde_json::from_str(&json).unwrap();
+        assert_eq!((&verdict["intact"], &verdict["faults"][0]["line"]), (&false.into(), &serde_json::Value::Null));
+    };
+    for file in &files {
+        fs::write(file, "").unwrap();
+    }
+    refused("emptied");
+    for file in &files {
+        fs::remove_file(file).unwrap();
+    }
+    refused("removed");
+}
