@@ -22,6 +22,7 @@ use self::capture::{Capture, Pair};
 use self::compare::Difference;
 use self::learned::Learned;
 use self::target::Target;
+use self::told::Report;
 use super::{Format, WRONG_USE, show};
 use crate::secrets::Environment;
 
@@ -68,14 +69,17 @@ pub(super) fn run(path: &Path, environment: &Environment, asked: &Asked) -> Exit
         }
     };
     let mut learned = Learned::default();
-    let replayed: Vec<Replayed> = captures
-        .into_iter()
-        .map(|capture| match capture {
+    let mut report = Report::new(asked.format);
+    for capture in captures {
+        report.add(match capture {
             Capture::Pair(pair) => replay(*pair, &target, &mut learned),
             Capture::Skipped { name, why } => Replayed { name, outcome: Outcome::Skipped(why) },
-        })
-        .collect();
-    told::tell(&replayed, &target, asked.format)
+        });
+        if report.is_unseen() {
+            break;
+        }
+    }
+    report.end(&target)
 }
 
 /// All that the files hold, in their order.

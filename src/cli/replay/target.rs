@@ -14,11 +14,15 @@ use super::super::show::words;
 use super::super::{ask, pinned};
 use super::wire::{Received, Reply};
 use crate::config::Config;
-use crate::relay::Trust;
-use crate::server::TlsMaterial;
+use crate::domain::time::Clock;
+use crate::relay::{BadCertificate, Trust, speaks_no_tls};
+use crate::server::{SystemClock, TlsMaterial};
 
 /// For a connection, and for each piece of a reply: longer than a bridge waits for its realm.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// From a request to the end of its reply.
+const WHOLE: Duration = Duration::from_mins(2);
 
 /// No reply is longer.
 const LONGEST: u64 = 64 * 1024 * 1024;
@@ -28,6 +32,20 @@ pub(super) struct Target {
     host: String,
     port: u16,
     security: Security,
+    patience: Patience,
+}
+
+/// How long a reply is waited for.
+#[derive(Clone, Copy)]
+struct Patience {
+    piece: Duration,
+    whole: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self { piece: PATIENCE, whole: WHOLE }
+    }
 }
 
 enum Security {
@@ -49,7 +67,7 @@ impl Target {
     pub(super) fn of(config: &Config) -> Self {
         let address = ask::reachable(config.listen.legacy);
         let security = config.tls.legacy.clone().map_or(Security::Clear, Security::Pinned);
-        Self { host: address.ip().to_string(), port: address.port(), security }
+        Self { host: address.ip().to_string(), port: address.port(), security, patience: Patience::default() }
     }
 
     /// `http://HOST:PORT` or `https://HOST:PORT`.
@@ -67,7 +85,8 @@ impl Target {
         }
         let security = if scheme == "https" { Security::Trusted(trusting(ca)?) } else { Security::Clear };
         let host = authority.host().trim_matches(['[', ']']).to_owned();
-        Ok(Self { host, port: authority.port_u16().unwrap_or(usual), security })
+        let port = authority.port_u16().unwrap_or(usual);
+        Ok(Self { host, port, security, patience: Patience::default() })
     }
 
     /// Sends a request as it is, and reads its reply.
@@ -75,7 +94,7 @@ impl Target {
     /// # Errors
     /// Why there is none.
     pub(super) fn ask(&self, request: &[u8]) -> Result<Reply, String> {
-        self.exchange(request).map_err(|error| format!("{self}: {}", words(&error)))
+        self.exchange(request).map_err(|error| format!("{self}: {}", said(&error)))
     }
 
     fn exchange(&self, request: &[u8]) -> io::Result<Reply> {
@@ -90,10 +109,10 @@ impl Target {
                 Err(refused) => error = refused,
             }
         }
-        let mut stream = connected.ok_or(error)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
+        let stream = connected.ok_or(error)?;
+        stream.set_write_timeout(Some(self.patience.piece))?;
         stream.set_nodelay(true)?;
+        let mut stream = Bounded::new(stream, self.patience);
         let mut session = match &self.security {
             Security::Clear => return reply(&mut stream, request),
             Security::Pinned(material) => pinned::session(material).map_err(io::Error::other)?,
@@ -103,6 +122,71 @@ impl Target {
             }
         };
         reply(&mut rustls::Stream::new(&mut session, &mut stream), request)
+    }
+}
+
+/// What went wrong, so that somebody knows what to do.
+fn said(error: &io::Error) -> String {
+    match BadCertificate::behind(error) {
+        Some(BadCertificate::UnknownIssuer) => {
+            "nobody who is trusted vouches for its certificate; `--ca FILE` names who does".to_owned()
+        }
+        Some(bad) => bad.to_string(),
+        None if speaks_no_tls(error) => "it answers in clear text, not over TLS; is it http:// there?".to_owned(),
+        None => words(error),
+    }
+}
+
+/// A connection of which each piece comes in time, and all of them.
+struct Bounded {
+    stream: TcpStream,
+    clock: SystemClock,
+    patience: Patience,
+    /// When all of it must be there.
+    end: Duration,
+}
+
+impl Bounded {
+    fn new(stream: TcpStream, patience: Patience) -> Self {
+        let clock = SystemClock::new();
+        let end = clock.monotonic() + patience.whole;
+        Self { stream, clock, patience, end }
+    }
+}
+
+/// A socket says by "temporarily unavailable" that its time is over.
+fn timed(error: io::Error, what: &str, patience: Duration) -> io::Error {
+    if error.kind() != io::ErrorKind::WouldBlock {
+        return error;
+    }
+    let late = format!("no answer in time: {what} {}", humantime::format_duration(patience));
+    io::Error::new(io::ErrorKind::TimedOut, late)
+}
+
+impl Read for Bounded {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let Patience { piece, whole } = self.patience;
+        let left = self.end.saturating_sub(self.clock.monotonic());
+        let (what, so_long) =
+            if left > piece { ("nothing came for", piece) } else { ("it was not whole after", whole) };
+        // No time at all would be all the time.
+        let read = if left.is_zero() {
+            Err(io::ErrorKind::WouldBlock.into())
+        } else {
+            self.stream.set_read_timeout(Some(left.min(piece)))?;
+            self.stream.read(into)
+        };
+        read.map_err(|error| timed(error, what, so_long))
+    }
+}
+
+impl Write for Bounded {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.stream.write(bytes).map_err(|error| timed(error, "the request was not taken for", self.patience.piece))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.stream.flush()
     }
 }
 
@@ -124,4 +208,51 @@ fn reply(stream: &mut (impl Read + Write), request: &[u8]) -> io::Result<Reply> 
     let reply = received.head()?;
     let framing = reply.framing(request.starts_with(b"HEAD "))?;
     Ok(Reply { body: received.body(framing)?, ..reply })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::thread;
+
+    use super::*;
+
+    /// What is said of a server that does this with its one connection.
+    fn said_of(patience: Patience, server: impl FnOnce(TcpStream) + Send) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let target = Target { patience, ..Target::of_url(&url, None).unwrap() };
+        thread::scope(|scope| {
+            scope.spawn(|| server(listener.accept().unwrap().0));
+            let said = target.ask(b"GET / HTTP/1.1\r\n\r\n").unwrap_err();
+            said.strip_prefix(&format!("{target}: ")).unwrap().to_owned()
+        })
+    }
+
+    const LONG: Duration = Duration::from_mins(1);
+
+    #[test]
+    fn a_server_that_is_silent_is_waited_for_so_long() {
+        let piece = Duration::from_millis(20);
+        let said = said_of(Patience { piece, whole: LONG }, |mut stream| {
+            // Until the caller has gone.
+            let _all = io::copy(&mut stream, &mut io::sink());
+        });
+        assert_eq!(said, "no answer in time: nothing came for 20ms");
+    }
+
+    #[test]
+    fn a_reply_that_never_ends_is_waited_for_so_long_however_it_would_end() {
+        let whole = Duration::from_millis(60);
+        for head in ["", "HTTP/1.1 200 OK\r\n\r\n", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"] {
+            let said = said_of(Patience { piece: LONG, whole }, |mut stream| {
+                let mut next = stream.write_all(head.as_bytes());
+                while next.is_ok() {
+                    thread::park_timeout(Duration::from_millis(1));
+                    next = stream.write_all(b"1\r\na\r\n");
+                }
+            });
+            assert_eq!(said, "no answer in time: it was not whole after 60ms", "{head}");
+        }
+    }
 }

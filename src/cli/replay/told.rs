@@ -13,27 +13,55 @@ use super::{Outcome, Replayed};
 /// A column of a body is no wider.
 const WIDEST: usize = 72;
 
-/// Tells all of it; the answer is "no" unless something was compared and all of it is the same.
-pub(super) fn tell(replayed: &[Replayed], target: &Target, format: Format) -> ExitCode {
-    let count = |of: fn(&Outcome) -> bool| replayed.iter().filter(|one| of(&one.outcome)).count();
-    let same = count(|outcome| matches!(outcome, Outcome::Same));
-    let different = count(|outcome| matches!(outcome, Outcome::Different(_)));
-    let unanswered = count(|outcome| matches!(outcome, Outcome::Unanswered(_)));
-    let skipped = count(|outcome| matches!(outcome, Outcome::Skipped(_)));
-    let fine = same > 0 && different + unanswered == 0;
-    let written = match format {
-        Format::Json => {
+/// What was found so far.
+pub(super) struct Report {
+    format: Format,
+    replayed: Vec<Replayed>,
+    /// Whether it could be shown.
+    written: io::Result<()>,
+}
+
+impl Report {
+    pub(super) fn new(format: Format) -> Self {
+        Self { format, replayed: Vec::new(), written: Ok(()) }
+    }
+
+    /// Whether nobody sees it any more. Each request spends something: then none should be sent.
+    pub(super) fn is_unseen(&self) -> bool {
+        self.written.is_err()
+    }
+
+    /// Tells people at once: whoever ends the run knows what was sent, and what came.
+    pub(super) fn add(&mut self, one: Replayed) {
+        if self.format == Format::Human {
+            self.written = human(&one, &mut show::data());
+        }
+        self.replayed.push(one);
+    }
+
+    /// Tells the rest; the answer is "no" unless something was compared and all of it is the same.
+    pub(super) fn end(self, target: &Target) -> ExitCode {
+        let Self { format, replayed, mut written } = self;
+        let count = |of: fn(&Outcome) -> bool| replayed.iter().filter(|one| of(&one.outcome)).count();
+        let same = count(|outcome| matches!(outcome, Outcome::Same));
+        let different = count(|outcome| matches!(outcome, Outcome::Different(_)));
+        let unanswered = count(|outcome| matches!(outcome, Outcome::Unanswered(_)));
+        let skipped = count(|outcome| matches!(outcome, Outcome::Skipped(_)));
+        // Of what was not sent any more nobody knows.
+        let fine = same > 0 && different + unanswered == 0 && written.is_ok();
+        if format == Format::Json {
             let replies: Value = replayed.iter().map(as_json).collect();
             let body = json!({"same": fine, "compared": same + different, "skipped": skipped, "replies": replies});
-            writeln!(show::data(), "{body:#}")
+            written = writeln!(show::data(), "{body:#}");
         }
-        Format::Human => replayed.iter().try_for_each(|one| human(one, &mut show::data())),
-    };
-    show::say(&format!("{target}: {same} the same, {different} different, {unanswered} unanswered, {skipped} skipped"));
-    if same + different + unanswered == 0 {
-        show::complain("nothing was compared");
+        show::say(&format!(
+            "{target}: {same} the same, {different} different, {unanswered} unanswered, {skipped} skipped"
+        ));
+        if same + different + unanswered == 0 {
+            show::complain("nothing was compared");
+        }
+        show::ended(written, if fine { 0 } else { NO })
     }
-    show::ended(written, if fine { 0 } else { NO })
 }
 
 /// docs/MIGRATION.md has this shape.

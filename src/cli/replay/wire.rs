@@ -152,13 +152,14 @@ impl<S: Read> Received<S> {
     /// All that comes.
     ///
     /// # Errors
-    /// Nothing did, and it cannot be read.
+    /// Nothing did, and it cannot be read; or it did not end in time.
     pub(super) fn rest(&mut self) -> io::Result<Vec<u8>> {
         let mut rest = std::mem::take(&mut self.bytes);
-        // TLS may end without saying so.
-        let read = self.stream.read_to_end(&mut rest);
-        read.map(drop).or_else(|error| if rest.is_empty() { Err(error) } else { Ok(()) })?;
-        Ok(rest)
+        // TLS may end without saying so; what came too late has no end at all.
+        match self.stream.read_to_end(&mut rest) {
+            Err(error) if rest.is_empty() || error.kind() == io::ErrorKind::TimedOut => Err(error),
+            Ok(_) | Err(_) => Ok(rest),
+        }
     }
 
     fn chunks(&mut self) -> io::Result<Vec<u8>> {

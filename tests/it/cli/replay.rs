@@ -1,11 +1,15 @@
 //! `passbridge replay`: captured requests again, their replies held against the captured ones.
 
 use std::fs;
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::net::TcpListener;
 use std::path::PathBuf;
+use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
 use super::said::{Said, run};
+use crate::support::tls::{Authority, TlsFront};
 use crate::support::{OLD_ID, OLD_SECRET, Plan, World, client, eventually};
 
 const ACCESS: &str = "b018f31a-c2ef-4274-9fc8-7e3bf99dd3ba";
@@ -248,6 +252,65 @@ fn a_capture_that_is_cut_is_told_and_is_no_reply_to_compare_with() {
         fs::write(file("reply"), reply.replace(ACCESS, text)).unwrap();
         replay(&world, &[file("request").to_str().unwrap()]).fine();
     }
+}
+
+#[test]
+fn what_became_of_a_request_is_told_while_the_next_one_waits_for_its_answer() {
+    let folder = tempfile::tempdir().unwrap();
+    let reply = "HTTP/1.1 204 No Content\r\n\r\n";
+    for name in ["a", "b"] {
+        fs::write(folder.path().join(format!("{name}.request")), "GET / HTTP/1.1\r\n\r\n").unwrap();
+        fs::write(folder.path().join(format!("{name}.reply")), reply).unwrap();
+    }
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let against = format!("http://{}", server.local_addr().unwrap());
+    let mut command = Command::new(env!("CARGO_BIN_EXE_passbridge"));
+    command.env_clear().arg("replay").arg(folder.path()).args(["--against", &against]);
+    let mut program = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let (mut first, _) = server.accept().unwrap();
+    first.write_all(reply.as_bytes()).unwrap();
+    let (mut second, _) = server.accept().unwrap();
+    let mut told = BufReader::new(program.stdout.take().unwrap()).lines();
+    let line = told.next().unwrap().unwrap();
+    assert!(line.ends_with("/a: same"), "{line}");
+    // The program waits still.
+    second.set_nonblocking(true).unwrap();
+    let mut asked = [0; 4096];
+    let ended = loop {
+        match second.read(&mut asked) {
+            Ok(count) if count > 0 => {}
+            other => break other,
+        }
+    };
+    assert_eq!(ended.unwrap_err().kind(), ErrorKind::WouldBlock);
+    drop(second);
+    let line = told.next().unwrap().unwrap();
+    assert!(line.contains("/b: unanswered: "), "{line}");
+    assert_eq!(program.wait().unwrap().code(), Some(1));
+}
+
+#[test]
+fn a_certificate_that_is_not_believed_is_told_in_words() {
+    let world = site();
+    let folder = written(&world, |_, reply| reply);
+    let (authority, other) = (Authority::new(), Authority::new());
+    let ca = world.path().join("ca.pem");
+    fs::write(&ca, &authority.pem).unwrap();
+    let unanswered = |url: &str, words: &str| {
+        let said =
+            run(&world, &["replay", folder.to_str().unwrap(), "--against", url, "--ca", ca.to_str().unwrap()], "");
+        assert!(said.status == 1 && said.out.contains(words), "{words}: {said:?}");
+    };
+    for (shown, words) in [
+        (&authority.own, "that of an authority (CA:TRUE), which no server may show\n"),
+        (&authority.shown("elsewhere.example.org", None), "its certificate is for another name"),
+        (&authority.shown("127.0.0.1", Some(2001)), "its certificate has expired"),
+        (&other.shown("127.0.0.1", None), "vouches for its certificate; `--ca FILE` names who does\n"),
+    ] {
+        let front = TlsFront::start(shown, world.legacy());
+        unanswered(&front.url("127.0.0.1"), words);
+    }
+    unanswered(&format!("https://{}", world.legacy()), "it answers in clear text");
 }
 
 #[test]
