@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use serde_json::Value;
 
-use super::template::{Piece, pieces, uuid_at};
+use super::template::{Piece, lengths, pieces, uuid_at};
 use super::wire::{EMPTY_LINE, Reply, chunked, halves, unchunked};
 
 /// UUIDs of the capture and of now.
@@ -53,19 +53,20 @@ impl Learned {
             return Ok([&head, EMPTY_LINE, &body].concat());
         }
         let filled = self.replaced(body)?;
-        let told = format!("content-length: {}", body.len());
-        let head = String::from_utf8_lossy(&head);
-        let lines: Vec<String> = head
-            .split("\r\n")
-            .map(|line| {
-                let said = line
-                    .split_once(':')
-                    .map(|(name, value)| format!("{}: {}", name.to_ascii_lowercase(), value.trim()));
-                let length = filled.len();
-                if said.as_deref() == Some(&told) { format!("Content-Length: {length}") } else { line.to_owned() }
+        // As it stands in the file, or with a UUID of either shape in each place.
+        let (shortest, longest) = lengths(body);
+        let is_right = |told: usize| told == body.len() || told >= shortest && longest.is_none_or(|most| told <= most);
+        let lines: Vec<Vec<u8>> = head
+            .split(|byte| *byte == b'\n')
+            .map(|line| match length_told(line) {
+                Some(told) if told != filled.len() && is_right(told) => {
+                    let end = if line.ends_with(b"\r") { "\r" } else { "" };
+                    format!("Content-Length: {}{end}", filled.len()).into_bytes()
+                }
+                Some(_) | None => line.to_vec(),
             })
             .collect();
-        Ok([lines.join("\r\n").as_bytes(), EMPTY_LINE, &filled].concat())
+        Ok([lines.join(&b'\n').as_slice(), EMPTY_LINE, &filled].concat())
     }
 
     fn replaced(&self, text: &[u8]) -> Result<Vec<u8>, String> {
@@ -95,6 +96,14 @@ mod tests {
     const NEW: &str = "304554d8-d1c0-45d5-935b-02f886104a79";
 
     #[test]
+/// What a line of a head says of the body's length.
+fn length_told(line: &[u8]) -> Option<usize> {
+    let (name, value) = std::str::from_utf8(line).ok()?.split_once(':')?;
+    let value = value.trim();
+    let is_one = name.eq_ignore_ascii_case("content-length") && value.bytes().all(|byte| byte.is_ascii_digit());
+    value.parse().ok().filter(|_| is_one)
+}
+
     fn a_request_has_the_new_uuid_and_the_length_of_what_is_sent() {
         let mut learned = Learned::default();
         let long = format!("{OLD}-1700000000");
@@ -117,6 +126,30 @@ mod tests {
         let request = format!("{head}10\r\ntoken={begin}\r\n1a\r\n{end}\r\n0\r\n\r\n");
         assert_eq!(learned.filled(request.as_bytes()).unwrap(), request.as_bytes(), "nothing is another");
         learned.learn(OLD.as_bytes(), NEW.as_bytes());
+    #[test]
+    fn a_place_is_filled_whole_whichever_shape_of_uuid_the_length_counts() {
+        let long = format!("{NEW}-1700000000");
+        let mut learned = Learned::default();
+        let body = format!("{{\"access_token\":\"{long}\",\"refresh_token\":\"{NEW}\"}}").into_bytes();
+        learned.newest_of(&Reply { status: 200, headers: Vec::new(), body });
+        let form = |access: &str, refresh: &str| format!("token={access}&x={refresh}");
+        let request = |length: usize, form: &str| {
+            [
+                b"POST /t HTTP/1.1\r\nX: \xe9\r\nContent-Length: ".as_slice(),
+                format!("{length}\r\n\r\n{form}").as_bytes(),
+            ]
+            .concat()
+        };
+        let (raw, sent) = (form("{{uuid access}}", "{{uuid refresh}}"), form(&long, NEW));
+        for length in [form(OLD, OLD).len(), form(OLD, OLD).len() + 11, form(OLD, OLD).len() + 22, raw.len()] {
+            assert_eq!(learned.filled(&request(length, &raw)).unwrap(), request(sent.len(), &sent), "{length}");
+        }
+        // A length that was wrong is part of what was captured.
+        for length in [raw.len() - 1, sent.len() + 12] {
+            assert_eq!(learned.filled(&request(length, &raw)).unwrap(), request(length, &sent), "{length}");
+        }
+    }
+
         let filled = learned.filled(request.as_bytes()).unwrap();
         assert_eq!(String::from_utf8(filled).unwrap(), format!("{head}2a\r\ntoken={NEW}\r\n0\r\n\r\n"));
         // Chunks that do not fit are part of what was captured.
