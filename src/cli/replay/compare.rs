@@ -32,12 +32,15 @@ pub(super) struct Difference {
 const ANOTHER: &str =
     "another UUID is expected there: the one that stands for the captured one since an earlier place of the run";
 
+/// The same, where any but this one is.
+const TAKEN: &str = "a UUID of its own is expected there: this one stood already where the capture has a different one";
+
 /// Where a body is not the captured one.
 #[derive(Debug, PartialEq, Eq)]
 struct Mismatch {
     byte: usize,
-    /// A UUID stands there as it should, and it is not the one that is expected.
-    is_another: bool,
+    /// A UUID stands there as it should, and it is not one that is expected; why.
+    another: Option<&'static str>,
 }
 
 /// What differs; nothing where the reply is as it was, but for UUIDs in the same places. Learns them.
@@ -61,10 +64,9 @@ pub(super) fn differences(captured: &Reply, now: &Reply, request: &[u8], learned
     for name in HEADERS {
         hold(name, captured.header(name), now.header(name));
     }
-    if let Some(Mismatch { byte, is_another }) = matches(&captured.body, &now.body, learned) {
-        let replayed = masked(&now.body, &secrets, is_another.then_some(byte));
+    if let Some(Mismatch { byte, another: note }) = matches(&captured.body, &now.body, learned) {
+        let replayed = masked(&now.body, &secrets, note.map(|_| byte));
         let (captured, replayed) = (Some(shown(&captured.body)), Some(replayed));
-        let note = is_another.then_some(ANOTHER);
         differences.push(Difference { what: "body", captured, replayed, byte: Some(byte), note });
     }
     differences
@@ -78,11 +80,8 @@ fn matches(captured: &[u8], now: &[u8], learned: &mut Learned) -> Option<Mismatc
     for (index, piece) in pieces.iter().enumerate() {
         let taken = match piece {
             Piece::Text(text) => rest.starts_with(text).then_some(text.len()),
-            Piece::Captured(was) => {
-                uuid_at(rest).filter(|is| learned.now(was).is_none_or(|known| known == *is)).map(<[u8]>::len)
-            }
-            Piece::Uuid(name) => {
-                uuid_at(rest).filter(|is| names.get(name).is_none_or(|known| known == is)).map(<[u8]>::len)
+            Piece::Captured(_) | Piece::Uuid(_) => {
+                uuid_at(rest).filter(|is| is_another(piece, is, &names, learned).is_none()).map(<[u8]>::len)
             }
             Piece::Any(name) => {
                 let until = match pieces.get(index + 1) {
@@ -93,10 +92,10 @@ fn matches(captured: &[u8], now: &[u8], learned: &mut Learned) -> Option<Mismatc
             }
         };
         let Some((value, behind)) = taken.and_then(|taken| rest.split_at_checked(taken)) else {
+            let another = uuid_at(rest).and_then(|is| is_another(piece, is, &names, learned));
             learn_by_order(captured, now, learned);
             let same = if let Piece::Text(text) = piece { common(text, rest) } else { 0 };
-            let is_another = matches!(piece, Piece::Captured(_) | Piece::Uuid(_)) && uuid_at(rest).is_some();
-            return Some(Mismatch { byte: now.len() - rest.len() + same, is_another });
+            return Some(Mismatch { byte: now.len() - rest.len() + same, another });
         };
         match piece {
             Piece::Captured(was) => learned.learn(was, value),
@@ -105,7 +104,20 @@ fn matches(captured: &[u8], now: &[u8], learned: &mut Learned) -> Option<Mismatc
         }
         rest = behind;
     }
-    (!rest.is_empty()).then(|| Mismatch { byte: now.len() - rest.len(), is_another: false })
+    (!rest.is_empty()).then(|| Mismatch { byte: now.len() - rest.len(), another: None })
+}
+
+/// Why a UUID is not one that is expected in this place: the same one stands where the same one stood, and nowhere else.
+fn is_another(piece: &Piece<'_>, is: &[u8], names: &HashMap<&[u8], &[u8]>, learned: &Learned) -> Option<&'static str> {
+    let (known, is_taken) = match piece {
+        Piece::Captured(was) => (learned.now(was), learned.is_taken(was, is)),
+        Piece::Uuid(name) => (names.get(name).copied(), names.values().any(|other| *other == is)),
+        Piece::Text(_) | Piece::Any(_) => return None,
+    };
+    match known {
+        Some(known) => (known != is).then_some(ANOTHER),
+        None => is_taken.then_some(TAKEN),
+    }
 }
 
 fn common(one: &[u8], other: &[u8]) -> usize {
@@ -205,8 +217,24 @@ mod tests {
         assert_eq!(at(&format!("now {ONE}"), &format!("now {ONE}"), &mut learned), Some(4), "it has become another");
         assert_eq!(at("{{uuid a}} {{uuid a}}", &format!("{ONE} {ONE}"), &mut learned), None);
         assert_eq!(at("{{uuid a}} {{uuid a}}", &format!("{ONE} {TWO}"), &mut learned), Some(37));
+        assert_eq!(at("{{any a}} {{any b}} {{uuid a}}", &format!("{ONE} {ONE} {ONE}"), &mut learned), None);
         assert_eq!(at("x{{any b}}, {{any b}}.", "xyz, yz.", &mut learned), None);
         assert_eq!(at("x{{any b}}, {{any b}}.", "xyz, zy.", &mut learned), Some(5));
+    }
+
+    #[test]
+    fn what_were_two_uuids_are_two_now_in_one_reply_and_over_the_run() {
+        let three = format!("{ONE}-1700000000");
+        let mut learned = Learned::default();
+        let taken = |byte| Some(Mismatch { byte, another: Some(TAKEN) });
+        let told =
+            |captured: &str, now: &str, learned: &mut Learned| matches(captured.as_bytes(), now.as_bytes(), learned);
+        let pair = format!("{TWO} {TWO}");
+        assert_eq!(told(&format!("{ONE} {TWO}"), &pair, &mut Learned::default()), taken(37));
+        assert_eq!(told("{{uuid a}} {{uuid r}}", &pair, &mut Learned::default()), taken(37));
+        // A refresh that hands out the access UUID of before.
+        assert_eq!(told(ONE, TWO, &mut learned), None);
+        assert_eq!(told(&three, TWO, &mut learned), taken(0));
     }
 
     #[test]

@@ -11,6 +11,8 @@ use super::wire::{EMPTY_LINE, Reply, chunked, halves, unchunked};
 #[derive(Default)]
 pub(super) struct Learned {
     now: HashMap<Vec<u8>, Vec<u8>>,
+    /// Those of now, by the one of the capture that each stands for.
+    was: HashMap<Vec<u8>, Vec<u8>>,
     /// The newest pair that was handed out.
     access: Option<Vec<u8>>,
     refresh: Option<Vec<u8>>,
@@ -25,6 +27,12 @@ impl Learned {
     /// This UUID stands now in the place of that one.
     pub(super) fn learn(&mut self, captured: &[u8], now: &[u8]) {
         self.now.entry(captured.to_vec()).or_insert_with(|| now.to_vec());
+        self.was.entry(now.to_vec()).or_insert_with(|| captured.to_vec());
+    }
+
+    /// This UUID stands now in the place of another captured one.
+    pub(super) fn is_taken(&self, captured: &[u8], now: &[u8]) -> bool {
+        self.was.get(now).is_some_and(|was| was != captured)
     }
 
     /// Remembers what a reply handed out.
@@ -88,14 +96,6 @@ impl Learned {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const OLD: &str = "b018f31a-c2ef-4274-9fc8-7e3bf99dd3ba";
-    const NEW: &str = "304554d8-d1c0-45d5-935b-02f886104a79";
-
-    #[test]
 /// What a line of a head says of the body's length.
 fn length_told(line: &[u8]) -> Option<usize> {
     let (name, value) = std::str::from_utf8(line).ok()?.split_once(':')?;
@@ -104,6 +104,14 @@ fn length_told(line: &[u8]) -> Option<usize> {
     value.parse().ok().filter(|_| is_one)
 }
 
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OLD: &str = "b018f31a-c2ef-4274-9fc8-7e3bf99dd3ba";
+    const NEW: &str = "304554d8-d1c0-45d5-935b-02f886104a79";
+
+    #[test]
     fn a_request_has_the_new_uuid_and_the_length_of_what_is_sent() {
         let mut learned = Learned::default();
         let long = format!("{OLD}-1700000000");
@@ -118,14 +126,6 @@ fn length_told(line: &[u8]) -> Option<usize> {
         assert_eq!(learned.filled(odd.as_bytes()).unwrap(), odd.as_bytes());
     }
 
-    #[test]
-    fn a_uuid_that_lies_in_two_chunks_is_another_one_now_too() {
-        let mut learned = Learned::default();
-        let (begin, end) = OLD.split_at(10);
-        let head = "POST /t HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n";
-        let request = format!("{head}10\r\ntoken={begin}\r\n1a\r\n{end}\r\n0\r\n\r\n");
-        assert_eq!(learned.filled(request.as_bytes()).unwrap(), request.as_bytes(), "nothing is another");
-        learned.learn(OLD.as_bytes(), NEW.as_bytes());
     #[test]
     fn a_place_is_filled_whole_whichever_shape_of_uuid_the_length_counts() {
         let long = format!("{NEW}-1700000000");
@@ -150,6 +150,14 @@ fn length_told(line: &[u8]) -> Option<usize> {
         }
     }
 
+    #[test]
+    fn a_uuid_that_lies_in_two_chunks_is_another_one_now_too() {
+        let mut learned = Learned::default();
+        let (begin, end) = OLD.split_at(10);
+        let head = "POST /t HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n";
+        let request = format!("{head}10\r\ntoken={begin}\r\n1a\r\n{end}\r\n0\r\n\r\n");
+        assert_eq!(learned.filled(request.as_bytes()).unwrap(), request.as_bytes(), "nothing is another");
+        learned.learn(OLD.as_bytes(), NEW.as_bytes());
         let filled = learned.filled(request.as_bytes()).unwrap();
         assert_eq!(String::from_utf8(filled).unwrap(), format!("{head}2a\r\ntoken={NEW}\r\n0\r\n\r\n"));
         // Chunks that do not fit are part of what was captured.
