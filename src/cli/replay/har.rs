@@ -6,6 +6,7 @@ use std::path::Path;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::super::unmarked;
 use super::capture::{self, Capture, Pair};
@@ -18,7 +19,8 @@ struct Archive {
 
 #[derive(Deserialize)]
 struct Log {
-    entries: Vec<Entry>,
+    /// Each is read by itself: programs write odd ones for what was cached, broken off or no HTTP at all.
+    entries: Vec<Value>,
 }
 
 #[derive(Deserialize)]
@@ -80,11 +82,14 @@ pub(super) fn read(path: &Path) -> Result<Vec<Capture>, String> {
         format!("{} is no HAR file ({place})\n  {HINT}", path.display())
     })?;
     let name = |number: usize| format!("{} #{number}", path.display());
-    Ok(archive.log.entries.iter().zip(1..).map(|(entry, number)| of_entry(entry, &name(number))).collect())
+    Ok(archive.log.entries.into_iter().zip(1..).map(|(entry, number)| of_entry(entry, &name(number))).collect())
 }
 
-fn of_entry(entry: &Entry, name: &str) -> Capture {
+fn of_entry(entry: Value, name: &str) -> Capture {
     let skipped = |why: &str| Capture::Skipped { name: name.to_owned(), why: why.to_owned() };
+    let Ok(entry) = serde_json::from_value::<Entry>(entry) else {
+        return skipped("its request, its reply or a body of theirs is not as HTTP Archive 1.2 has it");
+    };
     if entry.response.status == 0 {
         return skipped("it had no reply");
     }

@@ -86,7 +86,7 @@ pub(super) fn run(path: &Path, environment: &Environment, asked: &Asked) -> Exit
 fn captures(files: &[PathBuf]) -> Result<Vec<Capture>, String> {
     let mut captures = Vec::new();
     for file in files {
-        if file.extension().is_some_and(|ending| ending == "har") {
+        if file.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("har")) {
             captures.extend(har::read(file)?);
         } else {
             captures.extend(capture::read(file)?);
