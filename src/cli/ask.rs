@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::pinned;
 use super::show::{plain, words};
 use crate::config::{Config, OpsDoor};
+use crate::relay::speaks_no_tls;
 use crate::server::TlsMaterial;
 
 /// For a connection, and for each piece of an answer.
@@ -53,9 +54,16 @@ impl Answer {
     }
 }
 
-/// Asks for something that needs no token.
+/// Asks for something that needs no token; where `[tls]` was given or taken away since the bridge began, as that began.
 pub(super) fn get(config: &Config, path: &str) -> io::Result<Answer> {
-    exchange(config, &bare(path), PATIENCE)
+    let answer = exchange(config, &bare(path), PATIENCE);
+    match answer {
+        Err(error) if speaks_otherwise(&error) => {
+            let security = if config.tls.ops.is_some() { Security::Clear } else { Security::Any };
+            timed(asked((config.listen.ops, security), &bare(path), PATIENCE)).map_err(|_| error)
+        }
+        answer => answer,
+    }
 }
 
 /// The same where no certificate is known that the bridge would have to show, nor for sure whether it shows one: who answers otherwise
@@ -96,6 +104,29 @@ fn posted(path: &str, token: &SecretString, body: &str) -> String {
     format!("POST {path} HTTP/1.0\r\nAuthorization: Bearer {token}\r\nContent-Length: {length}\r\n\r\n{body}")
 }
 
+/// The bridge is there, and goes by other files than these: TLS is spoken to it, or not, and it does the other.
+fn speaks_otherwise(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::Unsupported
+}
+
+const IN_CLEAR: &str = "answers in clear text, and the files have `tls.ops`";
+
+const OVER_TLS: &str = "answers over TLS, and the files have no `tls.ops`";
+
+/// With these a server ends a handshake that is none (RFC 8446, section 6).
+const ALERT: &str = "\u{15}\u{3}";
+
+/// Why there is no answer, in a sentence, and what is to be done.
+pub(super) fn unanswered(address: SocketAddr, error: &io::Error) -> String {
+    let why = words(error);
+    if speaks_otherwise(error) {
+        return format!(
+            "the bridge at {address} {why}\n  hint: stop the bridge and start it: only that changes whether it speaks TLS"
+        );
+    }
+    format!("the bridge does not answer at {address}: {why}\n  {UNANSWERED}")
+}
+
 /// What is to be done where nobody answers.
 pub(super) const UNANSWERED: &str = "hint: does it run, and is its `listen.ops` that of this configuration?";
 
@@ -120,8 +151,12 @@ pub(super) fn told(config: &Config, path: &str, question: Option<&Value>) -> Res
         None => get_as(config, path, token),
         Some(question) => post(config, path, token, &question.to_string()),
     };
+    let address = config.listen.ops;
     answer
-        .map_err(|error| format!("no bridge answers at {} ({})\n  {UNANSWERED}", config.listen.ops, words(&error)))?
+        .map_err(|error| match error {
+            error if speaks_otherwise(&error) => unanswered(address, &error),
+            error => format!("no bridge answers at {address} ({})\n  {UNANSWERED}", words(&error)),
+        })?
         .told()
 }
 
@@ -160,10 +195,15 @@ fn asked((address, security): (SocketAddr, Security<'_>), request: &str, patienc
         None => {
             stream.write_all(request.as_bytes())?;
             stream.take(LONGEST).read_to_string(&mut text)?;
+            if text.starts_with(ALERT) {
+                return Err(io::Error::new(io::ErrorKind::Unsupported, OVER_TLS));
+            }
         }
         Some(mut session) => {
             let mut stream = rustls::Stream::new(&mut session, &mut stream);
-            stream.write_all(request.as_bytes())?;
+            stream.write_all(request.as_bytes()).map_err(|error| {
+                if speaks_no_tls(&error) { io::Error::new(io::ErrorKind::Unsupported, IN_CLEAR) } else { error }
+            })?;
             let read = stream.take(LONGEST).read_to_string(&mut text);
             // The answer ends with the connection, which not everybody ends as TLS would have it.
             read.map(drop).or_else(|error| if text.is_empty() { Err(error) } else { Ok(()) })?;

@@ -222,7 +222,6 @@ fn loaded(path: &Path, environment: &Environment, so: &str) -> Result<(Config, L
 
 /// The bridge did not answer.
 fn unanswered(address: SocketAddr, error: &std::io::Error) -> ExitCode {
-    let (why, hint) = (show::words(error), ask::UNANSWERED);
-    show::complain(&format!("the bridge does not answer at {address}: {why}\n  {hint}"));
+    show::complain(&ask::unanswered(address, error));
     ExitCode::from(NO)
 }

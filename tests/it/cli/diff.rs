@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{out, run, talk};
+use super::{out, run, said, talk};
 use crate::support::{Connection, OLD_ID, Plan, World, client};
 
 /// A bridge whose ops listener the program can find; its ops token is the old secret of the environment.
@@ -99,6 +99,24 @@ fn a_dialect_a_section_that_needs_a_restart_and_a_refused_load_are_told() {
     world.change_clients(&[client(OLD_ID, "")]);
     let (_, told) = diff(&world);
     assert!(told["refused"][0].as_str().unwrap().contains("unknown-key"), "{told:#}");
+}
+
+#[test]
+fn a_bridge_that_began_before_there_was_a_certificate_for_operators_is_told_from_none() {
+    let mut world = world();
+    let ops = world.running().addresses().ops;
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    std::fs::write(world.path().join("ops.pem"), made.cert.pem()).unwrap();
+    std::fs::write(world.path().join("ops.key"), made.signing_key.serialize_pem()).unwrap();
+    world.change("tls", "ops", "{ certificate = \"ops.pem\", key = \"ops.key\" }");
+    world.running().reload().unwrap();
+    let told = run(&world, &["diff"], "");
+    let words =
+        format!("the bridge at {ops} answers in clear text, and the files have `tls.ops`\n  hint: stop the bridge");
+    assert!(told.status.code() == Some(1) && talk(&told).contains(&words), "{}", talk(&told));
+    // What needs no token is asked all the same.
+    let moved = said::run(&world, &["client", "stage", "second", "retired", "--why", "a test"], "").fine();
+    assert!(moved.err.contains("has it, as generation"), "{moved:?}");
 }
 
 #[test]

@@ -131,6 +131,13 @@ fn over_tls_health_looks_at_no_certificate_and_whoever_shows_a_token_at_the_one_
     let refused = run(&world, &["diff", "--config", "other.toml"], "");
     assert_eq!(refused.status.code(), Some(1));
     assert!(talk(&refused).contains("another certificate"), "{}", talk(&refused));
+    fs::write(world.path().join("clear.toml"), text.replace(&format!("[tls]\nops = {material}\n"), "")).unwrap();
+    let refused = run(&world, &["diff", "--config", "clear.toml"], "");
+    let words = format!("the bridge at {} answers over TLS, and the files have no `tls.ops`\n  hint: ", served.ops);
+    assert!(refused.status.code() == Some(1) && talk(&refused).contains(&words), "{}", talk(&refused));
+    let stage = ["client", "stage", OLD_ID, "retired", "--why", "a test", "--config", "clear.toml"];
+    let moved = run(&world, &stage, "");
+    assert!(moved.status.success() && talk(&moved).contains("has it, as generation"), "{}", talk(&moved));
     assert_healthy(&world, "as it was started");
     // Half of an exchange: the bridge goes on with the pair that it has.
     fs::copy(world.path().join("other.pem"), world.path().join("ops.pem")).unwrap();
