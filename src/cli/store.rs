@@ -72,8 +72,15 @@ pub(super) fn copy(path: &Path, environment: &Environment, to: &Path) -> ExitCod
         (Ok(from), Ok(to)) => (from, to),
         (Err(status), _) | (_, Err(status)) => return status,
     };
-    if from.store == to.store {
-        show::complain("both configurations name one store\n  hint: --to names the configuration of the other one");
+    if is_one(&from.store, &to.store) {
+        let said = environment.with_prefix("PASSBRIDGE__STORE__").map(|(name, _)| format!("${name}"));
+        let said = said.collect::<Vec<_>>().join(", ");
+        let hint = if said.is_empty() {
+            "--to names the configuration of the other one".to_owned()
+        } else {
+            format!("{said} says so for both of them: unset it for this command")
+        };
+        show::complain(&format!("both configurations name one store\n  hint: {hint}"));
         return ExitCode::from(WRONG_USE);
     }
     // To open an embedded store is to make it.
@@ -107,6 +114,17 @@ pub(super) fn copy(path: &Path, environment: &Environment, to: &Path) -> ExitCod
             show::complain(&sentence);
             ExitCode::from(NO)
         }
+    }
+}
+
+/// Whether two settings are of one store, however its path is written.
+fn is_one(one: &StoreSettings, other: &StoreSettings) -> bool {
+    match (one, other) {
+        (StoreSettings::Embedded { path: one, .. }, StoreSettings::Embedded { path: other, .. }) => {
+            let place = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+            place(one) == place(other)
+        }
+        (StoreSettings::Embedded { .. } | StoreSettings::Redis(_), _) => one == other,
     }
 }
 

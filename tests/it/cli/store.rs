@@ -8,6 +8,7 @@ use passbridge::domain::time::Clock;
 use passbridge::server::SystemClock;
 use passbridge::store::TokenStore;
 
+use super::said::run_with;
 use super::{out, run, talk};
 use crate::store::damage::{flip_access, large_login};
 use crate::store::world::{Login, Seeded, block_on, embedded};
@@ -113,6 +114,26 @@ fn a_store_that_is_not_there_is_not_copied_and_not_made() {
     for path in ["dtaa", "data"] {
         assert!(!world.path().join(path).exists(), "{path}");
     }
+}
+
+#[test]
+fn one_store_by_two_paths_is_one_and_a_variable_that_makes_two_one_is_named() {
+    let mut world = Plan::new().start();
+    world.end();
+    std::os::unix::fs::symlink("data", world.path().join("link")).unwrap();
+    for path in ["./data", "link"] {
+        world.change("store", "path", &format!("\"{path}\""));
+        std::fs::copy(world.config(), world.path().join("to.toml")).unwrap();
+        world.change("store", "path", "\"data\"");
+        let copied = run(&world, &["store", "copy", "--to", "to.toml"], "");
+        assert_eq!(copied.status.code(), Some(2), "{path}: {}", talk(&copied));
+        let words = "both configurations name one store\n  hint: --to names";
+        assert!(talk(&copied).contains(words), "{path}: {}", talk(&copied));
+    }
+    world.change("store", "path", "\"other\"");
+    let (to, variable) = (world.path().join("to.toml"), "PASSBRIDGE__STORE__PATH");
+    let copied = run_with(&world, &["store", "copy", "--to", to.to_str().unwrap()], &[(variable, "data")]);
+    copied.refused(2, "both configurations name one store\n  hint: $PASSBRIDGE__STORE__PATH says so for both of them");
 }
 
 #[test]
