@@ -258,16 +258,20 @@ impl<'t> Lines<'t> {
             findings.error(code, &self.origin(*at), format!("not valid TOML: {message}"), hint);
         }
         let more = faults.len().saturating_sub(FAULTS);
-        let message = if read.len() < self.text.len() {
-            let last = self.origin(read.len()).line.saturating_sub(1);
-            format!("not valid TOML: {more} more faults up to line {last}; what follows was not looked at")
-        } else {
-            format!("not valid TOML: {more} more faults")
+        // The last line that was looked at: a long one has its fault where what was read ends before it does.
+        let told = faults.iter().map(|(at, _)| self.origin(*at).line).max().unwrap_or(0);
+        let last = self.origin(read.len()).line.saturating_sub(1).max(told);
+        let is_last = read.len() == self.text.len() || self.before + self.text.lines().count() <= last as usize;
+        let message = match (more, is_last) {
+            (0, true) => return,
+            (0, false) => format!("not valid TOML: what follows line {last} was not looked at"),
+            (_, true) => format!("not valid TOML: {more} more faults"),
+            (_, false) => {
+                format!("not valid TOML: {more} more faults up to line {last}; what follows was not looked at")
+            }
         };
-        if more > 0 || read.len() < self.text.len() {
-            let hint = "mend the first of them: the others often follow from it";
-            findings.error("syntax", &Origin::file(&self.file), message, hint);
-        }
+        let hint = "mend the first of them: the others often follow from it";
+        findings.error("syntax", &Origin::file(&self.file), message, hint);
     }
 
     fn table(&self, table: DeTable<'_>, offset: usize) -> Table {
@@ -373,7 +377,21 @@ mod tests {
             assert_eq!(faults(&text), [("syntax", 0, 0), ("syntax", 1, 1)], "{open}");
         }
         // One line without an end, of characters that are longer than a byte.
-        assert_eq!(faults(&format!("= {}", "я".repeat(100_000)))[1], ("syntax", 1, 1));
+        assert_eq!(faults(&format!("= {}", "я".repeat(100_000))), [("syntax", 1, 1)], "nothing follows");
+    }
+
+    #[test]
+    fn of_what_nests_too_deep_one_fault_is_told_and_what_follows_only_where_something_does() {
+        let deep = [format!("x = {}", "[".repeat(100_000)), format!("a{} = 1", ".a".repeat(50_000))];
+        assert_eq!(faults(&format!("y = 1\nz = 2\n{}\n", deep[0])).len(), 1);
+        for line in &deep {
+            assert_eq!(faults(line).len(), 1);
+            let findings = Findings::new();
+            assert!(parse("a.toml", &format!("{line}\nb = 1\n"), &findings).is_none());
+            let told = findings.into_sorted();
+            assert_eq!(told.len(), 2, "{told:?}");
+            assert_eq!(told[0].message, "not valid TOML: what follows line 1 was not looked at");
+        }
     }
 
     #[test]
