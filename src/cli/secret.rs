@@ -1,11 +1,12 @@
 //! `passbridge secret`: what a mapping file may contain in place of a clear secret.
 
-use std::io::{IsTerminal, Read, Stdin, Write};
+use std::io::{self, IsTerminal, Read, Stdin, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Args;
-use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+use rustix::process::{Signal, kill_current_process_group};
+use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcsetattr};
 use secrecy::{ExposeSecret, SecretString};
 use zeroize::Zeroizing;
 
@@ -71,7 +72,7 @@ pub(super) fn keygen() -> ExitCode {
     let file = Zeroizing::new(format!("# created: {now}\n# public key: {recipient}\n{secret}\n"));
     let written = show::data().write_all(file.as_bytes());
     show::say(&format!("public key: {recipient}"));
-    if !std::io::stdout().is_terminal() {
+    if !io::stdout().is_terminal() {
         show::say("hint: nobody but the bridge should read it: chmod 600");
     }
     show::ended(written, 0)
@@ -119,21 +120,35 @@ pub(super) fn read() -> Result<SecretString, String> {
 /// What comes on standard input, at most so many bytes of it.
 pub(super) fn typed(what: &str, most: u64) -> Result<Zeroizing<String>, String> {
     let mut text = Zeroizing::new(String::new());
-    let stdin = std::io::stdin();
-    let _shown_again_afterwards = Unshown::at(&stdin);
-    if stdin.is_terminal() {
-        show::say(&format!("type the {what}, then Enter and Ctrl-D"));
-    }
-    let read = stdin.lock().take(most).read_to_string(&mut text);
+    let stdin = io::stdin();
+    let read = match Unshown::at(&stdin) {
+        None => stdin.lock().take(most).read_to_string(&mut text).map(drop),
+        Some(unshown) => {
+            show::say(&format!("type the {what}, then Enter and Ctrl-D"));
+            unshown.read_to_string(most, &mut text)
+        }
+    };
     read.map_err(|error| format!("the {what} cannot be read from standard input: {}", show::words(&error)))?;
     Ok(text)
 }
 
-/// A terminal that does not show what is typed, until this is dropped. Where a signal ends the program, the shell sees to that.
+/// A terminal that does not show what is typed, until this is dropped.
+///
+/// In the meantime a key that sends a signal ends a line instead: the signal would end the program first, and not every shell has the
+/// terminal show again what is typed.
 struct Unshown<'t> {
     terminal: &'t Stdin,
     before: Termios,
 }
+
+/// Keys that send a signal, and what ends a line.
+const KEYS: [(SpecialCodeIndex, Signal, SpecialCodeIndex); 2] = [
+    (SpecialCodeIndex::VINTR, Signal::INT, SpecialCodeIndex::VEOL),
+    (SpecialCodeIndex::VQUIT, Signal::QUIT, SpecialCodeIndex::VEOL2),
+];
+
+/// No key (`_POSIX_VDISABLE`).
+const NO_KEY: u8 = 0;
 
 impl<'t> Unshown<'t> {
     /// Nothing, where it is no terminal.
@@ -141,8 +156,36 @@ impl<'t> Unshown<'t> {
         let before = tcgetattr(terminal).ok()?;
         let mut unshown = before.clone();
         unshown.local_modes.remove(LocalModes::ECHO);
+        for (key, _, end) in KEYS {
+            unshown.special_codes[end] = before.special_codes[key];
+            unshown.special_codes[key] = NO_KEY;
+        }
         tcsetattr(terminal, OptionalActions::Now, &unshown).ok()?;
         Some(Self { terminal, before })
+    }
+
+    fn read_to_string(self, most: u64, text: &mut String) -> io::Result<()> {
+        let mut lines = self.terminal.lock().take(most);
+        let (mut all, mut line) = (Zeroizing::new(Vec::new()), Zeroizing::new([0; 4096]));
+        loop {
+            let count = match lines.read(line.as_mut()) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                read => read?,
+            };
+            let typed = line.get(..count).unwrap_or_default();
+            all.extend_from_slice(typed);
+            let Some(last) = typed.last() else { break };
+            let is_meant = |key| *last != NO_KEY && self.before.special_codes[key] == *last;
+            if let Some((_, signal, _)) = KEYS.into_iter().find(|(key, _, _)| is_meant(*key)) {
+                drop(self);
+                let _it_may_be_ignored = kill_current_process_group(signal);
+                return Err(io::Error::new(io::ErrorKind::Interrupted, "it was broken off"));
+            }
+        }
+        text.push_str(
+            std::str::from_utf8(&all).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8"))?,
+        );
+        Ok(())
     }
 }
 
