@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::pinned;
 use super::show::{plain, words};
-use crate::config::{Config, OpsDoor};
+use crate::config::{Config, OpsAccess, OpsDoor};
 use crate::relay::speaks_no_tls;
 use crate::server::TlsMaterial;
 
@@ -54,9 +54,29 @@ impl Answer {
     }
 }
 
+/// How the running bridge is asked.
+#[derive(Clone, Copy)]
+pub(super) struct Door<'a> {
+    address: SocketAddr,
+    tls: Option<&'a TlsMaterial>,
+    token: Option<&'a SecretString>,
+}
+
+impl<'a> From<&'a Config> for Door<'a> {
+    fn from(config: &'a Config) -> Self {
+        Self { address: config.listen.ops, tls: config.tls.ops.as_ref(), token: config.ops_token.as_ref() }
+    }
+}
+
+impl<'a> From<&'a OpsAccess> for Door<'a> {
+    fn from(access: &'a OpsAccess) -> Self {
+        Self { address: access.address, tls: access.tls.as_ref(), token: access.token.as_ref() }
+    }
+}
+
 /// Asks for something that needs no token; where `[tls]` was given or taken away since the bridge began, as that began.
 pub(super) fn get(config: &Config, path: &str) -> io::Result<Answer> {
-    let answer = exchange(config, &bare(path), PATIENCE);
+    let answer = exchange(config.into(), &bare(path), PATIENCE);
     match answer {
         Err(error) if speaks_otherwise(&error) => {
             let security = if config.tls.ops.is_some() { Security::Clear } else { Security::Any };
@@ -86,17 +106,22 @@ fn bare(path: &str) -> String {
 /// Reads something that needs the ops token.
 pub(super) fn get_as(config: &Config, path: &str, token: &SecretString) -> io::Result<Answer> {
     let head = format!("GET {path} HTTP/1.0\r\nAuthorization: Bearer {}\r\n\r\n", token.expose_secret());
-    exchange(config, &head, PATIENCE)
+    exchange(config.into(), &head, PATIENCE)
 }
 
 /// Asks for something that needs the ops token.
-pub(super) fn post(config: &Config, path: &str, token: &SecretString, body: &str) -> io::Result<Answer> {
-    exchange(config, &posted(path, token, body), PATIENCE)
+pub(super) fn post<'a>(door: impl Into<Door<'a>>, path: &str, token: &SecretString, body: &str) -> io::Result<Answer> {
+    exchange(door.into(), &posted(path, token, body), PATIENCE)
 }
 
 /// The same where every login may have to be looked at before there is an answer.
-pub(super) fn post_patiently(config: &Config, path: &str, token: &SecretString, body: &str) -> io::Result<Answer> {
-    exchange(config, &posted(path, token, body), LONG)
+pub(super) fn post_patiently<'a>(
+    door: impl Into<Door<'a>>,
+    path: &str,
+    token: &SecretString,
+    body: &str,
+) -> io::Result<Answer> {
+    exchange(door.into(), &posted(path, token, body), LONG)
 }
 
 fn posted(path: &str, token: &SecretString, body: &str) -> String {
@@ -137,8 +162,8 @@ const NO_TOKEN: &str = "no `ops.token` is configured\n  hint: [ops] token = { fi
 ///
 /// # Errors
 /// There is none; in one sentence.
-pub(super) fn token(config: &Config) -> Result<&SecretString, String> {
-    config.ops_token.as_ref().ok_or_else(|| NO_TOKEN.to_owned())
+pub(super) fn token<'a>(door: impl Into<Door<'a>>) -> Result<&'a SecretString, String> {
+    door.into().token.ok_or_else(|| NO_TOKEN.to_owned())
 }
 
 /// What the running bridge tells whoever has the ops token: at a path, or to a question.
@@ -168,9 +193,9 @@ enum Security<'a> {
     Any,
 }
 
-fn exchange(config: &Config, request: &str, patience: Duration) -> io::Result<Answer> {
-    let security = config.tls.ops.as_ref().map_or(Security::Clear, Security::Pinned);
-    timed(asked((config.listen.ops, security), request, patience))
+fn exchange(door: Door<'_>, request: &str, patience: Duration) -> io::Result<Answer> {
+    let security = door.tls.map_or(Security::Clear, Security::Pinned);
+    timed(asked((door.address, security), request, patience))
 }
 
 /// A socket says by "temporarily unavailable" that its time is over.

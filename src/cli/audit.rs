@@ -10,6 +10,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::{Format, NO, WRONG_USE, show};
+use crate::config;
 use crate::domain::time::Clock;
 use crate::secrets::Environment;
 use crate::server::SystemClock;
@@ -42,11 +43,11 @@ enum Action {
 }
 
 pub(super) fn run(path: &Path, environment: &Environment, asked: &Asked) -> ExitCode {
-    let config = match super::configured(path, environment) {
-        Ok(config) => config,
+    let settings = match super::in_part(path, environment, config::audit_alone) {
+        Ok(settings) => settings,
         Err(status) => return status,
     };
-    let Some(settings) = config.audit else {
+    let Some(settings) = settings else {
         show::complain("no audit is kept\n  hint: [audit] enabled = true");
         return ExitCode::from(WRONG_USE);
     };

@@ -207,6 +207,24 @@ fn configured(path: &Path, environment: &Environment) -> Result<Config, ExitCode
     })
 }
 
+/// A part of the configuration, for what must not wait until the rest of it is right; what is wrong has been said.
+fn in_part<T>(
+    path: &Path,
+    environment: &Environment,
+    part: impl FnOnce(&Path, &Environment, &Findings) -> Option<T>,
+) -> Result<T, ExitCode> {
+    let findings = Findings::new();
+    let is_whole = config::load(path, environment, &findings).is_some();
+    if !is_whole {
+        let _ = show::findings(&findings.into_sorted(), Format::Human, &mut anstream::stderr());
+    }
+    let part = part(path, environment, &Findings::new()).ok_or_else(|| ExitCode::from(WRONG_USE))?;
+    if !is_whole {
+        show::say("note: what is needed here can be read, and is used; a bridge that runs goes on with what it has");
+    }
+    Ok(part)
+}
+
 /// The configuration and its mappings; where either is refused, its findings and what follows from that have been said.
 fn loaded(path: &Path, environment: &Environment, so: &str) -> Result<(Config, Loaded), ExitCode> {
     let findings = Findings::new();

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use serde_json::Value;
 use tokio::runtime;
 
-use super::{NO, WRONG_USE, ask, configured, private, show, unanswered};
+use super::{NO, WRONG_USE, ask, configured, in_part, private, show, unanswered};
+use crate::config;
 use crate::domain::refusal::sentence;
 use crate::domain::time::{Clock, Timestamp};
 use crate::secrets::Environment;
@@ -31,18 +32,18 @@ struct Copied {
 
 /// Has the running bridge copy its store.
 pub(super) fn backup(path: &Path, environment: &Environment, directory: &Path) -> ExitCode {
-    let config = match configured(path, environment) {
-        Ok(config) => config,
+    let access = match in_part(path, environment, config::ops_access) {
+        Ok(access) => access,
         Err(status) => return status,
     };
-    let Ok(token) = ask::token(&config).map_err(|reason| show::complain(&reason)) else {
+    let Ok(token) = ask::token(&access).map_err(|reason| show::complain(&reason)) else {
         return ExitCode::from(WRONG_USE);
     };
     let whole = std::path::absolute(directory).unwrap_or_else(|_| directory.to_owned());
     let question = serde_json::json!({ "directory": whole }).to_string();
-    let answer = match ask::post(&config, "/api/v1/store/backup", token, &question) {
+    let answer = match ask::post(&access, "/api/v1/store/backup", token, &question) {
         Ok(answer) => answer,
-        Err(error) => return unanswered(config.listen.ops, &error),
+        Err(error) => return unanswered(access.address, &error),
     };
     // The last line says what became of it.
     let last: Value = answer.body.lines().last().and_then(|line| serde_json::from_str(line).ok()).unwrap_or_default();

@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 
 use super::secret::typed;
 use super::{Format, NO, WRONG_USE, ask, show};
+use crate::config;
 use crate::domain::opaque::OpaqueToken;
 use crate::secrets::Environment;
 
@@ -32,23 +33,23 @@ pub(super) struct Which {
 
 /// Finds (`find`) or ends (`revoke`) logins.
 pub(super) fn run(path: &Path, environment: &Environment, action: &str, which: &Which) -> ExitCode {
-    let config = match super::configured(path, environment) {
-        Ok(config) => config,
+    let access = match super::in_part(path, environment, config::ops_access) {
+        Ok(access) => access,
         Err(status) => return status,
     };
-    let Ok(token) = ask::token(&config).map_err(|reason| show::complain(&reason)) else {
+    let Ok(token) = ask::token(&access).map_err(|reason| show::complain(&reason)) else {
         return ExitCode::from(WRONG_USE);
     };
     let Ok(question) = question(which).map_err(|reason| show::complain(&reason)) else {
         return ExitCode::from(WRONG_USE);
     };
-    let answer = match ask::post_patiently(&config, &format!("/api/v1/tokens/{action}"), token, &question) {
+    let answer = match ask::post_patiently(&access, &format!("/api/v1/tokens/{action}"), token, &question) {
         Ok(answer) => answer,
-        Err(error) => return super::unanswered(config.listen.ops, &error),
+        Err(error) => return super::unanswered(access.address, &error),
     };
     let told = answer.told().and_then(|body| match body["logins"].as_array() {
         Some(logins) => Ok((logins.clone(), body)),
-        None => Err(format!("who answered at {} is no bridge\n  {}", config.listen.ops, ask::UNANSWERED)),
+        None => Err(format!("who answered at {} is no bridge\n  {}", access.address, ask::UNANSWERED)),
     });
     let Ok((logins, body)) = told.map_err(|sentence| show::complain(&sentence)) else {
         return ExitCode::from(NO);

@@ -162,7 +162,7 @@ pub(super) fn tls(section: Option<Reader<'_>>, sources: Sources<'_>) -> TlsListe
     listeners
 }
 
-fn material(mut section: Reader<'_>, sources: Sources<'_>) -> Option<TlsMaterial> {
+pub(super) fn material(mut section: Reader<'_>, sources: Sources<'_>) -> Option<TlsMaterial> {
     let (certificate, key) =
         (section.required_filled("certificate", "a path"), section.required_filled("key", "a path"));
     let client_ca = section.filled("client_ca", "a path");

@@ -72,14 +72,14 @@ pub fn ops_door(path: &Path, environment: &Environment, findings: &Findings) -> 
 }
 
 /// `[secrets]`.
-fn identities(mut section: Reader<'_>, sources: Sources<'_>) -> Identities {
+pub(super) fn identities(mut section: Reader<'_>, sources: Sources<'_>) -> Identities {
     let (key, findings) = (section.path("identity"), section.findings());
     let value = section.take("identity");
     section.finish();
     value.map(|value| secrets::identities(value, &key, sources, findings)).unwrap_or_default()
 }
 
-fn read(path: &Path, findings: &Findings) -> Option<Table> {
+pub(super) fn read(path: &Path, findings: &Findings) -> Option<Table> {
     parse(&path.to_string_lossy(), &text(path, findings)?, findings)
 }
 
@@ -94,7 +94,7 @@ fn text(path: &Path, findings: &Findings) -> Option<String> {
     }
 }
 
-fn overlaid(mut table: Table, environment: &Environment, findings: &Findings) -> Table {
+pub(super) fn overlaid(mut table: Table, environment: &Environment, findings: &Findings) -> Table {
     for (variable, value) in environment.with_prefix(PREFIX) {
         let Some(text) = value.to_str() else {
             let hint = "set it in UTF-8, or unset it";
@@ -190,7 +190,7 @@ fn canonical(network: IpNet) -> IpNet {
 /// Whoever guesses the ops token may end all logins, and nobody counts how often he tries.
 const SHORTEST_TOKEN: usize = 12;
 
-fn ops_token(mut section: Reader<'_>, sources: Sources<'_>) -> Option<secrecy::SecretString> {
+pub(super) fn ops_token(mut section: Reader<'_>, sources: Sources<'_>) -> Option<secrecy::SecretString> {
     let key = section.path("token");
     let value = section.take("token");
     let origin = value.as_ref().map(|value| value.origin.clone());

@@ -2,6 +2,7 @@
 //!
 //! Must not: read the environment by itself (it is handed in), start anything, or let a key pass that nothing honours.
 
+mod alone;
 mod audit;
 mod gateway;
 mod limits;
@@ -13,6 +14,7 @@ mod store;
 
 use std::time::Duration;
 
+pub use alone::{OpsAccess, audit_alone, ops_access};
 pub use limits::Limits;
 pub use listen::{Listen, OpsDoor, TlsListeners};
 pub use load::{Examined, examine, load, ops_door, unopened};

@@ -192,6 +192,58 @@ fn a_damaged_login_does_not_keep_the_others_of_a_client_from_being_ended_and_is_
     assert_eq!((&ended.json()["ended"], &ended.json()["damaged"]), (&json!(2), &json!(1)));
 }
 
+/// Lays wrong lines over a world's configuration; the bridge refuses it and goes on.
+fn spoil(world: &World, wrong: &str) {
+    let text = std::fs::read_to_string(world.config()).unwrap();
+    std::fs::write(world.config(), text.replacen("[store]\n", &format!("[store]\n{wrong}\n"), 1)).unwrap();
+    world.running().reload().unwrap_err();
+}
+
+#[test]
+fn what_an_incident_needs_works_whatever_else_is_wrong_with_the_configuration() {
+    let world = world();
+    let (access, _) = login(&world);
+    spoil(&world, "junk = 1\n[limits]\nbody = \"much\"\n[realms]");
+    let copy = world.path().join("copy");
+    for command in [
+        &["token", "find", "--client", OLD_ID][..],
+        &["token", "revoke"],
+        &["store", "backup", copy.to_str().unwrap()],
+        &["audit", "--client", OLD_ID],
+        &["audit", "verify"],
+    ] {
+        let said = run(&world, command, &access).fine();
+        for words in ["error[unknown-key]: ", "junk", "realms", "note: what is needed here can be read"] {
+            assert!(said.err.contains(words), "{command:?}: {said:?}");
+        }
+    }
+    assert!(!world.active(&access) && copy.is_dir());
+    run(&world, &["client", "stage", OLD_ID, "retired", "--why", "a test"], "").refused(2, "nothing was changed");
+}
+
+#[test]
+fn what_is_wrong_in_what_an_incident_needs_is_told_and_nobody_is_asked() {
+    for (section, key, value, refused) in [
+        ("ops", "token", "\"planted-in-clear\"", &["token", "store"][..]),
+        ("ops", "junk", "1", &["token", "store"]),
+        ("listen", "ops", "\"nowhere\"", &["token", "store"]),
+        ("tls", "ops", "{ certificate = \"none.pem\", key = \"none.key\" }", &["token", "store"]),
+        ("audit", "keep", "\"long\"", &["audit"]),
+        ("store", "kind", "\"embeded\"", &["audit"]),
+    ] {
+        let plan = Plan::new().set("ops", "token", "{ env = \"OLD_SECRET\" }");
+        let mut world = plan.set("listen", "ops", "\"127.0.0.1:1\"").files();
+        world.change(section, key, value);
+        for command in [&["token", "find", "--client", "a"][..], &["store", "backup", "copy"], &["audit"]] {
+            let said = super::run(&world, command, "");
+            let talk = super::talk(&said);
+            let is_refused = refused.contains(&command[0]);
+            assert!(talk.contains("error[") && talk.contains("note: ") != is_refused, "{key} {command:?}: {talk}");
+            assert!(!is_refused || said.status.code() == Some(2), "{key} {command:?}: {talk}");
+        }
+    }
+}
+
 #[test]
 fn somebody_else_at_the_ops_port_is_not_taken_for_a_bridge() {
     let mut world = Plan::new().set("ops", "token", "{ env = \"OLD_SECRET\" }").files();
