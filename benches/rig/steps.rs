@@ -88,7 +88,7 @@ fn told(client: &Arc<Client>, site: &Site, report: &mut Report) {
     let file = fs::File::create(site.folder.join("steps.log")).unwrap();
     let kept = rustix::io::dup(rustix::stdio::stderr()).unwrap();
     rustix::stdio::dup2_stderr(&file).unwrap();
-    let logging = log::begin("info").unwrap();
+    let logging = log::begin("info", &Metrics::new().log_lost).unwrap();
     let cost = measure(|| log::request(&trail, 200, Duration::from_micros(7_456)));
     drop(logging);
     rustix::stdio::dup2_stderr(&kept).unwrap();

@@ -76,13 +76,13 @@ pub fn start(start: Start) -> Result<Running, StartError> {
         return Err(StartError::Refused(findings.into_sorted()));
     };
     can_ask(&config, &start.clock)?;
-    let logging = logging(&config)?;
+    let metrics = Arc::new(Metrics::new());
+    let logging = logging(&config, &metrics)?;
     log::findings(&findings.into_sorted());
 
     let workers =
         if config.workers == 0 { std::thread::available_parallelism().map_or(1, NonZero::get) } else { config.workers };
     let (doors, addresses) = Doors::open(&config, workers)?;
-    let metrics = Arc::new(Metrics::new());
     let [tls_legacy, tls_gateway, tls_authz, tls_realm, tls_ops] = tls(&config, &start.clock, &metrics)?;
     let snapshot = Snapshot::new(loaded, 1, &*start.entropy);
     let (bridge, audit) = bridge(&config, snapshot, &start, metrics, workers)?;
@@ -180,9 +180,9 @@ fn tls(config: &Config, clock: &Arc<dyn Clock>, metrics: &Arc<Metrics>) -> Resul
     ])
 }
 
-fn logging(config: &Config) -> Result<log::Writing, StartError> {
+fn logging(config: &Config, metrics: &Metrics) -> Result<log::Writing, StartError> {
     let failed = |error| StartError::Failed(format!("no thread `log`: {error}"));
-    log::begin(&config.log).map_err(failed)
+    log::begin(&config.log, &metrics.log_lost).map_err(failed)
 }
 
 /// How many connections are taken: as many as configured, where the machine allows so many open files.

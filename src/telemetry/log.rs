@@ -5,12 +5,13 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
+use prometheus_client::metrics::counter::Counter;
 use tracing::Level;
 use tracing_subscriber::EnvFilter;
 
 pub use super::line::Line;
-use super::spool::Spool;
 pub use super::spool::Writing;
+use super::spool::{Patience, Spool};
 use super::trail::Trail;
 use crate::document::{Finding, Severity};
 use crate::domain::canary::Figures;
@@ -19,17 +20,26 @@ use crate::domain::family::FamilyId;
 use crate::domain::refusal::{Cause, Fault, Refusal, sentence};
 use crate::domain::shadow::{Took, Verdict};
 
+/// A login waits no longer for a reader of the log, and no stop.
+const PATIENCE: Patience = Patience { line: Duration::from_millis(100), end: Duration::from_secs(2) };
+
 /// Begins to log, as `filter` says (`info`, `passbridge=debug`, ...), until what it answers is dropped. A second call changes nothing.
+/// `left_out` counts the lines that find no room, as nobody reads them.
 ///
 /// # Errors
 /// The machine gives no thread.
-pub fn begin(filter: &str) -> io::Result<Writing> {
+pub fn begin(filter: &str, left_out: &Counter) -> io::Result<Writing> {
     let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
-    let (spool, writing) = Spool::start(io::stderr())?;
+    let (spool, writing) = Spool::start(io::stderr(), PATIENCE, left_out.clone(), lines_left_out)?;
     let subscriber = tracing_subscriber::fmt().event_format(Line).with_writer(spool).with_env_filter(filter).finish();
     // Tests begin several bridges in one process; the first one's log serves all.
     let _ = tracing::subscriber::set_global_default(subscriber);
     Ok(writing)
+}
+
+/// Says how many lines found no room before this one, as nobody read them.
+fn lines_left_out(lines: u64) {
+    tracing::error!(event = "log", outcome = "lost", lines, "whoever reads standard error had stopped: see why");
 }
 
 /// Writes the one line of a request. What is somebody else's fault than the client's is a warning.

@@ -113,6 +113,8 @@ pub struct Metrics {
     /// Times that a connection could not be accepted; it waits in the kernel.
     pub not_accepted: Counter,
     handshakes: Family<HandshakeLabels, Counter>,
+    /// Lines of the log that were left out, as nobody read them.
+    pub log_lost: Counter,
 }
 
 /// From a quarter of a millisecond to ten seconds.
@@ -156,6 +158,7 @@ impl Metrics {
             turned_away: Counter::default(),
             not_accepted: Counter::default(),
             handshakes: Family::default(),
+            log_lost: Counter::default(),
             registry: Registry::default(),
         };
         registry.register(
@@ -234,6 +237,7 @@ impl Metrics {
             "1: the audit can be written; 0: it cannot, or is off",
             self.audit_writable.clone(),
         );
+        registry.register("log_lost", "Lines of the log that were left out, as nobody read them", self.log_lost.clone());
     }
 
     fn register_connections(&self, registry: &mut Registry) {

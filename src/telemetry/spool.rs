@@ -2,6 +2,8 @@
 //!
 //! A line for itself costs whoever logs it a system call, and whoever reads it a wake-up; and a reader who falls behind would hold up
 //! logins at once. A line that comes alone is written at once. A killed process loses the lines of its last milliseconds.
+//!
+//! Must not: wait without end for a reader. The bridge exists so that clients keep logging in, and a log that nobody reads is no reason to stop.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -11,6 +13,7 @@ use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
+use prometheus_client::metrics::counter::Counter;
 use tracing_subscriber::fmt::MakeWriter;
 
 /// How long what follows a write is gathered for the next one.
@@ -19,6 +22,15 @@ const GATHERED: Duration = Duration::from_millis(5);
 /// Bytes that wait, at most; who logs beyond it waits for a reader.
 const MOST: usize = 1 << 20;
 
+/// How long a reader is waited for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Patience {
+    /// By who logs, for room. Then lines are left out, and nobody waits, until a reader has made some.
+    pub(super) line: Duration,
+    /// By the end, for what is left to be taken.
+    pub(super) end: Duration,
+}
+
 /// Bytes of memory that are kept for the next lines.
 const KEPT: usize = 64 << 10;
 
@@ -26,14 +38,13 @@ const KEPT: usize = 64 << 10;
 #[derive(Clone, Debug)]
 pub(super) struct Spool(Arc<Lines>);
 
-/// Ends the writing when it is dropped: what waits is written first.
+/// Ends the writing when it is dropped: what waits is written first, where somebody reads it.
 #[derive(Debug)]
 pub struct Writing {
     spool: Spool,
     thread: Option<JoinHandle<()>>,
 }
 
-#[derive(Default)]
 struct Lines {
     waiting: Mutex<Waiting>,
     /// The first line came, or the end.
@@ -42,12 +53,28 @@ struct Lines {
     room: Condvar,
     /// It is over: nothing more is gathered.
     over: Condvar,
+    /// All is written.
+    ended: Condvar,
+    patience: Patience,
+    /// Counts the lines that were left out.
+    left_out: Counter,
 }
 
 #[derive(Default)]
 struct Waiting {
     bytes: Vec<u8>,
     is_over: bool,
+    has_ended: bool,
+    /// Nobody made room in time, and nobody has since.
+    is_stuck: bool,
+    /// Lines that were left out since it was last told how many.
+    left_out: u64,
+}
+
+impl Waiting {
+    fn is_full(&self) -> bool {
+        self.bytes.len() >= MOST
+    }
 }
 
 impl fmt::Debug for Lines {
@@ -57,33 +84,47 @@ impl fmt::Debug for Lines {
 }
 
 impl Spool {
-    /// Starts the thread that writes into `sink`.
+    /// Starts the thread that writes into `sink`. Lines that find no room are counted, and where there is room again `tell` is asked to say how
+    /// many they were.
     #[expect(
         clippy::disallowed_methods,
-        reason = "it blocks on who reads the log, so it is a thread; `Writing` waits for it"
+        reason = "it blocks on who reads the log, so it is a thread; `Writing` waits for it, within bounds"
     )]
-    pub(super) fn start(sink: impl Write + Send + 'static) -> io::Result<(Self, Writing)> {
-        let spool = Self(Arc::default());
+    pub(super) fn start(
+        sink: impl Write + Send + 'static,
+        patience: Patience,
+        left_out: Counter,
+        tell: impl Fn(u64) + Send + 'static,
+    ) -> io::Result<(Self, Writing)> {
+        let [came, room, over, ended] = Default::default();
+        let spool = Self(Arc::new(Lines { waiting: Mutex::default(), came, room, over, ended, patience, left_out }));
         let lines = Arc::clone(&spool.0);
-        let thread = Builder::new().name("log".to_owned()).spawn(move || lines.write_into(sink))?;
+        let thread = Builder::new().name("log".to_owned()).spawn(move || lines.write_into(sink, tell))?;
         Ok((spool.clone(), Writing { spool, thread: Some(thread) }))
     }
 }
 
 impl Lines {
-    fn write_into(&self, mut sink: impl Write) {
+    fn write_into(&self, mut sink: impl Write, tell: impl Fn(u64)) {
         let mut bytes = Vec::new();
         loop {
             let mut waiting = self.waiting.lock();
             while waiting.bytes.is_empty() {
                 if waiting.is_over {
+                    waiting.has_ended = true;
+                    self.ended.notify_all();
                     return;
                 }
                 self.came.wait(&mut waiting);
             }
             mem::swap(&mut waiting.bytes, &mut bytes);
+            waiting.is_stuck = false;
+            let left_out = mem::take(&mut waiting.left_out);
             drop(waiting);
             self.room.notify_all();
+            if left_out > 0 {
+                tell(left_out);
+            }
             // Whoever should read it has gone: there is nobody left to tell.
             let _ = sink.write_all(&bytes);
             bytes.clear();
@@ -97,20 +138,29 @@ impl Lines {
 }
 
 impl Write for Spool {
-    /// Takes a line whole. What comes after the end goes straight to standard error.
+    /// Takes a line whole, or leaves it out. What comes after the end goes straight to standard error.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        let mut waiting = self.0.waiting.lock();
-        while waiting.bytes.len() >= MOST && !waiting.is_over {
-            self.0.room.wait(&mut waiting);
+        let lines = &self.0;
+        let mut waiting = lines.waiting.lock();
+        if waiting.is_full() && !waiting.is_stuck {
+            let waits = |waiting: &mut Waiting| waiting.is_full() && !waiting.is_stuck && !waiting.is_over;
+            lines.room.wait_while_for(&mut waiting, waits, lines.patience.line);
+            waiting.is_stuck = waiting.is_full();
         }
-        if waiting.is_over {
+        if waiting.has_ended {
+            drop(waiting);
             return io::stderr().write(line);
+        }
+        if waiting.is_full() {
+            waiting.left_out += 1;
+            lines.left_out.inc();
+            return Ok(line.len());
         }
         let is_first = waiting.bytes.is_empty();
         waiting.bytes.extend_from_slice(line);
         drop(waiting);
         if is_first {
-            self.0.came.notify_one();
+            lines.came.notify_one();
         }
         Ok(line.len())
     }
@@ -129,13 +179,18 @@ impl MakeWriter<'_> for Spool {
 }
 
 impl Drop for Writing {
+    /// A thread that is held up by its reader ends with the process.
     fn drop(&mut self) {
         let lines = &self.spool.0;
-        lines.waiting.lock().is_over = true;
+        let mut waiting = lines.waiting.lock();
+        waiting.is_over = true;
         lines.came.notify_all();
         lines.over.notify_all();
         lines.room.notify_all();
-        if let Some(thread) = self.thread.take() {
+        lines.ended.wait_while_for(&mut waiting, |waiting| !waiting.has_ended, lines.patience.end);
+        let has_ended = waiting.has_ended;
+        drop(waiting);
+        if let Some(thread) = self.thread.take().filter(|_| has_ended) {
             // Its panic was reported where it happened.
             drop(thread.join());
         }
@@ -167,15 +222,28 @@ mod tests {
         }
     }
 
-    fn slow() -> (Spool, Writing, Receiver<Vec<u8>>, Sender<()>) {
+    /// A spool whose writes last until they are allowed to end, for whoever waits so long for room. Lines that were left out are told by a
+    /// number in the log, as they are by the program.
+    fn slow(patience: Patience) -> (Spool, Writing, Receiver<Vec<u8>>, Sender<()>) {
         let ((begun, begins), (allow, may_end)) = (channel(), channel());
-        let (spool, writing) = Spool::start(Slow { begun, may_end }).unwrap();
+        let told = Arc::new(Mutex::new(None::<Spool>));
+        let tell = {
+            let told = Arc::clone(&told);
+            move |count: u64| writeln!(told.lock().clone().unwrap(), "{count} left out").unwrap()
+        };
+        let (spool, writing) = Spool::start(Slow { begun, may_end }, patience, Counter::default(), tell).unwrap();
+        *told.lock() = Some(spool.clone());
         (spool, writing, begins, allow)
     }
 
+    /// Longer than any test lasts.
+    const EVER: Duration = Duration::from_hours(1);
+    const PATIENT: Patience = Patience { line: EVER, end: EVER };
+    const MOMENT: Duration = Duration::from_millis(1);
+
     #[test]
     fn a_line_that_comes_alone_is_written_at_once_and_those_that_come_meanwhile_together() {
-        let (mut spool, writing, begins, allow) = slow();
+        let (mut spool, writing, begins, allow) = slow(PATIENT);
         spool.write_all(b"one\n").unwrap();
         assert_eq!(begins.recv().unwrap(), b"one\n");
         for _ in 0..100 {
@@ -189,14 +257,20 @@ mod tests {
 
     #[test]
     fn a_reader_who_falls_behind_holds_up_who_logs_only_when_a_mebibyte_waits() {
-        let (mut spool, writing, begins, allow) = slow();
+        let (mut spool, writing, begins, allow) = slow(PATIENT);
         spool.write_all(b"one\n").unwrap();
         begins.recv().unwrap();
         spool.write_all(&vec![b'x'; MOST]).unwrap();
         let mut beyond = spool.clone();
         thread::scope(|scope| {
             let late = scope.spawn(move || beyond.write_all(b"beyond\n").unwrap());
-            assert!(!late.is_finished());
+            // Woken without room it waits again.
+            for _ in 0..2 {
+                while !spool.0.room.notify_one() {
+                    assert!(!late.is_finished(), "it waits for room");
+                    thread::yield_now();
+                }
+            }
             allow.send(()).unwrap();
             assert_eq!(begins.recv().unwrap().len(), MOST, "nothing came between");
             allow.send(()).unwrap();
@@ -208,8 +282,47 @@ mod tests {
     }
 
     #[test]
+    fn a_reader_who_stops_holds_up_one_line_for_a_while_and_those_that_find_no_room_are_counted() {
+        let (mut spool, writing, begins, allow) = slow(Patience { line: MOMENT, end: EVER });
+        spool.write_all(b"one\n").unwrap();
+        begins.recv().unwrap();
+        spool.write_all(&vec![b'x'; MOST]).unwrap();
+        spool.write_all(b"waits, and is left out\n").unwrap();
+        // So long that this test would fail if they waited too.
+        assert!(spool.0.waiting.lock().is_stuck);
+        for _ in 0..10_000 {
+            spool.write_all(b"left out at once\n").unwrap();
+        }
+        assert_eq!(spool.0.left_out.get(), 10_001);
+        allow.send(()).unwrap();
+        assert_eq!(begins.recv().unwrap().len(), MOST, "what had room is there");
+        spool.write_all(b"has room again\n").unwrap();
+        allow.send(()).unwrap();
+        assert_eq!(begins.recv().unwrap(), b"10001 left out\nhas room again\n");
+        allow.send(()).unwrap();
+        drop(writing);
+        assert_eq!(spool.0.left_out.get(), 10_001);
+    }
+
+    #[test]
+    fn a_reader_who_stops_does_not_hold_up_the_end() {
+        let (mut spool, writing, begins, allow) = slow(Patience { line: EVER, end: MOMENT });
+        spool.write_all(b"one\n").unwrap();
+        begins.recv().unwrap();
+        spool.write_all(&vec![b'x'; MOST]).unwrap();
+        drop(writing);
+        spool.write_all(b"of a thread that goes on behind the end\n").unwrap();
+        assert_eq!(spool.0.left_out.get(), 1);
+        allow.send(()).unwrap();
+        assert_eq!(begins.recv().unwrap().len(), MOST, "there for who reads on as long as the process lives");
+        allow.send(()).unwrap();
+        assert_eq!(begins.recv().unwrap(), b"1 left out\n");
+        allow.send(()).unwrap();
+    }
+
+    #[test]
     fn the_end_writes_what_waits() {
-        let (mut spool, writing, begins, allow) = slow();
+        let (mut spool, writing, begins, allow) = slow(PATIENT);
         spool.write_all(b"one\n").unwrap();
         begins.recv().unwrap();
         spool.write_all(b"last\n").unwrap();

@@ -16,6 +16,7 @@ mod signals;
 mod store;
 mod terminal;
 mod token;
+mod unread;
 
 use std::fs;
 use std::io::Write;

@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 
 use parking_lot::Mutex;
@@ -16,6 +17,8 @@ pub struct Program {
     child: Child,
     log: Arc<Mutex<String>>,
     reader: Option<JoinHandle<()>>,
+    /// Where what it says is read no further, until this is dropped.
+    unread: Option<Sender<()>>,
     pub legacy: SocketAddr,
     pub ops: SocketAddr,
 }
@@ -30,15 +33,34 @@ impl Program {
     /// The same, by a command that in the end becomes the program.
     #[track_caller]
     pub fn serve_by(world: &World, command: Command) -> Self {
-        let mut program = Self::begin(world, command);
+        Self::begin(world, command).serving()
+    }
+
+    #[track_caller]
+    fn serving(mut self) -> Self {
         eventually("the program serves", || {
-            assert!(program.child.try_wait().unwrap().is_none(), "it ended: {}", program.log());
-            !program.lines("started").is_empty()
+            assert!(self.child.try_wait().unwrap().is_none(), "it ended: {}", self.log());
+            !self.lines("started").is_empty()
         });
-        let started = program.lines("started").remove(0);
-        program.legacy = started["legacy"].as_str().unwrap().parse().unwrap();
-        program.ops = started["ops"].as_str().unwrap().parse().unwrap();
-        program
+        let started = self.lines("started").remove(0);
+        self.legacy = started["legacy"].as_str().unwrap().parse().unwrap();
+        self.ops = started["ops"].as_str().unwrap().parse().unwrap();
+        self
+    }
+
+    /// Starts it, and has nobody read what it says once it serves.
+    #[track_caller]
+    pub fn serve_unread(world: &World) -> Self {
+        let (unread, read_on) = channel();
+        let command = Command::new(env!("CARGO_BIN_EXE_passbridge"));
+        let mut program = Self::begin_with(world, command, Some(read_on));
+        program.unread = Some(unread);
+        program.serving()
+    }
+
+    /// Has somebody read on.
+    pub fn read_on(&mut self) {
+        drop(self.unread.take());
     }
 
     /// Limits the size of its files, as a full disk would; or lifts the limit (`unlimited`).
@@ -49,7 +71,11 @@ impl Program {
     }
 
     /// Starts it, and does not wait.
-    pub fn begin(world: &World, mut command: Command) -> Self {
+    pub fn begin(world: &World, command: Command) -> Self {
+        Self::begin_with(world, command, None)
+    }
+
+    fn begin_with(world: &World, mut command: Command, read_on: Option<Receiver<()>>) -> Self {
         command.args(["serve", "--config"]).arg(world.config());
         bare(&mut command);
         command.env("OLD_SECRET", OLD_SECRET).env("NEW_SECRET", NEW_SECRET).env("PATH", "/usr/bin:/bin");
@@ -58,10 +84,10 @@ impl Program {
         let log = Arc::<Mutex<String>>::default();
         let reader = std::thread::spawn({
             let (stderr, log) = (child.stderr.take().unwrap(), Arc::clone(&log));
-            move || read(stderr, &log)
+            move || read(stderr, &log, read_on)
         });
         let unknown = SocketAddr::from(([0, 0, 0, 0], 0));
-        Self { child, log, reader: Some(reader), legacy: unknown, ops: unknown }
+        Self { child, log, reader: Some(reader), unread: None, legacy: unknown, ops: unknown }
     }
 
     /// Where it takes API calls.
@@ -109,6 +135,7 @@ impl Program {
             status = self.child.try_wait().unwrap();
             status.is_some()
         });
+        self.read_on();
         if let Some(reader) = self.reader.take() {
             reader.join().unwrap();
         }
@@ -136,11 +163,16 @@ pub fn bare(command: &mut Command) -> &mut Command {
     command.env_clear().envs(std::env::var_os(MARK).map(|mark| (MARK, mark)))
 }
 
-fn read(stderr: impl Read, log: &Mutex<String>) {
+fn read(stderr: impl Read, log: &Mutex<String>, mut read_on: Option<Receiver<()>>) {
     for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-        let mut log = log.lock();
-        log.push_str(&line);
-        log.push('\n');
+        {
+            let mut log = log.lock();
+            log.push_str(&line);
+            log.push('\n');
+        }
+        if line.contains("\"started\"") {
+            let _until_it_is_dropped = read_on.take().map(|read_on| read_on.recv());
+        }
     }
 }
 
@@ -148,6 +180,7 @@ impl Drop for Program {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        self.read_on();
         if let Some(reader) = self.reader.take() {
             let _ = reader.join();
         }
