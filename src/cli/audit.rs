@@ -145,7 +145,7 @@ fn sentence(record: &Value) -> String {
     };
     push("outcome", text("outcome").to_owned());
     push("client", text("client").to_owned());
-    push("claimed", format!("somebody as {}", text("claimed")));
+    push("claimed", format!("somebody as {:?}", text("claimed")));
     push("address", format!("from {}", text("address")));
     for name in ["stage_before", "stage", "grant", "family", "token", "generation", "digest", "clients", "errors"] {
         push(name, format!("{name}={}", plain(&record[name])));
@@ -155,7 +155,7 @@ fn sentence(record: &Value) -> String {
     }
     push("notes", format!("notes={}", record["notes"]));
     push("why", format!("({})", text("why")));
-    // Ids come from outside, and could move a terminal's cursor.
+    // Ids come from outside, and could move a terminal's cursor; what nobody proved to be is quoted, so that it ends where it ends.
     show::plain(&words.join(" "))
 }
 

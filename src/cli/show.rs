@@ -10,6 +10,7 @@ use serde_json::json;
 use super::excerpt::{Excerpt, Excerpts};
 use super::{Format, WRONG_USE};
 use crate::document::{Finding, Severity};
+use crate::domain::unseen::is_unseen;
 pub(super) use crate::secrets::files::words;
 
 const BOLD: Style = Style::new().bold();
@@ -91,12 +92,23 @@ fn human(finding: &Finding, excerpt: Option<Excerpt>, out: &mut dyn Write) -> io
     Ok(())
 }
 
-/// Without what would move a terminal's cursor or change its colours: keys and names come out of files.
+/// Without what would move a terminal's cursor, change its colours or turn the order of a line: keys, names and ids come from outside.
 pub(super) fn plain(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
+    text.chars().map(|c| if is_unseen(c) { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
 /// `1 client`, `2 clients`.
 pub(super) fn counted(count: usize, word: &str) -> String {
     format!("{count} {word}{}", if count == 1 { "" } else { "s" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_from_outside_neither_moves_the_cursor_nor_turns_the_line() {
+        assert_eq!(plain("a\u{202e}b\u{1b}[31m\u{2028}c"), "a\u{fffd}b\u{fffd}[31m\u{fffd}c");
+        assert_eq!(plain("клиент"), "клиент");
+    }
 }

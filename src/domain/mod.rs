@@ -24,4 +24,5 @@ pub mod shadow;
 pub mod table;
 pub mod time;
 pub mod translate;
+pub mod unseen;
 pub mod wiped;

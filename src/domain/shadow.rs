@@ -8,6 +8,7 @@ use super::opaque::Fingerprint;
 use super::promise::{self, RealmLife};
 use super::refusal::{Cause, Fault, Refusal};
 use super::time::Timestamp;
+use super::unseen::is_unseen;
 use super::{client::Client, grant::RealmGrant, scope};
 
 /// So many of the last differing logins are remembered, the newest.
@@ -342,9 +343,9 @@ impl Tally {
     }
 }
 
-/// Words that may hold what somebody sent: cut, and without control characters.
+/// Words that may hold what somebody sent: cut, and without letters that nobody sees.
 fn bounded(words: &str) -> String {
-    words.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).take(LONGEST_WORDS).collect()
+    words.chars().map(|c| if is_unseen(c) { '\u{fffd}' } else { c }).take(LONGEST_WORDS).collect()
 }
 
 #[cfg(test)]

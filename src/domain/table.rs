@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use super::client::Client;
+use secrecy::ExposeSecret;
+
+use super::client::{Client, Presented};
 use super::dialect::{Dialect, Endpoint};
 
 /// The dialect that a client speaks where its mapping names none, and that a caller hears whom we do not know.
@@ -45,6 +47,14 @@ impl Table {
     #[must_use]
     pub fn client(&self, legacy_id: &str) -> Option<&Arc<Client>> {
         self.clients.get(legacy_id)
+    }
+
+    /// The client whose id stands where its secret belongs, while no client's stands where an id does: somebody has exchanged the two.
+    #[must_use]
+    pub fn exchanged(&self, presented: &Presented) -> Option<&Arc<Client>> {
+        let readings = &presented.readings;
+        let is_named = readings.iter().any(|reading| self.client(&reading.id).is_some());
+        readings.iter().filter(|_| !is_named).find_map(|reading| self.client(reading.secret.expose_secret()))
     }
 
     /// All clients, in no order.

@@ -243,11 +243,13 @@ impl Exchange {
         let stranger = dialects.first().unwrap_or(snapshot.table.default_dialect());
         let to_stranger = |refusal| Turned { dialect: Arc::clone(stranger), refusal };
         let request = request::read(endpoint, dialects, incoming).map_err(|refusal| {
-            trail.claim_sole(&glance(dialects, incoming).ids);
+            trail.claim_sole(&glance(dialects, incoming).ids, &snapshot.table);
             to_stranger(refusal)
         })?;
         if let Some(reading) = request.presented.readings.first() {
-            trail.claim(&reading.id);
+            let exchanged = snapshot.table.exchanged(&request.presented);
+            let id = exchanged.map_or(reading.id.as_str(), |client| &*client.legacy_id);
+            trail.claim(id, snapshot.table.client(id).is_some());
         }
         self.recall(snapshot, &request.presented).await.map_err(to_stranger)?;
         let client =

@@ -142,8 +142,9 @@ impl Exchange {
 
     /// Has the old server answer.
     pub(super) async fn pass(self: &Arc<Self>, aside: &Aside<'_>, trail: &mut Trail) -> Result<Reply, Refusal> {
-        if let Some(id) = &aside.look.claimed {
-            trail.claim(id);
+        let claimed = aside.look.claimed.as_deref();
+        if let Some(id) = claimed {
+            trail.claim(id, aside.snapshot.table.client(id).is_some());
         }
         let clock = &self.bridge.clock;
         let asked_at = clock.monotonic();
@@ -155,6 +156,9 @@ impl Exchange {
             self.went_to_the_old_server(client, said.is_ok_and(|status| (400..500).contains(&status)));
         }
         let took = clock.monotonic().saturating_sub(asked_at);
+        if let (Some(id), Ok(200)) = (claimed, said) {
+            trail.claim(id, true);
+        }
         if let (Some(client), Some(secret), Ok(200)) = (&client, &aside.shown, said) {
             self.learn(client, secret.clone(), aside.called.address);
         }

@@ -1,5 +1,6 @@
 //! Requests to and answers of the realm, as bytes. Pure.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use base64::Engine;
@@ -13,6 +14,7 @@ use crate::domain::client::Client;
 use crate::domain::dialect::{GrantKind, RealmRules};
 use crate::domain::grant::{Fate, NotGranted, RealmGrant, RealmRefresh, RealmRequest};
 use crate::domain::refusal::{Cause, Fault, Refusal};
+use crate::domain::unseen::one_line;
 use crate::domain::wiped::Wiped;
 
 /// The body of a token request: credentials first, then the fields in their order.
@@ -183,17 +185,16 @@ fn in_words(status: u16, answer: &ErrorAnswer) -> String {
 
 /// The realm's own text for our log: bounded, one line, nothing that could be a token.
 pub(super) fn printable(text: &str) -> String {
-    let clean: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(160).collect();
-    clean.split(' ').map(|word| if word.len() > 60 { "[long word]" } else { word }).collect::<Vec<_>>().join(" ")
+    one_line(text, 160, ' ', Cow::Borrowed)
 }
 
 /// Nothing was spent.
-pub(super) fn unspent(fault: Fault, detail: impl Into<std::borrow::Cow<'static, str>>) -> NotGranted {
+pub(super) fn unspent(fault: Fault, detail: impl Into<Cow<'static, str>>) -> NotGranted {
     NotGranted { refusal: Refusal::server(fault, detail), fate: Fate::Unspent, our_credentials: false }
 }
 
 /// Nobody knows whether something was spent.
-pub(super) fn unknown(detail: impl Into<std::borrow::Cow<'static, str>>) -> NotGranted {
+pub(super) fn unknown(detail: impl Into<Cow<'static, str>>) -> NotGranted {
     NotGranted { refusal: Refusal::server(Fault::Upstream, detail), fate: Fate::Unknown, our_credentials: false }
 }
 
@@ -205,6 +206,8 @@ mod tests {
     fn a_refusal_is_told_in_one_line_without_what_could_be_a_token() {
         let body = format!(r#"{{"error":"a\nb","error_description":"token {}"}}"#, "x".repeat(100));
         assert_eq!(summary(400, body.as_bytes()), "400 a b: token [long word]");
+        let at_the_cut = format!(r#"{{"error":"x","error_description":"{}{}"}}"#, "word ".repeat(20), "y".repeat(100));
+        assert!(!summary(500, at_the_cut.as_bytes()).contains('y'), "not the beginning of one either");
         assert_eq!(summary(502, b"<html>"), "502 without an OAuth error");
         assert_eq!(summary(404, br#"{"error":"Realm does not exist"}"#), "404 Realm does not exist");
     }

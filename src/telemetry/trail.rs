@@ -1,5 +1,6 @@
 //! The trail of one request: every fact that an operator may ask for, gathered on the way and written once at the edge.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,8 +8,10 @@ use std::time::Duration;
 use crate::domain::client::{Client, Stage};
 use crate::domain::dialect::Endpoint;
 use crate::domain::family::FamilyId;
-use crate::domain::opaque::Fingerprint;
+use crate::domain::opaque::{Fingerprint, OpaqueToken, TokenUse};
 use crate::domain::refusal::Refusal;
+use crate::domain::table::Table;
+use crate::domain::unseen::{is_unseen, one_line};
 
 /// What happened, before it is written down.
 #[derive(Debug, Default)]
@@ -107,16 +110,32 @@ impl Note {
     }
 }
 
+/// Characters of a stranger's id that a line bears.
+const LONGEST_CLAIM: usize = 80;
+
+fn by_fingerprints(token: &OpaqueToken) -> String {
+    let [access, refresh] = [TokenUse::Access, TokenUse::Refresh].map(|token_use| token.fingerprint(token_use).short());
+    format!("[UUID {access}/{refresh}]")
+}
+
 impl Trail {
-    /// Remembers who a stranger claims to be, bounded and without control characters.
-    pub fn claim(&mut self, id: &str) {
-        self.claimed = Some(id.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).take(80).collect());
+    /// Remembers who a stranger claims to be, bounded and without letters that nobody sees. Unless it is known to be a client's id a token may have
+    /// strayed there, which is not told: a UUID by its fingerprints, as access and as refresh token.
+    pub fn claim(&mut self, id: &str, is_known: bool) {
+        const GAP: char = char::REPLACEMENT_CHARACTER;
+        let named = |word| OpaqueToken::parse(word).map(|token| by_fingerprints(&token));
+        let worded = |word| named(word).map_or(Cow::Borrowed(word), Cow::Owned);
+        self.claimed = Some(if is_known {
+            id.chars().map(|letter| if is_unseen(letter) { GAP } else { letter }).take(LONGEST_CLAIM).collect()
+        } else {
+            one_line(id, LONGEST_CLAIM, GAP, worded)
+        });
     }
 
     /// The same of a request that could not be read, where it names one id alone.
-    pub fn claim_sole(&mut self, ids: &[String]) {
+    pub fn claim_sole(&mut self, ids: &[String], table: &Table) {
         if let [id] = ids {
-            self.claim(id);
+            self.claim(id, table.client(id).is_some());
         }
     }
 

@@ -20,6 +20,7 @@ use super::{Format, NO, WRONG_USE, show};
 use crate::config::{self, Config, Examined};
 use crate::document::{Findings, Severity};
 use crate::domain::client::Stage;
+use crate::domain::unseen::is_unseen;
 use crate::mapping::edit::{self, NewSecret, Refused};
 use crate::secrets::{Environment, Means};
 
@@ -255,5 +256,5 @@ fn refused(refused: Refused) -> ExitCode {
 
 /// Without what a terminal would act upon.
 fn plain(text: &str) -> String {
-    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
+    text.chars().flat_map(|c| if is_unseen(c) { c.escape_default().collect() } else { vec![c] }).collect()
 }

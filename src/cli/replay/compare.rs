@@ -8,6 +8,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use super::learned::Learned;
 use super::template::{Piece, find, pieces, uuid_at};
 use super::wire::{Reply, halves, unchunked};
+use crate::domain::unseen::is_unseen;
 
 /// Compared besides status and body (OPERATOR section 4).
 const HEADERS: [&str; 5] = ["content-type", "cache-control", "pragma", "www-authenticate", "x-ca-err"];
@@ -192,7 +193,7 @@ fn masked(text: &[u8], secrets: &[Vec<u8>], another: Option<usize>) -> String {
         shown.extend_from_slice(mask.as_bytes());
         rest = rest.get(length..).unwrap_or_default();
     }
-    let spelled = |c: char| if c.is_control() && c != '\n' { c.escape_default().collect() } else { vec![c] };
+    let spelled = |c: char| if is_unseen(c) && c != '\n' { c.escape_default().collect() } else { vec![c] };
     String::from_utf8_lossy(&shown).chars().flat_map(spelled).collect()
 }
 

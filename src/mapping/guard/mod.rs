@@ -213,6 +213,8 @@ fn known<'s>(snapshot: &'s Snapshot, reading: &Credentials, placement: Placement
 fn nobodys(snapshot: &Snapshot, presented: &Presented) -> &'static str {
     if presented.readings.iter().any(|reading| snapshot.table.client(&reading.id).is_some()) {
         "the credentials stand in the query, and the mapping does not say `allow_query_credentials`"
+    } else if snapshot.table.exchanged(presented).is_some() {
+        "id and secret are exchanged"
     } else {
         "no mapping has this client id"
     }

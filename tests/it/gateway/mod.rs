@@ -31,7 +31,7 @@ use std::net::{TcpListener, TcpStream};
 use crate::support::{Connection, FakeApi, PATIENCE, Plan, RawReply, World};
 
 /// A world with a gateway to one API below `/api`. `more`: further keys of the route.
-fn plan(api: &FakeApi, more: &str) -> Plan {
+pub fn plan(api: &FakeApi, more: &str) -> Plan {
     routes(&format!("{{ prefix = \"/api\", upstream = \"{}\"{more} }}", api.url()))
 }
 
@@ -123,7 +123,7 @@ fn call(world: &World, request: &[u8]) -> RawReply {
 
 /// A login's access UUID.
 #[track_caller]
-fn uuid(world: &World) -> String {
+pub fn uuid(world: &World) -> String {
     world.login().text("access_token")
 }
 

@@ -56,6 +56,7 @@ fn the_realms_sentence_is_told_to_operators_in_one_bounded_line() {
     let world = World::new();
     let long = format!("first\nsecond {} {}", "x".repeat(61), "words ".repeat(100));
     let long: &'static str = Box::leak(long.into_boxed_str());
+    let at_the_cut: &'static str = Box::leak(format!("{}{}", "word ".repeat(20), "x".repeat(100)).into_boxed_str());
     for status in [400, 403, 408, 429, 500, 502, 503] {
         world.realm.next(Mood::Refuse(status, "later_error", long));
         let reply = world.token(&passport(OLD_ID, OLD_SECRET));
@@ -64,6 +65,11 @@ fn the_realms_sentence_is_told_to_operators_in_one_bounded_line() {
         let detail = line["detail"].as_str().unwrap();
         assert!(detail.contains("first second [long word] words"), "{detail}");
         assert!(detail.len() < 300);
+        // Nor the beginning of one that begins just before the cut.
+        world.realm.next(Mood::Refuse(status, "cut_error", at_the_cut));
+        assert!(world.token(&passport(OLD_ID, OLD_SECRET)).status >= 400);
+        let line = world.log(&format!("the realm answered {status} cut_error")).pop().unwrap();
+        assert!(!line["detail"].as_str().unwrap().contains("xx"), "{line}");
     }
 }
 

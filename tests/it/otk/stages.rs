@@ -114,6 +114,18 @@ fn a_client_in_no_mapping_is_passed_and_counted_or_refused_as_configured() {
 }
 
 #[test]
+fn an_id_that_looks_like_a_token_is_told_once_the_old_server_takes_it_for_one() {
+    let id = "54f0c455-4d80-421f-82ca-9194df24859d";
+    let old = FakeOld::start();
+    old.knows(id, "planted-strange");
+    let world = world(&old, "live");
+    assert_eq!(ask(&world, TOKEN, &passport(id, "planted-other")).status, 401);
+    assert!(world.log(id).is_empty(), "it may be anything");
+    assert_eq!(ask(&world, TOKEN, &passport(id, "planted-strange")).status, 200);
+    assert_eq!(world.log(&format!("\"claimed\":\"{id}\"")).len(), 1);
+}
+
+#[test]
 fn a_live_client_brings_the_old_servers_tokens_with_it() {
     let old = FakeOld::start();
     let mut world = world(&old, "legacy");

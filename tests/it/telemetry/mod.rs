@@ -2,6 +2,7 @@
 
 mod audit;
 mod chain;
+mod claimed;
 mod documented;
 mod printed;
 mod refused;

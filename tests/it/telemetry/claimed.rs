@@ -1,0 +1,93 @@
+//! What callers send where it does not belong: neither log nor audit tells a token or a secret of it. At its end each world looks for them.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use passbridge::domain::opaque::{OpaqueToken, TokenUse};
+use serde_json::Value;
+
+use crate::gateway::uuid;
+use crate::support::frames::{self, Frames};
+use crate::support::raw::post_body;
+use crate::support::{FakeApi, OLD_ID, OLD_SECRET, Plan, TOKEN, World, eventually, passport, post_with};
+
+/// Asks with this in front of the colon of HTTP Basic.
+fn ask(world: &World, id: &str) {
+    let basic = format!("Basic {}", STANDARD.encode(format!("{id}:x")));
+    let reply = world.ask(&post_with(TOKEN, &[("Authorization", &basic)], &[("grant_type", "refresh_token")]));
+    assert_eq!(reply.status, 401, "{}", reply.body);
+}
+
+/// What the audit has of callers who proved nothing, once the bridge has ended: whom they claimed to be, and why they were refused.
+fn claims(world: &mut World) -> Vec<(String, String)> {
+    world.end();
+    let text = |record: &Value, name: &str| record[name].as_str().unwrap().to_owned();
+    let claims = world.audit().into_iter().filter(|record| record["claimed"].is_string());
+    claims.map(|record| (text(&record, "claimed"), text(&record, "why"))).collect()
+}
+
+#[test]
+fn a_token_that_stands_where_an_id_belongs_is_named_by_its_fingerprints_or_not_at_all() {
+    let mut world = World::new();
+    let token = world.login().text("access_token");
+    let jwt = world.realm.tokens().into_iter().find(|token| token.starts_with("eyJ")).unwrap();
+    for id in [&token, &format!("{token}\n"), &format!("Bearer {}", token.to_uppercase()), &jwt] {
+        ask(&world, id);
+    }
+    let unreadable = format!("client_id={token}&x=%zz");
+    assert!(world.ask(&post_body(TOKEN, &[], unreadable.as_bytes())).status >= 400);
+
+    let token = OpaqueToken::parse(&token).unwrap();
+    let [access, refresh] = [TokenUse::Access, TokenUse::Refresh].map(|token_use| token.fingerprint(token_use).short());
+    let named = format!("[UUID {access}/{refresh}]");
+    let told: Vec<String> = claims(&mut world).into_iter().map(|(claimed, _)| claimed).collect();
+    assert_eq!(
+        told,
+        [&named, &format!("{named}\u{fffd}"), &format!("Bearer {named}"), "[long word]", &named].map(str::to_owned)
+    );
+}
+
+#[test]
+fn an_old_secret_that_is_exchanged_with_its_id_is_not_told_and_the_id_is() {
+    let mut world = World::new();
+    assert_eq!(world.token(&passport(OLD_SECRET, OLD_ID)).status, 401);
+    let line = world.log("id and secret are exchanged");
+    assert_eq!(line[0]["claimed"], OLD_ID, "{line:?}");
+    assert_eq!(claims(&mut world), [(OLD_ID.to_owned(), "id and secret are exchanged".to_owned())]);
+}
+
+#[test]
+fn an_id_that_a_mapping_has_is_told_though_it_looks_like_a_token() {
+    let id = "54f0c455-4d80-421f-82ca-9194df24859d";
+    let mut world = Plan::new().client(&crate::support::client(id, "")).start();
+    ask(&world, id);
+    assert_eq!(claims(&mut world), [(id.to_owned(), "the secret is wrong".to_owned())]);
+}
+
+#[test]
+fn letters_that_turn_or_part_a_line_stand_in_none() {
+    let mut world = World::new();
+    ask(&world, "evil\u{1b}[31m\r\nX\u{202e}abc\u{2028}\u{200b}");
+    let expected = "evil\u{fffd}[31m\u{fffd}\u{fffd}X\u{fffd}abc\u{fffd}\u{fffd}";
+    assert_eq!(claims(&mut world)[0].0, expected);
+}
+
+#[test]
+fn a_target_that_is_refused_over_http2_is_told_by_no_line_of_a_library() {
+    let api = FakeApi::good();
+    let world = crate::gateway::plan(&api, "").set("listen", "authz", "\"127.0.0.1:0\"").start();
+    let uuid = uuid(&world);
+    let addresses = world.running().addresses();
+    for address in [addresses.gateway, addresses.authz] {
+        for (authority, path) in [("a", format!("/api?access_token={uuid} \u{7f}")), (&*format!("{uuid} a"), "/api".to_owned())] {
+            let mut frames = Frames::open(address.unwrap());
+            let fields = [(":method", "GET"), (":scheme", "http"), (":authority", authority), (":path", &path)];
+            frames.send(frames::HEADERS, frames::END_STREAM | frames::END_HEADERS, 1, &frames::head(&fields));
+            let told = std::iter::from_fn(|| frames.next())
+                .find(|frame| [frames::RST_STREAM, frames::GOAWAY, frames::HEADERS].contains(&frame.kind));
+            assert!(told.is_some(), "{path}");
+        }
+    }
+    assert!(api.seen().is_empty());
+    eventually("libraries are heard", || !world.log("\"target\":\"h2::").is_empty());
+    assert!(world.log(&uuid).is_empty());
+}
