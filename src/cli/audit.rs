@@ -150,7 +150,7 @@ fn sentence(record: &Value) -> String {
     for name in ["stage_before", "stage", "grant", "family", "token", "generation", "digest", "clients", "errors"] {
         push(name, format!("{name}={}", plain(&record[name])));
     }
-    for name in ["version", "clean", "torn", "lost", "through", "realm_told", "fault"] {
+    for name in ["directory", "version", "clean", "torn", "lost", "through", "realm_told", "fault"] {
         push(name, format!("{name}={}", plain(&record[name])));
     }
     push("notes", format!("notes={}", record["notes"]));

@@ -1,5 +1,6 @@
 //! What an operator may do with logins: find them, and end them. By fingerprint, client or user; never sees a token.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::revoke::Parted;
@@ -87,11 +88,15 @@ impl Exchange {
         Ok(Found { more: families.len() >= MOST, families, damaged })
     }
 
-    /// Ends all of these logins here, at once, however many they are. With a UUID the realm is told too.
+    /// Ends all of these logins here, at once, however many they are, for an operator who asks from there. With a UUID the realm is told too.
     ///
     /// # Errors
     /// The store fails. What was ended before that is ended, and was written down.
-    pub async fn end_logins(self: &Arc<Self>, selector: &Selector) -> Result<Revoked, Refusal> {
+    pub async fn end_logins(
+        self: &Arc<Self>,
+        selector: &Selector,
+        by: Option<IpAddr>,
+    ) -> Result<Revoked, Refusal> {
         let mut revoked = Revoked::default();
         for what in selector.searches() {
             let mut after = None;
@@ -103,7 +108,7 @@ impl Exchange {
                 let more = living.records.len() >= MOST;
                 for family in living.records {
                     let Some(ended) = self.end_login(selector, family).await? else { continue };
-                    self.bridge.edge.ended_by_operator(&ended.family.client, ended.family.id, ended.realm_told);
+                    self.bridge.edge.ended_by_operator(&ended.family, ended.realm_told, by);
                     revoked.ended += 1;
                     if revoked.logins.len() < MOST {
                         revoked.logins.push(ended);

@@ -19,7 +19,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::OpsService;
-use super::tokens::{Authorized, Denied, answer};
+use super::tokens::{Authorized, Denied, Said, answer};
 use crate::domain::refusal::sentence;
 use crate::lifecycle;
 use crate::store::{BackedUp, Progress, StoreError};
@@ -35,7 +35,11 @@ struct Asked {
     directory: PathBuf,
 }
 
-pub(super) async fn backup(_: Authorized, State(service): State<Arc<OpsService>>, body: Bytes) -> Response {
+pub(super) async fn backup(
+    Authorized(by): Authorized,
+    State(service): State<Arc<OpsService>>,
+    Said(body): Said,
+) -> Response {
     let Some(Asked { directory }) =
         serde_json::from_slice(&body).ok().filter(|asked: &Asked| asked.directory.is_absolute())
     else {
@@ -48,11 +52,11 @@ pub(super) async fn backup(_: Authorized, State(service): State<Arc<OpsService>>
     };
     let progress = Arc::<Progress>::default();
     let (done, ended) = oneshot::channel();
-    let copying = Arc::clone(&progress);
+    let (copying, bridge) = (Arc::clone(&progress), Arc::clone(&service.bridge));
     let run = async move {
         let ended = begun.run(&copying);
         match &ended {
-            Ok(BackedUp { records, damaged, .. }) => log::backed_up(&directory, *records, *damaged),
+            Ok(BackedUp { records, damaged, .. }) => bridge.edge.backed_up(&directory, by, (*records, *damaged)),
             Err(error) => log::store("a backup; what was copied is removed", error),
         }
         let _nobody_listens = done.send(ended);

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use axum::body::Bytes;
 use axum::extract::State;
 use axum::response::Response;
 use http::StatusCode;
@@ -10,7 +9,7 @@ use serde::Deserialize;
 use serde_json::{Map, json};
 
 use super::OpsService;
-use super::tokens::{Authorized, Denied, answer};
+use super::tokens::{Authorized, Denied, Said, answer};
 
 /// Whose secrets, and whether what was learned of them is to be forgotten.
 #[derive(Deserialize)]
@@ -35,7 +34,11 @@ pub(super) async fn counts(_: Authorized, State(service): State<Arc<OpsService>>
 
 /// `POST /api/v1/clients/learned` takes `{"client": ID}` and answers the hashes, the newest first. With `"forget": true` what is
 /// kept of a client whose mapping does not say any more that it is learned is deleted.
-pub(super) async fn hashes(_: Authorized, State(service): State<Arc<OpsService>>, body: Bytes) -> Response {
+pub(super) async fn hashes(
+    Authorized(by): Authorized,
+    State(service): State<Arc<OpsService>>,
+    Said(body): Said,
+) -> Response {
     let Ok(asked) = serde_json::from_slice::<Asked>(&body) else {
         return Denied { status: StatusCode::BAD_REQUEST, sentence: "say {\"client\": \"ID\"}" }.answer();
     };
@@ -45,13 +48,17 @@ pub(super) async fn hashes(_: Authorized, State(service): State<Arc<OpsService>>
     };
     if asked.forget {
         if service.exchange.forget_learned(client).await {
+            service.bridge.edge.learned_forgotten(&client.legacy_id, by);
             return answer(StatusCode::OK, &json!({"client": client.legacy_id, "hashes": []}));
         }
         let sentence = "nothing is forgotten: the client's mapping still says { learn = true }, or the store failed";
         return Denied { status: StatusCode::CONFLICT, sentence }.answer();
     }
     match service.exchange.learned(client).await {
-        Some(hashes) => answer(StatusCode::OK, &json!({"client": client.legacy_id, "hashes": hashes})),
+        Some(hashes) => {
+            service.bridge.edge.learned_read(&client.legacy_id, by);
+            answer(StatusCode::OK, &json!({"client": client.legacy_id, "hashes": hashes}))
+        }
         None => Denied {
             status: StatusCode::CONFLICT,
             sentence: "the mapping that the bridge uses has no { learn = true } for this client",

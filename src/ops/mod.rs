@@ -10,6 +10,7 @@ mod table;
 mod tokens;
 mod uses;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -22,10 +23,12 @@ use secrecy::SecretString;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
+use self::tokens::Denied;
 use crate::document::Finding;
 use crate::domain::time::Timestamp;
 use crate::exchange::{Bridge, Exchange};
 use crate::keycloak::RealmStatus;
+use crate::telemetry::News;
 
 /// What the ops listener looks at.
 #[derive(Debug)]
@@ -42,11 +45,17 @@ pub struct OpsService {
     pub refused: parking_lot::Mutex<Vec<Finding>>,
     /// Sections that differ from what is in use until a restart.
     pub needs_restart: parking_lot::Mutex<Vec<&'static str>>,
+    /// Of whom the log has told that they did not show the token.
+    pub refused_callers: News<IpAddr>,
     /// When the bridge started.
     pub since: Timestamp,
     /// Set when the bridge drains.
     pub stop: CancellationToken,
 }
+
+/// Who is at the other end of the connection that a request came by.
+#[derive(Clone, Copy, Debug)]
+pub struct Caller(pub IpAddr);
 
 /// No request of an operator is longer.
 const LONGEST: usize = 16 * 1024;
@@ -88,7 +97,15 @@ pub fn router(service: Arc<OpsService>) -> Router {
         .route("/api/v1/migration", get(migration::migration))
         .route("/api/v1/table", get(table::table))
         .route("/api/v1/table/secrets", post(table::secrets).layer(DefaultBodyLimit::max(MANY)))
+        .fallback(async || denied(StatusCode::NOT_FOUND, "there is no such path"))
+        .method_not_allowed_fallback(async || {
+            denied(StatusCode::METHOD_NOT_ALLOWED, "this path does not answer this method")
+        })
         .with_state(service)
+}
+
+fn denied(status: StatusCode, sentence: &'static str) -> Response {
+    Denied { status, sentence }.answer()
 }
 
 /// 200 while requests are served, 503 while draining. A refused load shows in the body and changes no status: what was good is

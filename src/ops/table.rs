@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use axum::body::Bytes;
 use axum::extract::State;
 use axum::response::Response;
 use http::StatusCode;
@@ -12,7 +11,7 @@ use secrecy::ExposeSecret;
 use serde_json::{Map, Value, json};
 
 use super::OpsService;
-use super::tokens::{Authorized, Denied, answer};
+use super::tokens::{Authorized, Denied, Said, answer};
 use crate::mapping::{dialect_digest, proves, shown};
 
 /// The table in use, clients by their old ids. Nothing of a secret is in it.
@@ -39,7 +38,7 @@ pub(super) async fn table(_: Authorized, State(service): State<Arc<OpsService>>)
 }
 
 /// Takes `{ID: proof}` and answers the ids whose secrets are others here. A client that is not here has none.
-pub(super) async fn secrets(_: Authorized, State(service): State<Arc<OpsService>>, body: Bytes) -> Response {
+pub(super) async fn secrets(_: Authorized, State(service): State<Arc<OpsService>>, Said(body): Said) -> Response {
     let Ok(proofs) = serde_json::from_slice::<BTreeMap<String, String>>(&body) else {
         let sentence = "say {\"ID\": \"proof\"} for each client";
         return Denied { status: StatusCode::BAD_REQUEST, sentence }.answer();

@@ -1,9 +1,10 @@
 //! `POST /api/v1/tokens/find` and `/revoke`: logins for operators who show the ops token. Answers provenance, never a token.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::body::Bytes;
-use axum::extract::{FromRequestParts, State};
+use axum::extract::{FromRequest, FromRequestParts, Request, State};
 use axum::response::{IntoResponse, Response};
 use http::request::Parts;
 use http::{HeaderMap, StatusCode, header};
@@ -12,7 +13,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use subtle::ConstantTimeEq;
 
-use super::OpsService;
+use super::{Caller, OpsService};
 use crate::domain::family::{Ending, Family, FamilyState};
 use crate::domain::opaque::{OpaqueToken, TokenUse};
 use crate::domain::refusal::Refusal;
@@ -29,7 +30,7 @@ enum Asked {
     User(String),
 }
 
-pub(super) async fn find(_: Authorized, State(service): State<Arc<OpsService>>, body: Bytes) -> Response {
+pub(super) async fn find(_: Authorized, State(service): State<Arc<OpsService>>, Said(body): Said) -> Response {
     let selector = match asked(&body) {
         Ok(selector) => selector,
         Err(denied) => return denied.answer(),
@@ -43,12 +44,16 @@ pub(super) async fn find(_: Authorized, State(service): State<Arc<OpsService>>, 
     }
 }
 
-pub(super) async fn revoke(_: Authorized, State(service): State<Arc<OpsService>>, body: Bytes) -> Response {
+pub(super) async fn revoke(
+    Authorized(by): Authorized,
+    State(service): State<Arc<OpsService>>,
+    Said(body): Said,
+) -> Response {
     let selector = match asked(&body) {
         Ok(selector) => selector,
         Err(denied) => return denied.answer(),
     };
-    match service.exchange.end_logins(&selector).await {
+    match service.exchange.end_logins(&selector, by).await {
         Ok(Revoked { logins, ended, over, damaged }) => {
             let more = ended > logins.len();
             let logins: Vec<Value> = logins.iter().map(describe_ended).chain(over.iter().map(describe)).collect();
@@ -77,18 +82,41 @@ fn asked(body: &[u8]) -> Result<Selector, Denied> {
 /// What is to be shown, as a 401 has to say (RFC 9110 section 15.5.2, RFC 6750 section 3). No browser asks a person for it.
 const CHALLENGE: &str = "Bearer realm=\"passbridge\"";
 
-/// The ops token was shown. It stands before the body among what a handler takes, so that nothing is read of whoever does not show it.
-pub(super) struct Authorized;
+/// The ops token was shown, by a caller from here. It stands before the body among what a handler takes, so that nothing is read of whoever does not
+/// show it.
+pub(super) struct Authorized(pub(super) Option<IpAddr>);
 
 impl FromRequestParts<Arc<OpsService>> for Authorized {
     type Rejection = Response;
 
     async fn from_request_parts(parts: &mut Parts, service: &Arc<OpsService>) -> Result<Self, Response> {
+        let address = parts.extensions.get::<Caller>().map(|caller| caller.0);
         authorized(service, &parts.headers).map_err(|sentence| {
+            service.bridge.metrics.ops_refused.inc();
+            if let Some(address) = address.filter(|address| service.refused_callers.is_news(*address)) {
+                service.bridge.edge.operator_refused(address, parts.uri.path(), sentence);
+            }
             let denied = Denied { status: StatusCode::UNAUTHORIZED, sentence }.answer();
             ([(header::WWW_AUTHENTICATE, CHALLENGE)], denied).into_response()
         })?;
-        Ok(Self)
+        Ok(Self(address))
+    }
+}
+
+/// The body of a request, which came whole.
+pub(super) struct Said(pub(super) Bytes);
+
+impl<S: Send + Sync> FromRequest<S> for Said {
+    type Rejection = Response;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Response> {
+        let body = Bytes::from_request(request, state).await;
+        body.map(Self).map_err(|refused| {
+            let status = refused.status();
+            let is_long = status == StatusCode::PAYLOAD_TOO_LARGE;
+            let sentence = if is_long { "the body is too long" } else { "the body cannot be read" };
+            Denied { status, sentence }.answer()
+        })
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use axum::body::Bytes;
 use axum::extract::State;
 use axum::response::Response;
 use http::StatusCode;
@@ -10,7 +9,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::OpsService;
-use super::tokens::{Authorized, Denied, answer};
+use super::tokens::{Authorized, Denied, Said, answer};
 use crate::domain::last_use::LastUse;
 use crate::domain::time::Timestamp;
 
@@ -22,7 +21,7 @@ struct Asked {
 }
 
 /// Takes `{"client": ID}`; for each slot a time, or null where its secret was not used since the start. Reloads keep it.
-pub(super) async fn uses(_: Authorized, State(service): State<Arc<OpsService>>, body: Bytes) -> Response {
+pub(super) async fn uses(_: Authorized, State(service): State<Arc<OpsService>>, Said(body): Said) -> Response {
     let Ok(asked) = serde_json::from_slice::<Asked>(&body) else {
         return Denied { status: StatusCode::BAD_REQUEST, sentence: "say {\"client\": \"ID\"}" }.answer();
     };

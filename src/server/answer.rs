@@ -77,7 +77,7 @@ impl Answering {
             Answers::Legacy(service) => legacy::handle(service, &self.peer, request).await,
             Answers::Calls(service) => call(service, &self.peer, streams, request).await,
             Answers::Questions(service) => question(service, &self.peer, streams, request).await,
-            Answers::Router(routed) => routed.answer(&self.peer.turn, request).await?.map(Said::Router),
+            Answers::Router(routed) => routed.answer(&self.peer, request).await?.map(Said::Router),
         };
         Ok(if is_bare { without_body(response) } else { response })
     }

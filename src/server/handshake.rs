@@ -1,22 +1,14 @@
 //! TLS handshakes that fail: nobody but the operator can know who was turned away by them, and why.
 
-use std::collections::HashSet;
 use std::error::Error;
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
-
-use parking_lot::Mutex;
 
 use crate::domain::time::Clock;
 use crate::relay::BadCertificate;
-use crate::telemetry::{Metrics, log};
+use crate::telemetry::{Metrics, News, log};
 
-/// So often the log tells of the same caller and cause; the metrics count each time.
-const QUIET: Duration = Duration::from_mins(1);
-/// Lines about one listener in that time, at most: whoever looks for open ports from everywhere fills no disk.
-const LINES: usize = 20;
 /// What a record begins with in which hands are shaken (RFC 8446 section 5.1).
 const RECORD: u8 = 22;
 
@@ -110,68 +102,20 @@ fn refused(bad: &BadCertificate) -> String {
 #[derive(Debug)]
 pub(super) struct Failures {
     listener: &'static str,
-    clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
-    /// Of whom the log has told, and since when these are gathered.
-    told: Mutex<(Duration, HashSet<(Cause, IpAddr)>)>,
+    /// Of whom the log has told.
+    news: News<(Cause, IpAddr)>,
 }
 
 impl Failures {
     pub(super) fn new(listener: &'static str, clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Self {
-        Self { listener, clock, metrics, told: Mutex::default() }
+        Self { listener, metrics, news: News::new(clock) }
     }
 
     pub(super) fn tell(&self, address: IpAddr, Failure { cause, detail }: &Failure) {
         let count = self.metrics.handshake_failed(self.listener, cause.word());
-        if self.is_news(*cause, address) {
+        if self.news.is_news((*cause, address)) {
             log::handshake_failed(self.listener, (address, cause.word()), detail, count);
         }
-    }
-
-    fn is_news(&self, cause: Cause, address: IpAddr) -> bool {
-        let now = self.clock.monotonic();
-        let mut told = self.told.lock();
-        let (since, whom) = &mut *told;
-        if now.saturating_sub(*since) >= QUIET {
-            *since = now;
-            whom.clear();
-        }
-        whom.len() < LINES && whom.insert((cause, address))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::atomic::{AtomicU64, Ordering};
-
-    use super::*;
-    use crate::domain::time::Timestamp;
-
-    #[derive(Debug, Default)]
-    struct Seconds(AtomicU64);
-
-    impl Clock for Seconds {
-        fn now(&self) -> Timestamp {
-            Timestamp::from_secs(0)
-        }
-
-        fn monotonic(&self) -> Duration {
-            Duration::from_secs(self.0.load(Ordering::Relaxed))
-        }
-    }
-
-    #[test]
-    fn a_caller_is_news_once_a_minute_for_each_cause_and_strangers_from_everywhere_are_no_flood() {
-        let clock = Arc::new(Seconds::default());
-        let failures = Failures::new("legacy", Arc::clone(&clock) as Arc<dyn Clock>, Arc::default());
-        let caller = |number: u8| IpAddr::from([192, 0, 2, number]);
-        assert!(failures.is_news(Cause::NoTls, caller(1)) && failures.is_news(Cause::BrokenOff, caller(1)));
-        assert!(!failures.is_news(Cause::NoTls, caller(1)));
-        let told = (2..=200).filter(|&number| failures.is_news(Cause::NoTls, caller(number))).count();
-        assert_eq!(told, LINES - 2);
-        clock.0.store(59, Ordering::Relaxed);
-        assert!(!failures.is_news(Cause::NoTls, caller(1)));
-        clock.0.store(60, Ordering::Relaxed);
-        assert!(failures.is_news(Cause::NoTls, caller(1)));
     }
 }

@@ -25,7 +25,7 @@ use crate::mapping::{self, Loaded};
 use crate::ops::OpsService;
 use crate::otk::OldServer;
 use crate::secrets::Environment;
-use crate::telemetry::log;
+use crate::telemetry::{News, log};
 
 /// Where everything is read from.
 #[derive(Debug)]
@@ -74,6 +74,7 @@ impl Reloading {
             token: ArcSwap::from_pointee(config.ops_token.clone()),
             refused: Mutex::new(Vec::new()),
             needs_restart: Mutex::new(Vec::new()),
+            refused_callers: News::new(Arc::clone(&shared.bridge.clock)),
             since: shared.bridge.clock.now(),
             stop: shared.stop.clone(),
         });

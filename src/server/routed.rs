@@ -15,9 +15,10 @@ use hyper::body::Incoming;
 use serde_json::json;
 use tower::ServiceExt;
 
+use super::answer::Peer;
 use super::body::{Unread, whole};
 use super::legacy::Tuning;
-use super::malformed::Turn;
+use crate::ops::Caller;
 use crate::relay::hops::{NOT_PLAIN, is_framed_plainly};
 
 /// Answers on one listener.
@@ -32,7 +33,8 @@ pub struct Routed {
 }
 
 impl Routed {
-    pub(super) async fn answer(&self, turn: &Turn, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
+    pub(super) async fn answer(&self, peer: &Peer, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
+        let turn = &peer.turn;
         if !is_framed_plainly(request.headers()) {
             turn.cuts_short();
             return Ok(refused(Unread::Coded));
@@ -41,7 +43,7 @@ impl Routed {
         let is_empty = request.body().is_end_stream();
         let read = Arc::new(OnceLock::new());
         let told = Arc::clone(&read);
-        let request = request.map(|body| {
+        let mut request = request.map(|body| {
             Body::from_stream(stream::once(async move {
                 let body = whole(body, longest, patience).await;
                 told.get_or_init(|| body.as_ref().map(|_| ()).map_err(|unread| *unread));
@@ -49,6 +51,7 @@ impl Routed {
                 body.map_err(|_| io::Error::from(io::ErrorKind::InvalidData))
             }))
         });
+        request.extensions_mut().insert(Caller(peer.address));
         let response = self.router.clone().oneshot(request).await?;
         let read = read.get().copied();
         // It may still be coming, and whoever sends it shall hear the answer all the same.

@@ -1,5 +1,7 @@
 //! The edge: what happened becomes, from one source, a log line, metrics and a row of the audit.
 
+use std::net::IpAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,7 +9,7 @@ use super::audit::{Audit, Entry};
 use super::{Metrics, Trail, log};
 use crate::domain::canary::Figures;
 use crate::domain::client::Stage;
-use crate::domain::family::FamilyId;
+use crate::domain::family::Family;
 use crate::domain::shadow::{Took, Verdict};
 
 /// Writes down what happened.
@@ -48,16 +50,43 @@ impl Edge {
         self.record("logout", |entry| Entry::of(entry.at, entry.what, trail));
     }
 
-    /// An operator ended a login.
-    pub fn ended_by_operator(&self, client: &str, family: FamilyId, realm_told: bool) {
-        log::ended_by_operator(client, family, realm_told);
+    /// An operator ended a login, from there.
+    pub fn ended_by_operator(&self, family: &Family, realm_told: bool, by: Option<IpAddr>) {
+        log::ended_by_operator(&family.client, family.id, realm_told, by);
         self.record("operator_revocation", |entry| Entry {
             outcome: "ok",
-            client: Some(client.into()),
-            family: Some(family.to_string()),
+            client: Some(Arc::clone(&family.client)),
+            family: Some(family.id.to_string()),
             realm_told: Some(realm_told),
+            address: by,
             ..entry
         });
+    }
+
+    /// Somebody asked there what only operators may, without the ops token.
+    pub fn operator_refused(&self, address: IpAddr, path: &str, why: &str) {
+        log::operator_refused(address, path, why, self.metrics.ops_refused.get());
+        let (address, why) = (Some(address), Some(why.to_owned()));
+        self.record("ops_refused", |entry| Entry { outcome: "refused", address, why, ..entry });
+    }
+
+    /// An operator copied the store into a directory, while it was in use; so many records, and so many that are damaged.
+    pub fn backed_up(&self, directory: &Path, by: Option<IpAddr>, (records, damaged): (u64, u64)) {
+        log::backed_up(directory, by, (records, damaged));
+        let directory = Some(directory.display().to_string());
+        self.record("backup", |entry| Entry { outcome: "ok", address: by, directory, ..entry });
+    }
+
+    /// An operator was told the hashes of a client's old secrets that were learned.
+    pub fn learned_read(&self, client: &str, by: Option<IpAddr>) {
+        log::learned_read(client, by);
+        self.record("learned_read", |entry| of_an_operator(entry, client, by));
+    }
+
+    /// An operator had them forgotten.
+    pub fn learned_forgotten(&self, client: &str, by: Option<IpAddr>) {
+        log::learned_forgotten(client, by);
+        self.record("learned_forgotten", |entry| of_an_operator(entry, client, by));
     }
 
     /// Files were taken into use by a reload.
@@ -159,4 +188,8 @@ impl Edge {
             audit.record(fill(Entry::new(audit.now(), what)));
         }
     }
+}
+
+fn of_an_operator(entry: Entry, client: &str, by: Option<IpAddr>) -> Entry {
+    Entry { outcome: "ok", client: Some(client.into()), address: by, ..entry }
 }

@@ -242,15 +242,31 @@ pub fn logout(trail: &Trail) {
     }
 }
 
-/// Says that an operator ended a login.
-pub fn ended_by_operator(client: &str, family: FamilyId, realm_told: bool) {
-    tracing::warn!(event = "ended_by_operator", client, %family, realm_told);
+/// Says that an operator ended a login, and from where.
+pub fn ended_by_operator(client: &str, family: FamilyId, realm_told: bool, by: Option<IpAddr>) {
+    tracing::warn!(event = "ended_by_operator", client, %family, realm_told, address = by.map(display));
 }
 
-/// The store was copied into a directory while it was in use.
-pub fn backed_up(directory: &Path, records: u64, damaged: u64) {
+/// Says that somebody asked at a path of operators without the ops token; `count` requests so far, of whomever.
+pub fn operator_refused(address: IpAddr, path: &str, detail: &str, count: u64) {
+    let address = address.to_string();
+    tracing::warn!(event = "ops_refused", address, path, detail, count);
+}
+
+/// The store was copied into a directory while it was in use, for an operator who asked from there.
+pub fn backed_up(directory: &Path, by: Option<IpAddr>, (records, damaged): (u64, u64)) {
     let directory = directory.display().to_string();
-    tracing::info!(event = "backed_up", directory, records, damaged);
+    tracing::info!(event = "backed_up", directory, records, damaged, address = by.map(display));
+}
+
+/// Says that an operator was told the hashes of a client's old secrets that were learned.
+pub fn learned_read(client: &str, by: Option<IpAddr>) {
+    tracing::info!(event = "learned_read", client, address = by.map(display));
+}
+
+/// Says that an operator had them forgotten.
+pub fn learned_forgotten(client: &str, by: Option<IpAddr>) {
+    tracing::info!(event = "learned_forgotten", client, address = by.map(display));
 }
 
 /// Says that records were found that are not what was written; they are let alone.

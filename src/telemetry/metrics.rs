@@ -113,6 +113,8 @@ pub struct Metrics {
     /// Times that a connection could not be accepted; it waits in the kernel.
     pub not_accepted: Counter,
     handshakes: Family<HandshakeLabels, Counter>,
+    /// Requests at the ops listener that did not show the ops token.
+    pub ops_refused: Counter,
     /// Lines of the log that were left out, as nobody read them.
     pub log_lost: Counter,
 }
@@ -158,6 +160,7 @@ impl Metrics {
             turned_away: Counter::default(),
             not_accepted: Counter::default(),
             handshakes: Family::default(),
+            ops_refused: Counter::default(),
             log_lost: Counter::default(),
             registry: Registry::default(),
         };
@@ -179,20 +182,24 @@ impl Metrics {
         registry.register("request_seconds", "From the head of a request to its reply", metrics.seconds.clone());
         registry.register("realm_seconds", "What the realm took of a request", metrics.realm_seconds.clone());
         registry.register("logouts", "Logouts that the realm announced, by outcome", metrics.logouts.clone());
-        registry.register("mappings_generation", "Which load of the mappings is in use", metrics.generation.clone());
-        registry.register("mappings_clients", "Clients in the table in use", metrics.clients.clone());
-        registry.register("mappings_refused_loads", "Loads that were refused", metrics.refused_loads.clone());
-        registry.register(
-            "mappings_current",
-            "1: the files are what is in use; 0: the last load was refused",
-            metrics.current.clone(),
-        );
         registry.register("revocations_untold", "Revocations that the realm has not heard yet", metrics.untold.clone());
+        metrics.register_mappings(&mut registry);
         metrics.register_old_server(&mut registry);
         metrics.register_audit(&mut registry);
         metrics.register_connections(&mut registry);
         metrics.registry = registry;
         metrics
+    }
+
+    fn register_mappings(&self, registry: &mut Registry) {
+        registry.register("mappings_generation", "Which load of the mappings is in use", self.generation.clone());
+        registry.register("mappings_clients", "Clients in the table in use", self.clients.clone());
+        registry.register("mappings_refused_loads", "Loads that were refused", self.refused_loads.clone());
+        registry.register(
+            "mappings_current",
+            "1: the files are what is in use; 0: the last load was refused",
+            self.current.clone(),
+        );
     }
 
     fn register_old_server(&self, registry: &mut Registry) {
@@ -255,6 +262,11 @@ impl Metrics {
             "handshakes_failed",
             "Callers that could ask nothing, as their TLS handshake failed, by listener and cause (no_certificate, certificate_refused, no_tls, ...)",
             self.handshakes.clone(),
+        );
+        registry.register(
+            "ops_refused",
+            "Requests at the ops listener that are for operators and showed no ops token or a wrong one",
+            self.ops_refused.clone(),
         );
     }
 

@@ -7,9 +7,11 @@ mod edge;
 mod line;
 pub mod log;
 pub mod metrics;
+mod news;
 mod spool;
 pub mod trail;
 
 pub use edge::Edge;
 pub use metrics::Metrics;
+pub use news::News;
 pub use trail::Trail;

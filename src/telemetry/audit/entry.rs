@@ -35,7 +35,7 @@ pub struct Entry {
     /// The grant, as the client calls it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub grant: Option<String>,
-    /// The legacy client's address.
+    /// The legacy client's address, or the operator's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub address: Option<IpAddr>,
     /// Who has to act.
@@ -68,6 +68,9 @@ pub struct Entry {
     /// Errors in a load that was refused.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub errors: Option<usize>,
+    /// Where the store was copied to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub directory: Option<String>,
     /// The program's version.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<&'static str>,

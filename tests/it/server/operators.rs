@@ -2,7 +2,8 @@
 
 use std::net::SocketAddr;
 
-use crate::support::{Connection, NEW_SECRET, Plan, World, eventually};
+use crate::cli::said::run;
+use crate::support::{Connection, NEW_SECRET, OLD_ID, Plan, RawReply, World, client, eventually};
 
 /// More connections than one of these listeners takes.
 const FULL: usize = 256;
@@ -83,10 +84,95 @@ fn a_body_that_is_too_long_is_refused_before_it_comes() {
     for (address, head) in [
         (realm(&world), head("/backchannel-logout", 16 * 1024 + 1, "")),
         (ops(&world), head("/api/v1/table/secrets", 1024 * 1024 + 1, &token())),
+        (ops(&world), head("/api/v1/tokens/find", 1024 * 1024 + 1, &token())),
     ] {
         let reply = Connection::open(address).ask(head.as_bytes());
         assert_eq!((reply.status, reply.header("connection").as_deref()), (413, Some("close")), "{head}");
+        assert_eq!(reply.text("error"), "the body is too long", "{head}");
     }
+    let reply = ask(&world, "tokens/find", NEW_SECRET, &" ".repeat(16 * 1024 + 1));
+    assert_eq!(reply.said(), (413, "the body is too long".to_owned()), "which that one reads whole");
+    assert_eq!(reply.header("content-type").as_deref(), Some("application/json"));
+}
+
+#[test]
+fn what_is_refused_for_its_path_or_its_method_is_told_in_the_same_form() {
+    let world = waiting("\"10m\"");
+    for (asked, status, sentence) in [
+        ("GET /nope", 404, "there is no such path"),
+        ("POST /nope", 404, "there is no such path"),
+        ("GET /api/v1/tokens/find", 405, "this path does not answer this method"),
+        ("POST /api/v1/table", 405, "this path does not answer this method"),
+    ] {
+        let head = format!("{asked} HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n");
+        let reply = Connection::open(ops(&world)).ask(head.as_bytes());
+        assert_eq!(reply.said(), (status, sentence.to_owned()), "{asked}");
+        assert_eq!(reply.header("content-type").as_deref(), Some("application/json"), "{asked}");
+        assert_eq!(reply.header("allow").is_some(), status == 405, "{asked}: {}", reply.head);
+    }
+}
+
+/// Asks in the name of whoever shows this token.
+fn ask(world: &World, path: &str, token: &str, body: &str) -> RawReply {
+    let more = format!("Authorization: Bearer {token}\r\n");
+    let request = head(&format!("/api/v1/{path}"), body.len(), &more) + body;
+    Connection::open(ops(world)).ask(request.as_bytes())
+}
+
+#[test]
+fn who_asks_without_the_ops_token_is_told_once_a_minute_and_counted_each_time() {
+    let mut world = waiting("\"10m\"");
+    world.plant_text("planted-guess");
+    let tell = || {
+        for number in 1..=30 {
+            assert_eq!(ask(&world, "tokens/revoke", &format!("planted-guess-{number}"), "{}").status, 401);
+        }
+    };
+    tell();
+    world.turn(61);
+    tell();
+    assert_eq!(world.metric("passbridge_ops_refused_total"), 60.0);
+    let lines = world.log("\"ops_refused\"");
+    let told = |line: &serde_json::Value| line["count"].as_u64().unwrap();
+    assert_eq!(lines.iter().map(told).collect::<Vec<_>>(), [1, 31], "{lines:?}");
+    let line = &lines[0];
+    assert_eq!((&line["address"], &line["path"]), (&"127.0.0.1".into(), &"/api/v1/tokens/revoke".into()));
+    world.end();
+    let records: Vec<_> = world.audit().into_iter().filter(|record| record["what"] == "ops_refused").collect();
+    assert_eq!(records.len(), 2, "{records:?}");
+    assert_eq!(records[0]["address"], "127.0.0.1");
+    assert_eq!(records[0]["why"], "the ops token is wrong or missing");
+}
+
+#[test]
+fn what_an_operator_did_is_told_with_where_he_asked_from() {
+    let learns = client("learns", "legacy_secret = { learn = true }\nstage = \"legacy\"");
+    let plan = Plan::new().set("ops", "token", "{ env = \"NEW_SECRET\" }");
+    let mut world = plan.set("otk", "url", "\"http://127.0.0.1:1\"").client(&learns).start();
+    world.login();
+    let backup = world.path().join("copy");
+    run(&world, &["store", "backup", backup.to_str().unwrap()], "").fine();
+    assert_eq!(ask(&world, "clients/learned", NEW_SECRET, r#"{"client":"learns"}"#).status, 200);
+    let body = serde_json::json!({ "client": OLD_ID }).to_string();
+    assert_eq!(ask(&world, "tokens/revoke", NEW_SECRET, &body).json("ended"), 1);
+    world.change_clients(&[client(OLD_ID, ""), client("learns", "client_id = \"other\"")]);
+    world.running().reload().unwrap();
+    assert_eq!(ask(&world, "clients/learned", NEW_SECRET, r#"{"client":"learns","forget":true}"#).status, 200);
+    world.end();
+    let audit = world.audit();
+    for what in ["backup", "learned_read", "operator_revocation", "learned_forgotten"] {
+        let record = audit.iter().find(|record| record["what"] == what).unwrap_or_else(|| panic!("{what}: {audit:?}"));
+        assert_eq!((&record["outcome"], &record["address"]), (&"ok".into(), &"127.0.0.1".into()), "{record}");
+        let event = match what {
+            "backup" => "backed_up",
+            "operator_revocation" => "ended_by_operator",
+            same => same,
+        };
+        let line = world.log(&format!("\"event\":\"{event}\"")).into_iter().find(|line| line["address"] == "127.0.0.1");
+        assert!(line.is_some(), "{event}");
+    }
+    let of_backup = audit.iter().find(|record| record["what"] == "backup").unwrap();
+    assert_eq!(of_backup["directory"], backup.to_str().unwrap());
 }
 
 #[test]

@@ -74,7 +74,7 @@ fn letters_that_turn_or_part_a_line_stand_in_none() {
 #[test]
 fn a_target_that_is_refused_over_http2_is_told_by_no_line_of_a_library() {
     let api = FakeApi::good();
-    let world = crate::gateway::plan(&api, "").set("listen", "authz", "\"127.0.0.1:0\"").start();
+    let world = crate::gateway::plan(&api, "").start();
     let uuid = uuid(&world);
     let addresses = world.running().addresses();
     for address in [addresses.gateway, addresses.authz] {

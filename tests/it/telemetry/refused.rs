@@ -44,6 +44,17 @@ fn it_names_the_client_that_a_request_names_which_cannot_be_read() {
 }
 
 #[test]
+fn a_client_whose_secret_is_wrong_is_named_by_the_log_and_counted_among_the_unknown() {
+    let world = Plan::new().client(&client("shows-a-wrong-one", "")).start();
+    assert_eq!(world.token(&passport("shows-a-wrong-one", "wrong")).status, 401);
+    let expected = ("shows-a-wrong-one".to_owned(), "the secret is wrong".to_owned());
+    assert_eq!(line(&world, "shows-a-wrong-one"), expected);
+    let labels = "{endpoint=\"token\",client=\"unknown\",outcome=\"client_credentials\"}";
+    assert_eq!(world.metric(&format!("passbridge_requests_total{labels}")), 1.0);
+    assert!(!world.ops("/metrics").body.contains("shows-a-wrong-one"));
+}
+
+#[test]
 fn it_names_nobody_where_a_request_names_two() {
     let world = World::new();
     let two = body("first-of-two") + "&client_id=second-of-two";
