@@ -15,6 +15,7 @@ use crate::domain::time::Clock;
 use crate::mapping::watch::{Watch, wait};
 use crate::secrets::Environment;
 use crate::server::{Running, Start, StartError, SystemClock, SystemEntropy, start};
+use crate::telemetry::log;
 
 /// Starts, serves, reloads on SIGHUP and when files change, drains on SIGTERM or SIGINT.
 pub(super) fn run(config: PathBuf, environment: Environment) -> ExitCode {
@@ -41,6 +42,7 @@ pub(super) fn run(config: PathBuf, environment: Environment) -> ExitCode {
                 return ExitCode::from(NO);
             }
         };
+    log::panics();
     signals.until_the_end(&running, &*clock);
     running.stop();
     match running.wait() {

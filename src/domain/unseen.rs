@@ -57,7 +57,8 @@ mod tests {
 
     #[test]
     fn letters_that_turn_or_part_a_line_are_not_seen_and_those_of_any_language_are() {
-        for letter in ['\u{202e}', '\u{2066}', '\u{2028}', '\u{2029}', '\u{200b}', '\u{feff}', '\u{1b}', '\u{9b}', '\n'] {
+        for letter in ['\u{202e}', '\u{2066}', '\u{2028}', '\u{2029}', '\u{200b}', '\u{feff}', '\u{1b}', '\u{9b}', '\n']
+        {
             assert!(is_unseen(letter), "{letter:?}");
         }
         for letter in "l7xx-_ Клиент 顧客 é €".chars() {

@@ -92,11 +92,7 @@ impl Exchange {
     ///
     /// # Errors
     /// The store fails. What was ended before that is ended, and was written down.
-    pub async fn end_logins(
-        self: &Arc<Self>,
-        selector: &Selector,
-        by: Option<IpAddr>,
-    ) -> Result<Revoked, Refusal> {
+    pub async fn end_logins(self: &Arc<Self>, selector: &Selector, by: Option<IpAddr>) -> Result<Revoked, Refusal> {
         let mut revoked = Revoked::default();
         for what in selector.searches() {
             let mut after = None;

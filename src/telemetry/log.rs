@@ -4,6 +4,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
+use std::{panic, thread};
 
 use prometheus_client::metrics::counter::Counter;
 use tracing::Level;
@@ -35,6 +36,21 @@ pub fn begin(filter: &str, left_out: &Counter) -> io::Result<Writing> {
     // Tests begin several bridges in one process; the first one's log serves all.
     let _ = tracing::subscriber::set_global_default(subscriber);
     Ok(writing)
+}
+
+/// Has each panic told by a line from now on: where it was, and nothing of what it says, which may be anything.
+pub fn panics() {
+    panic::set_hook(Box::new(|panicked| {
+        let place = panicked.location();
+        let thread = thread::current();
+        let thread = thread.name();
+        tracing::error!(
+            event = "panic",
+            place = place.map(display),
+            thread,
+            "a fault of this program: please report it"
+        );
+    }));
 }
 
 /// Says how many lines found no room before this one, as nobody read them.
@@ -332,4 +348,47 @@ pub fn audit_lost(records: usize) {
 /// Says where the chain stood when a file was full: kept elsewhere, this proves that nothing before was changed or cut off.
 pub fn audit_followed(seq: u64, hash: &str) {
     tracing::info!(event = "audit", outcome = "followed", seq, hash);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{Sender, channel};
+
+    use super::*;
+
+    /// Where one event's line goes.
+    struct Told(Sender<Vec<u8>>);
+
+    impl io::Write for Told {
+        fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+            self.0.send(line.to_vec()).unwrap();
+            Ok(line.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_panic_is_a_line_that_says_where_and_nothing_of_what_was_said() {
+        let (told, lines) = channel();
+        let subscriber = tracing_subscriber::fmt().event_format(Line).with_writer(move || Told(told.clone())).finish();
+        let before = panic::take_hook();
+        panics();
+        let caught = tracing::subscriber::with_default(subscriber, || {
+            panic::catch_unwind(|| {
+                let secret = "planted-secret";
+                panic!("what was said: {secret}")
+            })
+        });
+        panic::set_hook(before);
+        assert!(caught.is_err());
+        let line = String::from_utf8(lines.recv().unwrap()).unwrap();
+        let said: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert_eq!((&said["event"], &said["level"]), (&"panic".into(), &"ERROR".into()), "{line}");
+        assert!(said["place"].as_str().unwrap().starts_with("src/telemetry/log.rs:"), "{line}");
+        assert!(said["thread"].as_str().unwrap().contains("a_panic_is_a_line"), "{line}");
+        assert!(!line.contains("planted"), "{line}");
+    }
 }

@@ -244,7 +244,11 @@ impl Metrics {
             "1: the audit can be written; 0: it cannot, or is off",
             self.audit_writable.clone(),
         );
-        registry.register("log_lost", "Lines of the log that were left out, as nobody read them", self.log_lost.clone());
+        registry.register(
+            "log_lost",
+            "Lines of the log that were left out, as nobody read them",
+            self.log_lost.clone(),
+        );
     }
 
     fn register_connections(&self, registry: &mut Registry) {

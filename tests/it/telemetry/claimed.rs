@@ -78,9 +78,11 @@ fn a_target_that_is_refused_over_http2_is_told_by_no_line_of_a_library() {
     let uuid = uuid(&world);
     let addresses = world.running().addresses();
     for address in [addresses.gateway, addresses.authz] {
-        for (authority, path) in [("a", format!("/api?access_token={uuid} \u{7f}")), (&*format!("{uuid} a"), "/api".to_owned())] {
+        let refused =
+            [("a".to_owned(), format!("/api?access_token={uuid} \u{7f}")), (format!("{uuid} a"), "/api".to_owned())];
+        for (authority, path) in &refused {
             let mut frames = Frames::open(address.unwrap());
-            let fields = [(":method", "GET"), (":scheme", "http"), (":authority", authority), (":path", &path)];
+            let fields = [(":method", "GET"), (":scheme", "http"), (":authority", authority), (":path", path)];
             frames.send(frames::HEADERS, frames::END_STREAM | frames::END_HEADERS, 1, &frames::head(&fields));
             let told = std::iter::from_fn(|| frames.next())
                 .find(|frame| [frames::RST_STREAM, frames::GOAWAY, frames::HEADERS].contains(&frame.kind));
