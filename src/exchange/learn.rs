@@ -6,12 +6,9 @@ use std::sync::Arc;
 
 use secrecy::SecretString;
 
-use super::stage::Ask;
-use super::{Bridge, Called, Exchange, store_failed};
+use super::{Bridge, Exchange, store_failed};
 use crate::domain::client::{Client, Presented};
 use crate::domain::refusal::Refusal;
-use crate::legacy::request::Incoming;
-use crate::legacy::sole::sole;
 use crate::mapping::{Lesson, Shown, Snapshot};
 use crate::store::{Memo, StoreError};
 use crate::telemetry::log;
@@ -22,27 +19,16 @@ fn name(client: &Client) -> String {
     format!("learned/{}", client.legacy_id)
 }
 
-/// The secret that the old server will have accepted if it gives tokens; nothing where nothing is to be learned.
-pub(super) fn shown(called: Called<'_>, incoming: &Incoming<'_>, ask: Ask, client: &Client) -> Option<SecretString> {
-    let asks_for_tokens = match ask {
-        Ask::Login | Ask::Odd | Ask::Refresh => true,
-        Ask::About => false,
-    };
-    let _learns = client.learned().filter(|_| asks_for_tokens)?;
-    let (id, secret) = sole(called.dialects, incoming)?;
-    (*id == *client.legacy_id).then_some(secret)
-}
-
 impl Exchange {
-    /// The old server accepted this secret. What is known already costs a keyed hash; the rest goes on beside the answer.
+    /// The old server accepted this secret; of a client that learns, it is learned. What is known already costs a keyed hash; the rest goes on beside the answer.
     pub(super) fn learn(&self, client: &Arc<Client>, secret: SecretString, address: IpAddr) {
-        let shown = Shown { client: Arc::clone(client), secret, address };
+        let Some((_, learned)) = client.learned() else { return };
         let bridge = Arc::clone(&self.bridge);
         let snapshot = bridge.snapshot.load_full();
-        let Some((_, learned)) = client.learned() else { return };
-        if bridge.guard.knows(&snapshot, &shown) || !learned.begin() {
+        if bridge.guard.knows(&snapshot, client, &secret) || !learned.begin() {
             return;
         }
+        let shown = Shown { client: Arc::clone(client), secret, address };
         self.tasks.run(async move {
             bridge.take_lesson(&snapshot, &shown).await;
             if let Some((_, learned)) = shown.client.learned() {

@@ -4,18 +4,18 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{Request, StatusCode, Uri};
-use secrecy::SecretString;
 use zeroize::Zeroizing;
 
 use super::shadow::{Copied, Said};
 use super::stage::{Ask, Look, MOST_TOKENS, Side, at_the_door, once_known};
-use super::{Called, Exchange, learn, store_failed};
-use crate::domain::client::{Client, Stage};
+use super::{Called, Exchange, store_failed};
+use crate::domain::client::{Client, Credentials, Presented, Stage};
 use crate::domain::opaque::{OpaqueToken, TokenUse};
 use crate::domain::refusal::{Fault, Refusal};
 use crate::legacy::glance::glance;
 use crate::legacy::reply::Reply;
 use crate::legacy::request::Incoming;
+use crate::legacy::sole::sole;
 use crate::mapping::Snapshot;
 use crate::otk::{Lost, OldServer};
 use crate::telemetry::Trail;
@@ -30,8 +30,8 @@ pub(super) struct Aside<'a> {
     incoming: &'a Incoming<'a>,
     snapshot: Arc<Snapshot>,
     called: Called<'a>,
-    /// The secret that is learned if the old server accepts it.
-    shown: Option<SecretString>,
+    /// What the one client shows, and nobody else beside it; looked for where that makes a difference.
+    shown: Option<Presented>,
 }
 
 impl Aside<'_> {
@@ -75,7 +75,7 @@ impl Exchange {
         let (is_chosen, shown) = match look.only() {
             Some(client) => {
                 let is_chosen = self.is_chosen(client, look.ask, look.passport.as_deref()).await;
-                (is_chosen, learn::shown(called, incoming, look.ask, client))
+                (is_chosen, shown(called, incoming, look.ask, client))
             }
             None => (false, None),
         };
@@ -124,8 +124,23 @@ impl Exchange {
         Ok(refresh.is_some())
     }
 
-    /// Has the old server answer a login that was to go to the realm, of somebody who has proved nothing here: nothing of it is spent. If it gives
-    /// tokens, the mapping is wrong, and that counts. If not, anybody may have said that he is this client, and that counts for nothing.
+    /// Whether a login that went to the old server is surely this client's. Nobody else's counts at stage canary, on neither side: who has proved
+    /// nothing brings nobody back, and holds nobody up. It is, where the request names this client alone, with one secret, and that is right: so say
+    /// the tokens that the old server gave for it, or the bridge, which has seen it right before.
+    fn is_the_clients(&self, aside: &Aside<'_>, client: &Client, said: Result<u16, &str>) -> bool {
+        let knows = |reading: &Credentials| self.bridge.guard.knows(&aside.snapshot, client, &reading.secret);
+        aside.shown.as_ref().is_some_and(|shown| said == Ok(200) || shown.readings.iter().any(knows))
+    }
+
+    /// Whether the mapping is wrong about what the old server has given tokens for. What cannot be found out is not.
+    async fn is_wrong_here(&self, aside: &Aside<'_>) -> bool {
+        let Some(shown) = &aside.shown else { return false };
+        let looked = self.bridge.guard.look_at_accepted(&aside.snapshot, shown, aside.called.address).await;
+        looked.is_err_and(|refusal| refusal.fault == Fault::Client)
+    }
+
+    /// Has the old server answer a login that was to go to the realm, of somebody who has proved nothing here: nothing of it is spent. Where it gives
+    /// tokens for what is wrong here, the mapping is wrong, and that counts. Else it may be anybody's, and counts for nothing.
     pub(super) async fn pass_unproved(
         self: &Arc<Self>,
         aside: &Aside<'_>,
@@ -134,7 +149,7 @@ impl Exchange {
     ) -> Result<Reply, Refusal> {
         trail.notes.push(Note::Unproved);
         let reply = self.pass(aside, trail).await?;
-        if reply.status == StatusCode::OK {
+        if reply.status == StatusCode::OK && self.is_wrong_here(aside).await {
             self.went_to_the_realm(client, false).await;
         }
         Ok(reply)
@@ -152,15 +167,18 @@ impl Exchange {
         // A client is named here by who it says to be: the old server finds out whether that is so.
         let client = aside.look.only().cloned();
         let said = answer.as_ref().map(|answer| answer.status.as_u16()).map_err(Lost::word);
-        if let Some(client) = aside.login_at(Stage::Canary).filter(|_| !aside.is_chosen) {
+        if let Some(client) = aside.login_at(Stage::Canary).filter(|_| !aside.is_chosen)
+            && self.is_the_clients(aside, client, said)
+        {
             self.went_to_the_old_server(client, said.is_ok_and(|status| (400..500).contains(&status)));
         }
         let took = clock.monotonic().saturating_sub(asked_at);
         if let (Some(id), Ok(200)) = (claimed, said) {
             trail.claim(id, true);
         }
-        if let (Some(client), Some(secret), Ok(200)) = (&client, &aside.shown, said) {
-            self.learn(client, secret.clone(), aside.called.address);
+        let first = aside.shown.as_ref().and_then(|shown| shown.readings.first());
+        if let (Some(client), Some(first), Ok(200)) = (&client, first, said) {
+            self.learn(client, first.secret.clone(), aside.called.address);
         }
         if let Some(client) = aside.login_at(Stage::Shadow) {
             let heard = answer.as_ref().map(|answer| (answer.headers.clone(), answer.body.clone()));
@@ -171,6 +189,21 @@ impl Exchange {
         let answer = answer.map_err(|lost| Refusal::server(Fault::Upstream, lost.sentence()))?;
         Ok(Reply { status: answer.status, headers: answer.headers, body: answer.body })
     }
+}
+
+/// The credentials of a request for tokens that names this client alone, with one secret: what the old server will have accepted if it gives any.
+/// Looked for of a client that learns or is watched.
+fn shown(called: Called<'_>, incoming: &Incoming<'_>, ask: Ask, client: &Client) -> Option<Presented> {
+    let asks_for_tokens = match ask {
+        Ask::Login | Ask::Odd | Ask::Refresh => true,
+        Ask::About => false,
+    };
+    let is_looked_at = client.learned().is_some() || client.stage == Stage::Canary;
+    if !asks_for_tokens || !is_looked_at {
+        return None;
+    }
+    let shown = sole(called.dialects, incoming)?;
+    shown.readings.iter().all(|reading| *reading.id == *client.legacy_id).then_some(shown)
 }
 
 /// The request as it came. Its target is a path here, whatever it was to us.

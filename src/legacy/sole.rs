@@ -1,18 +1,19 @@
 //! The one client id and the one secret of a request that carries no other, wherever another server might look for them.
 
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::ExposeSecret;
 
 use super::glance::{Glance, glance};
 use super::request::{self, Incoming};
+use crate::domain::client::Presented;
 use crate::domain::dialect::{Dialect, Endpoint};
 
 /// By these a server may know a client without its secret (RFC 7521).
 const OTHERWISE: [&str; 2] = ["client_assertion", "client_assertion_type"];
 
-/// The id and the secret of a token request. Nothing where another server could have gone by others than these: of two ids or
+/// The id and the secret of a token request, in all its readings. Nothing where another server could have gone by others than these: of two ids or
 /// secrets, whichever it looked at may be somebody else's.
 #[must_use]
-pub fn sole(dialects: &[std::sync::Arc<Dialect>], incoming: &Incoming<'_>) -> Option<(String, SecretString)> {
+pub fn sole(dialects: &[std::sync::Arc<Dialect>], incoming: &Incoming<'_>) -> Option<Presented> {
     let presented = request::read(Endpoint::Token, dialects, incoming).ok()?.presented;
     let Glance { ids, pairs } = glance(dialects, incoming);
     let first = presented.readings.first()?;
@@ -22,7 +23,7 @@ pub fn sole(dialects: &[std::sync::Arc<Dialect>], incoming: &Incoming<'_>) -> Op
         && secrets.all(is_secret)
         && OTHERWISE.iter().all(|name| pairs.values(name).next().is_none())
         && !first.secret.expose_secret().is_empty();
-    is_one.then(|| (first.id.clone(), first.secret.clone()))
+    is_one.then_some(presented)
 }
 
 #[cfg(test)]
@@ -43,7 +44,8 @@ mod tests {
         let table = crate::document::parse("otk-passport.toml", text, &findings).unwrap();
         let dialect = crate::mapping::dialect::read("otk-passport", table, &findings).unwrap();
         let found = sole(&[std::sync::Arc::new(dialect)], &incoming);
-        found.map(|(id, secret)| (id, secret.expose_secret().to_owned()))
+        let first = found.as_ref().and_then(|presented| presented.readings.first());
+        first.map(|reading| (reading.id.clone(), reading.secret.expose_secret().to_owned()))
     }
 
     #[test]

@@ -21,10 +21,32 @@ impl Guard {
         presented: &Presented,
         address: IpAddr,
     ) -> Result<Arc<Client>, Refusal> {
+        self.look_into(snapshot, presented, Question::of(snapshot, presented, address, &self.books).uncounted()).await
+    }
+
+    /// The same of credentials that the old server has accepted: nobody guesses them, so however many wrong ones came of late, these are looked at.
+    ///
+    /// # Errors
+    /// As above.
+    pub async fn look_at_accepted(
+        &self,
+        snapshot: &Snapshot,
+        presented: &Presented,
+        address: IpAddr,
+    ) -> Result<Arc<Client>, Refusal> {
+        let question = Question::of(snapshot, presented, address, &self.books).uncounted().unlimited();
+        self.look_into(snapshot, presented, question).await
+    }
+
+    async fn look_into(
+        &self,
+        snapshot: &Snapshot,
+        presented: &Presented,
+        question: Question,
+    ) -> Result<Arc<Client>, Refusal> {
         if let Some(client) = self.recognize(snapshot, presented) {
             return Ok(client);
         }
-        let question = Question::of(snapshot, presented, address, &self.books).uncounted();
         let client = question.client.clone();
         // The old server may be teaching it just now.
         let is_untaught = client.as_deref().is_some_and(has_learned_nothing);

@@ -175,9 +175,9 @@ impl Guard {
         client.legacy_uses.mark(slot, self.books.clock.now());
     }
 
-    /// Whether this secret was right before, by a keyed hash. Costs microseconds.
-    pub fn knows(&self, snapshot: &Snapshot, shown: &Shown) -> bool {
-        snapshot.verified.slot(&shown.client, shown.secret.expose_secret()).is_some()
+    /// Whether this secret of a client was right before, by a keyed hash. Costs microseconds.
+    pub fn knows(&self, snapshot: &Snapshot, client: &Client, secret: &SecretString) -> bool {
+        snapshot.verified.slot(client, secret.expose_secret()).is_some()
     }
 
     /// Finds out, on the guard's threads, whether a secret that the old server accepted is news. `None`: too many secrets wait.

@@ -37,6 +37,8 @@ pub(super) struct Question {
     books: Arc<Books>,
     /// Whether a wrong secret counts.
     is_counted: bool,
+    /// Whether it is left alone where there were too many wrong ones.
+    is_limited: bool,
 }
 
 impl Question {
@@ -58,12 +60,18 @@ impl Question {
             books: Arc::clone(books),
             claimed,
             is_counted: true,
+            is_limited: true,
         }
     }
 
     /// The same, and nobody is counted for a wrong secret.
     pub(super) fn uncounted(self) -> Self {
         Self { is_counted: false, ..self }
+    }
+
+    /// The same, however many wrong ones there were.
+    pub(super) fn unlimited(self) -> Self {
+        Self { is_limited: false, ..self }
     }
 
     /// The same about a secret that the old server accepted.
@@ -77,6 +85,7 @@ impl Question {
             decoy: Arc::clone(&snapshot.decoy),
             books: Arc::clone(books),
             is_counted: false,
+            is_limited: false,
         }
     }
 
@@ -100,7 +109,7 @@ impl Question {
             }
         }
         // Those who waited in front may have used up what may be wrong.
-        if !self.books.may_try(&self.claimed, self.network) {
+        if self.is_limited && !self.books.may_try(&self.claimed, self.network) {
             return Outcome::Unverified;
         }
         for secret in &self.secrets {

@@ -1,5 +1,8 @@
 //! Canary: a share of the passports at the realm, watched, and back by itself where that goes badly.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
 use super::plan;
 use crate::cli::said::{Said, run};
 use crate::support::raw::post_body;
@@ -156,11 +159,10 @@ fn users_own_mistakes_which_the_old_server_refuses_too_are_no_reason_to_step_bac
     let world = canary(&old).start();
     let (realm, others) = sides(&world, 20);
     world.realm.usually(Mood::Refuse(400, "invalid_grant", "Invalid user credentials"));
-    let refused = b"HTTP/1.1 401 Unauthorized\r\nServer: Old-Gateway\r\nContent-Length: 2\r\n\r\n{}";
     for _ in 0..60 {
         assert_ne!(login(&world, realm[0]).status, 200);
         for _ in 0..2 {
-            old.next(OldMood::Says(refused.to_vec()));
+            old.next(OldMood::Says(REFUSED.to_vec()));
             assert_eq!(login(&world, others[0]).status, 401);
         }
     }
@@ -174,11 +176,101 @@ fn users_own_mistakes_which_the_old_server_refuses_too_are_no_reason_to_step_bac
     assert!(stepped_back(&world), "now the old server does better: {}", world.ops("/metrics").body);
 }
 
+const REFUSED: &[u8] = b"HTTP/1.1 401 Unauthorized\r\nServer: Old-Gateway\r\nContent-Length: 2\r\n\r\n{}";
+const GRANTED: &[u8] = b"HTTP/1.1 200 OK\r\nServer: Old-Gateway\r\nContent-Length: 2\r\n\r\n{}";
+
+/// What was counted: logins at the realm, those without tokens, at the old server, those that it refused.
+fn counted(world: &World) -> [u64; 4] {
+    let shown = told(world, &["client", "show", OLD_ID, "--format", "json"]).json();
+    let figures = &shown["fares"]["canary"]["figures"];
+    ["realm", "without_tokens", "old", "refused"].map(|name| figures[name].as_u64().expect(name))
+}
+
+/// A login under the client's name by somebody who has not its secret, with the passport of this number; the old server answers so.
+fn strangers(world: &World, old: &FakeOld, number: usize, answer: &[u8]) {
+    old.next(OldMood::Says(answer.to_vec()));
+    let body = format!(
+        "grant_type=passport&client_id={OLD_ID}&client_secret=guessed&certificate=planted-certificate_{number}"
+    );
+    assert!(is_old(&world.connect().ask(&post_body(TOKEN, &[], body.as_bytes()))));
+}
+
+#[test]
+fn a_client_of_the_old_servers_own_that_also_names_the_canary_counts_on_neither_side() {
+    let old = FakeOld::start();
+    let world = canary(&old).start();
+    let (realm, others) = sides(&world, 20);
+    let before = counted(&world);
+    let basic = format!("Basic {}", STANDARD.encode("l7xxstranger:planted-strange"));
+    for number in [realm[0], others[0]].iter().cycle().take(120) {
+        let passport = format!("grant_type=passport&certificate=planted-certificate_{number}");
+        let request = if old.count() % 4 < 2 {
+            let own = format!("{passport}&client_id=l7xxstranger&client_secret=planted-strange");
+            post_body(&format!("{TOKEN}?client_id={OLD_ID}"), &[], own.as_bytes())
+        } else {
+            let named = format!("{passport}&client_id={OLD_ID}");
+            post_body(TOKEN, &[("Authorization", &basic)], named.as_bytes())
+        };
+        old.next(OldMood::Says(GRANTED.to_vec()));
+        let reply = world.connect().ask(&request);
+        assert!(is_old(&reply) && reply.status == 200, "it is served as ever: {reply:?}");
+    }
+    assert_eq!(counted(&world), before);
+    assert!(!stepped_back(&world) && !is_old(&login(&world, realm[0])));
+}
+
+#[test]
+fn wrong_secrets_of_strangers_at_the_old_server_hold_up_no_canary_that_fares_badly() {
+    let old = FakeOld::start();
+    let world = canary(&old).start();
+    let (realm, others) = sides(&world, 20);
+    for number in 0..60 {
+        if stepped_back(&world) {
+            break;
+        }
+        // The realm refuses one of its users in two, the old server none.
+        if number % 2 == 0 {
+            world.realm.next(Mood::Refuse(503, "temporarily_unavailable", "the realm is ill"));
+        }
+        login(&world, realm[0]);
+        for answer in [REFUSED, REFUSED, b"HTTP/1.1 500 Ill\r\nServer: Old-Gateway\r\nContent-Length: 0\r\n\r\n"] {
+            strangers(&world, &old, others[0], answer);
+        }
+    }
+    assert!(stepped_back(&world), "{:?}", counted(&world));
+    let [_, _, _, refused] = counted(&world);
+    assert_eq!(refused, 0);
+}
+
+#[test]
+fn a_client_whose_secret_was_refused_unverified_is_known_by_the_old_servers_word_and_logs_in_at_the_realm() {
+    let old = FakeOld::start();
+    let limit = "{ per_client = \"2/h\", per_address = \"300/min\" }";
+    let world = canary(&old).set("limits", "wrong_secrets", limit).start();
+    let chosen = (0..50)
+        .find(|number| {
+            strangers(&world, &old, *number, REFUSED);
+            unproved(&world) > 1.5
+        })
+        .expect("one of fifty at 50 % is the second");
+    strangers(&world, &old, chosen, REFUSED);
+    let first = login(&world, chosen);
+    assert!(is_old(&first) && first.status == 200, "it is refused unverified here: {first:?}");
+    assert!((unproved(&world) - 4.0).abs() < 0.5, "{}", world.ops("/metrics").body);
+    assert_eq!(counted(&world)[..2], [0, 0], "which says nothing of the mapping");
+    strangers(&world, &old, chosen, REFUSED);
+    let second = login(&world, chosen);
+    assert!(!is_old(&second) && second.status == 200, "a secret that was right before is never refused so: {second:?}");
+    assert_eq!(counted(&world)[..2], [1, 0]);
+}
+
 #[test]
 fn a_wrong_secret_in_the_mapping_brings_a_canary_back_and_nobody_notices() {
     let old = FakeOld::start();
     let more = format!("{CANARY}\nlegacy_secret = {{ env = \"NEW_SECRET\" }}");
-    let world = plan(&old).client(&client(OLD_ID, &more)).start();
+    // However many wrong ones came before it: strangers hold it up no more than they bring it back.
+    let limit = "{ per_client = \"1/h\", per_address = \"300/min\" }";
+    let world = plan(&old).set("limits", "wrong_secrets", limit).client(&client(OLD_ID, &more)).start();
     for number in 0..400 {
         let reply = login(&world, number);
         assert!(is_old(&reply) && reply.status == 200, "{reply:?}");
@@ -207,9 +299,8 @@ fn whoever_only_says_that_he_is_the_client_brings_no_canary_back() {
         format!("grant_type=passport&client_id={OLD_ID}&certificate={certificate}"),
         format!("grant_type=passport&client_id={OLD_ID}&client_secret={OLD_SECRET}&certificate={certificate}&a=%zz"),
     ];
-    let refused = b"HTTP/1.1 401 Unauthorized\r\nServer: Old-Gateway\r\nContent-Length: 2\r\n\r\n{}";
     for stranger in strangers.iter().cycle().take(60) {
-        old.next(OldMood::Says(refused.to_vec()));
+        old.next(OldMood::Says(REFUSED.to_vec()));
         let reply = world.connect().ask(&post_body(TOKEN, &[], stranger.as_bytes()));
         assert!(is_old(&reply) && reply.status == 401, "{reply:?}");
     }
