@@ -1,17 +1,28 @@
 //! A login: the passport grant and whatever a dialect makes of it.
 
-use super::{Exchange, Known, store_failed};
+use std::sync::Arc;
+
+use super::seldom::Seldom;
+use super::{Bridge, Exchange, Known, store_failed};
+use crate::domain::client::Client;
 use crate::domain::dialect::{Grant, Slot};
+use crate::domain::family::FamilyId;
+use crate::domain::grant::RealmGrant;
 use crate::domain::issue::{self, Asked, TokenReply};
 use crate::domain::refusal::Refusal;
 use crate::domain::translate;
 use crate::legacy::reply::{self, Reply, Says, Value};
-use crate::telemetry::Trail;
+use crate::store::{Memo, StoreError};
 use crate::telemetry::trail::Note;
+use crate::telemetry::{Trail, log};
+
+/// Who has asked a store, of late, whether it takes writes again: by the time of day.
+#[derive(Debug, Default)]
+pub struct StoreTries(Seldom);
 
 impl Exchange {
     pub(super) async fn login(
-        &self,
+        self: &Arc<Self>,
         known: &Known<'_>,
         grant_type: &str,
         grant: &Grant,
@@ -29,6 +40,7 @@ impl Exchange {
         if wish.over_long.is_some() {
             trail.notes.push(Note::OverLong);
         }
+        self.could_keep_it().await?; // a passport may be good once only
         let asked_at = bridge.clock.monotonic();
         let answer = self.keycloak.load_full().grant(&wish.request).await; // the one call outward
         trail.realm = Some(bridge.clock.monotonic().saturating_sub(asked_at));
@@ -41,10 +53,38 @@ impl Exchange {
         if !issued.promise_kept {
             trail.notes.push(Note::PromiseShort);
         }
-        trail.family = Some(issued.family.family.id);
-        trail.token = Some(issued.family.access.0);
-        bridge.store.put(issued.family).await.map_err(store_failed)?; // durable before anyone hears of it
+        let (family, access) = (issued.family.family.id, issued.family.access.0);
+        trail.family = Some(family);
+        if let Err(error) = bridge.store.put(issued.family).await {
+            self.end_unkept(known.client, family, granted.grant);
+            return Err(store_failed(error));
+        }
+        trail.token = Some(access); // durable before anyone hears of it
         Ok(token_reply(known, &issued.reply))
+    }
+
+    /// Whether a login could be kept, as far as anybody knows. A store whose newest write failed is given something else to write first, once a second;
+    /// who else comes by then is refused without a question to it.
+    async fn could_keep_it(&self) -> Result<(), Refusal> {
+        let Bridge { store, store_tries, clock, .. } = &*self.bridge;
+        if store.takes_writes() {
+            return Ok(());
+        }
+        if !store_tries.0.is_first_in(clock.now().secs()) {
+            return Err(store_failed(StoreError::Refusing));
+        }
+        store.memo_put(&Memo { name: "takes_writes".to_owned(), value: Vec::new() }).await.map_err(store_failed)
+    }
+
+    /// Ends the session of a login that nobody hears of, beside its answer.
+    fn end_unkept(self: &Arc<Self>, client: &Arc<Client>, family: FamilyId, grant: RealmGrant) {
+        let (exchange, client) = (Arc::clone(self), Arc::clone(client));
+        self.tasks.run(async move {
+            if exchange.end_at_once(&client, family, &grant).await {
+                let detail = "the realm has ended the session of a login that could not be kept";
+                log::revocation(&client.legacy_id, family, "told", detail);
+            }
+        });
     }
 }
 

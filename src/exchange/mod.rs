@@ -41,6 +41,7 @@ pub use canary::{Canaries, Fares};
 pub use doubt::Doubts;
 pub use flights::Flights;
 pub use logout::Heard;
+pub use login::StoreTries;
 pub use operator::{Ended, Found, Revoked, Selector};
 pub use shadow::Shadows;
 use tokio::sync::Notify;
@@ -73,6 +74,8 @@ pub struct Bridge {
     /// Keeps families.
     pub store: TokenStore,
     /// Time.
+    /// Tries whether it takes writes again.
+    pub store_tries: StoreTries,
     pub clock: Arc<dyn Clock>,
     /// Chance.
     pub entropy: Arc<dyn Entropy>,

@@ -137,7 +137,7 @@ impl Exchange {
         let verdict = match answer {
             Err(failure) => Verdict::refused_there(&failure.refusal),
             Ok(granted) => {
-                self.end_at_once(client, &granted.grant).await;
+                self.end_at_once(client, FamilyId::random(&*self.bridge.entropy), &granted.grant).await;
                 match told::read(&client.dialect, &said.headers, &said.body) {
                     Ok(told) => Verdict::both_grant(client, &told, wish.asked_scope.as_deref(), &granted.grant),
                     Err(why) => Verdict::unreadable(why),
@@ -159,22 +159,21 @@ impl Exchange {
         translate::to_realm(&client, grant, &request.parameters, Some(copied.address), limit)
     }
 
-    /// Ends a session that nobody uses. Where the realm cannot hear it now, word is left for it as of any revocation.
-    async fn end_at_once(&self, client: &Client, grant: &RealmGrant) {
-        let bridge = &self.bridge;
-        let family = FamilyId::random(&*bridge.entropy);
+    /// Ends a session that nobody uses, and whether that is done. Where the realm cannot hear it now, word is left for it as of any revocation.
+    pub(super) async fn end_at_once(&self, client: &Client, family: FamilyId, grant: &RealmGrant) -> bool {
         let Some(refresh) = &grant.refresh else {
-            let detail = "a session of stage shadow has no refresh token; it ends by itself";
+            let detail = "a session that nobody uses has no refresh token; it ends by itself";
             log::revocation(&client.legacy_id, family, "dropped", detail);
-            return;
+            return false;
         };
         if self.keycloak.load_full().end_session(client, &refresh.token).await.is_ok() {
-            return;
+            return true;
         }
-        let until = refresh.until(bridge.clock.now());
+        let until = refresh.until(self.bridge.clock.now());
         if let Err(refusal) = self.leave_word(client, family, &refresh.token, until).await {
             log::revocation(&client.legacy_id, family, "dropped", &refusal.detail);
         }
+        false
     }
 
     /// Counts one; unless the client was staged anew in the meantime.

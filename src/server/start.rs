@@ -30,7 +30,7 @@ use crate::config::{self, Config};
 use crate::document::{Finding, Findings};
 use crate::domain::chance::Entropy;
 use crate::domain::time::Clock;
-use crate::exchange::{Bridge, Canaries, Doubts, Flights, Heard, Shadows};
+use crate::exchange::{Bridge, Canaries, Doubts, Flights, Heard, Shadows, StoreTries};
 use crate::keycloak::{Keycloak, Keys, RealmStatus};
 use crate::lifecycle::thread;
 use crate::mapping::{self, Guard, Snapshot};
@@ -265,6 +265,7 @@ fn bridge(
         snapshot: ArcSwap::from_pointee(snapshot),
         guard,
         store,
+        store_tries: StoreTries::default(),
         clock: Arc::clone(&start.clock),
         entropy: Arc::clone(&start.entropy),
         policy: ArcSwap::from_pointee(config.policy()),

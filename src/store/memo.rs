@@ -3,7 +3,7 @@
 /// One thing to remember. The name is unique; what the value means its writer knows. Nothing secret goes in unsealed or unhashed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Memo {
-    /// `KIND/CLIENT`.
+    /// `KIND/CLIENT`, or `KIND` alone where it is about no client.
     pub name: String,
     /// The bytes.
     pub value: Vec<u8>,

@@ -275,6 +275,14 @@ impl TokenStore {
         }
     }
 
+    /// Whether it took the newest write, as [`Statistics::writable`] has it. Costs nothing.
+    pub fn takes_writes(&self) -> bool {
+        match self {
+            Self::Embedded(store) => store.takes_writes(),
+            Self::Redis(store) => store.statistics().writable,
+        }
+    }
+
     /// What the store says about itself.
     pub fn statistics(&self) -> Statistics {
         match self {

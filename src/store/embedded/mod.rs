@@ -240,6 +240,10 @@ impl Embedded {
         scan::aside(move || scan::export(&files, after, limit)).await
     }
 
+    pub(super) fn takes_writes(&self) -> bool {
+        self.shared.takes_writes()
+    }
+
     pub(super) fn statistics(&self) -> Statistics {
         self.shared.statistics()
     }

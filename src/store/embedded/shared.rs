@@ -139,6 +139,11 @@ impl Shared {
         self.counts.failing.load(Ordering::Relaxed)
     }
 
+    /// Whether the files are open, and the newest write did not fail.
+    pub(super) fn takes_writes(&self) -> bool {
+        self.files.load().is_some() && !self.is_failing()
+    }
+
     /// Opens the files anew after a failed write, if the disk takes bytes again.
     pub(super) fn reopen(&self) -> Result<(), StoreError> {
         let directory = self.directory.lock();
@@ -175,7 +180,7 @@ impl Shared {
         let files = self.files.load_full();
         let counts = &self.counts;
         Statistics {
-            writable: files.is_some() && !self.is_failing(),
+            writable: self.takes_writes(),
             disk_bytes: files.as_ref().map_or(0, |files| files.disk_bytes()) + self.scratch.bytes(),
             torn_bytes: files.as_ref().map_or(0, |files| files.torn_bytes()),
             cache_bytes: self.records.bytes() + files.as_ref().map_or(0, |files| files.cache_bytes()),

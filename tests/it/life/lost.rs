@@ -7,9 +7,9 @@ use passbridge::store::Change;
 
 use super::{
     gated, grant, login, mortal, pair, refresh, refreshed, refreshes, refreshing, refused, reply, rotation, send,
-    server_error, until_asked,
+    server_error, told, until_asked,
 };
-use crate::support::{Granting, Mood, Plan, World};
+use crate::support::{Granting, Mood, OLD_ID, OLD_SECRET, Plan, World, eventually, passport};
 
 /// A realm that may answer late, and is not waited for long.
 fn impatient(word: &str) -> Plan {
@@ -281,7 +281,7 @@ fn an_answer_that_comes_after_another_instance_went_on_ends_nobodys_session() {
     refused(&reply(&world, waiting));
     assert!(world.active(&access));
     assert!(run(store.outbox()).unwrap().records.is_empty());
-    assert!(super::told(&world).is_empty());
+    assert!(told(&world).is_empty());
 }
 
 /// The family of a refresh UUID, as the store names it.
@@ -293,6 +293,33 @@ fn family_of(world: &World, uuid: &str) -> passbridge::domain::family::FamilyId 
 
 fn run<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
+}
+
+#[test]
+fn while_the_store_takes_no_writes_no_login_asks_the_realm_and_the_session_of_the_first_is_ended() {
+    let world = World::new();
+    let (store, aside) = (world.store(), world.path().join("aside"));
+    let gate = gated(&world, grant());
+    let waiting = send(&world, &passport(OLD_ID, OLD_SECRET));
+    eventually("the realm is asked", || world.realm.asked("token").len() == 1);
+    std::fs::rename(&store, &aside).unwrap(); // it takes nothing more
+    gate.notify_one();
+    server_error(&reply(&world, waiting));
+    let unheard = world.realm.tokens().last().cloned().unwrap();
+    eventually("its session is ended", || told(&world) == [unheard.clone()]);
+    let lines = world.log("\"event\":\"revocation\"");
+    assert!(lines.iter().any(|line| line["outcome"] == "told"), "{lines:?}");
+    let line = world.log("\"outcome\":\"server_error\"").pop().unwrap();
+    assert!(line["token"].is_null() && line["family"].is_string(), "no UUID was handed out: {line}");
+    for _ in 0..3 {
+        for _ in 0..5 {
+            server_error(&world.token(&passport(OLD_ID, OLD_SECRET)));
+        }
+        world.turn(1);
+    }
+    assert_eq!(world.realm.asked("token").len(), 1, "no other passport was spent");
+    std::fs::rename(&aside, &store).unwrap();
+    world.login();
 }
 
 #[test]

@@ -10,7 +10,7 @@ use passbridge::document::Findings;
 use passbridge::domain::family::FamilyState;
 use passbridge::domain::opaque::{OpaqueToken, TokenUse};
 use passbridge::domain::refresh::Rotation;
-use passbridge::exchange::{Bridge, Canaries, Doubts, Exchange, Flights, Heard, Policy, Shadows};
+use passbridge::exchange::{Bridge, Canaries, Doubts, Exchange, Flights, Heard, Policy, Shadows, StoreTries};
 use passbridge::keycloak::{Keycloak, Keys, RealmStatus};
 use passbridge::legacy::request::Incoming;
 use passbridge::lifecycle::Tasks;
@@ -101,6 +101,7 @@ impl Living {
             snapshot: ArcSwap::from_pointee(Snapshot::new(loaded, 1, &*entropy)),
             guard: Guard::new(config.limits.wrong_secrets, 1, Arc::<ManualClock>::clone(&clock)).unwrap(),
             store: TokenStore::open(&config.store, Arc::<ManualClock>::clone(&clock)).unwrap(),
+            store_tries: StoreTries::default(),
             clock: Arc::<ManualClock>::clone(&clock),
             entropy,
             policy: ArcSwap::from_pointee(policy),
