@@ -22,6 +22,7 @@ mod login;
 mod logout;
 mod old;
 mod operator;
+mod outlived;
 mod refresh;
 mod revoke;
 mod seldom;
@@ -40,8 +41,8 @@ pub use call::{Caller, Turned};
 pub use canary::{Canaries, Fares};
 pub use doubt::Doubts;
 pub use flights::Flights;
-pub use logout::Heard;
 pub use login::StoreTries;
+pub use logout::Heard;
 pub use operator::{Ended, Found, Revoked, Selector};
 pub use shadow::Shadows;
 use tokio::sync::Notify;
@@ -73,9 +74,9 @@ pub struct Bridge {
     pub guard: Guard,
     /// Keeps families.
     pub store: TokenStore,
-    /// Time.
     /// Tries whether it takes writes again.
     pub store_tries: StoreTries,
+    /// Time.
     pub clock: Arc<dyn Clock>,
     /// Chance.
     pub entropy: Arc<dyn Entropy>,

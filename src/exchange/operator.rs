@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::revoke::Parted;
+use super::revoke::{Named, Parted, is_over};
 use super::{Exchange, store_failed};
 use crate::domain::family::{Ending, Family, FamilyState};
 use crate::domain::opaque::{Fingerprint, OpaqueToken, TokenUse};
@@ -103,17 +103,17 @@ impl Exchange {
                 after = Some(last.id);
                 let more = living.records.len() >= MOST;
                 for family in living.records {
-                    let Some(ended) = self.end_login(selector, family).await? else { continue };
-                    self.bridge.edge.ended_by_operator(&ended.family, ended.realm_told, by);
-                    revoked.ended += 1;
-                    if revoked.logins.len() < MOST {
-                        revoked.logins.push(ended);
-                    }
+                    let parted = self.end_login(selector, family).await?;
+                    self.add(&mut revoked, parted, by);
                 }
                 if !more {
                     break; // else what is damaged behind the last one would be counted twice
                 }
             }
+        }
+        if let (Selector::Token(token), 0) = (selector, revoked.ended) {
+            let parted = self.end_outlived(token).await?;
+            self.add(&mut revoked, parted, by);
         }
         if revoked.ended == 0 {
             revoked.over = self.find_logins(selector).await?.families;
@@ -121,30 +121,48 @@ impl Exchange {
         Ok(revoked)
     }
 
-    /// Ends one; `None` where somebody else did so meanwhile.
-    async fn end_login(self: &Arc<Self>, selector: &Selector, family: Family) -> Result<Option<Ended>, Refusal> {
+    /// Writes down one that was ended; none where somebody else did so meanwhile.
+    fn add(&self, revoked: &mut Revoked, parted: Option<Parted>, by: Option<IpAddr>) {
+        let Some(parted) = parted.filter(Parted::was_alive) else { return };
+        let state = FamilyState::Over(Ending::RevokedByOperator);
+        let ended = Ended { family: Family { state, ..parted.family }, realm_told: parted.realm_told };
+        self.bridge.edge.ended_by_operator(&ended.family, ended.realm_told, by);
+        revoked.ended += 1;
+        if revoked.logins.len() < MOST {
+            revoked.logins.push(ended);
+        }
+    }
+
+    /// Ends one.
+    async fn end_login(self: &Arc<Self>, selector: &Selector, family: Family) -> Result<Option<Parted>, Refusal> {
         let parted = match selector {
             Selector::Token(token) => self.part_by_token(token, &family).await?,
             Selector::Fingerprint(_) | Selector::Client(_) | Selector::User(_) => None,
         };
-        let parted = match parted {
-            Some(parted) => Some(parted),
-            None => {
-                let before = self.bridge.store.end(family.id, Ending::RevokedByOperator).await;
-                before.map_err(store_failed)?.map(|family| Parted { family, realm_told: false })
-            }
-        };
-        let parted = parted.filter(|parted| !matches!(parted.family.state, FamilyState::Over(_)));
-        Ok(parted.map(|Parted { family: before, realm_told }| {
-            let state = FamilyState::Over(Ending::RevokedByOperator);
-            Ended { family: Family { state, ..before }, realm_told }
-        }))
+        if parted.is_some() {
+            return Ok(parted);
+        }
+        let before = self.bridge.store.end(family.id, Ending::RevokedByOperator).await.map_err(store_failed)?;
+        Ok(before.map(|family| Parted { family, realm_told: false, had_outlived: false }))
+    }
+
+    /// Ends a UUID whose login is not alive.
+    async fn end_outlived(&self, token: &OpaqueToken) -> Result<Option<Parted>, Refusal> {
+        let Some(named) = self.named_to_operator(token).await? else { return Ok(None) };
+        let found = self.bridge.store.family(named.family).await.map_err(store_failed)?.map(|found| found.value);
+        match found {
+            Some(family) if !is_over(&family) => Ok(None),
+            over => self.bury(&named, over, Ending::RevokedByOperator).await,
+        }
+    }
+
+    async fn named_to_operator(&self, token: &OpaqueToken) -> Result<Option<Named>, Refusal> {
+        self.named(token, &mut crate::telemetry::Trail::default()).await
     }
 
     /// `None` where it must be ended without a word to the realm: no mapping has its client any more, whose secret such a word needs.
     async fn part_by_token(&self, token: &OpaqueToken, family: &Family) -> Result<Option<Parted>, Refusal> {
-        let mut trail = crate::telemetry::Trail::default();
-        let Some(named) = self.named(token, &mut trail).await? else { return Ok(None) };
+        let Some(named) = self.named_to_operator(token).await? else { return Ok(None) };
         let snapshot = self.bridge.snapshot.load_full();
         let Some(client) = snapshot.table.client(&family.client) else { return Ok(None) };
         self.part(client, &named, Ending::RevokedByOperator).await

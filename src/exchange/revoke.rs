@@ -9,7 +9,7 @@ use super::{Exchange, Known, store_failed};
 use crate::domain::client::Client;
 use crate::domain::family::{Ending, Family, FamilyId, FamilyState, RefreshRecord};
 use crate::domain::issue::{REALM_REFRESH, REFRESH_KEY, binding};
-use crate::domain::opaque::{OpaqueToken, TokenUse};
+use crate::domain::opaque::{Fingerprint, OpaqueToken, TokenUse};
 use crate::domain::refusal::{Cause, Fault, Refusal};
 use crate::domain::seal::{Binding, SealingKey};
 use crate::domain::time::Timestamp;
@@ -20,8 +20,10 @@ use crate::telemetry::trail::Note;
 
 /// What a UUID says about its family.
 pub(super) struct Named {
-    family: FamilyId,
-    client: Arc<str>,
+    /// The UUID itself.
+    pub(super) shown: (TokenUse, Fingerprint),
+    pub(super) family: FamilyId,
+    pub(super) client: Arc<str>,
     /// Nothing where the family is over.
     data_key: Option<SealingKey>,
 }
@@ -30,7 +32,8 @@ impl Named {
     pub(super) fn by_refresh(token: &OpaqueToken, record: RefreshRecord) -> Self {
         let wrapping = SealingKey::of_token(token, TokenUse::Refresh);
         let data_key = wrapping.unwrap_key(&record.key, binding(REFRESH_KEY, &record.family)).ok();
-        Self { family: record.family, client: record.client, data_key }
+        let shown = (TokenUse::Refresh, token.fingerprint(TokenUse::Refresh));
+        Self { shown, family: record.family, client: record.client, data_key }
     }
 }
 
@@ -40,6 +43,19 @@ pub(super) struct Parted {
     pub(super) family: Family,
     /// Word was left for the realm.
     pub(super) realm_told: bool,
+    /// The UUID had outlived it, and was ended by itself.
+    pub(super) had_outlived: bool,
+}
+
+impl Parted {
+    /// Whether there was anything to end.
+    pub(super) fn was_alive(&self) -> bool {
+        self.had_outlived || !is_over(&self.family)
+    }
+}
+
+pub(super) fn is_over(family: &Family) -> bool {
+    matches!(family.state, FamilyState::Over(_))
 }
 
 impl Exchange {
@@ -58,9 +74,9 @@ impl Exchange {
             Some(named) => {
                 trail.family = Some(named.family);
                 let parted = self.part(known.client, &named, Ending::Revoked).await?;
-                let lives_on = parted
-                    .is_some_and(|parted| !parted.realm_told && !matches!(parted.family.state, FamilyState::Over(_)));
-                trail.notes.extend(lives_on.then_some(Note::RealmUntold));
+                let is = |told: fn(&Parted) -> bool| parted.as_ref().is_some_and(told);
+                trail.notes.extend(is(|it| it.had_outlived).then_some(Note::Outlived));
+                trail.notes.extend(is(|it| it.was_alive() && !it.realm_told).then_some(Note::RealmUntold));
             }
         }
         Ok(reply::success(&known.client.dialect, Says::Revoked))
@@ -73,6 +89,7 @@ impl Exchange {
         if let Some(record) = store.access(&fingerprint).await.map_err(store_failed)? {
             trail.token = Some(fingerprint);
             return Ok(Some(Named {
+                shown: (TokenUse::Access, fingerprint),
                 family: record.family,
                 data_key: data_key(token, &record).ok(),
                 client: record.client,
@@ -84,7 +101,7 @@ impl Exchange {
         Ok(Some(Named::by_refresh(token, record)))
     }
 
-    /// Ends a family, and leaves word for the realm. `None`: there is no such family.
+    /// Ends a family, and leaves word for the realm. `None`: there is no such family, and its UUID is over too.
     pub(super) async fn part(&self, client: &Client, named: &Named, why: Ending) -> Result<Option<Parted>, Refusal> {
         let found = self.bridge.store.family(named.family).await.map_err(store_failed)?;
         // Before the end: a crash between the two forgets nothing.
@@ -93,12 +110,15 @@ impl Exchange {
             None => false,
         };
         let ended = self.bridge.store.end(named.family, why).await.map_err(store_failed)?;
-        let Some(family) = ended else { return Ok(None) };
+        let family = match ended {
+            Some(family) if !is_over(&family) => family,
+            over => return self.bury(named, over, why).await,
+        };
         // A refresh that landed in between has left the session with a newer token.
         if found.is_none_or(|found| found.value.renewal != family.renewal) {
             realm_told |= self.word_for(client, &family, named).await?;
         }
-        Ok(Some(Parted { family, realm_told }))
+        Ok(Some(Parted { family, realm_told, had_outlived: false }))
     }
 
     /// Leaves word of a family where there is anything to tell. Answers whether there was.

@@ -71,7 +71,7 @@ impl Passed {
 pub enum Note {
     /// A field was longer than the realm's cap, and was sent whole.
     OverLong,
-    /// The legacy promise cannot be kept: the realm's tokens live too short.
+    /// The legacy promise cannot be kept: the realm's tokens live too short, or came too late.
     PromiseShort,
     /// The realm refused the first new secret and took the second.
     SecondSecret,
@@ -87,6 +87,8 @@ pub enum Note {
     ApiRefused,
     /// A login was revoked whose session the realm cannot be told to end: nothing here opens its refresh token.
     RealmUntold,
+    /// A UUID was revoked that was good though its login was over, or gone: the store had lost a part of what it had.
+    Outlived,
     /// A login that the canary had chosen for the realm was passed on: the bridge did not find out who it was.
     Unproved,
 }
@@ -105,6 +107,7 @@ impl Note {
             Self::Foreign => "foreign_token",
             Self::ApiRefused => "api_refused_jwt",
             Self::RealmUntold => "realm_untold",
+            Self::Outlived => "outlived_login",
             Self::Unproved => "unproved",
         }
     }

@@ -2,11 +2,17 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use passbridge::domain::family::{AccessRecord, Family};
+use passbridge::domain::opaque::{Fingerprint, OpaqueToken, TokenUse};
+use passbridge::domain::time::Clock;
+use passbridge::store::Bundle;
 
 use super::{
     OTHER, REVOKED, gated, grant, login, noted, pair, refresh, refreshed, refreshing, refused, reply, revoke, revoking,
     rotation, send, told, until_asked,
 };
+use crate::cli::said::run;
+use crate::store::world::block_on;
 use crate::support::world::REVOKE;
 use crate::support::{OLD_ID, OLD_SECRET, Plan, RawReply, World, client, eventually, passport, post, post_with};
 
@@ -100,6 +106,82 @@ fn each_way_of_asking_ends_the_family_and_the_realms_session() {
             is_over(&world, &access, &uuid);
         }
     }
+}
+
+/// Fingerprint and record of an access UUID.
+fn record_of(world: &World, access: &str) -> (Fingerprint, AccessRecord) {
+    let fingerprint = OpaqueToken::parse(access).unwrap().fingerprint(TokenUse::Access);
+    let record = block_on(world.running().bridge().store.access(&fingerprint)).unwrap().unwrap();
+    (fingerprint, record)
+}
+
+/// Has the store lose a login and keep its UUIDs, as Redis may in a failover.
+fn lose(world: &World, access: &str) {
+    let store = &world.running().bridge().store;
+    let (_, record) = record_of(world, access);
+    let family = block_on(store.family(record.family)).unwrap().unwrap().value;
+    let nobodys = Family { members: Vec::new(), session: None, ..family };
+    block_on(store.import(&Bundle { family: nobodys, access: Vec::new(), refresh: Vec::new() })).unwrap();
+    world.turn(180);
+    eventually("it is forgotten", || {
+        block_on(store.sweep(world.clock.now())).unwrap();
+        block_on(store.family(record.family)).unwrap().is_none()
+    });
+}
+
+#[test]
+fn a_uuid_whose_login_the_store_has_lost_is_ended_by_itself_and_operators_hear_of_it() {
+    let world = World::new();
+    let (first, uuid) = login(&world);
+    let (second, uuid) = refreshed(&world, &uuid);
+    lose(&world, &first);
+    assert!(world.active(&first) && world.active(&second));
+    for (number, access) in [(1.0, &first), (2.0, &second)] {
+        revoke(&world, access);
+        assert!(!world.active(access));
+        noted(&world, "outlived_login", number);
+        noted(&world, "realm_untold", number);
+    }
+    revoke(&world, &first);
+    noted(&world, "outlived_login", 2.0);
+    let over = world.log("\"notes\":\"outlived_login realm_untold\"");
+    assert!(!over.is_empty());
+    eventually("the audit has it", || {
+        let told = |row: &serde_json::Value| row["what"] == "revocation" && row["notes"][0] == "outlived_login";
+        world.audit().iter().filter(|row| told(row)).count() == 2
+    });
+    revoke(&world, &uuid);
+    noted(&world, "outlived_login", 3.0);
+    refused(&refresh(&world, &uuid));
+}
+
+#[test]
+fn an_operator_ends_a_uuid_whose_login_the_store_has_lost() {
+    let world = Plan::new().set("ops", "token", "{ env = \"OLD_SECRET\" }").start();
+    let (access, _) = login(&world);
+    lose(&world, &access);
+    let said = run(&world, &["token", "revoke"], &access).fine();
+    assert_eq!(said.err, "1 login ended\n");
+    assert!(!world.active(&access));
+    let again = run(&world, &["token", "revoke"], &access).fine();
+    assert_eq!(again.err, "none of them was alive\n");
+}
+
+#[test]
+fn a_uuid_that_came_back_after_its_login_was_revoked_is_ended_when_that_is_asked_for_again() {
+    let world = World::new();
+    let (access, _) = login(&world);
+    let (fingerprint, live) = record_of(&world, &access);
+    revoke(&world, &access);
+    let store = &world.running().bridge().store;
+    let family = block_on(store.family(live.family)).unwrap().unwrap().value;
+    block_on(store.import(&Bundle { family, access: vec![(fingerprint, live.clone())], refresh: Vec::new() })).unwrap();
+    assert!(world.active(&access), "as where a failover has lost the end of this UUID alone");
+    revoke(&world, &access);
+    assert!(!world.active(&access));
+    noted(&world, "outlived_login", 1.0);
+    let family = block_on(store.family(live.family)).unwrap().unwrap().value;
+    assert_eq!(family.members.len(), 2, "it is named once");
 }
 
 #[test]
