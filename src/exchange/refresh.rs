@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use super::flight::{Landing, Plan, Purpose, Rotation, Waits};
 use super::login::token_reply;
-use super::revoke::Named;
+use super::revoke::{Named, is_over};
 use super::{Exchange, Known, store_failed};
 use crate::domain::dialect::Grant;
-use crate::domain::family::{Ending, Family, RefreshRecord};
+use crate::domain::family::{AccessFate, AccessRecord, Ending, Family, RefreshRecord};
 use crate::domain::issue::{REFRESH_KEY, REPLY, TokenReply, binding};
 use crate::domain::opaque::{OpaqueToken, TokenUse};
 use crate::domain::refresh::{Flight, RefreshDecision, decide_refresh};
@@ -15,8 +15,8 @@ use crate::domain::refusal::{Cause, Fault, Refusal};
 use crate::domain::seal::SealingKey;
 use crate::domain::translate;
 use crate::legacy::reply::Reply;
-use crate::telemetry::Trail;
 use crate::telemetry::trail::Note;
+use crate::telemetry::{Trail, log};
 
 /// A refresh UUID and what it opened.
 struct Presented {
@@ -38,6 +38,9 @@ impl Exchange {
         loop {
             let found = self.bridge.store.family(presented.record.family).await.map_err(store_failed)?;
             let family = found.ok_or_else(|| refused("the login is forgotten"))?.value;
+            if presented.record.is_over() && !is_over(&family) {
+                self.end_whole(&family).await;
+            }
             let flight =
                 Flight { asking: self.bridge.flights.asking(&family.id), rotation: self.bridge.policy.load().rotation };
             let grace = known.client.dialect.tokens.refresh_grace;
@@ -78,11 +81,26 @@ impl Exchange {
             trail.notes.push(Note::Foreign);
             return Err(refused("the refresh token belongs to another client"));
         }
-        if record.is_over() {
-            // Redis ends UUIDs before their family: what a crash in between has left is ended now.
-            self.bridge.store.end(record.family, Ending::SessionEnded).await.map_err(store_failed)?;
-        }
         Ok(Presented { token, record })
+    }
+
+    /// Redis ends UUIDs before their family: what a crash in between has left is ended now, for the cause that they have. Its client hears the same
+    /// where that fails.
+    async fn end_whole(&self, family: &Family) {
+        let store = &self.bridge.store;
+        let mut why = Ending::SessionEnded;
+        for member in family.members.iter().rev().filter(|member| member.token_use == TokenUse::Access) {
+            let record = store.access(&member.fingerprint).await.ok().flatten();
+            if let Some(AccessRecord { fate: AccessFate::Over(ending), .. }) = record
+                && ending != Ending::Replaced
+            {
+                why = ending;
+                break;
+            }
+        }
+        if let Err(error) = store.end(family.id, why).await {
+            log::store("ending a login whose tokens are over", &error);
+        }
     }
 
     /// A used UUID after its time. The family lives, unless the dialect says otherwise: then it ends as if it were revoked.

@@ -414,7 +414,18 @@ fn a_login_that_a_crash_left_half_ended_is_over() {
     refused(&refresh(&world, &uuid));
     assert!(refreshes(&world).is_empty());
     let found = block_on(world.running().bridge().store.find(Find::Client(OLD_ID.to_owned()), 10)).unwrap().records;
-    assert_eq!(found[0].state, FamilyState::Over(Ending::SessionEnded), "its end is made whole");
+    assert_eq!(found[0].state, FamilyState::Over(Ending::Revoked), "its end is made whole, for its own cause");
+}
+
+#[test]
+fn a_login_that_is_half_ended_is_over_to_its_client_though_the_store_takes_no_writes() {
+    let world = rotation("on").start();
+    let (access, uuid) = login(&world);
+    half_ended(&world, &access, &uuid);
+    let (store, aside) = (world.store(), world.path().join("aside"));
+    std::fs::rename(&store, &aside).unwrap();
+    refused(&refresh(&world, &uuid));
+    std::fs::rename(&aside, &store).unwrap();
 }
 
 #[test]
