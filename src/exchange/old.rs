@@ -96,13 +96,13 @@ impl Exchange {
         Ok(passes(aside.is_chosen) && passes(self.is_ours(&aside.look.tokens).await?))
     }
 
-    /// Whether one of these texts is a UUID that the bridge made and remembers. A crowd of them is looked up nowhere: one of ours may
-    /// be among them, so the bridge answers.
+    /// Whether one of these texts is a UUID that the bridge made and remembers, blanks about it or a line's end left aside, as another server might.
+    /// A crowd of them is looked up nowhere: one of ours may be among them, so the bridge answers.
     async fn is_ours(&self, texts: &[String]) -> Result<bool, Refusal> {
         if texts.len() > MOST_TOKENS {
             return Ok(true);
         }
-        for token in texts.iter().filter_map(|text| OpaqueToken::parse(text)) {
+        for token in texts.iter().filter_map(|text| OpaqueToken::parse(text.trim_ascii())) {
             if self.remembers(&token).await? {
                 return Ok(true);
             }

@@ -180,6 +180,21 @@ fn a_uuid_of_the_bridge_in_a_strangers_hands_does_not_reach_the_old_server() {
 }
 
 #[test]
+fn a_uuid_of_the_bridge_with_blanks_about_it_does_not_reach_the_old_server() {
+    let old = FakeOld::start();
+    let mut world = world(&old, "live");
+    let access = ask(&world, TOKEN, &passport(OLD_ID, OLD_SECRET)).text("access_token");
+    stage(&mut world, "legacy");
+    for token in [format!(" {access}"), format!("{access}\n"), format!("\t{access}\r\n")] {
+        for id in [OLD_ID, "nobody"] {
+            let reply = ask(&world, INTROSPECT, &[("client_id", id), ("client_secret", "x"), ("token", &token)]);
+            assert!(!is_old(&reply), "{}", reply.head);
+        }
+    }
+    assert_eq!(old.count(), 0);
+}
+
+#[test]
 fn a_request_that_names_more_uuids_than_anybody_means_is_looked_up_nowhere_and_passed_to_nobody() {
     let old = FakeOld::start();
     let world = world(&old, "live");
