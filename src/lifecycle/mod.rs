@@ -7,7 +7,7 @@ use std::io;
 use std::thread::{self, Builder, JoinHandle, ScopedJoinHandle};
 
 use parking_lot::Mutex;
-use tokio::runtime;
+use tokio::runtime::{self, Runtime};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -60,13 +60,28 @@ pub fn thread<F>(name: &str, begin: impl FnOnce() -> io::Result<F>) -> io::Resul
 where
     F: Future<Output = ()> + Send + 'static,
 {
-    let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+    let mut unused = Unused(Some(runtime::Builder::new_current_thread().enable_all().build()?));
     let body = {
-        let _inside = runtime.enter();
+        let _inside = unused.0.as_ref().map(Runtime::enter);
         begin()?
     };
     #[expect(clippy::disallowed_methods, reason = "every thread of the server is started here")]
-    Builder::new().name(name.to_owned()).spawn(move || runtime.block_on(body))
+    Builder::new().name(name.to_owned()).spawn(move || {
+        if let Some(runtime) = unused.0.take() {
+            runtime.block_on(body);
+        }
+    })
+}
+
+/// A runtime that no thread has begun with. Whoever asked for that thread may stand in a runtime too, where no other one may be dropped as usual.
+struct Unused(Option<Runtime>);
+
+impl Drop for Unused {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
 }
 
 /// Has everybody else go first who has something to do by now. A call does so before it writes: then what can be read is read, and what all of
@@ -136,6 +151,14 @@ mod tests {
             tasks.ended().await;
         });
         assert_eq!(said.lock()[..2], ["a reads", "b reads"]);
+    }
+
+    #[test]
+    fn a_thread_that_does_not_begin_is_an_error_to_whoever_asks_for_it_inside_of_a_runtime() {
+        let outer = runtime::Builder::new_current_thread().build().unwrap();
+        let begin = || Err::<std::future::Ready<()>, _>(io::Error::other("no socket is to be had"));
+        let refused = outer.block_on(async { thread("never", begin) }).unwrap_err();
+        assert_eq!(refused.to_string(), "no socket is to be had");
     }
 
     #[test]
