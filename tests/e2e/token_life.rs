@@ -293,6 +293,39 @@ fn a_store_that_fails_after_the_realm_has_answered_a_refresh_is_tried_again_for_
 }
 
 #[test]
+fn a_login_that_redis_could_not_keep_leaves_no_session_at_the_realm() {
+    let redis = Server::start();
+    let line = Line::to(redis.port);
+    let store = format!("[store]\nkind = \"redis\"\nurls = [\"redis://127.0.0.1:{}\"]", line.port);
+    let keycloak = Keycloak::rotating();
+    let bridge = Bridge::configured(&keycloak.url(), &[Old::of("test_api")], "rotation = \"on\"", &store);
+    line.cut_after(KEEP, Cut::UntilMended);
+    let passport = || Passport::of(&Wish { user: "90503", ..Wish::default() });
+    assert_eq!(bridge.login("test_api", &passport(), "").status, 500);
+    bridge.says("the realm has ended the session of a login that could not be kept");
+    assert!(keycloak.sessions("90503").is_empty());
+    line.mend();
+    eventually("the next is kept", || bridge.login("test_api", &passport(), "").status == 200);
+}
+
+#[test]
+fn a_revoked_uuid_whose_login_redis_has_lost_is_dead_at_once() {
+    let redis = Server::start();
+    let store = format!("[store]\nkind = \"redis\"\nurls = [\"redis://127.0.0.1:{}\"]", redis.port);
+    let bridge = Bridge::configured(&Keycloak::rotating().url(), &[Old::of("test_api")], "rotation = \"on\"", &store);
+    let (first, refresh) = bridge.pair("test_api", "90504");
+    let second = bridge.refresh("test_api", &refresh).text("access_token");
+    let states = redis.cli(&["--scan", "--pattern", "pb:{*}:state"]).stdout;
+    redis.cli(&["del", String::from_utf8(states).unwrap().trim()]);
+    for access in [&first, &second] {
+        assert!(bridge.active("test_api", access), "its record is complete in itself");
+        assert_eq!(bridge.post("/auth/oauth/v2/token/revoke", "test_api", &[("token", access)]).status, 200);
+        assert!(!bridge.active("test_api", access), "{}", bridge.log());
+    }
+    bridge.says("outlived_login");
+}
+
+#[test]
 fn a_timely_answer_of_the_realm_is_heard_though_redis_hangs_while_the_lease_is_renewed() {
     let keycloak = Keycloak::rotating();
     let redis = Server::start();
