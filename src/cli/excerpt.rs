@@ -41,12 +41,25 @@ impl Excerpts {
             text.trim_start_matches(BYTE_ORDER_MARK).lines().map(str::to_owned).collect()
         });
         let line = lines.get(number).filter(|line| line.len() <= LONGEST)?;
-        Some(excerpt(line, usize::try_from(finding.origin.column).unwrap_or(1), finding.code))
+        let column = usize::try_from(finding.origin.column).unwrap_or(1);
+        Some(excerpt(line, column, finding.code, is_about_a_secret(finding)))
     }
 }
 
-fn excerpt(line: &str, column: usize, code: &str) -> Excerpt {
-    let shown = shown(line, column, code).replace('\t', " ");
+/// Of a list over several lines, and where the slip is in the very key, only the finding names the key. Where that is missing
+/// there is nothing to hide.
+fn is_about_a_secret(finding: &Finding) -> bool {
+    let names = |text: &str| text.split('`').skip(1).step_by(2).any(is_sensitive);
+    finding.code != "missing-key" && (names(&finding.message) || finding.hint.as_deref().is_some_and(names))
+}
+
+fn is_sensitive(text: &str) -> bool {
+    let lower = text.to_ascii_lowercase();
+    SENSITIVE.iter().any(|word| lower.contains(word))
+}
+
+fn excerpt(line: &str, column: usize, code: &str, about_a_secret: bool) -> Excerpt {
+    let shown = shown(line, column, code, about_a_secret).replace('\t', " ");
     let length = shown.chars().count();
     let before = column.saturating_sub(1).min(length.saturating_sub(1));
     Excerpt { marked: marked(&shown, before), before, line: shown }
@@ -54,17 +67,18 @@ fn excerpt(line: &str, column: usize, code: &str) -> Excerpt {
 
 /// The line as far as no secret can be in it. What is wrong may be that very secret's quoting, so what counts is what a line
 /// could hold and not what it parses to.
-fn shown(line: &str, column: usize, code: &str) -> String {
+fn shown(line: &str, column: usize, code: &str, about_a_secret: bool) -> String {
     // A password in a URL is one under whatever key, and whatever is wrong.
-    let code =
-        if line.split_once("://").is_some_and(|(_, rest)| rest.contains('@')) { "clear-text-secret" } else { code };
-    let lower = line.to_ascii_lowercase();
-    let sensitive = SENSITIVE.iter().any(|word| lower.contains(word));
-    if sensitive && let Some((before, _)) = line.split_once('=') {
+    let has_password = line.split_once("://").is_some_and(|(_, rest)| rest.contains('@'));
+    let code = if has_password || about_a_secret { "clear-text-secret" } else { code };
+    let is_secret = about_a_secret || is_sensitive(line);
+    // What is quoted before it may be a secret that ends in one.
+    let bare = line.split_once('=').filter(|(before, _)| !before.contains(['"', '\'']));
+    if let Some((before, _)) = bare.filter(|_| is_secret) {
         return format!("{before}= {HIDDEN}");
     }
     // Within a list or a text of several lines, the key that says so stands above.
-    let anywhere = matches!(code, "clear-text-secret" | "syntax" | "duplicate-key");
+    let anywhere = matches!(code, "clear-text-secret" | "syntax" | "duplicate-key") || is_secret && line.contains('=');
     match line.split_once('=') {
         _ if !anywhere => line.to_owned(),
         Some((key, _)) if is_key(key) && code != "clear-text-secret" => line.to_owned(),
@@ -102,9 +116,10 @@ fn is_word(c: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::document::Origin;
 
     fn shown_as(line: &str, column: usize, code: &str) -> (String, String) {
-        let excerpt = excerpt(line, column, code);
+        let excerpt = excerpt(line, column, code, false);
         (excerpt.line, format!("{}{}", " ".repeat(excerpt.before), "^".repeat(excerpt.marked)))
     }
 
@@ -118,6 +133,33 @@ mod tests {
         assert_eq!(shown_as("\tops = \"x y\" # z", 8, "bad-value"), pair(" ops = \"x y\" # z", "       ^^^^^"));
         assert_eq!(shown_as("\"имя\" = [", 9, "wrong-type"), pair("\"имя\" = [", "        ^"));
         assert_eq!(shown_as("", 1, "missing-key"), pair("", "^"));
+    }
+
+    #[test]
+    fn a_line_shows_no_secret_where_only_the_finding_says_that_one_stands_there() {
+        let found = |code: &'static str, message: &str, hint: &str| {
+            let (message, hint) = (message.to_owned(), Some(hint.to_owned()));
+            Finding { severity: crate::document::Severity::Error, code, origin: Origin::file("a.toml"), message, hint }
+        };
+        let unset = found("unset-variable", "`client.client_secret` names an environment variable that is not set", "");
+        let slip = found("unknown-key", "unknown key `client.client_secrt`", "did you mean `client_secret`?");
+        for (line, finding) in [
+            (" { env = \"hunter2\" }]", &unset),
+            (" { \"env\" = \"hunter2\" }]", &unset),
+            (" \"hunter2\",", &unset),
+            (" \"hunter2=\",", &unset),
+            ("client_secrt = \"hunter2\"", &slip),
+        ] {
+            assert!(is_about_a_secret(finding), "{finding}");
+            let shown = excerpt(line, 2, finding.code, true).line;
+            assert!(!shown.contains("hunter2"), "{line} is shown as {shown}");
+        }
+        for (code, message, hint) in [
+            ("missing-key", "`client.client_secret` is missing", ""),
+            ("bad-value", "`limits.body` is not a size from 1KiB to 64MiB", "write a size from 1KiB to 64MiB"),
+        ] {
+            assert!(!is_about_a_secret(&found(code, message, hint)), "{message}");
+        }
     }
 
     #[test]
@@ -136,6 +178,7 @@ mod tests {
             ("hunter2\"\"\"", 8, "syntax"),
             ("urll = \"https://me:hunter2@a\"", 1, "unknown-key"),
             ("  \"https://me:hunter2=@a\", 7,", 28, "wrong-type"),
+            ("  \"hunter2=\", 7, # the second key", 14, "wrong-type"),
         ] {
             let (shown, mark) = shown_as(line, column, code);
             assert!(!shown.contains(secret), "{line} is shown as {shown}");

@@ -232,6 +232,11 @@ fn is_filter(text: &str) -> bool {
 
 /// A file of certificates or a key.
 pub(super) fn pem(name: &Spotted<String>, sources: Sources<'_>, findings: &Findings) -> Option<Vec<u8>> {
+    if name.value.contains("-----BEGIN") {
+        let message = "PEM itself stands where the path of a PEM file belongs";
+        findings.error("clear-text-secret", &name.origin, message, "put it into a file of its own, and name that");
+        return None;
+    }
     let path = sources.directory.join(&name.value);
     match files::bytes(&path, LONGEST, findings) {
         Ok(bytes) => Some(bytes),

@@ -1,6 +1,7 @@
 //! A secret from where it lies: the environment, a file, or sealed; never the configuration itself.
 //!
-//! Must not: look at the environment (it is handed in, read once at the edge), or put a secret into a finding.
+//! Must not: look at the environment (it is handed in, read once at the edge), or put a secret into a finding: neither one that it has read
+//! nor one that stands where the name of its variable or its file belongs.
 
 pub mod age;
 pub mod files;
@@ -108,8 +109,9 @@ pub fn read(value: Spotted<Value>, key: &str, sources: Sources<'_>, findings: &F
 /// The same of a table that somebody has looked into for more than that; `how` says what may stand there.
 pub fn read_table(mut reader: Reader<'_>, key: &str, how: &str, sources: Sources<'_>) -> Option<SecretString> {
     let findings = reader.findings();
-    let (env, file, sealed) = (reader.text("env"), reader.text("file"), reader.text("sealed"));
-    let (origin, is_spent) = (reader.origin().clone(), reader.is_spent());
+    let is_said = ["env", "file", "sealed"].map(|key| reader.has(key)).contains(&true);
+    let (env, file) = (reader.filled("env", "the name of a variable"), reader.filled("file", "a path"));
+    let (sealed, origin, is_spent) = (reader.text("sealed"), reader.origin().clone(), reader.is_spent());
     reader.finish();
     match (env, file, sealed) {
         (Some(name), None, None) => from_environment(&name, key, sources.means.environment, findings),
@@ -121,8 +123,8 @@ pub fn read_table(mut reader: Reader<'_>, key: &str, how: &str, sources: Sources
             None
         }
         (None, None, None) => {
-            // A slip in the one key is told already, with the key that was meant.
-            if is_spent {
+            // What is wrong with the one key is told already, be it a slip in it, with the key that was meant.
+            if is_spent && !is_said {
                 findings.error("missing-key", &origin, format!("`{key}` names no secret"), how);
             }
             None
@@ -136,15 +138,29 @@ fn from_environment(
     environment: &Environment,
     findings: &Findings,
 ) -> Option<SecretString> {
-    let reason = match environment.value(&name.value).map(OsStr::to_str) {
+    let value = environment.value(&name.value);
+    let reason = match value.map(OsStr::to_str) {
         Some(Some(value)) if !value.is_empty() => return Some(SecretString::from(value)),
         Some(Some(_)) => "is set to nothing",
         Some(None) => "is not UTF-8",
         None => "is not set",
     };
-    let message = format!("`{key}` names the environment variable `{}`, which {reason}", name.value);
-    findings.error("unset-variable", &name.origin, message, format!("set {} where the bridge is started", name.value));
+    // The place is told whatever stands there.
+    let (variable, hint) = if value.is_some() || is_like_a_name(&name.value) {
+        let hint = format!("set {} where the bridge is started", name.value);
+        (format!("the environment variable `{}`, which", name.value), hint)
+    } else {
+        let hint = "write the name of a variable, never the secret itself, and set it where the bridge is started";
+        ("an environment variable that".to_owned(), hint.to_owned())
+    };
+    findings.error("unset-variable", &name.origin, format!("`{key}` names {variable} {reason}"), hint);
     None
+}
+
+/// As variables are named by custom, and hardly a secret is written: capitals, and digits where words are joined.
+fn is_like_a_name(text: &str) -> bool {
+    let is_one = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
+    text.chars().all(is_one) && (text.contains('_') || !text.contains(|c: char| c.is_ascii_digit()))
 }
 
 fn from_file(name: &Spotted<String>, key: &str, directory: &Path, findings: &Findings) -> Option<SecretString> {
@@ -155,7 +171,12 @@ fn from_file(name: &Spotted<String>, key: &str, directory: &Path, findings: &Fin
             Some(text)
         }
         Err(reason) => {
-            let message = format!("`{key}` names the file {}, which {reason}", path.display());
+            // What is not there may be no name at all.
+            let file = match path.symlink_metadata() {
+                Ok(_) => format!("the file {}, which", path.display()),
+                Err(_) => "a file that".to_owned(),
+            };
+            let message = format!("`{key}` names {file} {reason}");
             let hint = "a file with the secret alone, which the bridge's user can read; its path begins at the directory of this file";
             findings.error("unreadable-secret", &name.origin, message, hint);
             None

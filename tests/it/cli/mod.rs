@@ -93,6 +93,33 @@ fn a_clear_secret_is_refused_and_not_repeated() {
 }
 
 #[test]
+fn a_secret_that_stands_where_a_name_belongs_is_shown_nowhere() {
+    for (section, key, value) in [
+        ("ops", "token", "{ env = \"planted-in-clear\" }"),
+        ("ops", "token", "{ file = \"planted-in-clear\" }"),
+        ("secrets", "identity", "{ file = \"AGE-SECRET-KEY-1PLANTED\" }"),
+        (
+            "tls",
+            "legacy",
+            "{ certificate = \"passbridge.toml\", key = \"-----BEGIN PRIVATE KEY-----\\nplanted-in-clear\" }",
+        ),
+    ] {
+        let world = Plan::new().set(section, key, value).files();
+        for arguments in [&["check"][..], &["check", "--format", "json"], &["serve"]] {
+            let output = run(&world, arguments, "");
+            let said = out(&output) + &talk(&output);
+            assert!(said.contains("error") && !output.status.success(), "{said}");
+            assert!(!said.contains("planted") && !said.contains("PLANTED"), "{arguments:?}: {said}");
+        }
+    }
+    let list = "client_secret = [{ env = \"NEW_SECRET\" },\n  { env = \"planted-in-clear\" }]";
+    let world = Plan::new().without_clients().client(&client(OLD_ID, list)).files();
+    let checked = run(&world, &["check"], "");
+    let said = out(&checked) + &talk(&checked);
+    assert!(said.contains("unset-variable") && !said.contains("planted"), "{said}");
+}
+
+#[test]
 fn a_refused_configuration_starts_nothing_and_touches_nothing() {
     let world = Plan::new().set("limits", "nonsense", "1").files();
     let before: Vec<_> = fs::read_dir(world.path()).unwrap().map(|entry| entry.unwrap().path()).collect();

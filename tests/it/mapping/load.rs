@@ -302,8 +302,8 @@ fn secrets_that_cannot_be_had_or_may_not_stand_there_are_told() {
         error(
             "unreadable-secret",
             client("client_secret = { file = ▲\"gone\" }"),
-            "gone, which cannot be read: No such file",
-            "",
+            "names a file that cannot be read: No such file",
+            "its path begins at",
         ),
         error("unreadable-secret", client("client_secret = { file = ▲\".\" }"), "which is a directory", ""),
         error("unreadable-secret", client("client_secret = { file = ▲\"/dev/null\" }"), "which is no regular file", ""),
@@ -316,6 +316,28 @@ fn secrets_that_cannot_be_had_or_may_not_stand_there_are_told() {
             "can be read by everybody",
             "chmod o-r",
         ),
+    ]);
+}
+
+/// The commonest slip with these forms.
+#[test]
+fn a_secret_that_stands_where_a_name_belongs_is_not_told() {
+    let (variable, file) = ("names an environment variable that is not set", "names a file that cannot be read");
+    let hint = "never the secret itself";
+    let unset = |text: &str| error("unset-variable", client(text), variable, hint);
+    let unreadable = |text: &str| error("unreadable-secret", client(text), file, "");
+    assert_all_found(&[
+        unset("client_secret = { env = ▲\"planted-secret\" }"),
+        unset("client_secret = { env = ▲\"planted_secret\" }"),
+        unset("client_secret = { env = ▲\"PLANTED0SECRET\" }"),
+        unset("client_secret = [{ env = \"NEW\" },\n { env = ▲\"planted-secret\" }]"),
+        unset("legacy_secret = { env = ▲\"planted-secret\" }"),
+        unreadable("client_secret = { file = ▲\"planted-secret\" }"),
+        unreadable("client_secret = { file = ▲\"/planted-secret.7\" }"),
+        unreadable("legacy_secret = { file = ▲\"planted-secret/+x\" }"),
+        error("bad-value", client("client_secret = { env = ▲\"\" }"), "is not the name of a variable", ""),
+        error("bad-value", client("client_secret = { file = ▲\"\" }"), "`client.client_secret.file` is not a path", ""),
+        error("wrong-type", client("client_secret = { env = ▲7 }"), "`client.client_secret.env`", ""),
     ]);
 }
 

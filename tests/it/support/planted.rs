@@ -52,7 +52,8 @@ impl Planted {
         assert!(message.contains(self.message), "{code}: {message}");
         assert!(hint.clone().unwrap_or_default().contains(self.hint), "{code}: {hint:?}");
         let said = format!("{message} {hint:?}");
-        assert!(!said.contains("planted-secret"), "a secret is said: {said}");
+        let bare = said.to_lowercase().replace(['_', '0'], "-");
+        assert!(!bare.contains("planted-secret"), "a secret is said: {said}");
     }
 }
 
