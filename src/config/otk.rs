@@ -62,7 +62,8 @@ fn api(section: &Reader<'_>, text: &Spotted<String>, has_gateway: bool, ca: Opti
 /// Host, port, and whether TLS is spoken. Targets go on as they come, so there is nothing that a path could be put before.
 fn url(section: &Reader<'_>, text: &Spotted<String>) -> Option<(String, u16, bool)> {
     let uri: Option<http::Uri> = text.value.parse().ok();
-    let plain = uri.filter(|uri| uri.query().is_none() && matches!(uri.path(), "" | "/"));
+    let is_bare = |uri: &http::Uri| uri.query().is_none() && matches!(uri.path(), "" | "/");
+    let plain = uri.filter(|uri| is_bare(uri) && !text.value.contains('#'));
     let tls = plain.as_ref().and_then(|uri| match uri.scheme_str() {
         Some("http") => Some(false),
         Some("https") => Some(true),

@@ -40,8 +40,9 @@ fn url(section: &Reader<'_>, key: &str, text: Spotted<String>) -> Option<String>
         let authority = uri.authority().filter(|authority| !authority.as_str().contains('@'));
         matches!(uri.scheme_str(), Some("http" | "https")) && authority.is_some() && uri.query().is_none()
     });
-    // By whoever asks it, too: to the other an address of 256 and a port of five digits are like any other.
-    if good && is_askable(&text.value) {
+    // The parser drops what stands behind `#`, and whoever adds a path would add it there. By whoever asks it, too: to the other an
+    // address of 256 and a port of five digits are like any other.
+    if good && !text.value.contains('#') && is_askable(&text.value) {
         return Some(text.value);
     }
     section.bad_url(key, &text, "a URL such as \"https://sso.example.org/auth/realms/SSO\"");

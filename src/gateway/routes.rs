@@ -58,7 +58,8 @@ impl Upstream {
             _ => return None,
         };
         let authority = uri.authority().filter(|it| !it.as_str().contains('@'))?;
-        if uri.query().is_some() || !matches!(uri.path(), "" | "/") {
+        // The parser drops what stands behind `#`.
+        if uri.query().is_some() || url.contains('#') || !matches!(uri.path(), "" | "/") {
             return None;
         }
         let host = authority.host();

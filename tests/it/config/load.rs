@@ -272,6 +272,14 @@ fn what_is_wrong_with_the_gateway_is_told() {
         error(
             "bad-value",
             beside(
+                "[listen]\ngateway = \"127.0.0.1:81\"\n[[gateway.route]]\nprefix = \"/a\"\nupstream = ▲\"http://a#x\"",
+            ),
+            "a URL without path",
+            "",
+        ),
+        error(
+            "bad-value",
+            beside(
                 "[listen]\ngateway = \"127.0.0.1:81\"\n[[gateway.route]]\nprefix = ▲\"/a/../b\"\nupstream = \"http://a\"",
             ),
             "is not a path",
@@ -503,6 +511,8 @@ fn a_realm_that_cannot_be_asked_is_told() {
         error("bad-value", "[realm]\nurls = [▲\"sso.example.org/auth/realms/SSO\"]\n", url, ""),
         error("bad-value", "[realm]\nurls = [▲\"ftp://sso.example.org\"]\n", url, ""),
         error("bad-value", "[realm]\nurls = [▲\"http://sso.example.org/?x=1\"]\n", url, ""),
+        error("bad-value", "[realm]\nurls = [▲\"http://sso.example.org/auth/realms/SSO#prod\"]\n", url, ""),
+        error("bad-value", format!("{REALM}public_url = ▲\"https://sso.example.org/auth/realms/SSO#\"\n"), url, ""),
         error("bad-value", "[realm]\nurls = [▲\"https://10.0.0.256/auth/realms/SSO\"]\n", url, ""),
         error("bad-value", "[realm]\nurls = [▲\"https://sso.example.org:84430/auth/realms/SSO\"]\n", url, ""),
         error("bad-value", format!("{REALM}public_url = ▲\"https://10.0.0.256/\"\n"), url, ""),
@@ -523,6 +533,8 @@ fn an_old_server_that_cannot_be_is_told() {
         error("missing-key", beside("▲[otk]"), "`otk.url` is missing", ""),
         error("bad-value", otk("url = ▲\"old.example.org\""), "a URL without path", ""),
         error("bad-value", otk("url = ▲\"https://old.example.org/auth\""), "a URL without path", ""),
+        error("bad-value", otk("url = ▲\"https://old.example.org#x\""), "a URL without path", ""),
+        error("bad-value", otk("url = \"http://old\"\napi = ▲\"http://api/#x\""), "a URL without path", ""),
         error("bad-value", otk("url = ▲\"https://old.example.org:84430\""), "a URL without path", ""),
         error("bad-value", otk("url = ▲\"https://old.example.org:8443x\""), "a URL without path", ""),
         error("bad-value", otk("url = ▲\"https://old.example.org:\""), "a URL without path", ""),
