@@ -8,7 +8,7 @@ use super::load::pem;
 use crate::document::{Findings, Origin, Reader, Spotted};
 use crate::domain::time::Clock;
 use crate::secrets::{Sources, warn_of_readers};
-use crate::server::{NEAR, SystemClock, TlsMaterial};
+use crate::server::{NEAR, Piece, SystemClock, TlsMaterial};
 
 /// Addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -167,24 +167,33 @@ pub(super) fn material(mut section: Reader<'_>, sources: Sources<'_>) -> Option<
         (section.required_filled("certificate", "a path"), section.required_filled("key", "a path"));
     let client_ca = section.filled("client_ca", "a path");
     let findings = section.findings();
-    let origin = section.origin().clone();
+    let begin = section.path("");
     section.finish();
-    let read = |name: &Spotted<String>| pem(name, sources, findings);
+    // Each is looked at, whatever is wrong with the others.
+    let read = |name: &Option<Spotted<String>>| pem(name.as_ref()?, sources, findings);
+    let (shown, secret, trusted) = (read(&certificate), read(&key), read(&client_ca));
     if let Some(key) = &key {
         warn_of_readers(&sources.directory.join(&key.value), &key.origin, findings);
     }
-    let client_ca = match client_ca {
-        None => None,
-        Some(name) => Some(read(&name)?),
-    };
-    let shown = certificate.as_ref().map_or_else(|| origin.clone(), |name| name.origin.clone());
-    let material = TlsMaterial { certificate: read(&certificate?)?, key: Zeroizing::new(read(&key?)?), client_ca };
-    if let Err(reason) = material.check() {
-        let hint = "the certificate, with those between it and its authority, and its own key, both in PEM";
-        findings.error("unfit-certificate", &origin, reason, hint);
+    let (certificate, key) = (certificate?, key?);
+    if client_ca.is_some() && trusted.is_none() {
         return None;
     }
-    warn_of_its_time(&material, &shown, findings);
+    let material = TlsMaterial { certificate: shown?, key: Zeroizing::new(secret?), client_ca: trusted };
+    let faults = material.faults();
+    for fault in &faults {
+        let named = match fault.piece {
+            Piece::Certificate => &certificate,
+            Piece::Key => &key,
+            Piece::ClientCa => client_ca.as_ref().unwrap_or(&certificate),
+        };
+        let message = format!("`{begin}{}` {}", fault.piece.word(), fault.reason);
+        findings.error("unfit-certificate", &named.origin, message, fault.hint);
+    }
+    if !faults.is_empty() {
+        return None;
+    }
+    warn_of_its_time(&material, &certificate.origin, findings);
     Some(material)
 }
 

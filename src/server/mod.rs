@@ -40,7 +40,7 @@ use std::thread::JoinHandle;
 pub use certificate::{NEAR, ends};
 pub use clock::{SystemClock, SystemEntropy};
 pub use start::{Start, StartError, start};
-pub use tls::{TlsMaterial, provide_tls};
+pub use tls::{Piece, TlsMaterial, provide_tls};
 use tokio_util::sync::CancellationToken;
 
 use crate::document::{Finding, Footing};

@@ -376,8 +376,57 @@ fn a_client_ca_that_is_none_is_told_by_its_name() {
     let found = site.only();
     assert_eq!(
         (found.code, found.message.as_str()),
-        ("unfit-certificate", "`client_ca`: there is no PEM certificate in the file")
+        ("unfit-certificate", "`tls.legacy.client_ca` has no PEM certificate in it")
     );
+}
+
+#[test]
+fn each_file_of_tls_that_cannot_be_used_is_told_by_its_name_with_what_is_wrong() {
+    let text = "[tls]\nlegacy = { certificate = \"c.pem\", key = \"c.key\", client_ca = \"ca.pem\" }";
+    let authority = Authority::new();
+    let ((certificate, key), (_, other)) =
+        (authority.shown("localhost", None).pem(), authority.shown("localhost", None).pem());
+    // As an RSA key of 1024 bits: PEM in order, and no key that is taken.
+    let unfit = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n".to_owned();
+    let encrypted = [
+        key.replace("PRIVATE", "ENCRYPTED PRIVATE"),
+        "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n\nAAAA\n-----END RSA PRIVATE KEY-----\n".to_owned(),
+    ];
+    let (no_key, no_certificate) = ("`tls.legacy.key` is no PEM private key", "has no PEM certificate in it");
+    let locked = "`tls.legacy.key` is encrypted, and nobody types its passphrase here";
+    let short = "`tls.legacy.key` is a key that TLS does not take: RSA from 2048 bits on, ECDSA and Ed25519 will do";
+    let [of_certificate, of_ca] =
+        &["certificate", "client_ca"].map(|piece| format!("`tls.legacy.{piece}` {no_certificate}"));
+    for (files, told) in [
+        ([&certificate, &encrypted[0], &authority.pem], vec![locked]),
+        ([&certificate, &encrypted[1], &authority.pem], vec![locked]),
+        ([&certificate, &unfit, &authority.pem], vec![short]),
+        ([&certificate, &other, &authority.pem], vec!["`tls.legacy.key` is the key of another certificate"]),
+        ([&certificate, &certificate, &authority.pem], vec![no_key]),
+        ([&key, &key, &authority.pem], vec![of_certificate.as_str()]),
+        ([&key, &certificate, &key], vec![of_certificate.as_str(), no_key, of_ca]),
+    ] {
+        let site = Site::new(&beside(text));
+        for (name, pem) in ["c.pem", "c.key", "ca.pem"].iter().zip(files) {
+            site.write(name, pem);
+        }
+        let found = site.load().1.into_sorted();
+        assert!(found.iter().all(|one| one.code == "unfit-certificate"), "{found:#?}");
+        assert_eq!(found.iter().map(|one| one.message.as_str()).collect::<Vec<_>>(), told);
+        let columns: Vec<_> = found.iter().map(|one| one.origin.column).collect();
+        assert!(columns.iter().all(|column| *column > 10) && columns.is_sorted_by(|a, b| a < b), "{found:#?}");
+    }
+}
+
+#[test]
+fn each_file_of_tls_that_cannot_be_read_is_told() {
+    let text = "[tls]\nlegacy = { certificate = \"a.pem\", key = \"b.pem\", client_ca = \"c.pem\" }";
+    let found = Site::new(&beside(text)).load().1.into_sorted();
+    assert!(found.iter().all(|one| one.code == "unreadable-file"), "{found:#?}");
+    for (one, name) in found.iter().zip(["a.pem", "b.pem", "c.pem"]) {
+        assert!(one.message.contains(name), "{one}");
+    }
+    assert_eq!(found.len(), 3, "{found:#?}");
 }
 
 #[test]
@@ -474,7 +523,7 @@ fn an_empty_path_is_told_by_its_key_or_its_variable() {
         error("bad-value", beside("[mappings]\npath = ▲\"\""), "`mappings.path` is not a path", ""),
         error(
             "bad-value",
-            beside("[tls]\nlegacy = { certificate = ▲\"\", key = \"gone\" }"),
+            beside("[tls]\nlegacy = { certificate = ▲\"\", key = \"passbridge.toml\" }"),
             "`tls.legacy.certificate` is not a path",
             "",
         ),
@@ -660,15 +709,10 @@ fn urls_of_a_redis_that_nobody_could_use_are_told() {
 
 #[test]
 fn certificates_and_secrets_that_cannot_be_had_are_told() {
-    let tls = |certificate: &str, key: &str| {
-        beside(&format!("[tls]\nlegacy = ▲{{ certificate = {certificate}, key = {key} }}"))
-    };
-    let moved = |text: String, before: &str| text.replace('▲', "").replacen(before, &format!("▲{before}"), 1);
     assert_all_found(&[
-        error("unfit-certificate", tls("\"passbridge.toml\"", "\"passbridge.toml\""), "", ""),
         error(
             "unreadable-file",
-            moved(tls("\"gone.pem\"", "\"passbridge.toml\""), "\"gone.pem\""),
+            beside("[tls]\nlegacy = { certificate = ▲\"gone.pem\", key = \"passbridge.toml\" }"),
             "gone.pem cannot be read",
             "",
         ),

@@ -113,7 +113,7 @@ fn a_reload_shows_the_next_certificate_and_a_wrong_one_is_refused() {
     assert_eq!(login(&world, &second, None), Some(200));
     fs::write(world.path().join("server.key"), &first.key).unwrap();
     let findings = world.running().reload().unwrap_err().findings;
-    assert_eq!(findings[0].code, "unfit-certificate", "{findings:?}");
+    assert!(findings.iter().any(|found| found.code == "unfit-certificate"), "{findings:?}");
     assert_eq!(login(&world, &second, None), Some(200), "the last good one is shown");
 }
 
