@@ -1,6 +1,6 @@
 //! `[audit]`.
 
-use std::path::{Path, PathBuf};
+use std::path::{self, Component, Path, PathBuf};
 use std::time::Duration;
 
 use crate::document::Reader;
@@ -26,7 +26,8 @@ pub(super) fn read(
     let enabled = section.boolean("enabled", true);
     let named = section.filled("path", "a path");
     let path = named.as_ref().map_or(absent.path, |text| directory.join(&text.value));
-    if let Some(named) = named.filter(|_| enabled && of_the_store == Some(&path)) {
+    let is_taken = || of_the_store.is_some_and(|store| placed(store) == placed(&path));
+    if let Some(named) = named.filter(|_| enabled && is_taken()) {
         // Each has a file in it by which it is one process's.
         let message = format!("`{}` is the directory of the store", section.path("path"));
         let hint = "leave it out, and it is `audit` in there; or name another";
@@ -37,4 +38,18 @@ pub(super) fn read(
     let file_size = section.size_within("file_size", 64 << 10, 1 << 30).unwrap_or(absent.file_size);
     section.finish();
     enabled.then_some(AuditSettings { path, keep, file_size })
+}
+
+/// One place, however it is written: as the machine has it, or as far as the text tells where it has none there yet.
+fn placed(path: &Path) -> PathBuf {
+    let plain = || {
+        let mut plain = PathBuf::new();
+        for part in path::absolute(path).as_deref().unwrap_or(path).components() {
+            if part != Component::ParentDir || !plain.pop() {
+                plain.push(part);
+            }
+        }
+        plain
+    };
+    path.canonicalize().unwrap_or_else(|_| plain().canonicalize().unwrap_or_else(|_| plain()))
 }

@@ -141,11 +141,12 @@ fn address(section: &mut Reader<'_>, key: &'static str) -> Option<Spotted<Socket
     }
 }
 
-/// The same port at the same address, or at all addresses. Port 0 is a free one each time.
+/// The same port at the same address, or at all addresses, be it written as IPv4 or as IPv6 has it. Port 0 is a free one each time.
 fn clash(one: SocketAddr, other: SocketAddr) -> bool {
+    let [ip, other_ip] = [one, other].map(|address| address.ip().to_canonical());
     one.port() != 0
         && one.port() == other.port()
-        && (one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified())
+        && (ip == other_ip || ip.is_unspecified() || other_ip.is_unspecified())
 }
 
 pub(super) fn tls(section: Option<Reader<'_>>, sources: Sources<'_>) -> TlsListeners {

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::fs;
 use std::os::unix::ffi::OsStringExt;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -185,7 +185,22 @@ fn the_audit_has_a_directory_of_its_own() {
             "`audit.path` is the directory of the store",
             hint,
         ),
+        error(
+            "bad-value",
+            beside("[audit]\npath = ▲\"data/../data\""),
+            "`audit.path` is the directory of the store",
+            hint,
+        ),
     ]);
+    let linked = Site::new(&beside("[audit]\npath = \"link/../data\""));
+    fs::create_dir(linked.directory.path().join("data")).unwrap();
+    fs::create_dir_all(linked.directory.path().join("other/below")).unwrap();
+    symlink("other/below", linked.directory.path().join("link")).unwrap();
+    fs::create_dir(linked.directory.path().join("other/data")).unwrap();
+    linked.loaded();
+    fs::remove_dir(linked.directory.path().join("other/data")).unwrap();
+    symlink("../data", linked.directory.path().join("other/data")).unwrap();
+    assert_eq!(linked.only().message, "`audit.path` is the directory of the store");
     let off = Site::new(&beside("[audit]\nenabled = false\npath = \"data\"")).loaded();
     assert!(off.audit.is_none());
 }
@@ -436,6 +451,18 @@ fn two_listeners_at_one_address_are_told_defaults_among_them() {
             "listener-clash",
             beside("[listen]\nlegacy = \"0.0.0.0:80\"\nops = ▲\"127.0.0.1:80\""),
             "are one address",
+            "another port",
+        ),
+        error(
+            "listener-clash",
+            beside("[listen]\nops = ▲\"[::ffff:127.0.0.1]:8080\""),
+            "`listen.legacy` and `listen.ops` are one address",
+            "another port",
+        ),
+        error(
+            "listener-clash",
+            beside("[listen]\ngateway = \"[::ffff:0.0.0.0]:81\"\nauthz = ▲\"127.0.0.1:81\""),
+            "`listen.gateway` and `listen.authz` are one address",
             "another port",
         ),
         error(
