@@ -149,8 +149,15 @@ fn clash(one: SocketAddr, other: SocketAddr) -> bool {
         && (ip == other_ip || ip.is_unspecified() || other_ip.is_unspecified())
 }
 
-pub(super) fn tls(section: Option<Reader<'_>>, sources: Sources<'_>) -> TlsListeners {
+pub(super) fn tls(section: Option<Reader<'_>>, listen: &Listen, sources: Sources<'_>) -> TlsListeners {
     let Some(mut section) = section else { return TlsListeners::default() };
+    for (key, address) in [("gateway", listen.gateway), ("authz", listen.authz), ("realm", listen.realm)] {
+        if let Some(origin) = section.origin_of(key).filter(|_| address.is_none()) {
+            let message = format!("`{}` where nothing listens", section.path(key));
+            let hint = format!("set `listen.{key}`, or leave it out");
+            section.findings().warning("unused-key", &origin, message, hint);
+        }
+    }
     let mut of = |key| section.section(key).and_then(|section| material(section, sources));
     let listeners = TlsListeners {
         legacy: of("legacy"),

@@ -123,7 +123,7 @@ fn config(mut file: Reader<'_>, sources: Sources<'_>, mappings: Place) -> Option
     let (workers, trusted_proxies, drain) = server(file.section("server"));
     let is_on = listen.gateway.is_some() || listen.authz.is_some();
     let mut gateway = gateway::read(file.section("gateway"), is_on, sources);
-    let tls = listen::tls(file.section("tls"), sources);
+    let tls = listen::tls(file.section("tls"), &listen, sources);
     let realm = file.required_section("realm").and_then(|section| realm::read(section, sources));
     let otk = file.section("otk").map(|section| otk::read(section, listen.gateway.is_some(), sources));
     let limits = limits::read(file.section("limits"));
@@ -249,9 +249,15 @@ pub(super) fn pem(name: &Spotted<String>, sources: Sources<'_>, findings: &Findi
     }
 }
 
-/// Certificates to trust in place of the system's. A file without any is refused: it must not mean whom the system trusts.
-pub(super) fn ca(section: &mut Reader<'_>, sources: Sources<'_>) -> Option<Vec<u8>> {
+/// Certificates to trust in place of the system's, where TLS is spoken at all. A file without any is refused: it must not mean whom the
+/// system trusts.
+pub(super) fn ca(section: &mut Reader<'_>, is_secure: bool, sources: Sources<'_>) -> Option<Vec<u8>> {
     let name = section.filled("ca", "a path")?;
+    if !is_secure {
+        let message = format!("`{}` where no server speaks TLS", section.path("ca"));
+        let hint = "leave it out, or let a URL say that one does: https://, rediss://";
+        section.findings().warning("unused-key", &name.origin, message, hint);
+    }
     let bytes = pem(&name, sources, section.findings())?;
     if let Err(reason) = Trust::new(Some(bytes.clone())) {
         let message = format!("`{}` {reason}", section.path("ca"));

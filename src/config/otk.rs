@@ -22,8 +22,12 @@ pub(super) fn read(
     let (short, long) = (Duration::from_millis(100), Duration::from_mins(5));
     let timeout = section.duration_within("timeout", Duration::from_secs(10), short, long);
     let connect_timeout = section.duration_within("connect_timeout", Duration::from_secs(2), short, long);
-    let trusted = ca(&mut section, sources);
-    let api = section.text("api").map(|text| api(&section, &text, has_gateway, trusted.clone()));
+    let api = section.text("api");
+    // Of what is no URL nobody knows.
+    let of_the_api = |text: &Spotted<String>| Upstream::parse(&text.value).is_none_or(|api| api.name.is_some());
+    let is_secure = url.as_ref().is_none_or(|(_, _, tls)| *tls) || api.as_ref().is_some_and(of_the_api);
+    let trusted = ca(&mut section, is_secure, sources);
+    let api = api.map(|text| self::api(&section, &text, has_gateway, trusted.clone()));
     section.finish();
     let (host, port, tls) = url?;
     // A key with something wrong in it is not the same as none.

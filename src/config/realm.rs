@@ -25,7 +25,9 @@ pub(super) fn read(mut section: Reader<'_>, sources: Sources<'_>) -> Option<(Rea
     let timeout = section.duration_within("timeout", Duration::from_secs(10), short, long);
     let connect_timeout = section.duration_within("connect_timeout", Duration::from_secs(2), short, long);
     let public_url = section.text("public_url").and_then(|text| url(&section, "public_url", text));
-    let trusted = ca(&mut section, sources).into_iter().collect();
+    // Where none is a URL nobody knows.
+    let is_secure = urls.is_empty() || urls.iter().any(|url| is_secure(url));
+    let trusted = ca(&mut section, is_secure, sources).into_iter().collect();
     let rotation = section.word("rotation", &Rotation::WORDS).map_or(Rotation::Unknown, |word| word.value);
     let (short, long) = (Duration::from_secs(1), Duration::from_hours(24));
     let recheck_after = section.duration_within("recheck_after", Duration::from_mins(15), short, long);
@@ -34,11 +36,18 @@ pub(super) fn read(mut section: Reader<'_>, sources: Sources<'_>) -> Option<(Rea
     (!urls.is_empty()).then_some((RealmSettings { urls, timeout, connect_timeout, public_url, trusted }, manner))
 }
 
+fn is_secure(url: &str) -> bool {
+    url.parse().is_ok_and(|uri: http::Uri| uri.scheme_str() == Some("https"))
+}
+
 fn url(section: &Reader<'_>, key: &str, text: Spotted<String>) -> Option<String> {
     let uri: Option<http::Uri> = text.value.parse().ok();
     let good = uri.is_some_and(|uri| {
         let authority = uri.authority().filter(|authority| !authority.as_str().contains('@'));
-        matches!(uri.scheme_str(), Some("http" | "https")) && authority.is_some() && uri.query().is_none()
+        matches!(uri.scheme_str(), Some("http" | "https"))
+            && authority.is_some()
+            && uri.query().is_none()
+            && uri.port_u16() != Some(0)
     });
     // The parser drops what stands behind `#`, and whoever adds a path would add it there. By whoever asks it, too: to the other an
     // address of 256 and a port of five digits are like any other.

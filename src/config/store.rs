@@ -1,6 +1,9 @@
 //! `[store]`.
 
+use std::net::IpAddr;
 use std::time::Duration;
+
+use http::uri::Authority;
 
 use super::load::ca;
 use crate::document::{Reader, Spotted};
@@ -70,6 +73,9 @@ fn redis(section: &mut Reader<'_>, sources: Sources<'_>) -> Option<RedisSettings
     let urls: Vec<Url> = urls.into_iter().filter_map(|text| url(section, text)).collect();
     let mode = mode(section);
     tell_discord(section, &urls, mode.as_ref());
+    // Where none is a URL nobody knows.
+    let is_secure = urls.is_empty() || urls.iter().any(|url| url.is_secure);
+    warn_of_clear_text(section, &urls);
     let urls: Vec<String> = urls.into_iter().map(|url| url.text.value).collect();
     let username = section.text("username").map(|text| text.value);
     let key = section.path("password");
@@ -77,7 +83,7 @@ fn redis(section: &mut Reader<'_>, sources: Sources<'_>) -> Option<RedisSettings
         .take("password")
         .and_then(|value| secrets::read(value, &key, sources, section.findings()))
         .map(Password);
-    let ca = ca(section, sources);
+    let ca = ca(section, is_secure, sources);
     let wait = section.section("wait").and_then(wait);
     if wait.is_some() && mode == Some(RedisMode::Cluster) {
         section.bad_value("wait", section.origin(), "possible with a cluster");
@@ -110,6 +116,8 @@ fn mode(section: &mut Reader<'_>) -> Option<RedisMode> {
 struct Url {
     text: Spotted<String>,
     is_secure: bool,
+    /// It names this very machine.
+    is_here: bool,
     database: Option<u32>,
 }
 
@@ -134,12 +142,30 @@ fn url(section: &Reader<'_>, text: Spotted<String>) -> Option<Url> {
         return None;
     };
     // By whoever asks it, too: what is a port, and a server's name, is for that one to say.
-    if server.is_empty() || server.contains(['?', '#']) || !is_redis(&text.value) {
+    let authority: Option<Authority> = server.parse().ok().filter(|it: &Authority| it.port_u16() != Some(0));
+    let Some(authority) = authority.filter(|_| !server.contains(['?', '#']) && is_redis(&text.value)) else {
         section.bad_value("urls", &text.origin, "a URL such as \"redis://127.0.0.1:6379\" or \"rediss://...\"");
         return None;
-    }
+    };
     let is_secure = secure.is_some();
-    Some(Url { text, is_secure, database })
+    Some(Url { text, is_secure, is_here: is_here(authority.host()), database })
+}
+
+/// Whether what is said to this host leaves the machine.
+fn is_here(host: &str) -> bool {
+    let bare = host.trim_matches(['[', ']']);
+    bare.eq_ignore_ascii_case("localhost") || bare.parse().is_ok_and(|ip: IpAddr| ip.to_canonical().is_loopback())
+}
+
+/// Whoever is between here and there reads the password, and writes what the store then says: once is enough to tell.
+fn warn_of_clear_text(section: &Reader<'_>, urls: &[Url]) {
+    let Some(url) = urls.iter().find(|url| !url.is_secure && !url.is_here) else { return };
+    let message = format!(
+        "`{}` names another machine without TLS: all that is said to it, a password too, is said in clear text",
+        section.path("urls")
+    );
+    let hint = "let it begin with rediss://, or trust whoever is on the network between";
+    section.findings().warning("clear-text-store", &url.text.origin, message, hint);
 }
 
 /// Tells URLs of which each is good, and which are not good together: one would not be asked, or not as it says.

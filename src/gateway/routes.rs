@@ -74,6 +74,8 @@ impl Upstream {
 #[must_use]
 pub fn port(authority: &Authority, is_secure: bool) -> Option<u16> {
     match authority.port_u16() {
+        // Nobody listens there.
+        Some(0) => None,
         Some(port) => Some(port),
         None if authority.as_str() != authority.host() => None,
         None if is_secure => Some(443),

@@ -234,7 +234,8 @@ fn a_redis_store_has_keys_of_its_own() {
 fn a_ca_that_vouches_for_nobody_never_means_whom_the_system_trusts() {
     let redis = beside("[store]\nkind = \"redis\"\nurls = [\"rediss://a:1\"]\nca = \"ca.pem\"");
     let old = beside("[otk]\nurl = \"https://old.example.org\"\nca = \"ca.pem\"");
-    for (text, key) in [(format!("{REALM}ca = \"ca.pem\"\n"), "realm"), (old, "otk"), (redis, "store")] {
+    let realm = format!("{}ca = \"ca.pem\"\n", REALM.replace("http:", "https:"));
+    for (text, key) in [(realm, "realm"), (old, "otk"), (redis, "store")] {
         let broken = "-----BEGIN CERTIFICATE-----\nx\n";
         for (pem, why) in
             [("", "has no certificate in it"), ("rubbish", "has no certificate"), (broken, "is no PEM file")]
@@ -543,7 +544,7 @@ fn a_log_filter_that_says_something_is_taken() {
 
 #[test]
 fn an_empty_path_is_told_by_its_key_or_its_variable() {
-    let redis = "[store]\nkind = \"redis\"\nurls = [\"redis://a:1\"]";
+    let redis = "[store]\nkind = \"redis\"\nurls = [\"redis://127.0.0.1:1\"]";
     assert_all_found(&[
         error("bad-value", beside("[store]\npath = ▲\"\""), "`store.path` is not a path", "write a path"),
         error("bad-value", beside("[audit]\npath = ▲\"\""), "`audit.path` is not a path", ""),
@@ -598,7 +599,13 @@ fn a_realm_that_cannot_be_asked_is_told() {
             "carries a password",
             "before `@`",
         ),
-        error("unreadable-file", format!("{REALM}ca = ▲\"gone.pem\"\n"), "gone.pem cannot be read: No such file", ""),
+        error(
+            "unreadable-file",
+            "[realm]\nurls = [\"https://sso.example.org\"]\nca = ▲\"gone.pem\"\n",
+            "gone.pem cannot be read: No such file",
+            "",
+        ),
+        error("bad-value", "[realm]\nurls = [▲\"http://sso.example.org:0/auth/realms/SSO\"]\n", url, ""),
     ]);
 }
 
@@ -614,6 +621,8 @@ fn an_old_server_that_cannot_be_is_told() {
         error("bad-value", otk("url = ▲\"https://old.example.org:84430\""), "a URL without path", ""),
         error("bad-value", otk("url = ▲\"https://old.example.org:8443x\""), "a URL without path", ""),
         error("bad-value", otk("url = ▲\"https://old.example.org:\""), "a URL without path", ""),
+        error("bad-value", otk("url = ▲\"https://old.example.org:0\""), "a URL without path", ""),
+        error("bad-value", otk("url = \"http://old\"\napi = ▲\"http://api:0\""), "a URL without path", ""),
         error(
             "bad-value",
             otk("url = \"http://old\"\nunknown_clients = ▲\"ignore\""),
@@ -661,17 +670,27 @@ fn a_store_that_cannot_be_opened_is_told() {
             "did you mean `redis`?",
         ),
         error("bad-value", beside("[store]\ncache = ▲\"1KiB\""), "a size from 1MiB to", ""),
-        warning("unused-key", beside("[store]\nurls = ▲[\"redis://a:1\"]"), "means nothing to the embedded store", ""),
         warning(
             "unused-key",
-            redis("urls = [\"redis://a:1\"]\npath = ▲\"data\""),
+            beside("[store]\nurls = ▲[\"redis://127.0.0.1:1\"]"),
+            "means nothing to the embedded store",
+            "",
+        ),
+        warning(
+            "unused-key",
+            redis("urls = [\"redis://127.0.0.1:1\"]\npath = ▲\"data\""),
             "means nothing to the redis store",
             "",
         ),
-        warning("unused-key", redis("urls = [\"redis://a:1\"]\nmaster = ▲\"main\""), "nothing without `mode", ""),
+        warning(
+            "unused-key",
+            redis("urls = [\"redis://127.0.0.1:1\"]\nmaster = ▲\"main\""),
+            "nothing without `mode",
+            "",
+        ),
         error(
             "bad-value",
-            redis("urls = [\"redis://a:1\"]\nwait = { replicas = 1, timeout = ▲\"5s\" }"),
+            redis("urls = [\"redis://127.0.0.1:1\"]\nwait = { replicas = 1, timeout = ▲\"5s\" }"),
             "`store.wait.timeout` is not a duration from 1ms to 4s",
             "",
         ),
@@ -684,7 +703,7 @@ fn a_store_that_cannot_be_opened_is_told() {
         ),
         error(
             "clear-text-secret",
-            redis("urls = [\"redis://a:1\"]\npassword = ▲\"planted-secret\""),
+            redis("urls = [\"redis://127.0.0.1:1\"]\npassword = ▲\"planted-secret\""),
             "in clear text",
             "use { env",
         ),
@@ -701,6 +720,7 @@ fn urls_of_a_redis_that_nobody_could_use_are_told() {
     assert_all_found(&[
         error("bad-value", redis("urls = [▲\"redis://127.0.0.1:99999\"]"), url, url),
         error("bad-value", redis("urls = [▲\"redis://127.0.0.1:x\"]"), url, url),
+        error("bad-value", redis("urls = [▲\"redis://127.0.0.1:0\"]"), url, url),
         error("bad-value", redis("urls = [▲\"redis://\"]"), url, url),
         error("bad-value", redis("urls = [▲\"redis:///1\"]"), url, url),
         error("bad-value", redis("urls = [▲\"redis://0.0.0.0:6379\"]"), url, url),
@@ -712,19 +732,20 @@ fn urls_of_a_redis_that_nobody_could_use_are_told() {
         error("bad-value", redis("urls = [▲\"rediss://127.0.0.1/#insecure\"]"), database, database),
         error(
             "bad-value",
-            redis("urls = [\"redis://a:1\", ▲\"redis://b:1\"]"),
+            redis("urls = [\"redis://127.0.0.1:1\", ▲\"redis://127.0.0.2:1\"]"),
             "`store.urls` names a second server, which nobody would ask",
             "`mode = \"sentinel\"` or `mode = \"cluster\"`",
         ),
-        error("bad-value", sentinel("\"redis://a:1/2\", ▲\"redis://b:1/3\""), number, "first"),
-        error("bad-value", sentinel("\"redis://a:1/2\", ▲\"redis://b:1/0\""), number, "first"),
-        error("bad-value", cluster("\"redis://a:1\", ▲\"redis://b:1/3\""), number, "first"),
-        error("bad-value", sentinel("\"redis://a:1\", ▲\"rediss://b:1\""), beside_tls, "TLS"),
-        error("bad-value", cluster("\"rediss://a:1\", ▲\"redis://b:1\""), beside_tls, "TLS"),
+        error("bad-value", sentinel("\"redis://127.0.0.1:1/2\", ▲\"redis://127.0.0.2:1/3\""), number, "first"),
+        error("bad-value", sentinel("\"redis://127.0.0.1:1/2\", ▲\"redis://127.0.0.2:1/0\""), number, "first"),
+        error("bad-value", cluster("\"redis://127.0.0.1:1\", ▲\"redis://127.0.0.2:1/3\""), number, "first"),
+        error("bad-value", sentinel("\"redis://127.0.0.1:1\", ▲\"rediss://b:1\""), beside_tls, "TLS"),
+        error("bad-value", cluster("\"rediss://a:1\", ▲\"redis://127.0.0.2:1\""), beside_tls, "TLS"),
     ]);
     for good in [
         redis("urls = [\"redis://127.0.0.1\"]"),
         redis("urls = [\"rediss://[::1]:6380/15\"]"),
+        redis("urls = [\"redis://[::1]:6380/15\"]"),
         redis("urls = [\"redis://redis.example.org/\"]"),
         sentinel("\"redis://a:1/2\", \"redis://b:1/2\", \"redis://c:1\""),
         sentinel("\"redis://a:1\", \"redis://b:1/0\""),
@@ -732,6 +753,54 @@ fn urls_of_a_redis_that_nobody_could_use_are_told() {
     ] {
         Site::new(&good).loaded();
     }
+}
+
+#[test]
+fn a_store_on_another_machine_without_tls_is_told_once() {
+    let redis = |lines: &str| beside(&format!("[store]\nkind = \"redis\"\n{lines}"));
+    let told = |lines: &str| {
+        let named = "`store.urls` names another machine without TLS";
+        warning("clear-text-store", redis(lines), named, "let it begin with rediss://")
+    };
+    assert_all_found(&[
+        told("urls = [▲\"redis://redis.example.org\"]"),
+        told("urls = [▲\"redis://192.0.2.7:6379/2\"]"),
+        told("urls = [▲\"redis://[2001:db8::1]:6379\"]"),
+        told("mode = \"cluster\"\nurls = [\"redis://localhost:1\", ▲\"redis://a:1\", \"redis://b:1\"]"),
+    ]);
+    for here in ["rediss://redis.example.org", "redis://LOCALHOST", "redis://127.9.0.1", "redis://[::ffff:127.0.0.1]"] {
+        let found = Site::new(&redis(&format!("urls = [\"{here}\"]"))).load().1.into_sorted();
+        assert!(found.is_empty(), "{found:#?}");
+    }
+}
+
+#[test]
+fn what_nothing_would_use_is_told() {
+    let nobody = "where no server speaks TLS";
+    let (shown, key) = Authority::new().shown("localhost", None).pem();
+    for (text, message) in [
+        (format!("{REALM}ca = ▲\"ca.pem\"\n"), "`realm.ca` where no server speaks TLS"),
+        (beside("[otk]\nurl = \"http://old\"\nca = ▲\"ca.pem\""), "`otk.ca` where no server speaks TLS"),
+        (beside("[store]\nkind = \"redis\"\nurls = [\"redis://[::1]\"]\nca = ▲\"ca.pem\""), nobody),
+        (
+            beside("[tls]\ngateway = ▲{ certificate = \"ca.pem\", key = \"c.key\" }"),
+            "`tls.gateway` where nothing listens",
+        ),
+        (beside("[tls]\nauthz = ▲{ certificate = \"ca.pem\", key = \"c.key\" }"), "`tls.authz` where nothing listens"),
+        (beside("[tls]\nrealm = ▲{ certificate = \"ca.pem\", key = \"c.key\" }"), "`tls.realm` where nothing listens"),
+    ] {
+        let planted = warning("unused-key", text, message, "leave it out");
+        let site = Site::new(&planted.written());
+        site.write("ca.pem", &shown);
+        site.write("c.key", &key);
+        planted.assert_found("passbridge.toml", site.load().1);
+    }
+    let some = "[realm]\nurls = [\"http://a\", \"HTTPS://b\"]\nca = \"ca.pem\"\n[listen]\nrealm = \"127.0.0.1:0\"\n\
+                [tls]\nrealm = { certificate = \"ca.pem\", key = \"c.key\" }\n";
+    let site = Site::new(some);
+    site.write("ca.pem", &shown);
+    site.write("c.key", &key);
+    assert!(site.load().1.into_sorted().is_empty());
 }
 
 #[test]
