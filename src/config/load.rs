@@ -9,7 +9,7 @@ use secrecy::ExposeSecret;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
-use super::{Config, OpsDoor, audit, gateway, limits, listen, otk, realm, store};
+use super::{Config, OpsDoor, audit, gateway, limits, listen, otk, patience, realm, store};
 use crate::document::{Findings, Origin, Reader, Severity, Spotted, Table, parse, salvaged};
 use crate::mapping::Place;
 use crate::relay::Trust;
@@ -120,11 +120,15 @@ fn mappings(section: Option<Reader<'_>>, sources: Sources<'_>) -> Place {
 fn config(mut file: Reader<'_>, sources: Sources<'_>, mappings: Place) -> Option<Config> {
     let findings = file.findings();
     let listen = listen::read(file.section("listen"), findings);
-    let (workers, trusted_proxies, drain) = server(file.section("server"));
+    let Server { workers, trusted_proxies, drain, of_drain } = server(file.section("server"));
     let is_on = listen.gateway.is_some() || listen.authz.is_some();
     let mut gateway = gateway::read(file.section("gateway"), is_on, sources);
     let tls = listen::tls(file.section("tls"), &listen, sources);
+    let of_realm = file.origin_of("realm");
     let realm = file.required_section("realm").and_then(|section| realm::read(section, sources));
+    if let Some(((realm, _), origin)) = realm.as_ref().zip(of_drain.or(of_realm)) {
+        warn_of_drain(drain, patience(realm), &origin, findings);
+    }
     let otk = file.section("otk").map(|section| otk::read(section, listen.gateway.is_some(), sources));
     let limits = limits::read(file.section("limits"));
     let ops_token = file.section("ops").and_then(|section| ops_token(section, sources));
@@ -162,21 +166,43 @@ fn config(mut file: Reader<'_>, sources: Sources<'_>, mappings: Place) -> Option
     })
 }
 
-fn server(section: Option<Reader<'_>>) -> (usize, Vec<IpNet>, Duration) {
-    let absent = Duration::from_secs(30);
-    let Some(mut section) = section else { return (0, Vec::new(), absent) };
-    let workers = section.integer("workers", 0, 1024).map_or(0, |found| usize::try_from(found.value).unwrap_or(0));
-    let mut networks = Vec::new();
+/// `[server]`.
+struct Server {
+    workers: usize,
+    trusted_proxies: Vec<IpNet>,
+    drain: Duration,
+    /// Where that is written; `None`: nowhere.
+    of_drain: Option<Origin>,
+}
+
+fn server(section: Option<Reader<'_>>) -> Server {
+    let mut server = Server { workers: 0, trusted_proxies: Vec::new(), drain: Duration::from_secs(30), of_drain: None };
+    let Some(mut section) = section else { return server };
+    let workers = section.integer("workers", 0, 1024);
+    server.workers = workers.map_or(0, |found| usize::try_from(found.value).unwrap_or(0));
     for text in section.texts_or_none("trusted_proxies").unwrap_or_default() {
         let network = text.value.parse().or_else(|_| text.value.parse::<IpAddr>().map(IpNet::from));
         match network {
-            Ok(network) => networks.push(canonical(network)),
+            Ok(network) => server.trusted_proxies.push(canonical(network)),
             Err(_) => section.bad_value("trusted_proxies", &text.origin, "a list of networks such as \"10.0.0.0/8\""),
         }
     }
-    let drain = section.duration_within("drain", absent, Duration::ZERO, Duration::from_hours(1));
+    server.of_drain = section.origin_of("drain");
+    server.drain = section.duration_within("drain", server.drain, Duration::ZERO, Duration::from_hours(1));
     section.finish();
-    (workers, networks, drain)
+    server
+}
+
+/// What waits for the realm is cut off by the end of the drain; its answer may hold a refresh token that nobody has then.
+fn warn_of_drain(drain: Duration, patience: Duration, origin: &Origin, findings: &Findings) {
+    if drain < patience {
+        let [drain, patience] = [drain, patience].map(humantime::format_duration);
+        let message = format!(
+            "`server.drain` is {drain}, and the realm may take {patience} to answer: a refresh that is cut off ends its login"
+        );
+        let hint = format!("drain = \"{patience}\" or more, and let whoever stops the bridge wait for so long");
+        findings.warning("short-drain", origin, message, hint);
+    }
 }
 
 /// IPv4 addresses as peers have them, where they are written as IPv6 has them (`::ffff:10.0.0.0/104`).

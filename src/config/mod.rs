@@ -68,11 +68,16 @@ pub struct Config {
     pub log: String,
 }
 
+/// How long an answer of the realm may take, whichever of its URLs gives it.
+fn patience(realm: &RealmSettings) -> Duration {
+    let urls = u32::try_from(realm.urls.len()).unwrap_or(u32::MAX);
+    realm.timeout + realm.connect_timeout.saturating_mul(urls)
+}
+
 impl Config {
     /// What requests are decided by, and a reload may change.
     #[must_use]
     pub fn policy(&self) -> Policy {
-        let urls = u32::try_from(self.realm.urls.len()).unwrap_or(u32::MAX);
         Policy {
             parameter: self.limits.parameter,
             rotation: self.manner.rotation,
@@ -84,7 +89,7 @@ impl Config {
                 .chain(&self.realm.public_url)
                 .map(|url| url.trim_end_matches('/').to_owned())
                 .collect(),
-            patience: self.realm.timeout + self.realm.connect_timeout.saturating_mul(urls),
+            patience: patience(&self.realm),
         }
     }
 

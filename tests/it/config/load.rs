@@ -775,6 +775,24 @@ fn a_store_on_another_machine_without_tls_is_told_once() {
 }
 
 #[test]
+fn a_drain_that_does_not_wait_for_the_realm_is_told() {
+    let told = |text: String, message| warning("short-drain", text, message, "let whoever stops the bridge wait");
+    let short = "`server.drain` is 5s, and the realm may take 12s to answer";
+    assert_all_found(&[
+        told(beside("[server]\ndrain = ▲\"5s\""), short),
+        told(beside("[server]\ndrain = ▲\"0s\""), "`server.drain` is 0s"),
+        told(format!("▲{REALM}timeout = \"1m\"\n"), "`server.drain` is 30s, and the realm may take 1m 2s to answer"),
+        told(
+            "[realm]\nurls = [\"http://a\", \"http://b\"]\ntimeout = \"3s\"\n[server]\ndrain = ▲\"6999ms\"\n"
+                .to_owned(),
+            "and the realm may take 7s to answer",
+        ),
+    ]);
+    let enough = Site::new(&beside("[server]\ndrain = \"12s\"")).load().1.into_sorted();
+    assert!(enough.is_empty(), "{enough:#?}");
+}
+
+#[test]
 fn what_nothing_would_use_is_told() {
     let nobody = "where no server speaks TLS";
     let (shown, key) = Authority::new().shown("localhost", None).pem();
