@@ -249,11 +249,20 @@ fn log(section: Option<Reader<'_>>) -> String {
 }
 
 /// A word that is no level would be the name of what alone is to log, and nothing has it: there would be no line at all, errors among them.
+/// So it would be where only others than we are named.
 fn is_filter(text: &str) -> bool {
-    let mut parts = text.split(',').filter(|part| !part.is_empty()).peekable();
-    parts.peek().is_some()
-        && parts.all(|part| part.parse::<LevelFilter>().is_ok() || part.contains('=') && part.trim() == part)
+    let is_level = |part: &str| part.parse::<LevelFilter>().is_ok();
+    let parts = || text.split(',').filter(|part| !part.is_empty());
+    parts().all(|part| is_level(part) || part.contains('=') && part.trim() == part)
+        && parts().any(|part| is_level(part) || is_ours(part))
         && EnvFilter::try_new(text).is_ok()
+}
+
+/// Whether some line of ours may come under this part of a filter: it names the beginning of a target, or only a span.
+fn is_ours(part: &str) -> bool {
+    const OURS: &str = env!("CARGO_CRATE_NAME");
+    let target = part.split(['=', '[']).next().unwrap_or_default();
+    OURS.starts_with(target) || target.starts_with(&format!("{OURS}::"))
 }
 
 /// A file of certificates or a key.
@@ -297,5 +306,6 @@ pub(super) fn ca(section: &mut Reader<'_>, is_secure: bool, sources: Sources<'_>
 /// Whether the findings say that a file could not be opened at all, rather than that something in it is wrong.
 #[must_use]
 pub fn unopened(findings: &[crate::document::Finding]) -> bool {
-    findings.iter().any(|finding| finding.severity == Severity::Error && finding.code == "unreadable-file")
+    let is_of_a_file = |code| matches!(code, "unreadable-file" | "unreadable-secret");
+    findings.iter().any(|finding| finding.severity == Severity::Error && is_of_a_file(finding.code))
 }

@@ -72,6 +72,10 @@ fn check_cannot_open_what_is_not_there() {
     let checked = run(&world, &["check", "--config", "nowhere.toml"], "");
     assert_eq!(checked.status.code(), Some(2), "{}", out(&checked));
     assert_eq!(run(&world, &["no-such-command"], "").status.code(), Some(2));
+    for gone in ["client_secret = { file = \"gone\" }", "legacy_secret = { file = \"gone\" }"] {
+        let world = Plan::new().without_clients().client(&client(OLD_ID, gone)).files();
+        assert_eq!(run(&world, &["check"], "").status.code(), Some(2), "{gone}");
+    }
 }
 
 #[test]

@@ -529,6 +529,9 @@ fn wrong_keys_and_values_are_told() {
         error("bad-value", beside("[log]\nfilter = ▲\"warning\""), "a filter such as", ""),
         error("bad-value", beside("[log]\nfilter = ▲\"passbridge=debug,wran\""), "a filter such as", ""),
         error("bad-value", beside("[log]\nfilter = ▲\"info, passbridge=debug\""), "a filter such as", ""),
+        error("bad-value", beside("[log]\nfilter = ▲\"passbrige=debug\""), "a filter such as", "\"info\""),
+        error("bad-value", beside("[log]\nfilter = ▲\"passbridges=debug,h2=warn\""), "a filter such as", ""),
+        error("bad-value", beside("[log]\nfilter = ▲\",\""), "a filter such as", ""),
         error("bad-value", beside("[log]\nfilter = ▲\"\""), "a filter such as", ""),
         error("syntax", beside("[limits▲\nbody = 1"), "not valid TOML", ""),
         error("duplicate-key", beside("[▲realm]"), "duplicate key", ""),
@@ -537,7 +540,9 @@ fn wrong_keys_and_values_are_told() {
 
 #[test]
 fn a_log_filter_that_says_something_is_taken() {
-    for filter in ["info", "WARN", "off", "error,passbridge=debug", "passbridge[{client}]=trace,info"] {
+    let several = ["info", "WARN", "off", "error,passbridge=debug", "passbridge[{client}]=trace,info"];
+    let named = ["passbridge=debug", "passbridge::server=debug", "passb=info", "h2=warn,info", "[{client}]=trace"];
+    for filter in several.into_iter().chain(named) {
         assert_eq!(Site::new(&beside(&format!("[log]\nfilter = \"{filter}\""))).loaded().log, filter);
     }
 }
