@@ -84,9 +84,10 @@ pub(super) fn read(section: Option<Reader<'_>>) -> Limits {
 }
 
 fn rate(section: &mut Reader<'_>, key: &'static str, there: &mut Rate) {
-    let Some(text) = section.text(key) else { return };
+    const WANTED: &str = "a rate such as \"60/min\"";
+    let Some(text) = section.text_for(key, WANTED) else { return };
     match Rate::parse(&text.value) {
         Some(rate) => *there = rate,
-        None => section.bad_value(key, &text.origin, "a rate such as \"60/min\""),
+        None => section.bad_value(key, &text.origin, WANTED),
     }
 }

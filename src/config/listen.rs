@@ -131,11 +131,12 @@ fn refuse_clash((name, one): (&str, &Place), (other_name, other): (&str, &Place)
 }
 
 fn address(section: &mut Reader<'_>, key: &'static str) -> Option<Spotted<SocketAddr>> {
-    let text = section.text(key)?;
+    const WANTED: &str = "an address such as \"127.0.0.1:8080\"";
+    let text = section.text_for(key, WANTED)?;
     match text.value.parse() {
         Ok(value) => Some(Spotted { value, origin: text.origin }),
         Err(_) => {
-            section.bad_value(key, &text.origin, "an address such as \"127.0.0.1:8080\"");
+            section.bad_value(key, &text.origin, WANTED);
             None
         }
     }

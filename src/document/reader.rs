@@ -114,7 +114,7 @@ impl<'f> Reader<'f> {
     }
 
     /// The same, where it is to be a text of a kind.
-    fn text_for(&mut self, key: &'static str, wanted: &str) -> Option<Spotted<String>> {
+    pub fn text_for(&mut self, key: &'static str, wanted: &str) -> Option<Spotted<String>> {
         let found = self.take(key)?;
         let kind = found.value.kind();
         let (Value::Text(value) | Value::Unparsed(value)) = found.value else {
@@ -228,10 +228,20 @@ impl<'f> Reader<'f> {
 
     /// A size such as `64KiB`, in bytes; a bare whole number is bytes.
     pub fn size(&mut self, key: &'static str) -> Option<Spotted<u64>> {
-        if self.look(key).is_some_and(|found| matches!(found.value, Value::Integer(_))) {
-            return self.integer(key, 0, u64::MAX >> 1);
+        const WANTED: &str = "a size such as \"64KiB\"";
+        let number = match self.look(key).map(|found| &found.value) {
+            Some(Value::Integer(number)) => Some(u64::try_from(*number)),
+            _ => None,
+        };
+        match number {
+            None => self.parsed(key, WANTED, units::size),
+            Some(Ok(value)) => Some(Spotted { value, origin: self.take(key)?.origin }),
+            Some(Err(_negative)) => {
+                let origin = self.take(key)?.origin;
+                self.bad_value(key, &origin, WANTED);
+                None
+            }
         }
-        self.parsed(key, "a size such as \"64KiB\"", units::size)
     }
 
     /// A size within bounds, both included, in bytes.
@@ -286,7 +296,8 @@ impl<'f> Reader<'f> {
         let name = self.path(key);
         let kind = found.value.kind();
         let Value::Table(table) = found.value else {
-            self.wrong(key, (kind, &found.origin), "a table");
+            let message = format!("`{name}` is {kind}, wanted a table");
+            self.findings.error("wrong-type", &found.origin, message, self.how_a_table_stands(key));
             return None;
         };
         Some(Reader::new(table, &name, self.findings))
@@ -297,9 +308,13 @@ impl<'f> Reader<'f> {
         let there = self.has(key);
         let section = self.section(key);
         if !there {
-            self.missing(key, format!("it stands as [{}], or as {key} = {{ ... }}", self.path(key)));
+            self.missing(key, self.how_a_table_stands(key));
         }
         section
+    }
+
+    fn how_a_table_stands(&self, key: &str) -> String {
+        format!("it stands as [{}], or as {key} = {{ ... }}", self.path(key))
     }
 
     /// A list of tables (`[[key]]`); absent: none.

@@ -293,8 +293,7 @@ impl<'t> Lines<'t> {
         let offset = value.span().start;
         let value = match value.into_inner() {
             DeValue::String(text) => Value::Text(text.into_owned()),
-            DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
-                .map_or_else(|_| Value::Text(number.to_string()), Value::Integer),
+            DeValue::Integer(number) => Value::Integer(integer(number.as_str(), number.radix())),
             DeValue::Float(number) => {
                 number.as_str().parse().map_or_else(|_| Value::Text(number.to_string()), Value::Float)
             }
@@ -305,6 +304,12 @@ impl<'t> Lines<'t> {
         };
         Spotted { value, origin: self.origin(offset) }
     }
+}
+
+/// What is too large for us is the largest that we have, which nothing of ours may be.
+fn integer(digits: &str, radix: u32) -> i64 {
+    let beyond = if digits.starts_with('-') { i64::MIN } else { i64::MAX };
+    i64::from_str_radix(digits, radix).unwrap_or(beyond)
 }
 
 #[cfg(test)]

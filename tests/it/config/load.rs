@@ -377,6 +377,32 @@ fn a_value_of_another_type_is_told_what_stands_there() {
             "write a list: [\"...\"]",
         ),
     ]);
+    let huge = "99999999999999999999";
+    assert_all_found(&[
+        error("wrong-type", beside("[listen]\nlegacy = ▲8080"), "wanted an address such as", "\"127.0.0.1:8080\""),
+        error(
+            "wrong-type",
+            beside(&format!("[listen]\nlegacy = ▲{huge}")),
+            "is a whole number, wanted an address such as",
+            "\"127.0.0.1:8080\"",
+        ),
+        error("bad-value", beside(&format!("[server]\nworkers = ▲{huge}")), "a whole number from 0 to 1024", ""),
+        error("bad-value", beside(&format!("[server]\nworkers = ▲-{huge}")), "a whole number from 0 to 1024", ""),
+        error("bad-value", beside(&format!("[limits]\nbody = ▲{huge}")), "a size from 1KiB to 64MiB", ""),
+        error("bad-value", beside("[limits]\nbody = ▲-1"), "a size such as \"64KiB\"", "write a size such as"),
+        error(
+            "wrong-type",
+            beside("[limits]\nwrong_secrets = ▲\"60/min\""),
+            "`limits.wrong_secrets` is text, wanted a table",
+            "it stands as [limits.wrong_secrets], or as wrong_secrets = { ... }",
+        ),
+        error(
+            "wrong-type",
+            beside("[limits]\nwrong_secrets = { per_client = ▲60 }"),
+            "is a whole number, wanted a rate such as",
+            "write a rate such as \"60/min\"",
+        ),
+    ]);
     let alone = Site::new("[realm]\nurls = \"https://sso.example.org/auth/realms/SSO\"\n").only();
     assert_eq!((alone.code, alone.message.as_str()), ("wrong-type", "`realm.urls` is text, wanted a list"));
 }
