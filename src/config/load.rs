@@ -1,5 +1,6 @@
 //! Reads the file, lays the environment over it, and takes every section.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
@@ -95,14 +96,23 @@ fn text(path: &Path, findings: &Findings) -> Option<String> {
 }
 
 pub(super) fn overlaid(mut table: Table, environment: &Environment, findings: &Findings) -> Table {
+    let mut names = BTreeMap::new();
     for (variable, value) in environment.with_prefix(PREFIX) {
+        let origin = Origin::variable(variable);
         let Some(text) = value.to_str() else {
-            let hint = "set it in UTF-8, or unset it";
-            findings.error("bad-value", &Origin::file(&format!("${variable}")), "the variable is not UTF-8", hint);
+            findings.error("bad-value", &origin, "the variable is not UTF-8", "set it in UTF-8, or unset it");
             continue;
         };
         let keys = variable.strip_prefix(PREFIX).unwrap_or_default();
         let path: Vec<String> = keys.split("__").map(str::to_ascii_lowercase).collect();
+        if let Some(other) = names.insert(path.clone(), variable) {
+            findings.error(
+                "duplicate-key",
+                &origin,
+                format!("the variable says what {other} says"),
+                "unset one of the two",
+            );
+        }
         if let Err(finding) = table.overlay(&path, variable, text.to_owned()) {
             findings.push(finding);
         }

@@ -24,6 +24,18 @@ impl Origin {
     pub fn file(file: &str) -> Self {
         Self { file: Arc::from(file), line: 0, column: 0 }
     }
+
+    /// A variable of the environment.
+    #[must_use]
+    pub fn variable(name: &str) -> Self {
+        Self::file(&format!("${name}"))
+    }
+
+    /// Whether it is one.
+    #[must_use]
+    pub fn is_variable(&self) -> bool {
+        self.line == 0 && self.file.starts_with('$')
+    }
 }
 
 impl fmt::Display for Origin {

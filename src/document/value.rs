@@ -78,12 +78,13 @@ impl Table {
         Self { origin, entries: Vec::new() }
     }
 
-    /// Puts a value of the environment in place of whatever stands under this path, making tables on the way.
+    /// Puts a value of the environment in place of whatever stands under this path, making tables on the way. Within a list of tables
+    /// the path has the number of one, from 0; the number behind the last one's makes another.
     ///
     /// # Errors
     /// The path leads through something that is not a table.
     pub fn overlay(&mut self, path: &[String], variable: &str, text: String) -> Result<(), Finding> {
-        let origin = Origin::file(&format!("${variable}"));
+        let origin = Origin::variable(variable);
         let Some((key, rest)) = path.split_first() else { return Ok(()) };
         let found = self.entries.iter().position(|(name, _)| name.value == *key);
         if rest.is_empty() {
@@ -95,24 +96,41 @@ impl Table {
             return Ok(());
         }
         let index = found.unwrap_or_else(|| {
-            let table = Value::Table(Self::empty(origin.clone()));
-            self.entries.push((
-                Spotted { value: key.clone(), origin: origin.clone() },
-                Spotted { value: table, origin: origin.clone() },
-            ));
+            let is_of_a_list = rest.len() > 1 && rest.first().is_some_and(|key| key.parse::<usize>().is_ok());
+            let value = if is_of_a_list { Value::List(Vec::new()) } else { Value::Table(Self::empty(origin.clone())) };
+            let key = Spotted { value: key.clone(), origin: origin.clone() };
+            self.entries.push((key, Spotted { value, origin: origin.clone() }));
             self.entries.len() - 1
         });
-        match self.entries.get_mut(index).map(|entry| &mut entry.1.value) {
-            Some(Value::Table(table)) => table.overlay(rest, variable, text),
-            _ => Err(Finding {
+        let found = self.entries.get_mut(index).and_then(|(_, found)| entered(&mut found.value, rest, &origin));
+        match found {
+            Some((table, rest)) => table.overlay(rest, variable, text),
+            None => Err(Finding {
                 severity: Severity::Error,
                 code: "wrong-type",
                 origin,
                 message: format!("`{key}` is not a section"),
-                hint: Some(format!("unset {variable}, or name a key of a section: PASSBRIDGE__SECTION__KEY")),
+                hint: Some(format!(
+                    "unset {variable}, or name a key of a section, PASSBRIDGE__SECTION__KEY; in a list of tables the number of one, from 0"
+                )),
             }),
         }
     }
+}
+
+/// The table that a path leads into, and what is left of the path there: in a list of tables behind the number of one, be it the next.
+fn entered<'v, 'p>(value: &'v mut Value, path: &'p [String], origin: &Origin) -> Option<(&'v mut Table, &'p [String])> {
+    if let Value::Table(table) = value {
+        return Some((table, path));
+    }
+    let Value::List(items) = value else { return None };
+    let (number, rest) = path.split_first().filter(|(_, rest)| !rest.is_empty())?;
+    let number: usize = number.parse().ok()?;
+    if number == items.len() {
+        items.push(Spotted { value: Value::Table(Table::empty(origin.clone())), origin: origin.clone() });
+    }
+    let Value::Table(table) = &mut items.get_mut(number)?.value else { return None };
+    Some((table, rest))
 }
 
 /// Parses a document. `file` is the name that findings show. `None`: the text is no TOML; every fault of it is among the

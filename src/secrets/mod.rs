@@ -111,8 +111,15 @@ pub fn read_table(mut reader: Reader<'_>, key: &str, how: &str, sources: Sources
     let findings = reader.findings();
     let is_said = ["env", "file", "sealed"].map(|key| reader.has(key)).contains(&true);
     let (env, file) = (reader.filled("env", "the name of a variable"), reader.filled("file", "a path"));
-    let (sealed, origin, is_spent) = (reader.text("sealed"), reader.origin().clone(), reader.is_spent());
+    let mut said = [env, file, reader.text("sealed")];
+    let (mut origin, is_spent) = (reader.origin().clone(), reader.is_spent());
     reader.finish();
+    // A variable takes the place of what the file says, whatever kind that is of; and of two, it is they that are too many.
+    if let Some(variable) = said.iter().flatten().map(|text| &text.origin).find(|origin| origin.is_variable()) {
+        origin = variable.clone();
+        said = said.map(|text| text.filter(|text| text.origin.is_variable()));
+    }
+    let [env, file, sealed] = said;
     match (env, file, sealed) {
         (Some(name), None, None) => from_environment(&name, key, sources.means.environment, findings),
         (None, Some(path), None) => from_file(&path, key, sources.directory, findings),

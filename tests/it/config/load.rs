@@ -146,6 +146,65 @@ fn every_value_can_come_from_the_environment() {
 }
 
 #[test]
+fn a_route_can_come_from_the_environment_by_its_number() {
+    let on = "[listen]\ngateway = \"127.0.0.1:81\"\n";
+    let prefixes = |site: Site| {
+        let routes = site.loaded().gateway.routes;
+        routes.into_iter().map(|route| (route.prefix, route.upstreams[0].address.clone())).collect::<Vec<_>>()
+    };
+    let route = |prefix: &str, port: u16| (prefix.to_owned(), format!("a:{port}"));
+    let none = Site::new(&beside(on))
+        .with("PASSBRIDGE__GATEWAY__ROUTE__0__PREFIX", "/x")
+        .with("PASSBRIDGE__GATEWAY__ROUTE__0__UPSTREAM", "http://a:1")
+        .with("PASSBRIDGE__GATEWAY__ROUTE__1__PREFIX", "/y")
+        .with("PASSBRIDGE__GATEWAY__ROUTE__1__UPSTREAM", "http://a:2,http://a:3");
+    assert_eq!(prefixes(none), [route("/x", 1), route("/y", 2)]);
+    let written =
+        |prefix: &str, port: u16| format!("[[gateway.route]]\nprefix = \"{prefix}\"\nupstream = \"http://a:{port}\"\n");
+    let two = format!("{on}{}{}", written("/x", 1), written("/y", 2));
+    let other = Site::new(&beside(&two)).with("PASSBRIDGE__GATEWAY__ROUTE__1__UPSTREAM", "http://a:7");
+    assert_eq!(prefixes(other), [route("/x", 1), route("/y", 7)]);
+    let more = Site::new(&beside(&two))
+        .with("PASSBRIDGE__GATEWAY__ROUTE__2__PREFIX", "/z")
+        .with("PASSBRIDGE__GATEWAY__ROUTE__2__UPSTREAM", "http://a:3");
+    assert_eq!(prefixes(more), [route("/x", 1), route("/y", 2), route("/z", 3)]);
+    for (variable, code) in [
+        ("PASSBRIDGE__GATEWAY__ROUTE__3__PREFIX", "wrong-type"),
+        ("PASSBRIDGE__GATEWAY__ROUTE__PREFIX", "wrong-type"),
+        ("PASSBRIDGE__GATEWAY__ROUTE__0", "wrong-type"),
+        ("PASSBRIDGE__REALM__URLS__0__X", "wrong-type"),
+        ("PASSBRIDGE__GATEWAY__ROUTE__0__PREFX", "unknown-key"),
+    ] {
+        let found = Site::new(&beside(&two)).with(variable, "/z").only();
+        assert_eq!((found.code, found.origin.to_string()), (code, format!("${variable}")), "{found}");
+        assert!(found.hint.is_some_and(|hint| hint.contains("from 0") || hint.contains("`prefix`")));
+    }
+}
+
+#[test]
+fn a_variable_takes_the_place_of_a_secret_of_another_kind() {
+    let named = beside("[ops]\ntoken = { env = \"GONE\" }");
+    let site = Site::new(&named).with("PASSBRIDGE__OPS__TOKEN__FILE", "ops.token");
+    site.write("ops.token", "planted-secret\n");
+    assert_eq!(site.loaded().ops_token.unwrap().expose_secret(), "planted-secret");
+    let site = Site::new(&beside("[ops]\ntoken = { file = \"gone\" }"))
+        .with("PASSBRIDGE__OPS__TOKEN__ENV", "OPS_TOKEN")
+        .with("OPS_TOKEN", "planted-secret");
+    assert_eq!(site.loaded().ops_token.unwrap().expose_secret(), "planted-secret");
+    let both =
+        Site::new(&named).with("PASSBRIDGE__OPS__TOKEN__FILE", "a").with("PASSBRIDGE__OPS__TOKEN__ENV", "B").only();
+    assert_eq!((both.code, both.origin.to_string().as_str()), ("bad-value", "$PASSBRIDGE__OPS__TOKEN__ENV"));
+}
+
+#[test]
+fn two_variables_for_one_key_are_told() {
+    let found =
+        Site::new(REALM).with("PASSBRIDGE__REALM__TIMEOUT", "5s").with("PASSBRIDGE__Realm__Timeout", "6s").only();
+    assert_eq!((found.code, found.origin.to_string().as_str()), ("duplicate-key", "$PASSBRIDGE__Realm__Timeout"));
+    assert_eq!(found.message, "the variable says what PASSBRIDGE__REALM__TIMEOUT says");
+}
+
+#[test]
 fn a_variable_that_means_nothing_is_told_by_its_name() {
     let typo = Site::new(REALM).with("PASSBRIDGE__LISTEN__LEGCY", "127.0.0.1:1").only();
     assert_eq!((typo.code, typo.origin.to_string().as_str()), ("unknown-key", "$PASSBRIDGE__LISTEN__LEGCY"));
