@@ -240,7 +240,8 @@ fn files(directory: &Path, required: bool, findings: &Findings) -> Vec<PathBuf> 
     })
 }
 
-/// What only shows when clients are held side by side. A client with faults of its own counts too.
+/// What only shows when clients are held side by side. A client with faults of its own counts too. The other's place is in the
+/// hint: it moves with every line above it, and the sentence says what is wrong wherever that stands.
 fn compare(clients: &[Read], findings: &Findings) {
     let mut by_old: HashMap<&str, &Origin> = HashMap::with_capacity(clients.len());
     let mut by_new: HashMap<&str, &Origin> = HashMap::with_capacity(clients.len());
@@ -248,14 +249,15 @@ fn compare(clients: &[Read], findings: &Findings) {
         if let Some(old) = &read.legacy_id
             && let Some(first) = by_old.insert(&old.value, &old.origin)
         {
-            let message = format!("the client `{}` is mapped twice; the first time at {first}", old.value);
-            findings.error("duplicate-client", &old.origin, message, "leave one of the two".to_owned());
+            let message = format!("the client `{}` is mapped twice", old.value);
+            let hint = format!("leave one of the two: the first one is at {first}");
+            findings.error("duplicate-client", &old.origin, message, hint);
         }
         if let Some(new) = &read.client_id
             && let Some(first) = by_new.insert(&new.value, &new.origin)
         {
-            let message = format!("the new client `{}` serves two old ones; the other one at {first}", new.value);
-            let hint = "intended? The realm cannot tell the two apart".to_owned();
+            let message = format!("the new client `{}` serves two old ones", new.value);
+            let hint = format!("intended? The realm cannot tell this one from the one at {first}");
             findings.warning("shared-client", &new.origin, message, hint);
         }
     }

@@ -225,7 +225,7 @@ pub fn entry(mappings: &Path, legacy_id: &str) -> Result<Entry, Refused> {
     }
 }
 
-/// Those of `then` that were not there `now`, whatever lines they have moved to.
+/// Those of `then` that were not there `now`, whatever lines they have moved to: hints may name lines, sentences do not.
 fn unheard(now: &[Finding], mut then: Vec<Finding>) -> Vec<Finding> {
     let sentence = |finding: &Finding| (finding.code, finding.message.clone(), finding.origin.file.to_string());
     let mut known: HashMap<_, usize> = HashMap::new();

@@ -249,6 +249,18 @@ fn a_fault_that_was_there_before_does_not_stop_a_change() {
 }
 
 #[test]
+fn a_fault_that_was_there_before_stops_no_change_above_one_of_its_lines() {
+    let world = Plan::new().client(&client("twice", "")).client(&client("below", "")).files();
+    fs::write(file(&world, "b.toml"), client("twice", "client_id = \"other\"")).unwrap();
+    let checked = run(&world, &["check"], "");
+    assert!(checked.out.contains("error[duplicate-client]") && checked.out.contains("shared-client"), "{checked:?}");
+    for id in [OLD_ID, "below"] {
+        let said = run(&world, &["client", "stage", id, "retired", "--why", "a test"], "").fine();
+        assert!(!said.err.contains("shared-client"), "told as if it were new: {said:?}");
+    }
+}
+
+#[test]
 fn a_changed_file_keeps_its_mode_and_a_link_stays_a_link() {
     let world = odd();
     let real = world.path().join("elsewhere.toml");

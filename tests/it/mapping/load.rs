@@ -370,21 +370,25 @@ fn clients_are_held_side_by_side_and_both_places_are_named() {
         error(
             "duplicate-client",
             client("") + &other + &client("legacy_id = ▲\"old\"\nclient_id = \"third\""),
-            "the client `old` is mapped twice; the first time at",
-            "leave one",
+            "the client `old` is mapped twice",
+            "leave one of the two: the first one is at ",
         ),
         warning(
             "shared-client",
             client("") + &other + &client("legacy_id = \"third\"\nclient_id = ▲\"new\""),
-            "the new client `new` serves two old ones; the other one at",
-            "",
+            "the new client `new` serves two old ones",
+            "cannot tell this one from the one at ",
         ),
     ]);
     let site = Site::new(&client(""));
     site.write("clients/b.toml", &client("client_id = \"another\""));
     let found = site.findings();
     assert_eq!((found.len(), found[0].code), (1, "duplicate-client"));
-    assert!(found[0].origin.file.ends_with("b.toml") && found[0].message.contains("a.toml:2:13"), "{}", found[0]);
+    assert!(
+        found[0].origin.file.ends_with("b.toml") && found[0].hint.as_ref().unwrap().contains("a.toml:2:13"),
+        "{}",
+        found[0]
+    );
 }
 
 #[test]
