@@ -9,6 +9,7 @@ mod slots;
 
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -54,6 +55,8 @@ pub struct Changed {
     pub digest: String,
     /// What to be aware of that was not so before.
     pub warnings: Vec<Finding>,
+    /// What may become of it.
+    pub note: Option<String>,
 }
 
 /// The mapping directory, in the hands of one who changes it. Others wait.
@@ -70,9 +73,9 @@ impl<'a> Desk<'a> {
     /// # Errors
     /// It cannot be written, or somebody else has it.
     pub fn open(mappings: &'a Place, means: Means<'a>) -> Result<Self, Refused> {
-        let path = mappings.join("clients").join(LOCK);
-        let opened = OpenOptions::new().write(true).create(true).truncate(false).open(&path);
-        let lock = opened.or_else(|error| File::open(&path).map_err(|_| error)).map_err(|error| {
+        let directory = mappings.join("clients");
+        let path = directory.join(LOCK);
+        let lock = lock(&path, &directory).map_err(|error| {
             let kind = words(&error);
             format!("{} cannot be written: {kind}\n  hint: run this as the owner of the mapping files", path.display())
         })?;
@@ -119,8 +122,23 @@ impl<'a> Desk<'a> {
     /// Checks the whole directory as it would be, and only then writes.
     fn take(&self, path: &Path, before: Option<&str>, after: &str) -> Result<Changed, Refused> {
         let (digest, warnings) = check(self.mappings, self.means, path, after).map_err(Refused::Findings)?;
-        atomic::write(path, before, after).map_err(|reason| at(path, &reason))?;
-        Ok(Changed { file: path.to_owned(), digest, warnings })
+        let note = atomic::write(path, before, after).map_err(|reason| at(path, &reason))?;
+        Ok(Changed { file: path.to_owned(), digest, warnings, note })
+    }
+}
+
+/// The file to be locked, which is made where there is none. Whoever may read it may lock it.
+fn lock(path: &Path, directory: &Path) -> io::Result<File> {
+    match OpenOptions::new().write(true).create_new(true).open(path) {
+        Ok(made) => {
+            atomic::share(&made, directory);
+            Ok(made)
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            let opened = OpenOptions::new().write(true).open(path);
+            opened.or_else(|error| File::open(path).map_err(|_| error))
+        }
+        Err(error) => Err(error),
     }
 }
 

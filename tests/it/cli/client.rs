@@ -261,6 +261,15 @@ fn a_fault_that_was_there_before_stops_no_change_above_one_of_its_lines() {
 }
 
 #[test]
+fn the_lock_is_open_to_whoever_may_write_the_directory() {
+    let world = odd();
+    fs::set_permissions(file(&world, ""), fs::Permissions::from_mode(0o775)).unwrap();
+    run(&world, &["client", "stage", OLD_ID, "retired", "--why", "a test"], "").fine();
+    let lock = file(&world, ".passbridge.lock").metadata().unwrap();
+    assert_eq!(lock.mode() & 0o7777, 0o664, "whatever the umask is");
+}
+
+#[test]
 fn a_changed_file_keeps_its_mode_and_a_link_stays_a_link() {
     let world = odd();
     let real = world.path().join("elsewhere.toml");
