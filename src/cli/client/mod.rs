@@ -238,6 +238,11 @@ fn with(
 fn refused(refused: Refused) -> ExitCode {
     match refused {
         Refused::Sentence(sentence) => show::complain(&sentence),
+        Refused::Unread(sentence, findings) => {
+            let _ = show::findings(&findings, Format::Human, &mut anstream::stderr());
+            show::complain(&sentence);
+            return ExitCode::from(if config::unopened(&findings) { WRONG_USE } else { NO });
+        }
         Refused::Findings(findings) => {
             let bare = |mut finding: crate::document::Finding| {
                 // The line would be that of a text which stands nowhere.

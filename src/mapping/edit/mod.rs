@@ -38,6 +38,8 @@ pub enum Refused {
     Sentence(String),
     /// The mapping would have these errors, which it does not have now.
     Findings(Vec<Finding>),
+    /// What was looked for is in no file that can be read, and these errors are why others cannot.
+    Unread(String, Vec<Finding>),
 }
 
 impl From<String> for Refused {
@@ -235,7 +237,13 @@ pub fn entry(mappings: &Path, legacy_id: &str) -> Result<Entry, Refused> {
             "the client `{legacy_id}` is mapped twice: at {} and at {}\n  hint: leave one of the two",
             first.origin, second.origin
         ))),
-        (None, _) if !errors.is_empty() => Err(Refused::Findings(errors)),
+        (None, _) if !errors.is_empty() => {
+            let sentence = format!(
+                "there is no client `{legacy_id}` in what can be read of {}\n  hint: mend what stands above",
+                mappings.join("clients").display()
+            );
+            Err(Refused::Unread(sentence, errors))
+        }
         (None, _) => Err(Refused::Sentence(format!(
             "there is no client `{legacy_id}` in {}\n  hint: `passbridge client list` shows all",
             mappings.join("clients").display()

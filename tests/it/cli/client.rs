@@ -261,6 +261,22 @@ fn a_fault_that_was_there_before_stops_no_change_above_one_of_its_lines() {
 }
 
 #[test]
+fn whoever_is_sought_while_a_file_cannot_be_read_is_told_of_with_that_file() {
+    let world = odd();
+    let broken = file(&world, "broken.toml");
+    fs::write(&broken, "[[client]]\nlegacy_id = \"third\"\nstage = \"live\n").unwrap();
+    for command in [&["client", "show", "third"][..], &["client", "stage", "third", "live", "--why", "a test"]] {
+        let said = run(&world, command, "");
+        said.refused(1, "broken.toml:3:");
+        said.refused(1, "error: there is no client `third` in what can be read of ");
+        assert!(!said.err.contains("nothing was changed: the mapping would have"), "{said:?}");
+    }
+    fs::remove_file(&broken).unwrap();
+    fs::create_dir(&broken).unwrap();
+    run(&world, &["client", "show", "third"], "").refused(2, "error[unreadable-file]");
+}
+
+#[test]
 fn the_lock_is_open_to_whoever_may_write_the_directory() {
     let world = odd();
     fs::set_permissions(file(&world, ""), fs::Permissions::from_mode(0o775)).unwrap();
