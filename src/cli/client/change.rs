@@ -127,7 +127,7 @@ pub(super) fn secret(config: &Config, means: Means<'_>, slot: &Slot) -> Result<E
     let hashes = if learns { learned::hashes(config, &slot.id)? } else { Vec::new() };
     let desk = Desk::open(&config.mappings, means)?;
     let entry = desk.entry(&slot.id)?;
-    tell_uses(config, slot, which);
+    tell_uses(config, slot, which, &entry);
     let changed = desk.change(&entry, |table| {
         let mut slots = SecretSlots::of(table, key)?;
         match (slot.action, &added) {
@@ -166,12 +166,13 @@ fn sealed(config: &Config) -> Result<NewSecret, Undone> {
 }
 
 /// Says when each slot was last used: whoever ends one wants to know.
-fn tell_uses(config: &Config, slot: &Slot, which: &str) {
-    match uses::of(config, &slot.id) {
+fn tell_uses(config: &Config, slot: &Slot, which: &str, entry: &Entry) {
+    match uses::of(config, entry) {
         Ok(told) => {
             let times = if slot.new { &told.client_secrets } else { &told.legacy_secrets };
             for (place, time) in ["first", "second"].into_iter().zip(times) {
-                show::say(&format!("the {place} {which}: {}", told.words(time.as_deref())));
+                let words = if slot.new { told.of_new(time.as_deref()) } else { told.of_old(time.as_deref()) };
+                show::say(&format!("the {place} {which}: {words}"));
             }
         }
         Err(reason) => show::say(&format!("note: when each {which} was last used is not known: {reason}")),

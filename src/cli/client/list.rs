@@ -78,7 +78,8 @@ pub(super) fn show(path: &Path, environment: &Environment, id: &str, format: For
         Err(reason) => return refused(reason),
     };
     learned::count(config.as_ref(), std::slice::from_mut(&mut entry));
-    let asked = config.as_ref().map_or_else(|| Err("the configuration has errors".to_owned()), |it| uses::of(it, id));
+    let asked =
+        config.as_ref().map_or_else(|| Err("the configuration has errors".to_owned()), |it| uses::of(it, &entry));
     let asked = asked.and_then(|uses| {
         let slots = (entry.legacy_secrets.len(), entry.client_secrets.len());
         let other = || "the bridge has another number of them\n  hint: `passbridge diff` says what it uses".to_owned();
@@ -118,7 +119,7 @@ fn as_json(entry: &Entry, uses: Option<&Uses>, fares: &Value) -> Map<String, Val
         ("dialect", entry.dialect.as_str().into()),
         ("legacy_secrets", secrets(&entry.legacy_secrets, uses.map(|uses| &*uses.legacy_secrets))),
         ("client_secrets", secrets(&entry.client_secrets, uses.map(|uses| &*uses.client_secrets))),
-        ("used_since", uses.map(|uses| uses.since.as_str()).into()),
+        ("used_since", uses.and_then(Uses::since).into()),
         ("scopes", scopes.into()),
         ("access_token_lifetime", entry.access_token_lifetime.clone().into()),
         ("may_introspect", entry.may_introspect.into()),
@@ -200,12 +201,11 @@ fn human(entry: &Entry, uses: Option<&Uses>, fares: &Value, out: &mut dyn Write)
     line("dialect", &plain(&entry.dialect))?;
     let Entry { legacy_secrets: old, client_secrets: new, .. } = entry;
     if let Some(uses) = uses {
-        for (name, kinds, times) in
-            [("old secret", old, &uses.legacy_secrets), ("new secret", new, &uses.client_secrets)]
-        {
-            for (kind, time) in kinds.iter().zip(times) {
-                line(name, &format!("{}, {}", named(kind), uses.words(time.as_deref())))?;
-            }
+        for (kind, time) in old.iter().zip(&uses.legacy_secrets) {
+            line("old secret", &format!("{}, {}", named(kind), uses.of_old(time.as_deref())))?;
+        }
+        for (kind, time) in new.iter().zip(&uses.client_secrets) {
+            line("new secret", &format!("{}, {}", named(kind), uses.of_new(time.as_deref())))?;
         }
     } else {
         line("old secret", &kinds(old))?;

@@ -2,8 +2,10 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use serde_json::Value::Null;
 
 use super::{plan, world};
+use crate::cli::said::run;
 use crate::support::raw::post_body;
 use crate::support::world::{INTROSPECT, REVOKE};
 use crate::support::{FakeOld, OLD_ID, OLD_SECRET, RawReply, TOKEN, World, client, passport, post, post_with};
@@ -59,6 +61,30 @@ fn at_stage_legacy_the_old_server_answers_everything() {
     let line = world.log("\"outcome\":\"passed\"").pop().unwrap();
     assert_eq!((&line["claimed"], &line["stage"]), (&OLD_ID.into(), &"legacy".into()), "{line}");
     assert!(line["old_ms"].is_number() && line["client"].is_null(), "nobody proved anything here: {line}");
+}
+
+#[test]
+fn of_a_secret_that_the_old_server_looks_at_it_is_not_said_that_nobody_uses_it() {
+    let old = FakeOld::start();
+    let token = "{ env = \"NEW_SECRET\" }";
+    let world = plan(&old).set("ops", "token", token).client(&client(OLD_ID, "stage = \"legacy\"")).start();
+    assert!(is_old(&ask(&world, TOKEN, &passport(OLD_ID, OLD_SECRET))));
+    let json = || run(&world, &["client", "show", OLD_ID, "--format", "json"], "").fine().json();
+    let human = || run(&world, &["client", "show", OLD_ID], "").fine().out;
+    let words = "old secret   env:OLD_SECRET, last use not known: at stage legacy the old server looks at it\n";
+    assert!(human().contains(words), "{}", human());
+    assert_eq!((&json()["used_since"], &json()["legacy_secrets"][0]["last_used"]), (&Null, &Null));
+    // What was before its move, the bridge does not know either.
+    run(&world, &["client", "stage", OLD_ID, "live", "--why", "a test"], "").fine();
+    let moved = json();
+    assert_eq!(moved["used_since"], moved["stage_change"]["at"], "{moved}");
+    assert!(!is_old(&ask(&world, TOKEN, &passport(OLD_ID, OLD_SECRET))));
+    assert!(human().contains("old secret   env:OLD_SECRET, used 20"), "{}", human());
+    // At a canary some of them are looked at here.
+    let canary = ["client", "stage", OLD_ID, "canary", "--percent", "50", "--why", "a test"];
+    run(&world, &canary, "").fine();
+    assert!(human().contains("old secret   env:OLD_SECRET, used 20"), "{}", human());
+    assert_ne!(json()["used_since"], Null);
 }
 
 #[test]
