@@ -16,7 +16,7 @@ use super::super::{Format, NO, secret, show};
 use super::rows::{self, Row};
 use super::{Undone, counted, file_name, plain, stage_word, stages, taken, twice};
 use crate::config::Config;
-use crate::document::Findings;
+use crate::document::{Finding, Findings, Severity};
 use crate::mapping;
 use crate::mapping::edit::{Addition, Changed, Desk, NewClient, NewSecret};
 use crate::mapping::entries::entries;
@@ -43,10 +43,17 @@ pub(in crate::cli) struct Import {
     format: Format,
 }
 
-/// What is wrong with a row.
+/// What is wrong with a row, or to be known of it.
 struct Problem {
     line: u64,
     message: String,
+}
+
+impl Problem {
+    fn of(finding: &Finding, line: u64) -> Self {
+        let hint = finding.hint.as_ref().map(|hint| format!("\n  hint: {hint}")).unwrap_or_default();
+        Self { line, message: format!("{}{hint}", finding.message) }
+    }
 }
 
 /// A client whose secrets, where the table has them in clear, are not hashed and sealed yet.
@@ -90,13 +97,13 @@ pub(super) fn run(config: &Config, means: Means<'_>, import: &Import) -> Result<
     // With a hash of nobody's in place of those that cost time.
     let clients: Vec<_> = planned.iter().map(|planned| planned.client.clone()).collect();
     let addition = Addition::new(&config.mappings, &import.into, &clients)?;
-    let findings = addition.check(&config.mappings, means);
-    if let Err(findings) = &findings {
-        for finding in findings {
-            let row = addition.client_of(finding).and_then(|index| planned.get(index));
-            let hint = finding.hint.as_ref().map(|hint| format!("\n  hint: {hint}")).unwrap_or_default();
-            problems
-                .push(Problem { line: row.map_or(0, |row| row.line), message: format!("{}{hint}", finding.message) });
+    let (mut warnings, mut others) = (Vec::new(), Vec::new());
+    for finding in addition.check(&config.mappings, means).unwrap_or_else(|errors| errors) {
+        let row = addition.client_of(&finding).and_then(|index| planned.get(index)).map(|row| row.line);
+        match (finding.severity, row) {
+            (Severity::Error, row) => problems.push(Problem::of(&finding, row.unwrap_or(0))),
+            (Severity::Warning, Some(line)) => warnings.push(Problem::of(&finding, line)),
+            (Severity::Warning, None) => others.push(finding),
         }
     }
     problems.sort_by_key(|problem| problem.line);
@@ -105,11 +112,15 @@ pub(super) fn run(config: &Config, means: Means<'_>, import: &Import) -> Result<
     let write = import.write && problems.is_empty() && !planned.is_empty();
     // Before it is said to be written: somebody else may hold the files, or the disk be full.
     let written = write.then(|| add(config, means, import, &mut planned, recipient)).transpose();
-    let told = report(import, &planned, &problems, matches!(written, Ok(Some(_))));
+    if write {
+        // They are told with the lines of the file, which is there now.
+        warnings.clear();
+    }
+    let told = report(import, &planned, (&problems, &warnings), matches!(written, Ok(Some(_))));
     let answer = if let Some(changed) = written? {
         taken::wait(config, &changed, &format!("{} added", counted(planned.len(), "client")))
     } else if problems.is_empty() {
-        let _ = show::findings(&findings.unwrap_or_default(), Format::Human, &mut anstream::stderr());
+        let _ = show::findings(&others, Format::Human, &mut anstream::stderr());
         let dry = if planned.is_empty() { "nothing to do" } else { "nothing was changed\n  hint: --write adds them" };
         show::say(&format!("{}: {dry}", counted(planned.len(), "client")));
         ExitCode::SUCCESS
@@ -174,6 +185,7 @@ fn client(row: &Row, stage: Option<&str>, dummies: &Dummies) -> Result<(NewClien
     };
     let (legacy_id, old, client_id, new) =
         (needed("legacy_id"), needed("legacy_secret"), needed("client_id"), needed("client_secret"));
+    wrong.extend(slips(row));
     let mut clear = Clear::default();
     let legacy_secret = match NewSecret::old_reference(old) {
         Some(reference) => reference,
@@ -218,6 +230,33 @@ fn client(row: &Row, stage: Option<&str>, dummies: &Dummies) -> Result<(NewClien
     Ok((client, clear))
 }
 
+/// What would be taken as it stands, and is hardly meant so: a blank behind a comma, which nobody sees, or `ENV:NAME`.
+fn slips(row: &Row) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for column in ["legacy_id", "legacy_secret", "client_id", "client_secret"] {
+        let text = row.field(column).unwrap_or_default();
+        if text.trim() != text {
+            let hint = "hint: take it away; a secret that has one is for a file (file:PATH)";
+            wrong.push(format!("`{column}` begins or ends with a blank\n  {hint}"));
+        } else if is_nearly_a_reference(column, text) {
+            let hint = "hint: as `env:NAME`, `file:PATH`, `sealed:TEXT`, an old one as `learn`; a secret that reads so is for a file";
+            wrong.push(format!("`{column}` is no reference, and looks like one\n  {hint}"));
+        }
+    }
+    wrong
+}
+
+fn is_nearly_a_reference(column: &str, text: &str) -> bool {
+    let reference = match column {
+        "legacy_secret" => NewSecret::old_reference(text),
+        "client_secret" => NewSecret::reference(text),
+        _ => return false,
+    };
+    let word = text.split_once(':').map_or(text, |(word, _)| word).trim_end();
+    let words = if word.len() < text.len() { &["env", "file", "sealed"][..] } else { &["learn"] };
+    reference.is_none() && words.iter().any(|known| known.eq_ignore_ascii_case(word))
+}
+
 /// Hashes and seals what is in clear, on every core, and shows how far it is.
 fn hash(planned: &mut [Planned], recipient: Option<Recipient>) -> Result<(), String> {
     let all = planned.iter().filter(|planned| planned.clear.old.is_some()).count();
@@ -254,24 +293,34 @@ fn hash(planned: &mut [Planned], recipient: Option<Recipient>) -> Result<(), Str
     failed.into_inner().map_or(Ok(()), Err)
 }
 
-fn report(import: &Import, planned: &[Planned], problems: &[Problem], written: bool) -> io::Result<()> {
+fn report(
+    import: &Import,
+    planned: &[Planned],
+    (problems, warnings): (&[Problem], &[Problem]),
+    written: bool,
+) -> io::Result<()> {
     let (file, mut out) = (import.file.display().to_string(), show::data());
     if import.format == Format::Json {
         let change = |planned: &Planned| {
             let client = &planned.client;
             json!({"line": planned.line, "legacy_id": client.legacy_id, "client_id": client.client_id, "stage": client.stage})
         };
-        let problem = |problem: &Problem| json!({"line": problem.line, "message": problem.message});
         let changes: Vec<_> = planned.iter().map(change).collect();
-        let problems: Vec<_> = problems.iter().map(problem).collect();
-        return writeln!(out, "{:#}", json!({"add": changes, "problems": problems, "write": written}));
+        let [problems, warnings] = [problems, warnings].map(|told| {
+            let problem = |problem: &Problem| json!({"line": problem.line, "message": problem.message});
+            told.iter().map(problem).collect::<Vec<_>>()
+        });
+        let told = json!({"add": changes, "problems": problems, "warnings": warnings, "write": written});
+        return writeln!(out, "{told:#}");
     }
     for Planned { client, .. } in planned {
         let (old, new) = (plain(&client.legacy_id), plain(&client.client_id));
         writeln!(out, "add {old} as {new}, at stage {}", client.stage)?;
     }
-    for Problem { line, message } in problems {
-        writeln!(out, "{file}:{line}: error: {message}")?;
+    for (word, told) in [("error", problems), ("warning", warnings)] {
+        for Problem { line, message } in told {
+            writeln!(out, "{file}:{line}: {word}: {message}")?;
+        }
     }
     Ok(())
 }

@@ -71,7 +71,7 @@ fn json_is_as_good_as_csv() {
     let text = "[{\"legacy_id\": \"a\", \"legacy_secret\": \"env:OLD_SECRET\", \"client_id\": \"new_a\", \"client_secret\": \"env:NEW_SECRET\", \"scopes\": {\"read\": \"realm.read\"}, \"stage\": \"retired\", \"dialect\": null}]";
     let written = import(&world, "all.json", text, &["--write", "--format", "json"]).fine().json();
     let add = serde_json::json!([{"line": 1, "legacy_id": "a", "client_id": "new_a", "stage": "retired"}]);
-    assert_eq!(written, serde_json::json!({"add": add, "problems": [], "write": true}));
+    assert_eq!(written, serde_json::json!({"add": add, "problems": [], "warnings": [], "write": true}));
     let shown = run(&world, &["client", "show", "a", "--format", "json"], "").fine().json();
     assert_eq!((&shown["stage"], &shown["scopes"]["read"]), (&"retired".into(), &"realm.read".into()));
     // As PowerShell writes UTF-8.
@@ -140,6 +140,53 @@ fn what_is_wrong_is_told_line_by_line_and_nothing_is_written() {
     let added = serde_json::json!([{"line": 2, "legacy_id": "good", "client_id": "new", "stage": "live"}]);
     assert_eq!((&json["add"], json["problems"].as_array().unwrap().len()), (&added, 12));
     assert_eq!(imported(&world), None);
+}
+
+#[test]
+fn a_blank_behind_a_comma_is_no_part_of_an_id_a_secret_or_a_reference() {
+    let world = Plan::new().set("secrets", "identity", "{ file = \"age.key\" }").files();
+    let key = run(&world, &["secret", "keygen"], "").fine().out;
+    world.plant_text(key.lines().last().unwrap());
+    fs::write(world.path().join("age.key"), key).unwrap();
+    let text = "legacy_id, legacy_secret, client_id, client_secret\n\
+        sp1, planted-typed, csp1, env:NEW_SECRET\n\
+        good,planted-typed,new,env:NEW_SECRET\n\
+        tail,planted-typed ,new2,ENV:NEW_SECRET\n\
+        words,Learn,new3,env:\n\
+        none,env:OLD_SECRET,new4,learn\n";
+    let said = import(&world, "sp.csv", text, &["--stage", "retired", "--write"]);
+    said.refused(1, "nothing was changed: 8 problems");
+    for (line, words) in [
+        (2, "`legacy_secret` begins or ends with a blank\n  hint: take it away"),
+        (2, "`client_id` begins or ends with a blank"),
+        (2, "`client_secret` begins or ends with a blank"),
+        (4, "`legacy_secret` begins or ends with a blank"),
+        (4, "`client_secret` is no reference, and looks like one\n  hint: as `env:NAME`"),
+        (5, "`legacy_secret` is no reference, and looks like one"),
+        (5, "`client_secret` is no reference, and looks like one"),
+        (6, "`client_secret` is no reference, and looks like one"),
+    ] {
+        assert!(said.out.contains(&format!("sp.csv:{line}: error: {words}")), "{line}: {words}: {}", said.out);
+    }
+    assert!(said.out.starts_with("add good as new, at stage retired\n"), "{}", said.out);
+    assert_eq!(imported(&world), None);
+}
+
+#[test]
+fn a_warning_of_a_dry_run_names_the_row_and_not_a_file_that_is_not_there() {
+    let world = Plan::new().set("otk", "url", "\"http://127.0.0.1:1\"").files();
+    let text = "legacy_id,legacy_secret,client_id,client_secret\n\
+        a,env:OLD_SECRET,new_a,env:NEW_SECRET\n\
+        b,env:OLD_SECRET,new_b,env:NEW_SECRET\n\
+        c,learn,new_c,env:NEW_SECRET\n";
+    let dry = import(&world, "t.csv", text, &["--stage", "legacy"]).fine();
+    assert!(dry.out.contains("t.csv:4: warning: "), "{dry:?}");
+    assert!(!dry.out.contains("imported.toml") && !dry.err.contains("imported.toml"), "{dry:?}");
+    let json = import(&world, "t.csv", text, &["--stage", "legacy", "--format", "json"]).fine().json();
+    assert_eq!((json["warnings"].as_array().unwrap().len(), &json["warnings"][0]["line"]), (1, &4.into()), "{json}");
+    // Now there is one.
+    let written = import(&world, "t.csv", text, &["--stage", "legacy", "--write"]).fine();
+    assert!(written.err.contains("imported.toml:") && !written.out.contains("warning"), "{written:?}");
 }
 
 #[test]
