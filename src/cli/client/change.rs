@@ -53,8 +53,9 @@ pub(super) fn stage(config: &Config, means: Means<'_>, id: &str, to: To<'_>, why
     }
     // A canary may be staged anew where it is: after a step back, or with another share.
     if entry.stage == to.stage && !is_canary {
-        show::say(&format!("`{id}` is at stage {} already; nothing was changed", to.stage));
-        return Ok(ExitCode::SUCCESS);
+        let changed = desk.unchanged(&entry);
+        drop(desk);
+        return Ok(taken::wait(config, &changed, &format!("`{id}` is at stage {} already", to.stage)));
     }
     moved(config, desk, &entry, to, why)
 }
@@ -67,10 +68,18 @@ pub(super) struct To<'a> {
     pub(super) percent: Option<u8>,
 }
 
+/// What the reason of a move back begins with. Whoever says `rollback` again, as the first time was refused or not waited for,
+/// means that one move.
+const BACK: &str = "rolled back";
+
+fn is_back(why: &str) -> bool {
+    why.strip_prefix(BACK).is_some_and(|rest| rest.is_empty() || rest.starts_with(": "))
+}
+
 /// Moves a client back to where it was before its last move, else to `legacy` where there is an old server.
 pub(super) fn rollback(config: &Config, means: Means<'_>, id: &str, why: Option<&str>) -> Result<ExitCode, Undone> {
-    let why = why.unwrap_or("rolled back");
-    reason(why)?;
+    reason(why.unwrap_or(BACK))?;
+    let why = why.map_or_else(|| BACK.to_owned(), |why| format!("{BACK}: {why}"));
     let desk = Desk::open(&config.mappings, means)?;
     let entry = desk.entry(id)?;
     let legacy = config.otk.as_ref().map(|_| Stage::Legacy.word());
@@ -87,7 +96,15 @@ pub(super) fn rollback(config: &Config, means: Means<'_>, id: &str, why: Option<
             format!("`{id}` is at stage {before} already\n  hint: say where it goes with `client stage`").into()
         );
     }
-    moved(config, desk, &entry, To { stage: before, percent: None }, why)
+    if let Some(change) = entry.stage_change.as_ref().filter(|change| is_back(&change.why)) {
+        let changed = desk.unchanged(&entry);
+        drop(desk);
+        let hint = format!("hint: to move it forward again: passbridge client stage {id} {before} --why TEXT");
+        let (stage, at) = (plain(&entry.stage), plain(&change.at));
+        let what = format!("`{id}` is at stage {stage} already, rolled back at {at}\n  {hint}");
+        return Ok(taken::wait(config, &changed, &what));
+    }
+    moved(config, desk, &entry, To { stage: before, percent: None }, &why)
 }
 
 /// Refuses a reason that is none.
@@ -127,7 +144,11 @@ pub(super) fn secret(config: &Config, means: Means<'_>, slot: &Slot) -> Result<E
     let hashes = if learns { learned::hashes(config, &slot.id)? } else { Vec::new() };
     let desk = Desk::open(&config.mappings, means)?;
     let entry = desk.entry(&slot.id)?;
-    tell_uses(config, slot, which, &entry);
+    let ends_or_swaps = matches!(slot.action, Action::Promote | Action::Retire);
+    if ends_or_swaps && !slot.yes {
+        taken::settled(config)?;
+    }
+    tell_uses(config, slot, which, &entry)?;
     let changed = desk.change(&entry, |table| {
         let mut slots = SecretSlots::of(table, key)?;
         match (slot.action, &added) {
@@ -143,7 +164,11 @@ pub(super) fn secret(config: &Config, means: Means<'_>, slot: &Slot) -> Result<E
     drop(desk);
     let what = match slot.action {
         Action::Add => format!("has a second {which}"),
-        Action::Promote => format!("prefers its second {which}"),
+        Action::Promote => {
+            format!(
+                "prefers its second {which}, and the one before is the second now\n  hint: said again, this swaps them back"
+            )
+        }
         Action::Retire => format!("has one {which} left"),
         Action::WriteLearned => format!("has what was learned written down as its {which}"),
     };
@@ -166,16 +191,28 @@ fn sealed(config: &Config) -> Result<NewSecret, Undone> {
 }
 
 /// Says when each slot was last used: whoever ends one wants to know.
-fn tell_uses(config: &Config, slot: &Slot, which: &str, entry: &Entry) {
-    match uses::of(config, entry) {
-        Ok(told) => {
-            let times = if slot.new { &told.client_secrets } else { &told.legacy_secrets };
-            for (place, time) in ["first", "second"].into_iter().zip(times) {
-                let words = if slot.new { told.of_new(time.as_deref()) } else { told.of_old(time.as_deref()) };
-                show::say(&format!("the {place} {which}: {words}"));
-            }
+///
+/// # Errors
+/// It is the one that was used last.
+fn tell_uses(config: &Config, slot: &Slot, which: &str, entry: &Entry) -> Result<(), String> {
+    let told = match uses::of(config, entry) {
+        Ok(told) => told,
+        Err(reason) => {
+            show::say(&format!("note: when each {which} was last used is not known: {reason}"));
+            return Ok(());
         }
-        Err(reason) => show::say(&format!("note: when each {which} was last used is not known: {reason}")),
+    };
+    let times = if slot.new { &told.client_secrets } else { &told.legacy_secrets };
+    for (place, time) in ["first", "second"].into_iter().zip(times) {
+        let words = if slot.new { told.of_new(time.as_deref()) } else { told.of_old(time.as_deref()) };
+        show::say(&format!("the {place} {which}: {words}"));
+    }
+    match times.as_slice() {
+        [first, second] if slot.action == Action::Retire && !slot.yes && first < second => {
+            let hint = "hint: `promote` makes it the first one; --yes ends it all the same";
+            Err(format!("nothing was changed: the second {which} is the one that was used last\n  {hint}"))
+        }
+        _ => Ok(()),
     }
 }
 

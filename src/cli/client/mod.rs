@@ -60,7 +60,7 @@ pub(super) enum Client {
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=99))]
         percent: Option<u8>,
     },
-    /// Move a client back to the stage before its last change
+    /// Move a client back to the stage before its last change; said again it changes nothing
     Rollback {
         /// The old client id
         id: String,
@@ -113,6 +113,9 @@ pub(super) struct Slot {
     /// The realm's secret; without this the old one
     #[arg(long)]
     new: bool,
+    /// Promote or retire though the bridge uses another table than the files have, or retire what was used last
+    #[arg(long)]
+    yes: bool,
     /// Where the added secret lies: `env:NAME`, `file:PATH`, or `sealed:TEXT`; else it is read from standard input, an old one kept as a hash, a new one sealed
     #[arg(long, value_name = "WHERE")]
     from: Option<Reference>,
@@ -123,7 +126,7 @@ pub(super) struct Slot {
 enum Action {
     /// A second one counts too
     Add,
-    /// The second one becomes the first
+    /// The second one becomes the first, and the first the second
     Promote,
     /// The second one ends
     Retire,

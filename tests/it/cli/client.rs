@@ -57,7 +57,7 @@ fn with_an_old_server_a_client_that_no_command_moved_goes_back_to_it() {
     run(&world, &["client", "rollback", OLD_ID], "").fine();
     let shown = run(&world, &["client", "show", OLD_ID, "--format", "json"], "").fine().json();
     assert_eq!((&shown["stage"], &shown["stage_change"]["from"]), (&"legacy".into(), &"live".into()));
-    run(&world, &["client", "rollback", OLD_ID], "").fine();
+    run(&world, &["client", "stage", OLD_ID, "live", "--why", "forward again"], "").fine();
     assert_eq!(run(&world, &["client", "list", "--stage", "live"], "").fine().out.lines().count(), 2);
 }
 
@@ -137,11 +137,31 @@ fn a_client_goes_back_to_the_stage_before() {
     run(&world, &["client", "rollback", OLD_ID, "--why", "too early"], "").fine();
     let shown = run(&world, &["client", "show", OLD_ID, "--format", "json"], "").fine().json();
     assert_eq!((&shown["stage"], &shown["stage_change"]["from"]), (&"live".into(), &"retired".into()));
-    assert_eq!(shown["stage_change"]["why"], "too early");
+    assert_eq!(shown["stage_change"]["why"], "rolled back: too early");
+}
+
+#[test]
+fn a_move_back_that_is_said_again_moves_nothing_forward() {
+    let world = odd();
+    run(&world, &["client", "stage", OLD_ID, "retired", "--why", "a test"], "").fine();
+    for why in [&[][..], &["--why", "too early"]] {
+        run(&world, &["client", "stage", OLD_ID, "retired", "--why", "rolled backwards"], "").fine();
+        let back = [&["client", "rollback", OLD_ID], why].concat();
+        run(&world, &back, "").fine();
+        let before = all(&world);
+        // As after a refused load, or where nobody waited for the end of the first.
+        let said = run(&world, &back, "").fine();
+        assert!(said.err.contains("is at stage live already, rolled back at 20"), "{said:?}");
+        assert!(
+            said.err.contains(&format!("hint: to move it forward again: passbridge client stage {OLD_ID} retired"))
+        );
+        assert_eq!(all(&world), before);
+    }
     // The way back has a way back.
+    run(&world, &["client", "stage", OLD_ID, "retired", "--why", "not too early"], "").fine();
     run(&world, &["client", "rollback", OLD_ID], "").fine();
     let shown = run(&world, &["client", "show", OLD_ID, "--format", "json"], "").fine().json();
-    assert_eq!(shown["stage"], "retired");
+    assert_eq!((&shown["stage"], &shown["stage_change"]["from"]), (&"live".into(), &"retired".into()));
 }
 
 #[test]
@@ -371,6 +391,49 @@ fn an_old_secret_is_exchanged_without_a_gap() {
 }
 
 #[test]
+fn the_secret_that_was_used_last_is_not_ended_by_a_slip() {
+    let mut plan = Plan::new().set("ops", "token", "{ env = \"OPS_TOKEN\" }");
+    plan = plan.environment("OPS_TOKEN", NEW_SECRET).without_clients();
+    let secrets = "legacy_secret = [{ env = \"OLD_SECRET\" }, { env = \"NEW_SECRET\" }]";
+    let world = plan.client(&client(OLD_ID, secrets)).start();
+    let secret = |arguments: &[&str]| {
+        run_with(&world, &[&["client", "secret", OLD_ID], arguments].concat(), &[("OPS_TOKEN", NEW_SECRET)])
+    };
+    // The client has changed already.
+    assert_eq!(world.token(&passport(OLD_ID, NEW_SECRET)).status, 200);
+    for _ in 0..2 {
+        let said = secret(&["promote"]).fine();
+        assert!(said.err.contains("the one before is the second now\n  hint: said again, this swaps"), "{said:?}");
+    }
+    let before = all(&world);
+    secret(&["retire"]).refused(1, "the second old secret is the one that was used last\n  hint: `promote` makes");
+    assert_eq!(all(&world), before);
+    secret(&["promote"]).fine();
+    secret(&["retire"]).fine();
+    assert_eq!(world.token(&passport(OLD_ID, NEW_SECRET)).status, 200);
+    assert_eq!(world.token(&passport(OLD_ID, OLD_SECRET)).status, 401);
+}
+
+#[test]
+fn secrets_are_swapped_and_ended_where_the_bridge_has_what_the_files_say() {
+    let world = odd();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let ops = [("PASSBRIDGE__LISTEN__OPS", address.as_str())];
+    std::thread::scope(|scope| {
+        scope.spawn(|| (0..3).for_each(|_| drop(listener.accept().unwrap())));
+        for action in ["promote", "retire"] {
+            let said = said_at(&world, &["client", "secret", "second", action], &ops);
+            said.refused(1, "nothing was changed: it is not known whether the bridge at ");
+            assert_eq!(all(&world), ODD);
+        }
+        let said = said_at(&world, &["client", "secret", "second", "promote", "--yes"], &ops);
+        said.refused(1, "the file is changed, but it is not known whether");
+    });
+    assert_ne!(all(&world), ODD);
+}
+
+#[test]
 fn a_secret_of_the_realm_is_named_and_never_typed() {
     let world = odd();
     let secret =
@@ -541,6 +604,11 @@ fn whoever_answers_at_the_ops_address_and_is_no_bridge_is_not_taken_for_nobody()
         let said = said_at(&world, &["client", "stage", OLD_ID, "retired", "--why", "a test"], &ops);
         said.refused(1, &format!("the file is changed, but it is not known whether the bridge at {address} has it"));
         said.refused(1, "\n  hint: ");
+        // Said again there is nothing to change, and it is not known all the same.
+        scope.spawn(|| drop(listener.accept().unwrap()));
+        let said = said_at(&world, &["client", "stage", OLD_ID, "retired", "--why", "a test"], &ops);
+        said.refused(1, &format!("it is not known whether the bridge at {address} has it"));
+        assert!(said.err.contains("is at stage retired already"), "{said:?}");
     });
     assert!(all(&world).contains("stage = \"retired\""), "{}", all(&world));
 }
