@@ -21,7 +21,13 @@ static URI: [HeaderName; 2] = [HeaderName::from_static("x-original-uri"), Header
 static METHOD: [HeaderName; 2] =
     [HeaderName::from_static("x-original-method"), HeaderName::from_static("x-forwarded-method")];
 const ACCEL_EXPIRES: HeaderName = HeaderName::from_static("x-accel-expires");
-const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+static FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+
+/// Whether a question tells by its headers which call it is about.
+#[must_use]
+pub fn tells_its_call(headers: &HeaderMap) -> bool {
+    URI.iter().chain(&METHOD).chain([&FORWARDED_HOST]).any(|name| headers.contains_key(name))
+}
 
 impl Gateway {
     /// Answers whether a request may go on: 200 with the bearer that it goes on with, or a refusal in the dialect's words.

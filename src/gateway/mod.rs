@@ -32,6 +32,7 @@ mod wire;
 use std::net::IpAddr;
 use std::time::Duration;
 
+pub use authz::tells_its_call;
 pub use client_body::Unread;
 pub use flow::Broken;
 use http::HeaderValue;

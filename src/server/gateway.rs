@@ -164,7 +164,7 @@ pub(super) async fn question(
     let (head, body) = request.into_parts();
     let is_beyond = service.is_beyond(&head);
     if grpc::is_grpc(&head) && !is_beyond {
-        return grpc::answer(service, peer.address, &head, body).await.map(Said::Router);
+        return grpc::answer(service, peer.address, body).await.map(Said::Router);
     }
     if streams.is_none() && !body.is_end_stream() {
         peer.turn.cuts_short();

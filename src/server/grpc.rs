@@ -1,4 +1,7 @@
 //! Authorization questions over gRPC: Envoy's `ext_authz`. One message in, one out; what gRPC is beyond that nobody needs here.
+//!
+//! gRPC says no by HTTP's 200, which a proxy that asks over HTTP takes for a yes: so nothing counts as gRPC that such a proxy could send, whatever
+//! its client has put into it.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -7,7 +10,7 @@ use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, StatusCode, Version, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 
@@ -17,6 +20,7 @@ use super::gateway::GatewayService;
 use crate::domain::dialect::Endpoint;
 use crate::domain::refusal::{Cause, Refusal};
 use crate::gateway::ext_authz::{Asked, CHECK, unframed};
+use crate::gateway::tells_its_call;
 use crate::telemetry::Trail;
 
 /// Bytes of a question: it holds the whole head of a call.
@@ -28,20 +32,22 @@ const UNREADABLE: &str = "the question is too long, too slow, or no CheckRequest
 enum Status {
     Ok = 0,
     InvalidArgument = 3,
-    Unimplemented = 12,
 }
 
-/// Whether a request is a question over gRPC, not one of a path.
+/// Whether a request is a question over gRPC, not one of a path. Of a question over HTTP the method, the path, `Content-Type`, `TE` and the body may
+/// all be its client's own. But whoever asks over HTTP tells the call by headers, or (Envoy) the body's length, be it 0; a question over gRPC has
+/// neither.
 pub(super) fn is_grpc(head: &Parts) -> bool {
-    let kind = head.headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
-    head.version == Version::HTTP_2 && kind.starts_with(b"application/grpc")
+    let has = |name, wanted: &[u8]| head.headers.get(name).is_some_and(|value| value.as_bytes() == wanted);
+    let is_called = head.method == Method::POST && head.uri.path() == CHECK && head.uri.query().is_none();
+    let is_typed =
+        has(header::CONTENT_TYPE, b"application/grpc") || has(header::CONTENT_TYPE, b"application/grpc+proto");
+    let is_framed = has(header::TE, b"trailers") && !head.headers.contains_key(header::CONTENT_LENGTH);
+    head.version == Version::HTTP_2 && is_called && is_typed && is_framed && !tells_its_call(&head.headers)
 }
 
 /// Answers one.
-pub(super) async fn answer(service: &GatewayService, peer: IpAddr, head: &Parts, body: Incoming) -> Response {
-    if head.uri.path() != CHECK {
-        return failed(Status::Unimplemented, "envoy.service.auth.v3.Authorization/Check is all that is answered here");
-    }
+pub(super) async fn answer(service: &GatewayService, peer: IpAddr, body: Incoming) -> Response {
     let started = service.clock.monotonic();
     let patience = service.tuning.load().body_timeout;
     let mut trail = Trail { address: Some(peer), endpoint: Some(Endpoint::Authz), ..Trail::default() };
@@ -58,7 +64,7 @@ pub(super) async fn answer(service: &GatewayService, peer: IpAddr, head: &Parts,
     let took = service.clock.monotonic().saturating_sub(started);
     let status = answer.as_ref().map_or(StatusCode::BAD_REQUEST, |(status, _)| *status);
     service.bridge.edge.request(&trail, status.as_u16(), took);
-    let Some((_, answer)) = answer else { return failed(Status::InvalidArgument, UNREADABLE) };
+    let Some((_, answer)) = answer else { return unreadable() };
     let trailers = std::future::ready(Some(Ok(HeaderMap::from_iter([told(Status::Ok)]))));
     response(Body::new(Full::new(answer).with_trailers(trailers)))
 }
@@ -79,10 +85,12 @@ fn told(status: Status) -> (http::HeaderName, HeaderValue) {
     (http::HeaderName::from_static("grpc-status"), HeaderValue::from(status as u16))
 }
 
-fn failed(status: Status, message: &'static str) -> Response {
+/// Who speaks gRPC goes by `grpc-status` even where HTTP's own status is no 200.
+fn unreadable() -> Response {
     let mut response = response(Body::from(Bytes::new()));
-    response.headers_mut().extend([told(status)]);
-    response.headers_mut().insert("grpc-message", HeaderValue::from_static(message));
+    *response.status_mut() = StatusCode::BAD_REQUEST;
+    response.headers_mut().extend([told(Status::InvalidArgument)]);
+    response.headers_mut().insert("grpc-message", HeaderValue::from_static(UNREADABLE));
     response
 }
 

@@ -72,6 +72,18 @@ impl Front {
         })
     }
 
+    /// Caddy as shipped, but for the protocol that it asks by.
+    pub fn caddy_over_http2(places: Places) -> Self {
+        Self::edited(&fetched("caddy"), "caddy", places, &[("forward_auth 127", "forward_auth h2c://127")], |dir| {
+            vec!["run".into(), "--config".into(), format!("{dir}/Caddyfile")]
+        })
+    }
+
+    /// Envoy as shipped, with these words in the place of those.
+    pub fn envoy_with(places: Places, example: &str, edits: &[(&str, &str)]) -> Self {
+        Self::edited(&fetched("envoy"), "envoy", places, edits, |dir| envoys(dir, example))
+    }
+
     pub fn traefik(places: Places) -> Self {
         Self::begin(&fetched("traefik"), "traefik", places, |dir| vec![format!("--configFile={dir}/traefik.yml")])
     }
@@ -82,10 +94,7 @@ impl Front {
 
     /// `example`: which of its files.
     pub fn envoy(places: Places, example: &str) -> Self {
-        Self::begin(&fetched("envoy"), "envoy", places, |dir| {
-            let options = ["-c", &format!("{dir}/{example}"), "--disable-hot-restart", "--concurrency", "1"];
-            options.map(str::to_owned).to_vec()
-        })
+        Self::begin(&fetched("envoy"), "envoy", places, |dir| envoys(dir, example))
     }
 
     /// What it has said so far.
@@ -94,15 +103,24 @@ impl Front {
     }
 
     fn begin(program: &str, example: &str, places: Places, arguments: impl FnOnce(&str) -> Vec<String>) -> Self {
+        Self::edited(program, example, places, &[], arguments)
+    }
+
+    fn edited(
+        program: &str,
+        example: &str,
+        places: Places,
+        edits: &[(&str, &str)],
+        arguments: impl FnOnce(&str) -> Vec<String>,
+    ) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let place = directory.path();
         let dir = place.display().to_string();
         let shipped = fs::read_dir(Path::new(repository()).join("deploy").join(example)).unwrap();
         for file in shipped.map(|file| file.unwrap().path()) {
-            let text = places
-                .put_into(&fs::read_to_string(&file).unwrap())
-                .replace("/etc/traefik", &dir)
-                .replace("/run/", &format!("{dir}/"));
+            let text = fs::read_to_string(&file).unwrap();
+            let text = edits.iter().fold(text, |text, (shipped, other)| text.replace(shipped, other));
+            let text = places.put_into(&text).replace("/etc/traefik", &dir).replace("/run/", &format!("{dir}/"));
             fs::write(place.join(file.file_name().unwrap()), text).unwrap();
         }
         let log = File::create(place.join("said.log")).unwrap();
@@ -114,6 +132,11 @@ impl Front {
         eventually(&format!("{example} asks the bridge"), || is_ready(places.front));
         front
     }
+}
+
+fn envoys(dir: &str, example: &str) -> Vec<String> {
+    let options = ["-c", &format!("{dir}/{example}"), "--disable-hot-restart", "--concurrency", "1"];
+    options.map(str::to_owned).to_vec()
 }
 
 /// Whether a call gets through to the bridge, and a refusal back.

@@ -361,6 +361,45 @@ fn an_nginx_that_keeps_answers_asks_seldom_and_lets_a_revoked_uuid_pass_no_longe
     let port = site.places.front;
     let (bearer, access) = site.logged_in("90518");
     let before = asked(&site);
+/// As Envoy may be set up: it asks over HTTP/2, hands every header and the body on, and takes calls of any path.
+const OVER_HTTP2: [(&str, &str); 3] = [
+    (
+        "patterns: [{ exact: authorization }, { exact: x-forwarded-for }] }",
+        "patterns: [{ safe_regex: { regex: \".*\" } }] }\n                      with_request_body: { max_request_bytes: 65536, allow_partial_message: true }",
+    ),
+    ("path_separated_prefix: /api", "prefix: /"),
+    (
+        "- name: passbridge\n      type: STATIC",
+        "- name: passbridge\n      type: STATIC\n      typed_extension_protocol_options:\n        \
+         envoy.extensions.upstreams.http.v3.HttpProtocolOptions:\n          \"@type\": \
+         type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions\n          explicit_http_config: { http2_protocol_options: {} }",
+    ),
+];
+
+/// The answer to a question over gRPC is HTTP's 200 even where it is a no; whoever asks over HTTP would take that for a yes.
+#[test]
+fn nobody_gets_through_a_proxy_that_asks_over_http2_by_speaking_as_grpc_does() {
+    let site = Site::start();
+    let (bearer, _) = site.logged_in("90519");
+    let [caddy, envoy] = free_ports();
+    let at = |front| Places { front, ..site.places };
+    let fronts =
+        [(caddy, Front::caddy_over_http2(at(caddy))), (envoy, Front::envoy_with(at(envoy), "http.yaml", &OVER_HTTP2))];
+    let as_grpc = "Content-Type: application/grpc\r\nTE: trailers\r\nConnection: close, TE\r\n";
+    for (port, front) in &fronts {
+        assert_eq!(call(*port, "GET /api/me", &bearer, "").body, "90519 sent 0", "{}", front.log());
+        site.api.seen();
+        for target in ["GET /api/me", "POST /api/me", "POST /envoy.service.auth.v3.Authorization/Check"] {
+            // Nothing, and a question that asks about nothing.
+            for body in ["", "\0\0\0\0\0"] {
+                let answer = call(*port, target, as_grpc, body);
+                let seen = site.api.seen();
+                assert!((400..500).contains(&answer.status) && seen.is_empty(), "{target}: {answer:?} {seen:?}");
+            }
+        }
+    }
+}
+
     for number in 0..200 {
         assert_eq!(call(port, &format!("GET /api/me?{number}"), &bearer, "").body, "90518 sent 0");
     }

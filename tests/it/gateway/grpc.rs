@@ -1,8 +1,13 @@
 //! The questions of Envoy over gRPC, and HTTP/2 beside HTTP/1.1 on one port.
 
+use std::convert::Infallible;
+
 use bytes::Bytes;
+use futures_util::stream;
+use http::request::Builder;
 use http::{HeaderMap, Request, StatusCode};
-use http_body_util::{BodyExt, Full};
+use http_body::{Body, Frame};
+use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 
@@ -20,7 +25,10 @@ struct Answer {
     trailers: HeaderMap,
 }
 
-fn ask(world: &World, request: Request<Full<Bytes>>) -> Answer {
+fn ask<B>(world: &World, request: Request<B>) -> Answer
+where
+    B: Body<Data = Bytes, Error = Infallible> + Unpin + Send + 'static,
+{
     let address = world.running().addresses().authz.expect("it may be asked");
     block_on(async {
         let stream = tokio::net::TcpStream::connect(address).await.unwrap();
@@ -39,8 +47,17 @@ fn ask(world: &World, request: Request<Full<Bytes>>) -> Answer {
 }
 
 fn grpc(world: &World, path: &str, body: Vec<u8>) -> Answer {
-    let request = Request::post(format!("http://authz{path}")).header("content-type", "application/grpc");
-    ask(world, request.header("te", "trailers").body(Full::new(body.into())).unwrap())
+    ask(world, streamed(marked(&format!("http://authz{path}")), body))
+}
+
+/// The head of a question over gRPC.
+fn marked(uri: &str) -> Builder {
+    Request::post(uri).header("content-type", "application/grpc").header("te", "trailers")
+}
+
+/// A request that does not tell its length, as those of gRPC.
+fn streamed(head: Builder, body: Vec<u8>) -> Request<impl Body<Data = Bytes, Error = Infallible> + Unpin + Send> {
+    head.body(StreamBody::new(stream::iter([Ok(Frame::data(Bytes::from(body)))]))).unwrap()
 }
 
 /// A field of protobuf that has a length.
@@ -162,18 +179,68 @@ fn a_method_that_reflects_the_jwt_is_denied() {
 }
 
 #[test]
-fn what_is_no_question_is_said_to_be_none() {
+fn what_is_no_question_is_said_to_be_none_by_a_status_that_is_no_yes() {
     let world = plan(&FakeApi::good(), "").start();
-    for (path, body, status) in [
-        (CHECK, framed(&[0xff; 20]), "3"),
-        (CHECK, question("/api", &[])[..20].to_vec(), "3"),
-        (CHECK, vec![0; 300 << 10], "3"),
-        ("/grpc.health.v1.Health/Check", framed(b""), "12"),
-    ] {
-        let answer = grpc(&world, path, body);
-        assert_eq!((answer.status, answer.headers["grpc-status"].to_str().unwrap()), (StatusCode::OK, status));
+    for body in [framed(&[0xff; 20]), question("/api", &[])[..20].to_vec(), vec![0; 300 << 10], Vec::new()] {
+        let answer = grpc(&world, CHECK, body);
+        assert_eq!((answer.status.as_u16(), answer.headers["grpc-status"].to_str().unwrap()), (400, "3"));
         assert!(answer.body.is_empty() && answer.headers.contains_key("grpc-message"));
     }
+    eventually("each is told", || world.log("invalid_request").len() == 4);
+}
+
+/// What a proxy sends that asks over HTTP, whose client has chosen all that a client can: no word of gRPC's makes a yes of it.
+#[test]
+fn a_question_of_a_path_is_no_question_over_grpc_whatever_its_client_says() {
+    let api = FakeApi::good();
+    let world = routes(&format!("{{ prefix = \"/\", upstream = \"{}\" }}", api.url())).start();
+    let check = format!("http://authz{CHECK}");
+    let said = || question("/api", &[("authorization", "Bearer none")]);
+    let of = |method: &str, path: &str| marked(&format!("http://authz{path}")).method(method);
+    let told = |name: &str, value: &str| marked(&check).header(name, value);
+    let streams = [
+        of("GET", "/api/x"),
+        of("POST", "/api/x"),
+        of("POST", &format!("/prefix{CHECK}")),
+        of("POST", &format!("{CHECK}?x=1")),
+        of("POST", &format!("{CHECK}/")),
+        of("POST", "/grpc.health.v1.Health/Check"),
+        of("GET", CHECK),
+        of("PUT", CHECK),
+        told("x-original-uri", "/api/x"),
+        told("x-original-method", "GET"),
+        told("x-forwarded-uri", "/api/x"),
+        told("x-forwarded-method", "GET"),
+        told("x-forwarded-host", "api.example.org"),
+        Request::post(&check).header("content-type", "application/grpc"),
+        Request::post(&check).header("content-type", "application/grpc").header("te", "gzip"),
+        Request::post(&check).header("content-type", "application/grpcfoo").header("te", "trailers"),
+        Request::post(&check).header("content-type", "application/grpc-web").header("te", "trailers"),
+        Request::post(&check).header("te", "trailers"),
+    ];
+    let mut answers: Vec<Answer> = streams.into_iter().map(|head| ask(&world, streamed(head, said()))).collect();
+    // Envoy tells the length of every question of its own, be it 0.
+    answers.push(ask(&world, marked(&check).body(Full::new(Bytes::from(said()))).unwrap()));
+    answers.push(ask(&world, marked(&check).header("content-length", "0").body(Full::default()).unwrap()));
+    for (number, answer) in answers.iter().enumerate() {
+        let code = answer.headers.get("x-ca-err").map(|code| code.to_str().unwrap());
+        assert_eq!((answer.status.as_u16(), code), (401, Some("3003992")), "{number}");
+    }
+    assert_eq!(ask(&world, streamed(of("TRACE", "/api/x"), Vec::new())).status, 405);
+    let lines = || world.log("token_unknown").iter().filter(|line| line["endpoint"] == "authz").count();
+    eventually("each is told", || lines() == answers.len());
+    assert!(api.seen().is_empty());
+}
+
+/// Its call may well be one of gRPC's, as the asking proxy hands its headers on.
+#[test]
+fn a_call_of_grpc_with_a_good_uuid_is_let_on_over_http2() {
+    let world = plan(&FakeApi::good(), "").start();
+    let bearer = format!("Bearer {}", uuid(&world));
+    let asked =
+        marked("http://authz/").method("GET").header("x-forwarded-uri", "/api/x").header("authorization", &bearer);
+    let yes = ask(&world, asked.body(Full::default()).unwrap());
+    assert!(yes.status == 200 && yes.headers["authorization"].to_str().unwrap().starts_with("Bearer eyJ"));
 }
 
 #[test]
