@@ -3,8 +3,8 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -41,7 +41,7 @@ pub(super) struct Progress {
     /// Those of its answer too, as long as it has not all gone on.
     parts: AtomicU64,
     state: AtomicU8,
-    broken: AtomicBool,
+    broken: OnceLock<String>,
     /// How long its answer may take from a part on.
     patience: Duration,
     due: Mutex<Option<Instant>>,
@@ -75,9 +75,9 @@ impl Progress {
         self.state.load(Ordering::Relaxed) == AWAITED
     }
 
-    /// Its sender is at fault: too slow, too much, or gone.
-    pub(super) fn is_broken(&self) -> bool {
-        self.broken.load(Ordering::Relaxed)
+    /// Why its sender is at fault, where he is: too slow, too much, or gone.
+    pub(super) fn broken(&self) -> Option<&str> {
+        self.broken.get().map(String::as_str)
     }
 
     fn passed(&self, is_end: bool) {
@@ -147,7 +147,7 @@ impl<B: Body> Flow<B> {
         let progress = Arc::new(Progress {
             parts: AtomicU64::default(),
             state: AtomicU8::new(if inner.is_end_stream() { DONE } else { PASSING }),
-            broken: AtomicBool::default(),
+            broken: OnceLock::new(),
             patience: bounds.timeout,
             due: Mutex::default(),
         });
@@ -181,7 +181,7 @@ impl<B: Body> Flow<B> {
 
     fn break_off(&self, why: &impl ToString) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         if let Some(progress) = self.whose.request() {
-            progress.broken.store(true, Ordering::Relaxed);
+            let _known_already = progress.broken.set(why.to_string());
         }
         Poll::Ready(Some(Err(Broken::new(why))))
     }
@@ -206,7 +206,7 @@ where
         let polled = Pin::new(&mut self.inner).poll_frame(cx);
         if polled.is_pending() {
             ready!(self.poll_silence(cx));
-            return self.break_off(&"no further part of the body came in time");
+            return self.break_off(&"no further part of the body came within `gateway.idle_timeout`");
         }
         self.deadline = None;
         match ready!(polled) {
@@ -223,7 +223,7 @@ where
                 }
                 let length = frame.data_ref().map_or(0, |data| u64::try_from(data.len()).unwrap_or(u64::MAX));
                 let Some(left) = self.left.checked_sub(length) else {
-                    return self.break_off(&"the body is longer than it may be");
+                    return self.break_off(&"the body is longer than `gateway.body`");
                 };
                 self.left = left;
                 if let Some(progress) = self.whose.progress() {

@@ -34,8 +34,8 @@ pub(super) enum Failed {
     Unheard(String),
     /// No head in time; from whom.
     Slow(String),
-    /// The client's own body broke off.
-    Client,
+    /// The client's own body broke off; why.
+    Client(String),
     /// There is nothing to send.
     Unfit(Unfit),
 }
@@ -188,8 +188,8 @@ impl Way {
                 Ok(Ok(answered)) => return Ok(answered),
                 Ok(Err(NoAnswer::NotSent(body, over, why))) => return Err(Unanswered::NotSent(body, over, why)),
                 Ok(Err(NoAnswer::Unfit(unfit))) => return Err(Unanswered::Failed(Failed::Unfit(unfit), Over::Call)),
-                Ok(Err(NoAnswer::Lost(..))) if progress.is_broken() => {
-                    return Err(Unanswered::Failed(Failed::Client, Over::Call));
+                Ok(Err(NoAnswer::Lost(..))) if let Some(why) = progress.broken() => {
+                    return Err(Unanswered::Failed(Failed::Client(why.to_owned()), Over::Call));
                 }
                 Ok(Err(NoAnswer::Unheard(why, over))) => {
                     let why = format!("{}: no answer began: {why}", server.authority());
@@ -291,7 +291,7 @@ impl Body for Answer {
         let polled = Pin::new(flow).poll_frame(cx);
         if let Poll::Ready(Some(Err(why))) = polled {
             // Where the client's own body broke off the API is not to blame.
-            if !self.progress.is_broken() {
+            if self.progress.broken().is_none() {
                 self.bridge.edge.answer_cut(self.server.authority(), &why.to_string());
             }
             self.broken = Some(why);

@@ -90,7 +90,7 @@ impl Gateway {
             Err(Failed::Down(_) | Failed::Unheard(_)) => Some(Err("down")),
             Err(Failed::Slow(_)) => Some(Err("slow")),
             // That says nothing of the old API.
-            Err(Failed::Client | Failed::Unfit(_)) => None,
+            Err(Failed::Client(_) | Failed::Unfit(_)) => None,
         };
         let took = clock.monotonic().saturating_sub(asked_at);
         trail.passed = said.map(|said| Passed { client: None, said, took });
@@ -105,6 +105,6 @@ fn unanswered(failed: Failed) -> Refusal {
     match failed {
         Failed::Down(why) | Failed::Unheard(why) => refusal(Failed::Down(of(&why))),
         Failed::Slow(why) => refusal(Failed::Slow(of(&why))),
-        failed @ (Failed::Client | Failed::Unfit(_)) => refusal(failed),
+        failed @ (Failed::Client(_) | Failed::Unfit(_)) => refusal(failed),
     }
 }

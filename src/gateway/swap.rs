@@ -268,9 +268,7 @@ pub(super) fn refusal(failed: Failed) -> Refusal {
             Refusal { cause: Cause::ApiDown, fault: Fault::Upstream, detail: detail.into() }
         }
         Failed::Slow(detail) => Refusal { cause: Cause::ApiSlow, fault: Fault::Upstream, detail: detail.into() },
-        Failed::Client => {
-            Refusal::client(Cause::InvalidRequest, "the body is too long, came too slowly, or its framing is broken")
-        }
+        Failed::Client(detail) => Refusal::client(Cause::InvalidRequest, detail),
     }
 }
 

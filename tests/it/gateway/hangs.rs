@@ -180,6 +180,24 @@ fn an_api_has_its_time_once_its_caller_has_said_everything() {
     }
 }
 
+/// One is for who set the bound, the other for who looks after the client's line.
+#[test]
+fn why_a_body_was_given_up_is_told() {
+    let api = FakeApi::good();
+    let world = plan(&api, "").set("gateway", "body", "\"4B\"").set("gateway", "idle_timeout", "\"300ms\"").start();
+    let head = format!("POST /api HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {}\r\n", uuid(&world));
+    for (body, detail) in [
+        ("Transfer-Encoding: chunked\r\n\r\n5\r\nabcde\r\n0\r\n\r\n", "the body is longer than `gateway.body`"),
+        ("Content-Length: 4\r\n\r\nabc", "no further part of the body came within `gateway.idle_timeout`"),
+    ] {
+        let reply = call(&world, format!("{head}{body}").as_bytes());
+        assert_eq!(refused(&reply), told(400, "invalid_request", "3003103"));
+        eventually(detail, || {
+            world.log("request").iter().any(|line| line["detail"] == detail && line["status"] == 400)
+        });
+    }
+}
+
 /// Whoever of the two is looked at first: as long as a caller has not said everything it is he that is waited for.
 #[test]
 fn a_caller_that_stops_is_told_so_and_its_api_is_not_blamed() {
