@@ -16,7 +16,7 @@ use tokio::time::{timeout, timeout_at};
 use super::flow::{Broken, Flow, Progress};
 use super::http2_body::Http2Body;
 use super::line::{Line, Load, Shared};
-use super::pool::Server;
+use super::pool::{Before, Server};
 use super::request::{Asking, Unfit};
 use super::routes::Upstream;
 use super::wire::{self, NoAnswer, Over, Reading, Wire};
@@ -38,6 +38,16 @@ pub(super) enum Failed {
     Client(String),
     /// There is nothing to send.
     Unfit(Unfit),
+}
+
+impl Failed {
+    /// In words, where it is a server's.
+    fn why(&self) -> &str {
+        match self {
+            Self::Down(why) | Self::Unheard(why) | Self::Slow(why) => why,
+            Self::Client(_) | Self::Unfit(_) => "",
+        }
+    }
 }
 
 /// The servers of one route, or of the old API.
@@ -72,10 +82,10 @@ impl Way {
         let (mut flow, progress) = Flow::watched(body, &self.bounds);
         // Nobody who wants another protocol shares his connection.
         let own = asking.head.headers.contains_key(header::UPGRADE);
-        let pass_over = |server: &Server| server.refused(exchange.bridge().clock.monotonic());
         let mut last = "the route has no server".to_owned();
         for server in self.in_turn(exchange) {
             let asking = Asking { host: asking.host.or(server.host()), ..asking };
+            let before = server.before();
             // Of those that are kept one is tried: what fails again is not sent a third time (RFC 9112 section 9.3.1).
             let mut is_again = false;
             loop {
@@ -86,7 +96,7 @@ impl Way {
                     None => match Box::pin(server.connect(own, self.bounds.connect_timeout, exchange.tasks())).await {
                         Ok(line) => (line, true),
                         Err(error) => {
-                            pass_over(server);
+                            self.pass_over(server, &error, exchange);
                             last = format!("{}: {error}", server.authority());
                             break;
                         }
@@ -95,12 +105,17 @@ impl Way {
                 // A kept connection's time may just have been over.
                 let tells = |over| is_fresh && over == Over::Connection;
                 match self.ask(line, (asking, flow), (server, exchange), &progress).await {
-                    Ok(answered) => return Ok(answered),
+                    Ok(answered) => {
+                        if server.answered(before) {
+                            self.is_back(server, exchange);
+                        }
+                        return Ok(answered);
+                    }
                     Err(Unanswered::NotSent(again, over, why)) => {
                         flow = again;
                         last = format!("{}: no answer began: {why}", server.authority());
                         if tells(over) {
-                            pass_over(server);
+                            self.pass_over(server, &last, exchange);
                         }
                         if is_fresh {
                             break;
@@ -108,8 +123,8 @@ impl Way {
                         is_again = true;
                     }
                     Err(Unanswered::Failed(failed, over)) => {
-                        if tells(over) {
-                            pass_over(server);
+                        if tells(over) || self.is_hung(server, before, &failed) {
+                            self.pass_over(server, failed.why(), exchange);
                         }
                         return Err(failed);
                     }
@@ -121,13 +136,44 @@ impl Way {
 
     /// Those that are well, each first in its turn; all of them where none is.
     fn in_turn(&self, exchange: &Exchange) -> impl Iterator<Item = &Arc<Server>> {
-        let first = self.next.fetch_add(1, Ordering::Relaxed) % self.servers.len().max(1);
-        let (before, from) = self.servers.split_at_checked(first).unwrap_or_default();
-        let is_well = |now| move |server: &Arc<Server>| server.is_well(now);
         // Of one server nobody need know how it fares.
-        let now = (self.servers.len() > 1).then(|| exchange.bridge().clock.monotonic());
-        let now = now.filter(|now| self.servers.iter().any(is_well(*now)));
-        from.iter().chain(before).filter(move |server| now.is_none_or(|now| server.is_well(now)))
+        let now = self.has_others().then(|| exchange.bridge().clock.monotonic());
+        let is_due = move |server: &Server| now.is_none_or(|now| server.is_due(now));
+        let due = self.servers.iter().filter(|server| is_due(server)).count();
+        let (now, is_any) = (now.filter(|_| due > 0), due == 0);
+        let turn = self.next.fetch_add(1, Ordering::Relaxed) % if is_any { self.servers.len().max(1) } else { due };
+        let mut theirs = self.servers.iter().enumerate().filter(|(_, server)| is_any || is_due(server));
+        let first = theirs.nth(turn).map_or(0, |(number, _)| number);
+        let (before, from) = self.servers.split_at_checked(first).unwrap_or_default();
+        from.iter().chain(before).filter(move |server| now.is_none_or(|now| server.takes(now)))
+    }
+
+    fn has_others(&self) -> bool {
+        self.servers.len() > 1
+    }
+
+    /// Whether it is the server that is too slow, and not the call alone, and another may be asked in its place.
+    fn is_hung(&self, server: &Server, before: Before, failed: &Failed) -> bool {
+        self.has_others() && matches!(failed, Failed::Slow(_)) && server.is_silent_since(before)
+    }
+
+    /// Has the calls that come go to others, where there are any. Of a server that has none its calls tell.
+    #[cold]
+    fn pass_over(&self, server: &Server, why: &str, exchange: &Exchange) {
+        let (bridge, name) = (exchange.bridge(), server.authority());
+        let now = bridge.clock.monotonic();
+        server.refused(now);
+        if self.has_others() {
+            let why = why.strip_prefix(name).and_then(|why| why.strip_prefix(": ")).unwrap_or(why);
+            bridge.edge.server_passed_over(name, why, now);
+        }
+    }
+
+    #[cold]
+    fn is_back(&self, server: &Server, exchange: &Exchange) {
+        if self.has_others() {
+            exchange.bridge().edge.server_back(server.authority());
+        }
     }
 
     async fn ask(

@@ -1,16 +1,20 @@
 //! Connections to one server of an API, kept by one worker, and how that server fares.
 
 use std::collections::VecDeque;
+use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use http::HeaderValue;
 use http::uri::{Authority, Scheme};
 use parking_lot::Mutex;
 use socket2::{SockRef, TcpKeepalive};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 
 use super::line::{self, Line, STREAMS, Shared};
@@ -22,8 +26,11 @@ use crate::relay::Trust;
 
 /// Idle connections that are kept; more are closed.
 const KEPT: usize = 128;
-/// How long a server that refused is passed over while there are others.
+/// How long a server that refused, or was silent for too long, is passed over while there are others.
 const PASSED_OVER: Duration = Duration::from_secs(5);
+
+/// How long one address of a name may be silent until the next is tried beside it (RFC 8305 section 5).
+const NEXT_ADDRESS: Duration = Duration::from_millis(250);
 
 /// A server that does not answer for half a minute after a minute's silence is gone.
 const ALIVE: TcpKeepalive =
@@ -42,16 +49,26 @@ pub(super) struct Server {
     shared: Mutex<Vec<Shared>>,
     /// How many requests at once it takes on one of those, as it has said last.
     most: Arc<AtomicUsize>,
-    /// Passed over until then: milliseconds of the monotonic clock.
+    /// Passed over until then: milliseconds of the monotonic clock; 0: it is well.
     refused_until: AtomicU64,
+    /// Its answers so far.
+    answers: AtomicU64,
+}
+
+/// How a server fared when it was asked.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Before {
+    answers: u64,
+    was_well: bool,
 }
 
 impl Server {
     pub(super) fn new(upstream: Upstream, trust: Option<Trust>, http2: bool) -> Self {
         let (idle, shared) = (Mutex::default(), Mutex::default());
         let host = HeaderValue::from_maybe_shared(Bytes::from(upstream.authority.clone())).ok();
-        let (most, refused_until) = (Arc::new(AtomicUsize::new(STREAMS)), AtomicU64::new(0));
-        Self { upstream, host, trust, http2, idle, shared, most, refused_until }
+        let (most, refused_until, answers) =
+            (Arc::new(AtomicUsize::new(STREAMS)), AtomicU64::new(0), AtomicU64::new(0));
+        Self { upstream, host, trust, http2, idle, shared, most, refused_until, answers }
     }
 
     /// `host` or `host:port`.
@@ -64,9 +81,36 @@ impl Server {
         self.host.as_ref()
     }
 
-    /// Whether it answered when it was last asked, or that is long enough ago.
-    pub(super) fn is_well(&self, now: Duration) -> bool {
+    /// Whether it may be asked in its turn: it is well, or has been passed over for long enough.
+    pub(super) fn is_due(&self, now: Duration) -> bool {
         self.refused_until.load(Ordering::Relaxed) <= millis(now)
+    }
+
+    /// The same, of a call that asks it now. Of those that come when it has been passed over for long enough one tries it; the others go on to
+    /// servers that are well.
+    pub(super) fn takes(&self, now: Duration) -> bool {
+        let until = self.refused_until.load(Ordering::Relaxed);
+        let (now, next) = (millis(now), millis(now + PASSED_OVER));
+        let claim = || self.refused_until.compare_exchange(until, next, Ordering::Relaxed, Ordering::Relaxed);
+        until == 0 || until <= now && claim().is_ok()
+    }
+
+    /// How it fares now.
+    pub(super) fn before(&self) -> Before {
+        let was_well = self.refused_until.load(Ordering::Relaxed) == 0;
+        Before { answers: self.answers.load(Ordering::Relaxed), was_well }
+    }
+
+    /// A call has its answer. Whether the server is back with that: what was asked before it was passed over says nothing of it now.
+    pub(super) fn answered(&self, before: Before) -> bool {
+        // No other thread asks it.
+        self.answers.store(self.answers.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+        !before.was_well && self.refused_until.swap(0, Ordering::Relaxed) != 0
+    }
+
+    /// Whether it has answered nobody since.
+    pub(super) fn is_silent_since(&self, before: Before) -> bool {
+        self.answers.load(Ordering::Relaxed) == before.answers
     }
 
     pub(super) fn refused(&self, now: Duration) {
@@ -133,7 +177,8 @@ impl Server {
     async fn open(&self, http2: bool, patience: Duration) -> Result<Io, String> {
         let mut is_connected = false;
         let opening = async {
-            let stream = TcpStream::connect(&self.upstream.address).await.map_err(|error| error.to_string())?;
+            let addresses = lookup_host(&self.upstream.address).await.map_err(|error| error.to_string())?;
+            let stream = connect(addresses.collect(), patience).await.map_err(|error| error.to_string())?;
             is_connected = true;
             let _ = stream.set_nodelay(true);
             // Nobody watches one that waits, and what stands between forgets in silence what is silent for some minutes.
@@ -171,5 +216,75 @@ impl Server {
         let boarded = line.board().ok_or_else(|| "the connection closed at once".to_owned());
         shared.push(line);
         boarded
+    }
+}
+
+/// Connects to the first of these that answers, which is not told by their order: each may be silent, or refuse, while the next does not.
+async fn connect(addresses: Vec<SocketAddr>, patience: Duration) -> io::Result<TcpStream> {
+    let each = NEXT_ADDRESS.min(patience / u32::try_from(addresses.len().max(1)).unwrap_or(u32::MAX));
+    let (mut left, mut trying) = (addresses.into_iter(), FuturesUnordered::new());
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    loop {
+        trying.extend(left.next().map(TcpStream::connect));
+        let tried = if left.len() == 0 { Ok(trying.next().await) } else { timeout(each, trying.next()).await };
+        match tried {
+            Ok(Some(Ok(stream))) => return Ok(stream),
+            Ok(Some(Err(error))) => last = error,
+            Ok(None) => return Err(last),
+            Err(_silent) => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use socket2::{Domain, Socket, Type};
+
+    use super::*;
+
+    /// Somewhere that takes no connection and refuses none: as many as it lets wait are waiting. They go with what is returned.
+    fn silent() -> (SocketAddr, Vec<Socket>) {
+        let socket = |_| Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        let listener = socket(0);
+        listener.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        listener.listen(0).unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut held: Vec<Socket> = (0..4).map(socket).collect();
+        for caller in &held {
+            caller.set_nonblocking(true).unwrap();
+            let _waits = caller.connect(&address);
+        }
+        held.push(listener);
+        (address.as_socket().unwrap(), held)
+    }
+
+    #[test]
+    fn a_name_is_as_good_as_the_best_of_its_addresses() {
+        let good = TcpListener::bind("127.0.0.1:0").unwrap();
+        let good = (good.local_addr().unwrap(), good);
+        let (silent, _held) = silent();
+        let refusing = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let reached = |addresses: &[SocketAddr], patience| {
+            let (addresses, patience) = (addresses.to_vec(), Duration::from_millis(patience));
+            runtime.block_on(async {
+                let connected = timeout(patience, connect(addresses, patience)).await;
+                connected
+                    .map_err(|_| "silent")
+                    .and_then(|connected| connected.map_err(|_| "refused"))?
+                    .peer_addr()
+                    .map_err(|_| "gone")
+            })
+        };
+        for before in [&[][..], &[silent], &[refusing], &[silent, refusing, silent]] {
+            for patience in [1_000, 10_000] {
+                assert_eq!(reached(&[before, &[good.0]].concat(), patience), Ok(good.0), "behind {before:?}");
+            }
+        }
+        assert_eq!(reached(&[silent, refusing], 400), Err("silent"));
+        assert_eq!(reached(&[refusing, refusing], 10_000), Err("refused"));
+        assert_eq!(reached(&[], 10_000), Err("refused"));
     }
 }

@@ -1,9 +1,12 @@
 //! The edge: what happened becomes, from one source, a log line, metrics and a row of the audit.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+
+use parking_lot::Mutex;
 
 use super::audit::{Audit, Entry};
 use super::{Metrics, Trail, log};
@@ -12,18 +15,23 @@ use crate::domain::client::Stage;
 use crate::domain::family::Family;
 use crate::domain::shadow::{Took, Verdict};
 
+/// So often the log tells that the same server is passed over; the metrics count each time.
+const QUIET: Duration = Duration::from_mins(1);
+
 /// Writes down what happened.
 #[derive(Debug)]
 pub struct Edge {
     metrics: Arc<Metrics>,
     audit: Option<Audit>,
+    /// Servers of APIs of which the log has told that they are passed over: when, and whether it has told since that they are back.
+    passed_over: Mutex<HashMap<String, (Duration, bool)>>,
 }
 
 impl Edge {
     /// With or without an audit.
     #[must_use]
     pub fn new(metrics: Arc<Metrics>, audit: Option<Audit>) -> Self {
-        Self { metrics, audit }
+        Self { metrics, audit, passed_over: Mutex::default() }
     }
 
     /// A request was answered.
@@ -41,6 +49,25 @@ impl Edge {
     pub fn answer_cut(&self, server: &str, why: &str) {
         log::answer_cut(server, why);
         self.metrics.answers_cut.inc();
+    }
+
+    /// Calls go to other servers of an API in the place of this one, as it refuses them or hangs.
+    pub fn server_passed_over(&self, server: &str, why: &str, now: Duration) {
+        self.metrics.server_passed_over(server);
+        let mut known = self.passed_over.lock();
+        if known.get(server).is_some_and(|(told, _)| now.saturating_sub(*told) < QUIET) {
+            return;
+        }
+        known.insert(server.to_owned(), (now, false));
+        log::server_passed_over(server, why);
+    }
+
+    /// One that was passed over answers again.
+    pub fn server_back(&self, server: &str) {
+        if let Some((_, is_back @ false)) = self.passed_over.lock().get_mut(server) {
+            *is_back = true;
+            log::server_back(server);
+        }
     }
 
     /// The realm announced a logout.

@@ -182,6 +182,16 @@ pub fn answer_cut(server: &str, detail: &str) {
 }
 
 /// Says that no new connections are accepted.
+/// Says that a server of several is not asked for a while, which no call's own line tells: another answers it.
+pub fn server_passed_over(server: &str, detail: &str) {
+    tracing::warn!(event = "server_passed_over", server, detail, "calls go to the other servers of its route");
+}
+
+/// Says that it answers again.
+pub fn server_back(server: &str) {
+    tracing::info!(event = "server_back", server);
+}
+
 pub fn draining() {
     tracing::info!(event = "draining");
 }

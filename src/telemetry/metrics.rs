@@ -57,6 +57,11 @@ struct AnswerLabels {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ServerLabels {
+    server: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct HandshakeLabels {
     listener: &'static str,
     cause: &'static str,
@@ -88,6 +93,7 @@ pub struct Metrics {
     old_api: Family<AnswerLabels, Counter>,
     /// Answers of APIs that broke off behind their heads.
     pub answers_cut: Counter,
+    passed_over: Family<ServerLabels, Counter>,
     stepped_back: Family<ClientLabels, Gauge>,
     compared: Family<ClientOutcomeLabels, Counter>,
     learned: Family<ClientOutcomeLabels, Counter>,
@@ -145,6 +151,7 @@ impl Metrics {
             old_seconds: histogram(),
             old_api: Family::default(),
             answers_cut: Counter::default(),
+            passed_over: Family::default(),
             stepped_back: Family::default(),
             compared: Family::default(),
             learned: Family::default(),
@@ -233,6 +240,11 @@ impl Metrics {
             "api_answers_cut",
             "Answers of APIs, the old one included, that broke off behind their heads, and with them the client's",
             self.answers_cut.clone(),
+        );
+        registry.register(
+            "api_servers_passed_over",
+            "Times that a server of a route with several was passed over for a while, as it refused calls or hung",
+            self.passed_over.clone(),
         );
     }
 
@@ -323,6 +335,11 @@ impl Metrics {
     /// Counts one logout that the realm announced.
     pub fn logout(&self, trail: &Trail) {
         self.logouts.get_or_create(&OutcomeLabels { outcome: trail.outcome() }).inc();
+    }
+
+    /// Counts one time that a server was passed over.
+    pub fn server_passed_over(&self, server: &str) {
+        self.passed_over.get_or_create(&ServerLabels { server: server.to_owned() }).inc();
     }
 
     /// Counts one failed TLS handshake; how many there were of this cause at this listener.

@@ -1,9 +1,13 @@
 //! What cannot be forwarded, in the dialect's words; and what the log says of it.
 
+use std::net::SocketAddr;
+
+use socket2::{Domain, Socket, Type};
+
 use super::many::{passbridge, serving};
 use super::{call, connect, get, nowhere, plan, refused, routes, told, uuid};
 use crate::support::world::REVOKE;
-use crate::support::{Connection, FakeApi, OLD_ID, OLD_SECRET, TOKEN, World, client, eventually, passport, post};
+use crate::support::{Connection, FakeApi, OLD_ID, OLD_SECRET, Plan, TOKEN, World, client, eventually, passport, post};
 
 #[test]
 fn no_route_is_not_found() {
@@ -125,6 +129,133 @@ fn a_server_that_takes_calls_and_answers_none_is_passed_over_too() {
 #[test]
 fn a_connection_that_the_api_closed_is_not_used_again() {
     let api = FakeApi::closing(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ngood");
+/// One route to these servers.
+fn of_several(servers: &[String]) -> Plan {
+    routes(&format!("{{ prefix = \"/api\", upstream = [\"{}\"] }}", servers.join("\", \"")))
+}
+
+/// The lines of this event about a server, of which no other world tells.
+fn lines(world: &World, event: &str, server: SocketAddr) -> Vec<serde_json::Value> {
+    let lines = world.log(&server.to_string()).into_iter();
+    lines.filter(|line| line["event"] == event && line["server"] == server.to_string()).collect()
+}
+
+/// A process that is deadlocked still has its connections taken by the kernel.
+#[test]
+fn a_server_that_hangs_is_passed_over_and_tried_by_one_call_a_while_later() {
+    let (hung, good) = (FakeApi::start(|mut caller| while caller.request().is_some() {}), FakeApi::good());
+    let world = of_several(&[hung.url(), good.url()]).set("gateway", "timeout", "\"300ms\"").start();
+    let uuid = uuid(&world);
+    let ask = || call(&world, &get("/api", &uuid)).status;
+    let failed = |count: usize| (0..count).filter(|_| ask() != 200).count();
+    assert_eq!(failed(6), 1, "it has to be found out");
+    assert_eq!(failed(6), 0);
+    world.turn(5);
+    assert_eq!(failed(6), 1, "it is tried");
+    assert_eq!(hung.seen().len(), 2);
+}
+
+/// It is the call that takes long: others are answered meanwhile.
+#[test]
+fn a_server_that_answers_others_is_not_passed_over_for_a_slow_call() {
+    let picky = || {
+        FakeApi::start(|mut caller| {
+            while let Some(request) = caller.request() {
+                if !request.head.starts_with("GET /api/slow") {
+                    caller.say(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ngood");
+                }
+            }
+        })
+    };
+    let (one, two) = (picky(), picky());
+    let world = of_several(&[one.url(), two.url()]).set("gateway", "timeout", "\"1s\"").start();
+    let uuid = uuid(&world);
+    let mut slow = connect(&world);
+    slow.write(&get("/api/slow", &uuid));
+    eventually("it waits", || one.seen().len() + two.seen().len() == 1);
+    for _ in 0..4 {
+        assert_eq!(call(&world, &get("/api", &uuid)).status, 200);
+    }
+    assert_eq!(slow.reply().map(|reply| reply.status), Some(504));
+    for api in [&one, &two] {
+        assert!(lines(&world, "server_passed_over", api.address()).is_empty());
+    }
+}
+
+#[test]
+fn what_a_server_that_is_away_would_have_got_is_shared_by_all_others() {
+    let good = [FakeApi::good(), FakeApi::good(), FakeApi::good()];
+    let [one, three, four] = &good;
+    let world = of_several(&[one.url(), nowhere(), three.url(), four.url()]).start();
+    let uuid = uuid(&world);
+    let mut connection = connect(&world);
+    for _ in 0..4 {
+        assert_eq!(connection.ask(&get("/api", &uuid)).status, 200);
+    }
+    let seen = || good.each_ref().map(|api| api.seen().len());
+    let before = seen();
+    for _ in 0..30 {
+        assert_eq!(connection.ask(&get("/api", &uuid)).status, 200);
+    }
+    let after = seen();
+    assert_eq!([0, 1, 2].map(|number| after[number] - before[number]), [10, 10, 10]);
+}
+
+#[test]
+fn a_server_that_is_away_is_told_while_others_answer_its_calls_and_so_is_its_return() {
+    // Nobody else has its port, and nobody listens there yet.
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    let (away, good) = (socket.local_addr().unwrap().as_socket().unwrap(), FakeApi::good());
+    let world = of_several(&[format!("http://{away}"), good.url()]).start();
+    let uuid = uuid(&world);
+    let ask = |count: usize| {
+        for _ in 0..count {
+            assert_eq!(call(&world, &get("/api", &uuid)).status, 200);
+        }
+    };
+    let told = |event| lines(&world, event, away);
+    ask(4);
+    let [line] = told("server_passed_over").try_into().expect("told once");
+    assert_eq!(line["level"], "WARN");
+    assert!(line["detail"].as_str().unwrap().contains("refused"), "{line}");
+    for _ in 0..3 {
+        world.turn(5);
+        ask(2);
+    }
+    let counted = world.metric(&format!("passbridge_api_servers_passed_over_total{{server=\"{away}\"}}"));
+    assert!((counted - 4.0).abs() < 0.1, "{counted}: each is counted");
+    assert_eq!(told("server_passed_over").len(), 1, "told once a minute");
+    world.turn(60);
+    ask(2);
+    assert_eq!((told("server_passed_over").len(), told("server_back").len()), (2, 0));
+    socket.listen(16).unwrap();
+    let back = FakeApi::on(socket.into(), |mut caller| {
+        while caller.request().is_some() {
+            caller.say(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ngood");
+        }
+    });
+    world.turn(5);
+    ask(4);
+    assert_eq!((told("server_back").len(), back.seen().len()), (1, 2));
+}
+
+/// Whoever tries it waits for as long as a connection may take, and nobody else has to.
+#[test]
+fn one_call_tries_whether_a_server_is_back_while_the_others_go_on() {
+    let (hung, good) = (FakeApi::start(|mut caller| while caller.request().is_some() {}), FakeApi::good());
+    let world = of_several(&[hung.url(), good.url()]).set("gateway", "timeout", "\"1s\"").start();
+    let uuid = uuid(&world);
+    assert_eq!((0..2).filter(|_| call(&world, &get("/api", &uuid)).status == 504).count(), 1);
+    world.turn(5);
+    let mut callers: Vec<Connection> = (0..10).map(|_| connect(&world)).collect();
+    for caller in &mut callers {
+        caller.write(&get("/api", &uuid));
+    }
+    let said: Vec<u16> = callers.iter_mut().map(|caller| caller.reply().unwrap().status).collect();
+    assert_eq!(said.iter().filter(|status| **status == 504).count(), 1, "{said:?}");
+}
+
     let world = plan(&api, "").start();
     let uuid = uuid(&world);
     assert_eq!(call(&world, &get("/api", &uuid)).status, 200);

@@ -74,7 +74,11 @@ pub struct FakeApi {
 impl FakeApi {
     /// Every connection is played by this.
     pub fn start(play: impl Fn(Caller) + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::on(TcpListener::bind("127.0.0.1:0").unwrap(), play)
+    }
+
+    /// The same, where somebody listens already.
+    pub fn on(listener: TcpListener, play: impl Fn(Caller) + Send + Sync + 'static) -> Self {
         let api = Self { address: listener.local_addr().unwrap(), seen: Arc::default(), connections: Arc::default() };
         let (seen, connections, play) = (Arc::clone(&api.seen), Arc::clone(&api.connections), Arc::new(play));
         thread::spawn(move || {
