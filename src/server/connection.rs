@@ -67,6 +67,8 @@ pub struct Serving {
     pub tls: Option<Tls>,
     /// How many connections may be open, over all workers.
     pub permits: Arc<Semaphore>,
+    /// Of those, how many it leaves to other listeners: whoever waits for an API that hangs is not to keep anybody from logging in.
+    pub spared: usize,
     /// The listener, where that is a bound of its own; `None`: `limits.connections`, over all of them.
     pub bounded_alone: Option<&'static str>,
     /// HTTP/2 is spoken too, with whoever begins with its preface.
@@ -105,9 +107,17 @@ pub async fn accept(listener: TcpListener, serving: Serving, tasks: Tasks) {
     }
 }
 
+/// One of these, unless there are no more than are spared.
+pub(super) fn permit(permits: &Arc<Semaphore>, spared: usize) -> Option<OwnedSemaphorePermit> {
+    if permits.available_permits() <= spared {
+        return None;
+    }
+    Arc::clone(permits).try_acquire_owned().ok()
+}
+
 fn begin((stream, peer): (TcpStream, SocketAddr), serving: &Serving, tasks: &Tasks) {
     // A connection beyond the bound is closed at once: better than one that waits for an answer that will not come.
-    let Ok(permit) = Arc::clone(&serving.permits).try_acquire_owned() else {
+    let Some(permit) = permit(&serving.permits, serving.spared) else {
         return serving.scarcity.turned_away(serving.bounded_alone);
     };
     let _ = stream.set_nodelay(true);
@@ -226,6 +236,7 @@ mod tests {
             limits,
             tls: None,
             permits: Arc::new(Semaphore::new(1_000)),
+            spared: 0,
             bounded_alone: None,
             http2,
             scarcity: Arc::new(Scarcity::new(Arc::new(SystemClock::default()), Arc::new(Metrics::new()))),

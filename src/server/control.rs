@@ -66,6 +66,7 @@ impl Control {
             http2: false,
             // Each its own: whoever reaches the realm's listener shuts no operator out.
             permits: Arc::new(Semaphore::new(CONNECTIONS)),
+            spared: 0,
             bounded_alone: Some(listener),
             scarcity: Arc::clone(&shared.scarcity),
         };

@@ -15,7 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
 
 use super::answer::{Answering, Peer};
-use super::connection::{ConnectionLimits, Serving};
+use super::connection::{ConnectionLimits, Serving, permit};
 use super::malformed::Spoken;
 use super::reset::Reset;
 use crate::lifecycle::Tasks;
@@ -115,6 +115,7 @@ pub(super) struct Streams {
     open: AtomicUsize,
     /// Each costs what a connection of its own would, and counts as one.
     permits: Arc<Semaphore>,
+    spared: usize,
 }
 
 /// A request that somebody still works for, or whose answer is still on its way.
@@ -131,7 +132,7 @@ impl Streams {
 
     /// `None`: there are too many, over all connections.
     pub(super) fn open(self: &Arc<Self>) -> Option<OpenStream> {
-        let permit = Arc::clone(&self.permits).try_acquire_owned().ok()?;
+        let permit = permit(&self.permits, self.spared)?;
         self.open.fetch_add(1, Ordering::Relaxed);
         Some(OpenStream { streams: Arc::clone(self), _permit: permit })
     }
@@ -164,7 +165,8 @@ pub(super) async fn serve(
     let limits = &serving.limits;
     let stream = Spoken::new(stream, (None, peer.address), peer.turn.clone(), limits.unread_timeout, None);
     let permits = Arc::clone(&serving.permits);
-    let streams = Arc::new(Streams { begun: AtomicU64::default(), open: AtomicUsize::default(), permits });
+    let (begun, open, spared) = (AtomicU64::default(), AtomicUsize::default(), serving.spared);
+    let streams = Arc::new(Streams { begun, open, permits, spared });
     let answers = serving.answers.clone();
     let answering = Arc::new(Answering { answers, peer, streams: Some(Arc::clone(&streams)) });
     let http = builder(limits, tasks);

@@ -20,6 +20,9 @@ use crate::keycloak::{Keycloak, RealmStatus};
 use crate::lifecycle::Tasks;
 use crate::otk::OldServer;
 
+/// Of so many connections API calls leave one to logins and to the questions of other proxies.
+const SPARED: usize = 8;
+
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) bridge: Arc<Bridge>,
@@ -66,6 +69,7 @@ impl Shared {
             limits: ConnectionLimits::of(config),
             tls: self.tls_legacy.clone(),
             permits,
+            spared: 0,
             bounded_alone: None,
             http2: false,
             scarcity: Arc::clone(&self.scarcity),
@@ -98,6 +102,7 @@ impl Shared {
             limits: limits.clone(),
             tls: tls.clone(),
             permits: Arc::clone(&legacy.permits),
+            spared: 0,
             bounded_alone: None,
             http2: true,
             scarcity: Arc::clone(&self.scarcity),
@@ -105,7 +110,9 @@ impl Shared {
         let (calls, questions) = (service(&self.tls_gateway), service(&self.tls_authz));
         let refuse = gateway::refuse_malformed;
         let (bad_call, bad_question) = (refuse(&calls, Endpoint::Api), refuse(&questions, Endpoint::Authz));
-        let calls = serving(Answers::Calls(Arc::new(calls)), bad_call, &self.tls_gateway);
+        // Nobody is served yet, so that these are all of them.
+        let spared = legacy.permits.available_permits() / SPARED;
+        let calls = Serving { spared, ..serving(Answers::Calls(Arc::new(calls)), bad_call, &self.tls_gateway) };
         let questions = serving(Answers::Questions(Arc::new(questions)), bad_question, &self.tls_authz);
         (gateway, [calls, questions])
     }

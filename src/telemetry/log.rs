@@ -143,7 +143,8 @@ pub fn turned_away(listener: Option<&str>, count: u64) {
             "there are as many connections as this listener takes, and further ones are closed at once: see who holds them"
         }
         None => {
-            "there are as many connections as `limits.connections` allows, and further ones are closed at once: raise it, or see who holds them"
+            "there are as many connections as `limits.connections` allows (API calls: all but an eighth), and further ones are closed at once: \
+             raise it, or see who holds them"
         }
     };
     tracing::warn!(event = "turned_away", listener, count, "{why}");
@@ -181,7 +182,6 @@ pub fn answer_cut(server: &str, detail: &str) {
     tracing::warn!(event = "answer_cut", server, detail);
 }
 
-/// Says that no new connections are accepted.
 /// Says that a server of several is not asked for a while, which no call's own line tells: another answers it.
 pub fn server_passed_over(server: &str, detail: &str) {
     tracing::warn!(event = "server_passed_over", server, detail, "calls go to the other servers of its route");
@@ -192,6 +192,7 @@ pub fn server_back(server: &str) {
     tracing::info!(event = "server_back", server);
 }
 
+/// Says that no new connections are accepted.
 pub fn draining() {
     tracing::info!(event = "draining");
 }

@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 
 use super::{call, connect, get, open, plan, refused, routes, told, until, uuid};
 use crate::support::api2::Http2Api;
-use crate::support::{Connection, FakeApi, PATIENCE, World, eventually};
+use crate::support::{Connection, FakeApi, OLD_ID, OLD_SECRET, PATIENCE, TOKEN, World, eventually, passport, post};
 
 #[test]
 fn a_caller_that_stops_reading_is_cut_off_and_the_api_let_go() {
@@ -214,7 +214,8 @@ fn a_caller_that_stops_is_told_so_and_its_api_is_not_blamed() {
 fn idle_connections_beyond_the_bound_are_closed_at_once_and_the_others_are_served() {
     const MANY: usize = 1_000;
     let api = FakeApi::good();
-    let world = plan(&api, "").set("limits", "connections", &MANY.to_string()).start();
+    // An eighth is left to logins.
+    let world = plan(&api, "").set("limits", "connections", &(MANY * 8 / 7).to_string()).start();
     let uuid = uuid(&world);
     let before = resident();
     let mut idle: Vec<Connection> = Vec::with_capacity(MANY);
@@ -228,6 +229,9 @@ fn idle_connections_beyond_the_bound_are_closed_at_once_and_the_others_are_serve
     for connection in idle.iter_mut().step_by(97) {
         assert_eq!(connection.ask(&get("/api", &uuid)).body, "good");
     }
+    let mut login = world.connect();
+    assert_eq!(login.ask(&post(TOKEN, &passport(OLD_ID, OLD_SECRET))).status, 200, "calls keep nobody from logging in");
+    drop(login);
     let each = resident().saturating_sub(before) / MANY;
     assert!(each < 128 * 1024, "{each} bytes for each, both sides of it");
     idle.truncate(MANY / 2);

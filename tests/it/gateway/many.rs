@@ -59,7 +59,7 @@ fn ten_thousand_idle_connections_cost_little_and_hold_nobody_up() {
     open_many_files_ourselves(MANY as u64 + 1_000);
     let api = FakeApi::good();
     let plan = plan(&api, "")
-        .set("limits", "connections", &(MANY + 200).to_string())
+        .set("limits", "connections", &(MANY * 8 / 7 + 200).to_string())
         .set("limits", "head_timeout", "\"10m\"")
         .set("server", "drain", "\"1s\"");
     let (_world, mut program, uuid) = serving(plan, passbridge());
