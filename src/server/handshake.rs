@@ -82,6 +82,9 @@ impl Failure {
             rustls::Error::PeerIncompatible(why) => {
                 Self::new(Cause::NothingInCommon, format!("no version or cipher is common to both: {why:?}"))
             }
+            rustls::Error::NoApplicationProtocol => {
+                Self::new(Cause::NothingInCommon, "the caller asks for protocols that are not spoken here (ALPN)")
+            }
             other => Self::new(Cause::Broken, other.to_string()),
         }
     }

@@ -103,8 +103,8 @@ pub struct Tls {
 /// What is offered to a client that asks (ALPN, RFC 7301): nothing, or these.
 pub(super) type Protocols = &'static [&'static [u8]];
 
-/// Where HTTP/2 is spoken beside HTTP/1.1.
-pub(super) const BOTH: Protocols = &[b"h2", b"http/1.1"];
+/// Where HTTP/2 is spoken beside HTTP/1. What is spoken then the caller's first bytes tell.
+pub(super) const BOTH: Protocols = &[b"h2", b"http/1.1", b"http/1.0"];
 
 impl std::fmt::Debug for Tls {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

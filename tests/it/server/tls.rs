@@ -67,18 +67,25 @@ fn login(world: &World, trusted: &Made, own: Option<&Made>) -> Option<u16> {
 }
 
 fn open(address: SocketAddr, (trusted, own): (&Made, Option<&Made>)) -> StreamOwned<ClientConnection, TcpStream> {
+    over(address, client(trusted, own))
+}
+
+fn over(address: SocketAddr, config: ClientConfig) -> StreamOwned<ClientConnection, TcpStream> {
+    let client = ClientConnection::new(Arc::new(config), ServerName::try_from("localhost").unwrap()).unwrap();
+    StreamOwned::new(client, TcpStream::connect(address).unwrap())
+}
+
+fn client(trusted: &Made, own: Option<&Made>) -> ClientConfig {
     let mut roots = RootCertStore::empty();
     roots.add(trusted.der.clone()).unwrap();
     let config = ClientConfig::builder().with_root_certificates(roots);
-    let config = match own {
+    match own {
         None => config.with_no_client_auth(),
         Some(own) => {
             let key = PrivateKeyDer::try_from(own.key_der.clone()).unwrap();
             config.with_client_auth_cert(vec![own.der.clone()], key).unwrap()
         }
-    };
-    let client = ClientConnection::new(Arc::new(config), ServerName::try_from("localhost").unwrap()).unwrap();
-    StreamOwned::new(client, TcpStream::connect(address).unwrap())
+    }
 }
 
 /// Asks over TLS.
@@ -153,6 +160,31 @@ fn api_calls_and_questions_over_tls_are_answered() {
         assert!(!said.starts_with(b"HTTP"), "{listener}: clear text is not answered");
     }
     assert_eq!(api.only().header("x-forwarded-proto").as_deref(), Some("https"));
+}
+
+/// Old clients may say by TLS that they speak HTTP/1.0 alone.
+#[test]
+fn a_client_that_offers_http_1_0_is_served_and_one_that_offers_nothing_known_is_told() {
+    let (server, api) = (make(), FakeApi::good());
+    let offers = |address, protocol: &[u8]| {
+        let mut config = client(&server, None);
+        config.alpn_protocols = vec![b"http/0.9".to_vec(), protocol.to_vec()];
+        Connection::over(over(address, config))
+    };
+    for listener in ["gateway", "authz"] {
+        let (world, address) = gateway(&api, listener, &server, None);
+        let mut old = offers(address, b"http/1.0");
+        let request = String::from_utf8(with_token(&world)).unwrap().replace("HTTP/1.1", "HTTP/1.0");
+        assert!(old.write(request.as_bytes()), "{listener}");
+        assert_eq!(old.reply().map(|reply| reply.status), Some(200), "{listener}");
+        let mut odd = offers(address, b"spdy/1");
+        let _failed = odd.write(request.as_bytes());
+        let is_told = |line: &serde_json::Value| {
+            (&line["listener"], &line["cause"]) == (&listener.into(), &"nothing_in_common".into())
+                && line["detail"].as_str().unwrap().contains("ALPN")
+        };
+        eventually("it is told", || world.log("handshake_failed").iter().any(is_told));
+    }
 }
 
 /// By TLS itself a cut is told too; many clients do not listen to that.
