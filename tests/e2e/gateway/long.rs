@@ -1,7 +1,9 @@
 //! What is long goes through every proxy whole: a JWT of many roles, a body, an answer that takes its time, a WebSocket.
 
 use std::io::{Read, Write};
+use std::process::Command;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
@@ -49,6 +51,37 @@ fn a_long_jwt_a_long_body_an_answer_that_takes_its_time_and_a_websocket_go_throu
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     let longest = site.api.seen().iter().map(String::len).max();
     assert!(longest > Some(8000), "no JWT was long: {longest:?}");
+}
+
+/// Of callers whose question nobody answers.
+#[test]
+fn a_proxy_that_asks_a_bridge_that_hangs_says_so_within_a_bound_and_lets_nobody_through() {
+    let site = Site::start();
+    let (bearer, _) = site.logged_in("90519");
+    let asking = FRONTS.into_iter().filter(|(name, _)| *name != "HAProxy").zip(free_ports::<{ FRONTS.len() }>());
+    let fronts: Vec<(&str, u16, Front)> =
+        asking.map(|((name, front), port)| (name, port, front(Places { front: port, ..site.places }))).collect();
+    for (name, port, _) in &fronts {
+        assert_eq!(try_call(*port, "GET /api/me", &bearer, "").map(|answer| answer.status), Ok(200), "{name}");
+    }
+    site.api.seen();
+    let stopped = Command::new("kill").args(["-STOP", &site.bridge.id().to_string()]).status().unwrap();
+    assert!(stopped.success());
+    let begun = Instant::now();
+    let wrong: Vec<String> = thread::scope(|scope| {
+        let bearer = &bearer;
+        // Not what nginx has kept.
+        let called = |(name, port): (&'static str, u16)| {
+            let answer = try_call(port, "GET /api/others/me", bearer, "");
+            let took = begun.elapsed();
+            let is_refused = answer.as_ref().is_ok_and(|answer| answer.status >= 500) && took < Duration::from_secs(45);
+            (!is_refused).then(|| format!("{name} after {took:?}: {answer:?}"))
+        };
+        let calls = fronts.iter().map(|(name, port, _)| (*name, *port));
+        let calls: Vec<_> = calls.map(|front| scope.spawn(move || called(front))).collect();
+        calls.into_iter().filter_map(|call| call.join().unwrap()).collect()
+    });
+    assert!(wrong.is_empty() && site.api.seen().is_empty(), "{}", wrong.join("\n"));
 }
 
 /// What does not go through whoever stands here.
