@@ -11,7 +11,7 @@ pub fn resolved(path: &str) -> Option<[Cow<'_, str>; 4]> {
         return Some([path; 4].map(Cow::Borrowed));
     }
     let once = decoded(path.as_bytes());
-    let twice = decoded(&once);
+    let twice = shortened(&decoded(&once));
     let [first, second] = [once, twice].map(|bytes| String::from_utf8_lossy(&bytes).replace('\\', "/"));
     if second.contains('\0') {
         return None;
@@ -21,9 +21,17 @@ pub fn resolved(path: &str) -> Option<[Cow<'_, str>; 4]> {
 }
 
 fn decoded(path: &[u8]) -> Vec<u8> {
+    replaced(path, escaped)
+}
+
+fn shortened(path: &[u8]) -> Vec<u8> {
+    replaced(path, overlong)
+}
+
+fn replaced(path: &[u8], stands_for: fn(&[u8]) -> Option<(u8, usize)>) -> Vec<u8> {
     let (mut meant, mut rest) = (Vec::with_capacity(path.len()), path);
     while let Some(byte) = rest.first() {
-        let (byte, length) = escaped(rest).unwrap_or((*byte, 1));
+        let (byte, length) = stands_for(rest).unwrap_or((*byte, 1));
         meant.push(byte);
         rest = rest.get(length..).unwrap_or_default();
     }
@@ -40,12 +48,24 @@ fn escaped(path: &[u8]) -> Option<(u8, usize)> {
         // Of IIS.
         [b'%', b'u' | b'U', digits @ ..] => Some((hex(digits.get(..4)?)?, 6)),
         [b'%', digits @ ..] => Some((hex(digits.get(..2)?)?, 3)),
-        // In two bytes where UTF-8 has one: forbidden, and read all the same by servers of that age.
-        [0xc0, 0xae, ..] => Some((b'.', 2)),
-        [0xc0, 0xaf, ..] => Some((b'/', 2)),
-        [0xc1, 0x9c, ..] => Some((b'\\', 2)),
         _ => None,
     }
+}
+
+/// The byte that a sequence at the beginning stands for which UTF-8 has in one byte: forbidden (RFC 3629 section 3), and read all the same by servers
+/// of that age. Some of them minded the bytes behind the first as little (`%c0%2e`).
+fn overlong(path: &[u8]) -> Option<(u8, usize)> {
+    let (lead, length) = match *path.first()? {
+        lead @ (0xc0 | 0xc1) => (u32::from(lead & 1), 2),
+        0xe0 => (0, 3),
+        0xf0 => (0, 4),
+        0xf8 => (0, 5),
+        0xfc => (0, 6),
+        _ => return None,
+    };
+    let more = |code, byte: &u8| (byte & 0x40 == 0).then(|| code << 6 | u32::from(byte & 0x3f));
+    let code = path.get(1..length)?.iter().try_fold(lead, more)?;
+    Some((u8::try_from(code).ok().filter(u8::is_ascii)?, length))
 }
 
 /// Whether there is nothing to resolve in it.
@@ -121,6 +141,17 @@ mod tests {
             ("/api/%u002e%U002E/a", "/a", "/a"),
             ("/api/%c0%ae%C0%AE%c1%9ca", "/api/\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}a", "/a"),
             ("/api/%u0430%zz%2", "/api/%u0430%zz%2", "/api/%u0430%zz%2"),
+            ("/api/%e0%80%ae%e0%80%ae/a", "/api/\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}/a", "/a"),
+            ("/api/..%f0%80%80%afa", "/api/..\u{fffd}\u{fffd}\u{fffd}\u{fffd}a", "/a"),
+            ("/api/%c0%2e./a", "/api/\u{fffd}../a", "/a"),
+            ("/api/%25e0%2580%25ae./a", "/api/%e0%80%ae./a", "/a"),
+            // Letters of an old code page.
+            (
+                "/api/%c0%ef%e8%e0%c0%ee",
+                "/api/\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}",
+                "/api/\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}",
+            ),
+            ("/api/%e0%a0%80%f0%90%80%80%c2%80", "/api/\u{800}\u{10000}\u{80}", "/api/\u{800}\u{10000}\u{80}"),
         ] {
             let [first, _, second, _] = resolved(path).unwrap();
             assert_eq!((&*first, &*second), (once, twice), "{path}");

@@ -40,6 +40,9 @@ fn a_path_that_leaves_its_prefix_is_refused() {
         "/api/%u002e%u002e/x",
         "/api/%c0%ae%c0%ae/x",
         "/api/..%c0%afx",
+        "/api/%e0%80%ae%e0%80%ae/x",
+        "/api/..%f0%80%80%afx",
+        "/api/%25e0%2580%25ae./x",
         // To whom a string ends in nothing, the rest is not there.
         "/api/..%00/x",
     ] {
