@@ -12,7 +12,7 @@ use http_body::Body;
 use super::copied::Kept;
 use super::forward::{Failed, Way};
 use super::host::named;
-use super::request::{Asking, Bearer, Carried, carried, rewrite, sane};
+use super::request::{Asking, Bearer, Carried, carried, only_there, rewrite, sane};
 use super::routes::{Route, alike, find};
 use super::routing::Routing;
 use super::wire::Wire;
@@ -124,7 +124,10 @@ impl Gateway {
         };
         let client = head.extensions.remove::<hyper::upgrade::OnUpgrade>();
         let (bearer, token) = match &pass {
-            Pass::Bearer(bearer, token) => (Some(bearer), Some(token)),
+            Pass::Bearer(bearer, token) => {
+                only_there(&head.uri, token).map_err(stranger)?;
+                (Some(bearer), Some(token))
+            }
             Pass::AsItCame => (None, None),
         };
         let (origin, upgrade) = rewrite(head, (route, host.as_ref()), bearer.is_some(), from).map_err(stranger)?;

@@ -129,9 +129,6 @@ fn a_server_that_takes_calls_and_answers_none_is_passed_over_too() {
     }
 }
 
-#[test]
-fn a_connection_that_the_api_closed_is_not_used_again() {
-    let api = FakeApi::closing(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ngood");
 /// One route to these servers.
 fn of_several(servers: &[String]) -> Plan {
     routes(&format!("{{ prefix = \"/api\", upstream = [\"{}\"] }}", servers.join("\", \"")))
@@ -259,6 +256,9 @@ fn one_call_tries_whether_a_server_is_back_while_the_others_go_on() {
     assert_eq!(said.iter().filter(|status| **status == 504).count(), 1, "{said:?}");
 }
 
+#[test]
+fn a_connection_that_the_api_closed_is_not_used_again() {
+    let api = FakeApi::closing(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ngood");
     let world = plan(&api, "").start();
     let uuid = uuid(&world);
     assert_eq!(call(&world, &get("/api", &uuid)).status, 200);

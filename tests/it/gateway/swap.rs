@@ -23,6 +23,24 @@ fn the_uuid_goes_in_and_the_jwt_comes_out() {
     assert_eq!(seen.header("host").as_deref(), Some("api.example.org"));
 }
 
+/// RFC 6750 section 2.3 has a second place for it, which old gateways took: it would go on from there.
+#[test]
+fn a_uuid_that_stands_in_the_query_too_does_not_reach_the_api() {
+    let api = FakeApi::good();
+    let world = plan(&api, "").start();
+    let uuid = uuid(&world);
+    for query in
+        [format!("access_token={uuid}"), format!("a=b&access_token={}&c", uuid.to_uppercase().replace('-', "%2D"))]
+    {
+        let reply = call(&world, &get(&format!("/api?{query}"), &uuid));
+        assert_eq!(refused(&reply), told(400, "invalid_request", "3003103"), "{query}");
+    }
+    assert!(api.seen().is_empty());
+    for query in [format!("access_token={UNKNOWN}"), "access_token=".to_owned(), "no_access_token=x".to_owned()] {
+        assert_eq!(call(&world, &get(&format!("/api?{query}"), &uuid)).status, 200, "the API's own: {query}");
+    }
+}
+
 #[test]
 fn an_access_token_that_is_no_jwt_goes_on_as_the_realm_gave_it() {
     let api = FakeApi::good();
