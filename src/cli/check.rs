@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use super::show::counted;
 use super::{Format, NO, WRONG_USE, show};
 use crate::config::{self, Examined};
-use crate::document::{Findings, Severity};
+use crate::document::{Findings, Severity, Spotted};
 use crate::mapping;
 use crate::secrets::{Environment, Means};
 
@@ -14,9 +14,17 @@ use crate::secrets::{Environment, Means};
 pub(super) fn run(path: &Path, environment: &Environment, format: Format) -> ExitCode {
     let findings = Findings::new();
     // Where the configuration is wrong the mappings are looked at all the same.
-    let Examined { mappings, identities, .. } = config::examine(path, environment, &findings);
+    let Examined { config, mappings, identities } = config::examine(path, environment, &findings);
     let means = Means { environment, identities: &identities };
     let loaded = mappings.as_ref().and_then(|mappings| mapping::load(mappings, means, &findings));
+    if let (Some(config), Some(loaded)) = (&config, &loaded) {
+        let is_unknown = |named: &&Spotted<String>| loaded.table.client(&named.value).is_none();
+        for named in config.route_clients.iter().filter(is_unknown) {
+            let message = format!("no mapping has the client `{}`, so that the route is not for it", named.value);
+            let hint = "name `legacy_id` of a mapping; `passbridge client list` shows them";
+            findings.warning("unknown-route-client", &named.origin, message, hint);
+        }
+    }
     let findings = findings.into_sorted();
     let written = show::findings(&findings, format, &mut show::data());
     let errors = findings.iter().filter(|finding| finding.severity == Severity::Error).count();

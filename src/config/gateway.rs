@@ -4,15 +4,20 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use super::load::pem;
-use crate::document::{Origin, Reader, Spotted};
+use crate::document::{Findings, Origin, Reader, Spotted};
 use crate::gateway::routes::{Route, Upstream};
 use crate::gateway::{GatewaySettings, host};
 use crate::relay::Trust;
 use crate::secrets::Sources;
 
-pub(super) fn read(section: Option<Reader<'_>>, is_on: bool, sources: Sources<'_>) -> GatewaySettings {
-    let mut settings = GatewaySettings::default();
-    let Some(mut section) = section else { return settings };
+/// The settings, and the clients that routes name.
+pub(super) fn read(
+    section: Option<Reader<'_>>,
+    is_on: bool,
+    sources: Sources<'_>,
+) -> (GatewaySettings, Vec<Spotted<String>>) {
+    let (mut settings, mut named) = (GatewaySettings::default(), Vec::new());
+    let Some(mut section) = section else { return (settings, named) };
     let (short, long) = (Duration::from_millis(100), Duration::from_hours(1));
     let bounds = &mut settings.bounds;
     bounds.connect_timeout = section.duration_within("connect_timeout", bounds.connect_timeout, short, long);
@@ -24,23 +29,41 @@ pub(super) fn read(section: Option<Reader<'_>>, is_on: bool, sources: Sources<'_
     let mut routes: Vec<(Route, Origin)> = Vec::new();
     for reader in section.sections("route") {
         let (origin, findings) = (reader.origin().clone(), reader.findings());
-        let Some(read) = route(reader, sources) else { continue };
+        let Some((read, clients)) = route(reader, sources) else { continue };
+        named.extend(clients);
         if let Some((_, first)) = routes.iter().find(|(known, _)| known.overlaps(&read)) {
             let message = format!("`{}` is routed twice for the same host and clients; first at {first}", read.prefix);
             findings.error("overlapping-routes", &origin, message, "leave out one of them".to_owned());
         }
         routes.push((read, origin));
     }
+    passed_by(&routes, section.findings());
     if !routes.is_empty() && !is_on {
         let hint = "set `listen.gateway` or `listen.authz`".to_owned();
         section.findings().warning("unused-routes", section.origin(), "routes that no listener uses", hint);
     }
     section.finish();
     settings.routes = routes.into_iter().map(|(route, _)| route).collect();
-    settings
+    (settings, named)
 }
 
-fn route(mut section: Reader<'_>, sources: Sources<'_>) -> Option<Route> {
+/// Tells of routes for named clients that others take another way round.
+fn passed_by(routes: &[(Route, Origin)], findings: &Findings) {
+    for (narrow, origin) in routes {
+        let Some((wide, other)) = routes.iter().find(|(wide, _)| narrow.is_passed_by(wide)) else { continue };
+        let host = wide.host.as_deref().unwrap_or_default();
+        let message = format!(
+            "whoever calls the host `{host}` takes the route at {other} in place of this one, which is for named clients"
+        );
+        let hint = format!(
+            "a route of the called host counts before a longer prefix: route `{}` of that host too",
+            narrow.prefix
+        );
+        findings.warning("shadowed-route", origin, message, hint);
+    }
+}
+
+fn route(mut section: Reader<'_>, sources: Sources<'_>) -> Option<(Route, Vec<Spotted<String>>)> {
     let prefix = section.required_text("prefix");
     let upstreams = upstreams(&mut section);
     let trust = trust(&mut section, upstreams.as_deref().unwrap_or_default(), sources);
@@ -51,15 +74,23 @@ fn route(mut section: Reader<'_>, sources: Sources<'_>) -> Option<Route> {
     let keep_host = section.word("upstream_host", &[("client", true), ("upstream", false)]);
     let pass_jwt = section.word("bearer_jwt", &[("refuse", false), ("pass", true)]);
     let pass_anonymous = section.word("anonymous", &[("refuse", false), ("pass", true)]);
+    for (key, word) in [("bearer_jwt", &pass_jwt), ("anonymous", &pass_anonymous)] {
+        if let Some(word) = word.as_ref().filter(|word| word.value && clients.is_some()) {
+            let hint = "leave it out, or route such calls without `clients`".to_owned();
+            let message = format!("`{key}` where the route is for named clients: nobody knows whose such a call is");
+            section.findings().warning("unused-key", &word.origin, message, hint);
+        }
+    }
     let prefix = prefix.and_then(|text| self::prefix(&section, &text));
     section.finish();
-    Some(Route {
+    let clients = clients.unwrap_or_default();
+    let route = Route {
         prefix: prefix?,
         host: match host {
             Some(name) => Some(name?),
             None => None,
         },
-        clients: clients.unwrap_or_default().into_iter().map(|text| text.value).collect(),
+        clients: clients.iter().map(|text| text.value.clone()).collect(),
         upstreams: upstreams?,
         trust,
         http2,
@@ -67,7 +98,8 @@ fn route(mut section: Reader<'_>, sources: Sources<'_>) -> Option<Route> {
         keep_host: keep_host.is_none_or(|word| word.value),
         pass_jwt: pass_jwt.is_some_and(|word| word.value),
         pass_anonymous: pass_anonymous.is_some_and(|word| word.value),
-    })
+    };
+    Some((route, clients))
 }
 
 /// Whole segments that mean themselves.

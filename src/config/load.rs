@@ -132,7 +132,7 @@ fn config(mut file: Reader<'_>, sources: Sources<'_>, mappings: Place) -> Option
     let listen = listen::read(file.section("listen"), findings);
     let Server { workers, trusted_proxies, drain, of_drain } = server(file.section("server"));
     let is_on = listen.gateway.is_some() || listen.authz.is_some();
-    let mut gateway = gateway::read(file.section("gateway"), is_on, sources);
+    let (mut gateway, route_clients) = gateway::read(file.section("gateway"), is_on, sources);
     let tls = listen::tls(file.section("tls"), &listen, sources);
     let of_realm = file.origin_of("realm");
     let realm = file.required_section("realm").and_then(|section| realm::read(section, sources));
@@ -159,6 +159,7 @@ fn config(mut file: Reader<'_>, sources: Sources<'_>, mappings: Place) -> Option
     Some(Config {
         listen,
         gateway,
+        route_clients,
         workers,
         trusted_proxies,
         drain,

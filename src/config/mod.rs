@@ -22,6 +22,7 @@ pub use realm::RealmManner;
 
 use secrecy::SecretString;
 
+use crate::document::Spotted;
 use crate::exchange::Policy;
 use crate::gateway::GatewaySettings;
 use crate::keycloak::RealmSettings;
@@ -38,6 +39,8 @@ pub struct Config {
     pub listen: Listen,
     /// API calls.
     pub gateway: GatewaySettings,
+    /// The clients that its routes name, and where: whether there are such the mappings say.
+    pub route_clients: Vec<Spotted<String>>,
     /// Threads that serve; 0: one for each core.
     pub workers: usize,
     /// Networks whose word about the client's address counts.

@@ -92,6 +92,15 @@ impl Route {
         self.prefix == other.prefix && self.host == other.host && same_clients
     }
 
+    /// Whether whoever this one's clients keep out takes the other, by naming its host.
+    #[must_use]
+    pub fn is_passed_by(&self, other: &Self) -> bool {
+        let lets_more_in =
+            other.clients.is_empty() || other.clients.iter().any(|client| !self.clients.contains(client));
+        let is_first = self.host.is_none() && other.host.is_some() && is_below(&self.prefix, &other.prefix);
+        !self.clients.is_empty() && is_first && lets_more_in
+    }
+
     /// Whether calls of both go to the same servers in the same manner.
     #[must_use]
     pub fn has_servers_of(&self, other: &Self) -> bool {
@@ -175,6 +184,25 @@ mod tests {
         assert_eq!(prefix(Some("a.org"), "/api/x"), (Some("a.org".to_owned()), "/api".to_owned()));
         assert_eq!(prefix(Some("b.org"), "/api/x"), (None, "/api".to_owned()));
         assert_eq!(prefix(None, "/apis"), (None, "/".to_owned()));
+    }
+
+    #[test]
+    fn a_route_of_the_called_host_counts_before_a_longer_prefix_without_one() {
+        let (narrow, wide) = (route("/api/adm", None, &["root"]), route("/", Some("vip.org"), &[]));
+        let routes = ordered(vec![narrow.clone(), wide.clone()]);
+        let host = |called| routes[find(&routes, called, "/api/adm/x").unwrap()].host.as_deref();
+        assert_eq!((host(Some("vip.org")), host(Some("a.org"))), (Some("vip.org"), None));
+        assert!(narrow.is_passed_by(&wide), "anybody names that host");
+        for (narrow, wide, why) in [
+            (&narrow, route("/", None, &[]), "the longer prefix counts"),
+            (&narrow, route("/", Some("vip.org"), &["root"]), "for the same client"),
+            (&narrow, route("/files", Some("vip.org"), &[]), "for other paths"),
+            (&route("/api/adm", Some("adm.org"), &["root"]), wide.clone(), "for another host"),
+            (&route("/api/adm", None, &[]), wide.clone(), "it keeps nobody out"),
+        ] {
+            assert!(!narrow.is_passed_by(&wide), "{why}");
+        }
+        assert!(narrow.is_passed_by(&route("/api/adm", Some("vip.org"), &["root", "other"])));
     }
 
     #[test]

@@ -196,6 +196,10 @@ impl Gateway {
             alike(routing.routes(), found).find(takes).map(|(number, _)| number)
         };
         let unknown = |detail| self.exchange.turn(None, Refusal::client(Cause::TokenUnknown, detail));
+        let why = |passes: fn(&Route) -> bool, detail| {
+            let is_for_named = alike(routing.routes(), found).any(|(_, route)| passes(route));
+            unknown(if is_for_named { "the route is for named clients alone" } else { detail })
+        };
         match carried {
             Carried::Token(token) => {
                 let caller = self.exchange.call(&token, trail).await?;
@@ -207,11 +211,11 @@ impl Gateway {
             }
             Carried::Jwt => match route(None, |route| route.pass_jwt) {
                 Some(number) => Ok((number, Pass::AsItCame)),
-                None => Err(unknown("a JWT, and the route takes none from clients")),
+                None => Err(why(|route| route.pass_jwt, "a JWT, and the route takes none from clients")),
             },
             Carried::Nothing => match route(None, |route| route.pass_anonymous) {
                 Some(number) => Ok((number, Pass::AsItCame)),
-                None => Err(unknown("the call carries no token")),
+                None => Err(why(|route| route.pass_anonymous, "the call carries no token")),
             },
             Carried::Useless => Err(unknown("what the call carries is no token of the shapes handed out")),
         }

@@ -91,6 +91,19 @@ fn a_broken_file_does_not_hide_the_others() {
     assert_eq!(listed.out.lines().count(), 3);
 }
 
+/// A slip in it guards nothing, and nobody else would say so.
+#[test]
+fn check_tells_of_a_client_in_a_route_that_no_mapping_has() {
+    let route = format!(
+        "[{{ prefix = \"/api\", upstream = \"http://127.0.0.1:1\", clients = [\"{OLD_ID}\", \"l7xx3c0ffeE\"] }}]"
+    );
+    let world = Plan::new().set("listen", "gateway", "\"127.0.0.1:0\"").set("gateway", "route", &route).files();
+    let checked = run(&world, &["check"], "").fine();
+    let told: Vec<&str> = checked.out.lines().filter(|line| line.contains("[unknown-route-client]")).collect();
+    let [line] = told[..] else { panic!("{}", checked.out) };
+    assert!(line.contains("passbridge.toml:") && line.contains("`l7xx3c0ffeE`"), "{line}");
+}
+
 #[test]
 fn a_configuration_that_cannot_be_read_names_no_mapping() {
     let world = odd();

@@ -319,6 +319,35 @@ fn no_host(host: &str) -> Planted {
     )
 }
 
+/// Routes that hold less than they seem to promise.
+#[test]
+fn a_route_for_named_clients_that_others_lead_round_or_that_passes_what_nobody_sent_is_told() {
+    let gateway = "[listen]\ngateway = \"127.0.0.1:81\"\n[[gateway.route]]\n";
+    let named = "prefix = \"/api/adm\"\nupstream = \"http://a\"\nclients = [\"l7xx3c0ffee\"]\n";
+    let of_host = "[[gateway.route]]\nprefix = \"/\"\nupstream = \"http://b\"\nhost = \"vip.example.org\"\n";
+    let round = gateway.replace("[[", "▲[[");
+    assert_all_found(&[
+        warning(
+            "shadowed-route",
+            beside(&format!("{round}{named}{of_host}")),
+            "calls the host `vip.example.org`",
+            "`/api/adm`",
+        ),
+        warning(
+            "unused-key",
+            beside(&format!("{gateway}{named}bearer_jwt = ▲\"pass\"")),
+            "`bearer_jwt` where",
+            "leave it out",
+        ),
+        warning(
+            "unused-key",
+            beside(&format!("{gateway}{named}anonymous = ▲\"pass\"")),
+            "`anonymous` where",
+            "leave it out",
+        ),
+    ]);
+}
+
 #[test]
 fn what_is_wrong_with_the_gateway_is_told() {
     assert_all_found(&[
