@@ -19,8 +19,9 @@ use super::line::{Line, Load, Shared};
 use super::pool::{Before, Server};
 use super::request::{Asking, Unfit};
 use super::routes::Upstream;
+use super::waiting::LONG;
 use super::wire::{self, NoAnswer, Over, Reading, Wire};
-use super::{Bounds, Stream};
+use super::{Bounds, Stream, Waiting};
 use crate::exchange::{Bridge, Exchange};
 use crate::lifecycle::{Tasks, others_first};
 use crate::relay::Trust;
@@ -199,8 +200,9 @@ impl Way {
                 place: None,
             }))
         };
+        let of = (&**server, &**progress, asking.waiting);
         match line {
-            Line::Own(wire) => Ok(match self.in_time(pin!(wire.ask(asking, flow)), (server, progress)).await? {
+            Line::Own(wire) => Ok(match self.in_time(pin!(wire.ask(asking, flow)), of).await? {
                 wire::Answer::Whole(response, kept) => {
                     if let Some(wire) = kept.filter(|_| !tasks.stop().is_cancelled()) {
                         server.give_back(Line::Own(wire));
@@ -212,7 +214,7 @@ impl Way {
             }),
             Line::Shared(mut shared, load) => {
                 // Bigger than the other, which shall not carry the room for it.
-                let response = self.in_time(Box::pin(shared.ask(asking, flow)), (server, progress)).await?;
+                let response = self.in_time(Box::pin(shared.ask(asking, flow)), of).await?;
                 Ok((response.map(|body| back(Source::Shared(Http2Body(body), shared, load))), None))
             }
         }
@@ -222,12 +224,12 @@ impl Way {
     async fn in_time<T>(
         &self,
         mut answer: Pin<impl DerefMut<Target: Future<Output = Result<T, NoAnswer>>>>,
-        (server, progress): (&Server, &Progress),
+        (server, progress, waiting): (&Server, &Progress, Option<&Waiting>),
     ) -> Result<T, Unanswered> {
-        let mut due = None;
+        let (mut due, mut patience, mut is_long) = (None, LONG.min(self.bounds.timeout), false);
         loop {
             let answered = match due {
-                None => timeout(self.bounds.timeout, answer.as_mut()).await,
+                None => timeout(patience, answer.as_mut()).await,
                 Some(due) => timeout_at(due, answer.as_mut()).await,
             };
             match answered {
@@ -245,10 +247,14 @@ impl Way {
                     let why = format!("{}: the answer broke off: {why}", server.authority());
                     return Err(Unanswered::Failed(Failed::Down(why), over));
                 }
+                Err(_) if !is_long => {
+                    (is_long, patience) = (true, self.bounds.timeout.saturating_sub(LONG));
+                    waiting.inspect(|waiting| waiting.set(true));
+                }
                 // A server has its time from the last part of a request on: a long body is no slow answer.
                 Err(_) if progress.due() != due => due = progress.due(),
                 // While its client is waited for nobody can say that it is slow; how long that goes on, the body's own flow knows.
-                Err(_) if progress.is_awaited() => due = None,
+                Err(_) if progress.is_awaited() => (due, patience) = (None, self.bounds.timeout),
                 Err(_) => {
                     let why = format!("{}: no answer within `gateway.timeout`", server.authority());
                     return Err(Unanswered::Failed(Failed::Slow(why), Over::Call));

@@ -27,6 +27,7 @@ mod routing;
 mod stream;
 mod swap;
 mod tunnel;
+mod waiting;
 mod wire;
 
 use std::net::IpAddr;
@@ -39,6 +40,7 @@ use http::HeaderValue;
 pub use old_api::OldApi;
 pub use stream::Stream;
 pub use swap::Gateway;
+pub use waiting::Waiting;
 
 /// What a gateway is born of.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -88,4 +90,6 @@ pub struct From {
     pub is_trusted: bool,
     /// TLS is spoken on this listener.
     pub is_secure: bool,
+    /// Hears of it where the caller waits for long; `None`: its leaving is heard of anyway.
+    pub waiting: Option<Waiting>,
 }

@@ -83,7 +83,7 @@ impl Gateway {
         let upgrade = unchanged(head).map_err(|refusal| self.exchange.turn(None, refusal))?;
         let clock = &self.exchange.bridge().clock;
         let asked_at = clock.monotonic();
-        let asking = Asking { head, host, origin: &Origin::default(), bearer: None };
+        let asking = Asking { head, host, origin: &Origin::default(), bearer: None, waiting: None };
         let answer = way.send(asking, body, &self.exchange).await;
         let said = match &answer {
             Ok((response, _)) => Some(Ok(response.status().as_u16())),

@@ -5,10 +5,10 @@ use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Uri, Version, header};
 
-use super::From;
 use super::headers::{Origin, forwarded, join_cookies, one_length, takes_trailers};
 use super::path::resolved;
 use super::routes::Route;
+use super::{From, Waiting};
 use crate::domain::opaque::OpaqueToken;
 use crate::domain::refusal::{Cause, Fault, Refusal};
 use crate::exchange::Locked;
@@ -156,6 +156,8 @@ pub(super) struct Asking<'a> {
     pub(super) host: Option<&'a HeaderValue>,
     pub(super) origin: &'a Origin,
     pub(super) bearer: Option<&'a Bearer>,
+    /// Whoever is to hear that it takes long.
+    pub(super) waiting: Option<&'a Waiting>,
 }
 
 /// The head as the API gets it, without its host and the credentials that a bearer takes the place of. Returns what it says of where the

@@ -131,7 +131,13 @@ impl Gateway {
             Pass::AsItCame => (None, None),
         };
         let (origin, upgrade) = rewrite(head, (route, host.as_ref()), bearer.is_some(), from).map_err(stranger)?;
-        let asking = Asking { head, host: host.as_ref().filter(|_| route.keep_host), origin: &origin, bearer };
+        let asking = Asking {
+            head,
+            host: host.as_ref().filter(|_| route.keep_host),
+            origin: &origin,
+            bearer,
+            waiting: from.waiting.as_ref(),
+        };
         let answered = self.ask(way, (asking, body), token, trail).await?;
         let answer = self.answer(answered, client.filter(|_| upgrade.is_some()));
         answer.map_err(|failed| self.failed(failed, trail))

@@ -59,6 +59,7 @@ impl GatewayService {
             address: client_address(peer.address, headers, &tuning.trusted),
             is_trusted: is_trusted(peer.address, &tuning.trusted),
             is_secure: self.is_secure,
+            waiting: None,
         }
     }
 
@@ -66,6 +67,36 @@ impl GatewayService {
     fn is_beyond(&self, head: &Parts) -> bool {
         let is_http2 = head.version == Version::HTTP_2;
         is_http2 && (head.headers.len() > self.headers || http2::head_bytes(&head.uri, &head.headers) > self.head_bytes)
+    }
+}
+
+/// What the log has for a status where nobody was there to hear one, as nginx's has.
+const GONE: u16 = 499;
+
+/// A call that somebody waits for, and what is known of it.
+struct Asked<'a> {
+    service: &'a GatewayService,
+    trail: Trail,
+    started: Duration,
+    is_answered: bool,
+}
+
+impl Asked<'_> {
+    /// Writes it down.
+    fn tell(&self, status: u16) {
+        let took = self.service.clock.monotonic().saturating_sub(self.started);
+        self.service.bridge.edge.request(&self.trail, status, took);
+    }
+}
+
+impl Drop for Asked<'_> {
+    /// Its caller is gone, unless all ends.
+    fn drop(&mut self) {
+        let ends = self.service.gateway.tasks().stop().is_cancelled() || std::thread::panicking();
+        if !self.is_answered && !ends {
+            self.trail.refusal = Some(Refusal::client(Cause::InvalidRequest, "the caller was gone before its answer"));
+            self.tell(GONE);
+        }
     }
 }
 
@@ -84,19 +115,23 @@ pub(super) async fn call(
     let (mut head, body) = request.into_parts();
     let version = head.version;
     let started = service.clock.monotonic();
-    let from = service.from(peer, &head.headers);
-    let mut trail = Trail { address: Some(from.address), ..Trail::default() };
+    let waiting = streams.is_none().then(|| peer.turn.waiting().clone());
+    let from = From { waiting, ..service.from(peer, &head.headers) };
+    let trail = Trail { address: Some(from.address), ..Trail::default() };
+    let mut asked = Asked { service, trail, started, is_answered: false };
+    let trail = &mut asked.trail;
     let has_body = !body.is_end_stream();
     let mut response = if is_too_much {
-        service.gateway.turn_away(too_many(), &mut trail)
+        service.gateway.turn_away(too_many(), trail)
     } else if service.is_beyond(&head) {
-        service.gateway.turn_away(unreadable(), &mut trail)
+        service.gateway.turn_away(unreadable(), trail)
     } else {
         let body = Stream::of(body, version, peer.turn.unread());
-        service.gateway.call((&mut head, body), &from, &mut trail).await
+        service.gateway.call((&mut head, body), &from, trail).await
     };
-    let took = service.clock.monotonic().saturating_sub(started);
-    service.bridge.edge.request(&trail, response.status().as_u16(), took);
+    asked.is_answered = true;
+    peer.turn.waiting().set(false);
+    asked.tell(response.status().as_u16());
     // Once it is written down: who hangs up ends this here.
     others_first().await;
     if is_too_much {
@@ -106,7 +141,7 @@ pub(super) async fn call(
         let watching = (service.unread_timeout, service.gateway.tasks().clone());
         return response.map(|body| Said::Streamed(Streamed::new(body, stream, watching)));
     }
-    if has_body && (trail.refusal.is_some() || response.body().is_last_word()) {
+    if has_body && (asked.trail.refusal.is_some() || response.body().is_last_word()) {
         // What was not read of the request is not to be taken for the next one.
         if !response.headers().contains_key(header::UPGRADE) {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));

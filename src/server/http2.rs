@@ -106,6 +106,10 @@ impl<S: Reset> Reset for Rewound<S> {
     fn reset(&self) {
         self.stream.reset();
     }
+
+    fn poll_broken_off(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.stream.poll_broken_off(cx)
+    }
 }
 
 /// The requests of one connection, as an extension of each of them.

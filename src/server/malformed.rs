@@ -21,7 +21,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Sleep, sleep};
 
 use super::reset::Reset;
-use crate::gateway::Unread;
+use crate::gateway::{Unread, Waiting};
 
 /// How hyper's own refusals go on behind their status line.
 const EMPTY: &[u8] = b"\r\nConnection: close\r\nContent-Length: 0\r\n";
@@ -57,6 +57,8 @@ struct Words {
     cut_short: Unread,
     /// Nothing but the end of the connection tells theirs.
     to_the_close: AtomicBool,
+    /// Their caller has been waiting for long.
+    waiting: Waiting,
 }
 
 /// What is written, if anything is, comes from hyper.
@@ -87,6 +89,11 @@ impl Turn {
     /// The same, for whoever holds the body of a request.
     pub(super) fn unread(&self) -> &Unread {
         &self.0.cut_short
+    }
+
+    /// For whoever works on what is said next.
+    pub(super) fn waiting(&self) -> &Waiting {
+        &self.0.waiting
     }
 
     /// What is said now goes on until the connection is closed: to an HTTP/1.0 client, where no length is told.
@@ -294,6 +301,10 @@ impl<S: Reset + AsyncRead + AsyncWrite + Unpin> AsyncWrite for Spoken<S> {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_pending(cx))?;
+        // Hyper flushes at every turn, and reads nothing while an answer is awaited.
+        if self.turn.waiting().is_long() && self.stream.poll_broken_off(cx).is_ready() {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+        }
         let tried = Pin::new(&mut self.stream).poll_flush(cx);
         ready!(self.in_time(tried, cx))?;
         // Hyper flushes when it has written all that it holds.

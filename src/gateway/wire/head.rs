@@ -28,7 +28,7 @@ pub(super) enum Framing {
 /// The head of a request behind `bytes`, and how its body is framed: as its length says, which is told where it was not.
 /// `length`: of the body, where that is known.
 pub(super) fn written(
-    Asking { head, host, origin, bearer }: Asking<'_>,
+    Asking { head, host, origin, bearer, waiting: _ }: Asking<'_>,
     (has_body, length): (bool, Option<u64>),
     mut bytes: Vec<u8>,
 ) -> Result<(Vec<u8>, Framing), Unfit> {
@@ -244,7 +244,7 @@ mod tests {
     }
 
     const fn asking<'a>(head: &'a Parts, origin: &'a Origin) -> Asking<'a> {
-        Asking { head, host: None, origin, bearer: None }
+        Asking { head, host: None, origin, bearer: None, waiting: None }
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use socket2::SockRef;
 
 use super::{call, connect, get, open, plan, refused, routes, told, until, uuid};
 use crate::support::api2::Http2Api;
@@ -131,6 +132,32 @@ fn a_caller_that_shuts_his_side_behind_his_request_is_still_answered() {
     assert_eq!(connect(&world).ask(&get("/none", "none")).status, 404);
     open_gate.send(()).unwrap();
     assert_eq!(connection.reply().map(|reply| reply.body).as_deref(), Some("good"));
+}
+
+/// Whoever only shuts his side may wait; whoever breaks his connection off waits for nothing.
+#[test]
+fn a_caller_that_breaks_off_does_not_keep_his_place_until_the_api_answers() {
+    let api = FakeApi::start(|mut caller| while caller.request().is_some() {});
+    let world = plan(&api, "").set("limits", "connections", "2").set("gateway", "timeout", "\"10m\"").start();
+    let uuid = uuid(&world);
+    let callers = [(); 2].map(|()| {
+        let mut caller = open(&world);
+        caller.write_all(&get("/api", &uuid)).unwrap();
+        caller
+    });
+    eventually("both wait", || api.seen().len() == 2);
+    for caller in callers {
+        SockRef::from(&caller).set_linger(Some(Duration::ZERO)).unwrap();
+    }
+    eventually("both places are free", || {
+        let mut others = [connect(&world), connect(&world)];
+        others
+            .iter_mut()
+            .all(|other| other.write(&get("/none", "none")) && other.reply().is_some_and(|reply| reply.status == 404))
+    });
+    let gone =
+        |line: &serde_json::Value| line["status"] == 499 && line["detail"] == "the caller was gone before its answer";
+    eventually("it is told", || world.log("request").iter().filter(|line| gone(line)).count() >= 2);
 }
 
 #[test]
