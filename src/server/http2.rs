@@ -16,6 +16,7 @@ use tokio::time::{sleep, timeout};
 
 use super::answer::{Answering, Peer};
 use super::connection::{ConnectionLimits, Serving, permit};
+use super::leaving::{Leave, Leaving};
 use super::malformed::Spoken;
 use super::reset::Reset;
 use crate::lifecycle::Tasks;
@@ -34,7 +35,9 @@ const READ_TO_REFUSE: u32 = 2;
 const WINDOW: u32 = 128 << 10;
 /// Bytes of an answer that may wait for its client here.
 const SEND_BUFFER: usize = 64 << 10;
-/// So long a client that was told to go may take to say that it has heard, once nothing is under way.
+/// Bytes that the kernel takes of answers beyond what the line takes. More would wait there unseen, and a ping behind it.
+const AHEAD: u32 = 128 << 10;
+/// So long a client that was told to go may take to say that it has heard, once nothing is under way and all is sent.
 const GOING: Duration = Duration::from_secs(1);
 /// How often a connection is asked whether it is still there, and how long it may take to say so.
 const PING: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(20));
@@ -110,6 +113,14 @@ impl<S: Reset> Reset for Rewound<S> {
     fn poll_broken_off(&self, cx: &mut Context<'_>) -> Poll<()> {
         self.stream.poll_broken_off(cx)
     }
+
+    fn keep_ahead(&self, bytes: u32) {
+        self.stream.keep_ahead(bytes);
+    }
+
+    fn has_sent_all(&self) -> bool {
+        self.stream.has_sent_all()
+    }
 }
 
 /// The requests of one connection, as an extension of each of them.
@@ -167,7 +178,10 @@ pub(super) async fn serve(
     tasks: &Tasks,
 ) {
     let limits = &serving.limits;
+    stream.keep_ahead(AHEAD);
     let stream = Spoken::new(stream, (None, peer.address), peer.turn.clone(), limits.unread_timeout, None);
+    let leave = Leave::default();
+    let stream = Leaving::new(stream, leave.clone(), limits.unread_timeout);
     let permits = Arc::clone(&serving.permits);
     let (begun, open, spared) = (AtomicU64::default(), AtomicUsize::default(), serving.spared);
     let streams = Arc::new(Streams { begun, open, permits, spared });
@@ -189,9 +203,7 @@ pub(super) async fn serve(
     let mut was_idle = streams.is_idle();
     while timeout(GOING, connection.as_mut()).await.is_err() {
         let is_idle = streams.is_idle();
-        if was_idle && is_idle {
-            return;
-        }
+        leave.set(was_idle && is_idle);
         was_idle = is_idle;
     }
 }

@@ -179,6 +179,20 @@ impl<S: Reset> Drop for Spoken<S> {
     }
 }
 
+impl<S: Reset> Reset for Spoken<S> {
+    fn reset(&self) {
+        self.stream.reset();
+    }
+
+    fn keep_ahead(&self, bytes: u32) {
+        self.stream.keep_ahead(bytes);
+    }
+
+    fn has_sent_all(&self) -> bool {
+        self.stream.has_sent_all()
+    }
+}
+
 impl<S: Reset> Spoken<S> {
     /// `permit`: it counts as an open connection to its end, for a tunnel goes on when its connection is served.
     pub(super) fn new(

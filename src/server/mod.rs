@@ -17,6 +17,7 @@ mod gateway;
 mod grpc;
 mod handshake;
 mod http2;
+mod leaving;
 mod legacy;
 mod listener;
 mod malformed;

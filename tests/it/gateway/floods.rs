@@ -16,8 +16,6 @@ use crate::support::{FakeApi, World};
 const RST_OF: u8 = frames::RST_STREAM;
 const WHOLE: u8 = frames::END_STREAM | frames::END_HEADERS;
 const PRIORITY: u8 = 2;
-const PING: u8 = 6;
-const ACK: u8 = 1;
 
 const FLOW_CONTROL_ERROR: u32 = 3;
 const FRAME_SIZE_ERROR: u32 = 6;
@@ -43,13 +41,13 @@ fn frames_that_ask_for_an_answer_do_not_pile_up_where_nobody_reads_them() {
     let (_world, program, uuid) = serving(plan(&api, ""), passbridge());
     is_served(program.gateway(), &uuid);
     for (what, kind, body) in [
-        ("pings", PING, [7u8; 8].as_slice()),
+        ("pings", frames::PING, [7u8; 8].as_slice()),
         ("settings", frames::SETTINGS, &[0, 3, 0, 0, 0, 9]),
         ("empty", frames::SETTINGS, &[]),
     ] {
         let before = resident(program.id());
-        let mut flood = Frames::open(program.gateway());
-        // Nothing is read of what they are answered with.
+        let mut flood = Frames::open(program.gateway()).impatient();
+        // Nothing is read of what they are answered with, and then they are not read either.
         let sent = (0..300_000).take_while(|_| flood.send(kind, 0, 0, body)).count();
         let grown = resident(program.id()).saturating_sub(before);
         assert!(grown < 8 << 20, "{what}: {grown} bytes more after {sent} of them");
@@ -121,7 +119,7 @@ fn frames_out_of_order_or_of_the_wrong_length_end_their_connection() {
         }),
         ("a frame in the middle of a head", frames::PROTOCOL_ERROR, &|client| {
             client.send(frames::HEADERS, frames::END_STREAM, 1, first);
-            client.send(PING, 0, 0, &[0; 8]);
+            client.send(frames::PING, 0, 0, &[0; 8]);
         }),
         ("a head of another stream in the middle of a head", frames::PROTOCOL_ERROR, &|client| {
             client.send(frames::HEADERS, frames::END_STREAM, 1, first);
@@ -133,7 +131,7 @@ fn frames_out_of_order_or_of_the_wrong_length_end_their_connection() {
         }),
         // RFC 9113 section 6.7 has FRAME_SIZE_ERROR for it; h2 says this.
         ("a ping of seven bytes", frames::PROTOCOL_ERROR, &|client| {
-            client.send(PING, 0, 0, &[0; 7]);
+            client.send(frames::PING, 0, 0, &[0; 7]);
         }),
         ("a frame longer than agreed", FRAME_SIZE_ERROR, &|client| {
             client.send(frames::HEADERS, WHOLE, 1, &vec![0; (1 << 14) + 1]);
@@ -195,7 +193,7 @@ fn a_length_that_the_body_does_not_have_is_no_request_for_the_next_to_end() {
         client.send(frames::HEADERS, WHOLE, 3, &head("GET", &uuid));
         let answer = client.until(frames::DATA).expect("the next is answered");
         assert_eq!((answer.stream, answer.body.as_slice()), (3, b"good".as_slice()));
-        client.send(PING, ACK, 0, &[0; 8]);
+        client.send(frames::PING, frames::ACK, 0, &[0; 8]);
     }
     assert!(api.seen().iter().all(|seen| seen.head.starts_with("GET ")), "{:?}", api.seen());
 }

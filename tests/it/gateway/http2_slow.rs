@@ -1,10 +1,14 @@
 //! Who reads an answer over HTTP/2 slowly and steadily: he gets all of it.
 
+use std::net::TcpStream;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use super::http2::head;
 use super::{plan, uuid};
-use crate::support::frames::{DATA, END_HEADERS, END_STREAM, Frames, GOAWAY, HEADERS, WINDOW_UPDATE};
+use crate::support::frames::{
+    ACK, DATA, END_HEADERS, END_STREAM, Frames, GOAWAY, HEADERS, PING, SETTINGS, WINDOW_UPDATE,
+};
 use crate::support::{FakeApi, World, eventually};
 
 /// Bytes that may be sent to whoever has said nothing of it (RFC 9113 section 6.9.2).
@@ -101,4 +105,61 @@ fn a_client_that_reads_little_at_a_time_keeps_its_answer() {
     let mut client = begun(&world);
     read_slowly(&mut client, 80_000, (800, Duration::from_millis(40)));
     read_slowly(&mut client, 220_000, (220_000, Duration::ZERO));
+}
+
+/// A client with room for megabytes, at the end of a line that takes little at once.
+fn at_the_end_of_a_slow_line(world: &World) -> Frames {
+    let line = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    line.set_recv_buffer_size(32 << 10).unwrap();
+    line.connect(&world.running().addresses().gateway.unwrap().into()).unwrap();
+    let mut client = Frames::over(TcpStream::from(line));
+    let window = (8_u32 << 20).to_be_bytes();
+    client.send(SETTINGS, 0, 0, &[&4_u16.to_be_bytes()[..], &window].concat());
+    client.send(WINDOW_UPDATE, 0, 0, &window);
+    client
+}
+
+/// Reads the answer at this pace, and says all the while how much he has read, as clients do.
+fn read_to_the_end(world: &World, client: &mut Frames, length: usize, (is_drained, hears): (bool, bool)) {
+    const STEP: (usize, Duration) = (1_000, Duration::from_millis(15));
+    let (began, mut got) = (Instant::now(), 0);
+    while got < length {
+        let frame = client.next().unwrap_or_else(|| panic!("it is cut after {got} of {length} bytes"));
+        match frame.kind {
+            DATA => {
+                let part = frame.body.len();
+                if got == 0 && is_drained {
+                    world.running().stop();
+                }
+                got += part;
+                let steps = u32::try_from(got / STEP.0).unwrap();
+                eventually("it takes its time", || began.elapsed() >= STEP.1 * steps);
+                let window = u32::try_from(part).unwrap().to_be_bytes();
+                assert!(client.send(WINDOW_UPDATE, 0, 0, &window), "closed after {got} of {length} bytes");
+            }
+            PING if hears => assert!(client.send(PING, ACK, 0, &frame.body)),
+            _ => {}
+        }
+    }
+    while client.next().is_some() {}
+}
+
+/// He has all the windows that he needs, and it is the kernel that holds what he has not read.
+#[test]
+fn a_connection_that_is_told_to_go_leaves_a_reader_on_a_slow_line_the_end_of_his_answer() {
+    const LENGTH: usize = 400_000;
+    let read = |(idle, is_drained, hears): (&str, bool, bool)| {
+        let api = long(LENGTH);
+        let mut world = plan(&api, "").set("limits", "head_timeout", &format!("\"{idle}\"")).start();
+        let uuid = uuid(&world);
+        let mut client = at_the_end_of_a_slow_line(&world);
+        client.send(HEADERS, END_STREAM | END_HEADERS, 1, &head("GET", &uuid, &[]));
+        read_to_the_end(&world, &mut client, LENGTH, (is_drained, hears));
+        world.end();
+    };
+    thread::scope(|scope| {
+        for case in [("60s", true, true), ("60s", true, false), ("200ms", false, true)] {
+            scope.spawn(move || read(case));
+        }
+    });
 }

@@ -2,6 +2,7 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
 
 use super::{FakeApi, PATIENCE};
 
@@ -11,6 +12,7 @@ pub const DATA: u8 = 0;
 pub const HEADERS: u8 = 1;
 pub const RST_STREAM: u8 = 3;
 pub const SETTINGS: u8 = 4;
+pub const PING: u8 = 6;
 pub const GOAWAY: u8 = 7;
 pub const WINDOW_UPDATE: u8 = 8;
 pub const CONTINUATION: u8 = 9;
@@ -18,6 +20,8 @@ pub const CONTINUATION: u8 = 9;
 /// Flags of HEADERS: nothing follows of the stream; nothing follows of the head.
 pub const END_STREAM: u8 = 1;
 pub const END_HEADERS: u8 = 4;
+/// Flag of PING: it answers one.
+pub const ACK: u8 = 1;
 
 pub const NO_ERROR: u32 = 0;
 pub const PROTOCOL_ERROR: u32 = 1;
@@ -47,13 +51,22 @@ pub struct Frames(TcpStream);
 
 impl Frames {
     pub fn open(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).unwrap();
+        Self::over(TcpStream::connect(address).unwrap())
+    }
+
+    pub fn over(stream: TcpStream) -> Self {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
         let mut frames = Self(stream);
         frames.0.write_all(PREFACE).unwrap();
         assert!(frames.send(SETTINGS, 0, 0, b""));
         frames
+    }
+
+    /// Whoever does not wait where nobody listens to him: what he sends then fails.
+    pub fn impatient(self) -> Self {
+        self.0.set_write_timeout(Some(Duration::from_secs(1))).unwrap();
+        self
     }
 
     /// An API that has each request's head, by its stream, answered by this; where that says `false` it closes.
