@@ -12,7 +12,6 @@ use super::legacy::Tuning;
 use super::moves::{self, Move};
 use super::retired::Retired;
 use super::shared::Shared;
-use super::tls::{Tls, TlsMaterial};
 use crate::config::{self, Config};
 use crate::document::{Finding, Findings, Origin, Severity};
 use crate::domain::client::{Client, Stage};
@@ -169,34 +168,31 @@ impl Reloading {
 
     fn take(&self, prepared: Prepared, current: &mut Config) {
         let Prepared { config, loaded, realms, old_servers } = prepared;
-        for (exchange, keycloak) in self.ways.all().zip(realms) {
-            exchange.exchange_realm(keycloak);
-        }
-        for (exchange, old_server) in self.ways.all().zip(old_servers) {
-            exchange.exchange_old_server(old_server);
-        }
-        exchange_certificate(self.shared.tls_legacy.as_ref(), config.tls.legacy.as_ref());
-        exchange_certificate(self.shared.tls_gateway.as_ref(), config.tls.gateway.as_ref());
-        exchange_certificate(self.shared.tls_authz.as_ref(), config.tls.authz.as_ref());
-        exchange_certificate(self.shared.tls_realm.as_ref(), config.tls.realm.as_ref());
-        exchange_certificate(self.shared.tls_ops.as_ref(), config.tls.ops.as_ref());
-        self.ways.gateways.iter().for_each(|gateway| gateway.exchange_routes(&config.gateway));
         let bridge = &self.shared.bridge;
-        self.shared.tuning.store(Arc::new(Tuning::of(&config)));
-        bridge.policy.store(Arc::new(config.policy()));
         let before = bridge.snapshot.load_full();
-        // Who goes through a hundred thousand clients does it at nobody's cost; log and audit are not his: workers wait for them.
+        // Who goes through a hundred thousand clients does it at nobody's cost, and while nothing has changed yet.
         let (next, moves, canaries) = patiently(|| {
             let (moves, canaries) =
                 (moves::between(&before.table, &loaded.table), canaries(&before.table, &loaded.table));
-            (before.followed_by(loaded), moves, canaries)
+            (Arc::new(before.followed_by(loaded)), moves, canaries)
         });
+        self.exchange_certificates(&config);
+        // From here to the table nothing is waited for: no login asks a new realm with the secrets of an old table.
+        self.ways.gateways.iter().for_each(|gateway| gateway.exchange_routes(&config.gateway));
+        self.shared.tuning.store(Arc::new(Tuning::of(&config)));
+        bridge.policy.store(Arc::new(config.policy()));
+        for (exchange, old_server) in self.ways.all().zip(old_servers) {
+            exchange.exchange_old_server(old_server);
+        }
+        for (exchange, keycloak) in self.ways.all().zip(realms) {
+            exchange.exchange_realm(keycloak);
+        }
+        bridge.snapshot.store(Arc::clone(&next));
+        // Log and audit are no work to step back at: workers wait for them.
         bridge.edge.loaded(next.generation, &next.digest, next.table.len());
         for Move { client, stages, why } in &moves {
             bridge.edge.staged(client, *stages, why.as_deref());
         }
-        let next = Arc::new(next);
-        bridge.snapshot.store(Arc::clone(&next));
         for (client, begins) in &canaries {
             if *begins { bridge.metrics.stepped_back(client, false) } else { bridge.metrics.no_canary(client) }
         }
@@ -211,6 +207,23 @@ impl Reloading {
         needs_restart.iter().copied().for_each(log::needs_restart);
         *self.ops.needs_restart.lock() = needs_restart;
         current.take_reloadable(config);
+    }
+
+    /// The material was checked when it was read; whether there is TLS at all needs a restart.
+    fn exchange_certificates(&self, config: &Config) {
+        let (used, read) = (&self.shared, &config.tls);
+        let pairs = [
+            (&used.tls_legacy, &read.legacy),
+            (&used.tls_gateway, &read.gateway),
+            (&used.tls_authz, &read.authz),
+            (&used.tls_realm, &read.realm),
+            (&used.tls_ops, &read.ops),
+        ];
+        for (tls, material) in pairs {
+            if let (Some(tls), Some(material)) = (tls, material) {
+                let _checked_before = tls.exchange(material);
+            }
+        }
     }
 }
 
@@ -233,11 +246,4 @@ struct Prepared {
     realms: Vec<Keycloak>,
     /// One for each of the ways, where `[otk]` changed.
     old_servers: Vec<Option<OldServer>>,
-}
-
-/// The material was checked when it was read; whether there is TLS at all needs a restart.
-fn exchange_certificate(tls: Option<&Tls>, material: Option<&TlsMaterial>) {
-    if let (Some(tls), Some(material)) = (tls, material) {
-        let _checked_before = tls.exchange(material);
-    }
 }

@@ -1,6 +1,8 @@
 //! Reload: whole or not at all, and told.
 
 use std::fs;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use passbridge::mapping::watch::{REST, Watch};
@@ -100,6 +102,38 @@ fn the_realm_and_the_trusted_proxies_change_without_a_restart() {
     let request = post_with(TOKEN, &[("X-Forwarded-For", "198.51.100.7")], &passport(OLD_ID, OLD_SECRET));
     assert_eq!(world.ask(&request).status, 200);
     assert_eq!(other.last().header("x-forwarded-for").as_deref(), Some("198.51.100.7"));
+}
+
+/// Where a change of many clients takes long, nothing of it counts until all of it does.
+#[test]
+fn a_realm_and_the_secrets_for_it_change_at_once() {
+    let next = "client_secret = { env = \"NEXT_SECRET\" }";
+    let others = |stage: &str| {
+        let other =
+            |number: usize| client(&format!("c{number}"), &format!("client_id = \"c{number}\"\nstage = \"{stage}\""));
+        (0..2_000).map(other).collect::<Vec<_>>()
+    };
+    let plan = others("live").iter().fold(Plan::new(), |plan, other| plan.client(other));
+    let mut world = plan.environment("NEXT_SECRET", "planted-next-secret").start();
+    let other = FakeRealm::start();
+    world.change("realm", "urls", &format!("[\"{}\"]", other.url()));
+    world.change_clients(&[vec![client(OLD_ID, next)], others("retired")].concat());
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_over.load(Ordering::Relaxed) {
+                world.login();
+            }
+        });
+        eventually("somebody logs in all the while", || world.realm.count() > 3);
+        world.running().reload().unwrap();
+        eventually("and goes on", || other.count() > 3);
+        is_over.store(true, Ordering::Relaxed);
+    });
+    let mixed = other.seen().iter().filter(|seen| seen.field("client_secret").as_deref() == Some(NEW_SECRET)).count();
+    let mixed = mixed
+        + world.realm.seen().iter().filter(|seen| seen.field("client_secret").as_deref() != Some(NEW_SECRET)).count();
+    assert!(mixed <= 1, "{mixed} logins with the secrets for the other realm; one may have been under way");
 }
 
 #[test]
