@@ -50,10 +50,9 @@ pub struct TlsListeners {
 }
 
 impl TlsListeners {
-    /// Which listeners speak TLS, and which of them ask for a client's certificate.
-    pub(super) fn kinds(&self) -> [Option<bool>; 5] {
-        [&self.legacy, &self.gateway, &self.authz, &self.realm, &self.ops]
-            .map(|material| material.as_ref().map(|material| material.client_ca.is_some()))
+    /// Which listeners speak TLS. What they show and ask for is exchanged by a reload.
+    pub(super) fn kinds(&self) -> [bool; 5] {
+        [&self.legacy, &self.gateway, &self.authz, &self.realm, &self.ops].map(Option::is_some)
     }
 }
 

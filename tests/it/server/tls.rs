@@ -124,6 +124,20 @@ fn a_reload_shows_the_next_certificate_and_a_wrong_one_is_refused() {
     assert_eq!(login(&world, &second, None), Some(200), "the last good one is shown");
 }
 
+#[test]
+fn a_reload_begins_and_ceases_to_ask_for_a_clients_certificate_and_says_nothing_else() {
+    let (server, ca) = (make(), make());
+    let mut world = world(&server, Some(&ca));
+    let with = "{ certificate = \"server.pem\", key = \"server.key\", client_ca = \"ca.pem\" }";
+    for (tls, served) in [(with.replace(", client_ca = \"ca.pem\"", ""), Some(200)), (with.to_owned(), None)] {
+        world.change("tls", "legacy", &tls);
+        world.running().reload().unwrap();
+        assert!(world.log("needs_restart").iter().all(|line| line["section"] != "tls"), "{tls}");
+        assert_eq!(login(&world, &server, None), served, "{tls}");
+        assert_eq!(login(&world, &server, Some(&ca)), Some(200));
+    }
+}
+
 /// A world with a gateway and questions, one of them over TLS.
 fn gateway(api: &FakeApi, listener: &str, server: &Made, client_ca: Option<&Made>) -> (World, SocketAddr) {
     let route = format!("[{{ prefix = \"/api\", upstream = \"{}\" }}]", api.url());
