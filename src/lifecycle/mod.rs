@@ -4,6 +4,8 @@
 
 use std::future::Future;
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, Builder, JoinHandle, ScopedJoinHandle};
 
 use parking_lot::Mutex;
@@ -16,13 +18,14 @@ use tokio_util::task::TaskTracker;
 pub struct Tasks {
     tracker: TaskTracker,
     stop: CancellationToken,
+    cut_off: Arc<AtomicBool>,
 }
 
 impl Tasks {
     /// Tasks that end when this token says so.
     #[must_use]
     pub fn new(stop: CancellationToken) -> Self {
-        Self { tracker: TaskTracker::new(), stop }
+        Self { tracker: TaskTracker::new(), stop, cut_off: Arc::default() }
     }
 
     /// Runs beside whoever asks, on the same thread; is waited for at the end.
@@ -42,6 +45,18 @@ impl Tasks {
         self.tracker.close();
         self.tracker.wait().await;
     }
+
+    /// Says that their time is over: those that have not ended end with the runtime. So many they are.
+    pub fn cut_off(&self) -> usize {
+        self.cut_off.store(true, Ordering::Relaxed);
+        self.tracker.len()
+    }
+
+    /// Whether they end because their time is over.
+    #[must_use]
+    pub fn are_cut_off(&self) -> bool {
+        self.cut_off.load(Ordering::Relaxed)
+    }
 }
 
 /// What a connection needs beside itself runs where a drain can count it.
@@ -52,13 +67,13 @@ impl<F: Future<Output = ()> + Send + 'static> hyper::rt::Executor<F> for Tasks {
 }
 
 /// Starts a thread with a runtime of its own, which ends when the future does. What makes the future runs at once, on the thread of whoever
-/// asks and inside of that runtime: so it can take sockets, and say that it cannot.
+/// asks and inside of that runtime: so it can take sockets, and say that it cannot. What the future gives is let go behind the last task.
 ///
 /// # Errors
 /// The machine gives no thread or no runtime, or no future is made.
 pub fn thread<F>(name: &str, begin: impl FnOnce() -> io::Result<F>) -> io::Result<JoinHandle<()>>
 where
-    F: Future<Output = ()> + Send + 'static,
+    F: Future + Send + 'static,
 {
     let mut unused = Unused(Some(runtime::Builder::new_current_thread().enable_all().build()?));
     let body = {
@@ -68,7 +83,9 @@ where
     #[expect(clippy::disallowed_methods, reason = "every thread of the server is started here")]
     Builder::new().name(name.to_owned()).spawn(move || {
         if let Some(runtime) = unused.0.take() {
-            runtime.block_on(body);
+            let given = runtime.block_on(body);
+            drop(runtime);
+            drop(given);
         }
     })
 }

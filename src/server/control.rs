@@ -93,7 +93,9 @@ impl Control {
         self.workers.close();
         self.workers.wait().await;
         end.cancel();
-        let _ended_in_time = timeout(DRAIN, tasks.ended()).await;
+        if timeout(DRAIN, tasks.ended()).await.is_err() {
+            log::cut_off(tasks.cut_off());
+        }
         shared.bridge.store.close().await;
         shared.bridge.edge.close();
     }

@@ -1,5 +1,6 @@
 //! The listeners of API calls and of authorization questions: who calls from where, and the trail of it.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,9 +17,9 @@ use super::http2::{self, Streams};
 use super::legacy::{Tuning, bytes_of, unreadable};
 use super::malformed::Refuse;
 use super::streamed::Streamed;
+use super::unanswered::Unanswered;
 use crate::domain::dialect::Endpoint;
 use crate::domain::refusal::{Cause, Fault, Refusal};
-use crate::domain::time::Clock;
 use crate::exchange::Bridge;
 use crate::gateway::{From, Gateway, Stream};
 use crate::lifecycle::others_first;
@@ -29,7 +30,6 @@ use crate::telemetry::Trail;
 pub(super) struct GatewayService {
     pub(super) gateway: Arc<Gateway>,
     pub(super) bridge: Arc<Bridge>,
-    pub(super) clock: Arc<dyn Clock>,
     pub(super) tuning: Arc<ArcSwap<Tuning>>,
     pub(super) is_secure: bool,
     /// Headers of a request: hyper counts them over HTTP/1 alone.
@@ -63,40 +63,15 @@ impl GatewayService {
         }
     }
 
+    /// A request from there, until it is answered.
+    pub(super) fn asked(&self, address: IpAddr) -> Unanswered<'_> {
+        Unanswered::new(&self.bridge, self.gateway.tasks(), Trail { address: Some(address), ..Trail::default() })
+    }
+
     /// Whether a head is longer than it may be, or has more lines. Over HTTP/1 hyper has refused it by now.
     fn is_beyond(&self, head: &Parts) -> bool {
         let is_http2 = head.version == Version::HTTP_2;
         is_http2 && (head.headers.len() > self.headers || http2::head_bytes(&head.uri, &head.headers) > self.head_bytes)
-    }
-}
-
-/// What the log has for a status where nobody was there to hear one, as nginx's has.
-const GONE: u16 = 499;
-
-/// A call that somebody waits for, and what is known of it.
-struct Asked<'a> {
-    service: &'a GatewayService,
-    trail: Trail,
-    started: Duration,
-    is_answered: bool,
-}
-
-impl Asked<'_> {
-    /// Writes it down.
-    fn tell(&self, status: u16) {
-        let took = self.service.clock.monotonic().saturating_sub(self.started);
-        self.service.bridge.edge.request(&self.trail, status, took);
-    }
-}
-
-impl Drop for Asked<'_> {
-    /// Its caller is gone, unless all ends.
-    fn drop(&mut self) {
-        let ends = self.service.gateway.tasks().stop().is_cancelled() || std::thread::panicking();
-        if !self.is_answered && !ends {
-            self.trail.refusal = Some(Refusal::client(Cause::InvalidRequest, "the caller was gone before its answer"));
-            self.tell(GONE);
-        }
     }
 }
 
@@ -114,11 +89,9 @@ pub(super) async fn call(
     let is_too_much = stream.as_ref().is_some_and(Option::is_none);
     let (mut head, body) = request.into_parts();
     let version = head.version;
-    let started = service.clock.monotonic();
     let waiting = streams.is_none().then(|| peer.turn.waiting().clone());
     let from = From { waiting, ..service.from(peer, &head.headers) };
-    let trail = Trail { address: Some(from.address), ..Trail::default() };
-    let mut asked = Asked { service, trail, started, is_answered: false };
+    let mut asked = service.asked(from.address).told_when_gone();
     let trail = &mut asked.trail;
     let has_body = !body.is_end_stream();
     let mut response = if is_too_much {
@@ -129,9 +102,9 @@ pub(super) async fn call(
         let body = Stream::of(body, version, peer.turn.unread());
         service.gateway.call((&mut head, body), &from, trail).await
     };
-    asked.is_answered = true;
     peer.turn.waiting().set(false);
-    asked.tell(response.status().as_u16());
+    let is_refused = trail.refusal.is_some();
+    asked.answered(response.status());
     // Once it is written down: who hangs up ends this here.
     others_first().await;
     if is_too_much {
@@ -141,7 +114,7 @@ pub(super) async fn call(
         let watching = (service.unread_timeout, service.gateway.tasks().clone());
         return response.map(|body| Said::Streamed(Streamed::new(body, stream, watching)));
     }
-    if has_body && (asked.trail.refusal.is_some() || response.body().is_last_word()) {
+    if has_body && (is_refused || response.body().is_last_word()) {
         // What was not read of the request is not to be taken for the next one.
         if !response.headers().contains_key(header::UPGRADE) {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -195,7 +168,6 @@ pub(super) async fn question(
     if streams.is_none() {
         peer.turn.take();
     }
-    let started = service.clock.monotonic();
     let (head, body) = request.into_parts();
     let is_beyond = service.is_beyond(&head);
     if grpc::is_grpc(&head) && !is_beyond {
@@ -206,14 +178,13 @@ pub(super) async fn question(
     }
     // Nobody wants it. Hyper hears of that before it writes, and says that it closes where it cannot pass over what is here of it.
     drop(body);
-    let mut trail = Trail { address: Some(service.from(peer, &head.headers).address), ..Trail::default() };
+    let mut asked = service.asked(service.from(peer, &head.headers).address);
     let response = if is_beyond {
-        service.gateway.turn_question_away(unreadable(), &mut trail)
+        service.gateway.turn_question_away(unreadable(), &mut asked.trail)
     } else {
-        service.gateway.authorize(&head, &mut trail).await
+        service.gateway.authorize(&head, &mut asked.trail).await
     };
-    let took = service.clock.monotonic().saturating_sub(started);
-    service.bridge.edge.request(&trail, response.status().as_u16(), took);
+    asked.answered(response.status());
     others_first().await;
     if streams.is_some() {
         return response.map(Said::Stream);

@@ -21,7 +21,6 @@ use crate::domain::dialect::Endpoint;
 use crate::domain::refusal::{Cause, Refusal};
 use crate::gateway::ext_authz::{Asked, CHECK, unframed};
 use crate::gateway::tells_its_call;
-use crate::telemetry::Trail;
 
 /// Bytes of a question: it holds the whole head of a call.
 const LONGEST: usize = 256 << 10;
@@ -48,22 +47,22 @@ pub(super) fn is_grpc(head: &Parts) -> bool {
 
 /// Answers one.
 pub(super) async fn answer(service: &GatewayService, peer: IpAddr, body: Incoming) -> Response {
-    let started = service.clock.monotonic();
     let patience = service.tuning.load().body_timeout;
-    let mut trail = Trail { address: Some(peer), endpoint: Some(Endpoint::Authz), ..Trail::default() };
+    let mut asked_for = service.asked(peer);
+    let trail = &mut asked_for.trail;
+    trail.endpoint = Some(Endpoint::Authz);
     let answer = match read(body, patience).await {
         Some(asked) => {
             trail.address = Some(client(service, peer, &asked));
-            Some(service.gateway.check(&asked, &mut trail).await)
+            Some(service.gateway.check(&asked, trail).await)
         }
         None => {
             trail.refusal = Some(Refusal::client(Cause::InvalidRequest, UNREADABLE));
             None
         }
     };
-    let took = service.clock.monotonic().saturating_sub(started);
     let status = answer.as_ref().map_or(StatusCode::BAD_REQUEST, |(status, _)| *status);
-    service.bridge.edge.request(&trail, status.as_u16(), took);
+    asked_for.answered(status);
     let Some((_, answer)) = answer else { return unreadable() };
     let trailers = std::future::ready(Some(Ok(HeaderMap::from_iter([told(Status::Ok)]))));
     response(Body::new(Full::new(answer).with_trailers(trailers)))

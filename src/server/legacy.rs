@@ -14,9 +14,9 @@ use super::address::client_address;
 use super::answer::{Peer, Said};
 use super::body::{Unread, whole};
 use super::malformed::Refuse;
+use super::unanswered::Unanswered;
 use crate::config::Config;
 use crate::domain::refusal::{Cause, Fault, Refusal};
-use crate::domain::time::Clock;
 use crate::exchange::Exchange;
 use crate::gateway::Stream;
 use crate::legacy::reply::Reply;
@@ -29,8 +29,6 @@ use crate::telemetry::Trail;
 pub struct LegacyService {
     /// Answers.
     pub exchange: Arc<Exchange>,
-    /// Time.
-    pub clock: Arc<dyn Clock>,
     /// What a reload may change.
     pub tuning: Arc<ArcSwap<Tuning>>,
 }
@@ -90,32 +88,33 @@ pub(super) async fn handle(
     Peer { address: peer, turn, .. }: &Peer,
     request: Request<Coming>,
 ) -> Response<Said> {
-    let started = service.clock.monotonic();
     let (head, body) = request.into_parts();
     let address = client_address(*peer, &head.headers, &service.tuning.load().trusted);
-    let mut trail = Trail { address: Some(address), ..Trail::default() };
+    let trail = Trail { address: Some(address), ..Trail::default() };
+    let mut asked = Unanswered::new(service.exchange.bridge(), service.exchange.tasks(), trail);
+    let trail = &mut asked.trail;
     // Hyper by itself closes behind lengths that contradict each other (RFC 9112 section 6.1).
     let mut close = false;
     let path = head.uri.path();
     let reply = match read(service, &head.headers, body).await {
         Ok(body) => {
             let incoming = Incoming { method: &head.method, uri: &head.uri, headers: &head.headers, body: &body };
-            let answering = service.exchange.answer(&incoming, address, &mut trail);
+            let answering = service.exchange.answer(&incoming, address, trail);
             let answered = AssertUnwindSafe(answering).catch_unwind().await;
             answered.unwrap_or_else(|_| {
-                service.exchange.refuse(path, Refusal::server(Fault::Ourselves, "a panic while answering"), &mut trail)
+                service.exchange.refuse(path, Refusal::server(Fault::Ourselves, "a panic while answering"), trail)
             })
         }
         Err(refusal) => {
             close = true;
             turn.cuts_short();
-            service.exchange.refuse(path, refusal, &mut trail)
+            service.exchange.refuse(path, refusal, trail)
         }
     };
-    let took = service.clock.monotonic().saturating_sub(started);
-    service.exchange.bridge().edge.request(&trail, reply.status.as_u16(), took);
+    let is_ours = trail.passed.is_none();
+    asked.answered(reply.status);
     let response = respond(reply, close);
-    if trail.passed.is_none() {
+    if is_ours {
         return response.map(Said::Stream);
     }
     // What the old server says is not looked through for hyper's own words.

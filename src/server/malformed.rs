@@ -184,6 +184,10 @@ impl<S: Reset> Reset for Spoken<S> {
         self.stream.reset();
     }
 
+    fn poll_broken_off(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.stream.poll_broken_off(cx)
+    }
+
     fn keep_ahead(&self, bytes: u32) {
         self.stream.keep_ahead(bytes);
     }

@@ -32,6 +32,7 @@ mod shared;
 mod start;
 mod streamed;
 mod tls;
+mod unanswered;
 mod worker;
 
 use std::net::SocketAddr;

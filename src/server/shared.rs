@@ -59,9 +59,7 @@ impl Shared {
 
     /// What one worker serves legacy clients with.
     pub(super) fn legacy(&self, config: &Config, exchange: Arc<Exchange>, permits: Arc<Semaphore>) -> Serving {
-        let service =
-            LegacyService { exchange, clock: Arc::clone(&self.bridge.clock), tuning: Arc::clone(&self.tuning) };
-        let service = Arc::new(service);
+        let service = Arc::new(LegacyService { exchange, tuning: Arc::clone(&self.tuning) });
         let refuse = Some(legacy::refuse_malformed(Arc::clone(&service)));
         Serving {
             answers: Answers::Legacy(service),
@@ -87,7 +85,6 @@ impl Shared {
         let service = |tls: &Option<Tls>| GatewayService {
             gateway: Arc::clone(&gateway),
             bridge: Arc::clone(&self.bridge),
-            clock: Arc::clone(&self.bridge.clock),
             tuning: Arc::clone(&self.tuning),
             is_secure: tls.is_some(),
             headers: config.limits.headers,

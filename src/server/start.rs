@@ -297,7 +297,7 @@ fn edge(
 
 fn run<F>(name: &str, begin: impl FnOnce() -> io::Result<F>) -> Result<JoinHandle<()>, StartError>
 where
-    F: Future<Output = ()> + Send + 'static,
+    F: Future + Send + 'static,
 {
     thread(name, begin).map_err(|error| StartError::Failed(format!("no thread `{name}`: {error}")))
 }

@@ -13,6 +13,7 @@ use super::connection::{Serving, accept};
 use super::listener::taken;
 use crate::gateway::Gateway;
 use crate::lifecycle::Tasks;
+use crate::telemetry::log;
 
 pub(super) struct Worker {
     /// Its listeners, and what each is served with.
@@ -28,25 +29,27 @@ pub(super) struct Worker {
 
 impl Worker {
     /// Takes its listeners. What comes of it waits until the bridge is born, and runs until told to stop and what is in flight has ended, or has
-    /// had its time.
+    /// had its time. What it gives is to be let go when nothing of it is left.
     ///
     /// # Errors
     /// The machine does not let it listen.
-    pub(super) fn begin(self) -> io::Result<impl Future<Output = ()> + Send> {
+    pub(super) fn begin(self) -> io::Result<impl Future<Output = TaskTrackerToken> + Send> {
         let Self { doors, gateway, tasks, drain, alive, mut born } = self;
         let doors = taken(doors)?;
         Ok(async move {
-            let _alive = alive;
             // Nobody is there to say so any more: something else failed, and nobody is served.
             if born.changed().await.is_err() {
-                return;
+                return alive;
             }
             for (listener, serving) in doors {
                 tasks.run(accept(listener, serving, tasks.clone()));
             }
             tasks.run(gateway.close_at_end());
             tasks.stop().cancelled().await;
-            let _ended_in_time = timeout(drain, tasks.ended()).await;
+            if timeout(drain, tasks.ended()).await.is_err() {
+                log::cut_off(tasks.cut_off());
+            }
+            alive
         })
     }
 }

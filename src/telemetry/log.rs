@@ -197,6 +197,15 @@ pub fn draining() {
     tracing::info!(event = "draining");
 }
 
+/// Says that so many connections, and what goes on beside them, are cut off in the middle of something.
+pub fn cut_off(left: usize) {
+    tracing::warn!(
+        event = "cut_off",
+        left,
+        "the time to end was over (`server.drain`; 2 s for operators and what the realm says), and these had not: requests among them have a line each"
+    );
+}
+
 /// Says that files were taken into use.
 pub fn loaded(generation: u64, digest: &str, clients: usize) {
     tracing::info!(event = "loaded", generation, digest, clients);

@@ -160,6 +160,15 @@ fn a_drain_has_an_end_though_the_realm_never_answers() {
     program.signal("TERM");
     assert_eq!(program.ended().code(), Some(0));
     assert!(busy.is_closed(), "no answer that is not kept");
+    assert_eq!(program.lines("cut_off")[0]["left"], 1, "{}", program.log());
+    let told = world.audit().into_iter().find(|record| record["what"] == "login").expect("it is in the audit");
+    let line = program.lines("request").pop().expect("it has a line");
+    for (said, why) in [(&told, "why"), (&line, "detail")] {
+        assert_eq!((&said["client"], &said["outcome"]), (&OLD_ID.into(), &"server_error".into()), "{said}");
+        assert_eq!(said["fault"], "ourselves");
+        assert!(said[why].as_str().unwrap().starts_with("cut off: "), "{said}");
+    }
+    assert_eq!(line["status"], 0);
 }
 
 /// Logs in without end from several connections until nobody answers; remembers every UUID that was answered.

@@ -1,0 +1,66 @@
+//! A request until it is answered, so that none ends without a word: one that the end of a drain cuts off is written down too, and a call whose
+//! caller is gone.
+
+use std::time::Duration;
+
+use http::StatusCode;
+
+use crate::domain::refusal::{Cause, Fault, Refusal};
+use crate::exchange::Bridge;
+use crate::lifecycle::Tasks;
+use crate::telemetry::Trail;
+
+/// The status of a request that nobody has answered.
+const NONE: u16 = 0;
+
+/// The same where nobody was there to hear an answer, as nginx's log has it.
+const GONE: u16 = 499;
+
+/// A request that somebody works for.
+pub(super) struct Unanswered<'s> {
+    pub(super) trail: Trail,
+    bridge: &'s Bridge,
+    tasks: &'s Tasks,
+    started: Duration,
+    is_answered: bool,
+    is_told_when_gone: bool,
+}
+
+impl<'s> Unanswered<'s> {
+    pub(super) fn new(bridge: &'s Bridge, tasks: &'s Tasks, trail: Trail) -> Self {
+        Self { trail, bridge, tasks, started: bridge.clock.monotonic(), is_answered: false, is_told_when_gone: false }
+    }
+
+    /// Where its caller may be gone before it is answered, that is told.
+    pub(super) fn told_when_gone(mut self) -> Self {
+        self.is_told_when_gone = true;
+        self
+    }
+
+    /// Writes down what it was answered.
+    pub(super) fn answered(&mut self, status: StatusCode) {
+        self.is_answered = true;
+        self.write(status.as_u16());
+    }
+
+    fn write(&self, status: u16) {
+        let took = self.bridge.clock.monotonic().saturating_sub(self.started);
+        self.bridge.edge.request(&self.trail, status, took);
+    }
+}
+
+impl Drop for Unanswered<'_> {
+    fn drop(&mut self) {
+        if self.is_answered {
+            return;
+        }
+        if self.tasks.are_cut_off() {
+            let detail = "cut off: the time that `server.drain` gives to what is in flight was over";
+            self.trail.refusal = Some(Refusal::server(Fault::Ourselves, detail));
+            self.write(NONE);
+        } else if self.is_told_when_gone && !self.tasks.stop().is_cancelled() && !std::thread::panicking() {
+            self.trail.refusal = Some(Refusal::client(Cause::InvalidRequest, "the caller was gone before its answer"));
+            self.write(GONE);
+        }
+    }
+}
