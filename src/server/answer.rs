@@ -69,8 +69,9 @@ pub(super) struct Answering {
 impl Answering {
     pub(super) async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Result<Response<Said>, Infallible> {
         let streams = self.streams.as_ref();
-        if let Some(streams) = streams {
-            streams.begin();
+        match streams {
+            Some(streams) => streams.begin(),
+            None => self.peer.turn.asked(),
         }
         let is_bare = streams.is_some() && request.method() == Method::HEAD;
         let response = match &self.answers {
@@ -79,6 +80,9 @@ impl Answering {
             Answers::Questions(service) => question(service, &self.peer, streams, request).await,
             Answers::Router(routed) => routed.answer(&self.peer, request).await?.map(Said::Router),
         };
+        if streams.is_none() {
+            self.peer.turn.answered();
+        }
         Ok(if is_bare { without_body(response) } else { response })
     }
 }

@@ -26,6 +26,8 @@ use super::tls::Tls;
 use crate::config::Config;
 use crate::lifecycle::{Tasks, others_first};
 
+/// So long whoever is in the middle of a head may take to end it, once the end is told.
+const HALF_SAID: Duration = Duration::from_secs(1);
 /// Until a connection that could not be accepted is tried again.
 const NEXT_TRY: Duration = Duration::from_millis(20);
 
@@ -189,7 +191,7 @@ async fn serve_http1(
         .half_close(true) // who has said everything may shut his side and is still answered
         .title_case_headers(true);
     let (refuse, patience) = (serving.refuse.clone(), serving.limits.unread_timeout);
-    let stream = Spoken::new(stream, (refuse, address), turn, patience, Some(permit));
+    let stream = Spoken::new(stream, (refuse, address), turn.clone(), patience, Some(permit));
     let stream = if is_long { stream.in_pieces() } else { stream };
     let served =
         http.serve_connection(TokioIo::new(stream), service_fn(|request| Arc::clone(&answering).answer(request)));
@@ -200,7 +202,11 @@ async fn serve_http1(
         _ended = connection.as_mut() => {}
         () = tasks.stop().cancelled() => {
             connection.as_mut().graceful_shutdown();
-            let _ = connection.await;
+            let is_over = timeout(HALF_SAID, connection.as_mut()).await.is_ok();
+            // Whoever has not said a whole head by then has asked for nothing.
+            if !is_over && turn.is_asked() {
+                let _ = connection.await;
+            }
         }
     }
 }

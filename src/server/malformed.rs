@@ -53,6 +53,8 @@ pub struct Turn(Arc<Words>);
 #[derive(Debug, Default)]
 struct Words {
     whose: AtomicU8,
+    /// How far the last request has come.
+    request: AtomicU8,
     /// They were said before their caller had said everything, and he is not listened to any more.
     cut_short: Unread,
     /// Nothing but the end of the connection tells theirs.
@@ -68,7 +70,29 @@ const TAKEN: u8 = 1;
 /// It has been handed over whole, and is not all written yet.
 const ENDED: u8 = 2;
 
+/// None is here whole, or the last one's answer is written.
+const NONE: u8 = 0;
+/// Somebody looks for an answer.
+const ASKED: u8 = 1;
+/// It is found, and not all written yet.
+const ANSWERED: u8 = 2;
+
 impl Turn {
+    /// A request is here, its head whole.
+    pub(super) fn asked(&self) {
+        self.0.request.store(ASKED, Ordering::Relaxed);
+    }
+
+    /// It has an answer, of which hyper begins to write at once.
+    pub(super) fn answered(&self) {
+        self.0.request.store(ANSWERED, Ordering::Relaxed);
+    }
+
+    /// Whether somebody waits here for the rest of an answer.
+    pub(super) fn is_asked(&self) -> bool {
+        self.0.request.load(Ordering::Relaxed) != NONE
+    }
+
     /// Somebody else speaks, until the body that [`Turn::until_end_of`] wraps has ended.
     pub(super) fn take(&self) {
         self.0.whose.store(TAKEN, Ordering::Relaxed);
@@ -104,6 +128,9 @@ impl Turn {
     fn written(&self) {
         if self.0.whose.load(Ordering::Relaxed) == ENDED {
             self.0.whose.store(FREE, Ordering::Relaxed);
+        }
+        if self.is_free() && self.0.request.load(Ordering::Relaxed) == ANSWERED {
+            self.0.request.store(NONE, Ordering::Relaxed);
         }
     }
 

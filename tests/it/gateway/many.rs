@@ -84,7 +84,7 @@ fn ten_thousand_idle_connections_cost_little_and_hold_nobody_up() {
         assert_eq!(connection.ask(&get("/api", &uuid)).body, "good", "after all that time");
     }
     program.signal("TERM");
-    // Whoever is in the middle of a head has the drain's time to end it.
+    // Whoever is in the middle of a head has a second to end it.
     for (number, connection) in idle.iter_mut().enumerate() {
         assert!(connection.is_closed(), "{number}");
     }
