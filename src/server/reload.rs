@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 
 use super::RefusedLoad;
 use super::legacy::Tuning;
-use super::moves::{self, Move};
+use super::moves::{self, Move, Remembered};
 use super::retired::Retired;
 use super::shared::Shared;
 use crate::config::{self, Config};
@@ -197,7 +197,7 @@ impl Reloading {
             if *begins { bridge.metrics.stepped_back(client, false) } else { bridge.metrics.no_canary(client) }
         }
         if let Some(audit) = &current.audit {
-            patiently(|| moves::remember(&audit.path, &next.table));
+            patiently(|| Remembered::read(&audit.path).remember(&next.table));
         }
         self.retired.keep(before);
         self.ops.token.store(Arc::new(config.ops_token.clone()));

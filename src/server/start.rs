@@ -19,7 +19,7 @@ use super::control::Control;
 use super::handshake::Failures;
 use super::legacy::Tuning;
 use super::listener::listen;
-use super::moves;
+use super::moves::Remembered;
 use super::reload::{Files, Reloading, Ways};
 use super::scarcity::{self, Scarcity};
 use super::shared::Shared;
@@ -253,13 +253,14 @@ fn bridge(
     let verifiers = workers.saturating_sub(1).max(1);
     let guard = Guard::new(config.limits.wrong_secrets, verifiers, Arc::clone(&start.clock))
         .map_err(|error| StartError::Failed(format!("no thread for verifying secrets: {error}")))?;
+    let remembered = config.audit.as_ref().map(|audit| Remembered::read(&audit.path));
     let (edge, thread) = edge(config, &metrics, &start.clock)?;
     edge.began(snapshot.generation, &snapshot.digest, snapshot.table.len());
-    if let Some(audit) = &config.audit {
-        for moved in moves::since_last_time(&audit.path, &snapshot.table) {
+    if let Some(remembered) = remembered {
+        for moved in remembered.since(&snapshot.table) {
             edge.staged(&moved.client, moved.stages, moved.why.as_deref());
         }
-        moves::remember(&audit.path, &snapshot.table);
+        remembered.remember(&snapshot.table);
     }
     let bridge = Arc::new(Bridge {
         snapshot: ArcSwap::from_pointee(snapshot),

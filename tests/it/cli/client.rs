@@ -597,6 +597,129 @@ fn a_move_that_a_refused_load_kept_out_is_told_by_the_start_that_brings_it_in() 
     assert!(told.contains("stage_before=live stage=retired (ticket 99)"), "{told}");
 }
 
+/// The stages, and the reasons, of the moves that the audit has of a client.
+#[track_caller]
+fn moves(world: &World) -> Vec<String> {
+    let told = run(world, &["audit", "--client", "moving"], "").fine().out;
+    told.lines().map(|line| line.split_once("stage_before=").expect("a move").1.to_owned()).collect()
+}
+
+#[track_caller]
+fn stage(world: &World, stage: &str, why: &str) {
+    run(world, &["client", "stage", "moving", stage, "--why", why], "").fine();
+}
+
+fn moving() -> World {
+    Plan::new().client(&client("moving", "client_id = \"other\"")).start()
+}
+
+#[track_caller]
+fn by_hand(world: &World, before: &str, now: &str) {
+    let (before, now) = (format!("stage = \"{before}\""), format!("stage = \"{now}\""));
+    let (first, second) =
+        all(world).split_once("moving").map(|(one, other)| (one.to_owned(), other.to_owned())).unwrap();
+    assert!(second.contains(&before), "{second}");
+    fs::write(file(world, "all.toml"), format!("{first}moving{}", second.replacen(&before, &now, 1))).unwrap();
+}
+
+#[test]
+fn a_start_tells_what_was_changed_by_hand_without_the_reason_of_the_command_before() {
+    let mut world = moving();
+    stage(&world, "retired", "ticket 1");
+    world.end();
+    by_hand(&world, "retired", "live");
+    world.begin();
+    world.end();
+    by_hand(&world, "live", "retired");
+    world.begin();
+    world.end();
+    assert_eq!(moves(&world), ["live stage=retired (ticket 1)", "retired stage=live", "live stage=retired"]);
+}
+
+#[test]
+fn a_start_tells_from_which_stage_a_client_came_that_the_bridge_had_in_use() {
+    let mut world = moving();
+    world.end();
+    stage(&world, "retired", "never in use");
+    stage(&world, "live", "never away");
+    world.begin();
+    world.end();
+    stage(&world, "retired", "ticket 2");
+    stage(&world, "live", "ticket 3");
+    stage(&world, "retired", "ticket 4");
+    world.begin();
+    world.end();
+    assert_eq!(moves(&world), ["live stage=retired (ticket 4)"]);
+}
+
+#[test]
+fn a_move_that_was_taken_back_before_any_load_took_it_is_none() {
+    let mut world = moving();
+    let broken = file(&world, "broken.toml");
+    fs::write(&broken, "[[client]").unwrap();
+    run(&world, &["client", "stage", "moving", "retired", "--why", "kept out"], "").refused(1, "");
+    run(&world, &["client", "rollback", "moving"], "").refused(1, "");
+    fs::remove_file(broken).unwrap();
+    world.running().reload().unwrap();
+    world.end();
+    assert_eq!(moves(&world), [""; 0]);
+}
+
+#[test]
+fn a_client_that_one_load_left_out_is_not_told_anew() {
+    let mut world = moving();
+    stage(&world, "retired", "ticket 2");
+    let with = all(&world);
+    world.change_clients(&[client(OLD_ID, "")]);
+    world.running().reload().unwrap();
+    world.end();
+    fs::write(file(&world, "all.toml"), with).unwrap();
+    world.begin();
+    world.end();
+    assert_eq!(moves(&world), ["live stage=retired (ticket 2)"]);
+}
+
+#[test]
+fn a_version_that_remembered_fewer_moves_or_none_is_followed_by_a_start_that_tells_the_new_ones() {
+    let mut world = moving();
+    stage(&world, "retired", "ticket 1");
+    world.end();
+    let remembered = world.store().join("audit/moves");
+    // As it was written: a fingerprint of client, stage and change.
+    let shown = run(&world, &["client", "show", "moving", "--format", "json"], "").fine().json();
+    let at = shown["stage_change"]["at"].as_str().unwrap().to_owned();
+    let change = passbridge::domain::client::Moved {
+        from: Some(passbridge::domain::client::Stage::Live),
+        at,
+        why: "ticket 1".to_owned(),
+    };
+    let line = format!("{:?} Retired {change:?}", "moving");
+    let line = passbridge::domain::opaque::Fingerprint::of("move", line.as_bytes());
+    fs::write(&remembered, format!("{line}\n")).unwrap();
+    by_hand(&world, "retired", "live");
+    world.begin();
+    world.end();
+    // Before that nothing was: what is younger than the audit is new.
+    fs::remove_file(&remembered).unwrap();
+    let audit = world.store().join("audit");
+    let written = |at: std::time::SystemTime| {
+        for path in passbridge::telemetry::audit::files(&audit).unwrap() {
+            File::options().append(true).open(path).unwrap().set_modified(at).unwrap();
+        }
+    };
+    written(std::time::SystemTime::UNIX_EPOCH);
+    stage(&world, "retired", "with the upgrade");
+    world.begin();
+    world.end();
+    let told = ["live stage=retired (ticket 1)", "retired stage=live", "live stage=retired (with the upgrade)"];
+    assert_eq!(moves(&world), told);
+    fs::remove_file(&remembered).unwrap();
+    written(std::time::SystemTime::now() + std::time::Duration::from_secs(10));
+    world.begin();
+    world.end();
+    assert_eq!(moves(&world), told, "the audit is younger than the move");
+}
+
 #[test]
 fn a_move_that_a_load_told_is_not_told_again_by_the_next_start() {
     let mut world = Plan::new().client(&client("moving", "client_id = \"other\"")).start();
