@@ -51,7 +51,7 @@ public final class PassportAuthenticator implements Authenticator {
                 form.getFirst(settings.certificateField()), form.getFirst("algorithm"), form.getFirst("signature"), now);
         UserModel user = user(context.getSession(), context.getRealm(), settings, passport.subject());
         letIn(context, user);
-        if (settings.once() && !spend(context.getSession(), passport, settings, now)) {
+        if (settings.once() && !spend(context, passport, settings, now)) {
             throw new RefusedException(Refusal.CERTIFICATE_USED);
         }
         context.success();
@@ -106,9 +106,12 @@ public final class PassportAuthenticator implements Authenticator {
      * Whether this is the first use; remembered, by all nodes of the cluster, for as long as the cookie lives, but in
      * their memory: once all of them were down (a single one: restarted) the cookie is good again.
      */
-    private static boolean spend(KeycloakSession session, PassportToken passport, PassportSettings settings, Instant now) {
+    private static boolean spend(
+            AuthenticationFlowContext context, PassportToken passport, PassportSettings settings, Instant now) {
         long life = Duration.between(now, passport.expiresAt().plus(settings.skew())).toSeconds() + 1;
-        return session.singleUseObjects().putIfAbsent("passport:" + passport.serial(), life);
+        // The server keeps these of all realms together, and another realm's Passport counts for itself.
+        String name = "passport:" + context.getRealm().getId() + ":" + passport.serial();
+        return context.getSession().singleUseObjects().putIfAbsent(name, life);
     }
 
     private void refuse(AuthenticationFlowContext context, Refusal refusal) {

@@ -37,7 +37,7 @@ record PassportSettings(PublicKey issuer, String certificateField, String userAt
                     "By how much the clocks of Passport and this server may differ, 0 to 300.",
                     ProviderConfigProperty.STRING_TYPE, "0", null)
             .property(ONCE, "Passport can be used once",
-                    "Refuses a cookie that has logged somebody in before. Kept in memory: forgotten when all nodes were down.",
+                    "Refuses a cookie that has logged somebody in before, by a step of this realm that has this set. Kept in memory: forgotten when all nodes were down.",
                     ProviderConfigProperty.BOOLEAN_TYPE, "false", null)
             .build();
 

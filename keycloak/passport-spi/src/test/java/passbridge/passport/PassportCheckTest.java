@@ -3,14 +3,30 @@ package passbridge.passport;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 
+import java.math.BigInteger;
+import java.nio.charset.StandardCharsets;
 import java.security.KeyFactory;
+import java.security.KeyPair;
+import java.security.KeyPairGenerator;
 import java.security.PublicKey;
 import java.security.spec.X509EncodedKeySpec;
 import java.time.Duration;
 import java.time.Instant;
 import java.util.Arrays;
 import java.util.Base64;
+import java.util.Date;
 import java.util.HexFormat;
+import java.util.List;
+import org.bouncycastle.asn1.x500.X500Name;
+import org.bouncycastle.cert.X509CertificateHolder;
+import org.bouncycastle.cert.jcajce.JcaX509v3CertificateBuilder;
+import org.bouncycastle.cms.CMSProcessableByteArray;
+import org.bouncycastle.cms.CMSSignedDataGenerator;
+import org.bouncycastle.cms.jcajce.JcaSignerInfoGeneratorBuilder;
+import org.bouncycastle.jce.provider.BouncyCastleProvider;
+import org.bouncycastle.operator.jcajce.JcaContentSignerBuilder;
+import org.bouncycastle.operator.jcajce.JcaDigestCalculatorProviderBuilder;
+import org.bouncycastle.util.CollectionStore;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
@@ -71,6 +87,55 @@ class PassportCheckTest {
         assertRefused(Refusal.CERTIFICATE_NOT_GENUINE, MAKER.make(wish.with(Flaw.ISSUER)));
         assertRefused(Refusal.SIGNATURE_OTHER_KEY, MAKER.make(wish.with(Flaw.KEY)));
         assertRefused(Refusal.SIGNATURE_OTHER_ALGORITHM, MAKER.make(wish.with(Flaw.ALGORITHM)));
+    }
+
+    /** What a client may send that holds an RSA key named by a good cookie, and signs otherwise than it should. */
+    private static final class Forger {
+        private static final BouncyCastleProvider BC = new BouncyCastleProvider();
+        private final KeyPair key;
+        private final String cookie;
+
+        Forger() throws Exception {
+            KeyPairGenerator generator = KeyPairGenerator.getInstance("RSA");
+            generator.initialize(2048);
+            key = generator.generateKeyPair();
+            Instant now = Instant.now();
+            cookie = Passport.trusted().issue("90417", key.getPublic(), now, now.plusSeconds(600));
+        }
+
+        Login signing(String content, boolean attached, String... signatures) throws Exception {
+            X500Name name = new X500Name("CN=Legacy client");
+            Date now = new Date();
+            X509CertificateHolder certificate =
+                    new JcaX509v3CertificateBuilder(name, BigInteger.ONE, now, now, name, key.getPublic())
+                            .build(new JcaContentSignerBuilder("SHA256withRSA").build(key.getPrivate()));
+            var digests = new JcaDigestCalculatorProviderBuilder().setProvider(BC).build();
+            CMSSignedDataGenerator generator = new CMSSignedDataGenerator();
+            for (String signature : signatures) {
+                generator.addSignerInfoGenerator(new JcaSignerInfoGeneratorBuilder(digests).build(
+                        new JcaContentSignerBuilder(signature).setProvider(BC).build(key.getPrivate()), certificate));
+            }
+            generator.addCertificates(new CollectionStore<>(List.of(certificate)));
+            var bytes = new CMSProcessableByteArray(content.getBytes(StandardCharsets.US_ASCII));
+            byte[] encoded = generator.generate(bytes, attached).getEncoded("DER");
+            return new Login(cookie, "RSA", Base64.getEncoder().encodeToString(encoded), 0);
+        }
+    }
+
+    @ParameterizedTest
+    @CsvSource({"SHA1withRSA", "MD5withRSA", "SHA512withRSA", "SHA256withRSAandMGF1"})
+    void another_digest_or_padding_under_the_right_key_is_refused(String signature) throws Exception {
+        Forger forger = new Forger();
+        assertRefused(Refusal.SIGNATURE_OTHER_ALGORITHM, forger.signing(forger.cookie, false, signature));
+    }
+
+    @Test
+    void only_one_signature_over_the_cookie_itself_counts() throws Exception {
+        Forger forger = new Forger();
+        assertEquals("90417", check(forger.signing(forger.cookie, false, "SHA256withRSA"), Instant.now(), 0).subject());
+        assertRefused(Refusal.SIGNATURE_WRONG, forger.signing("something else", true, "SHA256withRSA"));
+        assertRefused(Refusal.SIGNATURE_MALFORMED,
+                forger.signing(forger.cookie, false, "SHA256withRSA", "SHA256withRSA"));
     }
 
     @ParameterizedTest
