@@ -1,33 +1,44 @@
 //! The way to Redis: a single server, the master that Sentinels name, or a cluster. Every command has a bounded time.
 //!
 //! Connections live on a runtime of their own, so that workers, each with its own runtime, can share them. A connection that
-//! failed is dropped and made anew by the next command: Sentinel is asked again then, and a cluster learns its slots again.
+//! failed is dropped and made anew by the next command; one that had ended before a command was sent, by that command itself.
+//! Sentinels are asked once a second, too, whether another is the master: the former one takes writes for a while, and then
+//! throws them away. A cluster learns its slots by itself: its connection is dropped only when nothing of it answers.
 
+use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::thread::Builder;
 use std::time::Duration;
 
-use futures_util::future::join_all;
-use parking_lot::Mutex;
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, join_all};
 use redis::aio::MultiplexedConnection;
 use redis::cluster::ClusterClient;
 use redis::cluster_async::ClusterConnection;
-use redis::sentinel::{SentinelClient, SentinelClientBuilder, SentinelServerType};
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, ConnectionInfo, IntoConnectionInfo, RedisError, RedisResult, TlsCertificates,
-    TlsMode, Value,
+    AsyncConnectionConfig, Client, Cmd, ConnectionInfo, IntoConnectionInfo, Pipeline, RedisError, RedisResult,
+    TlsCertificates, Value,
 };
 use tokio::runtime::{self, Handle};
 use tokio::sync::oneshot;
-use tokio::time::timeout;
+use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::super::settings::{RedisMode, RedisSettings};
+use super::kept::Kept;
+use super::sentinel::{Address, Master, Sentinels};
 use secrecy::ExposeSecret;
 
 /// For a connection.
 const CONNECT: Duration = Duration::from_secs(2);
+/// For a connection, asking whom to connect to included: less than who waits for it has patience.
+const MAKING: Duration = Duration::from_secs(4);
 /// For one command and its answer, a new connection included.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How often Sentinels are asked who is the master.
+const LOOK: Duration = Duration::from_secs(1);
+/// So many failures without an answer between them, and a cluster's connection is made anew.
+const IN_A_ROW: u32 = 16;
 
 #[derive(Debug)]
 pub(super) struct Link {
@@ -45,14 +56,21 @@ enum Lane {
     Waiting,
 }
 
+/// A connection, and to whom.
+#[derive(Clone)]
+struct Joined {
+    connection: MultiplexedConnection,
+    address: Option<Address>,
+}
+
 #[derive(Default)]
 struct Lanes {
-    swift: Mutex<Option<MultiplexedConnection>>,
-    waiting: Mutex<Option<MultiplexedConnection>>,
+    swift: Kept<Joined>,
+    waiting: Kept<Joined>,
 }
 
 impl Lanes {
-    const fn of(&self, lane: Lane) -> &Mutex<Option<MultiplexedConnection>> {
+    const fn of(&self, lane: Lane) -> &Kept<Joined> {
         match lane {
             Lane::Swift => &self.swift,
             Lane::Waiting => &self.waiting,
@@ -60,17 +78,23 @@ impl Lanes {
     }
 }
 
+/// Whom single commands go to.
+#[derive(Clone)]
+enum Server {
+    One(Client),
+    Master(Arc<Sentinels>),
+}
+
 enum Way {
-    Single { client: Client, open: Lanes },
-    Sentinel { client: tokio::sync::Mutex<SentinelClient>, open: Lanes },
-    Cluster { client: ClusterClient, open: Mutex<Option<ClusterConnection>> },
+    Direct { server: Server, open: Lanes },
+    Cluster { client: ClusterClient, open: Kept<ClusterConnection>, failures: AtomicU32 },
 }
 
 impl std::fmt::Debug for Way {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
-            Self::Single { .. } => "Single",
-            Self::Sentinel { .. } => "Sentinel",
+            Self::Direct { server: Server::One(_), .. } => "Single",
+            Self::Direct { server: Server::Master(_), .. } => "Sentinel",
             Self::Cluster { .. } => "Cluster",
         })
     }
@@ -85,6 +109,7 @@ impl Link {
         };
         let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(no_thread)?;
         let handle = runtime.handle().clone();
+        handle.spawn(Arc::clone(&way).watch());
         #[expect(clippy::disallowed_methods, reason = "the store's one thread; it ends when the store is dropped")]
         Builder::new()
             .name("store-redis".to_owned())
@@ -104,28 +129,26 @@ impl Link {
     }
 
     async fn run_on(&self, lane: Lane, commands: Vec<Cmd>) -> RedisResult<Vec<Value>> {
-        let ran = self.handle.spawn(in_time(Arc::clone(&self.way), lane, commands));
+        let way = Arc::clone(&self.way);
+        let ran = self.handle.spawn(async move { way.run(lane, commands).await });
         ran.await.unwrap_or_else(|_| Err(failed("the store has ended")))
     }
 
     /// The same from a thread that is no runtime's, for opening.
     pub(super) fn run_blocking(&self, commands: Vec<Cmd>) -> RedisResult<Vec<Value>> {
         let (sender, receiver) = std::sync::mpsc::channel();
-        let answers = in_time(Arc::clone(&self.way), Lane::Swift, commands);
-        self.handle.spawn(async move { drop(sender.send(answers.await)) });
+        let way = Arc::clone(&self.way);
+        self.handle.spawn(async move { drop(sender.send(way.run(Lane::Swift, commands).await)) });
         receiver.recv().unwrap_or_else(|_| Err(failed("the store has ended")))
     }
 }
 
-async fn in_time(way: Arc<Way>, lane: Lane, commands: Vec<Cmd>) -> RedisResult<Vec<Value>> {
-    timeout(PATIENCE, way.run(lane, &commands)).await.unwrap_or_else(|_| {
-        way.forget(lane);
-        Err(failed("Redis did not answer in time"))
-    })
-}
-
 fn failed(sentence: &'static str) -> RedisError {
     RedisError::from((redis::ErrorKind::Io, sentence))
+}
+
+async fn in_time<T>(patience: Duration, work: impl Future<Output = RedisResult<T>>) -> RedisResult<T> {
+    timeout(patience, work).await.unwrap_or_else(|_| Err(failed("Redis did not answer in time")))
 }
 
 /// Whether a URL is one of a Redis, as far as it can be told without asking.
@@ -137,47 +160,34 @@ pub fn is_redis(url: &str) -> bool {
 fn way(settings: &RedisSettings) -> RedisResult<Way> {
     let mut infos = Vec::new();
     for url in &settings.urls {
-        infos.push(signed_in(url.as_str().into_connection_info()?, settings));
+        infos.push(url.as_str().into_connection_info()?);
     }
-    let certificates = TlsCertificates { client_tls: None, root_cert: settings.ca.clone() };
-    let first =
-        || infos.first().cloned().ok_or_else(|| RedisError::from((redis::ErrorKind::InvalidClientConfig, "no URL")));
-    let tls = settings.urls.iter().any(|url| url.starts_with("rediss://"));
+    let is_secure = settings.urls.iter().any(|url| url.starts_with("rediss://"));
+    let tls = is_secure.then(|| TlsCertificates { client_tls: None, root_cert: settings.ca.clone() });
+    let open = |info: ConnectionInfo| match &tls {
+        Some(certificates) => Client::build_with_tls(info, certificates.clone()),
+        None => Client::open(info),
+    };
+    let no_url = || RedisError::from((redis::ErrorKind::InvalidClientConfig, "no URL"));
+    let first = infos.first().cloned().ok_or_else(no_url).map(|info| signed_in(info, settings))?;
+    let direct = |server| Way::Direct { server, open: Lanes::default() };
     match &settings.mode {
-        RedisMode::Single if tls && settings.ca.is_some() => {
-            Ok(Way::Single { client: Client::build_with_tls(first()?, certificates)?, open: Lanes::default() })
-        }
-        RedisMode::Single => Ok(Way::Single { client: Client::open(first()?)?, open: Lanes::default() }),
+        RedisMode::Single => Ok(direct(Server::One(open(first)?))),
         RedisMode::Sentinel { master } => {
-            let addresses: Vec<_> = infos.iter().map(|info| info.addr().clone()).collect();
-            let database = first()?.redis_settings().db();
-            let mut builder = SentinelClientBuilder::new(addresses, master.clone(), SentinelServerType::Master)?
-                .set_client_to_redis_db(database);
-            if let Some(username) = &settings.username {
-                builder = builder.set_client_to_redis_username(username);
-            }
-            if let Some(password) = &settings.password {
-                builder = builder.set_client_to_redis_password(password.0.expose_secret());
-            }
-            if tls {
-                builder = builder
-                    .set_client_to_redis_tls_mode(TlsMode::Secure)
-                    .set_client_to_sentinel_tls_mode(TlsMode::Secure);
-                if settings.ca.is_some() {
-                    builder = builder
-                        .set_client_to_redis_certificates(certificates.clone())
-                        .set_client_to_sentinel_certificates(certificates);
-                }
-            }
-            Ok(Way::Sentinel { client: tokio::sync::Mutex::new(builder.build()?), open: Lanes::default() })
+            // The database is the master's, and so are user and password.
+            let plain = |info: ConnectionInfo| open(info.set_redis_settings(redis::RedisConnectionInfo::default()));
+            let clients = infos.into_iter().map(plain).collect::<RedisResult<Vec<_>>>()?;
+            let sentinels = Sentinels::new(clients, master, Master { like: first, tls });
+            Ok(direct(Server::Master(Arc::new(sentinels))))
         }
         RedisMode::Cluster => {
+            let infos: Vec<_> = infos.into_iter().map(|info| signed_in(info, settings)).collect();
             let mut builder =
-                ClusterClient::builder(infos.clone()).connection_timeout(CONNECT).response_timeout(PATIENCE).retries(3);
-            if tls && settings.ca.is_some() {
+                ClusterClient::builder(infos).connection_timeout(CONNECT).response_timeout(PATIENCE).retries(3);
+            if let Some(certificates) = tls.filter(|_| settings.ca.is_some()) {
                 builder = builder.certs(certificates);
             }
-            Ok(Way::Cluster { client: builder.build()?, open: Mutex::default() })
+            Ok(Way::Cluster { client: builder.build()?, open: Kept::default(), failures: AtomicU32::new(0) })
         }
     }
 }
@@ -193,71 +203,115 @@ fn signed_in(info: ConnectionInfo, settings: &RedisSettings) -> ConnectionInfo {
     info.set_redis_settings(redis)
 }
 
-impl Way {
-    async fn run(&self, lane: Lane, commands: &[Cmd]) -> RedisResult<Vec<Value>> {
-        let answers = self.try_run(lane, commands).await;
-        if answers.as_ref().is_err_and(lost) {
-            self.forget(lane);
-        }
-        answers
-    }
-
-    async fn try_run(&self, lane: Lane, commands: &[Cmd]) -> RedisResult<Vec<Value>> {
-        if let Self::Cluster { .. } = self {
-            let connection = self.cluster().await?;
-            let one = |command: Cmd| {
-                let mut connection = connection.clone();
-                async move { command.query_async::<Value>(&mut connection).await }
+impl Server {
+    fn join(&self) -> BoxFuture<'static, RedisResult<Joined>> {
+        let server = self.clone();
+        in_time(MAKING, async move {
+            let (client, address) = match server {
+                Self::One(client) => (client, None),
+                Self::Master(sentinels) => {
+                    let address = sentinels.address().await?;
+                    (sentinels.master.at(address.clone())?, Some(address))
+                }
             };
-            return join_all(commands.iter().cloned().map(one)).await.into_iter().collect();
-        }
-        let mut connection = self.direct(lane).await?;
-        let mut pipe = redis::pipe();
-        for command in commands {
-            pipe.add_command(command.clone());
-        }
-        pipe.query_async(&mut connection).await
+            let config =
+                AsyncConnectionConfig::new().set_connection_timeout(Some(CONNECT)).set_response_timeout(Some(PATIENCE));
+            let connection = client.get_multiplexed_async_connection_with_config(&config).await?;
+            Ok(Joined { connection, address })
+        })
+        .boxed()
     }
+}
 
-    async fn direct(&self, lane: Lane) -> RedisResult<MultiplexedConnection> {
-        let (Self::Single { open, .. } | Self::Sentinel { open, .. }) = self else { return Err(no_such_way()) };
-        let there = open.of(lane).lock().clone();
-        if let Some(connection) = there {
-            return Ok(connection);
-        }
-        let config =
-            AsyncConnectionConfig::new().set_connection_timeout(Some(CONNECT)).set_response_timeout(Some(PATIENCE));
-        let made = match self {
-            Self::Single { client, .. } => client.get_multiplexed_async_connection_with_config(&config).await?,
-            Self::Sentinel { client, .. } => client.lock().await.get_async_connection_with_config(&config).await?,
-            Self::Cluster { .. } => return Err(no_such_way()),
-        };
-        *open.of(lane).lock() = Some(made.clone());
-        Ok(made)
-    }
-
-    async fn cluster(&self) -> RedisResult<ClusterConnection> {
-        let Self::Cluster { client, open } = self else { return Err(no_such_way()) };
-        let there = open.lock().clone();
-        if let Some(connection) = there {
-            return Ok(connection);
-        }
-        let made = client.get_async_connection().await?;
-        *open.lock() = Some(made.clone());
-        Ok(made)
-    }
-
-    /// Drops the connection; the next command makes another.
-    fn forget(&self, lane: Lane) {
+impl Way {
+    async fn run(&self, lane: Lane, commands: Vec<Cmd>) -> RedisResult<Vec<Value>> {
         match self {
-            Self::Single { open, .. } | Self::Sentinel { open, .. } => *open.of(lane).lock() = None,
-            Self::Cluster { open, .. } => *open.lock() = None,
+            Self::Direct { server, open } => direct(server, open.of(lane), &commands).await,
+            Self::Cluster { client, open, failures } => {
+                let client = client.clone();
+                let make = || in_time(MAKING, async move { client.get_async_connection().await }).boxed();
+                let (number, connection) = in_time(PATIENCE, open.connection(make)).await?;
+                let answers = in_time(PATIENCE, each(&connection, commands)).await;
+                if !answers.as_ref().is_err_and(lost) {
+                    failures.store(0, Ordering::Relaxed);
+                } else if failures.fetch_add(1, Ordering::Relaxed) + 1 >= IN_A_ROW {
+                    failures.store(0, Ordering::Relaxed);
+                    open.forget(number);
+                }
+                answers
+            }
+        }
+    }
+
+    /// Leaves a master as soon as the Sentinels name another.
+    async fn watch(self: Arc<Self>) {
+        let Self::Direct { server: Server::Master(sentinels), open } = &*self else { return };
+        let mut ticks = interval(LOOK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            let lanes = [&open.swift, &open.waiting];
+            if !lanes.iter().any(|lane| lane.is_there()) {
+                continue;
+            }
+            if let Ok(address) = sentinels.address().await {
+                lanes.iter().for_each(|lane| lane.forget_if(|joined| joined.address.as_ref() != Some(&address)));
+            }
         }
     }
 }
 
-fn no_such_way() -> RedisError {
-    RedisError::from((redis::ErrorKind::Client, "that is no such way to Redis"))
+async fn direct(server: &Server, lane: &Kept<Joined>, commands: &[Cmd]) -> RedisResult<Vec<Value>> {
+    let mut pipe = redis::pipe();
+    for command in commands {
+        pipe.add_command(command.clone());
+    }
+    let used = AtomicU64::new(0);
+    let answers = in_time(PATIENCE, async {
+        let join = || lane.connection(|| server.join());
+        let (number, mut joined) = join().await?;
+        used.store(number, Ordering::Relaxed);
+        match ask(&mut joined.connection, &pipe).await {
+            Asked::Sent(answers) => answers,
+            // It may have ended long ago, where nobody looked: who sees it idle for long closes it.
+            Asked::Unsent(_) => {
+                lane.forget(number);
+                let (number, mut joined) = join().await?;
+                used.store(number, Ordering::Relaxed);
+                let (Asked::Sent(answers) | Asked::Unsent(answers)) = ask(&mut joined.connection, &pipe).await;
+                answers
+            }
+        }
+    })
+    .await;
+    if answers.as_ref().is_err_and(lost) {
+        lane.forget(used.into_inner());
+    }
+    answers
+}
+
+/// What became of commands.
+enum Asked {
+    /// They came to nothing before they were sent.
+    Unsent(RedisResult<Vec<Value>>),
+    Sent(RedisResult<Vec<Value>>),
+}
+
+async fn ask(connection: &mut MultiplexedConnection, pipe: &Pipeline) -> Asked {
+    let mut asked = pin!(pipe.query_async::<Vec<Value>>(connection));
+    // Who sends them and reads the answers works on this very thread, and had no turn yet.
+    match asked.as_mut().now_or_never() {
+        Some(over) => Asked::Unsent(over),
+        None => Asked::Sent(asked.await),
+    }
+}
+
+async fn each(connection: &ClusterConnection, commands: Vec<Cmd>) -> RedisResult<Vec<Value>> {
+    let one = |command: Cmd| {
+        let mut connection = connection.clone();
+        async move { command.query_async::<Value>(&mut connection).await }
+    };
+    join_all(commands.into_iter().map(one)).await.into_iter().collect()
 }
 
 /// Whether the connection is of no use any more: broken, or to a server that is no longer the master.

@@ -18,12 +18,14 @@
 //! Must not: touch two slots by one command, keep a key of a family without an expiry where the family has an end, or hang.
 
 mod end;
+mod kept;
 mod keys;
 mod leftovers;
 mod link;
 mod memo;
 mod scan;
 mod scripts;
+mod sentinel;
 
 use std::path::PathBuf;
 use std::sync::Arc;

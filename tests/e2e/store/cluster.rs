@@ -2,6 +2,8 @@
 
 use std::process::Command;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
@@ -11,7 +13,7 @@ use passbridge::store::{Change, RedisMode, StoreSettings, Version};
 use super::contract_of_redis;
 use super::line::{COMMIT, Cut, Line};
 use super::servers::{Server, settings};
-use super::world::{World, block_on};
+use super::world::{Login, World, block_on};
 use crate::support::{eventually, for_good, free_ports};
 
 struct Cluster(Vec<Server>);
@@ -23,18 +25,23 @@ fn cluster() -> &'static Mutex<Cluster> {
 }
 
 fn start() -> Cluster {
-    let ports: [u16; 6] = free_ports();
+    made(&free_ports::<6>(), "1")
+}
+
+/// Each master with so many replicas. What is left of it goes on where a part is gone.
+fn made(ports: &[u16], replicas: &str) -> Cluster {
     let node = |port: u16| {
         let (port_text, bus) = (port.to_string(), free_ports::<1>()[0].to_string());
         let cluster = ["--cluster-enabled", "yes", "--cluster-node-timeout", "3000", "--cluster-port", &bus];
+        let cluster = [cluster.as_slice(), &["--cluster-require-full-coverage", "no"]].concat();
         Server::with(port, &[["--port", &port_text].as_slice(), &cluster].concat())
     };
-    let nodes: Vec<Server> = ports.into_iter().map(node).collect();
-    let addresses = ports.map(|port| format!("127.0.0.1:{port}"));
+    let nodes: Vec<Server> = ports.iter().copied().map(node).collect();
+    let addresses = ports.iter().map(|port| format!("127.0.0.1:{port}"));
     let created = Command::new("redis-cli")
         .args(["--cluster", "create"])
         .args(addresses)
-        .args(["--cluster-replicas", "1", "--cluster-yes"])
+        .args(["--cluster-replicas", replicas, "--cluster-yes"])
         .output()
         .expect("redis-cli runs");
     assert!(created.status.success(), "{}", String::from_utf8_lossy(&created.stdout));
@@ -92,4 +99,38 @@ fn a_change_is_ones_own_though_the_connection_broke_before_its_answer() {
         let over = world.store.end(login.id(), Ending::Revoked).await.unwrap().unwrap();
         assert_eq!(over.state, FamilyState::Over(Ending::Revoked));
     });
+}
+
+#[test]
+fn a_node_that_hangs_holds_up_nobody_whose_record_is_on_another() {
+    let cluster = made(&free_ports::<3>(), "0");
+    let ports: Vec<u16> = cluster.0.iter().map(|node| node.port).collect();
+    let world = World::open(&StoreSettings::Redis(settings(RedisMode::Cluster, &ports)));
+    let hanging = &cluster.0[0];
+    let is_there = |login: &Login| hanging.cli(&["EXISTS", &format!("pb:a:{}", login.access)]).stdout == b"1\n";
+    let logins: Vec<Login> = (0..40).map(|_| block_on(world.kept())).collect();
+    let (there, elsewhere): (Vec<&Login>, Vec<&Login>) = logins.iter().partition(|login| is_there(login));
+    hanging.signal("-STOP");
+    let over = AtomicBool::new(false);
+    let slowest = std::thread::scope(|scope| {
+        for login in there.iter().take(6) {
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    assert!(block_on(world.store.access(&login.access)).is_err(), "nobody has it but who hangs");
+                }
+            });
+        }
+        let (begin, mut slowest) = (Instant::now(), Duration::ZERO);
+        while begin.elapsed() < Duration::from_secs(12) {
+            for login in &elsewhere {
+                let asked = Instant::now();
+                assert!(block_on(world.store.access(&login.access)).unwrap().is_some());
+                slowest = slowest.max(asked.elapsed());
+            }
+        }
+        over.store(true, Ordering::Relaxed);
+        slowest
+    });
+    hanging.signal("-CONT");
+    assert!(slowest < Duration::from_secs(1), "{slowest:?}");
 }

@@ -8,7 +8,7 @@ use passbridge::store::{Change, CommitError, RedisMode, RedisSettings, StoreErro
 use super::line::{Cut, KEEP, Line};
 use super::servers::{Server, settings, single};
 use super::world::{World, block_on};
-use crate::support::eventually;
+use crate::support::{eventually, free_ports};
 
 #[test]
 fn a_redis_that_is_gone_is_told_at_once_and_one_that_is_back_is_used() {
@@ -107,4 +107,31 @@ fn an_instance_that_was_paused_cannot_overwrite_what_another_decided() {
         ..Change::of(known.version, Family { state: FamilyState::Unrefreshable, ..known.value })
     };
     assert!(matches!(block_on(world.store.commit(late)), Err(CommitError::Fenced)));
+}
+
+/// One more that follows it.
+fn replica_of(master: &Server) -> Server {
+    let [port] = free_ports();
+    let (port_text, master_text) = (port.to_string(), master.port.to_string());
+    let replica = Server::with(port, &["--port", &port_text, "--replicaof", "127.0.0.1", &master_text]);
+    eventually("the replica follows", || {
+        String::from_utf8_lossy(&replica.cli(&["info", "replication"]).stdout).contains("master_link_status:up")
+    });
+    replica
+}
+
+#[test]
+fn connections_that_were_closed_while_nobody_used_them_cost_no_login() {
+    let server = Server::start();
+    let _replica = replica_of(&server);
+    let wait = Wait { replicas: 1, timeout: Duration::from_secs(2) };
+    let waiting = RedisSettings { wait: Some(wait), ..settings(RedisMode::Single, &[server.port]) };
+    let world = World::open(&StoreSettings::Redis(waiting));
+    let login = block_on(world.kept());
+    for _ in 0..3 {
+        assert!(server.cli(&["CLIENT", "KILL", "TYPE", "normal"]).status.success());
+        // By the time that this is answered, on a new connection, the end of the others has been seen as well.
+        assert!(block_on(world.store.access(&login.access)).unwrap().is_some());
+        block_on(world.store.put(world.login().new)).unwrap();
+    }
 }

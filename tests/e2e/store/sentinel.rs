@@ -1,6 +1,7 @@
 //! A master with a replica, watched by three Sentinels: a failover is survived.
 
 use std::fs;
+use std::time::{Duration, Instant};
 
 use passbridge::store::{RedisMode, StoreSettings, TokenStore, Wait};
 
@@ -21,7 +22,25 @@ fn sentinel(master: u16) -> Server {
 
 #[test]
 fn a_failover_is_survived_and_what_a_replica_confirmed_is_there() {
-    let mut master = Server::start();
+    let (mut master, _replica, sentinels) = watched();
+    let ports: Vec<u16> = sentinels.iter().map(|sentinel| sentinel.port).collect();
+    let mut known = settings(RedisMode::Sentinel { master: "bridge".to_owned() }, &ports);
+    known.wait = Some(Wait { replicas: 1, timeout: Duration::from_secs(2) });
+    let world = World::open(&StoreSettings::Redis(known.clone()));
+    let before = block_on(world.kept());
+    master.kill();
+    let alone = RedisMode::Sentinel { master: "bridge".to_owned() };
+    let unwaiting = open_eventually(&StoreSettings::Redis(settings(alone, &ports)));
+    eventually("the replica has become the master", || block_on(unwaiting.store.put(unwaiting.login().new)).is_ok());
+    let found = block_on(world.store.access(&before.access)).unwrap();
+    assert_eq!(found, Some(before.new.access.1.clone()), "what a replica had confirmed outlives its master");
+    let put = block_on(world.store.put(world.login().new));
+    assert!(put.is_err(), "no replica is left to confirm, so nothing is acknowledged");
+}
+
+/// A master, its replica and the three that watch them.
+fn watched() -> (Server, Server, Vec<Server>) {
+    let master = Server::start();
     let [port] = free_ports();
     let (port_text, master_text) = (port.to_string(), master.port.to_string());
     let replica = Server::with(port, &["--port", &port_text, "--replicaof", "127.0.0.1", &master_text]);
@@ -35,19 +54,51 @@ fn a_failover_is_survived_and_what_a_replica_confirmed_is_there() {
             said.contains("status=ok") && said.contains("slaves=1") && said.contains("sentinels=3")
         })
     });
+    (master, replica, sentinels)
+}
+
+fn by(sentinels: &[Server]) -> World {
     let ports: Vec<u16> = sentinels.iter().map(|sentinel| sentinel.port).collect();
-    let mut known = settings(RedisMode::Sentinel { master: "bridge".to_owned() }, &ports);
-    known.wait = Some(Wait { replicas: 1, timeout: std::time::Duration::from_secs(2) });
-    let world = World::open(&StoreSettings::Redis(known.clone()));
-    let before = block_on(world.kept());
-    master.kill();
-    let alone = RedisMode::Sentinel { master: "bridge".to_owned() };
-    let unwaiting = open_eventually(&StoreSettings::Redis(settings(alone, &ports)));
-    eventually("the replica has become the master", || block_on(unwaiting.store.put(unwaiting.login().new)).is_ok());
-    let found = block_on(world.store.access(&before.access)).unwrap();
-    assert_eq!(found, Some(before.new.access.1.clone()), "what a replica had confirmed outlives its master");
-    let put = block_on(world.store.put(world.login().new));
-    assert!(put.is_err(), "no replica is left to confirm, so nothing is acknowledged");
+    let known = settings(RedisMode::Sentinel { master: "bridge".to_owned() }, &ports);
+    World::open(&StoreSettings::Redis(known))
+}
+
+#[test]
+fn a_planned_failover_is_followed_before_the_former_master_throws_away_what_it_takes() {
+    let (_master, replica, sentinels) = watched();
+    let world = by(&sentinels);
+    block_on(world.kept());
+    assert!(sentinels[0].cli(&["SENTINEL", "FAILOVER", "bridge"]).status.success());
+    eventually("another master is named", || {
+        let said = sentinels[0].cli(&["SENTINEL", "GET-MASTER-ADDR-BY-NAME", "bridge"]).stdout;
+        String::from_utf8_lossy(&said).contains(&replica.port.to_string())
+    });
+    let named = Instant::now();
+    eventually("a login is kept by the new master", || {
+        let login = world.login();
+        let kept = block_on(world.store.put(login.new.clone())).is_ok();
+        kept && replica.cli(&["EXISTS", &format!("pb:a:{}", login.access)]).stdout == b"1\n"
+    });
+    // The former one is not told for some eight seconds more.
+    assert!(named.elapsed() < Duration::from_secs(4), "{:?}", named.elapsed());
+}
+
+#[test]
+fn a_sentinel_that_hangs_holds_nobody_up() {
+    let (master, _replica, sentinels) = watched();
+    let world = by(&sentinels);
+    let login = block_on(world.kept());
+    sentinels[0].signal("-STOP");
+    assert!(master.cli(&["CLIENT", "KILL", "TYPE", "normal"]).status.success());
+    for most in [Duration::from_secs(4), Duration::from_secs(1)] {
+        let begin = Instant::now();
+        let reads = (0..30).map(|_| world.store.access(&login.access));
+        for read in block_on(futures_util::future::join_all(reads)) {
+            assert!(read.unwrap().is_some());
+        }
+        assert!(begin.elapsed() < most, "{:?}", begin.elapsed());
+    }
+    sentinels[0].signal("-CONT");
 }
 
 #[test]

@@ -1,0 +1,100 @@
+//! Where the master is, by what its Sentinels say.
+//!
+//! All are asked side by side, so that one which hangs costs a glance and no more. Of those that answer, the one with the newest
+//! configuration counts: the others have not heard of the failover yet.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::join_all;
+use redis::aio::MultiplexedConnection;
+use redis::{
+    AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, ErrorKind, FromRedisValue, RedisError, RedisResult,
+    TlsCertificates, Value, cmd,
+};
+use tokio::time::timeout;
+
+use super::kept::Kept;
+
+/// So long is a Sentinel waited for.
+const GLANCE: Duration = Duration::from_millis(500);
+
+/// Host and port.
+pub(super) type Address = (String, u16);
+
+pub(super) struct Sentinels {
+    all: Vec<Sentinel>,
+    /// What they call the master.
+    name: String,
+    /// How the master is spoken to, at whatever address.
+    pub(super) master: Master,
+}
+
+/// How a master is spoken to.
+pub(super) struct Master {
+    pub(super) like: ConnectionInfo,
+    /// `None`: in clear.
+    pub(super) tls: Option<TlsCertificates>,
+}
+
+struct Sentinel {
+    client: Client,
+    open: Kept<MultiplexedConnection>,
+}
+
+impl Sentinels {
+    pub(super) fn new(clients: Vec<Client>, name: &str, master: Master) -> Self {
+        let all = clients.into_iter().map(|client| Sentinel { client, open: Kept::default() }).collect();
+        Self { all, name: name.to_owned(), master }
+    }
+
+    /// Where the master is.
+    pub(super) async fn address(&self) -> RedisResult<Address> {
+        let asked = join_all(self.all.iter().map(|sentinel| sentinel.says(&self.name))).await;
+        let (said, errors): (Vec<_>, Vec<_>) = asked.into_iter().partition(Result::is_ok);
+        let newest = said.into_iter().flatten().max_by_key(|(epoch, _)| *epoch);
+        newest.map(|(_, address)| address).ok_or_else(|| {
+            let why = errors.into_iter().find_map(Result::err);
+            why.unwrap_or_else(|| RedisError::from((ErrorKind::EmptySentinelList, "no Sentinel is named")))
+        })
+    }
+}
+
+impl Master {
+    /// Who is spoken to at this address.
+    pub(super) fn at(&self, (host, port): Address) -> RedisResult<Client> {
+        let Some(certificates) = &self.tls else {
+            return Client::open(self.like.clone().set_addr(ConnectionAddr::Tcp(host, port)));
+        };
+        let address = ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None };
+        Client::build_with_tls(self.like.clone().set_addr(address), certificates.clone())
+    }
+}
+
+impl Sentinel {
+    /// The number of its configuration, and the master's address in it.
+    async fn says(&self, name: &str) -> RedisResult<(u64, Address)> {
+        let (number, mut connection) = self.open.connection(|| open(self.client.clone()).boxed()).await?;
+        let mut pipe = redis::pipe();
+        // The first knows a new master a little earlier, the second which configuration that is of.
+        pipe.add_command(cmd("SENTINEL").arg("GET-MASTER-ADDR-BY-NAME").arg(name).to_owned());
+        pipe.add_command(cmd("SENTINEL").arg("MASTER").arg(name).to_owned());
+        let answers = timeout(GLANCE, pipe.query_async::<(Option<Address>, Value)>(&mut connection)).await;
+        let answers = answers.unwrap_or_else(|_| Err(RedisError::from((ErrorKind::Io, "a Sentinel does not answer"))));
+        if answers.is_err() {
+            self.open.forget(number);
+        }
+        let (address, about) = answers?;
+        let about = HashMap::<String, String>::from_redis_value(about)?;
+        let epoch = about.get("config-epoch").and_then(|epoch| epoch.parse().ok()).unwrap_or_default();
+        let no_such = || RedisError::from((ErrorKind::MasterNameNotFoundBySentinel, "no Sentinel knows this master"));
+        Ok((epoch, address.ok_or_else(no_such)?))
+    }
+}
+
+async fn open(client: Client) -> RedisResult<MultiplexedConnection> {
+    let config = AsyncConnectionConfig::new().set_connection_timeout(Some(GLANCE)).set_response_timeout(Some(GLANCE));
+    let opened = timeout(GLANCE, client.get_multiplexed_async_connection_with_config(&config)).await;
+    opened.unwrap_or_else(|_| Err(RedisError::from((ErrorKind::Io, "a Sentinel does not answer"))))
+}
