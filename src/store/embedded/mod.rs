@@ -77,7 +77,7 @@ impl Embedded {
         reason = "the writer blocks on the disk, so it is a thread; `close` and `drop` wait for it"
     )]
     pub(super) fn open(path: &Path, cache_bytes: u64, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
-        let horizon = Mutex::new(Horizon::new(clock.now(), clock.monotonic()));
+        let horizon = Mutex::new(Horizon::unproven(clock.now(), clock.monotonic()));
         let (shared, expiry) = Shared::open(path, cache_bytes, clock)?;
         let shared = Arc::new(shared);
         let (jobs, waiting) = mpsc::channel(WAITING);

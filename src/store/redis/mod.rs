@@ -17,6 +17,7 @@
 //!
 //! Must not: touch two slots by one command, keep a key of a family without an expiry where the family has an end, or hang.
 
+mod clock;
 mod end;
 mod kept;
 mod keys;
@@ -35,6 +36,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use redis::{Cmd, FromRedisValue, RedisError, RedisResult, Value, cmd};
 
+use self::clock::Days;
 use self::leftovers::Place;
 use self::link::Link;
 pub use self::link::is_redis;
@@ -45,7 +47,6 @@ use super::error::{CommitError, StoreError};
 use super::record;
 use super::settings::{RedisSettings, Wait};
 use crate::domain::family::{AccessFate, AccessRecord, Family, FamilyId, Member, RefreshRecord};
-use crate::domain::horizon::Horizon;
 use crate::domain::opaque::{Fingerprint, TokenUse};
 use crate::domain::time::{Clock, Timestamp, millis};
 
@@ -64,7 +65,7 @@ pub struct Redis {
     failed: AtomicU64,
     writable: AtomicBool,
     leftovers: Mutex<Place>,
-    horizon: Mutex<Horizon>,
+    days: Days,
 }
 
 impl Redis {
@@ -84,7 +85,8 @@ impl Redis {
             }
             _ => return Err(StoreError::Format { path: path(), found, known: FORMAT }),
         }
-        let horizon = Mutex::new(Horizon::new(clock.now(), clock.monotonic()));
+        let days = Days::new(&*clock);
+        days.heard(link.run_blocking(vec![clock::asked()]), clock.monotonic());
         Ok(Self {
             link,
             clock,
@@ -94,7 +96,7 @@ impl Redis {
             failed: AtomicU64::new(0),
             writable: AtomicBool::new(true),
             leftovers: Mutex::new(Place::BEGIN),
-            horizon,
+            days,
         })
     }
 
@@ -300,10 +302,6 @@ impl Redis {
             failed_writes: self.failed.load(Ordering::Relaxed),
             ..Statistics::default()
         }
-    }
-
-    pub(super) fn believed(&self, now: Timestamp) -> Timestamp {
-        self.horizon.lock().at(now, self.clock.monotonic())
     }
 
     pub(super) fn close(&self) {

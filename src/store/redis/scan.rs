@@ -20,6 +20,7 @@ const TOGETHER: usize = 500;
 impl Redis {
     /// Redis forgets by itself; what is left to do is to take what it forgot out of the lists, and to drop what our clock calls over.
     pub(in super::super) async fn sweep(&self, now: Timestamp) -> Result<Swept, StoreError> {
+        self.look_at_the_clock().await;
         let horizon = ending::droppable(self.believed(now));
         self.end_leftovers().await?;
         let mut swept = Swept::default();

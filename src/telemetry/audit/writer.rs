@@ -62,8 +62,7 @@ impl Writer {
         metrics.audit_writable.set(1);
         // Not when its thread gets to it: records of what came after would be the earlier ones.
         let began = Some(clock.now());
-        // Nobody can check the first look at a clock, so that one is a leap too.
-        let horizon = Horizon::new(Timestamp::default(), clock.monotonic());
+        let horizon = Horizon::unproven(clock.now(), clock.monotonic());
         Self {
             directory,
             settings,

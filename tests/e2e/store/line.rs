@@ -89,7 +89,7 @@ impl Line {
     /// Commands since the last time, but for what goes on by itself in the background.
     pub fn commands(&self) -> Vec<String> {
         let mut commands = std::mem::take(&mut self.passed.lock().commands);
-        commands.retain(|command| !["ZRANGEBYSCORE", "HVALS", "CLIENT"].contains(&command.as_str()));
+        commands.retain(|command| !["ZRANGEBYSCORE", "HVALS", "CLIENT", "TIME"].contains(&command.as_str()));
         commands
     }
 

@@ -4,6 +4,7 @@ use std::fs;
 
 use passbridge::domain::family::{Ending, Family};
 use passbridge::domain::seal::Sealed;
+use passbridge::domain::time::Timestamp;
 use passbridge::store::{
     Change, Find, Password, PendingRevocation, RedisMode, RedisSettings, StoreError, StoreSettings, TokenStore, Version,
 };
@@ -12,7 +13,7 @@ use secrecy::SecretString;
 use super::contract::rotated;
 use super::contract_of_redis;
 use super::servers::{Server, settings, single};
-use super::world::{BEGIN, HOUR, ManualClock, World, block_on};
+use super::world::{BEGIN, HOUR, ManualClock, Seeded, World, block_on};
 use crate::support::{free_ports, place};
 
 fn on_single(test: impl AsyncFn(&World)) {
@@ -33,6 +34,35 @@ fn what_ends_while_the_clock_leaps_ahead_is_remembered_as_long_as_was_promised()
     let (access, state) = (format!("pb:a:{}", login.access), format!("pb:{{{}}}:state", login.id()));
     let minutes = |key: &str| server.ttl(key) / 60_000;
     assert_eq!((minutes(&access), minutes(&state)), (59, 120));
+}
+
+/// What Redis's own clock says.
+fn time_of(server: &Server) -> Timestamp {
+    let said = String::from_utf8(server.cli(&["TIME"]).stdout).unwrap();
+    Timestamp::from_secs(said.lines().next().unwrap().parse().unwrap())
+}
+
+/// An instance whose clock says this.
+fn instance(server: &Server, day: Timestamp) -> World {
+    let clock = ManualClock::new();
+    clock.set(day);
+    World { store: TokenStore::open(&single(server), clock.clone()).unwrap(), clock, chance: Seeded::new(day.millis()) }
+}
+
+#[test]
+fn an_instance_that_starts_with_its_clock_ahead_drops_no_login_of_the_others() {
+    let server = Server::start();
+    let now = time_of(&server);
+    let right = instance(&server, now);
+    let login = block_on(right.kept());
+    let ahead = instance(&server, now.plus(24 * HOUR));
+    assert!(ahead.store.believed(ahead.now()) < now.plus(HOUR));
+    for _ in 0..3 {
+        block_on(ahead.store.sweep(ahead.now())).unwrap();
+        ahead.clock.pass(HOUR / 4);
+    }
+    assert!(block_on(right.store.access(&login.access)).unwrap().is_some());
+    assert!(block_on(right.store.family(login.id())).unwrap().is_some());
 }
 
 /// A server that speaks TLS alone, knows one user, and lets him touch our keys alone.

@@ -76,8 +76,8 @@ fn what_was_dropped_is_given_back_even_if_nothing_more_is_written() {
     let full = disk(directory.path());
     assert!(full > ALL, "{full}");
 
-    clock.pass(2 * HOUR);
     let world = World { store: TokenStore::open(&settings, clock).unwrap(), clock: world.clock, chance: world.chance };
+    world.clock.pass(2 * HOUR);
     block_on(async {
         swept(&world).await;
         let (left, bound) = (disk(directory.path()), 2 * ALL / 8 + BESIDE);

@@ -42,6 +42,20 @@ fn what_was_kept_is_there_after_a_restart() {
 }
 
 #[test]
+fn a_store_that_is_opened_while_the_clock_is_ahead_drops_no_login() {
+    let directory = tempfile::tempdir().unwrap();
+    let world = World::open(&embedded(directory.path()));
+    let login = block_on(world.kept());
+    world.clock.set(BEGIN.plus(24 * HOUR));
+    let world = reopened(world, directory.path());
+    assert!(world.store.believed(world.now()) < BEGIN, "nor is the realm left untold of what ended");
+    block_on(world.store.sweep(world.now())).unwrap();
+    world.clock.set(BEGIN);
+    let world = reopened(world, directory.path());
+    assert_eq!(block_on(world.store.access(&login.access)).unwrap(), Some(login.new.access.1));
+}
+
+#[test]
 fn fences_rise_over_a_restart() {
     let directory = tempfile::tempdir().unwrap();
     let world = World::open(&embedded(directory.path()));
