@@ -25,6 +25,8 @@ struct Copied {
     logins: usize,
     /// Left behind: forgotten by now, and only not swept yet.
     forgotten: usize,
+    /// Left as they are where they were copied to: they have gone on there.
+    newer: usize,
     untold: usize,
     /// Records that cannot be read, and were left behind.
     damaged: usize,
@@ -100,10 +102,14 @@ pub(super) fn copy(path: &Path, environment: &Environment, to: &Path) -> ExitCod
     };
     let opened = open(&from.store).and_then(|from| Ok((from, open(&to.store)?)));
     match opened.and_then(|(from, to)| run(&from, &to, clock.now()).map_err(|error| sentence(&error))) {
-        Ok(Copied { logins, forgotten, untold, damaged }) => {
+        Ok(Copied { logins, forgotten, newer, untold, damaged }) => {
             show::say(&format!("{logins} logins copied, and {untold} revocations that the realm must still be told"));
             if forgotten > 0 {
                 show::say(&format!("{forgotten} logins are forgotten by now, and were left behind"));
+            }
+            if newer > 0 {
+                let hint = "hint: was it meant the other way round?";
+                show::say(&format!("{newer} logins have gone on there, and were left as they are\n  {hint}"));
             }
             if damaged > 0 {
                 show::complain(&format!("{} cannot be read, and stayed behind", show::counted(damaged, "record")));
@@ -144,9 +150,13 @@ fn run(from: &TokenStore, to: &TokenStore, now: Timestamp) -> Result<Copied, Sto
             let moving: Vec<Bundle> =
                 bundles.records.into_iter().filter_map(|bundle| bundle.to_be_moved(now)).collect();
             for bundle in &moving {
-                to.import(bundle).await?;
+                if has_gone_on(to, bundle).await? {
+                    copied.newer += 1;
+                } else {
+                    to.import(bundle).await?;
+                    copied.logins += 1;
+                }
             }
-            copied.logins += moving.len();
             copied.forgotten += read - moving.len();
             if std::io::stderr().is_terminal() {
                 show::progress(&format!("{} logins", copied.logins));
@@ -161,11 +171,22 @@ fn run(from: &TokenStore, to: &TokenStore, now: Timestamp) -> Result<Copied, Sto
             to.outbox_put(&pending).await?;
             copied.untold += 1;
         }
-        for memo in from.memos().await? {
+        let memos = from.memos().await?;
+        copied.damaged += memos.damaged;
+        for memo in memos.records {
             to.memo_put(&memo).await?;
         }
         to.close().await;
         from.close().await;
         Ok(copied)
     })
+}
+
+/// Whether a login is further in this store than where it is copied from. One that cannot be read there is written anew.
+async fn has_gone_on(to: &TokenStore, bundle: &Bundle) -> Result<bool, StoreError> {
+    match to.family(bundle.family.id).await {
+        Ok(there) => Ok(there.is_some_and(|there| bundle.is_behind(&there.value))),
+        Err(StoreError::Corrupt { .. }) => Ok(false),
+        Err(error) => Err(error),
+    }
 }

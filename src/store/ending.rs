@@ -76,6 +76,16 @@ impl Search {
 }
 
 impl Bundle {
+    /// Whether this family stands there in a later state: one that is over is later than any that is not.
+    #[must_use]
+    pub fn is_behind(&self, there: &Family) -> bool {
+        let state = |family: &Family| {
+            let answered = family.replay.as_ref().map(|replay| replay.since);
+            (is_over(family), family.generation, family.renewal_until, answered)
+        };
+        state(&self.family) < state(there)
+    }
+
     /// The family as it moves to another store: where it is over and was given no end (an older version did so), it gets one here.
     /// `None`: it is forgotten by now, and only waits to be swept.
     #[must_use]

@@ -189,7 +189,7 @@ impl TokenStore {
     }
 
     /// Everything that is remembered so.
-    pub async fn memos(&self) -> Result<Vec<Memo>, StoreError> {
+    pub async fn memos(&self) -> Result<Gathered<Memo>, StoreError> {
         match self {
             Self::Embedded(store) => store.memos(),
             Self::Redis(store) => store.memos().await,

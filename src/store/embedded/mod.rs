@@ -173,18 +173,16 @@ impl Embedded {
         self.shared.files()?.get(&keys::memo(name))
     }
 
-    pub(super) fn memos(&self) -> Result<Vec<Memo>, StoreError> {
+    pub(super) fn memos(&self) -> Result<Gathered<Memo>, StoreError> {
         let files = self.shared.files()?;
-        let all = vec![keys::MEMO]..vec![keys::MEMO + 1];
-        files
-            .records::<Vec<u8>>(all)
-            .map(|record| {
-                let (key, value) = record?;
-                let value = value?;
-                let name = String::from_utf8_lossy(key.get(1..).unwrap_or_default()).into_owned();
-                Ok(Memo { name, value })
-            })
-            .collect()
+        let mut memos = Gathered::default();
+        for record in files.records::<Vec<u8>>(vec![keys::MEMO]..vec![keys::MEMO + 1]) {
+            let (key, value) = record?;
+            let name = String::from_utf8_lossy(key.get(1..).unwrap_or_default()).into_owned();
+            let value = memos.sound(value)?;
+            memos.records.extend(value.map(|value| Memo { name, value }));
+        }
+        Ok(memos)
     }
 
     pub(super) async fn memo_put(&self, memo: &Memo) -> Result<(), StoreError> {

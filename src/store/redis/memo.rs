@@ -4,7 +4,7 @@ use redis::{FromRedisValue, cmd};
 
 use super::{Redis, bytes, corrupt, keys};
 use crate::store::memo::Memo;
-use crate::store::{StoreError, record};
+use crate::store::{Gathered, StoreError, record};
 
 impl Redis {
     pub(in crate::store) async fn memo(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
@@ -12,11 +12,16 @@ impl Redis {
         bytes(answer).map(|bytes| opened(name, &bytes)).transpose()
     }
 
-    pub(in crate::store) async fn memos(&self) -> Result<Vec<Memo>, StoreError> {
+    pub(in crate::store) async fn memos(&self) -> Result<Gathered<Memo>, StoreError> {
         let answer = self.read(cmd("HGETALL").arg(keys::MEMOS).to_owned()).await?;
         let pairs: Vec<(String, Vec<u8>)> =
             FromRedisValue::from_redis_value(answer).map_err(|_| corrupt(keys::MEMOS, record::Damage::Shape))?;
-        pairs.into_iter().map(|(name, bytes)| opened(&name, &bytes).map(|value| Memo { name, value })).collect()
+        let mut memos = Gathered::default();
+        for (name, bytes) in pairs {
+            let value = memos.sound(opened(&name, &bytes))?;
+            memos.records.extend(value.map(|value| Memo { name, value }));
+        }
+        Ok(memos)
     }
 
     pub(in crate::store) async fn memo_put(&self, memo: &Memo) -> Result<(), StoreError> {

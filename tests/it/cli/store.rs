@@ -4,9 +4,10 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
 
+use passbridge::domain::family::{AccessFate, Ending, Family};
 use passbridge::domain::time::Clock;
 use passbridge::server::SystemClock;
-use passbridge::store::TokenStore;
+use passbridge::store::{Change, TokenStore, Version};
 
 use super::said::run_with;
 use super::{out, run, talk};
@@ -156,6 +157,40 @@ fn a_record_that_is_damaged_stays_behind_when_all_others_are_copied_and_is_told(
     assert_eq!(copied.status.code(), Some(1), "{}", talk(&copied));
     let said = talk(&copied);
     assert!(said.contains("2 logins copied") && said.contains("1 record cannot be read, and stayed behind"), "{said}");
+}
+
+#[test]
+fn a_login_that_has_gone_on_where_it_was_copied_to_is_left_as_it_is() {
+    let mut world = Plan::new().files();
+    std::fs::copy(world.config(), world.path().join("to.toml")).unwrap();
+    world.change("store", "path", "\"stale\"");
+    let now = SystemClock::new().now();
+    let logins: Vec<Login> = (0..3).map(|seed| large_login(&Seeded::new(seed), now, OLD_ID)).collect();
+    let [revoked, refreshed, untouched] = logins.as_slice() else { panic!("three of them") };
+    let open =
+        |name: &str| TokenStore::open(&embedded(&world.path().join(name)), Arc::new(SystemClock::new())).unwrap();
+    let closed = |store: TokenStore| block_on(store.close());
+    let stale = open("stale");
+    for login in &logins {
+        block_on(stale.put(login.new.clone())).unwrap();
+    }
+    closed(stale);
+    let first = run(&world, &["store", "copy", "--to", "to.toml"], "");
+    assert!(talk(&first).contains("3 logins copied"), "{}", talk(&first));
+    let newest = Family { generation: 1, ..refreshed.new.family.clone() };
+    let there = open("data");
+    block_on(there.end(revoked.id(), Ending::Revoked)).unwrap();
+    block_on(there.commit(Change::of(Version(1), newest.clone()))).unwrap();
+    closed(there);
+    let again = run(&world, &["store", "copy", "--to", "to.toml"], "");
+    assert_eq!(again.status.code(), Some(0), "{}", talk(&again));
+    let said = talk(&again);
+    assert!(said.contains("1 logins copied") && said.contains("2 logins have gone on there"), "{said}");
+    let there = open("data");
+    let record = block_on(there.access(&revoked.access)).unwrap().unwrap();
+    assert_eq!(record.fate, AccessFate::Over(Ending::Revoked));
+    assert_eq!(block_on(there.family(refreshed.id())).unwrap().unwrap().value, newest);
+    assert_eq!(block_on(there.family(untouched.id())).unwrap().unwrap().value, untouched.new.family);
 }
 
 #[test]

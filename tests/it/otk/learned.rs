@@ -283,7 +283,7 @@ fn what_is_learned_is_written_into_the_file_and_forgotten() {
         assert!(reply.status == 200 && !is_old(&reply), "{reply:?}");
     }
     write(&[]).refused(1, "no { learn = true }");
-    let kept = crate::support::block_on(world.running().bridge().store.memos()).unwrap();
+    let kept = crate::support::block_on(world.running().bridge().store.memos()).unwrap().records;
     assert!(kept.is_empty(), "{kept:?}");
 }
 

@@ -316,12 +316,12 @@ pub async fn a_memo_is_kept_until_it_is_forgotten(world: &World) {
         world.store.memo_put(&one).await.unwrap();
     }
     assert_eq!(world.store.memo("a/crm").await.unwrap().as_deref(), Some(&b"second \xff"[..]));
-    let mut all = world.store.memos().await.unwrap();
+    let mut all = world.store.memos().await.unwrap().records;
     all.sort_by(|one, other| one.name.cmp(&other.name));
     assert_eq!(all, [memo("a/crm", b"second \xff"), memo("b/crm", b"")]);
     world.store.memo_delete("a/crm").await.unwrap();
     world.store.memo_delete("a/crm").await.unwrap();
-    assert_eq!(world.store.memos().await.unwrap(), [memo("b/crm", b"")]);
+    assert_eq!(world.store.memos().await.unwrap().records, [memo("b/crm", b"")]);
 }
 
 pub async fn the_outbox_keeps_a_revocation_until_it_is_deleted(world: &World) {
