@@ -7,9 +7,9 @@ use redis::{Cmd, cmd};
 use super::super::ending;
 use super::super::error::{CommitError, StoreError};
 use super::super::record;
-use super::scripts::Next;
-use super::{Redis, keys, listed, token_in};
-use crate::domain::family::{Ending, Family, FamilyId};
+use super::scripts::{self, Next};
+use super::{Redis, became, keys, listed, token_in};
+use crate::domain::family::{AccessFate, AccessRecord, Ending, Family, FamilyId, FamilyState, RefreshRecord};
 use crate::domain::opaque::TokenUse;
 
 /// How often a family that others change is tried to be ended.
@@ -21,14 +21,18 @@ impl Redis {
         for _ in 0..TRIES {
             let Some(known) = self.family(id).await? else { return Ok(None) };
             let before = known.value;
-            if ending::is_over(&before) {
+            if let FamilyState::Over(why) = before.state {
+                // Its records may have come back by a failover: an end can be repeated until it holds.
+                self.bury(&before, &before, why).await?;
                 return Ok(Some(before));
             }
             let over = ending::over(&before, why);
             self.bury(&before, &over, why).await?;
             let record = record::encode(keys::state(id).as_bytes(), &over);
             let ttl = self.ttl(ending::kept_until(&over));
-            match self.next(&Next { family: id, expected: known.version.0, fence: None, record: &record, ttl }).await {
+            let next = Next { family: id, expected: known.version.0, fence: None, record: &record, ttl };
+            let answers = self.write_an_end(vec![scripts::commit(&next)], true).await?;
+            match became(id, answers) {
                 Ok(()) => return Ok(Some(before)),
                 Err(CommitError::Conflict | CommitError::Fenced) => {}
                 Err(CommitError::Unknown) => return Ok(None),
@@ -47,17 +51,18 @@ impl Redis {
         for ((member, name), record) in before.members.iter().zip(&names).zip(records) {
             match member.token_use {
                 TokenUse::Access => {
+                    let is_live = |record: &AccessRecord| matches!(record.fate, AccessFate::Live { .. });
                     let left = |record| (member.fingerprint, ending::access_over(record, why));
                     match token_in(name, record) {
                         Err(StoreError::Corrupt { .. }) => damaged.push(name),
-                        read => access.extend(read?.map(left)),
+                        read => access.extend(read?.filter(is_live).map(left)),
                     }
                 }
                 TokenUse::Refresh => {
                     let left = |record| (member.fingerprint, ending::refresh_over(record, over));
                     match token_in(name, record) {
                         Err(StoreError::Corrupt { .. }) => damaged.push(name),
-                        read => refresh.extend(read?.map(left)),
+                        read => refresh.extend(read?.filter(|record: &RefreshRecord| !record.is_over()).map(left)),
                     }
                 }
             }
@@ -67,6 +72,6 @@ impl Redis {
         commands.extend(damaged.into_iter().map(|name| cmd("DEL").arg(name).to_owned()));
         commands.extend(before.session.map(|session| cmd("DEL").arg(keys::session(&session)).to_owned()));
         commands.extend(ending::newly_ends(before, over).map(|until| listed(before.id, until)));
-        if commands.is_empty() { Ok(()) } else { self.write(commands, false).await.map(drop) }
+        if commands.is_empty() { Ok(()) } else { self.write_an_end(commands, false).await.map(drop) }
     }
 }

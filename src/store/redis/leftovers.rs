@@ -52,7 +52,7 @@ impl Redis {
     async fn without_a_time(&self, list: u8, passed: usize, limit: usize) -> Result<Vec<FamilyId>, StoreError> {
         let mut command = cmd("ZRANGEBYSCORE");
         command.arg(keys::list(list)).arg("+inf").arg("+inf").arg("LIMIT").arg(passed).arg(limit);
-        ids(self.read(command).await?)
+        Ok(ids(self.read(command).await?)?.families)
     }
 
     /// Answers how many of them stay without a time.

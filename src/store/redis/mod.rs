@@ -27,6 +27,7 @@ mod memo;
 mod scan;
 mod scripts;
 mod sentinel;
+mod talk;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -41,7 +42,7 @@ use self::leftovers::Place;
 use self::link::Link;
 pub use self::link::is_redis;
 use self::scripts::Next;
-use super::change::{Bundle, Change, Gathered, Lease, PendingRevocation, Statistics, Version, Versioned};
+use super::change::{Bundle, Change, Gathered, Lease, PendingRevocation, Version, Versioned};
 use super::ending;
 use super::error::{CommitError, StoreError};
 use super::record;
@@ -74,8 +75,7 @@ impl Redis {
         let path = || PathBuf::from(settings.urls.first().cloned().unwrap_or_default());
         let failed = |error: RedisError| StoreError::CannotOpen { path: path(), cause: Arc::new(error) };
         let link = Link::new(settings).map_err(failed)?;
-        let claim = cmd("SET").arg(keys::FORMAT).arg(FORMAT).arg("NX").to_owned();
-        let answers = link.run_blocking(vec![claim, cmd("GET").arg(keys::FORMAT).to_owned()]).map_err(failed)?;
+        let answers = link.run_blocking(vec![claim(), cmd("GET").arg(keys::FORMAT).to_owned()]).map_err(failed)?;
         let found: u32 =
             answers.into_iter().nth(1).map_or(Ok(0), u32::from_redis_value).map_err(|error| failed(error.into()))?;
         match found {
@@ -98,56 +98,6 @@ impl Redis {
             leftovers: Mutex::new(Place::BEGIN),
             days,
         })
-    }
-
-    async fn read(&self, command: Cmd) -> Result<Value, StoreError> {
-        self.read_all(vec![command]).await.map(|answers| answers.into_iter().next().unwrap_or(Value::Nil))
-    }
-
-    async fn read_all(&self, commands: Vec<Cmd>) -> Result<Vec<Value>, StoreError> {
-        self.open_still()?;
-        let mut answers = self.link.run(commands.clone()).await;
-        if answers.is_err() {
-            // A read may be asked twice: the connection may have been to a server that is gone.
-            answers = self.link.run(commands).await;
-        }
-        let cannot_read =
-            |error| StoreError::CannotRead { what: "a record in Redis".to_owned(), cause: Arc::new(error) };
-        answers.map_err(cannot_read)
-    }
-
-    async fn write(&self, mut commands: Vec<Cmd>, durable: bool) -> Result<Vec<Value>, StoreError> {
-        self.open_still()?;
-        let answered = commands.len();
-        let wait = self.wait.filter(|_| durable);
-        self.writes.fetch_add(1, Ordering::Relaxed);
-        let answers = match wait {
-            None => self.link.run(commands).await,
-            Some(wait) => {
-                commands.push(cmd("WAIT").arg(wait.replicas).arg(millis(wait.timeout)).to_owned());
-                self.link.run_waiting(commands).await
-            }
-        };
-        let mut answers = answers.map_err(|error| self.cannot_write(Arc::new(error)))?;
-        if let Some(wait) = wait {
-            let replicas = answers.pop().map_or(Ok(0), u64::from_redis_value).unwrap_or(0);
-            if replicas < wait.replicas {
-                return Err(self.cannot_write(Arc::new(TooFewReplicas { wanted: wait.replicas, found: replicas })));
-            }
-        }
-        answers.truncate(answered);
-        self.writable.store(true, Ordering::Relaxed);
-        Ok(answers)
-    }
-
-    fn cannot_write(&self, cause: super::error::Cause) -> StoreError {
-        self.failed.fetch_add(1, Ordering::Relaxed);
-        self.writable.store(false, Ordering::Relaxed);
-        StoreError::CannotWrite { cause }
-    }
-
-    fn open_still(&self) -> Result<(), StoreError> {
-        if self.closed.load(Ordering::Relaxed) { Err(StoreError::Closed) } else { Ok(()) }
     }
 
     /// Keeps a family with its records. Its state comes last: nobody knows the UUIDs before.
@@ -241,13 +191,7 @@ impl Redis {
 
     async fn next(&self, next: &Next<'_>) -> Result<(), CommitError> {
         let answers = self.write(vec![scripts::commit(next)], true).await?;
-        match answers.into_iter().next().map(u8::from_redis_value) {
-            Some(Ok(0)) => Ok(()),
-            Some(Ok(1)) => Err(CommitError::Conflict),
-            Some(Ok(2)) => Err(CommitError::Fenced),
-            Some(Ok(3)) => Err(CommitError::Unknown),
-            Some(_) | None => Err(corrupt(&keys::state(next.family), record::Damage::Shape).into()),
-        }
+        became(next.family, answers)
     }
 
     pub(super) async fn lease(&self, family: FamilyId, ttl: Duration) -> Result<Option<Lease>, StoreError> {
@@ -274,11 +218,13 @@ impl Redis {
 
     pub(super) async fn outbox_put(&self, pending: &PendingRevocation) -> Result<(), StoreError> {
         let put = cmd("HSET").arg(keys::OUTBOX).arg(pending.family.to_string()).arg(word(pending)).to_owned();
-        self.write(vec![put], true).await.map(drop)
+        self.write_an_end(vec![put], true).await.map(drop)
     }
 
     pub(super) async fn outbox(&self) -> Result<Gathered<PendingRevocation>, StoreError> {
-        let answer = self.read(cmd("HVALS").arg(keys::OUTBOX).to_owned()).await?;
+        let answer = self.read(cmd("HVALS").arg(keys::OUTBOX).to_owned()).await;
+        self.beat(answer.is_ok()).await;
+        let answer = answer?;
         let records: Vec<Vec<u8>> =
             FromRedisValue::from_redis_value(answer).map_err(|_| corrupt(keys::OUTBOX, record::Damage::Shape))?;
         let mut outbox = Gathered::default();
@@ -293,15 +239,6 @@ impl Redis {
 
     pub(super) async fn outbox_delete(&self, told: &PendingRevocation) -> Result<(), StoreError> {
         self.write(vec![scripts::told(told.family, &word(told))], false).await.map(drop)
-    }
-
-    pub(super) fn statistics(&self) -> Statistics {
-        Statistics {
-            writable: self.writable.load(Ordering::Relaxed) && !self.closed.load(Ordering::Relaxed),
-            writes: self.writes.load(Ordering::Relaxed),
-            failed_writes: self.failed.load(Ordering::Relaxed),
-            ..Statistics::default()
-        }
     }
 
     pub(super) fn close(&self) {
@@ -328,20 +265,21 @@ impl Redis {
     }
 }
 
-/// Fewer replicas than the configuration asks for have the write.
-#[derive(Debug)]
-struct TooFewReplicas {
-    wanted: u64,
-    found: u64,
+/// Says which format this is, where nobody does.
+fn claim() -> Cmd {
+    cmd("SET").arg(keys::FORMAT).arg(FORMAT).arg("NX").to_owned()
 }
 
-impl std::fmt::Display for TooFewReplicas {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} of {} replicas have it", self.found, self.wanted)
+/// What became of a change.
+fn became(family: FamilyId, answers: Vec<Value>) -> Result<(), CommitError> {
+    match answers.into_iter().next().map(u8::from_redis_value) {
+        Some(Ok(0)) => Ok(()),
+        Some(Ok(1)) => Err(CommitError::Conflict),
+        Some(Ok(2)) => Err(CommitError::Fenced),
+        Some(Ok(3)) => Err(CommitError::Unknown),
+        Some(_) | None => Err(corrupt(&keys::state(family), record::Damage::Shape).into()),
     }
 }
-
-impl std::error::Error for TooFewReplicas {}
 
 /// A revocation as it waits.
 fn word(pending: &PendingRevocation) -> Vec<u8> {

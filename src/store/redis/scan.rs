@@ -21,6 +21,8 @@ impl Redis {
     /// Redis forgets by itself; what is left to do is to take what it forgot out of the lists, and to drop what our clock calls over.
     pub(in super::super) async fn sweep(&self, now: Timestamp) -> Result<Swept, StoreError> {
         self.look_at_the_clock().await;
+        // It may have been emptied. One that is full is swept all the same.
+        let _ = self.write(vec![super::claim()], false).await;
         let horizon = ending::droppable(self.believed(now));
         self.end_leftovers().await?;
         let mut swept = Swept::default();
@@ -33,7 +35,12 @@ impl Redis {
                 .arg(0)
                 .arg(SWEEP)
                 .to_owned();
-            for family in ids(self.read(due).await?)? {
+            let due = ids(self.read(due).await?)?;
+            if !due.foreign.is_empty() {
+                swept.damaged += due.foreign.len();
+                self.write(vec![cmd("ZREM").arg(keys::list(first)).arg(due.foreign).to_owned()], false).await?;
+            }
+            for family in due.families {
                 if swept.families >= SWEEP {
                     swept.more = true;
                     return Ok(swept);
@@ -158,7 +165,7 @@ impl Redis {
 
     /// Those in a list, in order of their ids, beginning after one of them.
     async fn ids_after(&self, first: u8, after: Option<FamilyId>) -> Result<Vec<FamilyId>, StoreError> {
-        let mut ids = ids(self.read(cmd("ZRANGE").arg(keys::list(first)).arg(0).arg(-1).to_owned()).await?)?;
+        let mut ids = ids(self.read(cmd("ZRANGE").arg(keys::list(first)).arg(0).arg(-1).to_owned()).await?)?.families;
         ids.retain(|id| after.is_none_or(|after| *id > after));
         ids.sort_unstable();
         Ok(ids)
@@ -180,8 +187,23 @@ fn first_list(after: Option<FamilyId>) -> u8 {
     after.and_then(|id| id.0.first().copied()).unwrap_or_default()
 }
 
-pub(super) fn ids(value: redis::Value) -> Result<Vec<FamilyId>, StoreError> {
+/// What stands in a list.
+#[derive(Default)]
+pub(super) struct Listed {
+    pub(super) families: Vec<FamilyId>,
+    /// Words that name no family.
+    foreign: Vec<String>,
+}
+
+pub(super) fn ids(value: redis::Value) -> Result<Listed, StoreError> {
     let texts: Vec<String> =
         FromRedisValue::from_redis_value(value).map_err(|_| corrupt("a list of families", Damage::Shape))?;
-    texts.iter().map(|text| text.parse().map_err(|_| corrupt("a list of families", Damage::Shape))).collect()
+    let mut listed = Listed::default();
+    for text in texts {
+        match text.parse() {
+            Ok(family) => listed.families.push(family),
+            Err(_) => listed.foreign.push(text),
+        }
+    }
+    Ok(listed)
 }

@@ -1,6 +1,6 @@
 //! The scripts: each touches the keys of one slot, and each does its whole work or nothing.
 
-use redis::{Cmd, cmd};
+use redis::{Arg, Cmd, cmd};
 
 use crate::domain::family::FamilyId;
 
@@ -60,6 +60,12 @@ else
 end
 return 0";
 
+/// Before a script: it may write though Redis has no room left.
+const THOUGH_FULL: &str = "#!lua flags=allow-oom\n";
+
+/// Any command of one key.
+const ANY: &str = "return redis.call(ARGV[1], KEYS[1], unpack(ARGV, 2))";
+
 fn eval(script: &str, keys: &[String]) -> Cmd {
     let mut command = cmd("EVAL");
     command.arg(script.trim_start()).arg(keys.len()).arg(keys);
@@ -94,6 +100,19 @@ pub(super) fn told(family: FamilyId, word: &[u8]) -> Cmd {
     let mut command = eval(TOLD, &[keys::OUTBOX.to_owned()]);
     command.arg(family.to_string()).arg(word);
     command
+}
+
+/// A command of one key, or a script, as one that is done though Redis has no room left.
+pub(super) fn though_full(command: &Cmd) -> Cmd {
+    let simple = |word| if let Arg::Simple(word) = word { Some(word) } else { None };
+    let words: Vec<&[u8]> = command.args_iter().filter_map(simple).collect();
+    let mut done = cmd("EVAL");
+    match words.as_slice() {
+        [b"EVAL", script, rest @ ..] => done.arg([THOUGH_FULL.as_bytes(), script].concat()).arg(rest),
+        [name, key, rest @ ..] => done.arg(format!("{THOUGH_FULL}{ANY}")).arg(1).arg(key).arg(name).arg(rest),
+        [] | [_] => return command.clone(),
+    };
+    done
 }
 
 /// A family's next state: what is expected, and what shall be.

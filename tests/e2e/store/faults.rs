@@ -3,11 +3,14 @@
 use std::time::{Duration, Instant};
 
 use passbridge::domain::family::{AccessFate, AccessRecord, Ending, Family, FamilyState};
-use passbridge::store::{Change, CommitError, RedisMode, RedisSettings, StoreError, StoreSettings, Version, Wait};
+use passbridge::domain::seal::Sealed;
+use passbridge::store::{
+    Change, CommitError, PendingRevocation, RedisMode, RedisSettings, StoreError, StoreSettings, Version, Wait,
+};
 
 use super::line::{Cut, KEEP, Line};
 use super::servers::{Server, settings, single};
-use super::world::{World, block_on};
+use super::world::{HOUR, World, block_on};
 use crate::support::{eventually, free_ports};
 
 #[test]
@@ -134,4 +137,47 @@ fn connections_that_were_closed_while_nobody_used_them_cost_no_login() {
         assert!(block_on(world.store.access(&login.access)).unwrap().is_some());
         block_on(world.store.put(world.login().new)).unwrap();
     }
+}
+
+#[test]
+fn a_redis_that_is_gone_and_one_that_is_back_are_known_though_nobody_logs_in() {
+    let mut server = Server::start();
+    let world = World::open(&single(&server));
+    let is_writable = || world.store.statistics().writable;
+    server.kill();
+    assert!(block_on(world.store.outbox()).is_err(), "which is read every few seconds");
+    assert!(!is_writable());
+    server.restart_empty();
+    block_on(world.store.outbox()).unwrap();
+    assert!(is_writable());
+    server.cli(&["CONFIG", "SET", "min-replicas-to-write", "1"]);
+    assert!(block_on(world.store.put(world.login().new)).is_err());
+    block_on(world.store.outbox()).unwrap();
+    assert!(!is_writable(), "it can be read, and takes nothing yet");
+    server.cli(&["CONFIG", "SET", "min-replicas-to-write", "0"]);
+    block_on(world.store.outbox()).unwrap();
+    assert!(is_writable());
+}
+
+#[test]
+fn a_redis_that_is_full_takes_no_login_and_ends_those_that_it_has() {
+    let server = Server::start();
+    let world = World::open(&single(&server));
+    let login = block_on(world.kept());
+    server.cli(&["CONFIG", "SET", "maxmemory", "1000"]);
+    let refused = block_on(world.store.put(world.login().new)).unwrap_err();
+    assert_eq!(refused.to_string(), "the token store cannot write: there is no room left");
+    let pending = PendingRevocation {
+        family: login.id(),
+        client: "crm".to_owned(),
+        sealed: Sealed::from_bytes(vec![7; 40]),
+        until: world.now().plus(HOUR),
+    };
+    block_on(world.store.outbox_put(&pending)).unwrap();
+    assert_eq!(block_on(world.store.end(login.id(), Ending::Revoked)).unwrap(), Some(login.new.family.clone()));
+    let over = block_on(world.store.access(&login.access)).unwrap().unwrap();
+    assert_eq!(over.fate, AccessFate::Over(Ending::Revoked));
+    assert_eq!(block_on(world.store.session(&login.new.family.session.unwrap())).unwrap(), None);
+    assert_eq!(block_on(world.store.outbox()).unwrap().records, [pending]);
+    assert!(!world.store.statistics().writable, "there is no more room for that");
 }

@@ -2,11 +2,12 @@
 
 use std::fs;
 
-use passbridge::domain::family::{Ending, Family};
+use passbridge::domain::family::{AccessFate, Ending, Family, FamilyState};
 use passbridge::domain::seal::Sealed;
 use passbridge::domain::time::Timestamp;
 use passbridge::store::{
-    Change, Find, Password, PendingRevocation, RedisMode, RedisSettings, StoreError, StoreSettings, TokenStore, Version,
+    Change, Find, Memo, Password, PendingRevocation, RedisMode, RedisSettings, StoreError, StoreSettings, TokenStore,
+    Version,
 };
 use secrecy::SecretString;
 
@@ -63,6 +64,66 @@ fn an_instance_that_starts_with_its_clock_ahead_drops_no_login_of_the_others() {
     }
     assert!(block_on(right.store.access(&login.access)).unwrap().is_some());
     assert!(block_on(right.store.family(login.id())).unwrap().is_some());
+}
+
+#[test]
+fn a_record_that_came_back_after_its_login_was_ended_is_ended_by_the_next_try() {
+    let server = Server::start();
+    let world = World::open(&single(&server));
+    let login = block_on(world.kept());
+    let names = [format!("pb:a:{}", login.access), format!("pb:r:{}", login.refresh)];
+    for (name, copy) in names.iter().zip(["lagging:a", "lagging:r"]) {
+        server.cli(&["COPY", name, copy]);
+    }
+    block_on(world.store.end(login.id(), Ending::Revoked)).unwrap();
+    for (name, copy) in names.iter().zip(["lagging:a", "lagging:r"]) {
+        server.cli(&["COPY", copy, name, "REPLACE"]);
+    }
+    let access = || block_on(world.store.access(&login.access)).unwrap().unwrap();
+    assert_eq!(access(), login.new.access.1, "as it was on a replica that lagged behind");
+    let former = block_on(world.store.end(login.id(), Ending::SessionEnded)).unwrap().unwrap();
+    assert_eq!(former.state, FamilyState::Over(Ending::Revoked));
+    assert_eq!(access().fate, AccessFate::Over(Ending::Revoked));
+    assert!(block_on(world.store.refresh(&login.refresh)).unwrap().unwrap().is_over());
+}
+
+#[test]
+fn a_word_that_names_no_login_keeps_none_from_being_found_or_swept() {
+    let server = Server::start();
+    let world = World::open(&single(&server));
+    let login = block_on(world.kept());
+    let list = format!("pb:x:{:02x}", login.id().0[0]);
+    for score in ["1", "+inf"] {
+        server.cli(&["ZADD", &list, score, &format!("garbage {score}")]);
+    }
+    let crm = || Find::Client("crm".to_owned());
+    assert_eq!(block_on(world.store.find(crm(), 10)).unwrap().records.len(), 1);
+    assert_eq!(block_on(world.store.export(None, 10)).unwrap().records.len(), 1);
+    let swept = || block_on(world.store.sweep(world.now())).unwrap();
+    assert_eq!((swept().damaged, swept().damaged), (1, 0), "it is told once, and taken out");
+    world.clock.pass(4 * HOUR);
+    assert_eq!(swept().families, 1);
+}
+
+#[test]
+fn a_redis_that_was_emptied_says_its_format_again() {
+    let server = Server::start();
+    let world = World::open(&single(&server));
+    server.cli(&["FLUSHALL"]);
+    block_on(world.kept());
+    block_on(world.store.sweep(world.now())).unwrap();
+    assert_eq!(server.cli(&["GET", "pb:format"]).stdout, b"2\n");
+}
+
+#[test]
+fn a_damaged_memo_keeps_no_other_from_being_read() {
+    let server = Server::start();
+    let world = World::open(&single(&server));
+    let memo = Memo { name: "a/crm".to_owned(), value: b"kept".to_vec() };
+    block_on(world.store.memo_put(&memo)).unwrap();
+    server.cli(&["HSET", "pb:memos", "b/crm", "nonsense"]);
+    let memos = block_on(world.store.memos()).unwrap();
+    assert_eq!((memos.records, memos.damaged), (vec![memo], 1));
 }
 
 /// A server that speaks TLS alone, knows one user, and lets him touch our keys alone.
