@@ -250,6 +250,10 @@ fn bridge(
 ) -> Result<(Arc<Bridge>, Option<JoinHandle<()>>), StartError> {
     let store = TokenStore::open(&config.store, Arc::clone(&start.clock))
         .map_err(|error| StartError::Failed(config.store.not_opened(&error)))?;
+    let torn = store.statistics().torn_bytes;
+    if torn > 0 {
+        log::torn(torn);
+    }
     let verifiers = workers.saturating_sub(1).max(1);
     let guard = Guard::new(config.limits.wrong_secrets, verifiers, Arc::clone(&start.clock))
         .map_err(|error| StartError::Failed(format!("no thread for verifying secrets: {error}")))?;

@@ -246,6 +246,12 @@ pub fn store(what: &str, error: &dyn std::error::Error) {
     tracing::error!(event = "store", what, detail = sentence(error));
 }
 
+/// Says how much of a last write opening the store cut off: what a crash had broken off, which nobody was told of. More than that
+/// only where the files were changed meanwhile.
+pub fn torn(bytes: u64) {
+    tracing::warn!(event = "store", what = "opening it: a last write that was broken off was cut off", torn = bytes);
+}
+
 /// Says what became of a revocation at the realm: `told`, `untold` (it will be told again) or `dropped`.
 pub fn revocation(client: &str, family: FamilyId, outcome: &str, detail: &str) {
     match outcome {
