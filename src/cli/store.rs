@@ -86,22 +86,15 @@ pub(super) fn copy(path: &Path, environment: &Environment, to: &Path) -> ExitCod
         show::complain(&format!("both configurations name one store\n  hint: {hint}"));
         return ExitCode::from(WRONG_USE);
     }
-    // To open an embedded store is to make it.
-    if let StoreSettings::Embedded { path, .. } = &from.store
-        && !from.store.is_there()
-    {
-        let hint = "hint: `store.path` of --config FILE; a path begins at the configuration's directory";
-        show::complain(&format!("there is no token store in {}\n  {hint}", path.display()));
-        return ExitCode::from(WRONG_USE);
-    }
     private::keep();
     provide_tls();
     let clock = Arc::new(SystemClock::new());
-    let open = |settings: &StoreSettings| {
-        TokenStore::open(settings, clock.clone()).map_err(|error| settings.not_opened(&error))
+    let source = match TokenStore::open_source(&from.store, clock.clone()) {
+        Ok(source) => source,
+        Err(error) => return not_opened(&from.store, &error),
     };
-    let opened = open(&from.store).and_then(|from| Ok((from, open(&to.store)?)));
-    match opened.and_then(|(from, to)| run(&from, &to, clock.now()).map_err(|error| sentence(&error))) {
+    let opened = TokenStore::open(&to.store, clock.clone()).map_err(|error| to.store.not_opened(&error));
+    match opened.and_then(|to| run(&source, &to, clock.now()).map_err(|error| sentence(&error))) {
         Ok(Copied { logins, forgotten, newer, untold, damaged }) => {
             show::say(&format!("{logins} logins copied, and {untold} revocations that the realm must still be told"));
             if forgotten > 0 {
@@ -133,6 +126,22 @@ fn is_one(one: &StoreSettings, other: &StoreSettings) -> bool {
         }
         (StoreSettings::Embedded { .. } | StoreSettings::Redis(_), _) => one == other,
     }
+}
+
+/// Why nothing can be copied from there.
+fn not_opened(settings: &StoreSettings, error: &StoreError) -> ExitCode {
+    let StoreError::NotThere { .. } = error else {
+        show::complain(&settings.not_opened(error));
+        return ExitCode::from(NO);
+    };
+    let hint = match settings {
+        StoreSettings::Embedded { .. } => {
+            "`store.path` of --config FILE; a path begins at the configuration's directory"
+        }
+        StoreSettings::Redis(_) => "`store.urls` of --config FILE; the number behind a URL is the database",
+    };
+    show::complain(&format!("{error}\n  hint: {hint}"));
+    ExitCode::from(WRONG_USE)
 }
 
 fn run(from: &TokenStore, to: &TokenStore, now: Timestamp) -> Result<Copied, StoreError> {

@@ -34,6 +34,11 @@ pub enum StoreError {
         /// The newest format known here.
         known: u32,
     },
+    /// Nothing was ever kept there.
+    NotThere {
+        /// Where.
+        path: PathBuf,
+    },
     /// A backup goes into a directory of its own.
     NotFresh {
         /// Which is in use.
@@ -82,6 +87,7 @@ impl StoreError {
             | Self::Full { .. }
             | Self::Busy { .. } => true,
             Self::Format { .. }
+            | Self::NotThere { .. }
             | Self::NotFresh { .. }
             | Self::NoFiles
             | Self::Corrupt { .. }
@@ -110,6 +116,7 @@ impl fmt::Display for StoreError {
                 "the token store {} has format {found}, and this program knows formats up to {known}: use the program that wrote it, or a newer one",
                 path.display()
             ),
+            Self::NotThere { path } => write!(f, "there is no token store in {}", path.display()),
             Self::NotFresh { path } => {
                 write!(f, "{} is not empty: name a directory that is empty or not there yet", path.display())
             }
@@ -136,6 +143,7 @@ impl Error for StoreError {
             | Self::Full { cause } => Some(&**cause),
             Self::Busy { .. }
             | Self::Format { .. }
+            | Self::NotThere { .. }
             | Self::NotFresh { .. }
             | Self::NoFiles
             | Self::Refusing

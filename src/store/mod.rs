@@ -58,6 +58,19 @@ impl TokenStore {
         }
     }
 
+    /// Opens a store that shall be read alone: it is not made, and a Redis is told nothing.
+    pub fn open_source(settings: &StoreSettings, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
+        match settings {
+            StoreSettings::Embedded { path, .. } if !settings.is_there() => {
+                Err(StoreError::NotThere { path: path.clone() })
+            }
+            StoreSettings::Embedded { .. } => Self::open(settings, clock),
+            StoreSettings::Redis(settings) => {
+                Redis::open_source(settings, clock).map(|store| Self::Redis(Arc::new(store)))
+            }
+        }
+    }
+
     /// Keeps a family that was just born, with its first pair: all or nothing.
     pub async fn put(&self, new: NewFamily) -> Result<(), StoreError> {
         let NewFamily { family, access, refresh } = new;

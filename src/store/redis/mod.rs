@@ -46,7 +46,7 @@ use super::change::{Bundle, Change, Gathered, Lease, PendingRevocation, Version,
 use super::ending;
 use super::error::{CommitError, StoreError};
 use super::record;
-use super::settings::{RedisSettings, Wait};
+use super::settings::{RedisMode, RedisSettings, Wait};
 use crate::domain::family::{AccessFate, AccessRecord, Family, FamilyId, Member, RefreshRecord};
 use crate::domain::opaque::{Fingerprint, TokenUse};
 use crate::domain::time::{Clock, Timestamp, millis};
@@ -70,20 +70,40 @@ pub struct Redis {
 }
 
 impl Redis {
-    /// Connects, and looks at the format.
+    /// Connects, and sees to it that this is the format.
     pub fn open(settings: &RedisSettings, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
+        Self::connect(settings, clock, true)
+    }
+
+    /// Connects to what is there, and writes nothing.
+    pub(super) fn open_source(settings: &RedisSettings, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
+        Self::connect(settings, clock, false)
+    }
+
+    fn connect(settings: &RedisSettings, clock: Arc<dyn Clock>, writes: bool) -> Result<Self, StoreError> {
         let path = || PathBuf::from(settings.urls.first().cloned().unwrap_or_default());
         let failed = |error: RedisError| StoreError::CannotOpen { path: path(), cause: Arc::new(error) };
         let link = Link::new(settings).map_err(failed)?;
-        let answers = link.run_blocking(vec![claim(), cmd("GET").arg(keys::FORMAT).to_owned()]).map_err(failed)?;
-        let found: u32 =
-            answers.into_iter().nth(1).map_or(Ok(0), u32::from_redis_value).map_err(|error| failed(error.into()))?;
+        if settings.mode != RedisMode::Cluster && is_of_a_cluster(&link) {
+            let what = (redis::ErrorKind::InvalidClientConfig, "the server is in cluster mode");
+            return Err(failed(what.into()));
+        }
+        let mut asked = if writes { vec![claim()] } else { Vec::new() };
+        asked.push(cmd("GET").arg(keys::FORMAT).to_owned());
+        let answers = link.run_blocking(asked).map_err(failed)?;
+        let found: Option<u32> = answers
+            .into_iter()
+            .next_back()
+            .map_or(Ok(None), FromRedisValue::from_redis_value)
+            .map_err(|error| failed(error.into()))?;
         match found {
-            FORMAT => {}
-            OLDEST..FORMAT => {
-                link.run_blocking(vec![cmd("SET").arg(keys::FORMAT).arg(FORMAT).to_owned()]).map_err(failed)?;
+            Some(FORMAT) => {}
+            Some(OLDEST..FORMAT) => {
+                let raise = cmd("SET").arg(keys::FORMAT).arg(FORMAT).to_owned();
+                let _raised = if writes { link.run_blocking(vec![raise]).map_err(failed)? } else { Vec::new() };
             }
-            _ => return Err(StoreError::Format { path: path(), found, known: FORMAT }),
+            Some(found) => return Err(StoreError::Format { path: path(), found, known: FORMAT }),
+            None => return Err(StoreError::NotThere { path: path() }),
         }
         let days = Days::new(&*clock);
         days.heard(link.run_blocking(vec![clock::asked()]), clock.monotonic());
@@ -263,6 +283,13 @@ impl Redis {
         let now = self.believed(self.clock.now());
         Some(until.millis().saturating_sub(now.millis()).clamp(1, 1 << 42))
     }
+}
+
+/// Whether a server that is asked for itself alone has a part of the keys. One that does not let itself be asked has all of them.
+fn is_of_a_cluster(link: &Link) -> bool {
+    let said = link.run_blocking(vec![cmd("INFO").arg("cluster").to_owned()]).ok();
+    let said = said.and_then(|answers| answers.into_iter().next()).and_then(|said| String::from_redis_value(said).ok());
+    said.is_some_and(|said| said.contains("cluster_enabled:1"))
 }
 
 /// Says which format this is, where nobody does.

@@ -296,6 +296,18 @@ fn an_older_format_is_taken_and_raised_so_that_older_programs_refuse_it() {
 }
 
 #[test]
+fn what_is_to_be_read_alone_is_there_or_told_and_nothing_is_written_to_it() {
+    let server = Server::start();
+    let open = || TokenStore::open_source(&single(&server), ManualClock::new());
+    let empty = open().unwrap_err();
+    assert_eq!(empty.to_string(), format!("there is no token store in redis://127.0.0.1:{}", server.port));
+    assert_eq!(server.cli(&["DBSIZE"]).stdout, b"0\n");
+    server.cli(&["SET", "pb:format", "1"]);
+    open().unwrap();
+    assert_eq!(server.cli(&["GET", "pb:format"]).stdout, b"1\n", "an older program can go on with it");
+}
+
+#[test]
 fn a_backup_is_refused_and_left_to_the_means_of_redis() {
     let server = Server::start();
     let world = World::open(&single(&server));
