@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::uri::Authority;
 
 use super::load::ca;
-use crate::document::{Reader, Spotted};
+use crate::document::{Origin, Reader, Spotted};
 use crate::secrets::{self, Sources};
 use crate::store::{Password, RedisMode, RedisSettings, StoreSettings, Wait, is_redis};
 
@@ -15,6 +15,9 @@ const CACHE: u64 = 64 << 20;
 
 /// For replicas: any command of Redis is given up after 5 s (`store::redis`), and then nobody would say how many had it.
 const LONGEST_WAIT: Duration = Duration::from_secs(4);
+
+/// Where keys of Sentinels mean nothing.
+const NO_SENTINEL: &str = "without `mode = \"sentinel\"`";
 
 #[derive(Clone, Copy)]
 enum Kind {
@@ -39,7 +42,17 @@ pub(super) fn read(section: Option<Reader<'_>>, sources: Sources<'_>) -> Option<
             unused(
                 &mut section,
                 "to the embedded store",
-                &["urls", "mode", "master", "username", "password", "ca", "wait"],
+                &[
+                    "urls",
+                    "mode",
+                    "master",
+                    "username",
+                    "password",
+                    "sentinel_username",
+                    "sentinel_password",
+                    "ca",
+                    "wait",
+                ],
             );
             Some(embedded(&path, cache))
         }
@@ -56,15 +69,14 @@ pub(super) fn read(section: Option<Reader<'_>>, sources: Sources<'_>) -> Option<
 fn unused(section: &mut Reader<'_>, to_what: &str, keys: &[&'static str]) {
     for key in keys {
         if let Some(found) = section.take(key) {
-            let message = format!("`{}` means nothing {to_what}", section.path(key));
-            section.findings().warning(
-                "unused-key",
-                &found.origin,
-                message,
-                "leave it out, or choose the other `store.kind`",
-            );
+            tell_unused(section, to_what, (key, &found.origin));
         }
     }
+}
+
+fn tell_unused(section: &Reader<'_>, to_what: &str, (key, origin): (&str, &Origin)) {
+    let message = format!("`{}` means nothing {to_what}", section.path(key));
+    section.findings().warning("unused-key", origin, message, "leave it out, or choose the other `store.kind`");
 }
 
 fn redis(section: &mut Reader<'_>, sources: Sources<'_>) -> Option<RedisSettings> {
@@ -77,18 +89,45 @@ fn redis(section: &mut Reader<'_>, sources: Sources<'_>) -> Option<RedisSettings
     let is_secure = urls.is_empty() || urls.iter().any(|url| url.is_secure);
     warn_of_clear_text(section, &urls);
     let urls: Vec<String> = urls.into_iter().map(|url| url.text.value).collect();
-    let username = section.text("username").map(|text| text.value);
-    let key = section.path("password");
-    let password = section
-        .take("password")
-        .and_then(|value| secrets::read(value, &key, sources, section.findings()))
-        .map(Password);
+    let (username, password) = user(section, sources, ["username", "password"], true);
+    let keys = ["sentinel_username", "sentinel_password"];
+    let has_sentinels = matches!(mode, Some(RedisMode::Sentinel { .. }));
+    let (sentinel_username, sentinel_password) = user(section, sources, keys, has_sentinels);
     let ca = ca(section, is_secure, sources);
-    let wait = section.section("wait").and_then(wait);
-    if wait.is_some() && mode == Some(RedisMode::Cluster) {
-        section.bad_value("wait", section.origin(), "possible with a cluster");
+    let wait = section.section("wait").and_then(|section| wait(section, mode.as_ref()));
+    (wanted > 0 && urls.len() == wanted).then_some(RedisSettings {
+        urls,
+        mode: mode?,
+        username,
+        password,
+        sentinel_username,
+        sentinel_password,
+        ca,
+        wait,
+    })
+}
+
+/// Who signs in, and by what.
+fn user(
+    section: &mut Reader<'_>,
+    sources: Sources<'_>,
+    [username, password]: [&'static str; 2],
+    is_meant: bool,
+) -> (Option<String>, Option<Password>) {
+    let named = section.text(username);
+    if named.is_some() && !section.has(password) {
+        // Without one nobody signs in at all, and the default user's rights would count.
+        section.missing(password, format!("{password} = {{ file = \"PATH\" }}, or leave `{username}` out"));
     }
-    (wanted > 0 && urls.len() == wanted).then_some(RedisSettings { urls, mode: mode?, username, password, ca, wait })
+    let key = section.path(password);
+    let secret = section.take(password);
+    if !is_meant {
+        let named = named.iter().map(|text| (username, &text.origin));
+        let keys = named.chain(secret.iter().map(|value| (password, &value.origin)));
+        keys.for_each(|key| tell_unused(section, NO_SENTINEL, key));
+    }
+    let secret = secret.and_then(|value| secrets::read(value, &key, sources, section.findings()));
+    (named.map(|text| text.value), secret.map(Password))
 }
 
 fn mode(section: &mut Reader<'_>) -> Option<RedisMode> {
@@ -101,7 +140,7 @@ fn mode(section: &mut Reader<'_>) -> Option<RedisMode> {
     let words = [("single", Word::Single), ("cluster", Word::Cluster), ("sentinel", Word::Sentinel)];
     let mode = section.word("mode", &words).map_or(Word::Single, |word| word.value);
     if !matches!(mode, Word::Sentinel) {
-        unused(section, "without `mode = \"sentinel\"`", &["master"]);
+        unused(section, NO_SENTINEL, &["master"]);
     }
     match mode {
         Word::Single => Some(RedisMode::Single),
@@ -179,6 +218,9 @@ fn tell_discord(section: &Reader<'_>, urls: &[Url], mode: Option<&RedisMode>) {
         let hint = "leave one of them, or say what they are: `mode = \"sentinel\"` or `mode = \"cluster\"`";
         return tell(second, format!("`{key}` names a second server, which nobody would ask"), hint);
     }
+    if mode == Some(&RedisMode::Cluster) && first.database.is_some_and(|number| number != 0) {
+        tell(first, format!("`{key}` names a database, and a cluster has one alone"), "leave the number out");
+    }
     for other in others {
         if other.is_secure != first.is_secure {
             let hint = "begin all of them with the one or the other: TLS is spoken to each of them or to none";
@@ -190,7 +232,11 @@ fn tell_discord(section: &Reader<'_>, urls: &[Url], mode: Option<&RedisMode>) {
     }
 }
 
-fn wait(mut section: Reader<'_>) -> Option<Wait> {
+fn wait(mut section: Reader<'_>, mode: Option<&RedisMode>) -> Option<Wait> {
+    if mode == Some(&RedisMode::Cluster) {
+        let message = "`store.wait` is not possible with a cluster";
+        section.findings().error("bad-value", section.origin(), message, "leave it out, or name one master");
+    }
     if !section.has("replicas") {
         section.missing("replicas", "replicas = 1");
     }

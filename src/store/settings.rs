@@ -48,7 +48,7 @@ impl StoreSettings {
             Self::Embedded { .. } => {
                 "`store.path` must be a directory that this user may write, on a disk that takes writes"
             }
-            Self::Redis(_) => "`store.urls` must be of a Redis that runs, and the user and password ones that it knows",
+            Self::Redis(settings) => settings.hint_of(&sentence),
         };
         if error.is_of_the_place() { format!("{sentence}\n  hint: {hint}") } else { sentence }
     }
@@ -71,10 +71,33 @@ pub struct RedisSettings {
     pub username: Option<String>,
     /// Its password.
     pub password: Option<Password>,
+    /// The same of the Sentinels; `None`: whoever comes may ask them.
+    pub sentinel_username: Option<String>,
+    /// Its password.
+    pub sentinel_password: Option<Password>,
     /// PEM certificates to trust in place of the system's.
     pub ca: Option<Vec<u8>>,
     /// Wait for replicas before a login is answered.
     pub wait: Option<Wait>,
+}
+
+impl RedisSettings {
+    /// What may help, by what Redis said.
+    fn hint_of(&self, said: &str) -> &'static str {
+        let says = |word: &str| said.contains(word);
+        let is_sentinel = matches!(self.mode, RedisMode::Sentinel { .. });
+        if is_sentinel && (says("NOAUTH") || says("WRONGPASS")) {
+            "`store.password` is the master's; the Sentinels have `store.sentinel_password`"
+        } else if says("CertificateRequired") {
+            "the bridge has no certificate to show: `tls-auth-clients no` in redis.conf"
+        } else if says("cluster support disabled") {
+            "it is no cluster: leave `store.mode` out"
+        } else if says("MOVED") || says("Moved") || says("in cluster mode") {
+            "it is a node of a cluster: `store.mode = \"cluster\"`, and no database in `store.urls`"
+        } else {
+            "`store.urls` must be of a Redis that runs, and the user and password ones that it knows"
+        }
+    }
 }
 
 /// What the URLs name.

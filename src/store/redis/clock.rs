@@ -19,7 +19,7 @@ pub(super) struct Days {
 
 /// Asks Redis what time it is.
 pub(super) fn asked() -> Cmd {
-    cmd("TIME").to_owned()
+    cmd("TIME")
 }
 
 impl Days {

@@ -24,7 +24,7 @@ use tokio::runtime::{self, Handle};
 use tokio::sync::oneshot;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use super::super::settings::{RedisMode, RedisSettings};
+use super::super::settings::{Password, RedisMode, RedisSettings};
 use super::kept::Kept;
 use super::sentinel::{Address, Master, Sentinels};
 use secrecy::ExposeSecret;
@@ -81,13 +81,13 @@ impl Lanes {
 /// Whom single commands go to.
 #[derive(Clone)]
 enum Server {
-    One(Client),
+    One(Arc<Client>),
     Master(Arc<Sentinels>),
 }
 
 enum Way {
     Direct { server: Server, open: Lanes },
-    Cluster { client: ClusterClient, open: Kept<ClusterConnection>, failures: AtomicU32 },
+    Cluster { client: Box<ClusterClient>, open: Kept<ClusterConnection>, failures: AtomicU32 },
 }
 
 impl std::fmt::Debug for Way {
@@ -169,35 +169,38 @@ fn way(settings: &RedisSettings) -> RedisResult<Way> {
         None => Client::open(info),
     };
     let no_url = || RedisError::from((redis::ErrorKind::InvalidClientConfig, "no URL"));
-    let first = infos.first().cloned().ok_or_else(no_url).map(|info| signed_in(info, settings))?;
+    let user = (&settings.username, &settings.password);
+    let first = infos.first().cloned().ok_or_else(no_url).map(|info| signed_in(info, user))?;
     let direct = |server| Way::Direct { server, open: Lanes::default() };
     match &settings.mode {
-        RedisMode::Single => Ok(direct(Server::One(open(first)?))),
+        RedisMode::Single => Ok(direct(Server::One(Arc::new(open(first)?)))),
         RedisMode::Sentinel { master } => {
-            // The database is the master's, and so are user and password.
-            let plain = |info: ConnectionInfo| open(info.set_redis_settings(redis::RedisConnectionInfo::default()));
-            let clients = infos.into_iter().map(plain).collect::<RedisResult<Vec<_>>>()?;
+            let user = (&settings.sentinel_username, &settings.sentinel_password);
+            // The database is the master's.
+            let plain = |info: ConnectionInfo| info.set_redis_settings(redis::RedisConnectionInfo::default());
+            let clients = infos.into_iter().map(|info| open(signed_in(plain(info), user)));
+            let clients = clients.collect::<RedisResult<Vec<_>>>()?;
             let sentinels = Sentinels::new(clients, master, Master { like: first, tls });
             Ok(direct(Server::Master(Arc::new(sentinels))))
         }
         RedisMode::Cluster => {
-            let infos: Vec<_> = infos.into_iter().map(|info| signed_in(info, settings)).collect();
+            let infos: Vec<_> = infos.into_iter().map(|info| signed_in(info, user)).collect();
             let mut builder =
                 ClusterClient::builder(infos).connection_timeout(CONNECT).response_timeout(PATIENCE).retries(3);
             if let Some(certificates) = tls.filter(|_| settings.ca.is_some()) {
                 builder = builder.certs(certificates);
             }
-            Ok(Way::Cluster { client: builder.build()?, open: Kept::default(), failures: AtomicU32::new(0) })
+            Ok(Way::Cluster { client: Box::new(builder.build()?), open: Kept::default(), failures: AtomicU32::new(0) })
         }
     }
 }
 
-fn signed_in(info: ConnectionInfo, settings: &RedisSettings) -> ConnectionInfo {
+fn signed_in(info: ConnectionInfo, (username, password): (&Option<String>, &Option<Password>)) -> ConnectionInfo {
     let mut redis = info.redis_settings().clone();
-    if let Some(username) = &settings.username {
+    if let Some(username) = username {
         redis = redis.set_username(username);
     }
-    if let Some(password) = &settings.password {
+    if let Some(password) = password {
         redis = redis.set_password(password.0.expose_secret());
     }
     info.set_redis_settings(redis)
@@ -211,7 +214,7 @@ impl Server {
                 Self::One(client) => (client, None),
                 Self::Master(sentinels) => {
                     let address = sentinels.address().await?;
-                    (sentinels.master.at(address.clone())?, Some(address))
+                    (Arc::new(sentinels.master.at(address.clone())?), Some(address))
                 }
             };
             let config =
@@ -255,7 +258,9 @@ impl Way {
                 continue;
             }
             if let Ok(address) = sentinels.address().await {
-                lanes.iter().for_each(|lane| lane.forget_if(|joined| joined.address.as_ref() != Some(&address)));
+                for lane in lanes {
+                    lane.forget_if(|joined| joined.address.as_ref() != Some(&address));
+                }
             }
         }
     }
@@ -334,6 +339,8 @@ mod tests {
             mode: RedisMode::Single,
             username: None,
             password: None,
+            sentinel_username: None,
+            sentinel_password: None,
             ca: Some(Vec::new()),
             wait: None,
         };

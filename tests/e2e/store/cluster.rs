@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use passbridge::domain::family::{Ending, Family, FamilyState};
-use passbridge::store::{Change, RedisMode, StoreSettings, Version};
+use passbridge::store::{Change, RedisMode, StoreSettings, TokenStore, Version};
 
 use super::contract_of_redis;
 use super::line::{COMMIT, Cut, Line};
 use super::servers::{Server, settings};
-use super::world::{Login, World, block_on};
+use super::world::{Login, ManualClock, World, block_on};
 use crate::support::{eventually, for_good, free_ports};
 
 struct Cluster(Vec<Server>);
@@ -133,4 +133,15 @@ fn a_node_that_hangs_holds_up_nobody_whose_record_is_on_another() {
     });
     hanging.signal("-CONT");
     assert!(slowest < Duration::from_secs(1), "{slowest:?}");
+}
+
+#[test]
+fn a_node_of_a_cluster_that_is_taken_for_a_server_of_its_own_is_told_at_the_start() {
+    let [port, bus] = free_ports();
+    let (port_text, bus) = (port.to_string(), bus.to_string());
+    let node = Server::with(port, &["--port", &port_text, "--cluster-enabled", "yes", "--cluster-port", &bus]);
+    assert!(node.cli(&["cluster", "addslotsrange", "0", "16383"]).status.success());
+    let alone = StoreSettings::Redis(settings(RedisMode::Single, &[port]));
+    let refused = TokenStore::open(&alone, ManualClock::new()).unwrap_err();
+    assert!(alone.not_opened(&refused).contains("`store.mode = \"cluster\"`"), "{refused:?}");
 }

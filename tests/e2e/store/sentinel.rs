@@ -3,18 +3,23 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use passbridge::store::{RedisMode, StoreSettings, TokenStore, Wait};
+use passbridge::store::{Password, RedisMode, RedisSettings, StoreSettings, TokenStore, Wait};
+use secrecy::SecretString;
 
 use super::servers::{Server, settings};
 use super::world::{ManualClock, Seeded, World, block_on};
 use crate::support::{eventually, free_ports, place};
 
 fn sentinel(master: u16) -> Server {
+    sentinel_with(master, "")
+}
+
+fn sentinel_with(master: u16, more: &str) -> Server {
     let [port] = free_ports();
     let place = place();
     let file = place.path().join("sentinel.conf");
     let text = format!(
-        "port {port}\nsentinel monitor bridge 127.0.0.1 {master} 2\nsentinel down-after-milliseconds bridge 500\nsentinel failover-timeout bridge 2000\n"
+        "port {port}\nsentinel monitor bridge 127.0.0.1 {master} 2\nsentinel down-after-milliseconds bridge 500\nsentinel failover-timeout bridge 2000\n{more}"
     );
     fs::write(&file, text).unwrap();
     Server::within(place, port, &[&file.display().to_string(), "--sentinel"])
@@ -99,6 +104,22 @@ fn a_sentinel_that_hangs_holds_nobody_up() {
         assert!(begin.elapsed() < most, "{:?}", begin.elapsed());
     }
     sentinels[0].signal("-CONT");
+}
+
+#[test]
+fn sentinels_that_ask_for_a_password_of_their_own_are_told_it() {
+    let master = Server::start();
+    master.cli(&["CONFIG", "SET", "requirepass", "the-masters"]);
+    let sentinel = sentinel_with(master.port, "sentinel auth-pass bridge the-masters\nrequirepass the-sentinels\n");
+    let secret = |text: &str| Some(Password(SecretString::from(text)));
+    let known = settings(RedisMode::Sentinel { master: "bridge".to_owned() }, &[sentinel.port]);
+    let known = RedisSettings { password: secret("the-masters"), ..known };
+    let unknown = StoreSettings::Redis(known.clone());
+    let refused = TokenStore::open(&unknown, ManualClock::new()).unwrap_err();
+    assert!(unknown.not_opened(&refused).contains("`store.sentinel_password`"), "{refused:?}");
+    let world =
+        open_eventually(&StoreSettings::Redis(RedisSettings { sentinel_password: secret("the-sentinels"), ..known }));
+    block_on(world.kept());
 }
 
 #[test]

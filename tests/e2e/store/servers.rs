@@ -93,6 +93,8 @@ pub fn settings(mode: RedisMode, ports: &[u16]) -> RedisSettings {
         mode,
         username: None,
         password: None,
+        sentinel_username: None,
+        sentinel_password: None,
         ca: None,
         wait: None,
     }

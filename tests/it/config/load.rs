@@ -279,14 +279,16 @@ fn relative_paths_begin_where_the_file_is() {
 #[test]
 fn a_redis_store_has_keys_of_its_own() {
     let text = "[store]\nkind = \"redis\"\nurls = [\"redis://a:1\", \"redis://b:1\"]\nmode = \"sentinel\"\nmaster = \"main\"\n\
-                username = \"bridge\"\npassword = { env = \"REDIS\" }\n";
-    let config = Site::new(&beside(text)).with("REDIS", "planted-secret").loaded();
+                username = \"bridge\"\npassword = { env = \"REDIS\" }\nsentinel_password = { env = \"SENTINEL\" }\n";
+    let site = Site::new(&beside(text)).with("REDIS", "planted-secret").with("SENTINEL", "another-secret");
+    let config = site.loaded();
     let StoreSettings::Redis(redis) = config.store else { panic!("redis") };
     assert_eq!(
         (redis.urls.len(), redis.mode, redis.username.as_deref()),
         (2, RedisMode::Sentinel { master: "main".into() }, Some("bridge"))
     );
     assert_eq!(redis.password.unwrap().0.expose_secret(), "planted-secret");
+    assert_eq!(redis.sentinel_password.unwrap().0.expose_secret(), "another-secret");
 }
 
 #[test]
@@ -858,6 +860,19 @@ fn urls_of_a_redis_that_nobody_could_use_are_told() {
         error("bad-value", sentinel("\"redis://127.0.0.1:1/2\", ▲\"redis://127.0.0.2:1/3\""), number, "first"),
         error("bad-value", sentinel("\"redis://127.0.0.1:1/2\", ▲\"redis://127.0.0.2:1/0\""), number, "first"),
         error("bad-value", cluster("\"redis://127.0.0.1:1\", ▲\"redis://127.0.0.2:1/3\""), number, "first"),
+        error("bad-value", cluster("▲\"redis://127.0.0.1:1/2\""), "a cluster has one alone", "leave the number out"),
+        error(
+            "bad-value",
+            redis("mode = \"cluster\"\nurls = [\"redis://127.0.0.1:1\"]\nwait = ▲{ replicas = 1 }"),
+            "`store.wait` is not possible with a cluster",
+            "leave it out",
+        ),
+        error(
+            "missing-key",
+            beside("▲[store]\nkind = \"redis\"\nurls = [\"redis://127.0.0.1:1\"]\nusername = \"bridge\""),
+            "`store.password` is missing",
+            "or leave `username` out",
+        ),
         error("bad-value", sentinel("\"redis://127.0.0.1:1\", ▲\"rediss://b:1\""), beside_tls, "TLS"),
         error("bad-value", cluster("\"rediss://a:1\", ▲\"redis://127.0.0.2:1\""), beside_tls, "TLS"),
     ]);
