@@ -24,7 +24,9 @@ use tokio::runtime::{self, Handle};
 use tokio::sync::oneshot;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
+use super::super::settings::Wait;
 use super::super::settings::{Password, RedisMode, RedisSettings};
+use super::group::{Confirmed, Group};
 use super::kept::Kept;
 use super::sentinel::{Address, Master, Sentinels};
 use secrecy::ExposeSecret;
@@ -44,6 +46,7 @@ const IN_A_ROW: u32 = 16;
 pub(super) struct Link {
     handle: Handle,
     way: Arc<Way>,
+    group: Arc<Group>,
     /// Ends the runtime when the link is dropped.
     _alive: oneshot::Sender<()>,
 }
@@ -51,7 +54,7 @@ pub(super) struct Link {
 /// Redis reads nothing more of a connection until it has answered its `WAIT`: so those have one of their own, and reads do not
 /// stand behind them.
 #[derive(Clone, Copy)]
-enum Lane {
+pub(super) enum Lane {
     Swift,
     Waiting,
 }
@@ -64,7 +67,7 @@ struct Joined {
 }
 
 #[derive(Default)]
-struct Lanes {
+pub(super) struct Lanes {
     swift: Kept<Joined>,
     waiting: Kept<Joined>,
 }
@@ -78,14 +81,17 @@ impl Lanes {
     }
 }
 
+/// What each command was answered.
+type Answers = Vec<RedisResult<Value>>;
+
 /// Whom single commands go to.
 #[derive(Clone)]
-enum Server {
+pub(super) enum Server {
     One(Arc<Client>),
     Master(Arc<Sentinels>),
 }
 
-enum Way {
+pub(super) enum Way {
     Direct { server: Server, open: Lanes },
     Cluster { client: Box<ClusterClient>, open: Kept<ClusterConnection>, failures: AtomicU32 },
 }
@@ -115,23 +121,21 @@ impl Link {
             .name("store-redis".to_owned())
             .spawn(move || drop(runtime.block_on(dropped)))
             .map_err(no_thread)?;
-        Ok(Self { handle, way, _alive: alive })
+        Ok(Self { handle, way, group: Arc::default(), _alive: alive })
     }
 
     /// Sends commands and waits for all their answers: one round trip, in a cluster one for each command side by side.
     pub(super) async fn run(&self, commands: Vec<Cmd>) -> RedisResult<Vec<Value>> {
-        self.run_on(Lane::Swift, commands).await
-    }
-
-    /// The same with a `WAIT` at its end, for which nothing but its like has to wait.
-    pub(super) async fn run_waiting(&self, commands: Vec<Cmd>) -> RedisResult<Vec<Value>> {
-        self.run_on(Lane::Waiting, commands).await
-    }
-
-    async fn run_on(&self, lane: Lane, commands: Vec<Cmd>) -> RedisResult<Vec<Value>> {
         let way = Arc::clone(&self.way);
-        let ran = self.handle.spawn(async move { way.run(lane, commands).await });
-        ran.await.unwrap_or_else(|_| Err(failed("the store has ended")))
+        let ran = self.handle.spawn(async move { way.run(Lane::Swift, commands).await });
+        all(ran.await.unwrap_or_else(|_| Err(failed("the store has ended"))))
+    }
+
+    /// The same for what replicas must have; answers how many do.
+    pub(super) async fn run_waiting(&self, commands: Vec<Cmd>, wait: Wait) -> RedisResult<Confirmed> {
+        let answer = self.group.join(commands);
+        self.handle.spawn(Arc::clone(&self.group).write(Arc::clone(&self.way), wait));
+        answer.await.unwrap_or_else(|_| Err(failed("the store has ended")))
     }
 
     /// The same from a thread that is no runtime's, for opening.
@@ -139,12 +143,17 @@ impl Link {
         let (sender, receiver) = std::sync::mpsc::channel();
         let way = Arc::clone(&self.way);
         self.handle.spawn(async move { drop(sender.send(way.run(Lane::Swift, commands).await)) });
-        receiver.recv().unwrap_or_else(|_| Err(failed("the store has ended")))
+        all(receiver.recv().unwrap_or_else(|_| Err(failed("the store has ended"))))
     }
 }
 
 fn failed(sentence: &'static str) -> RedisError {
     RedisError::from((redis::ErrorKind::Io, sentence))
+}
+
+/// All answers, if each is one.
+fn all(answers: RedisResult<Answers>) -> RedisResult<Vec<Value>> {
+    answers?.into_iter().collect()
 }
 
 async fn in_time<T>(patience: Duration, work: impl Future<Output = RedisResult<T>>) -> RedisResult<T> {
@@ -227,7 +236,8 @@ impl Server {
 }
 
 impl Way {
-    async fn run(&self, lane: Lane, commands: Vec<Cmd>) -> RedisResult<Vec<Value>> {
+    /// Answers each command.
+    pub(super) async fn run(&self, lane: Lane, commands: Vec<Cmd>) -> RedisResult<Answers> {
         match self {
             Self::Direct { server, open } => direct(server, open.of(lane), &commands).await,
             Self::Cluster { client, open, failures } => {
@@ -235,7 +245,7 @@ impl Way {
                 let make = || in_time(MAKING, async move { client.get_async_connection().await }).boxed();
                 let (number, connection) = in_time(PATIENCE, open.connection(make)).await?;
                 let answers = in_time(PATIENCE, each(&connection, commands)).await;
-                if !answers.as_ref().is_err_and(lost) {
+                if !is_lost(&answers) {
                     failures.store(0, Ordering::Relaxed);
                 } else if failures.fetch_add(1, Ordering::Relaxed) + 1 >= IN_A_ROW {
                     failures.store(0, Ordering::Relaxed);
@@ -266,8 +276,9 @@ impl Way {
     }
 }
 
-async fn direct(server: &Server, lane: &Kept<Joined>, commands: &[Cmd]) -> RedisResult<Vec<Value>> {
+async fn direct(server: &Server, lane: &Kept<Joined>, commands: &[Cmd]) -> RedisResult<Answers> {
     let mut pipe = redis::pipe();
+    pipe.ignore_errors(); // each is answered by itself
     for command in commands {
         pipe.add_command(command.clone());
     }
@@ -289,7 +300,7 @@ async fn direct(server: &Server, lane: &Kept<Joined>, commands: &[Cmd]) -> Redis
         }
     })
     .await;
-    if answers.as_ref().is_err_and(lost) {
+    if is_lost(&answers) {
         lane.forget(used.into_inner());
     }
     answers
@@ -298,12 +309,12 @@ async fn direct(server: &Server, lane: &Kept<Joined>, commands: &[Cmd]) -> Redis
 /// What became of commands.
 enum Asked {
     /// They came to nothing before they were sent.
-    Unsent(RedisResult<Vec<Value>>),
-    Sent(RedisResult<Vec<Value>>),
+    Unsent(RedisResult<Answers>),
+    Sent(RedisResult<Answers>),
 }
 
 async fn ask(connection: &mut MultiplexedConnection, pipe: &Pipeline) -> Asked {
-    let mut asked = pin!(pipe.query_async::<Vec<Value>>(connection));
+    let mut asked = pin!(pipe.query_async::<Answers>(connection));
     // Who sends them and reads the answers works on this very thread, and had no turn yet.
     match asked.as_mut().now_or_never() {
         Some(over) => Asked::Unsent(over),
@@ -311,12 +322,19 @@ async fn ask(connection: &mut MultiplexedConnection, pipe: &Pipeline) -> Asked {
     }
 }
 
-async fn each(connection: &ClusterConnection, commands: Vec<Cmd>) -> RedisResult<Vec<Value>> {
+async fn each(connection: &ClusterConnection, commands: Vec<Cmd>) -> RedisResult<Answers> {
     let one = |command: Cmd| {
         let mut connection = connection.clone();
         async move { command.query_async::<Value>(&mut connection).await }
     };
-    join_all(commands.into_iter().map(one)).await.into_iter().collect()
+    Ok(join_all(commands.into_iter().map(one)).await)
+}
+
+fn is_lost(answers: &RedisResult<Answers>) -> bool {
+    match answers {
+        Ok(answers) => answers.iter().any(|answer| answer.as_ref().is_err_and(lost)),
+        Err(error) => lost(error),
+    }
 }
 
 /// Whether the connection is of no use any more: broken, or to a server that is no longer the master.

@@ -19,6 +19,7 @@
 
 mod clock;
 mod end;
+mod group;
 mod kept;
 mod keys;
 mod leftovers;

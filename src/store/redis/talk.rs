@@ -3,12 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use redis::{Cmd, FromRedisValue, RedisError, Value, cmd};
+use redis::{Cmd, RedisError, Value};
 
 use super::super::change::Statistics;
 use super::super::error::{Cause, StoreError};
 use super::{Redis, claim, scripts};
-use crate::domain::time::millis;
 
 impl Redis {
     pub(super) async fn read(&self, command: Cmd) -> Result<Value, StoreError> {
@@ -47,25 +46,15 @@ impl Redis {
         }
     }
 
-    async fn send(&self, mut commands: Vec<Cmd>, durable: bool) -> Result<Vec<Value>, StoreError> {
-        let answered = commands.len();
-        let wait = self.wait.filter(|_| durable);
-        let answers = match wait {
-            None => self.link.run(commands).await,
-            Some(wait) => {
-                commands.push(cmd("WAIT").arg(wait.replicas).arg(millis(wait.timeout)).to_owned());
-                self.link.run_waiting(commands).await
-            }
+    async fn send(&self, commands: Vec<Cmd>, durable: bool) -> Result<Vec<Value>, StoreError> {
+        let Some(wait) = self.wait.filter(|_| durable) else {
+            return self.link.run(commands).await.map_err(cannot_write);
         };
-        let mut answers = answers.map_err(cannot_write)?;
-        if let Some(wait) = wait {
-            let replicas = answers.pop().map_or(Ok(0), u64::from_redis_value).unwrap_or(0);
-            if replicas < wait.replicas {
-                let cause = Arc::new(TooFewReplicas { wanted: wait.replicas, found: replicas });
-                return Err(StoreError::CannotWrite { cause });
-            }
+        let (answers, replicas) = self.link.run_waiting(commands, wait).await.map_err(cannot_write)?;
+        if replicas < wait.replicas {
+            let cause = Arc::new(TooFewReplicas { wanted: wait.replicas, found: replicas });
+            return Err(StoreError::CannotWrite { cause });
         }
-        answers.truncate(answered);
         Ok(answers)
     }
 
@@ -95,11 +84,8 @@ impl Redis {
 }
 
 fn cannot_write(error: RedisError) -> StoreError {
-    let said = error.clone().into_server_errors();
-    // Of several commands each failed for the same.
-    let first = said.and_then(|errors| errors.first().map(|(_, error)| error.clone()));
-    let is_full = first.as_ref().is_some_and(|first| first.code() == "OOM");
-    let cause: Cause = Arc::new(first.map_or(error, RedisError::from));
+    let is_full = error.code() == Some("OOM");
+    let cause: Cause = Arc::new(error);
     if is_full { StoreError::Full { cause } } else { StoreError::CannotWrite { cause } }
 }
 

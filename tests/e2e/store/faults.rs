@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use passbridge::domain::family::{AccessFate, AccessRecord, Ending, Family, FamilyState};
 use passbridge::domain::seal::Sealed;
 use passbridge::store::{
-    Change, CommitError, PendingRevocation, RedisMode, RedisSettings, StoreError, StoreSettings, Version, Wait,
+    Change, CommitError, Memo, PendingRevocation, RedisMode, RedisSettings, StoreError, StoreSettings, Version, Wait,
 };
 
 use super::line::{Cut, KEEP, Line};
@@ -137,6 +137,34 @@ fn connections_that_were_closed_while_nobody_used_them_cost_no_login() {
         assert!(block_on(world.store.access(&login.access)).unwrap().is_some());
         block_on(world.store.put(world.login().new)).unwrap();
     }
+}
+
+#[test]
+fn writes_that_wait_for_replicas_wait_together() {
+    let server = Server::start();
+    let _replica = replica_of(&server);
+    let line = Line::to(server.port);
+    let wait = Wait { replicas: 1, timeout: Duration::from_secs(2) };
+    let waiting = RedisSettings { wait: Some(wait), ..settings(RedisMode::Single, &[line.port]) };
+    let world = World::open(&StoreSettings::Redis(waiting));
+    let memos: Vec<Memo> = (0..50).map(|number| Memo { name: format!("a/{number}"), value: vec![number] }).collect();
+    block_on(world.store.memo_put(&memos[0])).unwrap();
+    line.commands();
+    line.hold_at("WAIT");
+    std::thread::scope(|scope| {
+        let written = scope.spawn(|| {
+            let all = memos.iter().map(|memo| world.store.memo_put(memo));
+            block_on(futures_util::future::join_all(all))
+        });
+        // By now each of them waits: they are asked for at once, and the first is not answered.
+        eventually("the first of them waits", || line.is_held());
+        line.mend();
+        assert!(written.join().unwrap().iter().all(Result::is_ok));
+    });
+    let commands = line.commands();
+    let count = |word: &str| commands.iter().filter(|command| *command == word).count();
+    assert_eq!(count("HSET"), 50);
+    assert!(count("WAIT") <= 10, "{}", count("WAIT"));
 }
 
 #[test]
