@@ -17,6 +17,7 @@ use std::sync::{Arc, Weak};
 
 use dashmap::DashMap;
 use parking_lot::Mutex;
+use rustix::fs::statvfs;
 
 use crate::domain::opaque::Fingerprint;
 
@@ -124,7 +125,7 @@ impl Scratch {
 
     fn append(&self, written: &mut Written, bytes: &[u8], fresh: &[(Name, usize)]) -> io::Result<()> {
         let too_long = |_| io::Error::from(io::ErrorKind::FileTooLarge);
-        let (file, part) = written.newest(self.file_bytes, || tempfile::tempfile_in(&self.directory))?;
+        let (file, part) = written.newest(self.file_bytes, || self.file())?;
         file.write_all_at(bytes, u64::from(part.length))?;
         for &(name, length) in fresh {
             let length = u32::try_from(length).map_err(too_long)?;
@@ -138,6 +139,16 @@ impl Scratch {
             }
         }
         Ok(())
+    }
+
+    /// One more, where the disk has room for as much again as all of them take: what the store needs is worth more.
+    fn file(&self) -> io::Result<File> {
+        let disk = statvfs(&self.directory)?;
+        let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+        if free < self.file_bytes.saturating_mul(FILES as u64) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        tempfile::tempfile_in(&self.directory)
     }
 
     /// What it takes on the disk.
@@ -246,6 +257,14 @@ mod tests {
         assert_eq!((read(&scratch, 0), read(&scratch, FILES - 1)), (None, None));
         assert!((FILES..2 * FILES).all(|number| read(&scratch, number).is_some()));
         assert_eq!(scratch.places.len(), FILES);
+    }
+
+    #[test]
+    fn a_disk_that_has_no_room_for_as_much_again_as_there_may_be_is_left_to_the_store() {
+        let directory = tempfile::tempdir().unwrap();
+        let scratch = Scratch { file_bytes: 1 << 60, ..Scratch::of(directory.path(), 0) };
+        write(&scratch, &[(1, Some(b"one"))]);
+        assert_eq!((read(&scratch, 1), scratch.bytes()), (None, 0));
     }
 
     #[test]

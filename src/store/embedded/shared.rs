@@ -110,9 +110,9 @@ impl Shared {
     }
 
     /// Lays a portion of the stored access records out in the scratch, from a key on; answers where to go on. By the writer alone,
-    /// so that nobody changes them meanwhile.
+    /// so that nobody changes them meanwhile. None while writes fail: the files may say something else when they are opened anew.
     pub(super) fn lay_out(&self, from: &[u8]) -> Option<Vec<u8>> {
-        let files = self.files().ok()?;
+        let files = self.files().ok().filter(|_| !self.is_failing())?;
         let mut last = None;
         let found = files.pairs(from.to_vec()..vec![keys::ACCESS + 1]).take(PORTION).map_while(Result::ok);
         let records: Vec<_> = found
@@ -160,6 +160,8 @@ impl Shared {
             return Err(StoreError::Refusing);
         }
         let files = Files::open(&directory.engine(), for_blocks(self.cache_bytes))?;
+        // What failed may stand in the journal all the same: then only these files know of it.
+        self.scratch.clear();
         self.records.clear();
         self.files.store(Some(Arc::new(files)));
         self.counts.failing.store(false, Ordering::Relaxed);
@@ -311,5 +313,21 @@ mod tests {
         assert_eq!(laid_out(&shared, &prints[1]), None);
         assert_eq!(shared.access(&prints[0]).unwrap().unwrap().client.as_ref(), "after");
         assert!(shared.access(&prints[1]).unwrap().is_none());
+    }
+
+    #[test]
+    fn while_writes_fail_nothing_is_laid_out_and_nothing_that_was_is_left_when_the_files_are_opened_anew() {
+        let directory = tempfile::tempdir().unwrap();
+        let shared = open(directory.path());
+        let (print, entry) = entry(0, "kept");
+        shared.write(vec![entry]).unwrap();
+        assert_eq!(laid_out(&shared, &print).as_deref(), Some("kept"));
+        shared.counts.failing.store(true, Ordering::Relaxed);
+        assert_eq!(shared.lay_out(&[keys::ACCESS]), None);
+        shared.reopen().unwrap();
+        assert_eq!(laid_out(&shared, &print), None);
+        assert_eq!(shared.access(&print).unwrap().unwrap().client.as_ref(), "kept");
+        assert!(shared.lay_out(&[keys::ACCESS]).is_some());
+        assert_eq!(laid_out(&shared, &print).as_deref(), Some("kept"));
     }
 }

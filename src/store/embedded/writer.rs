@@ -190,6 +190,7 @@ impl Writer {
             written
         };
         if written.is_err() {
+            self.warming = Warming::Unasked;
             self.failed.get_or_insert(begun);
         }
         answer::tell(replies, &written);
@@ -207,14 +208,13 @@ impl Writer {
             && clock.monotonic().saturating_sub(failed) >= TRY_AGAIN
         {
             self.failed = self.shared.reopen().is_err().then(|| clock.monotonic());
-            self.warming = Warming::Unasked;
         }
     }
 
     fn sweep(&mut self, horizon: Timestamp, limit: usize, reply: Reply<Swept, StoreError>) {
         // The index is read as it is stored: whatever waits must be there first.
         self.write();
-        if matches!(self.warming, Warming::Unasked) {
+        if matches!(self.warming, Warming::Unasked) && self.failed.is_none() {
             self.warming = Warming::From(vec![keys::ACCESS]);
         }
         let due = self.shared.files().and_then(|files| Ok((self.expiry.due(&files, horizon, limit)?, files)));

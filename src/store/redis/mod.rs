@@ -66,11 +66,16 @@ pub struct Redis {
     writes: AtomicU64,
     failed: AtomicU64,
     writable: AtomicBool,
+    is_cluster: bool,
     leftovers: Mutex<Place>,
     days: Days,
 }
 
 impl Redis {
+    pub(super) fn is_cluster(&self) -> bool {
+        self.is_cluster
+    }
+
     /// Connects, and sees to it that this is the format.
     pub fn open(settings: &RedisSettings, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
         Self::connect(settings, clock, true)
@@ -116,6 +121,7 @@ impl Redis {
             writes: AtomicU64::new(0),
             failed: AtomicU64::new(0),
             writable: AtomicBool::new(true),
+            is_cluster: settings.mode == RedisMode::Cluster,
             leftovers: Mutex::new(Place::BEGIN),
             days,
         })
