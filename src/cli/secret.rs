@@ -3,6 +3,7 @@
 use std::io::{self, IsTerminal, Read, Stdin, Write};
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Args;
 use rustix::process::{Signal, kill_current_process_group};
@@ -147,6 +148,9 @@ const KEYS: [(SpecialCodeIndex, Signal, SpecialCodeIndex); 2] = [
     (SpecialCodeIndex::VQUIT, Signal::QUIT, SpecialCodeIndex::VEOL2),
 ];
 
+/// By then a signal that is not ignored has ended the program.
+const MET: Duration = Duration::from_secs(1);
+
 /// No key (`_POSIX_VDISABLE`).
 const NO_KEY: u8 = 0;
 
@@ -179,6 +183,8 @@ impl<'t> Unshown<'t> {
             if let Some((_, signal, _)) = KEYS.into_iter().find(|(key, _, _)| is_meant(*key)) {
                 drop(self);
                 let _it_may_be_ignored = kill_current_process_group(signal);
+                // Another thread may be the one that meets it.
+                std::thread::park_timeout(MET);
                 return Err(io::Error::new(io::ErrorKind::Interrupted, "it was broken off"));
             }
         }

@@ -226,11 +226,16 @@ impl Way {
         mut answer: Pin<impl DerefMut<Target: Future<Output = Result<T, NoAnswer>>>>,
         (server, progress, waiting): (&Server, &Progress, Option<&Waiting>),
     ) -> Result<T, Unanswered> {
-        let (mut due, mut patience, mut is_long) = (None, LONG.min(self.bounds.timeout), false);
+        let (mut due, mut left) = (None, self.bounds.timeout);
         loop {
+            let step = LONG.min(left);
+            // Each second there is a look at the connection of whoever waits: not every reset wakes.
             let answered = match due {
-                None => timeout(patience, answer.as_mut()).await,
-                Some(due) => timeout_at(due, answer.as_mut()).await,
+                None => timeout(step, answer.as_mut()).await,
+                Some(due) => match timeout_at(due, timeout(LONG, answer.as_mut())).await {
+                    Ok(Err(_)) => continue,
+                    answered => answered.and_then(|looked| looked),
+                },
             };
             match answered {
                 Ok(Ok(answered)) => return Ok(answered),
@@ -247,14 +252,14 @@ impl Way {
                     let why = format!("{}: the answer broke off: {why}", server.authority());
                     return Err(Unanswered::Failed(Failed::Down(why), over));
                 }
-                Err(_) if !is_long => {
-                    (is_long, patience) = (true, self.bounds.timeout.saturating_sub(LONG));
+                Err(_) if due.is_none() && left > step => {
+                    left -= step;
                     waiting.inspect(|waiting| waiting.set(true));
                 }
                 // A server has its time from the last part of a request on: a long body is no slow answer.
                 Err(_) if progress.due() != due => due = progress.due(),
                 // While its client is waited for nobody can say that it is slow; how long that goes on, the body's own flow knows.
-                Err(_) if progress.is_awaited() => (due, patience) = (None, self.bounds.timeout),
+                Err(_) if progress.is_awaited() => (due, left) = (None, self.bounds.timeout),
                 Err(_) => {
                     let why = format!("{}: no answer within `gateway.timeout`", server.authority());
                     return Err(Unanswered::Failed(Failed::Slow(why), Over::Call));

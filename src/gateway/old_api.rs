@@ -10,7 +10,7 @@ use super::request::{Asking, Carried, carried, unchanged};
 use super::routes::Upstream;
 use super::routing::Routing;
 use super::swap::refusal;
-use super::{Bounds, Gateway, Stream};
+use super::{Bounds, From, Gateway, Stream};
 use crate::domain::opaque::TokenUse;
 use crate::domain::refusal::Refusal;
 use crate::exchange::Turned;
@@ -55,11 +55,11 @@ impl Gateway {
         turned: Turned,
         routing: &Routing,
         (head, body, host): (&mut Parts, Stream, Option<HeaderValue>),
-        trail: &mut Trail,
+        (from, trail): (&From, &mut Trail),
     ) -> Result<Response<Stream>, Turned> {
         let Some(way) = routing.old_api() else { return Err(turned) };
         match self.carries_a_stranger(&head.headers, trail).await {
-            Ok(true) => self.pass_on(way, (head, body), host.as_ref(), trail).await,
+            Ok(true) => self.pass_on(way, (head, body), host.as_ref(), (from, trail)).await,
             Ok(false) => Err(turned),
             Err(refusal) => Err(self.exchange.turn(trail.client.as_deref(), refusal)),
         }
@@ -77,13 +77,13 @@ impl Gateway {
         way: &Way,
         (head, body): (&mut Parts, Stream),
         host: Option<&HeaderValue>,
-        trail: &mut Trail,
+        (from, trail): (&From, &mut Trail),
     ) -> Result<Response<Stream>, Turned> {
         let client = head.extensions.remove::<hyper::upgrade::OnUpgrade>();
         let upgrade = unchanged(head).map_err(|refusal| self.exchange.turn(None, refusal))?;
         let clock = &self.exchange.bridge().clock;
         let asked_at = clock.monotonic();
-        let asking = Asking { head, host, origin: &Origin::default(), bearer: None, waiting: None };
+        let asking = Asking { head, host, origin: &Origin::default(), bearer: None, waiting: from.waiting.as_ref() };
         let answer = way.send(asking, body, &self.exchange).await;
         let said = match &answer {
             Ok((response, _)) => Some(Ok(response.status().as_u16())),

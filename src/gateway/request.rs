@@ -99,7 +99,7 @@ pub(super) fn carried(headers: &HeaderMap) -> Result<Carried, Refusal> {
 /// Refuses a call that has its UUID in the query too (RFC 6750 section 2.3): that goes on, and the API would read, and perhaps log, what it is never to
 /// know.
 pub(super) fn only_there(uri: &Uri, token: &OpaqueToken) -> Result<(), Refusal> {
-    let query = uri.query().filter(|query| query.contains("access_token=")).unwrap_or_default();
+    let query = uri.query().filter(|query| query.contains("access_token=") || query.contains('%')).unwrap_or_default();
     let mut pairs = form_urlencoded::parse(query.as_bytes());
     if pairs.any(|(name, value)| name == "access_token" && OpaqueToken::parse(&value).as_ref() == Some(token)) {
         let why = "the UUID stands in the query (`access_token`) beside Authorization, and would go on to the API";

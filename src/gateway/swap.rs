@@ -116,7 +116,7 @@ impl Gateway {
             Ok(admitted) => admitted,
             Err(turned) => {
                 // Seldom, and big: a call of ours shall not carry the room for it.
-                return Box::pin(self.pass_on_or(turned, &routing, (head, body, host), trail)).await;
+                return Box::pin(self.pass_on_or(turned, &routing, (head, body, host), (from, trail))).await;
             }
         };
         let Some((route, way)) = routing.taken(number) else {

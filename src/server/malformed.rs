@@ -88,9 +88,9 @@ impl Turn {
         self.0.request.store(ANSWERED, Ordering::Relaxed);
     }
 
-    /// Whether somebody waits here for the rest of an answer.
+    /// Whether somebody waits here for the rest of an answer, or is heard out behind it.
     pub(super) fn is_asked(&self) -> bool {
-        self.0.request.load(Ordering::Relaxed) != NONE
+        self.0.request.load(Ordering::Relaxed) != NONE || self.unread().is_so()
     }
 
     /// Somebody else speaks, until the body that [`Turn::until_end_of`] wraps has ended.
@@ -415,5 +415,15 @@ mod tests {
             replaced(&[good.as_slice(), empty].concat(), refuse).unwrap(),
             [good.as_slice(), b"SPOKEN"].concat()
         );
+    }
+
+    #[test]
+    fn whoever_is_heard_out_behind_his_last_answer_has_asked_for_something() {
+        let turn = Turn::default();
+        assert!(!turn.is_asked());
+        turn.cuts_short();
+        assert!(turn.is_asked());
+        turn.written();
+        assert!(turn.is_asked(), "until the connection ends");
     }
 }

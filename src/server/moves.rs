@@ -75,7 +75,9 @@ impl Remembered {
                 }
             }
         }
-        Self { path, clients, older, is_missing: false, written: None }
+        // A power cut may leave a file with nothing in it.
+        let is_missing = clients.is_empty() && older.is_empty();
+        Self { path, clients, older, is_missing, written: written(audit).filter(|_| is_missing) }
     }
 
     /// Those since then. Of a client that is not remembered, what a command says of it.
@@ -92,6 +94,12 @@ impl Remembered {
             (!self.is_missing || self.is_younger(told)).then(|| moved(client, told.from?, Some(told))).flatten()
         };
         now.clients().filter_map(moved).collect()
+    }
+
+    /// Those of clients that a load brings back, which the one before left out.
+    pub(super) fn back(&self, before: &Table, now: &Table) -> Vec<Move> {
+        let is_back = |client: &str| self.clients.contains_key(client) && before.client(client).is_none();
+        self.since(now).into_iter().filter(|moved| is_back(&moved.client)).collect()
     }
 
     /// Where a client was when this change was remembered by a version before.

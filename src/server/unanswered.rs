@@ -58,7 +58,7 @@ impl Drop for Unanswered<'_> {
             let detail = "cut off: the time that `server.drain` gives to what is in flight was over";
             self.trail.refusal = Some(Refusal::server(Fault::Ourselves, detail));
             self.write(NONE);
-        } else if self.is_told_when_gone && !self.tasks.stop().is_cancelled() && !std::thread::panicking() {
+        } else if self.is_told_when_gone && !std::thread::panicking() {
             self.trail.refusal = Some(Refusal::client(Cause::InvalidRequest, "the caller was gone before its answer"));
             self.write(GONE);
         }

