@@ -5,7 +5,9 @@ use std::process::{Command, Stdio};
 
 /// A shell's command at a terminal, which is written to once a secret is asked for; all that it shows.
 fn shown(command: &str, typed: &[u8]) -> String {
-    let mut terminal = Command::new("script")
+    // Whoever runs the tests in the background has these two ignored, and so would the terminal's shell.
+    let mut terminal = Command::new("env")
+        .args(["--default-signal=INT,QUIT", "script"])
         .args(["--quiet", "--return", "--echo", "always", "--command", command, "/dev/null"])
         .env("SHELL", "/bin/sh")
         .stdin(Stdio::piped())
