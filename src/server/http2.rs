@@ -11,6 +11,7 @@ use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
 
@@ -106,20 +107,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Rewound<S> {
 }
 
 impl<S: Reset> Reset for Rewound<S> {
-    fn reset(&self) {
-        self.stream.reset();
-    }
-
-    fn poll_broken_off(&self, cx: &mut Context<'_>) -> Poll<()> {
-        self.stream.poll_broken_off(cx)
-    }
-
-    fn keep_ahead(&self, bytes: u32) {
-        self.stream.keep_ahead(bytes);
-    }
-
-    fn has_sent_all(&self) -> bool {
-        self.stream.has_sent_all()
+    fn socket(&self) -> &TcpStream {
+        self.stream.socket()
     }
 }
 

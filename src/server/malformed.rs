@@ -17,6 +17,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use memchr::memmem;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Sleep, sleep};
 
@@ -207,20 +208,8 @@ impl<S: Reset> Drop for Spoken<S> {
 }
 
 impl<S: Reset> Reset for Spoken<S> {
-    fn reset(&self) {
-        self.stream.reset();
-    }
-
-    fn poll_broken_off(&self, cx: &mut Context<'_>) -> Poll<()> {
-        self.stream.poll_broken_off(cx)
-    }
-
-    fn keep_ahead(&self, bytes: u32) {
-        self.stream.keep_ahead(bytes);
-    }
-
-    fn has_sent_all(&self) -> bool {
-        self.stream.has_sent_all()
+    fn socket(&self) -> &TcpStream {
+        self.stream.socket()
     }
 }
 

@@ -9,59 +9,47 @@ use tokio_rustls::server::TlsStream;
 
 /// What can be closed so that its other side hears of a failure, and knows how far it has sent.
 pub(super) trait Reset {
+    /// What lies beneath everything that wraps it.
+    fn socket(&self) -> &TcpStream;
+
     /// Whatever closes it from now on breaks it off.
-    fn reset(&self);
-
-    /// Ready: the other side has broken it off. Who has only shut his side has not: he may wait for an answer.
-    fn poll_broken_off(&self, cx: &mut Context<'_>) -> Poll<()>;
-
-    /// Has the kernel take no more than about so many bytes beyond what the line takes.
-    fn keep_ahead(&self, bytes: u32);
-
-    /// Whether all that was written is sent, and at most on its way. From the first question on nothing is taken ahead of the line.
-    fn has_sent_all(&self) -> bool;
-}
-
-impl Reset for TcpStream {
     fn reset(&self) {
-        let _closed_already = self.set_zero_linger();
+        let _closed_already = self.socket().set_zero_linger();
     }
 
+    /// Ready: the other side has broken it off. Who has only shut his side has not: he may wait for an answer.
     fn poll_broken_off(&self, cx: &mut Context<'_>) -> Poll<()> {
-        match self.poll_read_ready(cx) {
-            Poll::Ready(Ok(())) if matches!(self.take_error(), Ok(None)) => Poll::Pending,
+        let socket = self.socket();
+        match socket.poll_read_ready(cx) {
+            Poll::Ready(Ok(())) if matches!(socket.take_error(), Ok(None)) => Poll::Pending,
             Poll::Ready(_) => Poll::Ready(()),
             Poll::Pending => Poll::Pending,
         }
     }
 
+    /// Has the kernel take no more than about so many bytes beyond what the line takes.
     fn keep_ahead(&self, bytes: u32) {
-        let _as_much_as_ever = SockRef::from(self).set_tcp_notsent_lowat(bytes);
+        let _as_much_as_ever = SockRef::from(self.socket()).set_tcp_notsent_lowat(bytes);
     }
 
+    /// Whether all that was written is sent, and at most on its way. From the first question on nothing is taken ahead of the line.
     fn has_sent_all(&self) -> bool {
         // So it is writable where no byte waits; and where it has failed.
         self.keep_ahead(1);
-        let mut asked = [PollFd::new(self, PollFlags::OUT)];
+        let mut asked = [PollFd::new(self.socket(), PollFlags::OUT)];
         poll(&mut asked, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).is_ok_and(|writable| writable > 0)
     }
 }
 
+impl Reset for TcpStream {
+    fn socket(&self) -> &TcpStream {
+        self
+    }
+}
+
 impl Reset for TlsStream<TcpStream> {
-    fn reset(&self) {
-        self.get_ref().0.reset();
-    }
-
-    fn poll_broken_off(&self, cx: &mut Context<'_>) -> Poll<()> {
-        self.get_ref().0.poll_broken_off(cx)
-    }
-
-    fn keep_ahead(&self, bytes: u32) {
-        self.get_ref().0.keep_ahead(bytes);
-    }
-
-    fn has_sent_all(&self) -> bool {
-        self.get_ref().0.has_sent_all()
+    fn socket(&self) -> &TcpStream {
+        self.get_ref().0
     }
 }
 
