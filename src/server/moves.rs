@@ -61,10 +61,7 @@ impl Remembered {
     /// To be asked before this process writes to the audit.
     pub(super) fn read(audit: &Path) -> Self {
         let (path, mut clients, mut older) = (audit.join(FILE), HashMap::new(), HashSet::new());
-        let Ok(text) = fs::read_to_string(&path) else {
-            return Self { path, clients, older, is_missing: true, written: written(audit) };
-        };
-        for line in text.lines() {
+        for line in fs::read_to_string(&path).unwrap_or_default().lines() {
             match serde_json::from_str::<(String, String, Option<String>)>(line) {
                 Ok((id, word, change)) => {
                     let stage = Stage::WORDS.iter().find(|(known, _)| *known == word);
@@ -82,6 +79,16 @@ impl Remembered {
 
     /// Those since then. Of a client that is not remembered, what a command says of it.
     pub(super) fn since(&self, now: &Table) -> Vec<Move> {
+        self.moves_of(now.clients())
+    }
+
+    /// Those of clients that a load brings back, which the one before left out.
+    pub(super) fn back(&self, before: &Table, now: &Table) -> Vec<Move> {
+        let is_back = |id: &str| before.client(id).is_none() && self.clients.contains_key(id);
+        self.moves_of(now.clients().filter(|client| is_back(&client.legacy_id)))
+    }
+
+    fn moves_of<'a>(&self, clients: impl Iterator<Item = &'a Arc<Client>>) -> Vec<Move> {
         let moved = |client: &Arc<Client>| {
             let told = client.moved.as_ref();
             if let Some((stage, change)) = self.clients.get(&*client.legacy_id) {
@@ -93,13 +100,7 @@ impl Remembered {
             }
             (!self.is_missing || self.is_younger(told)).then(|| moved(client, told.from?, Some(told))).flatten()
         };
-        now.clients().filter_map(moved).collect()
-    }
-
-    /// Those of clients that a load brings back, which the one before left out.
-    pub(super) fn back(&self, before: &Table, now: &Table) -> Vec<Move> {
-        let is_back = |client: &str| self.clients.contains_key(client) && before.client(client).is_none();
-        self.since(now).into_iter().filter(|moved| is_back(&moved.client)).collect()
+        clients.filter_map(moved).collect()
     }
 
     /// Where a client was when this change was remembered by a version before.
