@@ -7,7 +7,7 @@ use std::fmt::{self, Write as _};
 use std::str::FromStr;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::chance::{Entropy, random};
 use super::opaque::{Fingerprint, TokenUse, hexadecimal};
@@ -87,8 +87,10 @@ pub struct AccessRecord {
     /// The family it belongs to.
     pub family: FamilyId,
     /// The legacy client it was issued to.
+    #[serde(deserialize_with = "lent")]
     pub client: Arc<str>,
     /// The granted scope in legacy words, separated by blanks.
+    #[serde(deserialize_with = "lent")]
     pub scope: Arc<str>,
     /// When the UUID was issued.
     pub issued: Timestamp,
@@ -96,6 +98,11 @@ pub struct AccessRecord {
     pub until: Timestamp,
     /// Still good, or why not: what ended is remembered until its promised end, so that a client hears *over*, not *unknown*.
     pub fate: AccessFate,
+}
+
+/// A text out of the bytes that are read, copied once: serde's own way is by a `String`.
+fn lent<'de, D: Deserializer<'de>>(bytes: D) -> Result<Arc<str>, D::Error> {
+    <&str>::deserialize(bytes).map(Arc::from)
 }
 
 /// Whether an access UUID still opens anything.

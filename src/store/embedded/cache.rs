@@ -3,11 +3,13 @@
 //!
 //! A look-up in fjall's tree costs microseconds at a million families, one here a fraction of one. What was changed is taken
 //! out after it is durable and before anybody is told; a reader that found the former record in the meantime cannot put it
-//! back, because its place is gone with it.
+//! back, because its place is gone with it. Once there is no more room, a record takes another's place only when it is asked for the
+//! second time: where a million are called with in turn, hardly one comes again before it would have to go.
 
 use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 
 use parking_lot::Mutex;
 use quick_cache::Weighter;
@@ -23,6 +25,9 @@ const OVERHEAD: usize = 160 + size_of::<AccessRecord>();
 /// What a record is taken to have, to size the tables.
 const ORDINARY: u64 = 2048;
 
+/// One who was asked for lately is remembered for so many bytes of room: about as many as records are here.
+const LATELY: u64 = 1024;
+
 /// A text up to this long lies in memory once, for all records that have it.
 const SHARED: usize = 128;
 
@@ -32,6 +37,23 @@ const FEW: usize = 1024;
 pub(super) struct RecordCache {
     records: Cache<Fingerprint, Arc<AccessRecord>, Weigh>,
     texts: Mutex<Texts>,
+    /// Nothing comes in any more but in another's place.
+    is_full: AtomicBool,
+    lately: Lately,
+}
+
+/// Who was asked for lately and is not here: as many as there is room for, by some bits of each.
+struct Lately(Box<[AtomicU16]>);
+
+impl Lately {
+    /// Whether this one has been here, as far as can be told; it has from now on.
+    fn has_come(&self, fingerprint: &Fingerprint) -> bool {
+        let [place @ .., one, other] = *fingerprint.as_bytes().last_chunk::<10>().unwrap_or(&[0; 10]);
+        let mark = u16::from_le_bytes([one, other]) | 1;
+        let place = u64::from_le_bytes(place) % self.0.len() as u64;
+        let former = usize::try_from(place).ok().and_then(|place| self.0.get(place));
+        former.is_none_or(|former| former.swap(mark, Ordering::Relaxed) == mark)
+    }
 }
 
 /// The ids and scopes of the records: thousands have the same.
@@ -83,7 +105,8 @@ impl RecordCache {
     pub(super) fn of(bytes: u64) -> Self {
         let records = usize::try_from(bytes / ORDINARY).unwrap_or(usize::MAX);
         let texts = Mutex::new(Texts { all: HashSet::new(), bearable: FEW });
-        Self { records: Cache::with_weighter(records, bytes, Weigh), texts }
+        let lately = Lately((0..=bytes / LATELY).map(|_| AtomicU16::new(0)).collect());
+        Self { records: Cache::with_weighter(records, bytes, Weigh), texts, is_full: AtomicBool::new(false), lately }
     }
 
     /// A record, read where it is not here. What is not there is asked for again next time.
@@ -92,6 +115,12 @@ impl RecordCache {
         fingerprint: &Fingerprint,
         read: impl FnOnce() -> Result<Option<AccessRecord>, StoreError>,
     ) -> Result<Option<Arc<AccessRecord>>, StoreError> {
+        if let Some(record) = self.records.get(fingerprint) {
+            return Ok(Some(record));
+        }
+        if self.is_full() && !self.lately.has_come(fingerprint) {
+            return Ok(read()?.map(Arc::new));
+        }
         match self.records.get_value_or_guard(fingerprint, None) {
             GuardResult::Value(record) => Ok(Some(record)),
             GuardResult::Guard(place) => {
@@ -100,10 +129,17 @@ impl RecordCache {
                 let record = Arc::new(record);
                 // Refused where the record was changed while it was read.
                 drop(place.insert(Arc::clone(&record)));
+                if !self.is_full() && self.records.weight() > self.records.capacity() / 16 * 15 {
+                    self.is_full.store(true, Ordering::Relaxed);
+                }
                 Ok(Some(record))
             }
             GuardResult::Timeout => Ok(read()?.map(Arc::new)),
         }
+    }
+
+    fn is_full(&self) -> bool {
+        self.is_full.load(Ordering::Relaxed)
     }
 
     fn share(&self, record: &mut AccessRecord) {
@@ -123,6 +159,7 @@ impl RecordCache {
 
     pub(super) fn clear(&self) {
         self.records.clear();
+        self.is_full.store(false, Ordering::Relaxed);
     }
 
     pub(super) fn bytes(&self) -> u64 {
@@ -163,6 +200,35 @@ mod tests {
         let (one, other) = (kept(&cache, 3, "crm", &long), kept(&cache, 4, "crm", &long));
         assert!(!Arc::ptr_eq(&one.scope, &other.scope));
         assert_eq!(cache.bytes(), (4 * OVERHEAD + 2 * long.len()) as u64);
+    }
+
+    #[test]
+    fn where_there_is_no_more_room_a_record_comes_in_when_it_is_asked_for_the_second_time() {
+        let cache = RecordCache::of(1 << 20);
+        let long = "x".repeat(1024);
+        let is_here = |number| cache.peek(&print(number)).is_some();
+        // As long as there is room, each comes in at once.
+        let full = (0..)
+            .take_while(|number| {
+                let before = cache.is_full();
+                kept(&cache, *number, "crm", &long);
+                assert!(before || is_here(*number));
+                !before
+            })
+            .count();
+        let here = || (0..full).filter(|number| is_here(*number)).collect::<Vec<_>>();
+        let before = here();
+        for number in 10_000..11_000 {
+            kept(&cache, number, "crm", &long);
+            assert!(!is_here(number), "{number}");
+        }
+        assert!(before.len() > 300 && here() == before, "whoever comes once puts nobody out");
+        kept(&cache, 1_000_000, "crm", &long);
+        kept(&cache, 1_000_000, "crm", &long);
+        assert!(is_here(1_000_000));
+        cache.clear();
+        kept(&cache, 1, "crm", &long);
+        assert!(is_here(1));
     }
 
     #[test]
