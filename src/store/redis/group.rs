@@ -61,8 +61,31 @@ impl Group {
         let replicas = answers.pop().and_then(Result::ok).and_then(|said| u64::from_redis_value(said).ok());
         let mut answers = answers.into_iter();
         for Waiting { commands, reply } in waiting {
-            let own: RedisResult<Vec<Value>> = answers.by_ref().take(commands.len()).collect();
+            let own = own(&mut answers, commands.len());
             drop(reply.send(own.map(|own| (own, replicas.unwrap_or_default()))));
         }
+    }
+}
+
+/// The next so many answers, or the first error among them. All of them are taken: what follows is another's.
+fn own<T>(answers: &mut impl Iterator<Item = RedisResult<T>>, count: usize) -> RedisResult<Vec<T>> {
+    let own: Vec<_> = answers.take(count).collect();
+    own.into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use redis::ErrorKind;
+
+    use super::*;
+
+    #[test]
+    fn nobody_is_given_what_another_was_answered_when_one_of_a_writes_commands_fails() {
+        let full = || Err((ErrorKind::Extension, "OOM").into());
+        let mut answers = [full(), Ok(1), Ok(2), full(), Ok(3)].into_iter();
+        assert!(own(&mut answers, 2).is_err());
+        assert_eq!(own(&mut answers, 1).unwrap(), [2]);
+        assert!(own(&mut answers, 1).is_err());
+        assert_eq!(own(&mut answers, 1).unwrap(), [3]);
     }
 }
