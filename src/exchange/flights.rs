@@ -1,10 +1,12 @@
 //! What one process knows of its questions to the realm, and no store can tell.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::flight::Landing;
@@ -12,7 +14,7 @@ use crate::domain::family::{Family, FamilyId, FamilyState};
 use crate::domain::time::millis;
 use crate::store::{Lease, StoreError, Versioned};
 
-/// Of so many families is it remembered at most that nothing was spent; of more, a crash could not know it either.
+/// So often is it remembered at most that nothing was spent, the newest; of more, a crash could not know it either.
 const MOST_UNSPENT: usize = 10_000;
 
 /// So long nobody waits for a recheck once the realm has let one wait in vain.
@@ -25,9 +27,9 @@ const TOLD_EVERY: Duration = Duration::from_secs(60);
 #[derive(Debug, Default)]
 pub struct Flights {
     under_way: DashMap<FamilyId, watch::Receiver<Option<Landing>>>,
-    /// Fences under which a family may say *asking* though nothing was spent: the store failed to answer that write, or to take it
-    /// back once the realm had surely spent nothing.
-    unspent: DashMap<FamilyId, Vec<u64>>,
+    /// Under which a family may say *asking* though nothing was spent: the store failed to answer that write, or to take it back once
+    /// the realm had surely spent nothing. The oldest first.
+    unspent: Mutex<VecDeque<Lease>>,
     /// Milliseconds of the time that only runs forward.
     slow_until: AtomicU64,
     /// When a renewal of each client that failed was last told: no more of them than there are clients.
@@ -97,16 +99,18 @@ impl Flights {
 
     /// The family says *asking* under this lease, and nothing was spent.
     pub(super) fn unspent(&self, lease: Lease) {
-        if self.unspent.len() < MOST_UNSPENT {
-            self.unspent.entry(lease.family).or_default().push(lease.fence);
+        let mut unspent = self.unspent.lock();
+        if unspent.len() >= MOST_UNSPENT {
+            unspent.pop_front();
         }
+        unspent.push_back(lease);
     }
 
     /// Whether the family says *asking*, and this process knows that nothing was spent.
     pub(super) fn is_unspent(&self, family: &Family) -> bool {
         match family.state {
             FamilyState::Asking { fence, .. } => {
-                self.unspent.get(&family.id).is_some_and(|fences| fences.contains(&fence))
+                self.unspent.lock().contains(&Lease { family: family.id, fence })
             }
             FamilyState::Resting | FamilyState::Unrefreshable | FamilyState::Over(_) => false,
         }
@@ -122,7 +126,7 @@ impl Flights {
 
     /// The family says durably that it is asking, under a newer fence than those before.
     pub(super) fn sent(&self, family: FamilyId) {
-        self.unspent.remove(&family);
+        self.unspent.lock().retain(|lease| lease.family != family);
     }
 
     /// The realm let somebody wait in vain.
@@ -143,5 +147,28 @@ impl Flights {
     /// Whether it did so a short while ago.
     pub(super) fn realm_is_slow(&self, now: Duration) -> bool {
         millis(now) < self.slow_until.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lease(number: usize) -> Lease {
+        let mut family = [0; 16];
+        family[..8].copy_from_slice(&number.to_le_bytes());
+        Lease { family: FamilyId(family), fence: 1 }
+    }
+
+    #[test]
+    fn of_more_than_can_be_remembered_the_newest_are_and_whoever_asked_since_is_forgotten() {
+        let flights = Flights::default();
+        for number in 0..=MOST_UNSPENT {
+            flights.unspent(lease(number));
+        }
+        let is_known = |number| flights.unspent.lock().contains(&lease(number));
+        assert!(!is_known(0) && is_known(1) && is_known(MOST_UNSPENT));
+        flights.sent(lease(1).family);
+        assert!(!is_known(1) && is_known(2));
     }
 }

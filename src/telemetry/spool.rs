@@ -105,8 +105,11 @@ impl Spool {
 }
 
 impl Lines {
-    fn write_into(&self, mut sink: impl Write, tell: impl Fn(u64)) {
+    fn write_into(&self, sink: impl Write, tell: impl Fn(u64)) {
+        let mut sink = Sink { sink, is_torn: false };
         let mut bytes = Vec::new();
+        // How the newest write went, and what is told by the next: where nothing can be written, that would be written in vain, too.
+        let (mut has_taken, mut telling) = (true, 0);
         loop {
             let mut waiting = self.waiting.lock();
             while waiting.bytes.is_empty() {
@@ -119,21 +122,62 @@ impl Lines {
             }
             mem::swap(&mut waiting.bytes, &mut bytes);
             waiting.is_stuck = false;
-            let left_out = mem::take(&mut waiting.left_out);
+            let told = mem::take(&mut telling);
+            if has_taken {
+                telling = mem::take(&mut waiting.left_out);
+            }
             drop(waiting);
             self.room.notify_all();
-            if left_out > 0 {
-                tell(left_out);
+            if telling > 0 {
+                tell(telling);
             }
-            // Whoever should read it has gone: there is nobody left to tell.
-            let _ = sink.write_all(&bytes);
+            let lost = sink.write(&bytes);
+            has_taken = lost == 0;
             bytes.clear();
             bytes.shrink_to(KEPT);
             let mut waiting = self.waiting.lock();
+            if lost > 0 {
+                self.left_out.inc_by(lost);
+                waiting.left_out += lost + told;
+            }
             if !waiting.is_over {
                 self.over.wait_for(&mut waiting, GATHERED);
             }
         }
+    }
+}
+
+/// Where lines go, which may be a disk that is full.
+struct Sink<W> {
+    sink: W,
+    /// The end of what was written is no line's.
+    is_torn: bool,
+}
+
+impl<W: Write> Sink<W> {
+    /// Writes lines, as far as they are taken; answers how many were not. What comes behind a torn one is a line of its own.
+    fn write(&mut self, lines: &[u8]) -> u64 {
+        let begin: &[u8] = if self.is_torn { b"\n" } else { b"" };
+        let rest = if self.take(begin).is_empty() { self.take(lines) } else { lines };
+        rest.iter().map(|byte| u64::from(*byte == b'\n')).sum()
+    }
+
+    /// Writes what it can; answers the rest.
+    fn take<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            match self.sink.write(rest) {
+                Ok(count) if count > 0 => rest = rest.get(count..).unwrap_or_default(),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Ok(_) | Err(_) => {
+                    let taken = bytes.strip_suffix(rest).unwrap_or_default();
+                    self.is_torn = taken.last().map_or(self.is_torn, |last| *last != b'\n');
+                    return rest;
+                }
+            }
+        }
+        self.is_torn = false;
+        rest
     }
 }
 
@@ -302,6 +346,80 @@ mod tests {
         allow.send(()).unwrap();
         drop(writing);
         assert_eq!(spool.0.left_out.get(), 10_001);
+    }
+
+    /// A disk that is full after so many bytes, until there is room again.
+    #[derive(Clone, Default)]
+    struct Disk(Arc<Mutex<(Vec<u8>, usize)>>);
+
+    impl Disk {
+        fn room(&self, bytes: usize) {
+            self.0.lock().1 = bytes;
+        }
+
+        fn lines(&self) -> Vec<String> {
+            String::from_utf8(self.0.lock().0.clone()).unwrap().lines().map(str::to_owned).collect()
+        }
+    }
+
+    impl Write for Disk {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let (written, room) = &mut *self.0.lock();
+            let count = bytes.len().min(*room);
+            written.extend_from_slice(&bytes[..count]);
+            *room -= count;
+            if count > 0 { Ok(count) } else { Err(io::ErrorKind::StorageFull.into()) }
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_a_full_disk_does_not_take_is_counted_and_told_and_spoils_no_other_line() {
+        let disk = Disk::default();
+        let mut sink = Sink { sink: disk.clone(), is_torn: false };
+        disk.room(10);
+        assert_eq!(sink.write(b"whole\ntorn in two\nnot there\n"), 2);
+        assert_eq!(sink.write(b"not there either\n"), 1);
+        disk.room(usize::MAX);
+        assert_eq!(sink.write(b"whole again\n"), 0);
+        assert_eq!(disk.lines(), ["whole", "torn", "whole again"]);
+    }
+
+    #[test]
+    fn that_lines_were_lost_is_told_once_it_can_be_written() {
+        let disk = Disk::default();
+        let told = Arc::new(Mutex::new(None::<Spool>));
+        let tell = {
+            let told = Arc::clone(&told);
+            move |count: u64| writeln!(told.lock().clone().unwrap(), "{count} left out").unwrap()
+        };
+        let (mut spool, writing) = Spool::start(disk.clone(), PATIENT, Counter::default(), tell).unwrap();
+        *told.lock() = Some(spool.clone());
+        let until = |done: &dyn Fn() -> bool| {
+            while !done() {
+                thread::yield_now();
+            }
+        };
+        for lost in 1..=3 {
+            spool.write_all(b"lost\n").unwrap();
+            until(&|| spool.0.waiting.lock().left_out == lost);
+        }
+        disk.room(usize::MAX);
+        spool.write_all(b"there\n").unwrap();
+        until(&|| disk.lines() == ["there"]);
+        disk.room(0);
+        spool.write_all(b"lost with what is told\n").unwrap();
+        // Both, and what should have been told.
+        until(&|| spool.0.waiting.lock().left_out == 5);
+        disk.room(usize::MAX);
+        spool.write_all(b"there again\n").unwrap();
+        until(&|| disk.lines().len() == 2);
+        drop(writing);
+        assert_eq!(spool.0.left_out.get(), 5);
+        assert_eq!(disk.lines()[..2], ["there", "there again"]);
     }
 
     #[test]
