@@ -116,7 +116,7 @@ impl Body for Reading {
             }
             let most = self.most();
             match ready!(self.wire.poll_more(most, cx)) {
-                Ok(0) if self.rest == Rest::UntilClose => {
+                Ok(0) if self.rest == Rest::UntilClose && !self.sending.is_reset() => {
                     self.rest = Rest::Over;
                     return Poll::Ready(None);
                 }

@@ -41,6 +41,7 @@ pub(super) struct Sending {
     has_begun: bool,
     is_flushed: bool,
     refused: Option<String>,
+    is_reset: bool,
     /// Trailers that the head announced.
     announced: Vec<HeaderName>,
 }
@@ -64,6 +65,7 @@ impl Sending {
             has_begun: false,
             is_flushed: false,
             refused: None,
+            is_reset: false,
             announced,
         })
     }
@@ -96,6 +98,12 @@ impl Sending {
         self.refused.is_some()
     }
 
+    /// So it has learned that the connection was reset, which is told once: whoever reads behind it sees an end like any other. One that the server
+    /// had closed before that is a broken pipe.
+    pub(super) fn is_reset(&self) -> bool {
+        self.is_reset
+    }
+
     /// Sends as much as can be sent now. Ready: all of it was sent, or it will not be.
     pub(super) fn poll(&mut self, io: &mut Io, cx: &mut Context<'_>) -> Poll<Result<(), Unsent>> {
         if self.refused.is_some() {
@@ -109,7 +117,10 @@ impl Sending {
             let sent = match ready!(self.poll_write(io, cx)) {
                 Ok(0) => Err(ErrorKind::WriteZero.to_string()),
                 Ok(sent) => Ok(sent),
-                Err(error) => Err(error.to_string()),
+                Err(error) => {
+                    self.is_reset = error.kind() == ErrorKind::ConnectionReset;
+                    Err(error.to_string())
+                }
             };
             match sent {
                 Ok(sent) => self.advance(sent),
