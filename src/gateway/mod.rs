@@ -40,6 +40,7 @@ use http::HeaderValue;
 pub use old_api::OldApi;
 pub use stream::Stream;
 pub use swap::Gateway;
+pub use tunnel::Switch;
 pub use waiting::Waiting;
 
 /// What a gateway is born of.

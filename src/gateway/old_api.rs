@@ -10,6 +10,7 @@ use super::request::{Asking, Carried, carried, unchanged};
 use super::routes::Upstream;
 use super::routing::Routing;
 use super::swap::refusal;
+use super::tunnel::Switch;
 use super::{Bounds, From, Gateway, Stream};
 use crate::domain::opaque::TokenUse;
 use crate::domain::refusal::Refusal;
@@ -79,7 +80,7 @@ impl Gateway {
         host: Option<&HeaderValue>,
         (from, trail): (&From, &mut Trail),
     ) -> Result<Response<Stream>, Turned> {
-        let client = head.extensions.remove::<hyper::upgrade::OnUpgrade>();
+        let client = head.extensions.remove::<Switch>();
         let upgrade = unchanged(head).map_err(|refusal| self.exchange.turn(None, refusal))?;
         let clock = &self.exchange.bridge().clock;
         let asked_at = clock.monotonic();

@@ -15,6 +15,7 @@ use super::host::named;
 use super::request::{Asking, Bearer, Carried, carried, only_there, rewrite, sane};
 use super::routes::{Route, alike, find};
 use super::routing::Routing;
+use super::tunnel::Switch;
 use super::wire::Wire;
 use super::{Bounds, From, GatewaySettings, Stream};
 use crate::domain::dialect::Endpoint;
@@ -122,7 +123,7 @@ impl Gateway {
         let Some((route, way)) = routing.taken(number) else {
             return Err(stranger(Refusal::client(Cause::NotFound, "no route has this host and path")));
         };
-        let client = head.extensions.remove::<hyper::upgrade::OnUpgrade>();
+        let client = head.extensions.remove::<Switch>();
         let (bearer, token) = match &pass {
             Pass::Bearer(bearer, token) => {
                 only_there(&head.uri, token).map_err(stranger)?;
@@ -246,7 +247,7 @@ impl Gateway {
     pub(super) fn answer(
         &self,
         (mut response, api): (Response<Stream>, Option<Wire>),
-        client: Option<hyper::upgrade::OnUpgrade>,
+        client: Option<Switch>,
     ) -> Result<Response<Stream>, Failed> {
         // RFC 9112 section 2.3: what we send is of our version, whatever the API's is.
         *response.version_mut() = Version::HTTP_11;
@@ -256,7 +257,7 @@ impl Gateway {
             response.headers_mut().remove(header::CONTENT_LENGTH);
         }
         if status == StatusCode::SWITCHING_PROTOCOLS {
-            let (Some(api), Some(client), Some(_)) = (api, client, &wanted) else {
+            let (Some(api), Some(client), Some(_)) = (api, client.and_then(|client| client.take()), &wanted) else {
                 let why = "the API switched protocols, and nobody had asked for that, or it does not say to which";
                 return Err(Failed::Down(why.to_owned()));
             };

@@ -6,11 +6,30 @@ use std::time::Duration;
 
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::wire::Wire;
+
+/// The right to a connection behind the answer to its request, where hyper gave one with it: it gives one to whoever asks for any protocol, and with the
+/// first it leaves the end of the connection to whoever holds the last.
+#[derive(Clone, Debug, Default)]
+pub struct Switch(Arc<Mutex<Option<OnUpgrade>>>);
+
+impl Switch {
+    /// Takes the right of a request in place of the one before it.
+    pub fn keep(&self, given: OnUpgrade) {
+        *self.0.lock() = Some(given);
+    }
+
+    /// Hands it on, once.
+    #[must_use]
+    pub fn take(&self) -> Option<OnUpgrade> {
+        self.0.lock().take()
+    }
+}
 
 /// Bytes that are read at once.
 const PIECE: usize = 16 * 1024;

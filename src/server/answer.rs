@@ -11,6 +11,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, header};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
 
 use super::gateway::{GatewayService, call, question};
 use super::http2::Streams;
@@ -67,11 +68,18 @@ pub(super) struct Answering {
 }
 
 impl Answering {
-    pub(super) async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Result<Response<Said>, Infallible> {
+    pub(super) async fn answer(self: Arc<Self>, mut request: Request<Incoming>) -> Result<Response<Said>, Infallible> {
         let streams = self.streams.as_ref();
         match streams {
             Some(streams) => streams.begin(),
-            None => self.peer.turn.asked(),
+            None => {
+                self.peer.turn.asked();
+                if let Some(given) = request.extensions_mut().remove::<OnUpgrade>() {
+                    let switch = self.peer.turn.switch().clone();
+                    switch.keep(given);
+                    request.extensions_mut().insert(switch);
+                }
+            }
         }
         let is_bare = streams.is_some() && request.method() == Method::HEAD;
         let response = match &self.answers {

@@ -10,7 +10,7 @@ use futures_util::FutureExt;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::coop::unconstrained;
@@ -208,6 +208,10 @@ async fn serve_http1(
                 let _ = connection.await;
             }
         }
+    }
+    // Hyper leaves it to whoever asked for another protocol, though nobody spoke it.
+    if let Some(Ok(left)) = turn.switch().take().and_then(FutureExt::now_or_never) {
+        let _ = TokioIo::new(left).shutdown().await;
     }
 }
 

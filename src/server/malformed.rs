@@ -22,7 +22,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Sleep, sleep};
 
 use super::reset::Reset;
-use crate::gateway::{Unread, Waiting};
+use crate::gateway::{Switch, Unread, Waiting};
 
 /// How hyper's own refusals go on behind their status line.
 const EMPTY: &[u8] = b"\r\nConnection: close\r\nContent-Length: 0\r\n";
@@ -62,6 +62,7 @@ struct Words {
     to_the_close: AtomicBool,
     /// Their caller has been waiting for long.
     waiting: Waiting,
+    switch: Switch,
 }
 
 /// What is written, if anything is, comes from hyper.
@@ -119,6 +120,11 @@ impl Turn {
     /// For whoever works on what is said next.
     pub(super) fn waiting(&self) -> &Waiting {
         &self.0.waiting
+    }
+
+    /// Who may have the connection behind an answer.
+    pub(super) fn switch(&self) -> &Switch {
+        &self.0.switch
     }
 
     /// What is said now goes on until the connection is closed: to an HTTP/1.0 client, where no length is told.

@@ -40,8 +40,8 @@ pub(super) struct Sending {
     is_over: bool,
     has_begun: bool,
     is_flushed: bool,
-    refused: Option<String>,
-    is_reset: bool,
+    /// What a write was told, where the server takes no more.
+    refused: Option<ErrorKind>,
     /// Trailers that the head announced.
     announced: Vec<HeaderName>,
 }
@@ -65,7 +65,6 @@ impl Sending {
             has_begun: false,
             is_flushed: false,
             refused: None,
-            is_reset: false,
             announced,
         })
     }
@@ -101,7 +100,7 @@ impl Sending {
     /// So it has learned that the connection was reset, which is told once: whoever reads behind it sees an end like any other. One that the server
     /// had closed before that is a broken pipe.
     pub(super) fn is_reset(&self) -> bool {
-        self.is_reset
+        self.refused == Some(ErrorKind::ConnectionReset)
     }
 
     /// Sends as much as can be sent now. Ready: all of it was sent, or it will not be.
@@ -115,18 +114,14 @@ impl Sending {
                 return self.poll_flush(io, cx);
             }
             let sent = match ready!(self.poll_write(io, cx)) {
-                Ok(0) => Err(ErrorKind::WriteZero.to_string()),
-                Ok(sent) => Ok(sent),
-                Err(error) => {
-                    self.is_reset = error.kind() == ErrorKind::ConnectionReset;
-                    Err(error.to_string())
-                }
+                Ok(0) => Err(ErrorKind::WriteZero.into()),
+                sent => sent,
             };
             match sent {
                 Ok(sent) => self.advance(sent),
-                Err(why) => {
-                    self.refused = Some(why.clone());
-                    return Poll::Ready(Err(Unsent::Refused(why)));
+                Err(error) => {
+                    self.refused = Some(error.kind());
+                    return Poll::Ready(Err(Unsent::Refused(error.to_string())));
                 }
             }
         }

@@ -37,12 +37,20 @@ fn whoever_is_refused_in_mid_body_may_say_it_to_its_end() {
     let api = FakeApi::good();
     let world = plan(&api, "").start();
     let length = 512 * 1024;
-    let begin = format!(
-        "POST /api HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\nAuthorization: Bearer {STRANGER}\r\n\r\n"
-    );
-    sends_on(open(&world), &begin, length, "HTTP/1.1 401");
-    let begin = format!("POST {TOKEN} HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n");
-    sends_on(TcpStream::connect(world.legacy()).unwrap(), &begin, length, "HTTP/1.1 400");
+    // As Java's client does of itself, and curl with --http2: then hyper leaves the connection's end to whoever would speak it.
+    for also in
+        ["", "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQCAAAAAAIAAAAA\r\n"]
+    {
+        let head = format!("HTTP/1.1\r\nHost: a\r\n{also}Content-Length: {length}\r\n");
+        let begin = format!("POST /api {head}Authorization: Bearer {STRANGER}\r\n\r\n");
+        sends_on(open(&world), &begin, length, "HTTP/1.1 401");
+        sends_on(
+            TcpStream::connect(world.legacy()).unwrap(),
+            &format!("POST {TOKEN} {head}\r\n"),
+            length,
+            "HTTP/1.1 400",
+        );
+    }
     for stream in [open(&world), TcpStream::connect(world.legacy()).unwrap()] {
         sends_on(stream, "GET /no http at all\r\n", length, "HTTP/1.1 400");
     }
@@ -128,4 +136,20 @@ fn a_question_whose_body_is_not_all_there_is_the_last_of_its_connection_and_is_t
         let heard = until(&mut stream, "\r\n\r\n");
         assert!(heard.starts_with("HTTP/1.1 200") && !heard.contains("close"), "{heard}");
     }
+}
+
+/// As clients do that would rather speak another protocol: of the connection's end they are told like everybody else.
+#[test]
+fn whoever_asked_for_another_protocol_in_vain_hears_a_whole_answer_as_whole() {
+    let api = FakeApi::saying(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\ngood\r\n0\r\n\r\n");
+    let world = plan(&api, "").start();
+    let call = String::from_utf8(get("/api", &uuid(&world))).unwrap();
+    let mut stream = open(&world);
+    let asking = call.replace("Host: ", "Connection: Upgrade\r\nUpgrade: h2c\r\nHost: ");
+    stream.write_all(asking.as_bytes()).unwrap();
+    until(&mut stream, "0\r\n\r\n");
+    stream.write_all(call.replace("HTTP/1.1", "HTTP/1.0").as_bytes()).unwrap();
+    let mut all = String::new();
+    stream.read_to_string(&mut all).expect("an end, and no reset");
+    assert!(all.ends_with("\r\n\r\ngood"), "{all}");
 }

@@ -174,6 +174,33 @@ fn an_answer_that_is_cut_is_no_whole_one_for_whoever_knows_its_end_by_the_connec
     }
 }
 
+/// The kernel tells a reset once. Whoever was sending may have heard it, and then what is read ends like any other answer.
+#[test]
+fn an_answer_that_a_reset_cuts_while_its_request_is_still_sent_is_no_whole_one() {
+    let api = FakeApi::start(|mut caller| {
+        caller.head();
+        caller.say(b"HTTP/1.1 200 OK\r\n\r\npart");
+        // So long the rest of the request goes on.
+        assert!(caller.stream.read_exact(&mut vec![0; 512 * 1024]).is_ok());
+        SockRef::from(caller.stream.get_ref()).set_linger(Some(Duration::ZERO)).unwrap();
+    });
+    let world = plan(&api, "").start();
+    let head = format!("POST /api HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {}\r\n", uuid(&world));
+    for _ in 0..10 {
+        let mut stream = open(&world);
+        stream.write_all(format!("{head}Transfer-Encoding: chunked\r\n\r\n").as_bytes()).unwrap();
+        let mut sender = stream.try_clone().unwrap();
+        let chunk = [b"4000\r\n", &[b'x'; 0x4000][..], b"\r\n"].concat();
+        let sending = std::thread::spawn(move || while sender.write_all(&chunk).is_ok() {});
+        let mut all = Vec::new();
+        let _cut = stream.read_to_end(&mut all);
+        let all = String::from_utf8(all).unwrap();
+        assert!(all.contains("part") && !all.ends_with("0\r\n\r\n"), "{all}");
+        let _ = stream.shutdown(std::net::Shutdown::Both);
+        sending.join().unwrap();
+    }
+}
+
 /// The call's own line was written with its head, and says that all went well.
 #[track_caller]
 fn is_told_as_cut(world: &World, api: &FakeApi) {
