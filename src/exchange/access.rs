@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
+use super::call::nobodys;
 use super::flight::{Plan, Purpose, Renewal, Waits};
 use super::{Bridge, Exchange, store_failed};
 use crate::domain::family::{AccessFate, AccessRecord, FamilyState};
@@ -116,16 +117,15 @@ impl Exchange {
                 AccessDecision::Over(over) => return Ok(Standing::Over(over)),
                 AccessDecision::Use => return good(token, record),
                 AccessDecision::UseAndRenew => {
-                    if let Some(plan) = self.renewal(token, &record).await? {
+                    if let Some(plan) = self.ahead(token, &record).await {
                         let _lands_by_itself = self.board(plan);
                     }
                     return good(token, record);
                 }
                 AccessDecision::Recheck => {
-                    if let Some(plan) = self.renewal(token, &record).await? {
-                        self.recheck(plan).await;
-                    }
-                    return self.settle(token).await;
+                    let Some(plan) = self.ahead(token, &record).await else { return good(token, record) };
+                    self.recheck(plan).await;
+                    return self.settle(token).await.or_else(|_| good(token, record));
                 }
                 AccessDecision::RenewFirst => {}
             }
@@ -143,14 +143,27 @@ impl Exchange {
         }
     }
 
-    /// Asks whether the session still is. A realm that is slow or away now tells later: the flight goes on, and the next use looks
-    /// again. Once it has let somebody wait in vain, nobody waits for a while.
+    /// What to ask behind a JWT that is good, if anything. It can wait: a realm that was slow or away a short while ago is left alone, for an answer that is
+    /// lost may cost the login. And what is in the way of asking is told, and takes nothing from the JWT.
+    async fn ahead(&self, token: &OpaqueToken, record: &AccessRecord) -> Option<Plan> {
+        let Bridge { flights, clock, .. } = &*self.bridge;
+        if flights.realm_is_left_alone(clock.monotonic()) {
+            return None;
+        }
+        match self.renewal(token, record).await {
+            Ok(plan) => plan,
+            Err(refusal) => {
+                self.tell_of(&record.client, record.family, &refusal);
+                None
+            }
+        }
+    }
+
+    /// Asks whether the session still is. A realm that is slow now tells later: the flight goes on, and what it brings counts from the next use on.
     async fn recheck(self: &Arc<Self>, plan: Plan) {
         let Bridge { flights, clock, .. } = &*self.bridge;
-        if flights.realm_is_slow(clock.monotonic()) {
-            let _lands_by_itself = self.board(plan);
-        } else if timeout(RECHECK, self.fly(plan)).await.is_err() {
-            flights.realm_was_slow(clock.monotonic());
+        if timeout(RECHECK, self.fly(plan)).await.is_err() {
+            flights.leave_realm_alone(clock.monotonic());
         }
     }
 
@@ -190,7 +203,7 @@ impl Exchange {
     /// What to ask the realm for a new JWT; `None` where it cannot be asked for this family any more.
     pub(super) async fn renewal(&self, token: &OpaqueToken, record: &AccessRecord) -> Result<Option<Plan>, Refusal> {
         let snapshot = self.bridge.snapshot.load();
-        let Some(client) = snapshot.table.client(&record.client) else { return Ok(None) };
+        let client = snapshot.table.client(&record.client).ok_or_else(|| nobodys(&record.client))?;
         let client = Arc::clone(client);
         let Some(family) = self.bridge.store.family(record.family).await.map_err(store_failed)? else {
             return Ok(None);

@@ -78,8 +78,7 @@ impl Exchange {
                     trail.client = Some(Arc::clone(client));
                     return Ok(Caller { client: Arc::clone(client), jwt });
                 }
-                let whose = &record.client;
-                Refusal::server(Fault::Operator, format!("the client of this token is in no mapping any more: {whose}"))
+                nobodys(&record.client)
             }
             Ok(Standing::Over(over)) => Refusal::client(Cause::TokenOver, why(over)),
             Ok(Standing::Unknown) => Refusal::client(Cause::TokenUnknown, "nobody was given this token here"),
@@ -94,6 +93,11 @@ impl Exchange {
         }
         Err(self.turn(trail.client.clone().as_deref(), refusal))
     }
+}
+
+/// Whose client the mapping in use does not have: a slip, or another instance has it by now.
+pub(super) fn nobodys(client: &str) -> Refusal {
+    Refusal::server(Fault::Operator, format!("the client of this token is in no mapping any more: {client}"))
 }
 
 impl Which {

@@ -183,8 +183,8 @@ impl Exchange {
         self.tasks.run(async move {
             let under_way = exchange.bridge.flights.until_it_lands(plan.family);
             let landed = exchange.lead(&plan).await;
-            if let (Purpose::Renew(_), Err(refusal)) = (&plan.purpose, &landed) {
-                exchange.tell_of(&plan, refusal);
+            if let Err(refusal) = &landed {
+                exchange.take_note(&plan, refusal);
             }
             let landing = landed.unwrap_or_else(|refusal| plan.purpose.failed(refusal));
             drop(under_way);
@@ -193,13 +193,21 @@ impl Exchange {
         watch
     }
 
-    /// A renewal is nobody's request, and who begins one may go on with the JWT that there is: so this is the only place that
-    /// says why it failed, and what ended a login that the realm has ended.
-    fn tell_of(&self, plan: &Plan, refusal: &Refusal) {
-        let client = &plan.client.legacy_id;
+    fn take_note(&self, plan: &Plan, refusal: &Refusal) {
+        if refusal.fault == Fault::Upstream {
+            self.bridge.flights.leave_realm_alone(self.bridge.clock.monotonic());
+        }
+        if matches!(plan.purpose, Purpose::Renew(_)) {
+            self.tell_of(&plan.client.legacy_id, plan.family, refusal);
+        }
+    }
+
+    /// A renewal is nobody's request, and who begins one may go on with the JWT that there is: so this is what says why it failed, and what
+    /// ended a login that the realm has ended.
+    pub(super) fn tell_of(&self, client: &str, family: FamilyId, refusal: &Refusal) {
         let ended = refusal.cause == Cause::RefreshToken && refusal.fault == Fault::Client;
         if ended || self.bridge.flights.is_to_be_told(client, self.bridge.clock.monotonic()) {
-            log::renewal(client, plan.family, refusal);
+            log::renewal(client, family, refusal);
         }
     }
 

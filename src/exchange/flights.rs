@@ -17,7 +17,7 @@ use crate::store::{Lease, StoreError, Versioned};
 /// So often is it remembered at most that nothing was spent, the newest; of more, a crash could not know it either.
 const MOST_UNSPENT: usize = 10_000;
 
-/// So long nobody waits for a recheck once the realm has let one wait in vain.
+/// So long the realm is asked nothing that can wait, once it was away or has let somebody wait in vain.
 const BACK_OFF: Duration = Duration::from_secs(10);
 
 /// Of renewals of one client that fail is one told in so long: each of its API calls may begin one.
@@ -31,7 +31,7 @@ pub struct Flights {
     /// the realm had surely spent nothing. The oldest first.
     unspent: Mutex<VecDeque<Lease>>,
     /// Milliseconds of the time that only runs forward.
-    slow_until: AtomicU64,
+    alone_until: AtomicU64,
     /// When a renewal of each client that failed was last told: no more of them than there are clients.
     told: DashMap<String, Duration>,
 }
@@ -109,9 +109,7 @@ impl Flights {
     /// Whether the family says *asking*, and this process knows that nothing was spent.
     pub(super) fn is_unspent(&self, family: &Family) -> bool {
         match family.state {
-            FamilyState::Asking { fence, .. } => {
-                self.unspent.lock().contains(&Lease { family: family.id, fence })
-            }
+            FamilyState::Asking { fence, .. } => self.unspent.lock().contains(&Lease { family: family.id, fence }),
             FamilyState::Resting | FamilyState::Unrefreshable | FamilyState::Over(_) => false,
         }
     }
@@ -129,9 +127,9 @@ impl Flights {
         self.unspent.lock().retain(|lease| lease.family != family);
     }
 
-    /// The realm let somebody wait in vain.
-    pub(super) fn realm_was_slow(&self, now: Duration) {
-        self.slow_until.store(millis(now.saturating_add(BACK_OFF)), Ordering::Relaxed);
+    /// The realm was away, or let somebody wait in vain.
+    pub(super) fn leave_realm_alone(&self, now: Duration) {
+        self.alone_until.store(millis(now.saturating_add(BACK_OFF)), Ordering::Relaxed);
     }
 
     /// Whether it is time to tell of a renewal of this client that failed.
@@ -144,9 +142,9 @@ impl Flights {
         true
     }
 
-    /// Whether it did so a short while ago.
-    pub(super) fn realm_is_slow(&self, now: Duration) -> bool {
-        millis(now) < self.slow_until.load(Ordering::Relaxed)
+    /// Whether it was so a short while ago.
+    pub(super) fn realm_is_left_alone(&self, now: Duration) -> bool {
+        millis(now) < self.alone_until.load(Ordering::Relaxed)
     }
 }
 

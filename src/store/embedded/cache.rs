@@ -208,14 +208,12 @@ mod tests {
         let long = "x".repeat(1024);
         let is_here = |number| cache.peek(&print(number)).is_some();
         // As long as there is room, each comes in at once.
-        let full = (0..)
-            .take_while(|number| {
-                let before = cache.is_full();
-                kept(&cache, *number, "crm", &long);
-                assert!(before || is_here(*number));
-                !before
-            })
-            .count();
+        let full = (0..10_000).find(|number| {
+            kept(&cache, *number, "crm", &long);
+            assert!(is_here(*number));
+            cache.is_full()
+        });
+        let full = full.unwrap();
         let here = || (0..full).filter(|number| is_here(*number)).collect::<Vec<_>>();
         let before = here();
         for number in 10_000..11_000 {

@@ -285,6 +285,9 @@ fn a_realm_that_is_down_takes_no_good_jwt_away() {
     assert!(world.active(&access) && world.active(&access));
     world.realm.listen();
     assert!(world.active(&access));
+    assert_eq!(refreshes(&world).len(), 0, "it was away a short while ago");
+    world.turn(10);
+    assert!(world.active(&access));
     assert_eq!(refreshes(&world).len(), 1);
     refreshed(&world, &uuid);
 }
@@ -302,36 +305,51 @@ fn a_realm_that_hangs_keeps_nobody_waiting_who_has_a_good_jwt() {
 }
 
 #[test]
-fn a_realm_that_let_one_recheck_wait_lets_no_other_wait_for_a_while() {
-    let world = rotation("off").set("realm", "recheck_after", "\"5m\"").set("realm", "timeout", "\"60s\"").start();
-    let uuids: Vec<String> = (0..8).map(|_| login(&world).0).collect();
+fn a_realm_that_let_one_recheck_wait_is_asked_nothing_that_can_wait_for_a_while_and_costs_no_other_login() {
+    let world = rotation("on").set("realm", "recheck_after", "\"5m\"").set("realm", "timeout", "\"60s\"").start();
+    let logins: Vec<_> = (0..8).map(|_| login(&world)).collect();
     world.turn(300);
-    for _ in &uuids {
-        world.realm.next(Mood::Hang);
-    }
-    assert!(world.active(&uuids[0]), "the first waits in vain");
+    world.realm.next(Mood::Hang);
+    assert!(world.active(&logins[0].0), "the first waits in vain");
     let began = std::time::Instant::now();
-    assert!((0..3).all(|_| uuids.iter().all(|uuid| world.active(uuid))));
+    assert!((0..3).all(|_| logins.iter().all(|(access, _)| world.active(access))));
     assert!(began.elapsed().as_secs() < 8, "24 uses, of which each would have waited a second");
-    assert_eq!(refreshes(&world).len(), uuids.len(), "each was asked for once all the same");
+    assert_eq!(refreshes(&world).len(), 1, "an answer that is lost would have cost each its login");
+    for (_, uuid) in &logins[1..] {
+        refreshed(&world, uuid);
+    }
     world.realm.close(); // what hangs would hold the drain
+}
+
+#[test]
+fn a_realm_that_sheds_load_is_not_asked_by_every_use_whose_recheck_is_due() {
+    let world = rotation("on").set("realm", "recheck_after", "\"5m\"").start();
+    let (access, uuid) = login(&world);
+    world.turn(300);
+    world.realm.usually(Mood::Refuse(503, "temporarily_unavailable", "busy"));
+    assert!((0..20).all(|_| world.active(&access)));
+    assert_eq!(refreshes(&world).len(), 1);
+    world.turn(10);
+    assert!((0..20).all(|_| world.active(&access)));
+    assert_eq!(refreshes(&world).len(), 2);
+    world.realm.usually(short());
+    refreshed(&world, &uuid);
 }
 
 #[test]
 fn what_a_slow_realm_says_later_is_heeded_and_after_a_while_it_is_waited_for_again() {
     let world = rotation("off").set("realm", "recheck_after", "\"5m\"").set("realm", "timeout", "\"60s\"").start();
-    let (slow, ended, waited) = (login(&world).0, login(&world).0, login(&world).0);
+    let (slow, waited) = (login(&world).0, login(&world).0);
     let over = || Mood::Refuse(400, "invalid_grant", "Session not active");
     world.turn(300);
-    world.realm.next(Mood::Hang);
+    let gate = gated(&world, over());
     assert!(world.active(&slow));
-    world.realm.next(over());
-    world.active(&ended);
-    eventually("what the realm said without anybody waiting is known", || !world.active(&ended));
+    gate.notify_one();
+    eventually("what the realm said without anybody waiting is known", || !world.active(&slow));
     world.turn(10);
     let gate = gated(&world, over());
     let question = asking(&world, &waited);
-    until_asked(&world, 3);
+    until_asked(&world, 2);
     gate.notify_one();
     assert_eq!(reply(&world, question).json("active"), false, "it was waited for");
     world.realm.close();
