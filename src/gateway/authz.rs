@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Uri
 use super::Stream;
 use super::ext_authz::{self, Asked};
 use super::host::named;
-use super::request::goes_on;
+use super::request::{goes_on, only_there, written};
 use super::routes::find;
 use super::swap::{Gateway, Pass, whole};
 use crate::domain::dialect::Endpoint;
@@ -34,6 +34,7 @@ impl Gateway {
     pub async fn authorize(&self, head: &Parts, trail: &mut Trail) -> Response<Stream> {
         trail.endpoint = Some(Endpoint::Authz);
         let decided = self.decide(&head.headers, method(head), || Ok((host(head)?, original(head)?)), trail).await;
+        let decided = decided.and_then(|pass| self.only_as_bearer(pass, told(head)));
         whole(match decided.and_then(|pass| Ok((self.going_on(&pass, &head.headers, trail)?, self.lifetime(&pass)))) {
             Ok((bearer, lifetime)) => yes(bearer, lifetime),
             Err(turned) => turned.reply(Endpoint::Authz, trail),
@@ -54,7 +55,9 @@ impl Gateway {
         let method = Some(asked.method.as_bytes())
             .filter(|method| !method.is_empty())
             .map_or(Ok(()), |method| goes_on(&named_method(method)?));
-        let decided = self.decide(&asked.headers, method, || Ok((host, path(asked.target.as_bytes())?)), trail).await;
+        let target = asked.target.as_bytes();
+        let decided = self.decide(&asked.headers, method, || Ok((host, path(target)?)), trail).await;
+        let decided = decided.and_then(|pass| self.only_as_bearer(pass, [target]));
         match decided.and_then(|pass| self.going_on(&pass, &asked.headers, trail)) {
             Ok(bearer) => (StatusCode::OK, ext_authz::allowed(bearer.as_ref())),
             Err(turned) => {
@@ -62,6 +65,17 @@ impl Gateway {
                 (reply.status, ext_authz::denied(&reply))
             }
         }
+    }
+
+    /// The same rule as for a call through us: the asking proxy sends these targets on as they are, or one of them.
+    fn only_as_bearer<'a>(&self, pass: Pass, targets: impl IntoIterator<Item = &'a [u8]>) -> Result<Pass, Turned> {
+        if let Pass::Bearer(_, token) = &pass {
+            let mut targets = targets.into_iter();
+            targets
+                .try_for_each(|target| only_there(target, token))
+                .map_err(|refusal| self.exchange.turn(None, refusal))?;
+        }
+        Ok(pass)
     }
 
     /// How many seconds a yes may be kept: as configured, and never longer than what it is about is good. What goes on as it came is nobody's
@@ -134,6 +148,12 @@ fn named_method(method: &[u8]) -> Result<Method, Refusal> {
 /// The path that the client called: told by a header, else (Envoy) the question's own.
 fn original(head: &Parts) -> Result<String, Refusal> {
     Ok(agreed(head, &URI, path)?.unwrap_or_else(|| head.uri.path().to_owned()))
+}
+
+/// All that tells the client's target. Which of them goes on nobody knows.
+fn told(head: &Parts) -> impl Iterator<Item = &[u8]> {
+    let headers = URI.iter().flat_map(|name| head.headers.get_all(name)).map(HeaderValue::as_bytes);
+    headers.chain([written(&head.uri)])
 }
 
 /// What two headers tell. Where a proxy sets one of them and lets the client's other one through, they differ, and nobody knows which of them

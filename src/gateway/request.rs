@@ -4,6 +4,7 @@ use bytes::Bytes;
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Uri, Version, header};
+use memchr::memmem;
 
 use super::headers::{Origin, forwarded, join_cookies, one_length, takes_trailers};
 use super::path::resolved;
@@ -96,16 +97,25 @@ pub(super) fn carried(headers: &HeaderMap) -> Result<Carried, Refusal> {
     })
 }
 
-/// Refuses a call that has its UUID in the query too (RFC 6750 section 2.3): that goes on, and the API would read, and perhaps log, what it is never to
-/// know.
-pub(super) fn only_there(uri: &Uri, token: &OpaqueToken) -> Result<(), Refusal> {
-    let query = uri.query().filter(|query| query.contains("access_token=") || query.contains('%')).unwrap_or_default();
-    let mut pairs = form_urlencoded::parse(query.as_bytes());
+/// Refuses a call that has its UUID in the query of its target too (RFC 6750 section 2.3): that goes on, and the API would read, and perhaps log, what
+/// it is never to know.
+pub(super) fn only_there(target: &[u8], token: &OpaqueToken) -> Result<(), Refusal> {
+    let whole = target.split(|byte| *byte == b'#').next().unwrap_or_default();
+    let query = whole.iter().position(|byte| *byte == b'?').and_then(|mark| whole.get(mark + 1..)).unwrap_or_default();
+    if !query.contains(&b'%') && memmem::find(query, b"access_token=").is_none() {
+        return Ok(());
+    }
+    let mut pairs = form_urlencoded::parse(query);
     if pairs.any(|(name, value)| name == "access_token" && OpaqueToken::parse(&value).as_ref() == Some(token)) {
         let why = "the UUID stands in the query (`access_token`) beside Authorization, and would go on to the API";
         return Err(Refusal::client(Cause::InvalidRequest, why));
     }
     Ok(())
+}
+
+/// A target's path and query, as they came.
+pub(super) fn written(uri: &Uri) -> &[u8] {
+    uri.path_and_query().map_or(&[], |whole| whole.as_str().as_bytes())
 }
 
 /// The JWT that a call goes on with. It is opened in the head that is sent, so that no copy of it is made.

@@ -12,7 +12,7 @@ use http_body::Body;
 use super::copied::Kept;
 use super::forward::{Failed, Way};
 use super::host::named;
-use super::request::{Asking, Bearer, Carried, carried, only_there, rewrite, sane};
+use super::request::{Asking, Bearer, Carried, carried, only_there, rewrite, sane, written};
 use super::routes::{Route, alike, find};
 use super::routing::Routing;
 use super::tunnel::Switch;
@@ -126,7 +126,7 @@ impl Gateway {
         let client = head.extensions.remove::<Switch>();
         let (bearer, token) = match &pass {
             Pass::Bearer(bearer, token) => {
-                only_there(&head.uri, token).map_err(stranger)?;
+                only_there(written(&head.uri), token).map_err(stranger)?;
                 (Some(bearer), Some(token))
             }
             Pass::AsItCame => (None, None),

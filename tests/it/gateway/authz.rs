@@ -48,6 +48,37 @@ fn routes_count_for_the_original_request() {
     assert!(api.seen().is_empty());
 }
 
+/// As at the gateway: the asking proxy sends it on as it came.
+#[test]
+fn a_uuid_that_stands_in_the_query_too_is_refused_whoever_tells_it() {
+    let api = FakeApi::good();
+    for world in [plan(&api, "").start(), Plan::new().set("listen", "authz", "\"127.0.0.1:0\"").start()] {
+        let uuid = uuid(&world);
+        let line = format!("Authorization: Bearer {uuid}\r\n");
+        let ask = |query: &str| {
+            let target = format!("/api?{query}");
+            [
+                question(&world, "/", &format!("{line}X-Original-URI: {target}\r\n")),
+                question(&world, "/", &format!("{line}X-Forwarded-Uri: {target}\r\n")),
+                question(&world, "/", &format!("{line}X-Original-URI: /api?a\r\nX-Forwarded-Uri: {target}\r\n")),
+                question(&world, &target, &line),
+            ]
+        };
+        for query in [
+            format!("access_token={uuid}"),
+            format!("access%5Ftoken={uuid}"),
+            format!("a=?&access_token={}&c", uuid.to_uppercase().replace('-', "%2D")),
+        ] {
+            for reply in ask(&query) {
+                assert_eq!(refused(&reply), told(400, "invalid_request", "3003103"), "{query}");
+            }
+        }
+        for query in ["access_token=0c8df1ab-6f5c-4b1e-9a51-3f6f0f7b2a11", "access_token=", "no_access_token=x"] {
+            assert!(ask(query).iter().all(|reply| reply.status == 200), "the API's own: {query}");
+        }
+    }
+}
+
 #[test]
 fn a_path_that_is_told_in_two_ways_is_refused_unless_both_are_one() {
     let world = plan(&FakeApi::good(), ", anonymous = \"pass\"").start();

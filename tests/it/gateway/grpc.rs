@@ -244,6 +244,16 @@ fn a_call_of_grpc_with_a_good_uuid_is_let_on_over_http2() {
 }
 
 #[test]
+fn a_call_whose_uuid_stands_in_its_query_too_is_denied() {
+    let world = plan(&FakeApi::good(), "").start();
+    let uuid = uuid(&world);
+    let bearer = format!("Bearer {uuid}");
+    let ask = |query: &str| check(&world, &format!("/api?{query}"), &[("authorization", &bearer)]);
+    assert!(has(&ask(&format!("a=b&access_token={uuid}")), &header("x-ca-err", "3003103")));
+    assert!(has(&ask("access_token=x"), b"Bearer eyJ"), "the API's own");
+}
+
+#[test]
 fn a_plain_question_may_come_over_http2_too() {
     let world = plan(&FakeApi::good(), "").start();
     let get = |bearer: &str| {
