@@ -1,6 +1,6 @@
 //! After `101 Switching Protocols`: bytes to and fro, until one side ends or both are silent.
 
-use std::sync::Arc;
+use std::io::ErrorKind;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -33,30 +33,49 @@ impl Switch {
 
 /// Bytes that are read at once.
 const PIECE: usize = 16 * 1024;
+/// So long a client may take to take what is left, when a drain ends its tunnel.
+const LEAVING: Duration = Duration::from_secs(1);
 
-/// Joins the two sides. A drain ends it: nothing says when a tunnel is done.
+/// One side broke its connection off.
+struct Cut;
+
+/// Joins the two sides. A drain ends it: nothing says when a tunnel is done. Where one side breaks off, so does the other: a client's connection
+/// that is let go before its end was told is reset by whoever it is of.
 pub(super) async fn dig(client: OnUpgrade, api: Wire, idle: Duration, stop: CancellationToken) {
     let Ok(Ok(client)) = timeout(idle, client).await else { return };
-    let (from_client, to_client) = split(TokioIo::new(client));
-    let (from_api, to_api) = split(api);
-    let seen = Arc::new(AtomicU64::new(0));
-    let there = carry(from_client, to_api, idle, &seen);
-    let back = carry(from_api, to_client, idle, &seen);
-    tokio::select! {
-        () = stop.cancelled() => {}
-        _both = async { futures_util::join!(there, back) } => {}
+    let (mut from_client, mut to_client) = split(TokioIo::new(client));
+    let (mut from_api, mut to_api) = split(api);
+    let seen = AtomicU64::new(0);
+    let there = carry(&mut from_client, &mut to_api, idle, &seen);
+    let back = carry(&mut from_api, &mut to_client, idle, &seen);
+    let ended = tokio::select! {
+        () = stop.cancelled() => None,
+        both = async { futures_util::try_join!(there, back) } => Some(both),
+    };
+    match ended {
+        Some(Ok(_)) => {}
+        Some(Err(Cut)) => from_api.unsplit(to_api).break_off(),
+        None => drop(timeout(LEAVING, to_client.shutdown()).await),
     }
 }
 
 /// One direction. Its silence counts only where the other is silent too.
-async fn carry(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, idle: Duration, seen: &AtomicU64) {
+async fn carry(
+    from: &mut (impl AsyncRead + Unpin),
+    to: &mut (impl AsyncWrite + Unpin),
+    idle: Duration,
+    seen: &AtomicU64,
+) -> Result<(), Cut> {
     let mut piece = vec![0; PIECE];
     loop {
         let before = seen.load(Ordering::Relaxed);
         let read = match timeout(idle, from.read(&mut piece)).await {
             Ok(Ok(read)) => read,
+            // Over TLS it closed and did not say so, as many do behind a last word of their own.
+            Ok(Err(error)) if error.kind() == ErrorKind::UnexpectedEof => 0,
+            Ok(Err(_)) => return Err(Cut),
             Err(_) if seen.load(Ordering::Relaxed) != before => continue,
-            Ok(Err(_)) | Err(_) => 0,
+            Err(_) => 0,
         };
         let Some(bytes) = piece.get(..read).filter(|bytes| !bytes.is_empty()) else { break };
         seen.fetch_add(1, Ordering::Relaxed);
@@ -65,9 +84,14 @@ async fn carry(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin
             to.write_all(bytes).await?;
             to.flush().await
         };
-        if !matches!(timeout(idle, passing).await, Ok(Ok(()))) {
-            break;
+        match timeout(idle, passing).await {
+            Ok(Ok(())) => {}
+            // Whoever is told of it here is not told again by reading.
+            Ok(Err(error)) if error.kind() == ErrorKind::ConnectionReset => return Err(Cut),
+            // What it said before it closed may still be on its way.
+            Ok(Err(_)) | Err(_) => break,
         }
     }
     let _ = timeout(idle, to.shutdown()).await;
+    Ok(())
 }

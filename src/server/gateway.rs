@@ -121,7 +121,8 @@ pub(super) async fn call(
         }
     }
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        // What a tunnel carries is the API's to its end.
+        // What a tunnel carries is the API's to its end, which is told by nothing else.
+        peer.turn.goes_to_the_close();
         return response.map(Said::Stream);
     }
     speech(peer, version, response)

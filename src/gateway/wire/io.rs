@@ -17,6 +17,17 @@ pub(in super::super) enum Io {
     Secure(Box<TlsStream<TcpStream>>),
 }
 
+impl Io {
+    /// Whatever closes it from now on breaks it off.
+    pub(in super::super) fn reset(&self) {
+        let socket = match self {
+            Self::Clear(stream) => stream,
+            Self::Secure(stream) => stream.get_ref().0,
+        };
+        let _closed_already = socket.set_zero_linger();
+    }
+}
+
 impl AsyncRead for Io {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<Result<()>> {
         match self.get_mut() {

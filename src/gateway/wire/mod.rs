@@ -86,6 +86,11 @@ impl Wire {
         Self { io, read: BytesMut::new(), room: Vec::new() }
     }
 
+    /// Closes it so that its server hears of a failure.
+    pub(super) fn break_off(self) {
+        self.io.reset();
+    }
+
     /// Whether nothing has come since the last answer: neither the end nor what nobody asked for.
     pub(super) fn is_idle(&mut self) -> bool {
         let mut byte = [0];

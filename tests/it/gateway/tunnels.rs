@@ -3,10 +3,15 @@
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
+use std::sync::mpsc::channel;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use socket2::SockRef;
 
 use super::{get, open, plan, until, uuid, web_socket};
 use crate::support::tls::{Authority, TlsFront};
-use crate::support::{FakeApi, Plan, World, eventually};
+use crate::support::{FakeApi, PATIENCE, Plan, World, eventually};
 
 const AGREED: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nhello";
 
@@ -39,6 +44,58 @@ fn a_tunnel_counts_as_an_open_connection_until_it_ends() {
         let _turned_away = next.write_all(&get("/none", &uuid));
         next.read(&mut [0; 16]).is_ok_and(|read| read > 0)
     });
+}
+
+/// An API that agrees, and breaks its connection off when it has read four bytes.
+fn breaking_off() -> FakeApi {
+    FakeApi::start(|mut caller| {
+        caller.request();
+        caller.say(AGREED);
+        caller.stream.read_exact(&mut [0; 4]).unwrap();
+        SockRef::from(caller.stream.get_ref()).set_linger(Some(Duration::ZERO)).unwrap();
+    })
+}
+
+/// How a connection ends from which nothing more comes.
+#[track_caller]
+fn end(stream: &mut TcpStream) -> Result<usize, ErrorKind> {
+    stream.read(&mut [0; 16]).map_err(|error| error.kind())
+}
+
+/// Whoever reads to the end would take for whole what is not.
+#[test]
+fn a_tunnel_that_one_side_breaks_off_is_broken_off_for_the_other_and_one_that_ends_has_an_end() {
+    let cut = breaking_off();
+    let world = plan(&cut, "").start();
+    let mut tunnel = dug(&world, &uuid(&world));
+    tunnel.write_all(b"ping").unwrap();
+    assert_eq!(end(&mut tunnel), Err(ErrorKind::ConnectionReset), "by the API");
+
+    let whole = web_socket();
+    let world = plan(&whole, "").start();
+    let mut tunnel = dug(&world, &uuid(&world));
+    tunnel.write_all(b"ping").unwrap();
+    until(&mut tunnel, "ping");
+    assert_eq!(end(&mut tunnel), Ok(0), "its end");
+
+    let (say, heard) = channel();
+    let say = Mutex::new(say);
+    let listening = FakeApi::start(move |mut caller| {
+        caller.request();
+        caller.say(AGREED);
+        say.lock().send(end(caller.stream.get_mut())).unwrap();
+    });
+    let mut world = plan(&listening, "").start();
+    let uuid = uuid(&world);
+    let tunnel = dug(&world, &uuid);
+    SockRef::from(&tunnel).set_linger(Some(Duration::ZERO)).unwrap();
+    drop(tunnel);
+    assert_eq!(heard.recv_timeout(PATIENCE).unwrap(), Err(ErrorKind::ConnectionReset), "by the client");
+    drop(dug(&world, &uuid));
+    assert_eq!(heard.recv_timeout(PATIENCE).unwrap(), Ok(0), "his end");
+    let mut tunnel = dug(&world, &uuid);
+    world.end();
+    assert_eq!((end(&mut tunnel), heard.recv_timeout(PATIENCE).unwrap()), (Ok(0), Ok(0)), "a drain");
 }
 
 #[test]
