@@ -15,6 +15,7 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use super::Bounds;
 use super::headers::mere_trailers;
+use crate::domain::time::{Clock, millis};
 
 /// Why a body was given up.
 #[derive(Debug)]
@@ -42,6 +43,9 @@ pub(super) struct Progress {
     parts: AtomicU64,
     state: AtomicU8,
     broken: OnceLock<String>,
+    clock: Arc<dyn Clock>,
+    /// When its last part went on: milliseconds of the monotonic clock.
+    last_part: AtomicU64,
     /// How long its answer may take from a part on.
     patience: Duration,
     due: Mutex<Option<Instant>>,
@@ -58,6 +62,11 @@ impl Progress {
     /// Parts so far.
     pub(super) fn parts(&self) -> u64 {
         self.parts.load(Ordering::Relaxed)
+    }
+
+    /// When its last part went on, by the clock; 0: there was none.
+    pub(super) fn last_part(&self) -> Duration {
+        Duration::from_millis(self.last_part.load(Ordering::Relaxed))
     }
 
     /// When its answer is due by its last part; `None`: there was none.
@@ -82,6 +91,7 @@ impl Progress {
 
     fn passed(&self, is_end: bool) {
         self.state.store(if is_end { DONE } else { PASSING }, Ordering::Relaxed);
+        self.last_part.store(millis(self.clock.monotonic()), Ordering::Relaxed);
         // The timer's own word for when: the time itself is the clock's to tell.
         *self.due.lock() = Some(sleep(self.patience).deadline());
     }
@@ -143,11 +153,13 @@ impl<B: Body> Flow<B> {
     }
 
     /// The body of a request.
-    pub(super) fn watched(inner: B, bounds: &Bounds) -> (Self, Arc<Progress>) {
+    pub(super) fn watched(inner: B, bounds: &Bounds, clock: &Arc<dyn Clock>) -> (Self, Arc<Progress>) {
         let progress = Arc::new(Progress {
             parts: AtomicU64::default(),
             state: AtomicU8::new(if inner.is_end_stream() { DONE } else { PASSING }),
             broken: OnceLock::new(),
+            clock: Arc::clone(clock),
+            last_part: AtomicU64::default(),
             patience: bounds.timeout,
             due: Mutex::default(),
         });

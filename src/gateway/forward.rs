@@ -4,7 +4,7 @@ use std::future::Future;
 use std::ops::DerefMut;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -16,10 +16,10 @@ use tokio::time::{timeout, timeout_at};
 use super::flow::{Broken, Flow, Progress};
 use super::http2_body::Http2Body;
 use super::line::{Line, Load, Shared};
-use super::pool::{Before, Server};
+use super::pool::{Before, Server, in_turn};
 use super::request::{Asking, Unfit};
 use super::routes::Upstream;
-use super::waiting::LONG;
+use super::waiting::{Awaited, LONG};
 use super::wire::{self, NoAnswer, Over, Reading, Wire};
 use super::{Bounds, Stream, Waiting};
 use crate::exchange::{Bridge, Exchange};
@@ -80,11 +80,14 @@ impl Way {
     ) -> Result<(Response<Stream>, Option<Wire>), Failed> {
         // Before a connection is taken: it is looked at as late as can be.
         others_first().await;
-        let (mut flow, progress) = Flow::watched(body, &self.bounds);
+        let clock = &exchange.bridge().clock;
+        let (mut flow, progress) = Flow::watched(body, &self.bounds, clock);
         // Nobody who wants another protocol shares his connection.
         let own = asking.head.headers.contains_key(header::UPGRADE);
         let mut last = "the route has no server".to_owned();
-        for server in self.in_turn(exchange) {
+        // Of one server nobody need know how it fares.
+        let now = self.has_others().then(|| clock.monotonic());
+        for server in in_turn(&self.servers, &self.next, now) {
             let asking = Asking { host: asking.host.or(server.host()), ..asking };
             let before = server.before();
             // Of those that are kept one is tried: what fails again is not sent a third time (RFC 9112 section 9.3.1).
@@ -105,7 +108,10 @@ impl Way {
                 };
                 // A kept connection's time may just have been over.
                 let tells = |over| is_fresh && over == Over::Connection;
-                match self.ask(line, (asking, flow), (server, exchange), &progress).await {
+                let awaited = Awaited::new((self, exchange), (server, before), &progress);
+                let asked = self.ask(line, (asking, flow), (server, exchange), &progress).await;
+                awaited.end();
+                match asked {
                     Ok(answered) => {
                         if server.answered(before) {
                             self.is_back(server, exchange);
@@ -135,21 +141,7 @@ impl Way {
         Err(Failed::Down(last))
     }
 
-    /// Those that are well, each first in its turn; all of them where none is.
-    fn in_turn(&self, exchange: &Exchange) -> impl Iterator<Item = &Arc<Server>> {
-        // Of one server nobody need know how it fares.
-        let now = self.has_others().then(|| exchange.bridge().clock.monotonic());
-        let is_due = move |server: &Server| now.is_none_or(|now| server.is_due(now));
-        let due = self.servers.iter().filter(|server| is_due(server)).count();
-        let (now, is_any) = (now.filter(|_| due > 0), due == 0);
-        let turn = self.next.fetch_add(1, Ordering::Relaxed) % if is_any { self.servers.len().max(1) } else { due };
-        let mut theirs = self.servers.iter().enumerate().filter(|(_, server)| is_any || is_due(server));
-        let first = theirs.nth(turn).map_or(0, |(number, _)| number);
-        let (before, from) = self.servers.split_at_checked(first).unwrap_or_default();
-        from.iter().chain(before).filter(move |server| now.is_none_or(|now| server.takes(now)))
-    }
-
-    fn has_others(&self) -> bool {
+    pub(super) fn has_others(&self) -> bool {
         self.servers.len() > 1
     }
 
@@ -160,7 +152,7 @@ impl Way {
 
     /// Has the calls that come go to others, where there are any. Of a server that has none its calls tell.
     #[cold]
-    fn pass_over(&self, server: &Server, why: &str, exchange: &Exchange) {
+    pub(super) fn pass_over(&self, server: &Server, why: &str, exchange: &Exchange) {
         let (bridge, name) = (exchange.bridge(), server.authority());
         let now = bridge.clock.monotonic();
         server.refused(now);

@@ -82,13 +82,13 @@ impl Server {
     }
 
     /// Whether it may be asked in its turn: it is well, or has been passed over for long enough.
-    pub(super) fn is_due(&self, now: Duration) -> bool {
+    fn is_due(&self, now: Duration) -> bool {
         self.refused_until.load(Ordering::Relaxed) <= millis(now)
     }
 
     /// The same, of a call that asks it now. Of those that come when it has been passed over for long enough one tries it; the others go on to
     /// servers that are well.
-    pub(super) fn takes(&self, now: Duration) -> bool {
+    fn takes(&self, now: Duration) -> bool {
         let until = self.refused_until.load(Ordering::Relaxed);
         let (now, next) = (millis(now), millis(now + PASSED_OVER));
         let claim = || self.refused_until.compare_exchange(until, next, Ordering::Relaxed, Ordering::Relaxed);
@@ -217,6 +217,33 @@ impl Server {
         shared.push(line);
         boarded
     }
+}
+
+/// Those that are well, each first in its turn; then those that are passed over, for a call is to fail only where it fails at all of them. `now`:
+/// where there are several.
+pub(super) fn in_turn<'s>(
+    servers: &'s [Arc<Server>],
+    next: &AtomicUsize,
+    now: Option<Duration>,
+) -> impl Iterator<Item = &'s Arc<Server>> {
+    let is_due = move |server: &Server| now.is_none_or(|now| server.is_due(now));
+    let due = servers.iter().filter(|server| is_due(server)).count();
+    let (now, is_any) = (now.filter(|_| due > 0), due == 0);
+    let turn = next.fetch_add(1, Ordering::Relaxed) % if is_any { servers.len().max(1) } else { due };
+    let mut theirs = servers.iter().enumerate().filter(|(_, server)| is_any || is_due(server));
+    let first = theirs.nth(turn).map_or(0, |(number, _)| number);
+    let (before, from) = servers.split_at_checked(first).unwrap_or_default();
+    let (mut all, mut passed_over) = (from.iter().chain(before), VecDeque::new());
+    std::iter::from_fn(move || {
+        let well = all.find(|server| {
+            let takes = now.is_none_or(|now| server.takes(now));
+            if !takes {
+                passed_over.push_back(*server);
+            }
+            takes
+        });
+        well.or_else(|| passed_over.pop_front())
+    })
 }
 
 /// Connects to the first of these that answers, which is not told by their order: each may be silent, or refuse, while the next does not.

@@ -1,11 +1,16 @@
 //! What cannot be forwarded, in the dialect's words; and what the log says of it.
 
-use std::net::SocketAddr;
+use std::io::Write;
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-use socket2::{Domain, Socket, Type};
+use socket2::{Domain, SockRef, Socket, Type};
 
 use super::many::{passbridge, serving};
-use super::{call, connect, get, nowhere, plan, refused, routes, told, uuid};
+use super::{call, connect, get, nowhere, open, plan, refused, routes, told, uuid};
+use crate::support::frames::{CANCEL, END_HEADERS, END_STREAM, Frames, HEADERS, RST_STREAM};
 use crate::support::world::REVOKE;
 use crate::support::{Connection, FakeApi, OLD_ID, OLD_SECRET, Plan, TOKEN, World, client, eventually, passport, post};
 
@@ -155,6 +160,65 @@ fn a_server_that_hangs_is_passed_over_and_tried_by_one_call_a_while_later() {
     assert_eq!(hung.seen().len(), 2);
 }
 
+/// A way to call that breaks the call off: a connection's reset, or that of one stream of many.
+enum Leaving {
+    Connection(TcpStream),
+    Stream(Frames),
+}
+
+impl Leaving {
+    fn begin(world: &World, uuid: &str, is_http2: bool) -> Self {
+        if is_http2 {
+            let mut client = Frames::open(world.running().addresses().gateway.unwrap());
+            assert!(client.send(HEADERS, END_HEADERS | END_STREAM, 1, &super::http2::head("GET", uuid, &[])));
+            return Self::Stream(client);
+        }
+        let mut caller = open(world);
+        caller.write_all(&get("/api", uuid)).unwrap();
+        Self::Connection(caller)
+    }
+
+    /// Returns once it is heard: so many calls before had ended like that.
+    fn leave(self, world: &World, before: usize) {
+        let _open = match self {
+            Self::Stream(mut client) => {
+                client.send(RST_STREAM, 0, 1, &CANCEL.to_be_bytes());
+                Some(client)
+            }
+            Self::Connection(caller) => {
+                SockRef::from(&caller).set_linger(Some(Duration::ZERO)).unwrap();
+                None
+            }
+        };
+        let gone = || world.log("request").iter().filter(|line| line["status"] == 499).count();
+        eventually("it is heard that he is gone", || gone() > before);
+    }
+}
+
+/// Callers may have less patience than `gateway.timeout`, and all of them leave before that.
+#[test]
+fn a_server_that_hangs_is_passed_over_when_a_caller_has_waited_in_vain_and_left() {
+    for is_http2 in [false, true] {
+        let (hung, good) = (FakeApi::start(|mut caller| while caller.request().is_some() {}), FakeApi::good());
+        let world = of_several(&[hung.url(), good.url()]).set("gateway", "timeout", "\"10m\"").start();
+        let uuid = uuid(&world);
+        let passed_over = || lines(&world, "server_passed_over", hung.address()).len();
+        for (waits, times) in [(0, 0), (1, 0), (2, 1)] {
+            let asked = hung.seen().len();
+            let caller = Leaving::begin(&world, &uuid, is_http2);
+            eventually("it hangs", || hung.seen().len() > asked);
+            world.turn(waits);
+            caller.leave(&world, asked);
+            assert_eq!(passed_over(), times, "who leaves after {waits} s");
+            assert_eq!(call(&world, &get("/api", &uuid)).status, 200);
+        }
+        for _ in 0..4 {
+            assert_eq!(call(&world, &get("/api", &uuid)).status, 200);
+        }
+        assert_eq!(hung.seen().len(), 3);
+    }
+}
+
 /// It is the call that takes long: others are answered meanwhile.
 #[test]
 fn a_server_that_answers_others_is_not_passed_over_for_a_slow_call() {
@@ -177,6 +241,14 @@ fn a_server_that_answers_others_is_not_passed_over_for_a_slow_call() {
         assert_eq!(call(&world, &get("/api", &uuid)).status, 200);
     }
     assert_eq!(slow.reply().map(|reply| reply.status), Some(504));
+    let (asked, mut impatient) = (one.seen().len() + two.seen().len(), open(&world));
+    impatient.write_all(&get("/api/slow", &uuid)).unwrap();
+    eventually("it waits too", || one.seen().len() + two.seen().len() > asked);
+    for _ in 0..4 {
+        assert_eq!(call(&world, &get("/api", &uuid)).status, 200);
+    }
+    world.turn(60);
+    Leaving::Connection(impatient).leave(&world, 0);
     for api in [&one, &two] {
         assert!(lines(&world, "server_passed_over", api.address()).is_empty());
     }
@@ -201,12 +273,44 @@ fn what_a_server_that_is_away_would_have_got_is_shared_by_all_others() {
     assert_eq!([0, 1, 2].map(|number| after[number] - before[number]), [10, 10, 10]);
 }
 
-#[test]
-fn a_server_that_is_away_is_told_while_others_answer_its_calls_and_so_is_its_return() {
-    // Nobody else has its port, and nobody listens there yet.
+/// Where nobody listens yet, and nobody else may.
+fn away() -> (Socket, SocketAddr) {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
-    let (away, good) = (socket.local_addr().unwrap().as_socket().unwrap(), FakeApi::good());
+    let address = socket.local_addr().unwrap().as_socket().unwrap();
+    (socket, address)
+}
+
+/// Whoever is passed over may be back, and the one that is left may be away.
+#[test]
+fn a_call_that_the_servers_left_fail_is_sent_to_those_passed_over_too() {
+    let ((socket, first), is_well) = (away(), Arc::new(AtomicBool::new(true)));
+    let well = Arc::clone(&is_well);
+    let second = FakeApi::start(move |mut caller| {
+        caller.request();
+        if well.load(Ordering::SeqCst) {
+            caller.say(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 6\r\n\r\nsecond");
+        }
+    });
+    let world = of_several(&[format!("http://{first}"), second.url()]).start();
+    let uuid = uuid(&world);
+    assert_eq!(call(&world, &get("/api", &uuid)).body, "second");
+    assert_eq!(lines(&world, "server_passed_over", first).len(), 1);
+    socket.listen(16).unwrap();
+    let _back = FakeApi::on(socket.into(), |mut caller| {
+        while caller.request().is_some() {
+            caller.say(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nfirst");
+        }
+    });
+    is_well.store(false, Ordering::SeqCst);
+    assert_eq!(call(&world, &get("/api", &uuid)).body, "first");
+    assert_eq!(lines(&world, "server_passed_over", second.address()).len(), 1, "it was asked before");
+    assert_eq!(lines(&world, "server_back", first).len(), 1);
+}
+
+#[test]
+fn a_server_that_is_away_is_told_while_others_answer_its_calls_and_so_is_its_return() {
+    let ((socket, away), good) = (away(), FakeApi::good());
     let world = of_several(&[format!("http://{away}"), good.url()]).start();
     let uuid = uuid(&world);
     let ask = |count: usize| {
