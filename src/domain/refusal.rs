@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use std::error::Error;
 use std::{fmt, iter};
 
-/// What a legacy client can be told. Each has a row in every dialect (CONTRACT section 3).
+/// What a legacy client can be told. Each has a row in every dialect (CONTRACT section 3), but for the one that nobody hears.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Cause {
     /// Something failed that is not the client's doing.
@@ -37,10 +37,12 @@ pub enum Cause {
     ApiDown,
     /// The API did not answer in time.
     ApiSlow,
+    /// The caller was gone before his answer. No dialect has a row for it.
+    CallerGone,
 }
 
 impl Cause {
-    /// All of them, in the order of a dialect file.
+    /// All that a client hears, in the order of a dialect file.
     pub const ALL: [Self; 14] = [
         Self::ServerError,
         Self::InvalidRequest,
@@ -76,6 +78,7 @@ impl Cause {
             Self::TokenUnknown => "token_unknown",
             Self::ApiDown => "api_down",
             Self::ApiSlow => "api_slow",
+            Self::CallerGone => "caller_gone",
         }
     }
 }
@@ -124,6 +127,13 @@ impl Refusal {
     /// The client's own doing.
     pub fn client(cause: Cause, detail: impl Into<Cow<'static, str>>) -> Self {
         Self { cause, fault: Fault::Client, detail: detail.into() }
+    }
+
+    /// Nobody is there to hear anything.
+    #[must_use]
+    pub const fn caller_gone() -> Self {
+        let detail = Cow::Borrowed("the caller was gone before its answer");
+        Self { cause: Cause::CallerGone, fault: Fault::Client, detail }
     }
 
     /// A refusal that is somebody else's fault: the client hears `server_error`.

@@ -54,7 +54,7 @@ impl Body for ClientBody {
             Poll::Ready(Some(Ok(frame))) => frame.is_trailers(),
             Poll::Ready(Some(Err(_))) | Poll::Pending => false,
         };
-        polled.map_err(|error| Broken::new(&error))
+        polled.map_err(|error| Broken::of(&error, &error))
     }
 
     fn is_end_stream(&self) -> bool {

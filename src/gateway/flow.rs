@@ -1,12 +1,13 @@
 //! A body on its way: each part within its time, the whole within its length, and how far it has come.
 
-use std::fmt;
+use std::error::Error;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
+use std::{fmt, io};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
@@ -18,23 +19,52 @@ use super::headers::mere_trailers;
 use crate::domain::time::{Clock, millis};
 
 /// Why a body was given up.
-#[derive(Debug)]
-pub struct Broken(String);
+#[derive(Clone, Debug)]
+pub struct Broken {
+    why: String,
+    is_gone: bool,
+}
 
 impl Broken {
     /// For this reason.
     pub fn new(why: &impl ToString) -> Self {
-        Self(why.to_string())
+        Self { why: why.to_string(), is_gone: false }
     }
+
+    /// For this reason, which is an end of whoever sent it where he has broken off.
+    pub(super) fn of(error: &hyper::Error, why: &impl ToString) -> Self {
+        Self { is_gone: has_left(error), ..Self::new(why) }
+    }
+
+    /// For no reason that he told, and he has broken off.
+    pub(super) fn given_up(why: &impl ToString) -> Self {
+        Self { is_gone: true, ..Self::new(why) }
+    }
+
+    /// Whether its sender has broken off, and hears nothing more.
+    pub(super) fn is_gone(&self) -> bool {
+        self.is_gone
+    }
+}
+
+/// Whether a body failed since its sender has broken off, by a reset of his connection or, over HTTP/2, of the one stream. Who has only shut his side in
+/// the middle of it has not: he may wait for an answer.
+#[must_use]
+pub fn has_left(error: &(dyn Error + 'static)) -> bool {
+    std::iter::successors(Some(error), |&above| above.source()).any(|error| {
+        let is_reset = |error: &io::Error| error.kind() == io::ErrorKind::ConnectionReset;
+        let is_over = |error: &h2::Error| error.is_io() || error.is_remote() && error.is_reset();
+        error.downcast_ref().is_some_and(is_reset) || error.downcast_ref().is_some_and(is_over)
+    })
 }
 
 impl fmt::Display for Broken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.why)
     }
 }
 
-impl std::error::Error for Broken {}
+impl Error for Broken {}
 
 /// How far a request's body has come.
 #[derive(Debug)]
@@ -42,7 +72,7 @@ pub(super) struct Progress {
     /// Those of its answer too, as long as it has not all gone on.
     parts: AtomicU64,
     state: AtomicU8,
-    broken: OnceLock<String>,
+    broken: OnceLock<Broken>,
     clock: Arc<dyn Clock>,
     /// When its last part went on: milliseconds of the monotonic clock.
     last_part: AtomicU64,
@@ -85,8 +115,8 @@ impl Progress {
     }
 
     /// Why its sender is at fault, where he is: too slow, too much, or gone.
-    pub(super) fn broken(&self) -> Option<&str> {
-        self.broken.get().map(String::as_str)
+    pub(super) fn broken(&self) -> Option<&Broken> {
+        self.broken.get()
     }
 
     fn passed(&self, is_end: bool) {
@@ -191,11 +221,11 @@ impl<B: Body> Flow<B> {
         }
     }
 
-    fn break_off(&self, why: &impl ToString) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+    fn break_off(&self, broken: Broken) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         if let Some(progress) = self.whose.request() {
-            let _known_already = progress.broken.set(why.to_string());
+            let _known_already = progress.broken.set(broken.clone());
         }
-        Poll::Ready(Some(Err(Broken::new(why))))
+        Poll::Ready(Some(Err(broken)))
     }
 }
 
@@ -206,11 +236,7 @@ impl Flow<super::Stream> {
     }
 }
 
-impl<B> Body for Flow<B>
-where
-    B: Body<Data = Bytes> + Unpin,
-    B::Error: ToString,
-{
+impl<B: Body<Data = Bytes, Error = Broken> + Unpin> Body for Flow<B> {
     type Data = Bytes;
     type Error = Broken;
 
@@ -218,7 +244,7 @@ where
         let polled = Pin::new(&mut self.inner).poll_frame(cx);
         if polled.is_pending() {
             ready!(self.poll_silence(cx));
-            return self.break_off(&"no further part of the body came within `gateway.idle_timeout`");
+            return self.break_off(Broken::new(&"no further part of the body came within `gateway.idle_timeout`"));
         }
         self.deadline = None;
         match ready!(polled) {
@@ -228,14 +254,14 @@ where
                 }
                 Poll::Ready(None)
             }
-            Some(Err(error)) => self.break_off(&error),
+            Some(Err(broken)) => self.break_off(broken),
             Some(Ok(mut frame)) => {
                 if let Some(trailers) = frame.trailers_mut() {
                     mere_trailers(trailers);
                 }
                 let length = frame.data_ref().map_or(0, |data| u64::try_from(data.len()).unwrap_or(u64::MAX));
                 let Some(left) = self.left.checked_sub(length) else {
-                    return self.break_off(&"the body is longer than `gateway.body`");
+                    return self.break_off(Broken::new(&"the body is longer than `gateway.body`"));
                 };
                 self.left = left;
                 if let Some(progress) = self.whose.progress() {

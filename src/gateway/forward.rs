@@ -36,7 +36,7 @@ pub(super) enum Failed {
     /// No head in time; from whom.
     Slow(String),
     /// The client's own body broke off; why.
-    Client(String),
+    Client(Broken),
     /// There is nothing to send.
     Unfit(Unfit),
 }
@@ -234,7 +234,7 @@ impl Way {
                 Ok(Err(NoAnswer::NotSent(body, over, why))) => return Err(Unanswered::NotSent(body, over, why)),
                 Ok(Err(NoAnswer::Unfit(unfit))) => return Err(Unanswered::Failed(Failed::Unfit(unfit), Over::Call)),
                 Ok(Err(NoAnswer::Lost(..))) if let Some(why) = progress.broken() => {
-                    return Err(Unanswered::Failed(Failed::Client(why.to_owned()), Over::Call));
+                    return Err(Unanswered::Failed(Failed::Client(why.clone()), Over::Call));
                 }
                 Ok(Err(NoAnswer::Unheard(why, over))) => {
                     let why = format!("{}: no answer began: {why}", server.authority());

@@ -19,9 +19,9 @@ impl Body for Http2Body {
     type Error = Broken;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
-        let polled = Pin::new(&mut self.0).poll_frame(cx).map_err(|error| Broken::new(&said(&error)));
+        let polled = Pin::new(&mut self.0).poll_frame(cx).map_err(|error| Broken::of(&error, &said(&error)));
         if matches!(polled, Poll::Ready(None)) && !self.0.is_end_stream() {
-            return Poll::Ready(Some(Err(Broken::new(&"given up before its end, and not in error (NO_ERROR)"))));
+            return Poll::Ready(Some(Err(Broken::given_up(&"given up before its end, and not in error (NO_ERROR)"))));
         }
         polled
     }

@@ -35,7 +35,7 @@ use std::time::Duration;
 
 pub use authz::tells_its_call;
 pub use client_body::Unread;
-pub use flow::Broken;
+pub use flow::{Broken, has_left};
 use http::HeaderValue;
 pub use old_api::OldApi;
 pub use stream::Stream;

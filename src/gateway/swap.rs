@@ -282,7 +282,8 @@ pub(super) fn refusal(failed: Failed) -> Refusal {
             Refusal { cause: Cause::ApiDown, fault: Fault::Upstream, detail: detail.into() }
         }
         Failed::Slow(detail) => Refusal { cause: Cause::ApiSlow, fault: Fault::Upstream, detail: detail.into() },
-        Failed::Client(detail) => Refusal::client(Cause::InvalidRequest, detail),
+        Failed::Client(broken) if broken.is_gone() => Refusal::caller_gone(),
+        Failed::Client(broken) => Refusal::client(Cause::InvalidRequest, broken.to_string()),
     }
 }
 

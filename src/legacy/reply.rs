@@ -78,7 +78,7 @@ pub fn success(dialect: &Dialect, says: Says<'_>) -> Reply {
 #[must_use]
 pub fn refusal(dialect: &Dialect, endpoint: Endpoint, cause: Cause) -> Reply {
     let Some(row) = dialect.causes.get(&cause) else {
-        // The loader lets no dialect pass that lacks a row; a bare 500 is what is left if one did.
+        // The loader lets no dialect pass that lacks a row that a client hears; a bare 500 is what is left if one did.
         return Reply { status: StatusCode::INTERNAL_SERVER_ERROR, headers: HeaderMap::new(), body: Bytes::new() };
     };
     let mut headers = headers(dialect, &row.headers);

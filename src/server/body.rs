@@ -1,11 +1,14 @@
 //! Reads the body of a request that is answered only once all of it is here, within bounds.
 
+use std::error::Error;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http_body::Body;
 use http_body_util::BodyExt;
 use tokio::time::timeout;
+
+use crate::gateway::has_left;
 
 /// Why a body is not here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +19,8 @@ pub(super) enum Unread {
     TooSlow,
     /// It ended before its length, or its framing is broken.
     Broken,
+    /// Whoever sent it is gone.
+    Gone,
     /// It is in a coding that nobody here takes away.
     Coded,
 }
@@ -25,7 +30,7 @@ pub(super) enum Unread {
 /// # Errors
 /// It is longer, slower, or broken.
 pub(super) async fn whole(
-    body: impl Body<Data = Bytes> + Unpin,
+    body: impl Body<Data = Bytes, Error: Error + 'static> + Unpin,
     most: usize,
     patience: Duration,
 ) -> Result<Bytes, Unread> {
@@ -38,10 +43,14 @@ pub(super) async fn whole(
 
 /// What comes in one part is taken as it is. Of several each is copied and let go at once: a part keeps alive all the memory that it was
 /// read into, 8 KiB or more for one byte as for many.
-async fn joined(mut body: impl Body<Data = Bytes> + Unpin, most: usize) -> Result<Bytes, Unread> {
+async fn joined(
+    mut body: impl Body<Data = Bytes, Error: Error + 'static> + Unpin,
+    most: usize,
+) -> Result<Bytes, Unread> {
     let (mut first, mut all) = (Bytes::new(), BytesMut::new());
     while let Some(frame) = body.frame().await {
-        let Ok(part) = frame.map_err(|_| Unread::Broken)?.into_data() else { continue };
+        let broken = |error| if has_left(&error) { Unread::Gone } else { Unread::Broken };
+        let Ok(part) = frame.map_err(broken)?.into_data() else { continue };
         if part.len() > most - first.len() - all.len() {
             return Err(Unread::TooLong);
         }

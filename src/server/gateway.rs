@@ -91,7 +91,7 @@ pub(super) async fn call(
     let version = head.version;
     let waiting = streams.is_none().then(|| peer.turn.waiting().clone());
     let from = From { waiting, ..service.from(peer, &head.headers) };
-    let mut asked = service.asked(from.address).told_when_gone();
+    let mut asked = service.asked(from.address);
     let trail = &mut asked.trail;
     let has_body = !body.is_end_stream();
     let mut response = if is_too_much {

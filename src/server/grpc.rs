@@ -15,7 +15,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 
 use super::address::{client_address, is_trusted};
-use super::body::whole;
+use super::body::{Unread, whole};
 use super::gateway::GatewayService;
 use crate::domain::dialect::Endpoint;
 use crate::domain::refusal::{Cause, Refusal};
@@ -52,12 +52,12 @@ pub(super) async fn answer(service: &GatewayService, peer: IpAddr, body: Incomin
     let trail = &mut asked_for.trail;
     trail.endpoint = Some(Endpoint::Authz);
     let answer = match read(body, patience).await {
-        Some(asked) => {
+        Ok(asked) => {
             trail.address = Some(client(service, peer, &asked));
             Some(service.gateway.check(&asked, trail).await)
         }
-        None => {
-            trail.refusal = Some(Refusal::client(Cause::InvalidRequest, UNREADABLE));
+        Err(refusal) => {
+            trail.refusal = Some(refusal);
             None
         }
     };
@@ -68,9 +68,13 @@ pub(super) async fn answer(service: &GatewayService, peer: IpAddr, body: Incomin
     response(Body::new(Full::new(answer).with_trailers(trailers)))
 }
 
-async fn read(body: Incoming, patience: Duration) -> Option<Asked> {
-    let question = whole(body, LONGEST, patience).await.ok()?;
-    Asked::read(unframed(&question)?).ok()
+async fn read(body: Incoming, patience: Duration) -> Result<Asked, Refusal> {
+    let unreadable = || Refusal::client(Cause::InvalidRequest, UNREADABLE);
+    let question = whole(body, LONGEST, patience).await.map_err(|unread| match unread {
+        Unread::Gone => Refusal::caller_gone(),
+        Unread::TooLong | Unread::TooSlow | Unread::Broken | Unread::Coded => unreadable(),
+    })?;
+    unframed(&question).and_then(|message| Asked::read(message).ok()).ok_or_else(unreadable)
 }
 
 /// Whose call is asked about: a trusted proxy says where it sees the client, which may be a proxy again.

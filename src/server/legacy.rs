@@ -135,6 +135,7 @@ async fn read(service: &LegacyService, headers: &HeaderMap, body: Coming) -> Res
             Unread::TooSlow => "the body came too slowly",
             Unread::Broken => "the body ended before its length, or its framing is broken",
             Unread::Coded => NOT_PLAIN,
+            Unread::Gone => return Refusal::caller_gone(),
         };
         Refusal::client(Cause::InvalidRequest, detail)
     })

@@ -66,7 +66,9 @@ fn refused(unread: Unread) -> Response<Body> {
     let (status, sentence) = match unread {
         Unread::TooLong => (StatusCode::PAYLOAD_TOO_LARGE, "the body is too long"),
         Unread::TooSlow => (StatusCode::REQUEST_TIMEOUT, "the body came too slowly"),
-        Unread::Broken => (StatusCode::BAD_REQUEST, "the body ended before its length, or its framing is broken"),
+        Unread::Broken | Unread::Gone => {
+            (StatusCode::BAD_REQUEST, "the body ended before its length, or its framing is broken")
+        }
         Unread::Coded => (StatusCode::BAD_REQUEST, NOT_PLAIN),
     };
     let headers = [

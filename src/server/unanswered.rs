@@ -1,4 +1,4 @@
-//! A request until it is answered, so that none ends without a word: one that the end of a drain cuts off is written down too, and a call whose
+//! A request until it is answered, so that none ends without a word: one that the end of a drain cuts off is written down too, and one whose
 //! caller is gone.
 
 use std::time::Duration;
@@ -23,24 +23,18 @@ pub(super) struct Unanswered<'s> {
     tasks: &'s Tasks,
     started: Duration,
     is_answered: bool,
-    is_told_when_gone: bool,
 }
 
 impl<'s> Unanswered<'s> {
     pub(super) fn new(bridge: &'s Bridge, tasks: &'s Tasks, trail: Trail) -> Self {
-        Self { trail, bridge, tasks, started: bridge.clock.monotonic(), is_answered: false, is_told_when_gone: false }
+        Self { trail, bridge, tasks, started: bridge.clock.monotonic(), is_answered: false }
     }
 
-    /// Where its caller may be gone before it is answered, that is told.
-    pub(super) fn told_when_gone(mut self) -> Self {
-        self.is_told_when_gone = true;
-        self
-    }
-
-    /// Writes down what it was answered.
+    /// Writes down what it was answered, unless nobody was there to hear it.
     pub(super) fn answered(&mut self, status: StatusCode) {
         self.is_answered = true;
-        self.write(status.as_u16());
+        let is_gone = self.trail.refusal.as_ref().is_some_and(|refusal| refusal.cause == Cause::CallerGone);
+        self.write(if is_gone { GONE } else { status.as_u16() });
     }
 
     fn write(&self, status: u16) {
@@ -58,8 +52,8 @@ impl Drop for Unanswered<'_> {
             let detail = "cut off: the time that `server.drain` gives to what is in flight was over";
             self.trail.refusal = Some(Refusal::server(Fault::Ourselves, detail));
             self.write(NONE);
-        } else if self.is_told_when_gone && !std::thread::panicking() {
-            self.trail.refusal = Some(Refusal::client(Cause::InvalidRequest, "the caller was gone before its answer"));
+        } else if !std::thread::panicking() {
+            self.trail.refusal = Some(Refusal::caller_gone());
             self.write(GONE);
         }
     }

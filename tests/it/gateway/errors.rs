@@ -9,7 +9,7 @@ use std::time::Duration;
 use socket2::{Domain, SockRef, Socket, Type};
 
 use super::many::{passbridge, serving};
-use super::{call, connect, get, nowhere, open, plan, refused, routes, told, uuid};
+use super::{call, connect, get, gone, nowhere, open, plan, refused, routes, told, uuid};
 use crate::support::frames::{CANCEL, END_HEADERS, END_STREAM, Frames, HEADERS, RST_STREAM};
 use crate::support::world::REVOKE;
 use crate::support::{Connection, FakeApi, OLD_ID, OLD_SECRET, Plan, TOKEN, World, client, eventually, passport, post};
@@ -178,8 +178,9 @@ impl Leaving {
         Self::Connection(caller)
     }
 
-    /// Returns once it is heard: so many calls before had ended like that.
-    fn leave(self, world: &World, before: usize) {
+    /// Returns once it is heard.
+    fn leave(self, world: &World) {
+        let before = gone(world, "api", OLD_ID);
         let _open = match self {
             Self::Stream(mut client) => {
                 client.send(RST_STREAM, 0, 1, &CANCEL.to_be_bytes());
@@ -190,8 +191,7 @@ impl Leaving {
                 None
             }
         };
-        let gone = || world.log("request").iter().filter(|line| line["status"] == 499).count();
-        eventually("it is heard that he is gone", || gone() > before);
+        eventually("it is heard that he is gone", || gone(world, "api", OLD_ID) > before);
     }
 }
 
@@ -208,7 +208,7 @@ fn a_server_that_hangs_is_passed_over_when_a_caller_has_waited_in_vain_and_left(
             let caller = Leaving::begin(&world, &uuid, is_http2);
             eventually("it hangs", || hung.seen().len() > asked);
             world.turn(waits);
-            caller.leave(&world, asked);
+            caller.leave(&world);
             assert_eq!(passed_over(), times, "who leaves after {waits} s");
             assert_eq!(call(&world, &get("/api", &uuid)).status, 200);
         }
@@ -219,18 +219,38 @@ fn a_server_that_hangs_is_passed_over_when_a_caller_has_waited_in_vain_and_left(
     }
 }
 
+/// An API that leaves a call of one path unanswered.
+fn picky() -> FakeApi {
+    FakeApi::start(|mut caller| {
+        while let Some(request) = caller.request() {
+            if !request.head.starts_with("GET /api/slow") {
+                caller.say(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ngood");
+            }
+        }
+    })
+}
+
+#[test]
+fn a_server_that_answers_others_is_not_passed_over_for_a_caller_that_leaves() {
+    let (one, two) = (picky(), picky());
+    let world = of_several(&[one.url(), two.url()]).set("gateway", "timeout", "\"10m\"").start();
+    let uuid = uuid(&world);
+    let mut impatient = open(&world);
+    impatient.write_all(&get("/api/slow", &uuid)).unwrap();
+    eventually("it waits", || one.seen().len() + two.seen().len() == 1);
+    for _ in 0..4 {
+        assert_eq!(call(&world, &get("/api", &uuid)).status, 200);
+    }
+    world.turn(60);
+    Leaving::Connection(impatient).leave(&world);
+    for api in [&one, &two] {
+        assert!(lines(&world, "server_passed_over", api.address()).is_empty());
+    }
+}
+
 /// It is the call that takes long: others are answered meanwhile.
 #[test]
 fn a_server_that_answers_others_is_not_passed_over_for_a_slow_call() {
-    let picky = || {
-        FakeApi::start(|mut caller| {
-            while let Some(request) = caller.request() {
-                if !request.head.starts_with("GET /api/slow") {
-                    caller.say(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ngood");
-                }
-            }
-        })
-    };
     let (one, two) = (picky(), picky());
     let world = of_several(&[one.url(), two.url()]).set("gateway", "timeout", "\"1s\"").start();
     let uuid = uuid(&world);
@@ -241,14 +261,6 @@ fn a_server_that_answers_others_is_not_passed_over_for_a_slow_call() {
         assert_eq!(call(&world, &get("/api", &uuid)).status, 200);
     }
     assert_eq!(slow.reply().map(|reply| reply.status), Some(504));
-    let (asked, mut impatient) = (one.seen().len() + two.seen().len(), open(&world));
-    impatient.write_all(&get("/api/slow", &uuid)).unwrap();
-    eventually("it waits too", || one.seen().len() + two.seen().len() > asked);
-    for _ in 0..4 {
-        assert_eq!(call(&world, &get("/api", &uuid)).status, 200);
-    }
-    world.turn(60);
-    Leaving::Connection(impatient).leave(&world, 0);
     for api in [&one, &two] {
         assert!(lines(&world, "server_passed_over", api.address()).is_empty());
     }

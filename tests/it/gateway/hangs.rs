@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use socket2::SockRef;
 
-use super::{call, connect, get, open, plan, refused, routes, told, until, uuid};
+use super::{call, connect, get, gone, open, plan, refused, routes, told, until, uuid};
 use crate::support::api2::Http2Api;
+use crate::support::frames::{self, CANCEL, DATA, END_HEADERS, Frames, HEADERS, NO_ERROR, PING, RST_STREAM};
 use crate::support::{Connection, FakeApi, OLD_ID, OLD_SECRET, PATIENCE, TOKEN, World, eventually, passport, post};
 
 #[test]
@@ -157,9 +158,72 @@ fn a_caller_that_breaks_off_does_not_keep_his_place_until_the_api_answers() {
             .iter_mut()
             .all(|other| other.write(&get("/none", "none")) && other.reply().is_some_and(|reply| reply.status == 404))
     });
-    let gone =
-        |line: &serde_json::Value| line["status"] == 499 && line["detail"] == "the caller was gone before its answer";
-    eventually("it is told", || world.log("request").iter().filter(|line| gone(line)).count() >= 2);
+    eventually("it is counted", || gone(&world, "api", OLD_ID) == 2);
+    told_as_gone(&world, "api");
+}
+
+/// The log says what it was, and not that it was a bad request.
+#[track_caller]
+fn told_as_gone(world: &World, endpoint: &str) {
+    let lines = world.log("\"status\":499");
+    let line = lines.iter().find(|line| line["endpoint"] == endpoint).expect("the log tells it");
+    let told = [&line["outcome"], &line["fault"], &line["detail"]];
+    assert_eq!(told, ["caller_gone", "client", "the caller was gone before its answer"]);
+}
+
+/// His body is no bad one: he has not said all of it.
+#[test]
+fn a_caller_that_breaks_off_in_the_middle_of_his_body_is_gone_too() {
+    let api = FakeApi::start(|mut caller| {
+        caller.head();
+        let _cut = caller.stream.read_to_end(&mut Vec::new());
+    });
+    let world = plan(&api, "").start();
+    let uuid = uuid(&world);
+    let addresses = world.running().addresses();
+    let begun = |head: &str, address| {
+        let mut caller = TcpStream::connect(address).unwrap();
+        caller.set_read_timeout(Some(PATIENCE)).unwrap();
+        caller.write_all(format!("{head}Content-Length: 6\r\nExpect: 100-continue\r\n\r\n").as_bytes()).unwrap();
+        until(&mut caller, "100 Continue");
+        caller.write_all(b"abc").unwrap();
+        SockRef::from(&caller).set_linger(Some(Duration::ZERO)).unwrap();
+    };
+    begun(&format!("POST {TOKEN} HTTP/1.1\r\nHost: a\r\n"), addresses.legacy);
+    eventually("at the legacy listener", || gone(&world, "token", "unknown") == 1);
+    told_as_gone(&world, "token");
+    let head = format!("POST /api HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {uuid}\r\n");
+    begun(&head, addresses.gateway.unwrap());
+    eventually("at the gateway", || gone(&world, "api", OLD_ID) == 1);
+    for code in [CANCEL, NO_ERROR] {
+        let (before, asked) = (gone(&world, "api", OLD_ID), api.connections());
+        let mut client = Frames::open(addresses.gateway.unwrap());
+        client.send(HEADERS, END_HEADERS, 1, &super::http2::head("POST", &uuid, &[]));
+        client.send(DATA, 0, 1, b"abc");
+        eventually("it is on its way", || api.connections() > asked);
+        client.send(RST_STREAM, 0, 1, &code.to_be_bytes());
+        eventually("over HTTP/2", || gone(&world, "api", OLD_ID) > before);
+    }
+    told_as_gone(&world, "api");
+    eventually("another proxy that asks", || {
+        let mut client = Frames::open(addresses.authz.unwrap());
+        let bearer = format!("Bearer {uuid}");
+        let fields = [
+            (":method", "POST"),
+            (":scheme", "http"),
+            (":authority", "a"),
+            (":path", "/envoy.service.auth.v3.Authorization/Check"),
+            ("content-type", "application/grpc"),
+            ("te", "trailers"),
+            ("authorization", &bearer),
+        ];
+        client.send(HEADERS, END_HEADERS, 1, &frames::head(&fields));
+        client.send(PING, 0, 0, &[0; 8]);
+        client.until(PING);
+        client.send(RST_STREAM, 0, 1, &CANCEL.to_be_bytes());
+        gone(&world, "authz", "unknown") > 0
+    });
+    told_as_gone(&world, "authz");
 }
 
 #[test]

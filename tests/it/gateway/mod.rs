@@ -138,6 +138,12 @@ fn told(status: u16, error: &str, number: &str) -> (u16, String, String) {
     (status, error.to_owned(), number.to_owned())
 }
 
+/// How many requests had no answer as their caller was gone.
+fn gone(world: &World, endpoint: &str, client: &str) -> u64 {
+    let labels = format!("endpoint=\"{endpoint}\",client=\"{client}\",outcome=\"caller_gone\"");
+    world.metric(&format!("passbridge_requests_total{{{labels}}}")).to_string().parse().unwrap()
+}
+
 /// An API that agrees to a WebSocket, says hello, and says four bytes after its caller.
 fn web_socket() -> FakeApi {
     FakeApi::start(|mut caller| {
