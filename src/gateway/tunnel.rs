@@ -1,6 +1,7 @@
 //! After `101 Switching Protocols`: bytes to and fro, until one side ends or both are silent.
 
 use std::io::ErrorKind;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
