@@ -296,12 +296,10 @@ impl Exchange {
     /// The family may say *asking* now, and nothing was sent. This process remembers that; the store is told at once if it can
     /// hear, for a crash and for other instances.
     async fn take_back(&self, lease: Lease, error: &StoreError) {
-        self.bridge.flights.not_sent(lease, error);
-        let Ok(Some(known)) = self.bridge.store.family(lease.family).await else { return };
-        if self.bridge.flights.is_unspent(&known.value) {
-            // Where this fails too, the memory of this process serves.
-            let _taken_back = self.change_state(known, FamilyState::Resting, lease).await;
-        }
+        let flights = &self.bridge.flights;
+        flights.not_sent(lease, error);
+        // Where this fails too, the memory of this process serves, and it is tried again.
+        let _taken_back = flights.take_back(&self.bridge.store, lease).await;
     }
 
     async fn change_state(

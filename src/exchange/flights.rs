@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use super::flight::Landing;
 use crate::domain::family::{Family, FamilyId, FamilyState};
 use crate::domain::time::millis;
-use crate::store::{Lease, StoreError, Versioned};
+use crate::store::{Change, CommitError, Lease, StoreError, TokenStore, Versioned};
 
 /// So often is it remembered at most that nothing was spent, the newest; of more, a crash could not know it either.
 const MOST_UNSPENT: usize = 10_000;
@@ -27,7 +27,7 @@ const TOLD_EVERY: Duration = Duration::from_secs(60);
 #[derive(Debug, Default)]
 pub struct Flights {
     under_way: DashMap<FamilyId, watch::Receiver<Option<Landing>>>,
-    /// Under which a family may say *asking* though nothing was spent: the store failed to answer that write, or to take it back once
+    /// Those under which a family may say *asking* though nothing was spent: the store failed to answer that write, or to take it back once
     /// the realm had surely spent nothing. The oldest first.
     unspent: Mutex<VecDeque<Lease>>,
     /// Milliseconds of the time that only runs forward.
@@ -104,6 +104,31 @@ impl Flights {
             unspent.pop_front();
         }
         unspent.push_back(lease);
+    }
+
+    /// Says durably of those families that nothing was spent, as far as the store can hear: for the next start, and for other instances.
+    pub async fn take_all_back(&self, store: &TokenStore) {
+        let leases: Vec<_> = self.unspent.lock().iter().copied().collect();
+        for lease in leases {
+            if self.take_back(store, lease).await.is_err() {
+                break;
+            }
+        }
+    }
+
+    /// The same of one. Whoever has asked since then has a newer fence, and it is his.
+    pub(super) async fn take_back(&self, store: &TokenStore, lease: Lease) -> Result<(), StoreError> {
+        if let Some(Versioned { value, version }) = store.family(lease.family).await?
+            && self.is_unspent(&value)
+        {
+            let rests = Family { state: FamilyState::Resting, ..value };
+            let change = Change { fence: Some(lease.fence), ..Change::of(version, rests) };
+            if let Err(CommitError::Store(error)) = store.commit(change).await {
+                return Err(error);
+            }
+        }
+        self.unspent.lock().retain(|known| *known != lease);
+        Ok(())
     }
 
     /// Whether the family says *asking*, and this process knows that nothing was spent.

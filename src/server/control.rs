@@ -25,6 +25,9 @@ use crate::telemetry::log;
 /// How often what has expired is swept out of the store.
 const SWEEP: Duration = Duration::from_secs(30);
 
+/// How often the store is told that nothing was spent, where it did not hear of it.
+const TAKE_BACK: Duration = Duration::from_secs(1);
+
 /// How long operators may finish what they asked.
 const DRAIN: Duration = Duration::from_secs(2);
 
@@ -83,6 +86,7 @@ impl Control {
             tasks.run(accept(listener, serving, tasks.clone()));
         }
         tasks.run(sweep(Arc::clone(&shared.bridge), end.clone()));
+        tasks.run(take_back(Arc::clone(&shared.bridge), end.clone()));
         tasks.run(self.reloading.retired().run(end.clone()));
         let teller = self.reloading.teller();
         tasks.run(async move { teller.show_canaries().await });
@@ -96,8 +100,19 @@ impl Control {
         if timeout(DRAIN, tasks.ended()).await.is_err() {
             log::cut_off(tasks.cut_off());
         }
-        shared.bridge.store.close().await;
-        shared.bridge.edge.close();
+        let Bridge { store, flights, edge, .. } = &*shared.bridge;
+        // What this process alone knows, the next one shall know.
+        let _in_time = timeout(DRAIN, flights.take_all_back(store)).await;
+        store.close().await;
+        edge.close();
+    }
+}
+
+async fn take_back(bridge: Arc<Bridge>, end: CancellationToken) {
+    let mut ticks = interval(TAKE_BACK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    while end.run_until_cancelled(ticks.tick()).await.is_some() {
+        bridge.flights.take_all_back(&bridge.store).await;
     }
 }
 

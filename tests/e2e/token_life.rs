@@ -266,6 +266,17 @@ fn a_store_that_hears_again_at_once_is_told_that_nothing_was_asked_and_a_crash_c
 }
 
 #[test]
+fn a_store_that_hears_again_later_is_told_too() {
+    let (_redis, line, bridge, refresh) = cut_before_the_realm_is_asked("90515", Cut::UntilMended);
+    line.commands();
+    line.mend();
+    eventually("it is told", || line.commands().iter().any(|command| command.starts_with("EVAL")));
+    let bridge = bridge.kill_and_restart();
+    let answer = bridge.refresh("test_api", &refresh);
+    assert_eq!(answer.status, 200, "{answer:?}\n{}", bridge.log());
+}
+
+#[test]
 fn a_store_that_fails_after_the_realm_has_answered_a_refresh_is_tried_again_for_a_while() {
     let redis = Server::start();
     let line = Line::to(redis.port);
