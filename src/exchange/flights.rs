@@ -17,6 +17,12 @@ use crate::store::{Change, CommitError, Lease, StoreError, TokenStore, Versioned
 /// So often is it remembered at most that nothing was spent, the newest; of more, a crash could not know it either.
 const MOST_UNSPENT: usize = 10_000;
 
+/// Of so many the store is told at once.
+const AT_ONCE: usize = 500;
+
+/// After so many looks at a family that does not say *asking* it never will: a write that was given up may still be on its way.
+const MOST_LOOKS: u8 = 60;
+
 /// So long the realm is asked nothing that can wait, once it was away or has let somebody wait in vain.
 const BACK_OFF: Duration = Duration::from_secs(10);
 
@@ -28,8 +34,9 @@ const TOLD_EVERY: Duration = Duration::from_secs(60);
 pub struct Flights {
     under_way: DashMap<FamilyId, watch::Receiver<Option<Landing>>>,
     /// Those under which a family may say *asking* though nothing was spent: the store failed to answer that write, or to take it back once
-    /// the realm had surely spent nothing. The oldest first.
-    unspent: Mutex<VecDeque<Lease>>,
+    /// the realm had surely spent nothing. How often it was looked
+    /// whether they do; who was looked at longest ago comes first.
+    unspent: Mutex<VecDeque<(Lease, u8)>>,
     /// Milliseconds of the time that only runs forward.
     alone_until: AtomicU64,
     /// When a renewal of each client that failed was last told: no more of them than there are clients.
@@ -103,38 +110,40 @@ impl Flights {
         if unspent.len() >= MOST_UNSPENT {
             unspent.pop_front();
         }
-        unspent.push_back(lease);
+        unspent.push_back((lease, 0));
     }
 
     /// Says durably of those families that nothing was spent, as far as the store can hear: for the next start, and for other instances.
     pub async fn take_all_back(&self, store: &TokenStore) {
-        let leases: Vec<_> = self.unspent.lock().iter().copied().collect();
-        for lease in leases {
-            if self.take_back(store, lease).await.is_err() {
+        let some: Vec<_> = self.unspent.lock().iter().take(AT_ONCE).map(|(lease, _)| *lease).collect();
+        for lease in some {
+            if !store.takes_writes() || self.take_back(store, lease).await.is_err() {
                 break;
             }
         }
     }
 
-    /// The same of one. Whoever has asked since then has a newer fence, and it is his.
+    /// The same of one.
     pub(super) async fn take_back(&self, store: &TokenStore, lease: Lease) -> Result<(), StoreError> {
-        if let Some(Versioned { value, version }) = store.family(lease.family).await?
-            && self.is_unspent(&value)
+        let is_settled = is_settled(store, lease).await?;
+        let mut unspent = self.unspent.lock();
+        let place = unspent.iter().position(|(known, _)| *known == lease);
+        if let Some((lease, looks)) = place.and_then(|place| unspent.remove(place))
+            && !is_settled
+            && looks < MOST_LOOKS
         {
-            let rests = Family { state: FamilyState::Resting, ..value };
-            let change = Change { fence: Some(lease.fence), ..Change::of(version, rests) };
-            if let Err(CommitError::Store(error)) = store.commit(change).await {
-                return Err(error);
-            }
+            unspent.push_back((lease, looks + 1));
         }
-        self.unspent.lock().retain(|known| *known != lease);
         Ok(())
     }
 
     /// Whether the family says *asking*, and this process knows that nothing was spent.
     pub(super) fn is_unspent(&self, family: &Family) -> bool {
         match family.state {
-            FamilyState::Asking { fence, .. } => self.unspent.lock().contains(&Lease { family: family.id, fence }),
+            FamilyState::Asking { fence, .. } => {
+                let lease = Lease { family: family.id, fence };
+                self.unspent.lock().iter().any(|(known, _)| *known == lease)
+            }
             FamilyState::Resting | FamilyState::Unrefreshable | FamilyState::Over(_) => false,
         }
     }
@@ -149,7 +158,7 @@ impl Flights {
 
     /// The family says durably that it is asking, under a newer fence than those before.
     pub(super) fn sent(&self, family: FamilyId) {
-        self.unspent.lock().retain(|lease| lease.family != family);
+        self.unspent.lock().retain(|(lease, _)| lease.family != family);
     }
 
     /// The realm was away, or let somebody wait in vain.
@@ -173,6 +182,25 @@ impl Flights {
     }
 }
 
+/// Has the store say that the family rests, where it says *asking* under this lease. Whether it surely never will any more.
+async fn is_settled(store: &TokenStore, lease: Lease) -> Result<bool, StoreError> {
+    let Some(Versioned { value, version }) = store.family(lease.family).await? else { return Ok(true) };
+    match value.state {
+        FamilyState::Asking { fence, .. } if fence == lease.fence => {}
+        FamilyState::Asking { fence, .. } => return Ok(fence > lease.fence),
+        FamilyState::Resting => return Ok(false),
+        FamilyState::Unrefreshable | FamilyState::Over(_) => return Ok(true),
+    }
+    let rests = Family { state: FamilyState::Resting, ..value };
+    let change = Change { fence: Some(lease.fence), ..Change::of(version, rests) };
+    match store.commit(change).await {
+        // Whoever has asked since then has a newer fence, and it is his.
+        Ok(()) | Err(CommitError::Fenced | CommitError::Unknown) => Ok(true),
+        Err(CommitError::Conflict) => Ok(false),
+        Err(CommitError::Store(error)) => Err(error),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -189,7 +217,7 @@ mod tests {
         for number in 0..=MOST_UNSPENT {
             flights.unspent(lease(number));
         }
-        let is_known = |number| flights.unspent.lock().contains(&lease(number));
+        let is_known = |number| flights.unspent.lock().contains(&(lease(number), 0));
         assert!(!is_known(0) && is_known(1) && is_known(MOST_UNSPENT));
         flights.sent(lease(1).family);
         assert!(!is_known(1) && is_known(2));
