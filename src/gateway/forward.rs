@@ -93,44 +93,46 @@ impl Way {
             // Of those that are kept one is tried: what fails again is not sent a third time (RFC 9112 section 9.3.1).
             let mut is_again = false;
             loop {
-                let kept = if is_again { None } else { server.take(own) };
-                let (line, is_fresh) = match kept {
+                let (line, is_fresh) = match (!is_again).then(|| server.take(own)).flatten() {
                     Some(line) => (line, false),
                     // Seldom, and big with its TLS: a call that needs none shall not carry the room for it.
-                    None => match Box::pin(server.connect(own, self.bounds.connect_timeout, exchange.tasks())).await {
-                        Ok(line) => (line, true),
-                        Err(error) => {
-                            self.pass_over(server, &error, exchange);
-                            last = format!("{}: {error}", server.authority());
-                            break;
+                    None => {
+                        match Box::pin(server.connect((own, is_again), self.bounds.connect_timeout, exchange.tasks()))
+                            .await
+                        {
+                            Ok(line) => (line, true),
+                            Err(error) => {
+                                self.pass_over(server, &error, exchange);
+                                last = format!("{}: {error}", server.authority());
+                                break;
+                            }
                         }
-                    },
+                    }
                 };
-                // A kept connection's time may just have been over.
-                let tells = |over| is_fresh && over == Over::Connection;
                 let awaited = Awaited::new((self, exchange), (server, before), &progress);
                 let asked = self.ask(line, (asking, flow), (server, exchange), &progress).await;
                 awaited.end();
                 match asked {
                     Ok(answered) => {
-                        if server.answered(before) {
-                            self.is_back(server, exchange);
-                        }
+                        self.answered(server, before, exchange);
                         return Ok(answered);
                     }
                     Err(Unanswered::NotSent(again, over, why)) => {
                         flow = again;
                         last = format!("{}: no answer began: {why}", server.authority());
-                        if tells(over) {
+                        if server.is_to_blame(over, is_fresh, before) {
                             self.pass_over(server, &last, exchange);
-                        }
-                        if is_fresh {
                             break;
                         }
-                        is_again = true;
+                        match over {
+                            // It was alone, and is not to cost the calls of the next server theirs.
+                            Over::Answer if is_again => return Err(Failed::Down(last)),
+                            Over::Call | Over::Connection if is_fresh => break,
+                            Over::Call | Over::Connection | Over::Answer => is_again = true,
+                        }
                     }
                     Err(Unanswered::Failed(failed, over)) => {
-                        if tells(over) || self.is_hung(server, before, &failed) {
+                        if server.is_to_blame(over, is_fresh, before) || self.is_hung(server, before, &failed) {
                             self.pass_over(server, failed.why(), exchange);
                         }
                         return Err(failed);
@@ -162,9 +164,8 @@ impl Way {
         }
     }
 
-    #[cold]
-    fn is_back(&self, server: &Server, exchange: &Exchange) {
-        if self.has_others() {
+    fn answered(&self, server: &Server, before: Before, exchange: &Exchange) {
+        if server.answered(before) && self.has_others() {
             exchange.bridge().edge.server_back(server.authority());
         }
     }

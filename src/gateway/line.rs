@@ -149,8 +149,8 @@ impl Shared {
         sent.map_err(|mut error| {
             let message = error.take_message();
             let error = error.error();
-            let over = if is_of_connection(error) { Over::Connection } else { Over::Call };
-            let is_safe = head.method.is_safe() && over == Over::Connection;
+            let over = over(error);
+            let is_safe = head.method.is_safe() && over != Over::Call;
             let (is_unseen, why) = (is_unseen(error), said(error));
             match message {
                 Some(request) => NoAnswer::NotSent(request.into_body(), over, why),
@@ -195,11 +195,17 @@ pub(super) fn said(error: &hyper::Error) -> String {
     }
 }
 
-/// Whether the connection broke, or what came over it is no HTTP/2: not where one call, or each, is told to go elsewhere.
-fn is_of_connection(error: &hyper::Error) -> bool {
-    let Some(source) = error.source() else { return false };
-    let is_end = |error: &h2::Error| error.is_go_away() && error.reason() != Some(Reason::NO_ERROR);
-    source.is::<std::io::Error>() || source.downcast_ref().is_some_and(is_end)
+/// Whether the connection broke, or what came over it is no HTTP/2: not where one call, or each, is told to go elsewhere. Where a head has a name in
+/// capitals, say, h2 ends the connection, and all of its calls hear the same of that (docs/adr/0010).
+fn over(error: &hyper::Error) -> Over {
+    let Some(source) = error.source() else { return Over::Call };
+    let ends = |error: &&h2::Error| error.is_go_away() && error.reason() != Some(Reason::NO_ERROR);
+    match source.downcast_ref().filter(ends) {
+        Some(error) if error.is_library() && error.reason() == Some(Reason::PROTOCOL_ERROR) => Over::Answer,
+        Some(_) => Over::Connection,
+        None if source.is::<std::io::Error>() => Over::Connection,
+        None => Over::Call,
+    }
 }
 
 /// Whether the server has told that it did not look at a request (RFC 9113 section 8.7).

@@ -19,7 +19,7 @@ use tokio::time::timeout;
 
 use super::line::{self, Line, STREAMS, Shared};
 use super::routes::Upstream;
-use super::wire::{Io, Wire};
+use super::wire::{Io, Over, Wire};
 use crate::domain::time::millis;
 use crate::lifecycle::Tasks;
 use crate::relay::Trust;
@@ -113,6 +113,17 @@ impl Server {
         self.answers.load(Ordering::Relaxed) == before.answers
     }
 
+    /// Whether it is the server that gives no answers: where one of many is none, it has given no other since. A kept connection's time may just have
+    /// been over.
+    pub(super) fn is_to_blame(&self, over: Over, is_fresh: bool, before: Before) -> bool {
+        is_fresh
+            && match over {
+                Over::Call => false,
+                Over::Connection => true,
+                Over::Answer => self.is_silent_since(before),
+            }
+    }
+
     pub(super) fn refused(&self, now: Duration) {
         self.refused_until.store(millis(now + PASSED_OVER), Ordering::Relaxed);
         self.close();
@@ -194,8 +205,13 @@ impl Server {
         opened.unwrap_or_else(|_| Err(late.to_owned()))
     }
 
-    /// A new connection. `own`: for what cannot share one.
-    pub(super) async fn connect(&self, own: bool, patience: Duration, tasks: &Tasks) -> Result<Line, String> {
+    /// A new connection. `own`: for what cannot share one; `alone`: for what may have cost others theirs.
+    pub(super) async fn connect(
+        &self,
+        (own, alone): (bool, bool),
+        patience: Duration,
+        tasks: &Tasks,
+    ) -> Result<Line, String> {
         let http2 = self.http2 && !own;
         let io = self.open(http2, patience).await?;
         let scheme = match &io {
@@ -204,7 +220,8 @@ impl Server {
             Io::Clear(_) | Io::Secure(_) => return Ok(Line::Own(Wire::new(io))),
         };
         let authority = Authority::try_from(self.authority()).map_err(|error| error.to_string())?;
-        self.share(line::shared(io, (scheme, authority), &self.most, tasks).await?)
+        let line = line::shared(io, (scheme, authority), &self.most, tasks).await?;
+        if alone { line.board().ok_or_else(closed) } else { self.share(line) }
     }
 
     /// Keeps a new connection, unless many were opened at once and another has room.
@@ -213,10 +230,14 @@ impl Server {
         if let Some(there) = shared.iter().find_map(Shared::board) {
             return Ok(there);
         }
-        let boarded = line.board().ok_or_else(|| "the connection closed at once".to_owned());
+        let boarded = line.board().ok_or_else(closed);
         shared.push(line);
         boarded
     }
+}
+
+fn closed() -> String {
+    "the connection closed at once".to_owned()
 }
 
 /// Those that are well, each first in its turn; then those that are passed over, for a call is to fail only where it fails at all of them. `now`:

@@ -78,6 +78,8 @@ pub(super) enum Over {
     Call,
     /// The whole connection.
     Connection,
+    /// The same, by one answer of many that is none: this call's or another's.
+    Answer,
 }
 
 impl Wire {

@@ -1,8 +1,10 @@
 //! Who speaks HTTP/2 and ends a connection or a call before its time, frame by frame: APIs, and clients.
 
 use std::io::{Read, Write};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Sender, channel};
+use std::thread;
 
 use parking_lot::Mutex;
 
@@ -10,7 +12,7 @@ use super::{call, get, open, routes, uuid};
 use crate::support::frames::{
     CANCEL, DATA, END_HEADERS, END_STREAM, Frames, GOAWAY, HEADERS, NO_ERROR, REFUSED_STREAM, RST_STREAM, frame, head,
 };
-use crate::support::{FakeApi, PATIENCE, Plan, World};
+use crate::support::{FakeApi, PATIENCE, Plan, World, eventually};
 
 fn to(apis: &[&FakeApi]) -> Plan {
     let urls: Vec<String> = apis.iter().map(|api| format!("\"{}\"", api.url())).collect();
@@ -20,6 +22,11 @@ fn to(apis: &[&FakeApi]) -> Plan {
 /// Answers without a body.
 fn answer(frames: &mut Frames, stream: u32) -> bool {
     frames.send(HEADERS, END_HEADERS | END_STREAM, stream, &head(&[(":status", "200")]))
+}
+
+/// Says a head that is none: with a name in capitals.
+fn no_answer(frames: &mut Frames, stream: u32) -> bool {
+    frames.send(HEADERS, END_HEADERS | END_STREAM, stream, &head(&[(":status", "200"), ("X-A", "b")]))
 }
 
 /// What so many calls hear.
@@ -32,7 +39,7 @@ fn heard(world: &World, uuid: &str, method: &str) -> Vec<u16> {
 fn a_server_that_takes_calls_over_http2_and_answers_none_is_passed_over_too() {
     let silent = || Frames::api(|_, _| false);
     let wrong = || FakeApi::closing(b"SSH-2.0-OpenSSH_9.2\r\n");
-    for broken in [silent(), wrong()] {
+    for broken in [silent(), wrong(), Frames::api(no_answer)] {
         let good = Frames::api(answer);
         let world = to(&[&broken, &good]).start();
         let uuid = uuid(&world);
@@ -172,6 +179,41 @@ fn a_call_that_is_turned_away_again_is_given_up_and_the_log_says_why() {
     assert!(!world.log("unexpected internal error").is_empty(), "{:?}", world.log("api_down"));
     let told = world.log("api_down");
     assert!(told.iter().all(|line| !line.to_string().contains("planted-words")), "{told:?}");
+}
+
+/// RFC 9113 section 8.1.1 has a stream end by that, and h2 the connection: all of its calls hear the same, and each safe one is sent once more, alone.
+#[test]
+fn an_answer_that_is_none_costs_no_safe_call_of_others() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&asked);
+    let (say, last_is_here) = channel();
+    let (say, last_is_here) = (Mutex::new(say), Mutex::new(last_is_here));
+    let api = Frames::api(move |frames, stream| match count.fetch_add(1, Ordering::SeqCst) {
+        1 => true,
+        2 => no_answer(frames, stream),
+        3 => {
+            last_is_here.lock().recv_timeout(PATIENCE).expect("the other comes over a connection of its own");
+            no_answer(frames, stream)
+        }
+        4 => {
+            say.lock().send(()).unwrap();
+            answer(frames, stream)
+        }
+        _ => answer(frames, stream),
+    });
+    let world = to(&[&api]).start();
+    let uuid = uuid(&world);
+    let get = get("/api", &uuid);
+    assert_eq!(call(&world, &get).status, 200);
+    let mut said = thread::scope(|scope| {
+        let other = scope.spawn(|| call(&world, &get).status);
+        eventually("another waits", || asked.load(Ordering::SeqCst) == 2);
+        [call(&world, &get).status, other.join().unwrap()]
+    });
+    said.sort_unstable();
+    assert_eq!(said, [200, 502], "which of the two it was only the API knows");
+    assert_eq!((asked.load(Ordering::SeqCst), api.connections()), (5, 3));
+    assert_eq!(call(&world, &get).status, 200);
 }
 
 /// An API that answers GET; of the first call of another method it tells what it reads, up to `half` and to the end.
