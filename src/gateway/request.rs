@@ -4,7 +4,6 @@ use bytes::Bytes;
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Uri, Version, header};
-use memchr::memmem;
 
 use super::headers::{Origin, forwarded, join_cookies, one_length, takes_trailers};
 use super::path::resolved;
@@ -97,17 +96,14 @@ pub(super) fn carried(headers: &HeaderMap) -> Result<Carried, Refusal> {
     })
 }
 
-/// Refuses a call that has its UUID in the query of its target too (RFC 6750 section 2.3): that goes on, and the API would read, and perhaps log, what
-/// it is never to know.
+/// Refuses a call that has its UUID in the query of its target too, by whatever name (RFC 6750 section 2.3 has one, and servers read that in many
+/// spellings): that goes on, and the API would read, and perhaps log, what it is never to know.
 pub(super) fn only_there(target: &[u8], token: &OpaqueToken) -> Result<(), Refusal> {
-    let whole = target.split(|byte| *byte == b'#').next().unwrap_or_default();
-    let query = whole.iter().position(|byte| *byte == b'?').and_then(|mark| whole.get(mark + 1..)).unwrap_or_default();
-    if !query.contains(&b'%') && memmem::find(query, b"access_token=").is_none() {
-        return Ok(());
-    }
-    let mut pairs = form_urlencoded::parse(query);
-    if pairs.any(|(name, value)| name == "access_token" && OpaqueToken::parse(&value).as_ref() == Some(token)) {
-        let why = "the UUID stands in the query (`access_token`) beside Authorization, and would go on to the API";
+    let token = token.expose().as_bytes();
+    let query = memchr::memchr(b'?', target).and_then(|mark| target.get(mark + 1..)).unwrap_or_default();
+    let stands_in = |text: &str| text.as_bytes().windows(token.len()).any(|part| part.eq_ignore_ascii_case(token));
+    if form_urlencoded::parse(query).any(|(name, value)| stands_in(&name) || stands_in(&value)) {
+        let why = "the UUID stands in the query beside Authorization, and would go on to the API";
         return Err(Refusal::client(Cause::InvalidRequest, why));
     }
     Ok(())

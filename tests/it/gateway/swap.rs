@@ -33,6 +33,13 @@ fn a_uuid_that_stands_in_the_query_too_does_not_reach_the_api() {
         format!("access_token={uuid}"),
         format!("access%5Ftoken={uuid}"),
         format!("a=b&access_token={}&c", uuid.to_uppercase().replace('-', "%2D")),
+        // Servers read names in any case, blanks around, more signs between pairs, brackets behind a name, and some signs for others.
+        format!("Access_Token=%20{uuid}+"),
+        format!("a=1;access_token={uuid}%00"),
+        format!("access_token[]=Bearer%20{uuid}"),
+        format!("access.token={uuid}"),
+        format!("token={uuid}"),
+        uuid.clone(),
     ] {
         let reply = call(&world, &get(&format!("/api?{query}"), &uuid));
         assert_eq!(refused(&reply), told(400, "invalid_request", "3003103"), "{query}");
