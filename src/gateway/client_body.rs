@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
@@ -29,6 +30,13 @@ impl Unread {
     }
 }
 
+/// Whether these are trailers without a line. Where the empty line behind the last chunk is a mere LF, hyper takes what is sent ahead for trailers, reads
+/// none in it, and throws it away: a whole request, perhaps.
+#[must_use]
+pub fn swallows(frame: &Frame<Bytes>) -> bool {
+    frame.trailers_ref().is_some_and(HeaderMap::is_empty)
+}
+
 /// A body that tells where it is let go.
 pub struct ClientBody {
     body: Incoming,
@@ -48,6 +56,11 @@ impl Body for ClientBody {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         let polled = Pin::new(&mut self.body).poll_frame(cx);
+        if let Poll::Ready(Some(Ok(frame))) = &polled
+            && swallows(frame)
+        {
+            return Poll::Ready(Some(Err(Broken::new(&"behind the last chunk is no end"))));
+        }
         // Behind trailers too there is nothing more.
         self.has_ended |= match &polled {
             Poll::Ready(None) => true,

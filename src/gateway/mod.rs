@@ -34,7 +34,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 pub use authz::tells_its_call;
-pub use client_body::Unread;
+pub use client_body::{Unread, swallows};
 pub use flow::{Broken, has_left};
 use http::HeaderValue;
 pub use old_api::OldApi;

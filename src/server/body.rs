@@ -8,7 +8,7 @@ use http_body::Body;
 use http_body_util::BodyExt;
 use tokio::time::timeout;
 
-use crate::gateway::has_left;
+use crate::gateway::{has_left, swallows};
 
 /// Why a body is not here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +50,11 @@ async fn joined(
     let (mut first, mut all) = (Bytes::new(), BytesMut::new());
     while let Some(frame) = body.frame().await {
         let broken = |error| if has_left(&error) { Unread::Gone } else { Unread::Broken };
-        let Ok(part) = frame.map_err(broken)?.into_data() else { continue };
+        let frame = frame.map_err(broken)?;
+        if swallows(&frame) {
+            return Err(Unread::Broken);
+        }
+        let Ok(part) = frame.into_data() else { continue };
         if part.len() > most - first.len() - all.len() {
             return Err(Unread::TooLong);
         }
