@@ -17,6 +17,7 @@ use tokio::task::coop::unconstrained;
 use tokio::time::timeout;
 
 use super::answer::{Answering, Answers, Peer};
+use super::hearing::HEARD_OUT;
 use super::http2;
 use super::listener::BACKLOG;
 use super::malformed::{Refuse, Spoken};
@@ -42,6 +43,8 @@ pub struct ConnectionLimits {
     pub headers: usize,
     /// How long who is answered may take nothing of it.
     pub unread_timeout: Duration,
+    /// Bytes that are still heard of a request that is answered before its end.
+    pub heard_out: usize,
 }
 
 impl ConnectionLimits {
@@ -52,6 +55,7 @@ impl ConnectionLimits {
             head_bytes: limits.head,
             headers: limits.headers,
             unread_timeout: limits.head_timeout,
+            heard_out: limits.body.max(HEARD_OUT),
         }
     }
 }
@@ -191,7 +195,8 @@ async fn serve_http1(
         .half_close(true) // who has said everything may shut his side and is still answered
         .title_case_headers(true);
     let (refuse, patience) = (serving.refuse.clone(), serving.limits.unread_timeout);
-    let stream = Spoken::new(stream, (refuse, address), turn.clone(), patience, Some(permit));
+    let stream = Spoken::new(stream, (refuse, address), turn.clone(), patience, Some(permit))
+        .hears_out(serving.limits.heard_out);
     let stream = if is_long { stream.in_pieces() } else { stream };
     let served =
         http.serve_connection(TokioIo::new(stream), service_fn(|request| Arc::clone(&answering).answer(request)));
@@ -236,6 +241,7 @@ mod tests {
             head_bytes: 16 * 1024,
             headers: 100,
             unread_timeout: Duration::from_secs(10),
+            heard_out: 0,
         };
         let tuning = Tuning { body: 0, body_timeout: Duration::from_secs(10), trusted: Vec::new() };
         let router = Router::new().fallback(|| async { "heard" });

@@ -21,22 +21,22 @@ use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Sleep, sleep};
 
+use super::hearing::{HEARD_OUT, Hearing};
 use super::reset::Reset;
 use crate::gateway::{Switch, Unread, Waiting};
 
 /// How hyper's own refusals go on behind their status line.
-const EMPTY: &[u8] = b"\r\nConnection: close\r\nContent-Length: 0\r\n";
-/// How they begin. Nothing stands between the two, as it does in every answer of a handler.
-const STATUS: [&[u8]; 3] =
-    [b"HTTP/1.1 400 Bad Request", b"HTTP/1.1 414 URI Too Long", b"HTTP/1.1 431 Request Header Fields Too Large"];
+const EMPTY: &[u8] = b"\r\nContent-Length: 0\r\n";
+/// What stands before that, unless the request before was of HTTP/1.0, whose version hyper keeps to.
+const CLOSE: &[u8] = b"\r\nConnection: close";
+/// How they begin, behind the version. Nothing else stands between, as it does in every answer of a handler.
+const STATUS: [&[u8]; 3] = [b" 400 Bad Request", b" 414 URI Too Long", b" 431 Request Header Fields Too Large"];
+const VERSIONS: [&[u8]; 2] = [b"HTTP/1.1", b"HTTP/1.0"];
 /// Looks for it in every answer; made once.
 static FIND_EMPTY: LazyLock<memmem::Finder<'static>> = LazyLock::new(|| memmem::Finder::new(EMPTY));
 const HEAD_END: &[u8] = b"\r\n\r\n";
 /// So many bytes are cheaper copied together than written in pieces.
 const SHORT: usize = 2048;
-/// How long and for how many bytes who was cut short is listened to.
-const HEARD_OUT: (Duration, usize) = (Duration::from_secs(5), 1 << 20);
-
 /// Makes the whole answer to bytes that are no HTTP, for the peer that sent them.
 #[derive(Clone)]
 pub struct Refuse(pub Arc<dyn Fn(IpAddr) -> Vec<u8> + Send + Sync>);
@@ -198,8 +198,7 @@ pub(super) struct Spoken<S: Reset> {
     in_pieces: bool,
     /// Nothing more is said.
     is_shut: bool,
-    /// Bytes heard since, and how long it may take.
-    heard: (usize, Option<Pin<Box<Sleep>>>),
+    hearing: Hearing,
     /// What it counts as, where it may outlive whoever serves it.
     _permit: Option<OwnedSemaphorePermit>,
 }
@@ -238,7 +237,7 @@ impl<S: Reset> Spoken<S> {
             deadline: None,
             in_pieces: false,
             is_shut: false,
-            heard: (0, None),
+            hearing: Hearing::of(HEARD_OUT),
             _permit: permit,
         }
     }
@@ -246,6 +245,12 @@ impl<S: Reset> Spoken<S> {
     /// Has what is written come in pieces where it is written in pieces, so that long ones need not be copied together.
     pub(super) fn in_pieces(mut self) -> Self {
         self.in_pieces = true;
+        self
+    }
+
+    /// Hears so many bytes of whoever was cut short.
+    pub(super) fn hears_out(mut self, bytes: usize) -> Self {
+        self.hearing = Hearing::of(bytes);
         self
     }
 
@@ -296,9 +301,11 @@ fn together<'r>(pieces: &[io::IoSlice<'_>], room: &'r mut [u8; SHORT]) -> Option
 fn replaced(bytes: &[u8], refuse: impl FnOnce() -> Vec<u8>) -> Option<Vec<u8>> {
     let empty = FIND_EMPTY.find(bytes)?;
     let before = bytes.get(..empty)?;
-    let begin = empty - STATUS.iter().find(|status| before.ends_with(status))?.len();
+    let before = before.strip_suffix(CLOSE).unwrap_or(before);
+    let before = STATUS.iter().find_map(|status| before.strip_suffix(*status))?;
+    let before = VERSIONS.iter().find_map(|version| before.strip_suffix(*version))?;
     let end = empty + memmem::find(bytes.get(empty..)?, HEAD_END)? + HEAD_END.len();
-    Some([bytes.get(..begin)?, &refuse(), bytes.get(end..)?].concat())
+    Some([before, &refuse(), bytes.get(end..)?].concat())
 }
 
 impl<S: Reset + AsyncRead + AsyncWrite + Unpin> AsyncWrite for Spoken<S> {
@@ -359,31 +366,11 @@ impl<S: Reset + AsyncRead + AsyncWrite + Unpin> AsyncWrite for Spoken<S> {
             ready!(self.in_time(tried, cx))?;
             self.is_shut = true;
         }
-        if self.turn.unread().is_so() {
-            ready!(self.poll_hear_out(cx));
+        let this = &mut *self;
+        if this.turn.unread().is_so() {
+            ready!(this.hearing.poll_out(&mut this.stream, this.patience, cx));
         }
         Poll::Ready(Ok(()))
-    }
-}
-
-impl<S: Reset + AsyncRead + Unpin> Spoken<S> {
-    /// Reads on for a while and forgets it. Were the connection closed while its caller speaks, the kernel would answer with a reset, and what he
-    /// has not read by then of our last words would be lost to him (RFC 9112 section 9.6).
-    fn poll_hear_out(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let mut scrap = [0; SHORT];
-        while self.heard.0 < HEARD_OUT.1 {
-            let mut more = ReadBuf::new(&mut scrap);
-            let polled = Pin::new(&mut self.stream).poll_read(cx, &mut more);
-            if polled.is_pending() {
-                let patience = self.patience.min(HEARD_OUT.0);
-                return self.heard.1.get_or_insert_with(|| Box::pin(sleep(patience))).as_mut().poll(cx);
-            }
-            match more.filled().len() {
-                0 => break,
-                length => self.heard.0 += length,
-            }
-        }
-        Poll::Ready(())
     }
 }
 
@@ -402,6 +389,8 @@ mod tests {
         let refuse = || b"SPOKEN".to_vec();
         let empty = b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\nContent-Length: 0\r\nDate: x\r\n\r\n";
         assert_eq!(replaced(empty, refuse).unwrap(), b"SPOKEN");
+        let old = b"HTTP/1.0 400 Bad Request\r\nContent-Length: 0\r\nDate: x\r\n\r\n";
+        assert_eq!(replaced(old, refuse).unwrap(), b"SPOKEN");
         let good = b"HTTP/1.1 400 Bad Request\r\nContent-Type: x\r\nContent-Length: 2\r\n\r\n{}";
         assert_eq!(replaced(good, refuse), None);
         let passed = b"HTTP/1.1 400 Bad Request\r\nX-Ca-Err: 1\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";

@@ -16,6 +16,7 @@ mod control;
 mod gateway;
 mod grpc;
 mod handshake;
+mod hearing;
 mod http2;
 mod leaving;
 mod legacy;

@@ -91,8 +91,10 @@ impl Shared {
             head_bytes: config.limits.head,
             unread_timeout: config.gateway.bounds.idle_timeout,
         };
-        let limits =
-            ConnectionLimits { unread_timeout: config.gateway.bounds.idle_timeout, ..ConnectionLimits::of(config) };
+        let (bounds, limits) = (&config.gateway.bounds, ConnectionLimits::of(config));
+        // Who uploads hears why not, however much of it he says first.
+        let heard_out = usize::try_from(bounds.body).unwrap_or(usize::MAX).max(limits.heard_out);
+        let limits = ConnectionLimits { unread_timeout: bounds.idle_timeout, heard_out, ..limits };
         let serving = |answers, refuse, tls: &Option<Tls>| Serving {
             answers,
             refuse: Some(refuse),

@@ -1,6 +1,8 @@
 //! Shapes by which one request might be taken for two, or for another.
 
-use super::{call, connect, get, plan, refused, told, uuid};
+use std::io::{Read, Write};
+
+use super::{call, connect, get, open, plan, refused, told, uuid};
 use crate::support::{FakeApi, eventually};
 
 #[test]
@@ -104,4 +106,50 @@ fn a_sender_that_stops_in_the_middle_is_given_up() {
     let reply = call(&world, format!("{head}Content-Length: 10\r\n\r\nabc").as_bytes());
     assert_eq!(refused(&reply), told(400, "invalid_request", "3003103"));
     assert!(api.seen().is_empty());
+}
+
+/// RFC 9112 section 2.2 lets a mere LF be a line's end. Where it is the empty line behind the chunks, hyper reads on for a while.
+#[test]
+fn a_request_behind_chunks_that_end_in_a_mere_line_feed_is_not_swallowed() {
+    let api = FakeApi::good();
+    let world = plan(&api, "").start();
+    let token = format!("Host: a\r\nAuthorization: Bearer {}\r\n", uuid(&world));
+    let post = format!("POST /api HTTP/1.1\r\n{token}Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n");
+    let mut connection = connect(&world);
+    connection.write(format!("{post}\nGET /api/next HTTP/1.1\r\n{token}\r\n").as_bytes());
+    assert_eq!(refused(&connection.reply().unwrap()), told(400, "invalid_request", "3003103"));
+    assert!(connection.is_closed(), "so that whoever sent the next one knows");
+    assert!(api.seen().is_empty());
+    let trailers = connect(&world).ask(format!("{post}X-Sum: 1\r\n\r\n").as_bytes());
+    assert_eq!(trailers.status, 200);
+}
+
+/// A client library that reads when it has sent everything, as most do, logs in again only where it hears 990 (CONTRACT section 3).
+#[test]
+fn whoever_uploads_more_than_a_connection_holds_hears_that_its_login_is_over() {
+    let world = plan(&FakeApi::good(), "").start();
+    let uuid = uuid(&world);
+    world.turn(3600);
+    let mut stream = open(&world);
+    let (head, body) = (String::from_utf8(get("/api", &uuid)).unwrap(), vec![b'x'; 20 << 20]);
+    let head = head.replacen("GET", "POST", 1).replacen("\r\n", "\r\nContent-Length: 20971520\r\n", 1);
+    stream.write_all(head.as_bytes()).unwrap();
+    stream.write_all(&body).expect("all of it is taken");
+    let mut heard = String::new();
+    stream.read_to_string(&mut heard).expect("no reset takes the answer away");
+    assert!(heard.starts_with("HTTP/1.1 401 ") && heard.to_lowercase().contains("x-ca-err: 3003990"), "{heard}");
+}
+
+#[test]
+fn whoever_goes_on_and_on_behind_a_refusal_is_not_listened_to_for_ever() {
+    let plan = plan(&FakeApi::good(), "").set("gateway", "body", "1024");
+    let head = b"POST /api HTTP/1.1\r\nHost: a\r\nContent-Length: 9999999999\r\n\r\n";
+    let a_flood = plan.clone().start();
+    let mut stream = open(&a_flood);
+    stream.write_all(head).unwrap();
+    while stream.write_all(&[b'x'; 8 << 10]).is_ok() {}
+    let a_trickle = plan.set("gateway", "idle_timeout", "\"300ms\"").start();
+    let mut stream = open(&a_trickle);
+    stream.write_all(head).unwrap();
+    eventually("who never falls silent is cut off", || stream.write_all(b"x").is_err());
 }

@@ -269,6 +269,32 @@ fn headers_that_are_meant_for_one_connection_make_a_request_none() {
 }
 
 /// RFC 9110 section 8.6: HTTP/1.1 servers refuse such a thing, and rightly.
+/// Where a frame ends within a line, h2 forgets what was wrong before it (docs/adr/0010).
+#[test]
+fn what_is_malformed_in_the_first_part_of_a_head_does_not_reach_the_api() {
+    let api = FakeApi::good();
+    let world = plan(&api, "").start();
+    let uuid = uuid(&world);
+    for (name, value) in [
+        (":path", "/api/evil"),
+        ("connection", "x-evil"),
+        ("transfer-encoding", "evil"),
+        ("te", "evil"),
+        ("upgrade", "evil"),
+        ("keep-alive", "evil"),
+        ("proxy-connection", "evil"),
+    ] {
+        let mut frames = Frames::open(world.running().addresses().gateway.unwrap());
+        let last = frames::head(&[("x-last", "1")]);
+        let first = [head("GET", &uuid, &[(name, value)]), last[..1].to_vec()].concat();
+        frames.send(frames::HEADERS, frames::END_STREAM, 1, &first);
+        frames.send(frames::CONTINUATION, frames::END_HEADERS, 1, &last[1..]);
+        frames.until(frames::HEADERS).expect("it is answered");
+        let seen = api.seen().pop().unwrap();
+        assert!(seen.head.starts_with("GET /api ") && !seen.head.contains("evil"), "{name}: {}", seen.head);
+    }
+}
+
 #[test]
 fn a_length_that_is_told_twice_or_is_none_goes_on_as_one() {
     let api = FakeApi::good();

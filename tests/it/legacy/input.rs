@@ -325,14 +325,28 @@ fn what_is_no_http_is_refused_in_the_dialects_words() {
     }
 }
 
+/// How many requests were refused before they were read.
+fn refused_unread(world: &World) -> u64 {
+    let labels = "endpoint=\"none\",client=\"unknown\",outcome=\"invalid_request\"";
+    world.metric(&format!("passbridge_requests_total{{{labels}}}")).to_string().parse().unwrap()
+}
+
 #[test]
 fn what_is_malformed_behind_a_good_request_is_refused_after_it_was_answered() {
     let world = World::new();
-    let mut connection = world.connect();
-    connection.write(&[post(TOKEN, &passport(OLD_ID, OLD_SECRET)), b"\0garbage\r\n\r\n".to_vec()].concat());
-    assert_eq!(world.checked(connection.reply().unwrap()).status, 200);
-    is_malformed(&connection.reply().unwrap(), "garbage behind");
-    assert!(connection.is_closed());
+    let good = String::from_utf8(post(TOKEN, &passport(OLD_ID, OLD_SECRET))).unwrap();
+    let old = good.replacen(" HTTP/1.1\r\n", " HTTP/1.0\r\nConnection: keep-alive\r\n", 1);
+    for (good, garbage) in
+        [(&good, "\0garbage\r\n\r\n"), (&old, "\0garbage\r\n\r\n"), (&old, "GET  / HTTP/1.1\r\n\r\n")]
+    {
+        let before = refused_unread(&world);
+        let mut connection = world.connect();
+        connection.write(format!("{good}{garbage}").as_bytes());
+        assert_eq!(world.checked(connection.reply().unwrap()).status, 200);
+        is_malformed(&connection.reply().unwrap(), "garbage behind");
+        assert!(connection.is_closed());
+        assert_eq!(refused_unread(&world), before + 1, "counted as any other");
+    }
 }
 
 #[test]
