@@ -13,7 +13,7 @@ use passbridge::domain::dialect::{Endpoint, GrantKind, Slot};
 use passbridge::domain::issue::{self, Asked, Issued, Moment};
 use passbridge::domain::time::Clock;
 use passbridge::domain::translate::{self, ParameterLimit};
-use passbridge::keycloak::wire;
+use passbridge::keycloak::{Sent, wire};
 use passbridge::legacy::reply::{self, Says, Value};
 use passbridge::legacy::request::{self, Incoming, LegacyRequest};
 use passbridge::mapping;
@@ -164,7 +164,7 @@ fn wish(client: &Arc<Client>, legacy: &LegacyRequest) -> translate::Translated {
 }
 
 fn granted(client: &Client, answer: &[u8]) -> passbridge::domain::grant::RealmGrant {
-    wire::read(200, answer, GrantKind::Login, &client.dialect.realm).unwrap()
+    wire::read((200, answer), GrantKind::Login, &client.dialect.realm, &Sent::default()).unwrap()
 }
 
 fn mint(client: &Arc<Client>, answer: &[u8]) -> Issued {

@@ -13,6 +13,7 @@ use reqwest::{Method, Request, Url};
 use secrecy::SecretString;
 
 use super::endpoints::{Endpoints, Urls};
+use super::repeated::Sent;
 use super::wire::{self, unknown, unspent};
 use crate::domain::client::Client;
 use crate::domain::grant::{Fate, NotGranted, RealmGrant, RealmRequest};
@@ -115,7 +116,7 @@ impl Keycloak {
     async fn ask(&self, request: &RealmRequest, secret: &SecretString) -> Result<RealmGrant, NotGranted> {
         let body = wire::body(request, secret);
         let (status, answer) = self.send(|urls| &urls.token, request.address, body).await?;
-        wire::read(status, &answer, request.kind, &request.client.dialect.realm)
+        wire::read((status, &answer), request.kind, &request.client.dialect.realm, &Sent::of(request, secret))
     }
 
     /// Ends the realm's session of a refresh token (OpenID Connect logout). Harmless when it is asked twice.
@@ -127,7 +128,7 @@ impl Keycloak {
         for (slot, secret) in client.client_secrets.iter().enumerate() {
             let body = wire::logout_body(client, secret, refresh_token);
             let (status, answer) = self.send(|urls| &urls.logout, None, body).await?;
-            match wire::read_logout(status, &answer, &client.dialect.realm) {
+            match wire::read_logout(status, &answer, &client.dialect.realm, &Sent::with(secret, refresh_token)) {
                 Ok(()) => {
                     client.client_uses.mark(slot, self.clock.now());
                     return Ok(());

@@ -9,8 +9,10 @@ mod form;
 mod keys;
 pub mod logout_token;
 pub mod probe;
+mod repeated;
 pub mod wire;
 
 pub use client::{Granted, Keycloak, RealmSettings, RealmStatus, Unusable};
 pub use endpoints::is_askable;
 pub use keys::Keys;
+pub use repeated::Sent;

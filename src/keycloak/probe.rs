@@ -11,6 +11,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
 use super::client::{FORM, RealmSettings, Unusable, bad_certificate, because, headers, http, lost, read};
+use super::repeated::Sent;
 use super::wire::{self, summary};
 use super::{endpoints, form};
 use crate::domain::client::Client;
@@ -143,7 +144,7 @@ impl Probe {
         all.extend_from_slice(fields);
         let (status, body) = self.post(url, "token", Shown(&client.client_id, secret), &all).await?;
         let told = summary(status, &body);
-        match wire::read(status, &body, GrantKind::Login, &client.dialect.realm) {
+        match wire::read((status, &body), GrantKind::Login, &client.dialect.realm, &Sent::default()) {
             Ok(grant) => {
                 if let Some(refresh) = grant.refresh {
                     let token = [("refresh_token", refresh.token.expose_secret())];

@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::form;
+use super::repeated::Sent;
 use crate::domain::client::Client;
 use crate::domain::dialect::{GrantKind, RealmRules};
 use crate::domain::grant::{Fate, NotGranted, RealmGrant, RealmRefresh, RealmRequest};
@@ -36,19 +37,19 @@ pub fn logout_body(client: &Client, secret: &SecretString, refresh_token: &Secre
 }
 
 /// Reads the answer to a logout. A session that is gone already is as good as ended; one whose refresh token the realm refuses for a
-/// slip on our side (it is unspent, says the dialect) lives on.
+/// slip on our side (it is unspent, says the dialect) lives on. `sent`: what is not told of its words.
 ///
 /// # Errors
 /// The session may still be there.
-pub fn read_logout(status: u16, body: &[u8], rules: &RealmRules) -> Result<(), NotGranted> {
+pub fn read_logout(status: u16, body: &[u8], rules: &RealmRules, sent: &Sent<'_>) -> Result<(), NotGranted> {
     match status {
         200 | 204 => Ok(()),
         400..=499 if status != 408 && status != 429 => {
-            let refused = refused(status, body, GrantKind::Refresh, rules);
+            let refused = refused((status, body), GrantKind::Refresh, rules, sent);
             let is_gone = refused.refusal.cause == Cause::RefreshToken && refused.fate == Fate::Settled;
             if is_gone { Ok(()) } else { Err(refused) }
         }
-        _ => Err(unspent(Fault::Upstream, format!("the realm answered {} to a logout", summary(status, body)))),
+        _ => Err(unspent(Fault::Upstream, format!("the realm answered {} to a logout", told(status, body, sent)))),
     }
 }
 
@@ -90,21 +91,26 @@ pub fn claims(jwt: &str) -> Claims {
     payload.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
 }
 
-/// Reads an answer, complete with its body.
+/// Reads an answer, complete with its body. `sent`: what is not told of its words.
 ///
 /// # Errors
 /// The realm did not grant; the dialect's rows say what each of its errors means.
-pub fn read(status: u16, body: &[u8], kind: GrantKind, rules: &RealmRules) -> Result<RealmGrant, NotGranted> {
+pub fn read(
+    (status, body): (u16, &[u8]),
+    kind: GrantKind,
+    rules: &RealmRules,
+    sent: &Sent<'_>,
+) -> Result<RealmGrant, NotGranted> {
     match status {
         200 => {
             granted(body).ok_or_else(|| unknown("the realm's 200 is no token answer, or has a token that fits no call"))
         }
-        429 | 503 => Err(unspent(Fault::Upstream, format!("the realm answered {}", summary(status, body)))),
-        400..=499 if status != 408 => Err(refused(status, body, kind, rules)),
+        429 | 503 => Err(unspent(Fault::Upstream, format!("the realm answered {}", told(status, body, sent)))),
+        400..=499 if status != 408 => Err(refused((status, body), kind, rules, sent)),
         300..=399 => {
             Err(unspent(Fault::Operator, format!("the realm answered {status}, a redirect: is its URL right?")))
         }
-        _ => Err(unknown(format!("the realm answered {}", summary(status, body)))),
+        _ => Err(unknown(format!("the realm answered {}", told(status, body, sent)))),
     }
 }
 
@@ -139,7 +145,7 @@ fn fits_a_call(token: &str) -> bool {
     !text.is_empty() && text.bytes().all(fits)
 }
 
-fn refused(status: u16, body: &[u8], kind: GrantKind, rules: &RealmRules) -> NotGranted {
+fn refused((status, body): (u16, &[u8]), kind: GrantKind, rules: &RealmRules, sent: &Sent<'_>) -> NotGranted {
     let Ok(answer) = serde_json::from_slice::<ErrorAnswer>(body) else {
         return unspent(
             Fault::Operator,
@@ -152,7 +158,7 @@ fn refused(status: u16, body: &[u8], kind: GrantKind, rules: &RealmRules) -> Not
             && row.description.as_deref().is_none_or(|part| description.contains(part))
             && row.grant.is_none_or(|grant| grant == kind)
     };
-    let detail = format!("the realm answered {}", in_words(status, &answer));
+    let detail = format!("the realm answered {}", in_words(status, &answer, sent));
     match rules.errors.iter().find(fits) {
         Some(row) => NotGranted {
             refusal: Refusal { cause: row.cause, fault: row.fault, detail: detail.into() },
@@ -169,23 +175,32 @@ fn refused(status: u16, body: &[u8], kind: GrantKind, rules: &RealmRules) -> Not
 
 /// What the realm answered instead of a grant, in one line: its own words where they are an OAuth error.
 pub(super) fn summary(status: u16, body: &[u8]) -> String {
+    told(status, body, &Sent::default())
+}
+
+fn told(status: u16, body: &[u8], sent: &Sent<'_>) -> String {
     match serde_json::from_slice::<ErrorAnswer>(body) {
-        Ok(answer) => in_words(status, &answer),
+        Ok(answer) => in_words(status, &answer, sent),
         Err(_) => format!("{status} without an OAuth error"),
     }
 }
 
-fn in_words(status: u16, answer: &ErrorAnswer) -> String {
-    let error = printable(&answer.error);
+fn in_words(status: u16, answer: &ErrorAnswer, sent: &Sent<'_>) -> String {
+    let word = |word| if sent.holds(word) { "[what was sent]" } else { word };
+    let line = |text| one_line(text, LONGEST, ' ', |said| Cow::Borrowed(word(said)));
+    let error = line(&answer.error);
     match answer.error_description.as_deref() {
         None | Some("") => format!("{status} {error}"),
-        Some(description) => format!("{status} {error}: {}", printable(description)),
+        Some(description) => format!("{status} {error}: {}", line(description)),
     }
 }
 
+/// Characters of the realm's own text.
+const LONGEST: usize = 160;
+
 /// The realm's own text for our log: bounded, one line, nothing that could be a token.
 pub(super) fn printable(text: &str) -> String {
-    one_line(text, 160, ' ', Cow::Borrowed)
+    one_line(text, LONGEST, ' ', Cow::Borrowed)
 }
 
 /// Nothing was spent.

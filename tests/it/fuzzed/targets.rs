@@ -14,7 +14,7 @@ use passbridge::domain::opaque::OpaqueToken;
 use passbridge::domain::time::Timestamp;
 use passbridge::gateway::ext_authz::{self, Asked};
 use passbridge::gateway::routes::{Route, find, ordered};
-use passbridge::keycloak::{logout_token, wire};
+use passbridge::keycloak::{Sent, logout_token, wire};
 use passbridge::legacy::glance::glance;
 use passbridge::legacy::request::{self, Incoming};
 use passbridge::secrets::age::{self, Identity};
@@ -116,7 +116,7 @@ fn realm_answer(bytes: &[u8]) {
     let Some((status, body)) = bytes.split_first_chunk::<2>() else { return };
     let status = 100 + u16::from_be_bytes(*status) % 500;
     for kind in [GrantKind::Login, GrantKind::Refresh] {
-        match wire::read(status, body, kind, &DIALECT.realm) {
+        match wire::read((status, body), kind, &DIALECT.realm, &Sent::default()) {
             Ok(grant) => {
                 let token = grant.access_token.expose_secret();
                 let fits = token.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(&byte));
@@ -127,7 +127,7 @@ fn realm_answer(bytes: &[u8]) {
             }
         }
     }
-    let _ = wire::read_logout(status, body, &DIALECT.realm);
+    let _ = wire::read_logout(status, body, &DIALECT.realm, &Sent::default());
     if let Ok(jwt) = std::str::from_utf8(body) {
         let _ = wire::claims(jwt);
     }

@@ -1,7 +1,7 @@
 //! Each error of the realm's token endpoint that a login can meet (KEYCLOAK.md section 3), under 400 and under 401.
 
 use crate::support::tls::{Authority, TlsFront};
-use crate::support::{Mood, OLD_ID, OLD_SECRET, Plan, World, client, passport};
+use crate::support::{Mood, NEW_SECRET, OLD_ID, OLD_SECRET, Plan, World, client, passport};
 
 /// Error, description, what the client hears, whose fault.
 const ROWS: [(&str, &str, (u16, &str), &str); 16] = [
@@ -113,5 +113,30 @@ fn why_the_realm_cannot_be_reached_is_told_to_operators() {
         assert_eq!(world.token(&passport(id, OLD_SECRET)).status, 500);
         let detail = world.log(id)[0]["detail"].as_str().unwrap().to_owned();
         assert!(detail.starts_with(&format!("the realm cannot be reached: {reason}")), "{detail}");
+    }
+}
+
+/// An authenticator of the site's own says what it likes, and Keycloak repeats what it does not know. At its end each world looks for what was planted.
+#[test]
+fn what_the_realm_repeats_of_a_secret_that_it_was_told_stands_in_no_line() {
+    let world = World::new();
+    // With blanks where a client forgot to escape `+`, and a realm that hears it so.
+    let (first, last) = ("tyeYHlQNJOzSjgOd61KFPIfz86sO774AOF", "dLgpgoR7ns00I0ME9xSkeoVb5Dv45mVg==");
+    let signature = format!("{first} {last}");
+    let mut fields = passport(OLD_ID, OLD_SECRET);
+    fields.retain(|(name, _)| *name != "signature");
+    fields.push(("signature", &signature));
+    let said = format!("bad signature '{first} {last}' by planted-certificate_MicexPassportCert of {NEW_SECRET}.");
+    let said: &'static str = Box::leak(said.into_boxed_str());
+    for status in [400, 403, 500, 503] {
+        world.realm.next(Mood::Refuse(status, "repeating_error", said));
+        assert!(world.token(&fields).status >= 400);
+        let line = world.log(&format!("the realm answered {status} repeating_error")).pop().unwrap();
+        let detail = line["detail"].as_str().unwrap();
+        let sent = "[what was sent]";
+        assert!(detail.ends_with(&format!("bad signature {sent} {sent} by {sent} of {sent}")), "{detail}");
+    }
+    for part in [first, last, NEW_SECRET] {
+        assert!(world.log(part).is_empty(), "{part}");
     }
 }
