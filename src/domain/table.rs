@@ -3,10 +3,13 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use secrecy::ExposeSecret;
 
 use super::client::{Client, Presented};
 use super::dialect::{Dialect, Endpoint};
+use super::wiped::Wiped;
 
 /// The dialect that a client speaks where its mapping names none, and that a caller hears whom we do not know.
 pub const DEFAULT_DIALECT: &str = "otk-passport";
@@ -55,6 +58,35 @@ impl Table {
         let readings = &presented.readings;
         let is_named = readings.iter().any(|reading| self.client(&reading.id).is_some());
         readings.iter().filter(|_| !is_named).find_map(|reading| self.client(reading.secret.expose_secret()))
+    }
+
+    /// The client that credentials name, as far as they name one: by an id in any reading, else where the two are exchanged or put together.
+    #[must_use]
+    pub fn named(&self, presented: &Presented) -> Option<&Arc<Client>> {
+        let readings = || presented.readings.iter();
+        let by_its_end = |secret: &str| {
+            let mut ends = secret.match_indices(':').filter_map(|(colon, _)| secret.get(colon + 1..));
+            ends.find_map(|end| self.client(end))
+        };
+        readings()
+            .find_map(|reading| self.client(&reading.id))
+            .or_else(|| self.exchanged(presented))
+            .or_else(|| readings().find_map(|reading| self.whose(&reading.id)))
+            // Exchanged, with a colon in the secret.
+            .or_else(|| readings().find_map(|reading| by_its_end(reading.secret.expose_secret())))
+    }
+
+    /// The client of an id, or of one with its secret behind it: `ID:SECRET`, plain or in base64, as of a pair that was encoded twice.
+    #[must_use]
+    pub fn whose(&self, id: &str) -> Option<&Arc<Client>> {
+        let by_its_beginning = |pair: &str| {
+            let mut beginnings = pair.match_indices(':').filter_map(|(colon, _)| pair.get(..colon));
+            beginnings.find_map(|beginning| self.client(beginning))
+        };
+        let decoded = || Some(Wiped::new(STANDARD.decode(id.trim()).ok()?));
+        self.client(id)
+            .or_else(|| by_its_beginning(id))
+            .or_else(|| decoded().and_then(|pair| by_its_beginning(std::str::from_utf8(&pair).ok()?)))
     }
 
     /// All clients, in no order.

@@ -251,9 +251,9 @@ impl Exchange {
             to_stranger(refusal)
         })?;
         if let Some(reading) = request.presented.readings.first() {
-            let exchanged = snapshot.table.exchanged(&request.presented);
-            let id = exchanged.map_or(reading.id.as_str(), |client| &*client.legacy_id);
-            trail.claim(id, snapshot.table.client(id).is_some());
+            let named = snapshot.table.named(&request.presented);
+            let id = named.map_or(reading.id.as_str(), |client| &*client.legacy_id);
+            trail.claim(id, named.is_some());
         }
         self.recall(snapshot, &request.presented).await.map_err(to_stranger)?;
         let client =

@@ -138,7 +138,8 @@ impl Trail {
     /// The same of a request that could not be read, where it names one id alone.
     pub fn claim_sole(&mut self, ids: &[String], table: &Table) {
         if let [id] = ids {
-            self.claim(id, table.client(id).is_some());
+            let client = table.whose(id);
+            self.claim(client.map_or(id, |client| &client.legacy_id), client.is_some());
         }
     }
 

@@ -93,3 +93,24 @@ fn a_target_that_is_refused_over_http2_is_told_by_no_line_of_a_library() {
     eventually("libraries are heard", || !world.log("\"target\":\"h2::").is_empty());
     assert!(world.log(&uuid).is_empty());
 }
+
+#[test]
+fn an_old_secret_that_is_put_together_with_its_id_is_not_told_and_the_id_is() {
+    let mut world = Plan::new().client(&crate::support::client("odd client", "")).start();
+    let pair = format!("{OLD_ID}:{OLD_SECRET}");
+    for id in [&pair, &STANDARD.encode(&pair)] {
+        assert_eq!(world.token(&passport(id, "")).status, 401);
+        ask(&world, id);
+    }
+    // Exchanged, with a colon in the secret.
+    let basic = |pair: &str| format!("Basic {}", STANDARD.encode(pair));
+    for (pair, id) in
+        [(format!("p%41ss:{OLD_SECRET}:{OLD_ID}"), OLD_ID), ("odd%20client:wrong".to_owned(), "odd client")]
+    {
+        let reply =
+            world.ask(&post_with(TOKEN, &[("Authorization", &basic(&pair))], &[("grant_type", "refresh_token")]));
+        assert_eq!(reply.status, 401, "{id}");
+    }
+    let told: Vec<String> = claims(&mut world).into_iter().map(|(claimed, _)| claimed).collect();
+    assert_eq!(told, [OLD_ID, OLD_ID, OLD_ID, OLD_ID, OLD_ID, "odd client"]);
+}
