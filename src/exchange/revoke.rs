@@ -10,7 +10,7 @@ use crate::domain::client::Client;
 use crate::domain::family::{Ending, Family, FamilyId, FamilyState, RefreshRecord};
 use crate::domain::issue::{REALM_REFRESH, REFRESH_KEY, binding};
 use crate::domain::opaque::{Fingerprint, OpaqueToken, TokenUse};
-use crate::domain::refusal::{Cause, Fault, Refusal};
+use crate::domain::refusal::{Fault, Refusal};
 use crate::domain::seal::{Binding, SealingKey};
 use crate::domain::time::Timestamp;
 use crate::legacy::reply::{self, Reply, Says};
@@ -61,8 +61,7 @@ pub(super) fn is_over(family: &Family) -> bool {
 impl Exchange {
     pub(super) async fn revoke(self: &Arc<Self>, known: &Known<'_>, trail: &mut Trail) -> Result<Reply, Refusal> {
         let parameters = &known.request.parameters;
-        let text =
-            parameters.value("token").ok_or_else(|| Refusal::client(Cause::InvalidRequest, "`token` is missing"))?;
+        let text = parameters.value("token").ok_or_else(|| known.request.lacks("token"))?;
         let named = match OpaqueToken::parse(text) {
             None => None,
             Some(token) => self.named(&token, trail).await?,

@@ -20,7 +20,20 @@ pub struct LegacyRequest {
     pub parameters: Form,
     /// Who says to be calling.
     pub presented: Presented,
+    /// There is a body that was not read, for it is no form: what is missing may stand in it.
+    pub has_unread: bool,
 }
+
+impl LegacyRequest {
+    /// A parameter is not there.
+    #[must_use]
+    pub fn lacks(&self, name: &str) -> Refusal {
+        let behind = if self.has_unread { UNREAD } else { "" };
+        Refusal::client(Cause::InvalidRequest, format!("`{name}` is missing{behind}"))
+    }
+}
+
+const UNREAD: &str = "; the body is no form, and was not read";
 
 /// The head and the body of a request, as far as the dialect looks at them.
 pub struct Incoming<'a> {
@@ -73,14 +86,23 @@ pub fn read(
         return Err(duplicate(name, dialects));
     }
     let authorization = incoming.headers.get(header::AUTHORIZATION).map(http::HeaderValue::as_bytes);
-    let mut first = None;
+    let has_unread = *incoming.method == Method::DELETE && !is_read_of_delete(incoming);
+    let (mut found, mut first) = (None, None);
     for dialect in dialects {
         match credentials::find(&dialect.credentials, authorization, &parameters, query.as_ref()) {
-            Ok(presented) => return Ok(LegacyRequest { endpoint, parameters, presented }),
+            // Basic is of every dialect: none of them may name another client beside it.
+            Ok(presented) if authorization.is_some() => found = found.or(Some(presented)),
+            Ok(presented) => return Ok(LegacyRequest { endpoint, parameters, presented, has_unread }),
+            Err(refusal) if refusal.cause == Cause::InvalidRequest => return Err(refusal),
             Err(refusal) => first = first.or(Some(refusal)),
         }
     }
-    Err(first.unwrap_or_else(credentials::missing))
+    if let Some(presented) = found {
+        return Ok(LegacyRequest { endpoint, parameters, presented, has_unread });
+    }
+    let Refusal { cause, fault, detail } = first.unwrap_or_else(credentials::missing);
+    let detail = if has_unread { format!("{detail}{UNREAD}").into() } else { detail };
+    Err(Refusal { cause, fault, detail })
 }
 
 /// Of two hosts, media types or credentials nobody knows which another server would go by (RFC 9112 section 3.2, RFC 9110 section 5.3).
@@ -98,10 +120,14 @@ fn one_of_each(headers: &HeaderMap) -> Result<(), Refusal> {
 fn of_delete(query: Form, incoming: &Incoming<'_>) -> Result<Form, Refusal> {
     let mut parameters = query;
     // What a body of another kind says is not asked for.
-    if !incoming.body.is_empty() && urlencoded(incoming.headers).is_ok() {
+    if is_read_of_delete(incoming) {
         parameters.append(form::parse(incoming.body).map_err(unreadable)?);
     }
     Ok(parameters)
+}
+
+fn is_read_of_delete(incoming: &Incoming<'_>) -> bool {
+    incoming.body.is_empty() || urlencoded(incoming.headers).is_ok()
 }
 
 /// A name that no dialect has may be anything, a badly escaped secret too: it is not told.

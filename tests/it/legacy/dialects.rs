@@ -2,9 +2,14 @@
 
 use std::fmt::Write as _;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
 use crate::support::pattern::{Values, matches};
 use crate::support::raw::header;
-use crate::support::{Granting, Mood, OLD_ID, OLD_SECRET, Plan, RawReply, World, client, passport, post, post_with};
+use crate::support::{
+    Granting, Mood, OLD_ID, OLD_SECRET, Plan, RawReply, TOKEN, World, client, passport, post, post_with,
+};
 
 /// The causes with their answers, all alike but in number and name.
 fn causes() -> String {
@@ -211,7 +216,7 @@ fn an_invented_dialect_is_introspected_in_its_own_words() {
 
 #[test]
 fn two_dialects_share_a_path_and_each_client_hears_its_own() {
-    let path = crate::support::TOKEN;
+    let path = TOKEN;
     let world = world(path);
     assert_eq!(cookie(&world, path, &[]).text("kind"), "ACME");
     assert_eq!(world.token(&passport(OLD_ID, OLD_SECRET)).text("token_type"), "Bearer");
@@ -228,8 +233,7 @@ fn two_dialects_share_a_path_and_each_client_hears_its_own() {
 fn basic_credentials_are_understood_in_every_dialect() {
     use base64::Engine;
     let world = world(PATH);
-    let authorization =
-        format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(format!("acme-app:{OLD_SECRET}")));
+    let authorization = format!("Basic {}", STANDARD.encode(format!("acme-app:{OLD_SECRET}")));
     let fields = [("grant_type", "cookie"), ("cookie", "planted-certificate"), ("signature", "planted+signature")];
     let reply = world.connect().ask(&post_with(PATH, &[("Authorization", &authorization)], &fields));
     assert_eq!(reply.status, 200);
@@ -255,4 +259,22 @@ fn a_dialect_without_error_codes_sends_none() {
     assert_eq!(header(&reply.head, "x-test-code"), None);
     world.realm.next(Mood::Grant(Granting { refresh: false, ..Granting::default() }));
     assert!(!cookie(&world, PATH, &[]).body.contains("next"));
+}
+
+/// Basic is of every dialect, and each has names of its own for what may contradict it.
+#[test]
+fn basic_beside_another_client_is_refused_whichever_dialect_of_the_path_names_it() {
+    let world = world(TOKEN);
+    let basic = format!("Basic {}", STANDARD.encode(format!("acme-app:{OLD_SECRET}")));
+    for (more, status) in [
+        (&[][..], 200),
+        (&[("app", "acme-app"), ("app_key", OLD_SECRET)], 200),
+        (&[("app", "other")], 400),
+        (&[("app_key", "other")], 400),
+        (&[("client_id", "other")], 400),
+    ] {
+        let fields = [("grant_type", "cookie"), ("cookie", "planted-certificate"), ("signature", "planted+signature")];
+        let reply = world.ask(&post_with(TOKEN, &[("Authorization", &basic)], &[&fields[..], more].concat()));
+        assert_eq!(reply.status, status, "{more:?}: {}", reply.body);
+    }
 }

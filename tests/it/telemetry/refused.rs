@@ -4,7 +4,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::support::raw::post_body;
-use crate::support::{OLD_SECRET, Plan, TOKEN, World, client, eventually, passport, post_with};
+use crate::support::world::REVOKE;
+use crate::support::{OLD_ID, OLD_SECRET, Plan, TOKEN, World, client, eventually, passport, post_with};
 
 fn body(id: &str) -> String {
     form_urlencoded::Serializer::new(String::new()).extend_pairs(passport(id, OLD_SECRET)).finish()
@@ -72,4 +73,20 @@ fn it_says_that_a_mapping_takes_no_credentials_from_the_query() {
     assert_eq!(world.ask(&post_with(&path, &[], &fields)).said(), (401, "invalid_client".to_owned()));
     let detail = "the credentials stand in the query, and the mapping does not say `allow_query_credentials`";
     assert_eq!(line(&world, "asks-by-query"), ("asks-by-query".to_owned(), detail.to_owned()));
+}
+
+#[test]
+fn it_says_of_a_revocation_that_its_body_was_not_read() {
+    let world = World::new();
+    let revoke = |headers: &str, id: &str| {
+        let body = format!("client_id={id}&client_secret={OLD_SECRET}&token=abc");
+        let head = format!("Host: x\r\nContent-Type: text/plain\r\nContent-Length: {}\r\n{headers}\r\n", body.len());
+        world.ask(format!("DELETE {REVOKE} HTTP/1.1\r\n{head}{body}").as_bytes()).status
+    };
+    assert_eq!(revoke("", "not-read"), 401);
+    let unread = "the body is no form, and was not read";
+    assert_eq!(line(&world, "not-read").1, format!("the request carries no client credentials; {unread}"));
+    let basic = STANDARD.encode(format!("{OLD_ID}:{OLD_SECRET}"));
+    assert_eq!(revoke(&format!("Authorization: Basic {basic}\r\n"), OLD_ID), 400);
+    assert_eq!(line(&world, "`token` is missing").1, format!("`token` is missing; {unread}"));
 }
