@@ -117,7 +117,7 @@ fn fill(site: &Site, client: &Arc<Client>, count: usize) -> Vec<String> {
     let settings = StoreSettings::Embedded { path: site.store.clone(), cache_bytes: 64 << 20 };
     let clock = Arc::new(SystemClock::new());
     let store = TokenStore::open(&settings, clock.clone()).unwrap();
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let mut tokens = Vec::with_capacity(count);
     runtime.block_on(async {
         while tokens.len() < count {

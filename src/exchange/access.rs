@@ -134,7 +134,7 @@ impl Exchange {
                 return if self.is_carried(&record) { good(token, record) } else { Ok(Standing::Over(Over::Expired)) };
             };
             let landing = self.fly(plan).await;
-            if let Err(refusal) = waits.once_more(landing).await {
+            if let Err(refusal) = waits.once_more(landing, &self.bridge.store).await {
                 return self.after_failure(token, refusal).await;
             }
             let found = self.bridge.store.look_up(&token.fingerprint(TokenUse::Access)).await.map_err(store_failed)?;

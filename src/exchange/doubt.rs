@@ -116,7 +116,7 @@ impl Exchange {
             let landing = self.fly(plan).await;
             let now = self.bridge.store.access(&token.fingerprint(TokenUse::Access)).await;
             let is_same = now.is_ok_and(|now| now.is_some_and(|now| Which::of(&now) == Which::of(record)));
-            if !is_same || waits.once_more(landing).await.is_err() {
+            if !is_same || waits.once_more(landing, &self.bridge.store).await.is_err() {
                 break;
             }
         }

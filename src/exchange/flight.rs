@@ -26,7 +26,7 @@ use crate::domain::seal::SealingKey;
 use crate::domain::time::Timestamp;
 use crate::domain::wiped::Wiped;
 use crate::keycloak::Granted;
-use crate::store::{Change, CommitError, Lease, StoreError, Version, Versioned};
+use crate::store::{Change, CommitError, Lease, StoreError, TokenStore, Version, Versioned};
 use crate::telemetry::log;
 use crate::telemetry::trail::Note;
 
@@ -109,6 +109,8 @@ pub(super) struct Rotation {
 
 /// How long to wait before looking again at what another instance does.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
+/// Between two looks whether the store's disk hangs, while somebody waits.
+const LOOK_AT_DISK: Duration = Duration::from_millis(500);
 /// How long a lease lives unless it is renewed.
 pub(super) const LEASE: Duration = Duration::from_secs(15);
 
@@ -134,7 +136,7 @@ impl Waits {
     }
 
     /// Whether to decide again; waits a moment where another instance is asking.
-    pub(super) async fn once_more(&mut self, landing: Landing) -> Result<(), Refusal> {
+    pub(super) async fn once_more(&mut self, landing: Landing, store: &TokenStore) -> Result<(), Refusal> {
         match landing {
             Landing::Failed(refusal) | Landing::NoSuchScope(refusal, _) => return Err(refusal),
             Landing::Done(_) => self.flights += 1,
@@ -144,14 +146,18 @@ impl Waits {
             }
         }
         if self.flights > MOST_FLIGHTS || u128::from(self.looks) > self.most_looks {
-            return Err(took_too_long());
+            return Err(took_too_long(store));
         }
         Ok(())
     }
 }
 
-fn took_too_long() -> Refusal {
-    Refusal::server(Fault::Upstream, "somebody else's question to the realm took too long")
+/// Nobody knows better whom somebody else waits for: the store, where that is known to be in trouble.
+fn took_too_long(store: &TokenStore) -> Refusal {
+    match store.newest_failure() {
+        Some(error) => store_failed(error),
+        None => Refusal::server(Fault::Upstream, "somebody else's question to the realm took too long"),
+    }
 }
 
 impl Exchange {
@@ -160,7 +166,12 @@ impl Exchange {
     pub(super) async fn fly(self: &Arc<Self>, plan: Plan) -> Landing {
         let asked = plan.purpose.scope();
         let mut watch = self.board(plan);
-        let landed = timeout(self.bridge.policy.load().patience + LEASE, watch.wait_for(Option::is_some)).await;
+        let in_time = timeout(self.bridge.policy.load().patience + LEASE, watch.wait_for(Option::is_some));
+        let landed = tokio::select! {
+            landed = in_time => landed,
+            // It flies on: what the realm gave is kept once the disk answers.
+            error = self.store_hangs() => return Landing::Failed(store_failed(error)),
+        };
         match landed {
             Ok(Ok(landing)) => match landing.clone() {
                 None => Landing::Done(None),
@@ -168,7 +179,17 @@ impl Exchange {
                 Some(landing) => landing,
             },
             Ok(Err(_)) => Landing::Failed(Refusal::server(Fault::Ourselves, "a flight ended without an answer")),
-            Err(_) => Landing::Failed(took_too_long()),
+            Err(_) => Landing::Failed(took_too_long(&self.bridge.store)),
+        }
+    }
+
+    /// Comes back once the store's disk hangs.
+    async fn store_hangs(&self) -> StoreError {
+        loop {
+            tokio::time::sleep(LOOK_AT_DISK).await;
+            if let Some(error) = self.bridge.store.hangs() {
+                return error;
+            }
         }
     }
 
@@ -213,6 +234,10 @@ impl Exchange {
 
     async fn lead(&self, plan: &Plan) -> Result<Landing, Refusal> {
         let store = &self.bridge.store;
+        // What an earlier flight wants kept waits in the store's queue: a newer lease would fence it off.
+        if let Some(error) = store.hangs() {
+            return Err(store_failed(error));
+        }
         let Some(lease) = store.lease(plan.family, LEASE).await.map_err(store_failed)? else {
             return Ok(Landing::Elsewhere);
         };

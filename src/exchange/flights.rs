@@ -98,7 +98,7 @@ impl Flights {
     /// The store failed to say durably that a family is asking, so nothing was sent. It may be there all the same, unless the
     /// store did not even try.
     pub(super) fn not_sent(&self, lease: Lease, error: &StoreError) {
-        let tried = !matches!(error, StoreError::Refusing | StoreError::Closed);
+        let tried = !matches!(error, StoreError::Refusing { .. } | StoreError::Closed);
         if tried {
             self.unspent(lease);
         }

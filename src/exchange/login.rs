@@ -12,7 +12,7 @@ use crate::domain::issue::{self, Asked, TokenReply};
 use crate::domain::refusal::Refusal;
 use crate::domain::translate;
 use crate::legacy::reply::{self, Reply, Says, Value};
-use crate::store::{Memo, StoreError};
+use crate::store::Memo;
 use crate::telemetry::trail::Note;
 use crate::telemetry::{Trail, log};
 
@@ -70,8 +70,9 @@ impl Exchange {
         if store.takes_writes() {
             return Ok(());
         }
-        if !store_tries.0.is_first_in(clock.now().secs()) {
-            return Err(store_failed(StoreError::Refusing));
+        // A disk that hangs is not asked for more: it is heard when it answers.
+        if store.hangs().is_some() || !store_tries.0.is_first_in(clock.now().secs()) {
+            return Err(store_failed(store.refusing()));
         }
         store.memo_put(&Memo { name: "takes_writes".to_owned(), value: Vec::new() }).await.map_err(store_failed)
     }

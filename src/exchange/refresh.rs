@@ -62,7 +62,7 @@ impl Exchange {
             if let Landing::Done(Some(note)) = &landing {
                 trail.notes.push(*note);
             }
-            waits.once_more(landing).await?;
+            waits.once_more(landing, &self.bridge.store).await?;
         }
     }
 

@@ -113,7 +113,7 @@ fn denied(status: StatusCode, sentence: &'static str) -> Response {
 async fn readyz(State(service): State<Arc<OpsService>>) -> Response {
     let snapshot = service.bridge.snapshot.load();
     let draining = service.stop.is_cancelled();
-    let store = service.bridge.store.statistics();
+    let refuses = service.bridge.store.newest_failure().is_some();
     let refused = service.reasons();
     let body = json!({
         "ready": !draining,
@@ -126,7 +126,7 @@ async fn readyz(State(service): State<Arc<OpsService>>) -> Response {
         },
         "realm": service.realm.word(),
         "audit": service.bridge.edge.audit_word(),
-        "store": if store.writable { "writable" } else { "refusing" },
+        "store": if refuses { "refusing" } else { "writable" },
     });
     let status = if draining { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
     (status, [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")], format!("{body}\n"))

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -27,6 +27,9 @@ const SWEEP: Duration = Duration::from_secs(30);
 
 /// How often the store is told that nothing was spent, where it did not hear of it.
 const TAKE_BACK: Duration = Duration::from_secs(1);
+
+/// How often it is looked whether the store takes writes.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// How long operators may finish what they asked.
 const DRAIN: Duration = Duration::from_secs(2);
@@ -87,6 +90,7 @@ impl Control {
         }
         tasks.run(sweep(Arc::clone(&shared.bridge), end.clone()));
         tasks.run(take_back(Arc::clone(&shared.bridge), end.clone()));
+        tasks.run(watch_store(Arc::clone(&shared.bridge), end.clone()));
         tasks.run(self.reloading.retired().run(end.clone()));
         let teller = self.reloading.teller();
         tasks.run(async move { teller.show_canaries().await });
@@ -113,6 +117,25 @@ async fn take_back(bridge: Arc<Bridge>, end: CancellationToken) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while end.run_until_cancelled(ticks.tick()).await.is_some() {
         bridge.flights.take_all_back(&bridge.store).await;
+    }
+}
+
+/// Has the log tell once that the store refuses, and why, once that its disk hangs, and once that it takes writes again.
+async fn watch_store(bridge: Arc<Bridge>, end: CancellationToken) {
+    let mut before = (false, false);
+    loop {
+        tokio::select! {
+            () = end.cancelled() => return,
+            () = sleep(LOOK) => {}
+        }
+        let failure = bridge.store.newest_failure();
+        let now = (failure.is_some(), bridge.store.hangs().is_some());
+        match failure {
+            Some(failure) if now != before => log::store_refuses(&failure),
+            None if now != before => log::store_takes_writes(),
+            Some(_) | None => {}
+        }
+        before = now;
     }
 }
 

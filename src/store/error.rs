@@ -71,7 +71,10 @@ pub enum StoreError {
         cause: Cause,
     },
     /// An earlier write failed and the store has not yet come back: it writes nothing, so that nothing is lost.
-    Refusing,
+    Refusing {
+        /// What failed last, where it is known.
+        cause: Option<Cause>,
+    },
     /// The store was closed: the bridge is about to end.
     Closed,
 }
@@ -91,7 +94,7 @@ impl StoreError {
             | Self::NotFresh { .. }
             | Self::NoFiles
             | Self::Corrupt { .. }
-            | Self::Refusing
+            | Self::Refusing { .. }
             | Self::Closed => false,
         }
     }
@@ -127,7 +130,7 @@ impl fmt::Display for StoreError {
             Self::CannotRead { what, .. } => write!(f, "the token store cannot read {what}"),
             Self::CannotWrite { .. } => f.write_str("the token store cannot write"),
             Self::Full { .. } => f.write_str("the token store cannot write: there is no room left"),
-            Self::Refusing => f.write_str("the token store takes no writes since one failed"),
+            Self::Refusing { .. } => f.write_str("the token store takes no writes since one failed"),
             Self::Closed => f.write_str("the token store is closed"),
         }
     }
@@ -140,13 +143,14 @@ impl Error for StoreError {
             | Self::Corrupt { cause, .. }
             | Self::CannotRead { cause, .. }
             | Self::CannotWrite { cause }
-            | Self::Full { cause } => Some(&**cause),
+            | Self::Full { cause }
+            | Self::Refusing { cause: Some(cause) } => Some(&**cause),
             Self::Busy { .. }
             | Self::Format { .. }
             | Self::NotThere { .. }
             | Self::NotFresh { .. }
             | Self::NoFiles
-            | Self::Refusing
+            | Self::Refusing { cause: None }
             | Self::Closed => None,
         }
     }

@@ -10,7 +10,7 @@
 //!   over and counted.
 //!
 //! Must not: open a sealed value, know what a UUID is beyond its fingerprint, decide anything about a family, look at a clock
-//! that it was not handed, or need a particular runtime (workers are several, each with its own).
+//! that it was not handed, or need a particular runtime (workers are several, each with its own; all of them have timers).
 
 mod change;
 mod embedded;
@@ -74,10 +74,14 @@ impl TokenStore {
     /// Keeps a family that was just born, with its first pair: all or nothing.
     pub async fn put(&self, new: NewFamily) -> Result<(), StoreError> {
         let NewFamily { family, access, refresh } = new;
-        self.import(&Bundle { family, access: vec![access], refresh: refresh.into_iter().collect() }).await
+        let born = Bundle { family, access: vec![access], refresh: refresh.into_iter().collect() };
+        match self {
+            Self::Embedded(store) => store.put(&born).await,
+            Self::Redis(store) => store.import(&born).await,
+        }
     }
 
-    /// Keeps a family that lived in another store.
+    /// Keeps a family that lived in another store. Files are waited for as long as they take.
     pub async fn import(&self, bundle: &Bundle) -> Result<(), StoreError> {
         match self {
             Self::Embedded(store) => store.import(bundle).await,
@@ -293,11 +297,33 @@ impl TokenStore {
         match self {
             Self::Embedded(store) => store.takes_writes(),
             // Of a cluster one node says nothing of the others.
-            Self::Redis(store) => store.is_cluster() || store.statistics().writable,
+            Self::Redis(store) => store.is_cluster() || store.newest_failure().is_none(),
         }
     }
 
-    /// What the store says about itself.
+    /// Why it did not take the newest write, or has not taken it for too long. `None`: it did. Asks nobody, and so waits for nobody.
+    pub fn newest_failure(&self) -> Option<StoreError> {
+        match self {
+            Self::Embedded(store) => store.newest_failure(),
+            Self::Redis(store) => store.newest_failure(),
+        }
+    }
+
+    /// The same where it is a disk that lets everybody wait: what was asked of it is done once it answers, in the order in which it was asked.
+    pub fn hangs(&self) -> Option<StoreError> {
+        match self {
+            Self::Embedded(store) => store.hangs(),
+            Self::Redis(_) => None,
+        }
+    }
+
+    /// What is answered to whoever is not even tried for.
+    pub fn refusing(&self) -> StoreError {
+        let newest = self.newest_failure().map(|failure| Arc::new(failure) as Cause);
+        StoreError::Refusing { cause: newest }
+    }
+
+    /// What the store says about itself. Asks nobody, and so waits for nobody.
     pub fn statistics(&self) -> Statistics {
         match self {
             Self::Embedded(store) => store.statistics(),
@@ -305,7 +331,7 @@ impl TokenStore {
         }
     }
 
-    /// Writes what waits, then closes. Whatever is asked later is answered [`StoreError::Closed`].
+    /// Writes what waits, then closes. Whatever is asked later is answered [`StoreError::Closed`]. A disk that hangs is not waited for.
     pub async fn close(&self) {
         match self {
             Self::Embedded(store) => store.close().await,

@@ -246,6 +246,16 @@ pub fn store(what: &str, error: &dyn std::error::Error) {
     tracing::error!(event = "store", what, detail = sentence(error));
 }
 
+/// Says that the store refuses writes from now on, and why.
+pub fn store_refuses(error: &dyn std::error::Error) {
+    tracing::error!(event = "store", outcome = "refusing", detail = sentence(error));
+}
+
+/// Says that it takes them again.
+pub fn store_takes_writes() {
+    tracing::info!(event = "store", outcome = "recovered");
+}
+
 /// Says how much of a last write opening the store cut off: what a crash had broken off, which nobody was told of. More than that
 /// only where the files were changed meanwhile.
 pub fn torn(bytes: u64) {

@@ -129,8 +129,8 @@ mod tests {
         // The first has gone before: the writer tells the other itself.
         let ((first, gone), (reply, other)) = (awaited(), awaited());
         drop(gone);
-        tell(vec![first, reply], &Err(StoreError::Refusing));
-        assert!(matches!(poll(pin!(other.written()), &woken), Poll::Ready(Err(StoreError::Refusing))));
+        tell(vec![first, reply], &Err(StoreError::Refusing { cause: None }));
+        assert!(matches!(poll(pin!(other.written()), &woken), Poll::Ready(Err(StoreError::Refusing { .. }))));
         // The first goes with the answer unread.
         let ((first, unheard), (reply, other)) = (awaited(), awaited());
         let mut other = pin!(other.written());

@@ -79,7 +79,7 @@ impl Backup {
                     return Err(StoreError::Closed);
                 }
                 if shared.is_failing() {
-                    return Err(StoreError::Refusing); // it cannot come back while its files are in use
+                    return Err(shared.refusing()); // it cannot come back while its files are in use
                 }
                 damaged += u64::from(record::inspect(key, bytes).is_err());
                 progress.records.fetch_add(1, Ordering::Relaxed);

@@ -292,7 +292,7 @@ fn not_written(error: Error) -> StoreError {
     let poisoned = matches!(error, Error::Poisoned);
     let cause: Cause = Arc::new(error);
     if poisoned {
-        StoreError::Refusing
+        StoreError::Refusing { cause: None }
     } else if full {
         StoreError::Full { cause }
     } else {

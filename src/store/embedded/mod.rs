@@ -8,12 +8,16 @@
 //! What is over is found by an index in order of time (`expiry`). A keyspace per hour, dropped whole, was the other choice: it
 //! would make every look-up ask several of them, because a fingerprint does not tell its hour.
 //!
-//! Must not: let anything of fjall be seen from outside, or answer before the disk has.
+//! A disk that does not answer at all is waited for so long and no longer (`disk`). What was asked of it stands in the writer's
+//! queue, and happens in its order once the disk answers: to whoever was told that it failed it is a write of which nobody knows.
+//!
+//! Must not: let anything of fjall be seen from outside, or say that a write is durable before the disk has.
 
 mod answer;
 mod backup;
 mod cache;
 mod directory;
+mod disk;
 mod expiry;
 mod files;
 mod job;
@@ -30,11 +34,12 @@ mod writer;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::thread::{Builder, JoinHandle};
+use std::thread::{Builder, JoinHandle, park_timeout};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
 
 use super::change::{
     Bundle, Change, Gathered, Lease, PendingRevocation, Search, Statistics, Swept, Version, Versioned,
@@ -48,6 +53,7 @@ use crate::domain::opaque::{Fingerprint, TokenUse};
 use crate::domain::time::{Clock, Timestamp};
 pub use backup::{BackedUp, Backup, Progress};
 pub(super) use directory::is_store;
+use disk::PATIENCE;
 use files::Entry;
 use job::{Job, StoredFamily};
 use shared::Shared;
@@ -60,6 +66,12 @@ const WAITING: usize = 4096;
 /// As many families does one call of a sweep look at, in portions between which logins are written.
 const SWEPT_AT_ONCE: usize = 1000;
 const PORTION: usize = 100;
+
+/// The end waits no longer for the writer.
+const CLOSING: Duration = Duration::from_secs(10);
+
+/// Between two looks whether the writer has ended.
+const GLANCE: Duration = Duration::from_millis(1);
 
 /// An open directory.
 #[derive(Debug)]
@@ -94,15 +106,28 @@ impl Embedded {
         job: impl FnOnce(oneshot::Sender<Result<T, E>>) -> Job,
     ) -> Result<T, E> {
         let (reply, answer) = oneshot::channel();
-        self.hand_over(job(reply)).await?;
-        answer.await.map_err(|_| StoreError::Closed)?
+        self.in_time(async {
+            self.hand_over(job(reply)).await?;
+            answer.await.map_err(|_| StoreError::Closed)?
+        })
+        .await
     }
 
     /// Asks for what needs no answer but that it was written.
     async fn write(&self, job: impl FnOnce(answer::Reply) -> Job) -> Result<(), StoreError> {
+        self.in_time(self.write_however_long(job)).await
+    }
+
+    async fn write_however_long(&self, job: impl FnOnce(answer::Reply) -> Job) -> Result<(), StoreError> {
         let (reply, awaited) = answer::awaited();
         self.hand_over(job(reply)).await?;
         awaited.written().await
+    }
+
+    async fn in_time<T, E: From<StoreError>>(&self, work: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+        let disk = &self.shared.disk;
+        let steps = disk.steps();
+        timeout(PATIENCE, work).await.unwrap_or_else(|_| Err(disk.waited_in_vain(steps).into()))
     }
 
     async fn hand_over(&self, job: Job) -> Result<(), StoreError> {
@@ -113,10 +138,14 @@ impl Embedded {
         Backup::begin(&self.shared, to)
     }
 
+    pub(super) async fn put(&self, born: &Bundle) -> Result<(), StoreError> {
+        self.in_time(self.import(born)).await
+    }
+
     pub(super) async fn import(&self, bundle: &Bundle) -> Result<(), StoreError> {
         let (family, until) = (bundle.family.id, ending::remembered_until(&bundle.family));
         let entries = job::entries_of(bundle);
-        self.write(|reply| Job::Put { family, until, entries, reply }).await
+        self.write_however_long(|reply| Job::Put { family, until, entries, reply }).await
     }
 
     pub(super) fn access(&self, fingerprint: &Fingerprint) -> Result<Option<Arc<AccessRecord>>, StoreError> {
@@ -242,27 +271,123 @@ impl Embedded {
         self.shared.takes_writes()
     }
 
+    pub(super) fn newest_failure(&self) -> Option<StoreError> {
+        self.shared.newest_failure()
+    }
+
+    pub(super) fn hangs(&self) -> Option<StoreError> {
+        self.shared.hangs()
+    }
+
     pub(super) fn statistics(&self) -> Statistics {
         self.shared.statistics()
     }
 
     pub(super) async fn close(&self) {
         let (reply, answer) = oneshot::channel();
-        if let Some(jobs) = &self.jobs
-            && jobs.send(Job::Close { reply }).await.is_ok()
-        {
-            // The writer went without a word only if it had closed the files before.
-            drop(answer.await);
-        }
+        let closed = self.in_time(async {
+            self.hand_over(Job::Close { reply }).await?;
+            answer.await.map_err(|_| StoreError::Closed)
+        });
+        // The writer went without a word only if it had closed the files before.
+        drop(closed.await);
     }
 }
 
 impl Drop for Embedded {
     fn drop(&mut self) {
         self.jobs.take();
-        if let Some(writer) = self.writer.take() {
-            // Its panic was reported where it happened.
-            drop(writer.join());
+        let Some(writer) = self.writer.take() else { return };
+        let mut waited = Duration::ZERO;
+        while !writer.is_finished() {
+            if self.shared.hangs().is_some() || waited >= CLOSING {
+                return; // it ends with the process, or when the disk answers
+            }
+            park_timeout(GLANCE);
+            waited += GLANCE;
         }
+        // Its panic was reported where it happened.
+        drop(writer.join());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug)]
+    struct NoTime;
+
+    impl Clock for NoTime {
+        fn now(&self) -> Timestamp {
+            Timestamp::from_secs(0)
+        }
+
+        fn monotonic(&self) -> Duration {
+            Duration::ZERO
+        }
+    }
+
+    fn open(directory: &Path) -> Embedded {
+        Embedded::open(directory, 1 << 20, Arc::new(NoTime)).unwrap()
+    }
+
+    fn memo(name: &str) -> Memo {
+        Memo { name: name.to_owned(), value: b"kept".to_vec() }
+    }
+
+    fn block_on<T>(future: impl Future<Output = T>) -> T {
+        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+    }
+
+    #[test]
+    fn a_disk_that_hangs_lets_nobody_wait_for_long_is_told_and_does_in_the_end_what_was_asked_of_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = open(directory.path());
+        let shared = Arc::clone(&store.shared);
+        let held = shared.disk.hold.lock();
+        let words = format!("the disk below {} has not answered for 5 s", directory.path().display());
+        let (first, second) = (memo("first"), memo("second"));
+        let (put, put_again, deleted, ()) = block_on(async {
+            tokio::join!(store.memo_put(&first), store.memo_put(&second), store.memo_delete("other"), async {
+                assert!(store.takes_writes() && store.hangs().is_none(), "it may be slow");
+            })
+        });
+        for error in [put, put_again, deleted].map(Result::unwrap_err) {
+            assert!(matches!(&error, StoreError::CannotWrite { cause } if cause.to_string() == words), "{error:?}");
+        }
+        assert!(!store.takes_writes() && !store.statistics().writable);
+        let failure = store.newest_failure().unwrap();
+        assert!(matches!(&failure, StoreError::CannotWrite { cause } if cause.to_string() == words), "{failure:?}");
+        assert!(store.memo("first").unwrap().is_none(), "what is kept is read, and nothing else");
+
+        drop(held);
+        block_on(store.memo_put(&memo("third"))).unwrap();
+        assert!(store.takes_writes() && store.newest_failure().is_none());
+        for name in ["first", "second"] {
+            assert!(store.memo(name).unwrap().is_some(), "{name}: it was in doubt, and is there");
+        }
+    }
+
+    #[test]
+    fn the_end_does_not_wait_for_a_disk_that_hangs() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = open(directory.path());
+        let shared = Arc::clone(&store.shared);
+        let held = shared.disk.hold.lock();
+        let last = memo("last");
+        let (put, ()) = block_on(async { tokio::join!(store.memo_put(&last), store.close()) });
+        put.unwrap_err();
+        drop(store);
+        assert!(!shared.is_closed(), "the writer hangs still");
+        drop(held);
+        // Once the disk answers all is done, and the files are closed.
+        while shared.files().is_ok() || !shared.is_closed() {
+            park_timeout(GLANCE);
+        }
+        while Arc::strong_count(&shared) > 1 {
+            park_timeout(GLANCE);
+        }
+        assert!(open(directory.path()).memo("last").unwrap().is_some());
     }
 }

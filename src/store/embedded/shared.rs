@@ -9,10 +9,11 @@ use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
 
 use super::super::change::Statistics;
-use super::super::error::StoreError;
+use super::super::error::{Cause, StoreError};
 use super::super::record;
 use super::cache::RecordCache;
 use super::directory::Directory;
+use super::disk::Disk;
 use super::expiry::ExpiryIndex;
 use super::files::{Entry, Files};
 use super::keys;
@@ -40,6 +41,9 @@ pub(super) struct Shared {
     scratch: Scratch,
     pub(super) leases: Leases,
     pub(super) counts: Counts,
+    pub(super) disk: Disk,
+    /// What failed last, as long as the disk was not seen to take bytes since.
+    failure: ArcSwapOption<StoreError>,
     pub(super) clock: Arc<dyn Clock>,
 }
 
@@ -66,8 +70,11 @@ impl Shared {
             scratch: Scratch::of(path, cache_bytes),
             leases: Leases::of_opening(opening),
             counts: Counts::default(),
+            disk: Disk::of(path),
+            failure: ArcSwapOption::empty(),
             clock,
         };
+        shared.look_at_disk();
         Ok((shared, expiry))
     }
 
@@ -76,7 +83,7 @@ impl Shared {
         match self.files.load_full() {
             Some(files) => Ok(files),
             None if self.is_closed() => Err(StoreError::Closed),
-            None => Err(StoreError::Refusing),
+            None => Err(self.refusing()),
         }
     }
 
@@ -84,7 +91,7 @@ impl Shared {
     pub(super) fn access(&self, fingerprint: &Fingerprint) -> Result<Option<Arc<AccessRecord>>, StoreError> {
         let files = match self.files() {
             Ok(files) => files,
-            Err(error @ StoreError::Refusing) => return self.records.peek(fingerprint).map(Some).ok_or(error),
+            Err(error @ StoreError::Refusing { .. }) => return self.records.peek(fingerprint).map(Some).ok_or(error),
             Err(error) => return Err(error),
         };
         let key = keys::token(TokenUse::Access, fingerprint);
@@ -97,9 +104,17 @@ impl Shared {
     /// Writes all entries or none; when it answers, they are durable, and readers see them.
     pub(super) fn write(&self, entries: Vec<Entry>) -> Result<(), StoreError> {
         let changed: Vec<_> = entries.iter().filter_map(Entry::of_access).collect();
+        #[cfg(test)]
+        drop(self.disk.hold.lock());
         let written = self.in_its_place().and_then(|()| self.files()).and_then(|files| files.write(entries));
+        let written = written.map_err(|error| self.failed(error));
         match written {
-            Ok(()) => self.scratch.write(&changed),
+            Ok(()) => {
+                if self.is_failing() {
+                    self.failure.store(None);
+                }
+                self.scratch.write(&changed);
+            }
             // What is on the disk shows when the files are opened anew.
             Err(_) => self.scratch.clear(),
         }
@@ -136,35 +151,69 @@ impl Shared {
 
     /// Whether the newest write failed, and the disk was not seen to take bytes since.
     pub(super) fn is_failing(&self) -> bool {
-        self.counts.failing.load(Ordering::Relaxed)
+        self.failure.load().is_some()
     }
 
-    /// Whether the files are open, and the newest write did not fail.
+    /// Whether the files are open, the newest write did not fail, and the disk does not hang.
     pub(super) fn takes_writes(&self) -> bool {
-        self.files.load().is_some() && !self.is_failing()
+        self.files.load().is_some() && !self.is_failing() && self.hangs().is_none()
+    }
+
+    /// Why it takes no writes.
+    pub(super) fn newest_failure(&self) -> Option<StoreError> {
+        let failure = || self.failure.load().as_deref().cloned();
+        let closed = || self.files.load().is_none().then_some(StoreError::Closed);
+        self.hangs().or_else(failure).or_else(closed)
+    }
+
+    /// What there is to say of the disk where it lets the writer wait for too long.
+    pub(super) fn hangs(&self) -> Option<StoreError> {
+        self.disk.hangs()
+    }
+
+    /// What is answered to whoever is not tried for.
+    pub(super) fn refusing(&self) -> StoreError {
+        StoreError::Refusing { cause: self.newest_failure().map(|failure| Arc::new(failure) as Cause) }
+    }
+
+    /// Remembers what failed. That nothing was tried, as something had failed before, is no news: that is told by what it was.
+    fn failed(&self, error: StoreError) -> StoreError {
+        if !matches!(error, StoreError::Refusing { .. }) {
+            self.failure.store(Some(Arc::new(error.clone())));
+            return error;
+        }
+        let before = self.failure.load_full().filter(|before| !matches!(**before, StoreError::Refusing { .. }));
+        if before.is_none() {
+            self.failure.store(Some(Arc::new(error)));
+        }
+        StoreError::Refusing { cause: before.map(|before| before as Cause) }
     }
 
     /// Opens the files anew after a failed write, if the disk takes bytes again.
     pub(super) fn reopen(&self) -> Result<(), StoreError> {
+        self.try_to_reopen().map_err(|error| self.failed(error))
+    }
+
+    fn try_to_reopen(&self) -> Result<(), StoreError> {
         let directory = self.directory.lock();
         let directory = directory.as_ref().ok_or(StoreError::Closed)?;
         directory.probe()?;
         // A search or a backup keeps them for long: meanwhile others shall read in them, too.
         if !within(PATIENCE, || self.files.load().as_ref().is_none_or(is_unshared)) {
-            return Err(StoreError::Refusing);
+            return Err(self.refusing());
         }
         if let Some(files) = self.files.swap(None)
             && let Err(used) = unshared(files, PATIENCE)
         {
             self.files.store(Some(used));
-            return Err(StoreError::Refusing);
+            return Err(self.refusing());
         }
         let files = Files::open(&directory.engine(), for_blocks(self.cache_bytes))?;
         // What failed may stand in the journal all the same: then only these files know of it.
         self.scratch.clear();
         self.records.clear();
         self.files.store(Some(Arc::new(files)));
-        self.counts.failing.store(false, Ordering::Relaxed);
+        self.failure.store(None);
         Ok(())
     }
 
@@ -178,12 +227,18 @@ impl Shared {
         self.directory.lock().take();
     }
 
+    /// Looks how much is on the disk. By the writer alone: fjall has whoever asks wait behind a write.
+    pub(super) fn look_at_disk(&self) {
+        let files = self.files.load_full().map_or(0, |files| files.disk_bytes());
+        self.counts.disk_bytes.store(files + self.scratch.bytes(), Ordering::Relaxed);
+    }
+
     pub(super) fn statistics(&self) -> Statistics {
         let files = self.files.load_full();
         let counts = &self.counts;
         Statistics {
             writable: self.takes_writes(),
-            disk_bytes: files.as_ref().map_or(0, |files| files.disk_bytes()) + self.scratch.bytes(),
+            disk_bytes: counts.disk_bytes.load(Ordering::Relaxed),
             torn_bytes: files.as_ref().map_or(0, |files| files.torn_bytes()),
             cache_bytes: self.records.bytes() + files.as_ref().map_or(0, |files| files.cache_bytes()),
             cache_limit: self.cache_bytes,
@@ -227,7 +282,7 @@ fn within(patience: Duration, is_so: impl Fn() -> bool) -> bool {
 pub(super) struct Counts {
     writes: AtomicU64,
     failed_writes: AtomicU64,
-    failing: AtomicBool,
+    disk_bytes: AtomicU64,
     groups: AtomicU64,
     newest_group_micros: AtomicU64,
 }
@@ -240,7 +295,6 @@ impl Counts {
             Err(_) => &self.failed_writes,
         }
         .fetch_add(answers, Ordering::Relaxed);
-        self.failing.store(written.is_err(), Ordering::Relaxed);
         self.groups.fetch_add(1, Ordering::Relaxed);
         self.newest_group_micros.store(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
@@ -322,7 +376,7 @@ mod tests {
         let (print, entry) = entry(0, "kept");
         shared.write(vec![entry]).unwrap();
         assert_eq!(laid_out(&shared, &print).as_deref(), Some("kept"));
-        shared.counts.failing.store(true, Ordering::Relaxed);
+        shared.failure.store(Some(Arc::new(StoreError::Refusing { cause: None })));
         assert_eq!(shared.lay_out(&[keys::ACCESS]), None);
         shared.reopen().unwrap();
         assert_eq!(laid_out(&shared, &print), None);

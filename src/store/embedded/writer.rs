@@ -80,6 +80,7 @@ impl Writer {
                 self.take(job);
             }
             self.write();
+            self.shared.disk.step();
             if self.closing.is_some() {
                 self.jobs.close();
             }
@@ -98,6 +99,7 @@ impl Writer {
                 Err(TryRecvError::Disconnected) => return None,
                 Err(TryRecvError::Empty) => {
                     self.warming = self.shared.lay_out(key).map_or(Warming::Over, Warming::From);
+                    self.shared.disk.step();
                 }
             }
         }
@@ -186,6 +188,7 @@ impl Writer {
             Ok(()) // says nothing of the disk, so it does not count
         } else {
             let written = self.shared.write(entries);
+            self.shared.disk.step();
             self.shared.counts.count(&written, asked, self.shared.clock.monotonic().saturating_sub(begun));
             written
         };
@@ -239,6 +242,7 @@ impl Writer {
         drop(files);
         self.add(entries, move |written| drop(reply.send(written.map(|()| swept))));
         if self.write() {
+            self.shared.look_at_disk();
             self.expiry.swept_to(due.more_from.unwrap_or(horizon));
         }
     }

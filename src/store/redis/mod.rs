@@ -35,6 +35,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
 use redis::{Cmd, FromRedisValue, RedisError, RedisResult, Value, cmd};
 
@@ -65,7 +66,8 @@ pub struct Redis {
     closed: AtomicBool,
     writes: AtomicU64,
     failed: AtomicU64,
-    writable: AtomicBool,
+    /// Why it did not take the newest write.
+    failure: ArcSwapOption<StoreError>,
     is_cluster: bool,
     leftovers: Mutex<Place>,
     days: Days,
@@ -120,7 +122,7 @@ impl Redis {
             closed: AtomicBool::new(false),
             writes: AtomicU64::new(0),
             failed: AtomicU64::new(0),
-            writable: AtomicBool::new(true),
+            failure: ArcSwapOption::empty(),
             is_cluster: settings.mode == RedisMode::Cluster,
             leftovers: Mutex::new(Place::BEGIN),
             days,
@@ -250,7 +252,7 @@ impl Redis {
 
     pub(super) async fn outbox(&self) -> Result<Gathered<PendingRevocation>, StoreError> {
         let answer = self.read(cmd("HVALS").arg(keys::OUTBOX).to_owned()).await;
-        self.beat(answer.is_ok()).await;
+        self.beat(answer.as_ref().err()).await;
         let answer = answer?;
         let records: Vec<Vec<u8>> =
             FromRedisValue::from_redis_value(answer).map_err(|_| corrupt(keys::OUTBOX, record::Damage::Shape))?;

@@ -30,7 +30,11 @@ impl Redis {
         self.open_still()?;
         self.writes.fetch_add(1, Ordering::Relaxed);
         let answers = self.send(commands, durable).await;
-        self.writable.store(answers.is_ok(), Ordering::Relaxed);
+        match &answers {
+            Ok(_) if self.failure.load().is_none() => {}
+            Ok(_) => self.failure.store(None),
+            Err(error) => self.failed_by(error),
+        }
         self.failed.fetch_add(u64::from(answers.is_err()), Ordering::Relaxed);
         answers
     }
@@ -60,13 +64,24 @@ impl Redis {
 
     /// Takes down whether Redis was heard, and where it took no writes whether it takes them again: so a bridge knows that nobody
     /// asks for a login.
-    pub(super) async fn beat(&self, heard: bool) {
-        if !heard {
-            self.writable.store(false, Ordering::Relaxed);
-        } else if !self.writable.load(Ordering::Relaxed) {
+    pub(super) async fn beat(&self, unheard: Option<&StoreError>) {
+        if let Some(error) = unheard {
+            self.failed_by(error);
+        } else if self.failure.load().is_some() {
             // What comes of it is taken down.
             let _ = self.write(vec![claim()], true).await;
         }
+    }
+
+    fn failed_by(&self, error: &StoreError) {
+        self.failure.store(Some(Arc::new(error.clone())));
+    }
+
+    pub(in super::super) fn newest_failure(&self) -> Option<StoreError> {
+        if self.closed.load(Ordering::Relaxed) {
+            return Some(StoreError::Closed);
+        }
+        self.failure.load().as_deref().cloned()
     }
 
     fn open_still(&self) -> Result<(), StoreError> {
@@ -75,7 +90,7 @@ impl Redis {
 
     pub(in super::super) fn statistics(&self) -> Statistics {
         Statistics {
-            writable: self.writable.load(Ordering::Relaxed) && !self.closed.load(Ordering::Relaxed),
+            writable: self.newest_failure().is_none(),
             writes: self.writes.load(Ordering::Relaxed),
             failed_writes: self.failed.load(Ordering::Relaxed),
             ..Statistics::default()

@@ -5,6 +5,7 @@ mod client;
 mod diff;
 mod doctor;
 mod doctor_doors;
+mod hanging_disk;
 mod import;
 mod pipes;
 mod replay;

@@ -226,11 +226,17 @@ fn a_store_that_cannot_write_answers_server_error_and_hands_out_nothing() {
     let told = |line: &serde_json::Value| {
         line["outcome"] == "server_error" && line["fault"] == "ourselves" && line["level"] == "WARN"
     };
-    eventually("the log tells whose fault", || program.lines("request").iter().any(told));
+    eventually("the log tells whose fault", || program.lines("request").iter().filter(|line| told(line)).count() == 3);
+    for line in program.lines("request").iter().filter(|line| told(line)) {
+        assert!(line["detail"].as_str().unwrap().contains("File too large"), "each names the cause: {line}");
+    }
+    let of_the_store = |outcome: &str| program.lines("store").iter().filter(|line| line["outcome"] == outcome).count();
+    eventually("the log tells that the store refuses", || of_the_store("refusing") == 1);
 
     program.limit("unlimited");
     eventually("there is room, and it goes on", || program.ask(&login()).status == 200);
     assert_eq!(program.told("/readyz").json("store"), "writable");
+    eventually("the log tells when it is over", || of_the_store("recovered") == 1);
     program.signal("TERM");
     assert_eq!(program.ended().code(), Some(0));
     let program = Program::serve(&world);

@@ -78,7 +78,7 @@ fn a_copy_of_the_files_opens_nothing_without_a_uuid_and_everything_with_it() {
     let world = rotation("on").start();
     let (access, uuid) = login(&world);
     let store = &world.running().bridge().store;
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let family = runtime.block_on(found(store));
     let member = family.members.iter().find(|member| member.token_use == TokenUse::Access).unwrap();
     let record = runtime.block_on(store.access(&member.fingerprint)).unwrap().unwrap();
@@ -127,7 +127,7 @@ fn what_is_over_keeps_nothing_of_the_realm() {
     revoke(&world, &access);
     eventually("the realm is told", || super::told(&world).len() == 1);
     let store = &world.running().bridge().store;
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let family = runtime.block_on(found(store));
     assert!(matches!(family.state, FamilyState::Over(_)) && family.renewal.is_none());
     for member in &family.members {

@@ -292,7 +292,7 @@ fn family_of(world: &World, uuid: &str) -> passbridge::domain::family::FamilyId 
 }
 
 fn run<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
+    tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(future)
 }
 
 #[test]

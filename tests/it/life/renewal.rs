@@ -455,7 +455,7 @@ fn another_instances_renewal_is_waited_for() {
     let (access, _) = login(&world);
     world.turn(60);
     let store = world.running().bridge().store.clone();
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let fingerprint = OpaqueToken::parse(&access).unwrap().fingerprint(TokenUse::Access);
     let family = runtime.block_on(store.access(&fingerprint)).unwrap().unwrap().family;
     let lease = runtime.block_on(store.lease(family, Duration::from_secs(15))).unwrap().unwrap();

@@ -11,7 +11,7 @@ use crate::store::world::{ManualClock, block_on, embedded};
 use crate::support::{Granting, Mood, NEW_SECRET, OLD_ID, Plan, World, client, eventually};
 
 fn untold(world: &World) -> usize {
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     runtime.block_on(world.running().bridge().store.outbox()).unwrap().records.len()
 }
 
@@ -287,7 +287,7 @@ fn the_word_opens_only_with_the_new_secret() {
     let newest = world.realm.tokens().last().cloned().unwrap();
     world.realm.close();
     revoke(&world, &access);
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let pending = runtime.block_on(world.running().bridge().store.outbox()).unwrap().records.pop().unwrap();
     let open = |secret: &str, purpose| {
         let key = SealingKey::derive(secret.as_bytes(), purpose);

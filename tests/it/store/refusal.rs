@@ -166,7 +166,7 @@ fn a_store_whose_reopening_failed_is_opened_by_the_next_sweep() {
     fs::write(&marker, "nonsense").unwrap();
     world.clock.pass(Duration::from_secs(1));
     block_on(world.store.put(world.login().new)).unwrap_err();
-    assert!(matches!(block_on(world.store.access(&other.access)), Err(StoreError::Refusing)));
+    assert!(matches!(block_on(world.store.access(&other.access)), Err(StoreError::Refusing { .. })));
     assert!(block_on(world.store.access(&read.access)).unwrap().is_some(), "it lies in memory");
     fs::write(&marker, version).unwrap();
     world.clock.pass(Duration::from_secs(1));
@@ -219,7 +219,8 @@ fn a_writer_on_a_full_disk() {
 
     // It refuses, and does not wear the disk out by trying: reads go on.
     let next = block_on(store.put(large_login(&chance).new)).unwrap_err();
-    assert!(matches!(next, StoreError::Refusing), "{next:?}");
+    let StoreError::Refusing { cause: Some(cause) } = next else { panic!("{next:?}") };
+    assert_eq!(cause.to_string(), "the token store cannot write: there is no room left", "it says why, each time");
     assert!(!store.statistics().writable && store.statistics().failed_writes == 2);
     for login in &kept {
         assert!(block_on(store.access(&login.access)).unwrap().is_some());

@@ -1,0 +1,105 @@
+//! The real program on a disk that does not answer: the file by which it tries whether the disk takes bytes again is a pipe that nobody
+//! reads, so that the store's writer waits for as long as the test likes.
+
+use std::fs::{self, File};
+use std::io::{copy, sink};
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use crate::support::program::Program;
+use crate::support::world::{INTROSPECT, REVOKE};
+use crate::support::{OLD_ID, OLD_SECRET, Plan, RawReply, TOKEN, World, eventually, passport, post, within};
+
+/// A bridge whose store hangs, and a login that it had kept.
+struct Hanging {
+    program: Program,
+    world: World,
+    access: String,
+    refresh: String,
+    pipe: PathBuf,
+}
+
+/// Longer than the disk is waited for, and a test that finds the machine busy is no failure.
+const LONG: Duration = Duration::from_secs(30);
+
+impl Hanging {
+    fn begin() -> Self {
+        let world = Plan::new().set("realm", "rotation", "\"off\"").set("server", "drain", "\"1s\"").files();
+        let program = Program::serve(&world);
+        let reply = program.ask(&login());
+        let (access, refresh) = (reply.text("access_token"), reply.text("refresh_token"));
+        program.limit("1");
+        assert_eq!(program.ask(&login()).status, 500);
+        let pipe = world.store().join("probe");
+        let _there_is_none = fs::remove_file(&pipe);
+        assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        program.limit("unlimited");
+        let hanging = Self { program, world, access, refresh, pipe };
+        within(LONG, "the disk is told to hang", || {
+            ours(&hanging.program.ask(&login()));
+            hanging.told("refusing").iter().any(|line| line["detail"].as_str().unwrap().contains("has not answered"))
+        });
+        hanging
+    }
+
+    /// What the log has told of the store with this outcome.
+    fn told(&self, outcome: &str) -> Vec<serde_json::Value> {
+        self.program.lines("store").into_iter().filter(|line| line["outcome"] == outcome).collect()
+    }
+
+    fn asking(&self, path: &str, more: &[(&str, &str)]) -> RawReply {
+        let mut fields = vec![("client_id", OLD_ID), ("client_secret", OLD_SECRET)];
+        fields.extend(more);
+        self.program.ask(&post(path, &fields))
+    }
+
+    fn refreshed(&self) -> RawReply {
+        self.asking(TOKEN, &[("grant_type", "refresh_token"), ("refresh_token", &self.refresh)])
+    }
+}
+
+fn login() -> Vec<u8> {
+    post(TOKEN, &passport(OLD_ID, OLD_SECRET))
+}
+
+#[track_caller]
+fn ours(reply: &RawReply) {
+    assert_eq!(reply.said(), (500, "server_error".to_owned()));
+}
+
+#[test]
+fn a_disk_that_hangs_is_named_and_nobody_waits_for_it_and_it_is_told_when_it_is_over() {
+    let hanging = Hanging::begin();
+    let (program, world) = (&hanging.program, &hanging.world);
+    let asked = world.realm.count();
+    let begun = Instant::now();
+    ours(&program.ask(&login()));
+    ours(&hanging.refreshed());
+    assert!(begun.elapsed() < Duration::from_secs(4), "neither is tried");
+    assert_eq!(world.realm.count(), asked, "and the realm hears of neither");
+    ours(&hanging.asking(REVOKE, &[("token", &hanging.access)]));
+    assert_eq!(hanging.asking(INTROSPECT, &[("token", &hanging.access)]).json("active"), true, "it is read");
+    assert_eq!(program.told("/readyz").json("store"), "refusing");
+    assert_eq!(program.told("/healthz").status, 200);
+    let blames = |line: &serde_json::Value| line["outcome"] == "server_error" && line["fault"] != "ourselves";
+    assert!(!program.lines("request").iter().any(blames), "{}", program.log());
+    let named = format!("the disk below {} has not answered for", world.store().display());
+    let last = program.lines("request").into_iter().rfind(|line| line["outcome"] == "server_error").unwrap();
+    assert!(last["detail"].as_str().unwrap().contains(&named), "{last}");
+
+    let mut pipe = File::open(&hanging.pipe).unwrap();
+    std::thread::spawn(move || copy(&mut pipe, &mut sink()));
+    within(LONG, "it takes writes again", || program.ask(&login()).status == 200);
+    eventually("that is told", || hanging.told("recovered").len() == 1);
+    assert_eq!(program.told("/readyz").json("store"), "writable");
+    assert_eq!(hanging.refreshed().status, 200, "nothing of it was spent");
+}
+
+#[test]
+fn a_program_whose_disk_hangs_ends_when_it_is_told_to() {
+    let mut hanging = Hanging::begin();
+    hanging.program.signal("TERM");
+    eventually("it says that it ends", || !hanging.program.lines("draining").is_empty());
+    assert_eq!(hanging.program.ended().code(), Some(0));
+}
