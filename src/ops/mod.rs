@@ -28,7 +28,7 @@ use crate::document::Finding;
 use crate::domain::time::Timestamp;
 use crate::exchange::{Bridge, Exchange};
 use crate::keycloak::RealmStatus;
-use crate::telemetry::News;
+use crate::telemetry::{News, StoreFigures};
 
 /// What the ops listener looks at.
 #[derive(Debug)]
@@ -134,6 +134,13 @@ async fn readyz(State(service): State<Arc<OpsService>>) -> Response {
 }
 
 async fn metrics(State(service): State<Arc<OpsService>>) -> Response {
+    let store = service.bridge.store.statistics();
+    service.bridge.metrics.store.show(&StoreFigures {
+        writable: store.writable,
+        disk_bytes: store.disk_bytes,
+        writes: [store.writes, store.failed_writes],
+        look_ups: [store.cache_hits, store.cache_misses],
+    });
     let text = service.bridge.metrics.text();
     ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response()
 }

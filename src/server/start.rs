@@ -36,7 +36,7 @@ use crate::lifecycle::thread;
 use crate::mapping::{self, Guard, Snapshot};
 use crate::otk::OldServer;
 use crate::secrets::Environment;
-use crate::store::TokenStore;
+use crate::store::{Measures, TokenStore};
 use crate::telemetry::audit::Audit;
 use crate::telemetry::{Edge, Metrics, log};
 
@@ -250,6 +250,12 @@ fn bridge(
 ) -> Result<(Arc<Bridge>, Option<JoinHandle<()>>), StartError> {
     let store = TokenStore::open(&config.store, Arc::clone(&start.clock))
         .map_err(|error| StartError::Failed(config.store.not_opened(&error)))?;
+    let measured = &metrics.store;
+    store.measured_by(Measures {
+        write_seconds: measured.write_seconds.clone(),
+        redis_seconds: measured.redis_seconds.clone(),
+        redis_failed: measured.redis_failed.clone(),
+    });
     let torn = store.statistics().torn_bytes;
     if torn > 0 {
         log::torn(torn);

@@ -164,6 +164,10 @@ pub struct Statistics {
     pub cache_bytes: u64,
     /// What the cache may hold at most, in bytes.
     pub cache_limit: u64,
+    /// Look-ups of access UUIDs that the cache has answered.
+    pub cache_hits: u64,
+    /// Those that it could not answer.
+    pub cache_misses: u64,
     /// Writes that were acknowledged.
     pub writes: u64,
     /// Writes that failed, and were answered so.

@@ -16,6 +16,7 @@ mod change;
 mod embedded;
 mod ending;
 mod error;
+mod measures;
 mod memo;
 pub mod record;
 mod redis;
@@ -29,9 +30,10 @@ use change::Search;
 pub use change::{Bundle, Change, Find, Gathered, Lease, PendingRevocation, Statistics, Swept, Version, Versioned};
 pub use embedded::{BackedUp, Backup, Embedded, Progress};
 pub use error::{Cause, CommitError, StoreError};
+pub use measures::Measures;
 pub use memo::Memo;
 
-pub use redis::{Redis, is_redis};
+pub use redis::{Loss, Redis, is_redis, losses};
 pub use settings::{Password, RedisMode, RedisSettings, StoreSettings, Wait};
 
 use crate::domain::family::{AccessRecord, Ending, Family, FamilyId, NewFamily, RefreshRecord};
@@ -321,6 +323,14 @@ impl TokenStore {
     pub fn refusing(&self) -> StoreError {
         let newest = self.newest_failure().map(|failure| Arc::new(failure) as Cause);
         StoreError::Refusing { cause: newest }
+    }
+
+    /// Has it observed from now on how long it is waited for. Once; who comes later comes for nothing.
+    pub fn measured_by(&self, measures: Measures) {
+        match self {
+            Self::Embedded(store) => store.measured_by(measures),
+            Self::Redis(store) => store.measured_by(measures),
+        }
     }
 
     /// What the store says about itself. Asks nobody, and so waits for nobody.

@@ -11,6 +11,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
+use super::stored::StoreMetrics;
 use super::trail::Trail;
 use crate::domain::dialect::Endpoint;
 use crate::domain::shadow::Outcome;
@@ -68,8 +69,8 @@ struct HandshakeLabels {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct OutcomeLabels {
-    outcome: &'static str,
+pub(super) struct OutcomeLabels {
+    pub(super) outcome: &'static str,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -123,10 +124,12 @@ pub struct Metrics {
     pub ops_refused: Counter,
     /// Lines of the log that were left out, as nobody read them.
     pub log_lost: Counter,
+    /// Those of the token store.
+    pub store: StoreMetrics,
 }
 
 /// From a quarter of a millisecond to ten seconds.
-fn histogram() -> Histogram {
+pub(super) fn histogram() -> Histogram {
     Histogram::new([0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0])
 }
 
@@ -169,6 +172,7 @@ impl Metrics {
             handshakes: Family::default(),
             ops_refused: Counter::default(),
             log_lost: Counter::default(),
+            store: StoreMetrics::default(),
             registry: Registry::default(),
         };
         registry.register(
@@ -194,6 +198,7 @@ impl Metrics {
         metrics.register_old_server(&mut registry);
         metrics.register_audit(&mut registry);
         metrics.register_connections(&mut registry);
+        metrics.store.register(&mut registry);
         metrics.registry = registry;
         metrics
     }

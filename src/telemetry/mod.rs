@@ -9,9 +9,11 @@ pub mod log;
 pub mod metrics;
 mod news;
 mod spool;
+mod stored;
 pub mod trail;
 
 pub use edge::Edge;
 pub use metrics::Metrics;
 pub use news::News;
+pub use stored::{StoreFigures, StoreMetrics};
 pub use trail::Trail;

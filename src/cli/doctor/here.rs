@@ -5,8 +5,10 @@ use serde_json::Value;
 use super::super::ask;
 use super::finding::Finding;
 use crate::config::Config;
+use crate::domain::refusal::sentence;
 use crate::domain::time::{Clock, Timestamp};
 use crate::server::{NEAR, SystemClock};
+use crate::store::{Loss, RedisMode, StoreSettings, losses};
 
 /// Looks at this side.
 pub(super) fn look(config: &Config) -> Vec<Finding> {
@@ -25,6 +27,7 @@ pub(super) fn look(config: &Config) -> Vec<Finding> {
         })
         .collect();
     findings.extend(store(config));
+    findings.extend(redis(config));
     findings
 }
 
@@ -63,6 +66,41 @@ fn store(config: &Config) -> Option<Finding> {
         ),
         None => {
             Some(Finding::unchecked("the token store", format!("who answers at {} is no bridge", config.listen.ops)))
+        }
+    }
+}
+
+/// Whether a Redis throws away what it was given. A cluster has as many configurations as nodes, and is not asked.
+fn redis(config: &Config) -> Vec<Finding> {
+    const ASK: &str = "`redis-cli CONFIG GET maxmemory-policy`, `CONFIG GET appendonly` and `CONFIG GET save`";
+    let StoreSettings::Redis(settings) = &config.store else { return Vec::new() };
+    if settings.mode == RedisMode::Cluster {
+        let hint = format!("ask each node: {ASK}");
+        return vec![Finding::unchecked("whether the nodes of the cluster keep what they are given", hint)];
+    }
+    let losses = match losses(settings) {
+        Ok(losses) => losses,
+        Err(error) => {
+            let what = format!("whether Redis keeps what it is given: {}", sentence(&error));
+            let hint = format!("allow its user `+config|get`, or ask as one who may: {ASK}");
+            return vec![Finding::unchecked(what, hint)];
+        }
+    };
+    losses.into_iter().map(lost).collect()
+}
+
+fn lost(loss: Loss) -> Finding {
+    match loss {
+        Loss::Evicts(policy) => {
+            let message = format!("Redis drops logins when it is full: its `maxmemory-policy` is `{policy}`");
+            Finding::warning("redis-evicts", message).hint(
+                "`redis-cli CONFIG SET maxmemory-policy noeviction`, then `redis-cli CONFIG REWRITE`: it refuses logins then, and loses none",
+            )
+        }
+        Loss::ForgetsAtRestart => {
+            let message = "Redis forgets all logins when it is restarted: it has neither `appendonly` nor `save`";
+            Finding::warning("redis-forgets", message)
+                .hint("`redis-cli CONFIG SET appendonly yes`, then `redis-cli CONFIG REWRITE`")
         }
     }
 }

@@ -9,7 +9,7 @@
 use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use quick_cache::Weighter;
@@ -40,6 +40,8 @@ pub(super) struct RecordCache {
     /// Nothing comes in any more but in another's place.
     is_full: AtomicBool,
     lately: Lately,
+    hits: AtomicU64,
+    misses: AtomicU64,
 }
 
 /// Who was asked for lately and is not here: as many as there is room for, by some bits of each.
@@ -106,7 +108,14 @@ impl RecordCache {
         let records = usize::try_from(bytes / ORDINARY).unwrap_or(usize::MAX);
         let texts = Mutex::new(Texts { all: HashSet::new(), bearable: FEW });
         let lately = Lately((0..=bytes / LATELY).map(|_| AtomicU16::new(0)).collect());
-        Self { records: Cache::with_weighter(records, bytes, Weigh), texts, is_full: AtomicBool::new(false), lately }
+        Self {
+            records: Cache::with_weighter(records, bytes, Weigh),
+            texts,
+            is_full: AtomicBool::new(false),
+            lately,
+            hits: AtomicU64::new(0),
+            misses: AtomicU64::new(0),
+        }
     }
 
     /// A record, read where it is not here. What is not there is asked for again next time.
@@ -116,8 +125,10 @@ impl RecordCache {
         read: impl FnOnce() -> Result<Option<AccessRecord>, StoreError>,
     ) -> Result<Option<Arc<AccessRecord>>, StoreError> {
         if let Some(record) = self.records.get(fingerprint) {
+            self.hits.fetch_add(1, Ordering::Relaxed);
             return Ok(Some(record));
         }
+        self.misses.fetch_add(1, Ordering::Relaxed);
         if self.is_full() && !self.lately.has_come(fingerprint) {
             return Ok(read()?.map(Arc::new));
         }
@@ -164,6 +175,14 @@ impl RecordCache {
 
     pub(super) fn bytes(&self) -> u64 {
         self.records.weight()
+    }
+
+    pub(super) fn hits(&self) -> u64 {
+        self.hits.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn misses(&self) -> u64 {
+        self.misses.load(Ordering::Relaxed)
     }
 }
 

@@ -46,6 +46,7 @@ use super::change::{
 };
 use super::ending;
 use super::error::{CommitError, StoreError};
+use super::measures::Measures;
 use super::memo::Memo;
 use crate::domain::family::{AccessRecord, Ending, Family, FamilyId, RefreshRecord};
 use crate::domain::horizon::Horizon;
@@ -277,6 +278,11 @@ impl Embedded {
 
     pub(super) fn hangs(&self) -> Option<StoreError> {
         self.shared.hangs()
+    }
+
+    pub(super) fn measured_by(&self, measures: Measures) {
+        // One store is measured by one bridge.
+        let _measured_already = self.shared.measures.set(measures);
     }
 
     pub(super) fn statistics(&self) -> Statistics {

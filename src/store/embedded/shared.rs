@@ -1,8 +1,8 @@
 //! What readers and the writer share: the open files, and whether they are open.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 
 use super::super::change::Statistics;
 use super::super::error::{Cause, StoreError};
+use super::super::measures::Measures;
 use super::super::record;
 use super::cache::RecordCache;
 use super::directory::Directory;
@@ -42,6 +43,7 @@ pub(super) struct Shared {
     pub(super) leases: Leases,
     pub(super) counts: Counts,
     pub(super) disk: Disk,
+    pub(super) measures: OnceLock<Measures>,
     /// What failed last, as long as the disk was not seen to take bytes since.
     failure: ArcSwapOption<StoreError>,
     pub(super) clock: Arc<dyn Clock>,
@@ -71,6 +73,7 @@ impl Shared {
             leases: Leases::of_opening(opening),
             counts: Counts::default(),
             disk: Disk::of(path),
+            measures: OnceLock::new(),
             failure: ArcSwapOption::empty(),
             clock,
         };
@@ -242,6 +245,8 @@ impl Shared {
             torn_bytes: files.as_ref().map_or(0, |files| files.torn_bytes()),
             cache_bytes: self.records.bytes() + files.as_ref().map_or(0, |files| files.cache_bytes()),
             cache_limit: self.cache_bytes,
+            cache_hits: self.records.hits(),
+            cache_misses: self.records.misses(),
             writes: counts.writes.load(Ordering::Relaxed),
             failed_writes: counts.failed_writes.load(Ordering::Relaxed),
             groups: counts.groups.load(Ordering::Relaxed),

@@ -189,7 +189,11 @@ impl Writer {
         } else {
             let written = self.shared.write(entries);
             self.shared.disk.step();
-            self.shared.counts.count(&written, asked, self.shared.clock.monotonic().saturating_sub(begun));
+            let took = self.shared.clock.monotonic().saturating_sub(begun);
+            self.shared.counts.count(&written, asked, took);
+            if let Some(measures) = self.shared.measures.get() {
+                measures.write_seconds.observe(took.as_secs_f64());
+            }
             written
         };
         if written.is_err() {

@@ -20,6 +20,7 @@
 mod clock;
 mod end;
 mod group;
+mod keeping;
 mod kept;
 mod keys;
 mod leftovers;
@@ -31,8 +32,8 @@ mod sentinel;
 mod talk;
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -40,6 +41,7 @@ use parking_lot::Mutex;
 use redis::{Cmd, FromRedisValue, RedisError, RedisResult, Value, cmd};
 
 use self::clock::Days;
+pub use self::keeping::{Loss, losses};
 use self::leftovers::Place;
 use self::link::Link;
 pub use self::link::is_redis;
@@ -47,6 +49,7 @@ use self::scripts::Next;
 use super::change::{Bundle, Change, Gathered, Lease, PendingRevocation, Version, Versioned};
 use super::ending;
 use super::error::{CommitError, StoreError};
+use super::measures::Measures;
 use super::record;
 use super::settings::{RedisMode, RedisSettings, Wait};
 use crate::domain::family::{AccessFate, AccessRecord, Family, FamilyId, Member, RefreshRecord};
@@ -64,6 +67,7 @@ pub struct Redis {
     clock: Arc<dyn Clock>,
     wait: Option<Wait>,
     closed: AtomicBool,
+    measures: OnceLock<Measures>,
     writes: AtomicU64,
     failed: AtomicU64,
     /// Why it did not take the newest write.
@@ -120,6 +124,7 @@ impl Redis {
             clock,
             wait: settings.wait,
             closed: AtomicBool::new(false),
+            measures: OnceLock::new(),
             writes: AtomicU64::new(0),
             failed: AtomicU64::new(0),
             failure: ArcSwapOption::empty(),

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use redis::{Cmd, RedisError, Value};
+use redis::{Cmd, RedisError, RedisResult, Value};
 
 use super::super::change::Statistics;
 use super::super::error::{Cause, StoreError};
+use super::super::measures::Measures;
 use super::{Redis, claim, scripts};
 
 impl Redis {
@@ -16,10 +17,10 @@ impl Redis {
 
     pub(super) async fn read_all(&self, commands: Vec<Cmd>) -> Result<Vec<Value>, StoreError> {
         self.open_still()?;
-        let mut answers = self.link.run(commands.clone()).await;
+        let mut answers = self.measured(self.link.run(commands.clone())).await;
         if answers.is_err() {
             // A read may be asked twice: the connection may have been to a server that is gone.
-            answers = self.link.run(commands).await;
+            answers = self.measured(self.link.run(commands)).await;
         }
         let cannot_read =
             |error| StoreError::CannotRead { what: "a record in Redis".to_owned(), cause: Arc::new(error) };
@@ -28,8 +29,12 @@ impl Redis {
 
     pub(super) async fn write(&self, commands: Vec<Cmd>, durable: bool) -> Result<Vec<Value>, StoreError> {
         self.open_still()?;
-        self.writes.fetch_add(1, Ordering::Relaxed);
+        let begun = self.clock.monotonic();
         let answers = self.send(commands, durable).await;
+        if let Some(measures) = self.measures.get() {
+            measures.write_seconds.observe(self.clock.monotonic().saturating_sub(begun).as_secs_f64());
+        }
+        self.writes.fetch_add(u64::from(answers.is_ok()), Ordering::Relaxed);
         match &answers {
             Ok(_) if self.failure.load().is_none() => {}
             Ok(_) => self.failure.store(None),
@@ -52,14 +57,32 @@ impl Redis {
 
     async fn send(&self, commands: Vec<Cmd>, durable: bool) -> Result<Vec<Value>, StoreError> {
         let Some(wait) = self.wait.filter(|_| durable) else {
-            return self.link.run(commands).await.map_err(cannot_write);
+            return self.measured(self.link.run(commands)).await.map_err(cannot_write);
         };
-        let (answers, replicas) = self.link.run_waiting(commands, wait).await.map_err(cannot_write)?;
+        let (answers, replicas) = self.measured(self.link.run_waiting(commands, wait)).await.map_err(cannot_write)?;
         if replicas < wait.replicas {
             let cause = Arc::new(TooFewReplicas { wanted: wait.replicas, found: replicas });
             return Err(StoreError::CannotWrite { cause });
         }
         Ok(answers)
+    }
+
+    /// Observes a round trip.
+    async fn measured<T>(&self, trip: impl Future<Output = RedisResult<T>>) -> RedisResult<T> {
+        let begun = self.clock.monotonic();
+        let answers = trip.await;
+        if let Some(measures) = self.measures.get() {
+            measures.redis_seconds.observe(self.clock.monotonic().saturating_sub(begun).as_secs_f64());
+            if answers.is_err() {
+                measures.redis_failed.inc();
+            }
+        }
+        answers
+    }
+
+    pub(in super::super) fn measured_by(&self, measures: Measures) {
+        // One store is measured by one bridge.
+        let _measured_already = self.measures.set(measures);
     }
 
     /// Takes down whether Redis was heard, and where it took no writes whether it takes them again: so a bridge knows that nobody

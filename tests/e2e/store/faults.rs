@@ -5,8 +5,10 @@ use std::time::{Duration, Instant};
 use passbridge::domain::family::{AccessFate, AccessRecord, Ending, Family, FamilyState};
 use passbridge::domain::seal::Sealed;
 use passbridge::store::{
-    Change, CommitError, Memo, PendingRevocation, RedisMode, RedisSettings, StoreError, StoreSettings, Version, Wait,
+    Change, CommitError, Loss, Measures, Memo, PendingRevocation, RedisMode, RedisSettings, StoreError, StoreSettings,
+    Version, Wait, losses,
 };
+use passbridge::telemetry::Metrics;
 
 use super::line::{Cut, KEEP, Line};
 use super::servers::{Server, settings, single};
@@ -208,4 +210,54 @@ fn a_redis_that_is_full_takes_no_login_and_ends_those_that_it_has() {
     assert_eq!(block_on(world.store.session(&login.new.family.session.unwrap())).unwrap(), None);
     assert_eq!(block_on(world.store.outbox()).unwrap().records, [pending]);
     assert!(!world.store.statistics().writable, "there is no more room for that");
+}
+
+#[test]
+fn round_trips_and_writes_are_measured_and_those_that_fail_counted() {
+    let mut server = Server::start();
+    let world = World::open(&single(&server));
+    let metrics = Metrics::new();
+    world.store.measured_by(Measures {
+        write_seconds: metrics.store.write_seconds.clone(),
+        redis_seconds: metrics.store.redis_seconds.clone(),
+        redis_failed: metrics.store.redis_failed.clone(),
+    });
+    let counted = || {
+        ["write_seconds_count", "redis_seconds_count", "redis_failed_total"].map(|name| {
+            let (text, name) = (metrics.text(), format!("passbridge_store_{name} "));
+            text.lines().find_map(|line| line.strip_prefix(&name)?.parse::<u64>().ok()).unwrap()
+        })
+    };
+    block_on(async {
+        let login = world.kept().await;
+        assert_eq!(counted(), [2, 2, 0], "a login is written in two steps");
+        assert!(world.store.access(&login.access).await.unwrap().is_some());
+        assert_eq!(counted(), [2, 3, 0]);
+        server.kill();
+        world.store.put(world.login().new).await.unwrap_err();
+    });
+    assert_eq!(counted(), [3, 4, 1]);
+    assert_eq!((world.store.statistics().writes, world.store.statistics().failed_writes), (2, 1));
+    let refusing = world.store.refusing();
+    assert!(std::error::Error::source(&refusing).is_some(), "who is not tried for is told why: {refusing:?}");
+}
+
+#[test]
+fn a_redis_that_drops_or_forgets_logins_is_found_out_and_one_that_lets_nobody_look_is_told() {
+    let server = Server::start();
+    let settings = settings(RedisMode::Single, &[server.port]);
+    assert_eq!(losses(&settings).unwrap(), [Loss::ForgetsAtRestart], "without a bound it drops nothing");
+    server.cli(&["CONFIG", "SET", "maxmemory", "100mb"]);
+    server.cli(&["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"]);
+    server.cli(&["CONFIG", "SET", "save", "60 1"]);
+    assert_eq!(losses(&settings).unwrap(), [Loss::Evicts("allkeys-lru".to_owned())]);
+    server.cli(&["CONFIG", "SET", "maxmemory-policy", "noeviction"]);
+    assert_eq!(losses(&settings).unwrap(), []);
+    server.cli(&["CONFIG", "SET", "save", ""]);
+    server.cli(&["CONFIG", "SET", "appendonly", "yes"]);
+    assert_eq!(losses(&settings).unwrap(), []);
+    server.cli(&["ACL", "SETUSER", "default", "-config"]);
+    let error = losses(&settings).unwrap_err();
+    let why = std::error::Error::source(&error).unwrap().to_string().to_lowercase();
+    assert!(why.contains("permission"), "{why}");
 }

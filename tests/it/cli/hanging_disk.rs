@@ -48,6 +48,12 @@ impl Hanging {
         self.program.lines("store").into_iter().filter(|line| line["outcome"] == outcome).collect()
     }
 
+    /// What a metric says.
+    fn measured(&self, name: &str) -> u64 {
+        let (metrics, name) = (self.program.told("/metrics").body, format!("passbridge_{name} "));
+        metrics.lines().find_map(|line| line.strip_prefix(&name)).expect("it is there").parse().unwrap()
+    }
+
     fn asking(&self, path: &str, more: &[(&str, &str)]) -> RawReply {
         let mut fields = vec![("client_id", OLD_ID), ("client_secret", OLD_SECRET)];
         fields.extend(more);
@@ -82,6 +88,8 @@ fn a_disk_that_hangs_is_named_and_nobody_waits_for_it_and_it_is_told_when_it_is_
     assert_eq!(hanging.asking(INTROSPECT, &[("token", &hanging.access)]).json("active"), true, "it is read");
     assert_eq!(program.told("/readyz").json("store"), "refusing");
     assert_eq!(program.told("/healthz").status, 200);
+    assert_eq!(hanging.measured("store_writable"), 0);
+    assert!(hanging.measured("store_writes_total{outcome=\"failed\"}") > 0);
     let blames = |line: &serde_json::Value| line["outcome"] == "server_error" && line["fault"] != "ourselves";
     assert!(!program.lines("request").iter().any(blames), "{}", program.log());
     let named = format!("the disk below {} has not answered for", world.store().display());
@@ -93,6 +101,7 @@ fn a_disk_that_hangs_is_named_and_nobody_waits_for_it_and_it_is_told_when_it_is_
     within(LONG, "it takes writes again", || program.ask(&login()).status == 200);
     eventually("that is told", || hanging.told("recovered").len() == 1);
     assert_eq!(program.told("/readyz").json("store"), "writable");
+    assert_eq!(hanging.measured("store_writable"), 1);
     assert_eq!(hanging.refreshed().status, 200, "nothing of it was spent");
 }
 

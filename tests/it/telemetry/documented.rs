@@ -110,8 +110,8 @@ fn every_word_of_a_log_line_is_documented() {
 
 #[test]
 fn every_metric_is_documented_by_its_name() {
-    let source = text("src/telemetry/metrics.rs");
-    let registered = source.split(".register(").skip(1).map(|rest| rest.trim_start().strip_prefix('"').unwrap());
+    let source = text("src/telemetry/metrics.rs") + &text("src/telemetry/stored.rs");
+    let registered = source.split(".register(").skip(1).filter_map(|rest| rest.trim_start().strip_prefix('"'));
     let registered: BTreeSet<String> =
         registered.map(|rest| format!("passbridge_{}", rest.split('"').next().unwrap())).collect();
     let documented = rows("docs/OPERATIONS.md", "Metrics");
@@ -127,4 +127,24 @@ fn every_metric_is_documented_by_its_name() {
         let of_histogram = ["_bucket", "_sum", "_count"].iter().find_map(|ending| name.strip_suffix(ending));
         assert!(documented.contains(of_histogram.unwrap_or(name)), "{name}");
     }
+}
+
+#[test]
+fn what_the_store_does_is_measured() {
+    let world = World::new();
+    let measured = |name: &str| {
+        let (metrics, name) = (world.ops("/metrics").body, format!("passbridge_store_{name} "));
+        let value = metrics.lines().find_map(|line| line.strip_prefix(&name).map(str::to_owned));
+        value.unwrap_or_else(|| panic!("{name}: {metrics}")).parse::<f64>().unwrap()
+    };
+    let (writes, groups) = (measured("writes_total{outcome=\"ok\"}"), measured("write_seconds_count"));
+    let access = world.login().text("access_token");
+    assert!(measured("writes_total{outcome=\"ok\"}") > writes);
+    assert!(measured("write_seconds_count") > groups);
+    assert!(measured("disk_bytes") > 0.0);
+    assert!((measured("writable") - 1.0).abs() < f64::EPSILON);
+    assert!(measured("writes_total{outcome=\"failed\"}").abs() < f64::EPSILON);
+    let (misses, hits) = (measured("cache_total{outcome=\"miss\"}"), measured("cache_total{outcome=\"hit\"}"));
+    assert!(world.active(&access) && world.active(&access));
+    assert!(measured("cache_total{outcome=\"miss\"}") > misses && measured("cache_total{outcome=\"hit\"}") > hits);
 }
