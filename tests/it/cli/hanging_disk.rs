@@ -5,11 +5,16 @@ use std::fs::{self, File};
 use std::io::{copy, sink};
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
 
 use crate::support::program::Program;
 use crate::support::world::{INTROSPECT, REVOKE};
-use crate::support::{OLD_ID, OLD_SECRET, Plan, RawReply, TOKEN, World, eventually, passport, post, within};
+use crate::support::{
+    Connection, Granting, Mood, OLD_ID, OLD_SECRET, Plan, RawReply, TOKEN, World, eventually, passport, post, within,
+};
 
 /// A bridge whose store hangs, and a login that it had kept.
 struct Hanging {
@@ -25,10 +30,17 @@ const LONG: Duration = Duration::from_secs(30);
 
 impl Hanging {
     fn begin() -> Self {
-        let world = Plan::new().set("realm", "rotation", "\"off\"").set("server", "drain", "\"1s\"").files();
+        Self::begin_behind("off", |_, _, _| {})
+    }
+
+    /// The same, where something else is begun before the disk hangs.
+    fn begin_behind(rotation: &str, before: impl FnOnce(&Program, &World, &str)) -> Self {
+        let rotation = format!("\"{rotation}\"");
+        let world = Plan::new().set("realm", "rotation", &rotation).set("server", "drain", "\"1s\"").files();
         let program = Program::serve(&world);
         let reply = program.ask(&login());
         let (access, refresh) = (reply.text("access_token"), reply.text("refresh_token"));
+        before(&program, &world, &refresh);
         program.limit("1");
         assert_eq!(program.ask(&login()).status, 500);
         let pipe = world.store().join("probe");
@@ -48,6 +60,12 @@ impl Hanging {
         self.program.lines("store").into_iter().filter(|line| line["outcome"] == outcome).collect()
     }
 
+    /// Has the disk answer.
+    fn answer(&self) {
+        let mut pipe = File::open(&self.pipe).unwrap();
+        std::thread::spawn(move || copy(&mut pipe, &mut sink()));
+    }
+
     /// What a metric says.
     fn measured(&self, name: &str) -> u64 {
         let (metrics, name) = (self.program.told("/metrics").body, format!("passbridge_{name} "));
@@ -61,8 +79,13 @@ impl Hanging {
     }
 
     fn refreshed(&self) -> RawReply {
-        self.asking(TOKEN, &[("grant_type", "refresh_token"), ("refresh_token", &self.refresh)])
+        self.program.ask(&refreshing(&self.refresh))
     }
+}
+
+fn refreshing(uuid: &str) -> Vec<u8> {
+    let client = [("client_id", OLD_ID), ("client_secret", OLD_SECRET)];
+    post(TOKEN, &[&client[..], &[("grant_type", "refresh_token"), ("refresh_token", uuid)]].concat())
 }
 
 fn login() -> Vec<u8> {
@@ -96,13 +119,32 @@ fn a_disk_that_hangs_is_named_and_nobody_waits_for_it_and_it_is_told_when_it_is_
     let last = program.lines("request").into_iter().rfind(|line| line["outcome"] == "server_error").unwrap();
     assert!(last["detail"].as_str().unwrap().contains(&named), "{last}");
 
-    let mut pipe = File::open(&hanging.pipe).unwrap();
-    std::thread::spawn(move || copy(&mut pipe, &mut sink()));
+    hanging.answer();
     within(LONG, "it takes writes again", || program.ask(&login()).status == 200);
     eventually("that is told", || hanging.told("recovered").len() == 1);
     assert_eq!(program.told("/readyz").json("store"), "writable");
     assert_eq!(hanging.measured("store_writable"), 1);
     assert_eq!(hanging.refreshed().status, 200, "nothing of it was spent");
+}
+
+#[test]
+fn a_refresh_that_is_under_way_when_the_disk_hangs_is_answered_and_its_pair_is_kept_once_the_disk_answers() {
+    let (gate, mut waiting) = (Arc::new(Notify::new()), None);
+    let hanging = Hanging::begin_behind("on", |program, world, refresh| {
+        world.realm.next(Mood::Gate(Arc::clone(&gate), Box::new(Mood::Grant(Granting::default()))));
+        let mut connection = Connection::open(program.legacy);
+        connection.write(&refreshing(refresh));
+        eventually("the realm is asked", || world.realm.count() == 2);
+        waiting = Some(connection);
+    });
+    ours(&waiting.unwrap().reply().unwrap());
+    let asked = hanging.world.realm.count();
+    gate.notify_one();
+    hanging.answer();
+    within(LONG, "the pair can be fetched", || hanging.refreshed().status == 200);
+    assert_eq!(hanging.world.realm.count(), asked, "the realm is not asked again");
+    let blames = |line: &serde_json::Value| line["outcome"] == "server_error" && line["fault"] != "ourselves";
+    assert!(!hanging.program.lines("request").iter().any(blames), "{}", hanging.program.log());
 }
 
 #[test]
