@@ -123,11 +123,7 @@ async fn take_back(bridge: Arc<Bridge>, end: CancellationToken) {
 /// Has the log tell once that the store refuses, and why, once that its disk hangs, and once that it takes writes again.
 async fn watch_store(bridge: Arc<Bridge>, end: CancellationToken) {
     let mut before = (false, false);
-    loop {
-        tokio::select! {
-            () = end.cancelled() => return,
-            () = sleep(LOOK) => {}
-        }
+    while end.run_until_cancelled(sleep(LOOK)).await.is_some() {
         let failure = bridge.store.newest_failure();
         let now = (failure.is_some(), bridge.store.hangs().is_some());
         match failure {
