@@ -10,11 +10,12 @@ use tokio::runtime;
 
 use super::{NO, WRONG_USE, ask, configured, in_part, private, show, unanswered};
 use crate::config;
+use crate::domain::learned;
 use crate::domain::refusal::sentence;
 use crate::domain::time::{Clock, Timestamp};
 use crate::secrets::Environment;
 use crate::server::{SystemClock, provide_tls};
-use crate::store::{Bundle, StoreError, StoreSettings, TokenStore};
+use crate::store::{Bundle, Memo, StoreError, StoreSettings, TokenStore};
 
 /// Families in one step.
 const STEP: usize = 500;
@@ -28,6 +29,8 @@ struct Copied {
     /// Left as they are where they were copied to: they have gone on there.
     newer: usize,
     untold: usize,
+    /// What else is remembered of clients, left as it is there for the same reason.
+    differing: usize,
     /// Records that cannot be read, and were left behind.
     damaged: usize,
 }
@@ -95,7 +98,7 @@ pub(super) fn copy(path: &Path, environment: &Environment, to: &Path) -> ExitCod
     };
     let opened = TokenStore::open(&to.store, clock.clone()).map_err(|error| to.store.not_opened(&error));
     match opened.and_then(|to| run(&source, &to, clock.now()).map_err(|error| sentence(&error))) {
-        Ok(Copied { logins, forgotten, newer, untold, damaged }) => {
+        Ok(Copied { logins, forgotten, newer, untold, differing, damaged }) => {
             show::say(&format!("{logins} logins copied, and {untold} revocations that the realm must still be told"));
             if forgotten > 0 {
                 show::say(&format!("{forgotten} logins are forgotten by now, and were left behind"));
@@ -103,6 +106,10 @@ pub(super) fn copy(path: &Path, environment: &Environment, to: &Path) -> ExitCod
             if newer > 0 {
                 let hint = "hint: was it meant the other way round?";
                 show::say(&format!("{newer} logins have gone on there, and were left as they are\n  {hint}"));
+            }
+            if differing > 0 {
+                let what = "how canaries and shadows of clients fare";
+                show::say(&format!("{} of {what} is another there, and was left", show::counted(differing, "record")));
             }
             if damaged > 0 {
                 show::complain(&format!("{} cannot be read, and stayed behind", show::counted(damaged, "record")));
@@ -183,12 +190,27 @@ fn run(from: &TokenStore, to: &TokenStore, now: Timestamp) -> Result<Copied, Sto
         let memos = from.memos().await?;
         copied.damaged += memos.damaged;
         for memo in memos.records {
-            to.memo_put(&memo).await?;
+            copied.differing += usize::from(!bring(to, memo).await?);
         }
         to.close().await;
         from.close().await;
         Ok(copied)
     })
+}
+
+/// Brings what is remembered of a client where nothing is yet: nobody can say which of two is newer. Learned secrets are brought
+/// beside those that are there. Whether all of it is there now.
+async fn bring(to: &TokenStore, mut memo: Memo) -> Result<bool, StoreError> {
+    if let Some(there) = to.memo(&memo.name).await? {
+        let is_learned = memo.name.starts_with("learned/");
+        match learned::both(&there, &memo.value).filter(|_| is_learned) {
+            Some(both) if both != there => memo.value = both,
+            None if memo.value != there => return Ok(false),
+            Some(_) | None => return Ok(true),
+        }
+    }
+    to.memo_put(&memo).await?;
+    Ok(true)
 }
 
 /// Whether a login is further in this store than where it is copied from. One that cannot be read there is written anew.

@@ -9,6 +9,19 @@ use parking_lot::Mutex;
 /// So long what was learned here counts; then it is looked whether another instance has learned more.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
+/// Of two lists of hashes as they are kept, the first one with what the second has beside it; `None`: one of the two is no list.
+#[must_use]
+pub fn both(first: &[u8], second: &[u8]) -> Option<Vec<u8>> {
+    let mut hashes: Vec<String> = postcard::from_bytes(first).ok()?;
+    let more: Vec<String> = postcard::from_bytes(second).ok()?;
+    for hash in more {
+        if !hashes.contains(&hash) {
+            hashes.push(hash);
+        }
+    }
+    postcard::to_stdvec(&hashes).ok()
+}
+
 /// What stands behind one `{ learn = true }`: one thing for a client, whatever table it stands in.
 #[derive(Default)]
 pub struct Learned(Mutex<Arc<Shared>>);
@@ -131,6 +144,13 @@ mod tests {
         first.take(first.with("c".to_owned(), 1), 1);
         first.end();
         assert!(second.begin() && second.hashes() == texts(&["c"]));
+    }
+
+    #[test]
+    fn two_lists_are_one_with_the_first_ones_hashes_in_front() {
+        let kept = |hashes: &[&str]| postcard::to_stdvec(hashes).unwrap();
+        assert_eq!(both(&kept(&["b", "a"]), &kept(&["a", "c"])), Some(kept(&["b", "a", "c"])));
+        assert_eq!(both(&kept(&["a"]), &[9]), None);
     }
 
     #[test]

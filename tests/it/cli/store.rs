@@ -7,7 +7,7 @@ use std::sync::Arc;
 use passbridge::domain::family::{AccessFate, Ending, Family};
 use passbridge::domain::time::Clock;
 use passbridge::server::SystemClock;
-use passbridge::store::{Change, TokenStore, Version};
+use passbridge::store::{Change, Memo, TokenStore, Version};
 
 use super::said::run_with;
 use super::{out, run, talk};
@@ -191,6 +191,35 @@ fn a_login_that_has_gone_on_where_it_was_copied_to_is_left_as_it_is() {
     assert_eq!(record.fate, AccessFate::Over(Ending::Revoked));
     assert_eq!(block_on(there.family(refreshed.id())).unwrap().unwrap().value, newest);
     assert_eq!(block_on(there.family(untouched.id())).unwrap().unwrap().value, untouched.new.family);
+}
+
+#[test]
+fn what_is_remembered_of_a_client_where_it_is_copied_to_stays_and_learned_secrets_come_beside_it() {
+    let mut world = Plan::new().files();
+    std::fs::copy(world.config(), world.path().join("to.toml")).unwrap();
+    world.change("store", "path", "\"stale\"");
+    let list = |hashes: &[&str]| postcard::to_stdvec(hashes).unwrap();
+    let fill = |name: &str, memos: &[(&str, Vec<u8>)]| {
+        let store = TokenStore::open(&embedded(&world.path().join(name)), Arc::new(SystemClock::new())).unwrap();
+        for (name, value) in memos {
+            block_on(store.memo_put(&Memo { name: (*name).to_owned(), value: value.clone() })).unwrap();
+        }
+        block_on(store.close());
+    };
+    let both = ("learned/both", list(&["first", "only here"]));
+    fill("stale", &[both, ("learned/new", list(&["a"])), ("shadow/both", vec![1]), ("shadow/new", vec![3])]);
+    fill("data", &[("learned/both", list(&["second", "first"])), ("shadow/both", vec![2])]);
+    for _ in 0..2 {
+        let copied = run(&world, &["store", "copy", "--to", "to.toml"], "");
+        assert_eq!(copied.status.code(), Some(0), "{}", talk(&copied));
+        let left = "1 record of how canaries and shadows of clients fare is another there, and was left";
+        assert!(talk(&copied).contains(left), "{}", talk(&copied));
+        let there = TokenStore::open(&embedded(&world.path().join("data")), Arc::new(SystemClock::new())).unwrap();
+        let memo = |name: &str| block_on(there.memo(name)).unwrap().unwrap();
+        assert_eq!(memo("learned/both"), list(&["second", "first", "only here"]));
+        assert_eq!((memo("learned/new"), memo("shadow/both"), memo("shadow/new")), (list(&["a"]), vec![2], vec![3]));
+        block_on(there.close());
+    }
 }
 
 #[test]
