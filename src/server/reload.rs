@@ -135,6 +135,13 @@ impl Reloading {
         });
         findings.absorb(found);
         let (config, loaded) = (config?, loaded?);
+        // A disk that is full leaves files empty: that shall log out nobody.
+        if loaded.table.is_empty() && !self.shared.bridge.snapshot.load().table.is_empty() {
+            let origin = Origin::file(&config.mappings.join("clients").to_string_lossy());
+            let hint = "put the files back; a bridge that is to serve no client at all is stopped and started";
+            findings.error("clients-gone", &origin, "no file here maps a client any more", hint);
+            return None;
+        }
         let mut realms = Vec::with_capacity(self.ways.workers.len() + 1);
         if config.realm != current.realm {
             for _ in self.ways.all() {

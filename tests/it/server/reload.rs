@@ -49,6 +49,20 @@ fn one_error_in_any_file_keeps_the_last_good_table_and_says_so() {
 }
 
 #[test]
+fn files_that_a_full_disk_has_left_empty_take_no_client_away() {
+    let mut world = World::new();
+    world.change_clients(&[]);
+    let findings = world.running().reload().unwrap_err().findings;
+    assert!(findings.iter().any(|finding| finding.code == "clients-gone"), "{findings:?}");
+    assert_eq!(world.login().status, 200);
+    let mappings = world.ops("/readyz").json("mappings");
+    assert_eq!((&mappings["clients"], &mappings["current"]), (&1.into(), &false.into()));
+    world.change_clients(&[client(OLD_ID, "")]);
+    world.running().reload().unwrap();
+    assert_eq!(world.ops("/readyz").json("mappings")["current"], true);
+}
+
+#[test]
 fn a_load_with_thousands_of_errors_is_refused_in_a_hundred_lines() {
     let mut world = World::new();
     let wrong = |number: usize| client(&format!("client-{number}"), "client_secret = { env = \"NOT_SET\" }");
