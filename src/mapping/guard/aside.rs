@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::question::{Outcome, Question};
-use super::{Guard, UNVERIFIED, nobodys, wrong};
+use super::{Guard, nobodys, wrong};
 use crate::domain::client::{Client, Presented};
 use crate::domain::refusal::{Fault, Refusal};
 use crate::mapping::Snapshot;
@@ -59,7 +59,7 @@ impl Guard {
                 self.used(&client, slot);
                 Ok(client)
             }
-            (Ok(Outcome::Unverified), _) => Err(unknown(UNVERIFIED)),
+            (Ok(Outcome::Unverified(why)), _) => Err(unknown(why)),
             (Ok(Outcome::Wrong | Outcome::Right(_)), None) => Err(wrong(nobodys(snapshot, presented))),
             (Ok(Outcome::Wrong), Some(_)) if is_untaught => {
                 Err(unknown("its old secret is to be learned, and nothing is learned yet"))

@@ -93,9 +93,13 @@ struct Books {
 }
 
 impl Books {
-    fn may_try(&self, claimed: &str, network: IpAddr) -> bool {
+    /// Whether one may be tried; the error says whose were too many.
+    fn may_try(&self, claimed: &str, network: IpAddr) -> Result<(), &'static str> {
         let now = self.clock.monotonic();
-        self.by_client.may_try(claimed, now) && self.by_address.may_try(&network, now)
+        if !self.by_client.may_try(claimed, now) {
+            return Err(OF_CLIENT);
+        }
+        if self.by_address.may_try(&network, now) { Ok(()) } else { Err(OF_ADDRESS) }
     }
 
     fn failed(&self, claimed: &str, network: IpAddr) {
@@ -141,9 +145,7 @@ impl Guard {
         }
         let question = Question::of(snapshot, presented, address, &self.books);
         let client = question.client.clone();
-        if !self.books.may_try(&question.claimed, question.network) {
-            return Err(wrong(UNVERIFIED));
-        }
+        self.books.may_try(&question.claimed, question.network).map_err(wrong)?;
         let Some(answer) = self.pool.run(question.network, move |argon| question.answer(argon)) else {
             return Err(Refusal::server(Fault::Ourselves, "too many secrets wait to be verified"));
         };
@@ -152,7 +154,7 @@ impl Guard {
                 self.used(&client, slot);
                 Ok(client)
             }
-            (Ok(Outcome::Unverified), _) => Err(wrong(UNVERIFIED)),
+            (Ok(Outcome::Unverified(why)), _) => Err(wrong(why)),
             (Ok(Outcome::Wrong | Outcome::Right(_)), None) => Err(wrong(nobodys(snapshot, presented))),
             (Ok(Outcome::Wrong), Some(_)) => Err(wrong("the secret is wrong")),
             (Err(_), _) => Err(Refusal::server(Fault::Ourselves, "the verification of a secret was lost")),
@@ -187,7 +189,7 @@ impl Guard {
         let done = self.pool.run(question.network, move |argon| {
             let _nobody_waits = tell.send(question.lesson(argon, &*entropy));
             // Nobody is let in by this.
-            Outcome::Unverified
+            Outcome::Wrong
         })?;
         done.await.ok()?;
         told.await.ok()?
@@ -201,7 +203,10 @@ impl Guard {
     }
 }
 
-const UNVERIFIED: &str = "too many wrong secrets; refused unverified";
+const OF_CLIENT: &str =
+    "too many wrong secrets of this client id (`limits.wrong_secrets.per_client`); refused unverified";
+const OF_ADDRESS: &str = "too many wrong secrets, of whichever clients, from this address (`limits.wrong_secrets.per_address`; \
+                          a proxy's belongs into `server.trusted_proxies`); refused unverified";
 
 /// The client of a reading, unless its credentials stand where its mapping does not allow them.
 fn known<'s>(snapshot: &'s Snapshot, reading: &Credentials, placement: Placement) -> Option<&'s Arc<Client>> {

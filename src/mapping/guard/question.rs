@@ -19,8 +19,8 @@ pub(super) enum Outcome {
     Right(usize),
     /// It is not, or there is no such client.
     Wrong,
-    /// There were too many wrong ones before it.
-    Unverified,
+    /// There were too many wrong ones before it, and whose.
+    Unverified(&'static str),
 }
 
 /// Whom a caller claims to be, and with which secret.
@@ -109,8 +109,10 @@ impl Question {
             }
         }
         // Those who waited in front may have used up what may be wrong.
-        if self.is_limited && !self.books.may_try(&self.claimed, self.network) {
-            return Outcome::Unverified;
+        if self.is_limited
+            && let Err(why) = self.books.may_try(&self.claimed, self.network)
+        {
+            return Outcome::Unverified(why);
         }
         for secret in &self.secrets {
             if let Some(slot) = self.slot(secret, argon) {

@@ -167,18 +167,18 @@ fn beyond_the_limit_of_a_client_wrong_secrets_are_refused_unverified_wherever_th
     for number in 0..5 {
         assert_eq!(detail(site.ask_from([192, 0, 2, number], "a", "wrong")), "the secret is wrong");
     }
-    assert_eq!(refused(site.ask_from([192, 0, 2, 9], "a", "wrong")), (Cause::ClientCredentials, UNVERIFIED.to_owned()));
+    assert_eq!(refused(site.ask_from([192, 0, 2, 9], "a", "wrong")), (Cause::ClientCredentials, OF_CLIENT.to_owned()));
     assert_eq!(site.guard.verifications(), 5);
     *site.clock.0.lock() += Duration::from_secs(12);
     assert_eq!(detail(site.ask("a", "wrong")), "the secret is wrong", "one is forgotten after a fifth of the minute");
-    assert_eq!(detail(site.ask("a", "wrong")), UNVERIFIED);
+    assert_eq!(detail(site.ask("a", "wrong")), OF_CLIENT);
 }
 
 #[test]
 fn an_id_that_is_nobodys_is_limited_like_one_that_is_somebodys() {
     let site = Site::new(&[client("a", &cheap("right"))]);
     for id in ["a", "nobody"] {
-        let said: Vec<_> = (0..7).map(|_| detail(site.ask(id, "wrong")) == UNVERIFIED).collect();
+        let said: Vec<_> = (0..7).map(|_| detail(site.ask(id, "wrong")) == OF_CLIENT).collect();
         assert_eq!(said, [false, false, false, false, false, true, true], "{id}");
     }
 }
@@ -189,8 +189,13 @@ fn beyond_the_limit_of_an_address_invented_ids_are_refused_unverified_and_others
     for number in 0..20 {
         assert_eq!(detail(site.ask(&format!("invented-{number}"), "wrong")), "no mapping has this client id");
     }
-    assert_eq!(detail(site.ask("another", "wrong")), UNVERIFIED);
-    assert_eq!(detail(site.ask("a", "right")), UNVERIFIED, "never verified, from that address");
+    assert_eq!(detail(site.ask("another", "wrong")), OF_ADDRESS);
+    assert_eq!(detail(site.ask("a", "right")), OF_ADDRESS, "never verified, from that address");
+    let keys = ["`limits.wrong_secrets.per_address`", "`server.trusted_proxies`"];
+    assert!(
+        keys.iter().all(|key| OF_ADDRESS.contains(key)),
+        "the operator hears which budget it is, and why it may be everybody's"
+    );
     assert!(site.ask_from([192, 0, 2, 2], "a", "right").is_ok());
 }
 
