@@ -154,7 +154,7 @@ fn from_environment(
     };
     // The place is told whatever stands there.
     let (variable, hint) = if value.is_some() || is_like_a_name(&name.value) {
-        let hint = format!("set {} where the bridge is started", name.value);
+        let hint = format!("set {} where the bridge is started, and here", name.value);
         (format!("the environment variable `{}`, which", name.value), hint)
     } else {
         let hint = "write the name of a variable, never the secret itself, and set it where the bridge is started";

@@ -296,7 +296,7 @@ fn secrets_that_cannot_be_had_or_may_not_stand_there_are_told() {
             "unset-variable",
             client("client_secret = { env = ▲\"NWE\" }"),
             "`NWE`, which is not set",
-            "set NWE where",
+            "set NWE where the bridge is started, and here",
         ),
         error("unset-variable", client("client_secret = { env = ▲\"EMPTY\" }"), "which is set to nothing", ""),
         error(
