@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::super::{Format, NO, WRONG_USE, show as view};
 use super::uses::{self, Uses};
-use super::{counted, fares, learned, plain, refused};
+use super::{counted, fares, learned, plain, refused, taken};
 use crate::config::{self, Config, Examined};
 use crate::document::Findings;
 use crate::mapping::Place;
@@ -35,6 +35,9 @@ pub(super) fn list(path: &Path, environment: &Environment, stage: Option<&str>, 
     let errors = findings.into_sorted();
     let _ = view::findings(&errors, Format::Human, &mut anstream::stderr());
     view::say(&counted(found.len(), "client"));
+    if let Some(config) = &config {
+        taken::note(config);
+    }
     let answer = if config::unopened(&errors) {
         WRONG_USE
     } else if errors.is_empty() {
@@ -87,6 +90,9 @@ pub(super) fn show(path: &Path, environment: &Environment, id: &str, format: For
     });
     if let Err(reason) = &asked {
         view::say(&format!("note: when its secrets were last used is not known: {reason}"));
+    }
+    if let Some(config) = &config {
+        taken::note(config);
     }
     let uses = asked.ok();
     let fares = &fares_of(config.as_ref(), std::slice::from_ref(&entry))[id];

@@ -87,6 +87,19 @@ pub(super) fn settled(config: &Config) -> Result<(), String> {
     }
 }
 
+/// Says where a bridge runs that uses something else than the files say.
+pub(super) fn note(config: &Config) {
+    let Ok(answer) = ask::get(config, "/readyz") else { return };
+    let body: Value = serde_json::from_str(&answer.body).unwrap_or_default();
+    let used = body["mappings"]["digest"].as_str();
+    if used.is_some_and(|used| used != mapping::digest(&config.mappings)) {
+        let address = config.listen.ops;
+        show::say(&format!(
+            "note: this is what the files say; the bridge at {address} uses others\n  hint: `passbridge diff` says what it has, and whether it refuses these"
+        ));
+    }
+}
+
 /// Looks until the bridge has files of this digest, for 12 seconds.
 fn look(config: &Config, digest: &str) -> Look {
     let mut refused = Vec::new();

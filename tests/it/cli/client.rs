@@ -52,6 +52,20 @@ fn a_list_says_what_stands_where_and_no_secret() {
 }
 
 #[test]
+fn a_bridge_that_refuses_what_the_files_say_is_told_beside_it() {
+    let mut world = Plan::new().start();
+    let ops = world.running().addresses().ops;
+    world.change("listen", "ops", &format!("\"{ops}\""));
+    let ways = [&["client", "list"][..], &["client", "show", OLD_ID]];
+    let told = |world: &World, way: &[&str]| run(world, way, "").fine().err.contains("the bridge at");
+    assert!(ways.iter().all(|way| !told(&world, way)));
+    let unfit = client("other", "client_secret = { env = \"NOT_SET\" }");
+    world.change_clients(&[client(OLD_ID, "stage = \"retired\""), unfit]);
+    assert!(world.running().reload().is_err());
+    assert!(ways.iter().all(|way| told(&world, way)));
+}
+
+#[test]
 fn with_an_old_server_a_client_that_no_command_moved_goes_back_to_it() {
     let world = Plan::new().set("otk", "url", "\"http://127.0.0.1:1\"").files();
     run(&world, &["client", "rollback", OLD_ID], "").fine();
