@@ -14,8 +14,8 @@ use super::address::{client_address, is_trusted};
 use super::answer::{Peer, Said};
 use super::grpc;
 use super::http2::{self, Streams};
-use super::legacy::{Tuning, bytes_of, unreadable};
-use super::malformed::Refuse;
+use super::legacy::{Tuning, bytes_of, malformed};
+use super::malformed::{Malformed, Refuse};
 use super::streamed::Streamed;
 use super::unanswered::Unanswered;
 use crate::domain::dialect::Endpoint;
@@ -43,9 +43,9 @@ pub(super) struct GatewayService {
 /// Answers what is no HTTP, and leaves the trail that any other refusal leaves.
 pub(super) fn refuse_malformed(service: &GatewayService, endpoint: Endpoint) -> Refuse {
     let (gateway, bridge) = (Arc::clone(&service.gateway), Arc::clone(&service.bridge));
-    Refuse(Arc::new(move |peer| {
+    Refuse(Arc::new(move |peer, why| {
         let mut trail = Trail { address: Some(peer.to_canonical()), endpoint: Some(endpoint), ..Trail::default() };
-        let reply = gateway.refuse(endpoint, unreadable(), &mut trail);
+        let reply = gateway.refuse(endpoint, malformed(why), &mut trail);
         bridge.edge.request(&trail, reply.status.as_u16(), Duration::ZERO);
         bytes_of(&reply)
     }))
@@ -97,7 +97,7 @@ pub(super) async fn call(
     let mut response = if is_too_much {
         service.gateway.turn_away(too_many(), trail)
     } else if service.is_beyond(&head) {
-        service.gateway.turn_away(unreadable(), trail)
+        service.gateway.turn_away(malformed(Malformed::Head), trail)
     } else {
         let body = Stream::of(body, version, peer.turn.unread());
         service.gateway.call((&mut head, body), &from, trail).await
@@ -181,7 +181,7 @@ pub(super) async fn question(
     drop(body);
     let mut asked = service.asked(service.from(peer, &head.headers).address);
     let response = if is_beyond {
-        service.gateway.turn_question_away(unreadable(), &mut asked.trail)
+        service.gateway.turn_question_away(malformed(Malformed::Head), &mut asked.trail)
     } else {
         service.gateway.authorize(&head, &mut asked.trail).await
     };

@@ -13,7 +13,7 @@ use ipnet::IpNet;
 use super::address::client_address;
 use super::answer::{Peer, Said};
 use super::body::{Unread, whole};
-use super::malformed::Refuse;
+use super::malformed::{Malformed, Refuse};
 use super::unanswered::Unanswered;
 use crate::config::Config;
 use crate::domain::refusal::{Cause, Fault, Refusal};
@@ -56,16 +56,21 @@ impl Tuning {
 
 /// Answers what is no HTTP, and leaves the trail that any other refusal leaves.
 pub fn refuse_malformed(service: Arc<LegacyService>) -> Refuse {
-    Refuse(Arc::new(move |peer| {
+    Refuse(Arc::new(move |peer, why| {
         let mut trail = Trail { address: Some(peer.to_canonical()), ..Trail::default() };
-        let reply = service.exchange.refuse("", unreadable(), &mut trail);
+        let reply = service.exchange.refuse("", malformed(why), &mut trail);
         service.exchange.bridge().edge.request(&trail, reply.status.as_u16(), Duration::ZERO);
         bytes_of(&reply)
     }))
 }
 
-pub(super) fn unreadable() -> Refusal {
-    Refusal::client(Cause::InvalidRequest, "the request is no HTTP that can be read, or its head is too long")
+pub(super) fn malformed(why: Malformed) -> Refusal {
+    let detail = match why {
+        Malformed::Unreadable => "the request is no HTTP that can be read (TLS where clear text is spoken, perhaps)",
+        Malformed::Target => "the request's target is longer than any may be",
+        Malformed::Head => "the request's head is longer than `limits.head`, or has more lines than `limits.headers`",
+    };
+    Refusal::client(Cause::InvalidRequest, detail)
 }
 
 /// A whole answer, after which the connection is closed.

@@ -30,7 +30,11 @@ const EMPTY: &[u8] = b"\r\nContent-Length: 0\r\n";
 /// What stands before that, unless the request before was of HTTP/1.0, whose version hyper keeps to.
 const CLOSE: &[u8] = b"\r\nConnection: close";
 /// How they begin, behind the version. Nothing else stands between, as it does in every answer of a handler.
-const STATUS: [&[u8]; 3] = [b" 400 Bad Request", b" 414 URI Too Long", b" 431 Request Header Fields Too Large"];
+const STATUS: [(&[u8], Malformed); 3] = [
+    (b" 400 Bad Request", Malformed::Unreadable),
+    (b" 414 URI Too Long", Malformed::Target),
+    (b" 431 Request Header Fields Too Large", Malformed::Head),
+];
 const VERSIONS: [&[u8]; 2] = [b"HTTP/1.1", b"HTTP/1.0"];
 /// Looks for it in every answer; made once.
 static FIND_EMPTY: LazyLock<memmem::Finder<'static>> = LazyLock::new(|| memmem::Finder::new(EMPTY));
@@ -39,7 +43,18 @@ const HEAD_END: &[u8] = b"\r\n\r\n";
 const SHORT: usize = 2048;
 /// Makes the whole answer to bytes that are no HTTP, for the peer that sent them.
 #[derive(Clone)]
-pub struct Refuse(pub Arc<dyn Fn(IpAddr) -> Vec<u8> + Send + Sync>);
+pub struct Refuse(pub Arc<dyn Fn(IpAddr, Malformed) -> Vec<u8> + Send + Sync>);
+
+/// Why hyper refuses, as its status says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Malformed {
+    /// It is no HTTP.
+    Unreadable,
+    /// The target is longer than any may be.
+    Target,
+    /// The head is too long, or has too many lines.
+    Head,
+}
 
 impl fmt::Debug for Refuse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -282,7 +297,7 @@ impl<S: Reset + AsyncWrite + Unpin> Spoken<S> {
     /// The dialect's words in place of hyper's, where it is hyper that speaks.
     fn replacement(&self, bytes: &[u8]) -> Option<Vec<u8>> {
         let (refuse, peer) = self.refuse.as_ref().filter(|_| self.turn.is_free())?;
-        replaced(bytes, || refuse.0(*peer))
+        replaced(bytes, |why| refuse.0(*peer, why))
     }
 }
 
@@ -298,14 +313,14 @@ fn together<'r>(pieces: &[io::IoSlice<'_>], room: &'r mut [u8; SHORT]) -> Option
 }
 
 /// The bytes with hyper's own refusal replaced; `None`: there is none among them.
-fn replaced(bytes: &[u8], refuse: impl FnOnce() -> Vec<u8>) -> Option<Vec<u8>> {
+fn replaced(bytes: &[u8], refuse: impl FnOnce(Malformed) -> Vec<u8>) -> Option<Vec<u8>> {
     let empty = FIND_EMPTY.find(bytes)?;
     let before = bytes.get(..empty)?;
     let before = before.strip_suffix(CLOSE).unwrap_or(before);
-    let before = STATUS.iter().find_map(|status| before.strip_suffix(*status))?;
+    let (before, why) = STATUS.iter().find_map(|(status, why)| Some((before.strip_suffix(*status)?, *why)))?;
     let before = VERSIONS.iter().find_map(|version| before.strip_suffix(*version))?;
     let end = empty + memmem::find(bytes.get(empty..)?, HEAD_END)? + HEAD_END.len();
-    Some([before, &refuse(), bytes.get(end..)?].concat())
+    Some([before, &refuse(why), bytes.get(end..)?].concat())
 }
 
 impl<S: Reset + AsyncRead + AsyncWrite + Unpin> AsyncWrite for Spoken<S> {
@@ -386,10 +401,10 @@ mod tests {
 
     #[test]
     fn an_answer_of_hypers_own_is_replaced_and_what_stands_before_it_is_kept() {
-        let refuse = || b"SPOKEN".to_vec();
+        let refuse = |why| if why == Malformed::Head { b"SPOKEN".to_vec() } else { Vec::new() };
         let empty = b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\nContent-Length: 0\r\nDate: x\r\n\r\n";
         assert_eq!(replaced(empty, refuse).unwrap(), b"SPOKEN");
-        let old = b"HTTP/1.0 400 Bad Request\r\nContent-Length: 0\r\nDate: x\r\n\r\n";
+        let old = b"HTTP/1.0 431 Request Header Fields Too Large\r\nContent-Length: 0\r\nDate: x\r\n\r\n";
         assert_eq!(replaced(old, refuse).unwrap(), b"SPOKEN");
         let good = b"HTTP/1.1 400 Bad Request\r\nContent-Type: x\r\nContent-Length: 2\r\n\r\n{}";
         assert_eq!(replaced(good, refuse), None);

@@ -7,7 +7,7 @@ use std::sync::mpsc::channel;
 use parking_lot::Mutex;
 
 use super::{call, connect, get, open, plan, refused, told, until, uuid};
-use crate::support::{Connection, FakeApi, PATIENCE, World};
+use crate::support::{Connection, FakeApi, PATIENCE, World, eventually};
 
 /// How hyper itself would refuse, and how an API may.
 const BARE: &str =
@@ -44,6 +44,9 @@ fn what_is_no_http_is_refused_in_the_dialects_words() {
         }
     }
     assert!(api.seen().is_empty());
+    for why in ["no HTTP that can be read", "longer than `limits.head`, or has more lines than `limits.headers`"] {
+        eventually(why, || !world.log(why).is_empty());
+    }
     for endpoint in ["api", "authz"] {
         let labels = format!("endpoint=\"{endpoint}\",client=\"unknown\",outcome=\"invalid_request\"");
         let count = world.metric(&format!("passbridge_requests_total{{{labels}}}"));
