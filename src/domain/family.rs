@@ -74,7 +74,7 @@ impl Ending {
         match self {
             Self::Revoked => "the client revoked its login",
             Self::RevokedByOperator => "an operator ended the login",
-            Self::SessionEnded => "the realm ended the login's session",
+            Self::SessionEnded => "the realm ended the login's session, or takes its user no more",
             Self::Reused => "the login was ended, as a used refresh token came again",
             Self::Replaced => "a newer access token took its place",
         }

@@ -51,9 +51,39 @@ pub fn one_line<'t>(text: &'t str, most: usize, gap: char, worded: impl Fn(&'t s
     line.chars().take(most).collect()
 }
 
+/// A path for the log: as far as no segment of it could be a token or a secret, or a piece of one.
+#[must_use]
+pub fn path(path: &str) -> String {
+    let is_plain = |segment: &str| {
+        let digits = segment.bytes().filter(u8::is_ascii_digit).count();
+        let is_usual = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+        segment.len() <= LONGEST_SEGMENT && digits <= 4 && segment.bytes().all(is_usual)
+    };
+    let told: Vec<&str> = path.split('/').take(SEGMENTS).take_while(|segment| is_plain(segment)).collect();
+    let is_whole = told.len() == path.split('/').count();
+    told.join("/") + if is_whole { "" } else { "/*" }
+}
+
+/// Half a UUID is shorter no more than by a few letters.
+const LONGEST_SEGMENT: usize = 20;
+/// So many segments of a path are told.
+const SEGMENTS: usize = 8;
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_a_path_no_segment_is_told_that_could_be_a_token_or_a_secret() {
+        assert_eq!(path("/auth/oauth/v2/tokens"), "/auth/oauth/v2/tokens");
+        let uuid = "0c8df1ab-6f5c-4b1e-9a51-3f6f0f7b2a11";
+        for secret in
+            [uuid, "0c8df1ab6f5c4b1e9a513f6f0f7b2a11", "%30c8df1ab", "a;token=b", "eyJhbGciOiJSUzI1NiJ9.e30", "x@y"]
+        {
+            assert_eq!(path(&format!("/api/{secret}/x")), "/api/*");
+        }
+        assert_eq!(path(&"/a".repeat(1_000)), format!("{}/*", "/a".repeat(7)));
+    }
 
     #[test]
     fn letters_that_turn_or_part_a_line_are_not_seen_and_those_of_any_language_are() {

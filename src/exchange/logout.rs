@@ -8,7 +8,7 @@ use super::seldom::Seldom;
 use super::{Exchange, store_failed};
 use crate::domain::family::Ending;
 use crate::domain::opaque::Fingerprint;
-use crate::domain::refusal::{Cause, Refusal};
+use crate::domain::refusal::{Cause, Fault, Refusal};
 use crate::domain::time::Timestamp;
 use crate::keycloak::logout_token::{self, LogoutToken};
 use crate::telemetry::Trail;
@@ -60,9 +60,9 @@ impl Exchange {
         let now = bridge.clock.now();
         let token = logout_token::read(token, &keys, now).map_err(refused)?;
         if !bridge.policy.load().issuers.contains(&token.issuer) {
-            return Err(refused(
-                "the logout token is of another realm; set `realm.public_url` where the realm has another public name",
-            ));
+            let reason =
+                "the logout token is of another realm; set `realm.public_url` where the realm has another public name";
+            return Err(Refusal { fault: Fault::Operator, ..refused(reason) });
         }
         let snapshot = bridge.snapshot.load_full();
         if !snapshot.table.clients().any(|client| token.audience.contains(&client.client_id)) {

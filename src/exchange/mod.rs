@@ -55,6 +55,7 @@ use crate::domain::refresh::Rotation;
 use crate::domain::refusal::{Cause, Fault, Refusal, sentence};
 use crate::domain::time::{Clock, Timestamp};
 use crate::domain::translate::ParameterLimit;
+use crate::domain::unseen;
 use crate::keycloak::{Keycloak, Keys};
 use crate::legacy::glance::glance;
 use crate::legacy::reply::Reply;
@@ -190,7 +191,10 @@ impl Exchange {
     pub async fn answer(self: &Arc<Self>, incoming: &Incoming<'_>, address: IpAddr, trail: &mut Trail) -> Reply {
         let snapshot = self.bridge.snapshot.load_full();
         let Some((endpoint, dialects)) = snapshot.table.endpoint(incoming.uri.path()) else {
-            let refusal = Refusal::client(Cause::NotFound, "no endpoint has this path");
+            let refusal = Refusal::client(
+                Cause::NotFound,
+                format!("no endpoint has this path: {}", unseen::path(incoming.uri.path())),
+            );
             let dialect = Arc::clone(snapshot.table.default_dialect());
             return Turned { dialect, refusal }.reply(Endpoint::Token, trail);
         };

@@ -8,6 +8,7 @@ use rustls_pki_types::ServerName;
 
 use super::path::{is_below, resolved};
 use crate::domain::refusal::{Cause, Refusal};
+use crate::domain::unseen;
 use crate::relay::Trust;
 
 /// Where calls below a prefix go.
@@ -138,7 +139,10 @@ pub fn find(routes: &[Route], host: Option<&str>, path: &str) -> Result<usize, R
     if means.iter().any(is_other) {
         return Err(leaves());
     }
-    there.ok_or_else(|| Refusal::client(Cause::NotFound, "no route has this host and path"))
+    there.ok_or_else(|| {
+        let detail = format!("no route has this host and path: {}", unseen::path(path));
+        Refusal::client(Cause::NotFound, detail)
+    })
 }
 
 fn taken(routes: &[Route], host: Option<&str>, path: &str) -> Option<usize> {

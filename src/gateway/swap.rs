@@ -26,6 +26,7 @@ use crate::legacy::reply::Reply;
 use crate::lifecycle::Tasks;
 use crate::relay::hops::end_to_end;
 use crate::telemetry::Trail;
+use crate::telemetry::trail::Note;
 
 /// One worker's gateway.
 #[derive(Debug)]
@@ -163,6 +164,9 @@ impl Gateway {
                 Box::pin(self.send(way, asking, Stream::Whole(again), trail)).await?
             }
         };
+        if answered.0.status() == StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE && asking.bearer.is_some() {
+            trail.notes.push(Note::ApiHead);
+        }
         let (StatusCode::UNAUTHORIZED, Some(bearer), Some(token)) = (answered.0.status(), asking.bearer, token) else {
             return Ok(answered);
         };

@@ -13,7 +13,7 @@ use ipnet::IpNet;
 use super::address::client_address;
 use super::answer::{Peer, Said};
 use super::body::{Unread, whole};
-use super::malformed::{Malformed, Refuse};
+use super::malformed::Refuse;
 use super::unanswered::Unanswered;
 use crate::config::Config;
 use crate::domain::refusal::{Cause, Fault, Refusal};
@@ -62,6 +62,17 @@ pub fn refuse_malformed(service: Arc<LegacyService>) -> Refuse {
         service.exchange.bridge().edge.request(&trail, reply.status.as_u16(), Duration::ZERO);
         bytes_of(&reply)
     }))
+}
+
+/// Why hyper refuses, as its status says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Malformed {
+    /// It is no HTTP.
+    Unreadable,
+    /// The target is longer than any may be.
+    Target,
+    /// The head is too long, or has too many lines.
+    Head,
 }
 
 pub(super) fn malformed(why: Malformed) -> Refusal {

@@ -22,6 +22,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Sleep, sleep};
 
 use super::hearing::{HEARD_OUT, Hearing};
+use super::legacy::Malformed;
 use super::reset::Reset;
 use crate::gateway::{Switch, Unread, Waiting};
 
@@ -44,17 +45,6 @@ const SHORT: usize = 2048;
 /// Makes the whole answer to bytes that are no HTTP, for the peer that sent them.
 #[derive(Clone)]
 pub struct Refuse(pub Arc<dyn Fn(IpAddr, Malformed) -> Vec<u8> + Send + Sync>);
-
-/// Why hyper refuses, as its status says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Malformed {
-    /// It is no HTTP.
-    Unreadable,
-    /// The target is longer than any may be.
-    Target,
-    /// The head is too long, or has too many lines.
-    Head,
-}
 
 impl fmt::Debug for Refuse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -85,6 +85,8 @@ pub enum Note {
     Foreign,
     /// An API refused the JWT behind a good UUID, and the realm was asked for another.
     ApiRefused,
+    /// An API found a head too long that had a JWT in place of a UUID.
+    ApiHead,
     /// A login was revoked whose session the realm cannot be told to end: nothing here opens its refresh token.
     RealmUntold,
     /// A UUID was revoked that was good though its login was over, or gone: the store had lost a part of what it had.
@@ -106,6 +108,7 @@ impl Note {
             Self::UnknownToken => "unknown_token",
             Self::Foreign => "foreign_token",
             Self::ApiRefused => "api_refused_jwt",
+            Self::ApiHead => "api_refused_head",
             Self::RealmUntold => "realm_untold",
             Self::Outlived => "outlived_login",
             Self::Unproved => "unproved",

@@ -191,7 +191,7 @@ fn human(entry: &Entry, uses: Option<&Uses>, fares: &Value, out: &mut dyn Write)
     line("realm's id", &plain(&entry.client_id))?;
     line("stage", &plain(&entry.stage))?;
     if let Some(change) = &entry.stage_change {
-        let words = format!("{} until {}: {}", change.from, change.at, change.why);
+        let words = format!("{}; staged at {}: {}", change.from, change.at, change.why);
         line("was", &plain(&words))?;
     }
     if let Some((percent, at)) = entry.canary {

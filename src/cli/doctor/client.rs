@@ -87,7 +87,7 @@ fn behind(id: &str, door: Result<Door, Unanswered>) -> Option<Finding> {
         }
         Ok(Door::UserName) => {
             Finding::error("flow-not-bound", format!("a login of `{id}` is asked for a user name, not for a passport"))
-                .hint("in Keycloak, bind the passport flow: Advanced, Authentication flow overrides, Direct grant")
+                .hint("in Keycloak, bind the passport flow: Advanced, Authentication flow overrides, Direct grant; of all clients at once: Authentication, Bind flow")
         }
         Ok(Door::Open) => {
             Finding::error("open-door", format!("the realm let `{id}` in without a passport; that session was ended"))

@@ -64,6 +64,19 @@ fn a_jwt_that_the_api_refuses_is_renewed_and_the_call_sent_again() {
 }
 
 #[test]
+fn an_api_whose_server_takes_no_head_with_a_jwt_is_told_of() {
+    let api = FakeApi::start(|mut caller| {
+        while caller.request().is_some() {
+            caller.say(b"HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Length: 2\r\n\r\nno");
+        }
+    });
+    let world = world(&api);
+    assert_eq!(call(&world, &get("/api", &uuid(&world))).status, 431);
+    let note = format!("passbridge_notes_total{{client=\"{OLD_ID}\",note=\"api_refused_head\"}}");
+    eventually("it is noted", || (world.metric(&note) - 1.0).abs() < 0.1);
+}
+
+#[test]
 fn a_call_that_is_sent_again_to_another_server_names_that_one() {
     let (refusing, good) = (refusing(1), FakeApi::good());
     let upstreams = format!("[\"{}\", \"{}\"]", refusing.url(), good.url());

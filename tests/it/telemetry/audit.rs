@@ -80,7 +80,7 @@ fn a_refusal_tells_why_and_whose_fault_and_a_strangers_claim_is_no_client() {
             Some("client"),
             Some("the client is retired"),
         ],
-        [Some("request"), Some("not_found"), None, None, Some("client"), Some("no endpoint has this path")],
+        [Some("request"), Some("not_found"), None, None, Some("client"), Some("no endpoint has this path: /nowhere")],
     ];
     assert_eq!(told, expected);
 }
