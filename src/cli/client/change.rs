@@ -7,7 +7,7 @@ use super::{Action, Add, Reference, Slot, Undone, learned, plain, taken, twice, 
 use crate::config::Config;
 use crate::domain::client::Stage;
 use crate::domain::time::Clock;
-use crate::mapping::edit::{self, Addition, Desk, NewClient, NewSecret, SecretSlots};
+use crate::mapping::edit::{self, Addition, BACK, Desk, NewClient, NewSecret, SecretSlots, is_back};
 use crate::mapping::entries::Entry;
 use crate::secrets::Means;
 use crate::server::SystemClock;
@@ -46,6 +46,12 @@ pub(super) fn stage(config: &Config, means: Means<'_>, id: &str, to: To<'_>, why
         return Err(Undone::Misused("--percent goes with the stage `canary` alone\n  hint: leave it out".to_owned()));
     }
     reason(why)?;
+    if is_back(why) {
+        let hint = "hint: begin it otherwise";
+        return Err(Undone::Misused(format!(
+            "a reason that begins with `{BACK}` is that of `client rollback`\n  {hint}"
+        )));
+    }
     let desk = Desk::open(&config.mappings, means)?;
     let entry = desk.entry(id)?;
     if is_canary && to.percent.is_none() && entry.canary.is_none() {
@@ -66,14 +72,6 @@ pub(super) struct To<'a> {
     pub(super) stage: &'a str,
     /// Of the stage canary, where it is to be another.
     pub(super) percent: Option<u8>,
-}
-
-/// What the reason of a move back begins with. Whoever says `rollback` again, as the first time was refused or not waited for,
-/// means that one move.
-const BACK: &str = "rolled back";
-
-fn is_back(why: &str) -> bool {
-    why.strip_prefix(BACK).is_some_and(|rest| rest.is_empty() || rest.starts_with(": "))
 }
 
 /// Moves a client back to where it was before its last move, else to `legacy` where there is an old server.

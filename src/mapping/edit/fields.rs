@@ -28,16 +28,35 @@ fn inline<const N: usize>(fields: [(&str, &str); N]) -> Value {
     Value::InlineTable(table)
 }
 
+/// What the reason of a move back begins with. Whoever says `rollback` again, as the first time was refused or not waited for,
+/// means that one move.
+pub const BACK: &str = "rolled back";
+
+/// Whether a reason is that of a move back.
+#[must_use]
+pub fn is_back(why: &str) -> bool {
+    why.strip_prefix(BACK).is_some_and(|rest| rest.is_empty() || rest.starts_with(": "))
+}
+
 /// Moves a client to a stage, and remembers where it was, when it left, and why.
 pub fn stage(table: &mut dyn TableLike, to: &str, at: &str, why: &str) {
     let before = table.get("stage").and_then(Item::as_str).unwrap_or_default().to_owned();
     let is_stage = Stage::WORDS.iter().any(|(word, _)| *word == before);
-    let kept = table.get("stage_change").and_then(Item::as_table_like).and_then(|change| change.get("from"));
-    let kept = kept.and_then(Item::as_str).map(str::to_owned);
-    // Who is staged anew where he is still came from where he came from, and so does who was nowhere, by a slip.
-    let from = if is_stage && before != to { Some(before) } else { kept.or(is_stage.then_some(before)) };
+    let change = table.get("stage_change").and_then(Item::as_table_like);
+    let text = |key| change.and_then(|change| change.get(key)).and_then(Item::as_str).map(str::to_owned);
+    // What a move back left is nowhere to go back to.
+    let kept = text("from").filter(|_| !text("why").is_some_and(|why| is_back(&why)));
+    // Who is staged anew where he is (a canary) still came from where he came from, and so does who was nowhere, by a slip.
+    let from = if is_stage && before != to {
+        Some(before)
+    } else {
+        kept.or_else(|| is_stage.then(|| Stage::Legacy.word().to_owned()))
+    };
     set(table, "stage", to);
-    let Some(from) = from else { return };
+    let Some(from) = from else {
+        table.remove("stage_change");
+        return;
+    };
     let change = [("from", &*from), ("at", at), ("why", why)];
     match table.get_mut("stage_change").and_then(Item::as_table_like_mut) {
         Some(there) => change.into_iter().for_each(|(key, text)| set(there, key, text)),

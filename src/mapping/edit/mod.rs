@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use toml_edit::{DocumentMut, Item, TableLike};
 
-pub use fields::{NewClient, NewSecret, percent, stage};
+pub use fields::{BACK, NewClient, NewSecret, is_back, percent, stage};
 pub use slots::SecretSlots;
 
 use super::Place;
@@ -343,6 +343,27 @@ mod tests {
             let wanted = wanted.replace("2026-01-01T00:00:00Z", "2026-11-24T12:00:00Z");
             assert_eq!(retired(&text, "one").unwrap(), wanted.replace("\"a test\"", "'it is \"over\"'"));
         }
+    }
+
+    #[test]
+    fn a_canary_that_is_staged_anew_after_a_move_back_came_from_the_old_server() {
+        let canary = |why: &str| {
+            format!(
+                "[[client]]\nlegacy_id = \"one\"\nstage = \"canary\"\nstage_change = {{ from = \"live\", at = \"a\", why = \"{why}\" }}\n"
+            )
+        };
+        let anew = |why: &str| {
+            let anew = |table: &mut dyn TableLike| {
+                stage(table, "canary", "b", "a smaller share");
+                Ok(())
+            };
+            edited(&canary(why), "one", anew).unwrap()
+        };
+        for back in ["rolled back", "rolled back: too many refusals"] {
+            let wanted = "stage_change = { from = \"legacy\", at = \"b\", why = \"a smaller share\" }\n";
+            assert!(anew(back).ends_with(wanted), "{}", anew(back));
+        }
+        assert!(anew("rolled backwards").contains("from = \"live\""), "that was a move by `client stage`");
     }
 
     #[test]
