@@ -5,6 +5,10 @@ use std::path::{Path, PathBuf};
 use super::load;
 use crate::document::{Findings, Origin, Reader, Value, parse};
 use crate::domain::table::DEFAULT_DIALECT;
+use crate::secrets::is_like_a_name;
+
+/// In place of a variable's or a file's name that may be no name.
+const UNTOLD: &str = "[not told, as it may be the secret]";
 
 /// A `[[client]]` as it stands in its file.
 #[derive(Clone, Debug)]
@@ -136,7 +140,8 @@ fn read(mut entry: Reader<'_>, path: &Path) -> Entry {
         canary.integer("percent", 1, 99).map(|percent| (percent.value, step_back_at))
     });
     let scopes = entry.section("scopes").map(Reader::into_texts).unwrap_or_default();
-    let (legacy_secrets, client_secrets) = (kinds(&mut entry, "legacy_secret"), kinds(&mut entry, "client_secret"));
+    let (legacy_secrets, client_secrets) =
+        (kinds(&mut entry, "legacy_secret", path), kinds(&mut entry, "client_secret", path));
     let (may_introspect, allow_query_credentials, mend_unescaped_plus) = (
         entry.boolean("may_introspect", false),
         entry.boolean("allow_query_credentials", false),
@@ -163,17 +168,17 @@ fn read(mut entry: Reader<'_>, path: &Path) -> Entry {
     }
 }
 
-fn kinds(entry: &mut Reader<'_>, key: &'static str) -> Vec<SecretKind> {
+fn kinds(entry: &mut Reader<'_>, key: &'static str, path: &Path) -> Vec<SecretKind> {
     let Some(found) = entry.take(key) else { return Vec::new() };
     let values = if let Value::List(items) = found.value {
         items.into_iter().map(|item| item.value).collect()
     } else {
         vec![found.value]
     };
-    values.into_iter().map(kind).collect()
+    values.into_iter().map(|value| kind(value, path)).collect()
 }
 
-fn kind(value: Value) -> SecretKind {
+fn kind(value: Value, path: &Path) -> SecretKind {
     let Value::Table(table) = value else { return SecretKind::Unfit };
     let unheard = Findings::new();
     let mut table = Reader::new(table, "", &unheard);
@@ -186,6 +191,12 @@ fn kind(value: Value) -> SecretKind {
     if table.has("sealed") {
         return SecretKind::Sealed;
     }
-    let env = table.text("env").map(|name| SecretKind::Env(name.value));
-    env.or_else(|| table.text("file").map(|path| SecretKind::File(path.value))).unwrap_or(SecretKind::Unfit)
+    let told = |name: String, is_name: bool| if is_name { name } else { UNTOLD.to_owned() };
+    if let Some(name) = table.text("env") {
+        let is_name = is_like_a_name(&name.value);
+        return SecretKind::Env(told(name.value, is_name));
+    }
+    let Some(file) = table.text("file") else { return SecretKind::Unfit };
+    let is_there = path.parent().is_some_and(|directory| directory.join(&file.value).symlink_metadata().is_ok());
+    SecretKind::File(told(file.value, is_there))
 }

@@ -165,7 +165,7 @@ fn from_environment(
 }
 
 /// As variables are named by custom, and hardly a secret is written: capitals, and digits where words are joined.
-fn is_like_a_name(text: &str) -> bool {
+pub(crate) fn is_like_a_name(text: &str) -> bool {
     let is_one = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
     text.chars().all(is_one) && (text.contains('_') || !text.contains(|c: char| c.is_ascii_digit()))
 }

@@ -52,6 +52,20 @@ fn a_list_says_what_stands_where_and_no_secret() {
 }
 
 #[test]
+fn what_stands_where_a_name_belongs_and_may_be_the_secret_is_shown_by_no_command() {
+    for slip in ["{ env = \"S3kr3tPassw0rd!\" }", "{ file = \"S3kr3tPassw0rd!\" }"] {
+        let world = Plan::new().without_clients().client(&ODD.replacen("{ env = \"NEW_SECRET\" }", slip, 1)).files();
+        for way in [&["list"][..], &["show", OLD_ID]] {
+            for format in ["human", "json"] {
+                let said = run(&world, &[&["client"], way, &["--format", format]].concat(), "").fine();
+                assert!(!format!("{}{}", said.out, said.err).contains("S3kr3t"), "{}", said.out);
+                assert!(said.out.contains("OLD_SECRET"), "{}", said.out);
+            }
+        }
+    }
+}
+
+#[test]
 fn a_bridge_that_refuses_what_the_files_say_is_told_beside_it() {
     let mut world = Plan::new().start();
     let ops = world.running().addresses().ops;
