@@ -7,10 +7,10 @@ use std::sync::Arc;
 use secrecy::SecretString;
 
 use super::{Bridge, Exchange, store_failed};
-use crate::domain::client::{Client, Presented};
+use crate::domain::client::{Client, LegacySecret, Presented};
 use crate::domain::refusal::Refusal;
 use crate::mapping::{Lesson, Shown, Snapshot};
-use crate::store::{Memo, StoreError};
+use crate::store::{Memo, StoreError, TokenStore};
 use crate::telemetry::log;
 
 const READING: &str = "reading what was learned of a secret";
@@ -66,22 +66,42 @@ impl Exchange {
         client.learned().map(|(_, learned)| learned.hashes())
     }
 
-    /// Forgets what was learned of a client whose mapping says no more that it is learned. Whether there is nothing left.
-    pub async fn forget_learned(&self, client: &Client) -> bool {
+    /// Forgets what was learned of a client whose mapping has all of it, and says no more that it is learned.
+    ///
+    /// # Errors
+    /// Why it is kept. What was learned while the mapping was being written is nowhere else.
+    pub async fn forget_learned(&self, client: &Client) -> Result<(), &'static str> {
         if client.learned().is_some() {
-            return false;
+            return Err("nothing is forgotten: the client's mapping still says { learn = true }");
         }
-        let forgotten = self.bridge.store.memo_delete(&name(client)).await;
-        forgotten.map_err(|error| log::store("forgetting what was learned of a secret", &error)).is_ok()
+        let store = &self.bridge.store;
+        let failed = |error| {
+            log::store("forgetting what was learned of a secret", &error);
+            "nothing is forgotten: the store failed"
+        };
+        let has = |hash: &String| {
+            client.legacy_secrets.iter().any(|one| matches!(one, LegacySecret::Hash(there) if there == hash))
+        };
+        if !kept(store, client).await.map_err(failed)?.iter().all(has) {
+            return Err(
+                "nothing is forgotten: another secret was learned meanwhile; put { learn = true } beside the hash again, and `write-learned` writes it too",
+            );
+        }
+        store.memo_delete(&name(client)).await.map_err(failed)
     }
+}
+
+/// The hashes that the store has.
+async fn kept(store: &TokenStore, client: &Client) -> Result<Vec<String>, StoreError> {
+    let kept = store.memo(&name(client)).await?;
+    Ok(kept.and_then(|bytes| postcard::from_bytes(&bytes).ok()).unwrap_or_default())
 }
 
 impl Bridge {
     /// Takes what the store has, and gives it what it has not: what another instance wrote over in the same moment, or it lost.
     async fn look(&self, client: &Client) -> Result<(), StoreError> {
         let Some((_, learned)) = client.learned() else { return Ok(()) };
-        let kept = self.store.memo(&name(client)).await?;
-        let kept: Vec<String> = kept.and_then(|bytes| postcard::from_bytes(&bytes).ok()).unwrap_or_default();
+        let kept = kept(&self.store, client).await?;
         let before = kept.len();
         learned.take(kept, client.learnable());
         let hashes = learned.hashes();

@@ -33,7 +33,7 @@ pub(super) async fn counts(_: Authorized, State(service): State<Arc<OpsService>>
 }
 
 /// `POST /api/v1/clients/learned` takes `{"client": ID}` and answers the hashes, the newest first. With `"forget": true` what is
-/// kept of a client whose mapping does not say any more that it is learned is deleted.
+/// kept of a client whose mapping has all of it, and does not say any more that it is learned, is deleted.
 pub(super) async fn hashes(
     Authorized(by): Authorized,
     State(service): State<Arc<OpsService>>,
@@ -47,12 +47,13 @@ pub(super) async fn hashes(
         return Denied { status: StatusCode::NOT_FOUND, sentence: "the bridge has no such client" }.answer();
     };
     if asked.forget {
-        if service.exchange.forget_learned(client).await {
-            service.bridge.edge.learned_forgotten(&client.legacy_id, by);
-            return answer(StatusCode::OK, &json!({"client": client.legacy_id, "hashes": []}));
-        }
-        let sentence = "nothing is forgotten: the client's mapping still says { learn = true }, or the store failed";
-        return Denied { status: StatusCode::CONFLICT, sentence }.answer();
+        return match service.exchange.forget_learned(client).await {
+            Ok(()) => {
+                service.bridge.edge.learned_forgotten(&client.legacy_id, by);
+                answer(StatusCode::OK, &json!({"client": client.legacy_id, "hashes": []}))
+            }
+            Err(sentence) => Denied { status: StatusCode::CONFLICT, sentence }.answer(),
+        };
     }
     match service.exchange.learned(client).await {
         Some(hashes) => {

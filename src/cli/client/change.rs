@@ -171,8 +171,8 @@ pub(super) fn secret(config: &Config, means: Means<'_>, slot: &Slot) -> Result<E
         Action::WriteLearned => format!("has what was learned written down as its {which}"),
     };
     let taken = taken::wait(config, &changed, &format!("`{}` {what}", slot.id));
-    if learns {
-        learned::forget(config, &slot.id);
+    if learns && !learned::forget(config, &slot.id) {
+        return Ok(ExitCode::FAILURE);
     }
     Ok(taken)
 }

@@ -47,9 +47,11 @@ pub(super) fn hashes(config: &Config, id: &str) -> Result<Vec<String>, Refused> 
     Ok(hashes)
 }
 
-/// Has the bridge delete what it keeps, now that the file has it.
-pub(super) fn forget(config: &Config, id: &str) {
-    if let Err(reason) = ask::told(config, PATH, Some(&json!({ "client": id, "forget": true }))) {
+/// Has the bridge delete what it keeps, now that the file has it. Whether it has.
+pub(super) fn forget(config: &Config, id: &str) -> bool {
+    let forgotten = ask::told(config, PATH, Some(&json!({ "client": id, "forget": true })));
+    if let Err(reason) = &forgotten {
         show::say(&format!("note: the store still has what was learned: {reason}"));
     }
+    forgotten.is_ok()
 }

@@ -6,7 +6,8 @@ use super::plan;
 use crate::cli::said::run;
 use crate::support::program::Program;
 use crate::support::{
-    Connection, FakeOld, OLD_ID, OLD_SECRET, Plan, RawReply, TOKEN, World, client, eventually, passport, post,
+    Connection, FakeOld, NEW_SECRET, OLD_ID, OLD_SECRET, Plan, RawReply, TOKEN, World, client, eventually, passport,
+    post,
 };
 
 const LEARN: &str = "legacy_secret = { learn = true } # nobody knows it";
@@ -285,6 +286,39 @@ fn what_is_learned_is_written_into_the_file_and_forgotten() {
     write(&[]).refused(1, "no { learn = true }");
     let kept = crate::support::block_on(world.running().bridge().store.memos()).unwrap().records;
     assert!(kept.is_empty(), "{kept:?}");
+}
+
+#[test]
+fn what_is_learned_while_the_file_is_written_is_not_forgotten_with_what_the_file_has() {
+    let old = FakeOld::start();
+    old.knows(OLD_ID, SECOND);
+    let mut world = learning(&old, "legacy").start();
+    world.plant_text(SECOND);
+    let ask = |world: &World, also: &str| {
+        let body = format!("{{\"client\":\"{OLD_ID}\"{also}}}");
+        let head = format!(
+            "Authorization: Bearer {NEW_SECRET}\r\nContent-Type: application/json\r\nContent-Length: {}",
+            body.len()
+        );
+        let request = format!("POST /api/v1/clients/learned HTTP/1.1\r\nHost: ops\r\n{head}\r\n\r\n{body}");
+        Connection::open(world.running().addresses().ops).ask(request.as_bytes())
+    };
+    lesson(&world, OLD_SECRET, 1);
+    let hash = ask(&world, "").json("hashes")[0].as_str().unwrap().to_owned();
+    lesson(&world, SECOND, 2);
+    let written =
+        |also: &str| client(OLD_ID, &format!("stage = \"legacy\"\nlegacy_secret = [{{ hash = \"{hash}\" }}{also}]"));
+    world.change_clients(&[written("")]);
+    world.running().reload().unwrap();
+    let kept = ask(&world, ",\"forget\":true");
+    assert!(kept.status == 409 && kept.body.contains("another secret was learned meanwhile"), "{kept:?}");
+    world.change_clients(&[written(", { learn = true }")]);
+    world.running().reload().unwrap();
+    run(&world, &["client", "secret", OLD_ID, "write-learned"], "").fine();
+    run(&world, &["client", "stage", OLD_ID, "live", "--why", "a test"], "").fine();
+    for secret in [OLD_SECRET, SECOND] {
+        assert_eq!(login(&world, secret).status, 200);
+    }
 }
 
 #[test]
