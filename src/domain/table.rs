@@ -14,6 +14,9 @@ use super::wiped::Wiped;
 /// The dialect that a client speaks where its mapping names none, and that a caller hears whom we do not know.
 pub const DEFAULT_DIALECT: &str = "otk-passport";
 
+/// So many colons an id has at most: of a stranger's text of nothing else not each part shall be looked up.
+const MOST_COLONS: usize = 8;
+
 /// Every mapping and every dialect of one load.
 #[derive(Debug)]
 pub struct Table {
@@ -65,8 +68,8 @@ impl Table {
     pub fn named(&self, presented: &Presented) -> Option<&Arc<Client>> {
         let readings = || presented.readings.iter();
         let by_its_end = |secret: &str| {
-            let mut ends = secret.match_indices(':').filter_map(|(colon, _)| secret.get(colon + 1..));
-            ends.find_map(|end| self.client(end))
+            let ends: Vec<_> = secret.rmatch_indices(':').take(MOST_COLONS).collect();
+            ends.iter().rev().find_map(|(colon, _)| self.client(secret.get(colon + 1..)?))
         };
         readings()
             .find_map(|reading| self.client(&reading.id))
@@ -80,8 +83,7 @@ impl Table {
     #[must_use]
     pub fn whose(&self, id: &str) -> Option<&Arc<Client>> {
         let by_its_beginning = |pair: &str| {
-            let mut beginnings = pair.match_indices(':').filter_map(|(colon, _)| pair.get(..colon));
-            beginnings.find_map(|beginning| self.client(beginning))
+            pair.match_indices(':').take(MOST_COLONS).find_map(|(colon, _)| self.client(pair.get(..colon)?))
         };
         let decoded = || Some(Wiped::new(STANDARD.decode(id.trim()).ok()?));
         self.client(id)

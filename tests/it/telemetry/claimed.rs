@@ -102,15 +102,17 @@ fn an_old_secret_that_is_put_together_with_its_id_is_not_told_and_the_id_is() {
         assert_eq!(world.token(&passport(id, "")).status, 401);
         ask(&world, id);
     }
-    // Exchanged, with a colon in the secret.
+    // Exchanged, with a colon in the secret, and with many.
     let basic = |pair: &str| format!("Basic {}", STANDARD.encode(pair));
-    for (pair, id) in
-        [(format!("p%41ss:{OLD_SECRET}:{OLD_ID}"), OLD_ID), ("odd%20client:wrong".to_owned(), "odd client")]
-    {
+    for (pair, id) in [
+        (format!("p%41ss:{OLD_SECRET}:{OLD_ID}"), OLD_ID),
+        (format!("p%41ss{}{OLD_ID}", ":".repeat(20)), OLD_ID),
+        ("odd%20client:wrong".to_owned(), "odd client"),
+    ] {
         let reply =
             world.ask(&post_with(TOKEN, &[("Authorization", &basic(&pair))], &[("grant_type", "refresh_token")]));
         assert_eq!(reply.status, 401, "{id}");
     }
     let told: Vec<String> = claims(&mut world).into_iter().map(|(claimed, _)| claimed).collect();
-    assert_eq!(told, [OLD_ID, OLD_ID, OLD_ID, OLD_ID, OLD_ID, "odd client"]);
+    assert_eq!(told, [OLD_ID, OLD_ID, OLD_ID, OLD_ID, OLD_ID, OLD_ID, "odd client"]);
 }
