@@ -105,3 +105,19 @@ pub trait Clock: Send + Sync + fmt::Debug {
     /// Time that only runs forward, from an arbitrary start: for measuring how long something took.
     fn monotonic(&self) -> Duration;
 }
+
+/// A clock that stands, for tests to which time is nothing.
+#[cfg(test)]
+#[derive(Debug)]
+pub(crate) struct NoTime;
+
+#[cfg(test)]
+impl Clock for NoTime {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_secs(0)
+    }
+
+    fn monotonic(&self) -> Duration {
+        Duration::ZERO
+    }
+}

@@ -194,16 +194,62 @@ async fn is_settled(store: &TokenStore, lease: Lease) -> Result<bool, StoreError
     let rests = Family { state: FamilyState::Resting, ..value };
     let change = Change { fence: Some(lease.fence), ..Change::of(version, rests) };
     match store.commit(change).await {
-        // Whoever has asked since then has a newer fence, and it is his.
-        Ok(()) | Err(CommitError::Fenced | CommitError::Unknown) => Ok(true),
-        Err(CommitError::Conflict) => Ok(false),
+        Ok(()) | Err(CommitError::Unknown) => Ok(true),
+        // Whoever has a newer lease by now goes by what this process remembers, until the family says something else.
+        Err(CommitError::Fenced | CommitError::Conflict) => Ok(false),
         Err(CommitError::Store(error)) => Err(error),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::domain::time::{NoTime, Timestamp};
+    use crate::store::{Bundle, StoreSettings};
+
+    fn asking(lease: Lease) -> Family {
+        Family {
+            id: lease.family,
+            client: "l7xx".into(),
+            born: Timestamp::from_secs(0),
+            scope: "".into(),
+            session: None,
+            user: None,
+            renewal: None,
+            renewal_until: Timestamp::from_secs(3600),
+            generation: 0,
+            state: FamilyState::Asking { fence: lease.fence, since: Timestamp::from_secs(0) },
+            replay: None,
+            members: Vec::new(),
+        }
+    }
+
+    /// Whoever has the newer lease has not decided yet, and decides by what this process knows.
+    #[test]
+    fn that_nothing_was_spent_is_known_until_whoever_has_a_newer_lease_has_said_something_else() {
+        let directory = tempfile::tempdir().unwrap();
+        let settings = StoreSettings::Embedded { path: directory.path().join("store"), cache_bytes: 1 << 20 };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let store = TokenStore::open(&settings, Arc::new(NoTime)).unwrap();
+            let (family, flights) = (lease(1).family, Flights::default());
+            let failed = store.lease(family, BACK_OFF).await.unwrap().unwrap();
+            store.import(&Bundle { family: asking(failed), access: Vec::new(), refresh: Vec::new() }).await.unwrap();
+            flights.unspent(failed);
+            store.release(failed).await.unwrap();
+            let newer = store.lease(family, BACK_OFF).await.unwrap().unwrap();
+            flights.take_all_back(&store).await;
+            let known = store.family(family).await.unwrap().unwrap();
+            assert!(flights.is_unspent(&known.value));
+            store.release(newer).await.unwrap();
+            flights.take_all_back(&store).await;
+            let known = store.family(family).await.unwrap().unwrap();
+            assert_eq!((known.value.state, flights.unspent.lock().len()), (FamilyState::Resting, 0));
+            store.close().await;
+        });
+    }
 
     fn lease(number: usize) -> Lease {
         let mut family = [0; 16];

@@ -320,19 +320,7 @@ impl Drop for Embedded {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[derive(Debug)]
-    struct NoTime;
-
-    impl Clock for NoTime {
-        fn now(&self) -> Timestamp {
-            Timestamp::from_secs(0)
-        }
-
-        fn monotonic(&self) -> Duration {
-            Duration::ZERO
-        }
-    }
+    use crate::domain::time::NoTime;
 
     fn open(directory: &Path) -> Embedded {
         Embedded::open(directory, 1 << 20, Arc::new(NoTime)).unwrap()

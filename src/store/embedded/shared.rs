@@ -309,20 +309,7 @@ impl Counts {
 mod tests {
     use super::*;
     use crate::domain::family::{AccessFate, Ending, FamilyId};
-    use crate::domain::time::Timestamp;
-
-    #[derive(Debug)]
-    struct NoTime;
-
-    impl Clock for NoTime {
-        fn now(&self) -> Timestamp {
-            Timestamp::from_secs(0)
-        }
-
-        fn monotonic(&self) -> Duration {
-            Duration::ZERO
-        }
-    }
+    use crate::domain::time::{NoTime, Timestamp};
 
     fn entry(number: usize, client: &str) -> (Fingerprint, Entry) {
         let record = AccessRecord {
