@@ -136,7 +136,8 @@ pub struct RefreshRecord {
     pub key: Sealed,
     /// When the UUID was issued.
     pub issued: Timestamp,
-    /// Good until then.
+    /// When the realm's refresh token behind it ends, as it was then; of the newest one the family knows better
+    /// ([`Family::renewal_until`]).
     pub until: Timestamp,
 }
 
@@ -148,14 +149,14 @@ impl RefreshRecord {
     }
 }
 
-/// A UUID of the family, by fingerprint, as long as it is remembered.
+/// A UUID of the family, by fingerprint. Past its own end it is remembered on while the family lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Member {
     /// Access or refresh.
     pub token_use: TokenUse,
     /// Which.
     pub fingerprint: Fingerprint,
-    /// Remembered until then.
+    /// Remembered until then at least.
     pub until: Timestamp,
 }
 

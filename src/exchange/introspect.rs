@@ -108,20 +108,20 @@ impl Exchange {
             }
         };
         match family.filter(usable) {
-            Some(family) => Ok(describe_refresh(known, &record, &family.value.scope)),
+            Some(family) => Ok(describe_refresh(known, &record, &family.value)),
             None => Ok(inactive(known)),
         }
     }
 }
 
-fn describe_refresh(known: &Known<'_>, record: &RefreshRecord, scope: &str) -> Reply {
+fn describe_refresh(known: &Known<'_>, record: &RefreshRecord, family: &Family) -> Reply {
     let mut values = vec![
-        (Slot::Scope, Value::Text(scope)),
+        (Slot::Scope, Value::Text(&family.scope)),
         (Slot::ClientId, Value::Text(&record.client)),
         (Slot::TokenType, Value::Text("refresh_token")),
         (Slot::Iat, Value::Number(record.issued.secs())),
     ];
-    values.extend(record.until.ends().map(|until| (Slot::Exp, Value::Number(until.secs()))));
+    values.extend(family.renewal_until.ends().map(|until| (Slot::Exp, Value::Number(until.secs()))));
     reply::success(&known.client.dialect, Says::Active(&values))
 }
 

@@ -88,6 +88,7 @@ impl Exchange {
         let moment = self.moment(granted.asked);
         let rotated = issue::rotate(&known.value, asked, presented, &granted.grant, moment);
         let mut access = vec![rotated.access];
+        access.extend(self.just_ended(&known.value, &rotated.family, moment.believed).await?);
         if plan.client.dialect.tokens.refresh_ends_old_access {
             // A record of a UUID that is forgotten at the same time would stay for ever.
             let old = self.live_access(&rotated.family).await?;
@@ -115,6 +116,24 @@ impl Exchange {
         alike.retain(|(_, record)| record.scope == wish.scope);
         let (family, access) = issue::renew(&known.value, alike, &plan.data_key, &granted.grant, moment);
         Ok(Change { access, ..Change::of(known.version, family) })
+    }
+
+    /// What is left of the records of access UUIDs that have ended since the family's newest pair was made, and are remembered on.
+    async fn just_ended(
+        &self,
+        before: &Family,
+        family: &Family,
+        now: Timestamp,
+    ) -> Result<Vec<(Fingerprint, AccessRecord)>, StoreError> {
+        let made = before.replay.as_ref().map_or(before.born, |replay| replay.since);
+        let is_one =
+            |member: &&Member| member.token_use == TokenUse::Access && member.until <= now && member.until > made;
+        let mut records = Vec::new();
+        for member in family.members.iter().filter(is_one) {
+            let record = self.bridge.store.access(&member.fingerprint).await?;
+            records.extend(record.and_then(issue::ended).map(|record| (member.fingerprint, record)));
+        }
+        Ok(records)
     }
 
     /// The records of the family's access UUIDs that are still good.

@@ -1,11 +1,15 @@
 //! A grant of the realm becomes a family with its first pair of opaque tokens.
 
+mod remembered;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+pub use self::remembered::{MOST_ACCESS, MOST_ENDED, MOST_REFRESH, ended};
+use self::remembered::{prolonged, remembered};
 use super::chance::{Drawn, Entropy};
 use super::client::Client;
 use super::family::{
@@ -235,7 +239,7 @@ pub struct Rotated {
     pub access: (Fingerprint, AccessRecord),
     /// The new refresh UUID's record.
     pub refresh: Option<(Fingerprint, RefreshRecord)>,
-    /// Members that are not remembered any more: over, or too many (see [`MOST_ACCESS`]).
+    /// Members that are not remembered any more: too many (see [`MOST_ACCESS`], [`MOST_ENDED`]).
     pub forgotten: Vec<Member>,
     /// For the client.
     pub reply: TokenReply,
@@ -272,7 +276,7 @@ pub fn rotate(
         pair(&For { client: asked.client, family: family.id, data_key, generation, scope: &scope }, grant, moment);
     let reply = pair.reply(asked.grant_type, &scope);
     let sealed = SealingKey::of_reply(presented.token).seal(&reply.to_bytes(), binding(REPLY, &family.id), entropy);
-    // Used refresh UUIDs are remembered as long as the family can be refreshed, so that reuse is told from nonsense.
+    // Every UUID is remembered as long as its family lives: any of them ends it, and reuse is told from nonsense.
     let (members, forgotten) = remembered(&family.members, pair.members(), believed);
     let family = Family {
         renewal: pair.renewal.clone(),
@@ -291,33 +295,6 @@ pub fn rotate(
         forgotten,
         reply,
     }
-}
-
-/// As many access UUIDs of a family are remembered, the newest: one for each eight seconds of an hour. A client that refreshes
-/// faster than that all the time ends its own oldest ones early; without a bound its family's record, written with every
-/// refresh, would grow for as long as it goes on.
-pub const MOST_ACCESS: usize = 448;
-/// As many refresh UUIDs, the newest. An older one that comes again is refused all the same, as unknown and no longer as used.
-pub const MOST_REFRESH: usize = 64;
-
-/// Whom a family remembers once it has a new pair, and whom no more: the newest that are not over, in the order of their issue.
-fn remembered(old: &[Member], pair: Vec<Member>, now: Timestamp) -> (Vec<Member>, Vec<Member>) {
-    let of = |token_use: TokenUse| pair.iter().filter(|member| member.token_use == token_use).count();
-    let mut places =
-        (MOST_ACCESS.saturating_sub(of(TokenUse::Access)), MOST_REFRESH.saturating_sub(of(TokenUse::Refresh)));
-    let stays = |member: &Member| {
-        let left = match member.token_use {
-            TokenUse::Access => &mut places.0,
-            TokenUse::Refresh => &mut places.1,
-        };
-        let stays = member.until > now && *left > 0;
-        *left -= usize::from(stays);
-        stays
-    };
-    let (mut kept, forgotten): (Vec<Member>, Vec<Member>) = old.iter().rev().copied().partition(stays);
-    kept.reverse();
-    kept.extend(pair);
-    (kept, forgotten)
 }
 
 /// A new JWT behind the access UUIDs that there are; the pair stays the client's.
@@ -339,10 +316,12 @@ pub fn renew(
         };
         (fingerprint, AccessRecord { fate, ..record })
     };
+    let renewal_until = renewable_until(grant, given);
     let family = Family {
         renewal: renewal(grant, &family.id, data_key, entropy),
-        renewal_until: renewable_until(grant, given),
+        renewal_until,
         state: FamilyState::Resting,
+        members: prolonged(&family.members, renewal_until),
         ..family.clone()
     };
     (family, access.into_iter().map(renewed).collect())

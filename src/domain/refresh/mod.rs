@@ -10,7 +10,7 @@
 //!                                                 -, after it              Reuse
 //!   older                    any but Over         -                        Reuse
 //!   of the newest pair,
-//!     past its end           any but Over         -                        Refuse
+//!     the realm's past its end any but Over       -                        Refuse
 //!     before                 Unrefreshable        -                        Refuse
 //!                            Resting, Asking      yes                      Wait
 //!                            Resting              no                       Ask
@@ -104,7 +104,8 @@ pub fn decide_refresh(
         let replay = family.replay.as_ref().filter(|replay| before && now.since(replay.since) < grace);
         return if replay.is_some() { RefreshDecision::Replay } else { RefreshDecision::Reuse };
     }
-    if now >= record.until {
+    // Its record says when the realm's first refresh token behind it would have ended; renewals underneath have brought newer ones.
+    if now >= family.renewal_until {
         return RefreshDecision::Refuse("the refresh token has expired");
     }
     decide_asking(&family.state, flight)

@@ -150,14 +150,21 @@ fn a_family_that_is_over_refuses_every_uuid_of_it() {
 
 #[test]
 fn past_its_end_the_newest_uuid_is_refused() {
-    let at = |until| {
-        let record = RefreshRecord { until, ..token(2) };
-        let family = family(FamilyState::Resting, Duration::ZERO);
-        decide_refresh(&family, &record, NOW, GRACE, flight(false, Rotation::Off))
+    let at = |renewal_until| {
+        let family = Family { renewal_until, ..family(FamilyState::Resting, Duration::ZERO) };
+        decided(&family, 2, flight(false, Rotation::Off))
     };
     assert!(is_refused(at(NOW)));
     assert_eq!(at(NOW.plus(Duration::from_millis(1))), RefreshDecision::Ask);
     assert_eq!(at(Timestamp::NEVER), RefreshDecision::Ask);
+}
+
+#[test]
+fn the_newest_uuid_ends_with_the_realms_newest_refresh_token_and_not_with_its_first() {
+    let first_ended = RefreshRecord { until: NOW.minus(seconds(1)), ..token(2) };
+    let family = family(FamilyState::Resting, seconds(3600));
+    let decision = decide_refresh(&family, &first_ended, NOW, GRACE, flight(false, Rotation::On));
+    assert_eq!(decision, RefreshDecision::Ask);
 }
 
 #[test]

@@ -67,11 +67,15 @@ impl Redis {
                 }
             }
         }
-        let mut commands = self.tokens(&access, &refresh);
+        let mut commands = self.tokens(&access, &refresh, ending::remembered_until(over));
         // It cannot say that it is over; gone it opens nothing either.
         commands.extend(damaged.into_iter().map(|name| cmd("DEL").arg(name).to_owned()));
         commands.extend(before.session.map(|session| cmd("DEL").arg(keys::session(&session)).to_owned()));
-        commands.extend(ending::newly_ends(before, over).map(|until| listed(before.id, until)));
+        if let Some(until) = ending::newly_ends(before, over) {
+            commands.push(listed(before.id, until));
+            // Those that were over before were to stay as long as their family: without an end.
+            commands.extend(self.stay(&before.members, until));
+        }
         if commands.is_empty() { Ok(()) } else { self.write_an_end(commands, false).await.map(drop) }
     }
 }

@@ -4,7 +4,7 @@
 //! the last one stopped; once all have been looked at nothing more is read until the next start. That is enough: only an older
 //! program ends logins so, and where it gave way this one started.
 
-use redis::{Cmd, cmd};
+use redis::cmd;
 
 use super::super::change::Versioned;
 use super::super::ending;
@@ -85,10 +85,7 @@ impl Redis {
         };
         let over = ending::over(&family, why);
         let forgotten = ending::remembered_until(&over);
-        let ttl = self.ttl(forgotten);
-        let shorten = |name: String| ttl.map(|ttl| cmd("PEXPIRE").arg(name).arg(ttl).to_owned());
-        let names = family.members.iter().map(|member| keys::token(member.token_use, &member.fingerprint));
-        let mut commands: Vec<Cmd> = names.filter_map(shorten).collect();
+        let mut commands = self.stay(&family.members, forgotten);
         commands.push(listed(family.id, forgotten));
         self.write(commands, false).await?;
         let record = record::encode(keys::state(family.id).as_bytes(), &over);

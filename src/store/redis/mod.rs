@@ -9,7 +9,7 @@
 //! | family | 1 |
 //! | lease, renew, release | 1 each |
 //! | commit of the state alone | 2: the state, a script |
-//! | commit with records | 3: the state, records and indexes side by side, a script; 1 more where members are forgotten or end |
+//! | commit with records | 3: the state, records and indexes side by side, a script; 1 more where members are forgotten or end, or the family's end comes nearer |
 //! | find | 1 for each of the 256 lists, 1 for each 500 families in one |
 //! | end | 4: the state, its records side by side, tombstones, a script |
 //!
@@ -138,7 +138,7 @@ impl Redis {
     pub(super) async fn import(&self, bundle: &Bundle) -> Result<(), StoreError> {
         let Bundle { family, access, refresh } = bundle;
         let forgotten = ending::remembered_until(family);
-        let mut commands = self.tokens(access, refresh);
+        let mut commands = self.tokens(access, refresh, forgotten);
         commands.extend(family.session.map(|session| self.leads_to(family, &session)));
         commands.push(listed(family.id, forgotten));
         self.write(commands, false).await?;
@@ -151,16 +151,33 @@ impl Redis {
         self.write(commands, true).await.map(drop)
     }
 
-    fn tokens(&self, access: &[(Fingerprint, AccessRecord)], refresh: &[(Fingerprint, RefreshRecord)]) -> Vec<Cmd> {
+    /// Records of tokens, each kept until its family is forgotten: past its own end it opens nothing, and still names the family.
+    fn tokens(
+        &self,
+        access: &[(Fingerprint, AccessRecord)],
+        refresh: &[(Fingerprint, RefreshRecord)],
+        forgotten: Timestamp,
+    ) -> Vec<Cmd> {
+        let ttl = self.ttl(forgotten);
         let access = access.iter().map(|(fingerprint, value)| {
             let key = keys::token(TokenUse::Access, fingerprint);
-            scripts::keep(&key, &marked(&key, value, matches!(value.fate, AccessFate::Over(_))), self.ttl(value.until))
+            scripts::keep(&key, &marked(&key, value, matches!(value.fate, AccessFate::Over(_))), ttl)
         });
         let refresh = refresh.iter().map(|(fingerprint, value)| {
             let key = keys::token(TokenUse::Refresh, fingerprint);
-            scripts::keep(&key, &marked(&key, value, value.is_over()), self.ttl(value.until))
+            scripts::keep(&key, &marked(&key, value, value.is_over()), ttl)
         });
         access.chain(refresh).collect()
+    }
+
+    /// Has the records of these stay until then.
+    fn stay(&self, members: &[Member], forgotten: Timestamp) -> Vec<Cmd> {
+        let ttl = self.ttl(forgotten);
+        let stays = |member: &Member| {
+            let key = keys::token(member.token_use, &member.fingerprint);
+            ttl.map_or_else(|| cmd("PERSIST").arg(&key).to_owned(), |ttl| cmd("PEXPIRE").arg(&key).arg(ttl).to_owned())
+        };
+        members.iter().map(stays).collect()
     }
 
     pub(super) async fn access(&self, fingerprint: &Fingerprint) -> Result<Option<AccessRecord>, StoreError> {
@@ -194,14 +211,18 @@ impl Redis {
             return Err(CommitError::Conflict);
         }
         let forgotten = ending::remembered_until(&family);
+        let until_now = ending::remembered_until(&before.value);
         let is_over = |(_, record): &(Fingerprint, AccessRecord)| matches!(record.fate, AccessFate::Over(_));
         let (over, live): (Vec<_>, Vec<_>) = access.into_iter().partition(is_over);
-        let mut commands = self.tokens(&live, &refresh);
+        let mut commands = self.tokens(&live, &refresh, forgotten);
         let led = |family: &Family| (family.session, ending::session_until(family));
         let leads = family.session.filter(|_| led(&family) != led(&before.value));
         commands.extend(leads.map(|session| self.leads_to(&family, &session)));
-        if forgotten != ending::remembered_until(&before.value) {
+        if forgotten != until_now {
             commands.push(listed(family.id, forgotten));
+        }
+        if forgotten > until_now {
+            commands.extend(self.stay(&before.value.members, forgotten));
         }
         if !commands.is_empty() {
             self.write(commands, false).await?;
@@ -211,7 +232,8 @@ impl Redis {
         let next = Next { family: family.id, expected, fence, record: &record, ttl };
         self.next(&next).await?;
         // Only now: a client whose refresh came to nothing goes on with the UUIDs that it has.
-        let mut gone = self.tokens(&over, &[]);
+        let mut gone = if forgotten < until_now { self.stay(&before.value.members, forgotten) } else { Vec::new() };
+        gone.extend(self.tokens(&over, &[], forgotten));
         let forget = |member: &Member| cmd("DEL").arg(keys::token(member.token_use, &member.fingerprint)).to_owned();
         gone.extend(removals.iter().map(forget));
         let moved = before.value.session.filter(|session| family.session != Some(*session));

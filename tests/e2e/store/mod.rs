@@ -44,6 +44,8 @@ macro_rules! contract_of_redis {
             a_family_that_was_extended_is_swept_at_its_new_end,
             a_family_without_an_end_is_swept_once_it_is_over_and_not_before,
             a_family_that_got_an_end_is_swept_at_it,
+            a_uuid_past_its_own_end_is_found_as_long_as_its_family_lives,
+            a_uuid_past_its_own_end_is_found_though_its_family_was_given_more_time,
             a_refresh_that_is_in_the_air_when_its_family_ends_can_still_land,
             a_clock_that_leaps_ahead_costs_no_session,
             a_leap_that_lasts_is_believed,

@@ -1,8 +1,9 @@
 //! One server, in clear text; and one with TLS and an access control list.
 
 use std::fs;
+use std::time::Duration;
 
-use passbridge::domain::family::{AccessFate, Ending, Family, FamilyState};
+use passbridge::domain::family::{AccessFate, AccessRecord, Ending, Family, FamilyState};
 use passbridge::domain::seal::Sealed;
 use passbridge::domain::time::Timestamp;
 use passbridge::store::{
@@ -34,7 +35,7 @@ fn what_ends_while_the_clock_leaps_ahead_is_remembered_as_long_as_was_promised()
     block_on(world.store.end(login.id(), Ending::Revoked)).unwrap();
     let (access, state) = (format!("pb:a:{}", login.access), format!("pb:{{{}}}:state", login.id()));
     let minutes = |key: &str| server.ttl(key) / 60_000;
-    assert_eq!((minutes(&access), minutes(&state)), (59, 120));
+    assert_eq!((minutes(&access), minutes(&state)), (119, 120));
 }
 
 /// What Redis's own clock says.
@@ -196,7 +197,7 @@ fn every_key_of_a_family_carries_its_expiry() {
     let server = Server::start();
     let world = World::open(&single(&server));
     let login = block_on(world.kept());
-    let short = std::time::Duration::from_secs(10);
+    let short = Duration::from_secs(10);
     block_on(world.store.lease(login.id(), short)).unwrap();
     // Of a family that is gone meanwhile, too.
     let gone = world.login();
@@ -215,7 +216,7 @@ fn a_fence_lives_as_long_as_its_family_though_the_family_was_given_more_time() {
     let server = Server::start();
     let world = World::open(&single(&server));
     let login = block_on(world.kept());
-    block_on(world.store.lease(login.id(), std::time::Duration::from_secs(10))).unwrap();
+    block_on(world.store.lease(login.id(), Duration::from_secs(10))).unwrap();
     let mut change = rotated(&world, &login);
     for member in &mut change.family.members {
         member.until = world.now().plus(1_000 * HOUR);
@@ -241,6 +242,46 @@ fn a_session_leads_to_its_login_though_that_was_refreshed_past_its_first_end() {
     assert!(second > 400 * first, "{second} {first}");
     block_on(world.store.commit(renewed)).unwrap();
     assert!(ttl() > second + second / 2, "{} {second}", ttl());
+}
+
+#[test]
+fn every_uuid_of_a_login_is_kept_as_long_as_the_login_whatever_its_end_becomes() {
+    let server = Server::start();
+    let world = World::open(&single(&server));
+    let login = block_on(world.kept());
+    let change = rotated(&world, &login);
+    let names = [
+        format!("pb:a:{}", login.access),
+        format!("pb:r:{}", login.refresh),
+        format!("pb:a:{}", change.access[0].0),
+        format!("pb:r:{}", change.refresh[0].0),
+    ];
+    let hours = || names.each_ref().map(|name| server.ttl(name).div_euclid(3_590_000));
+    let mut family = change.family.clone();
+    assert_eq!(hours(), [2, 2, -1, -1]);
+    block_on(world.store.commit(change)).unwrap();
+    assert_eq!(hours(), [2; 4]);
+    for (version, (until, kept)) in (2..).zip([(7 * HOUR, 7), (3 * HOUR, 3), (Duration::MAX, -1), (5 * HOUR, 5)]) {
+        family.members[3].until = world.now().plus(until);
+        block_on(world.store.commit(Change::of(Version(version), family.clone()))).unwrap();
+        assert_eq!(hours(), [kept; 4], "until {until:?} from now");
+    }
+}
+
+#[test]
+fn what_was_over_before_a_login_without_an_end_ended_is_forgotten_with_it() {
+    let server = Server::start();
+    let world = World::open(&single(&server));
+    let login = block_on(world.kept());
+    let mut change = rotated(&world, &login);
+    change.family.members[3].until = Timestamp::NEVER;
+    let replaced = AccessRecord { fate: AccessFate::Over(Ending::Replaced), ..login.new.access.1.clone() };
+    change.access.push((login.access, replaced));
+    block_on(world.store.commit(change)).unwrap();
+    let ttl = || server.ttl(&format!("pb:a:{}", login.access));
+    assert_eq!(ttl(), -1);
+    block_on(world.store.end(login.id(), Ending::Revoked)).unwrap();
+    assert!(ttl() > 0, "{}", ttl());
 }
 
 #[test]

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::support::world::INTROSPECT;
 use crate::support::{
-    Connection, Granting, Mood, OLD_ID, OLD_SECRET, Plan, RawReply, World, client, eventually, passport, post,
+    BEGIN, Connection, Granting, Mood, OLD_ID, OLD_SECRET, Plan, RawReply, World, client, eventually, passport, post,
 };
 
 fn minutes() -> Granting {
@@ -202,7 +202,7 @@ fn a_renewal_leaves_the_clients_pair_and_its_lost_answer_alone() {
     world.turn(59);
     assert!(world.active(&first.text("access_token")));
     assert_eq!(refreshes(&world).len(), 2);
-    assert_eq!(refresh(&world, &uuid).body, first.body);
+    assert_eq!(refreshed(&world, &uuid), pair(&first));
     refreshed(&world, &first.text("refresh_token"));
 }
 
@@ -483,4 +483,38 @@ fn a_renewal_asks_for_no_more_than_its_uuid_was_given() {
     assert_eq!(world.realm.last().field("scope"), None);
     assert!(world.active(&narrow));
     assert_eq!(refreshes(&world).len(), 3);
+}
+
+#[test]
+fn the_newest_refresh_uuid_lives_as_long_as_the_realms_newest_refresh_token() {
+    let world = rotation("on").start();
+    world.realm.usually(Mood::Grant(Granting { expires_in: 60, refresh_expires_in: Some(120), ..Granting::default() }));
+    let (access, uuid) = login(&world);
+    world.turn(100);
+    assert!(world.active(&access), "its JWT was renewed, and the realm's refresh token with it");
+    world.turn(50);
+    let described = world.introspect(&uuid, "refresh_token");
+    assert_eq!((described.json("active"), described.json("exp")), (true.into(), (BEGIN.secs() + 220).into()));
+    let (_, next) = refreshed(&world, &uuid);
+    world.turn(119);
+    assert_eq!(world.introspect(&next, "refresh_token").json("active"), true);
+    world.turn(1);
+    assert_eq!(world.introspect(&next, "refresh_token").json("active"), false);
+    refused(&refresh(&world, &next));
+}
+
+#[test]
+fn a_login_that_renewals_prolong_is_not_swept_at_its_first_end() {
+    let plan = rotation("on").without_clients().client(&client(OLD_ID, "access_token_lifetime = \"1m\""));
+    let world = plan.start();
+    world.realm.usually(Mood::Grant(Granting { expires_in: 30, refresh_expires_in: Some(600), ..Granting::default() }));
+    let (access, uuid) = login(&world);
+    world.turn(50);
+    assert!(world.active(&access));
+    world.turn(590);
+    let bridge = world.running().bridge();
+    crate::support::block_on(bridge.store.sweep(bridge.clock.now())).unwrap();
+    world.turn(5);
+    crate::support::block_on(bridge.store.sweep(bridge.clock.now())).unwrap();
+    refreshed(&world, &uuid);
 }

@@ -342,3 +342,18 @@ fn after_its_family_was_revoked_a_lost_answer_is_not_handed_out() {
     revoke(&world, &access);
     refused(&refresh(&world, &uuid));
 }
+
+#[test]
+fn a_uuid_past_its_own_end_still_ends_the_whole_family() {
+    let plan = rotation("off").without_clients().client(&client(OLD_ID, "access_token_lifetime = \"10m\""));
+    for shown in 0..4 {
+        let world = plan.clone().start();
+        let (first, used) = login(&world);
+        world.turn(3000);
+        let (second, newer) = refreshed(&world, &used);
+        world.turn(3000);
+        let (access, uuid) = refreshed(&world, &newer);
+        revoke(&world, [&first, &used, &second, &newer][shown]);
+        is_over(&world, &access, &uuid);
+    }
+}

@@ -48,6 +48,8 @@ macro_rules! contract {
             a_family_that_was_extended_is_swept_at_its_new_end,
             a_family_without_an_end_is_swept_once_it_is_over_and_not_before,
             a_family_that_got_an_end_is_swept_at_it,
+            a_uuid_past_its_own_end_is_found_as_long_as_its_family_lives,
+            a_uuid_past_its_own_end_is_found_though_its_family_was_given_more_time,
             a_refresh_that_is_in_the_air_when_its_family_ends_can_still_land,
             a_clock_that_leaps_ahead_costs_no_session,
             a_leap_that_lasts_is_believed,
@@ -433,6 +435,64 @@ pub async fn a_family_that_got_an_end_is_swept_at_it(world: &World) {
     world.clock.pass(HOUR + MINUTE);
     world.store.sweep(world.now()).await.unwrap();
     assert_eq!(world.store.family(login.id()).await.unwrap(), None);
+}
+
+/// A login both of whose UUIDs end at once; an end to come is its family's alone.
+async fn kept_past_its_end(world: &World) -> Login {
+    let mut login = world.login();
+    let now = world.now();
+    login.new.access.1.until = now;
+    login.new.family.members[0].until = now;
+    login.new.refresh.as_mut().unwrap().1.until = now;
+    world.store.put(login.new.clone()).await.unwrap();
+    login
+}
+
+pub async fn a_uuid_past_its_own_end_is_found_as_long_as_its_family_lives(world: &World) {
+    let login = kept_past_its_end(world).await;
+    let mut change = rotated(world, &login);
+    let newest = change.access[0].0;
+    for (_, record) in &mut change.access {
+        record.until = world.now();
+    }
+    world.store.commit(change).await.unwrap();
+    for _ in 0..20 {
+        world.kept().await; // a store by another clock than ours has time to forget
+    }
+    world.clock.pass(HOUR + MINUTE);
+    world.store.sweep(world.now()).await.unwrap();
+    for access in [login.access, newest] {
+        assert_eq!(world.store.access(&access).await.unwrap().map(|record| record.family), Some(login.id()));
+    }
+    assert_eq!(world.store.refresh(&login.refresh).await.unwrap().map(|record| record.family), Some(login.id()));
+    world.store.end(login.id(), Ending::Revoked).await.unwrap();
+    for _ in 0..20 {
+        world.kept().await;
+    }
+    let record = world.store.access(&login.access).await.unwrap().unwrap();
+    assert_eq!(record.fate, AccessFate::Over(Ending::Revoked));
+    world.clock.pass(2 * HOUR);
+    while world.store.sweep(world.now()).await.unwrap().more {}
+    assert_eq!(world.store.access(&login.access).await.unwrap(), None);
+    assert_eq!(world.store.access(&newest).await.unwrap(), None);
+    assert_eq!(world.store.refresh(&login.refresh).await.unwrap(), None);
+}
+
+pub async fn a_uuid_past_its_own_end_is_found_though_its_family_was_given_more_time(world: &World) {
+    let login = kept_past_its_end(world).await;
+    let mut family = login.new.family.clone();
+    family.members[1].until = world.now().plus(4 * HOUR);
+    world.store.commit(Change::of(Version(1), family.clone())).await.unwrap();
+    world.clock.pass(3 * HOUR);
+    world.store.sweep(world.now()).await.unwrap();
+    assert!(world.store.access(&login.access).await.unwrap().is_some());
+    assert!(world.store.refresh(&login.refresh).await.unwrap().is_some());
+    family.members[1].until = Timestamp::NEVER;
+    world.store.commit(Change::of(Version(2), family)).await.unwrap();
+    world.clock.pass(10_000 * HOUR);
+    world.store.sweep(world.now()).await.unwrap();
+    assert!(world.store.access(&login.access).await.unwrap().is_some());
+    assert!(world.store.refresh(&login.refresh).await.unwrap().is_some());
 }
 
 pub async fn a_refresh_that_is_in_the_air_when_its_family_ends_can_still_land(world: &World) {
