@@ -1,6 +1,7 @@
 //! The refresh grant: a refresh UUID for the next pair.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::flight::{Landing, Plan, Purpose, Rotation, Waits};
 use super::login::token_reply;
@@ -46,11 +47,15 @@ impl Exchange {
             let grace = known.client.dialect.tokens.refresh_grace;
             match decide_refresh(&family, &presented.record, self.bridge.clock.now(), grace, flight) {
                 RefreshDecision::Replay => {
-                    let told = replay(&family, &presented.token)?;
+                    let (told, age) = self.replay(&family, &presented.token)?;
                     trail.token = Some(told.access.fingerprint(TokenUse::Access));
                     trail.notes.extend((told.expires_in < known.client.promise()).then_some(Note::PromiseShort));
                     trail.notes.extend((!waits.has_waited()).then_some(Note::Replayed));
-                    return Ok(token_reply(known, &TokenReply { grant_type: grant_type.to_owned(), ..told }));
+                    let expires_in = told.expires_in.saturating_sub(age);
+                    return Ok(token_reply(
+                        known,
+                        &TokenReply { grant_type: grant_type.to_owned(), expires_in, ..told },
+                    ));
                 }
                 RefreshDecision::Reuse => return Err(self.reused(known, presented, trail).await?),
                 RefreshDecision::Refuse(reason) => return Err(refused(reason)),
@@ -134,15 +139,16 @@ impl Exchange {
         };
         Ok(Plan { client: Arc::clone(known.client), family: record.family, data_key, purpose: Purpose::Rotate(wish) })
     }
-}
 
-/// The answer that was made for this UUID, out of its seal.
-fn replay(family: &Family, token: &OpaqueToken) -> Result<TokenReply, Refusal> {
-    let ours = |reason: &'static str| Refusal::server(Fault::Ourselves, reason);
-    let kept = family.replay.as_ref().ok_or_else(|| ours("a kept reply is missing"))?;
-    let opened = SealingKey::of_reply(token).open(&kept.reply, binding(REPLY, &family.id));
-    let bytes = opened.map_err(|_| ours("a kept reply does not open"))?;
-    TokenReply::from_bytes(&bytes).ok_or_else(|| ours("a kept reply cannot be read"))
+    /// The answer that was made for this UUID, out of its seal, and how old it is: in whole seconds, as it says for how long it holds.
+    fn replay(&self, family: &Family, token: &OpaqueToken) -> Result<(TokenReply, Duration), Refusal> {
+        let ours = |reason: &'static str| Refusal::server(Fault::Ourselves, reason);
+        let kept = family.replay.as_ref().ok_or_else(|| ours("a kept reply is missing"))?;
+        let opened = SealingKey::of_reply(token).open(&kept.reply, binding(REPLY, &family.id));
+        let bytes = opened.map_err(|_| ours("a kept reply does not open"))?;
+        let told = TokenReply::from_bytes(&bytes).ok_or_else(|| ours("a kept reply cannot be read"))?;
+        Ok((told, Duration::from_secs(self.bridge.clock.now().since(kept.since).as_secs())))
+    }
 }
 
 fn refused(reason: &'static str) -> Refusal {

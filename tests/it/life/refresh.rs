@@ -10,7 +10,9 @@ use super::{
     revoke, rotation, send, server_error, until_asked,
 };
 use crate::store::world::block_on;
-use crate::support::{Granting, Mood, NEW_SECRET, OLD_ID, OLD_SECRET, Plan, TOKEN, World, client, passport, post};
+use crate::support::{
+    Granting, Mood, NEW_SECRET, OLD_ID, OLD_SECRET, Plan, RawReply, TOKEN, World, client, passport, post,
+};
 
 #[test]
 fn the_answer_is_laid_out_as_in_the_document() {
@@ -178,6 +180,28 @@ fn fifty_at_once_hear_one_failure_of_the_realm() {
     assert_eq!(refreshes(&world).len(), 1);
 }
 
+/// The same answer so many seconds later: its pair lives so much less.
+fn later(first: &RawReply, seconds: u64) -> String {
+    let told = first.json("expires_in").as_u64().unwrap();
+    first.body.replace(&format!("\"expires_in\":{told}"), &format!("\"expires_in\":{}", told - seconds))
+}
+
+#[test]
+fn an_answer_that_is_fetched_again_promises_no_more_than_is_left() {
+    let plan = rotation("on").without_clients().client(&client(OLD_ID, "access_token_lifetime = \"30s\""));
+    let world = plan.start();
+    let (_, uuid) = login(&world);
+    let first = refresh(&world, &uuid);
+    assert_eq!(first.json("expires_in"), 30);
+    for (turn, left) in [(20, 10), (9, 1), (1, 0), (20, 0)] {
+        world.turn(turn);
+        let again = refresh(&world, &uuid);
+        assert_eq!((again.json("expires_in").as_u64(), pair(&again)), (Some(left), pair(&first)));
+        assert_eq!(world.active(&first.text("access_token")), left > 0);
+    }
+    assert!(world.metric(&format!("passbridge_notes_total{{client=\"{OLD_ID}\",note=\"promise_short\"}}")) < 0.5);
+}
+
 #[test]
 fn a_lost_answer_can_be_fetched_again_inside_the_grace_window() {
     let world = World::new();
@@ -185,7 +209,7 @@ fn a_lost_answer_can_be_fetched_again_inside_the_grace_window() {
     let first = refresh(&world, &uuid);
     world.turn(59);
     let again = refresh(&world, &uuid);
-    assert_eq!(again.body, first.body);
+    assert_eq!(again.body, later(&first, 59));
     assert_eq!(refreshes(&world).len(), 1);
     noted(&world, "replayed", 1.0);
 }
@@ -204,7 +228,7 @@ fn a_lost_answer_can_be_fetched_again_though_the_used_uuids_own_end_came_in_betw
     let left = record.until.since(world.running().bridge().clock.now());
     assert_eq!(left.as_secs(), 60, "a Redis forgets it at its end");
     world.turn(55);
-    assert_eq!(refresh(&world, &uuid).body, first.body);
+    assert_eq!(refresh(&world, &uuid).body, later(&first, 55));
 }
 
 #[test]
@@ -221,7 +245,7 @@ fn a_lost_answer_can_be_fetched_again_though_the_used_uuids_end_came_while_the_r
     let first = reply(&world, waiting);
     assert_eq!(first.status, 200, "{}", first.body);
     world.turn(55);
-    assert_eq!(refresh(&world, &uuid).body, first.body);
+    assert_eq!(refresh(&world, &uuid).body, later(&first, 55));
 
     let fingerprint = OpaqueToken::parse(&uuid).unwrap().fingerprint(TokenUse::Refresh);
     let bridge = world.running().bridge();
