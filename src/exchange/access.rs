@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::call::nobodys;
+use super::call::{Which, nobodys};
 use super::flight::{Plan, Purpose, Renewal, Waits};
 use super::{Bridge, Exchange, store_failed};
 use crate::domain::family::{AccessFate, AccessRecord, FamilyState};
@@ -18,6 +18,9 @@ use crate::domain::time::Timestamp;
 
 /// A recheck makes nobody wait longer: who is rechecked has a JWT that is good for more than that.
 const RECHECK: Duration = Duration::from_secs(1);
+
+/// A JWT that came within this and is over was over when it was given.
+const AT_ONCE: Duration = Duration::from_secs(1);
 
 /// What an access UUID stands for right now.
 #[derive(Debug)]
@@ -111,6 +114,7 @@ impl Exchange {
         mut record: Arc<AccessRecord>,
     ) -> Result<Standing, Refusal> {
         let mut waits = Waits::new(self.bridge.policy.load().patience);
+        let mut over_at_once = 0;
         loop {
             let recheck_after = self.bridge.policy.load().recheck_after;
             match decide_access(&record, self.bridge.clock.now(), recheck_after) {
@@ -133,14 +137,33 @@ impl Exchange {
                 // Nothing can be asked any more: it lives to the end of the JWT that there is.
                 return if self.is_carried(&record) { good(token, record) } else { Ok(Standing::Over(Over::Expired)) };
             };
+            let asked_at = self.bridge.clock.monotonic();
             let landing = self.fly(plan).await;
+            let at_once = self.bridge.clock.monotonic().saturating_sub(asked_at) < AT_ONCE;
             if let Err(refusal) = waits.once_more(landing, &self.bridge.store).await {
                 return self.after_failure(token, refusal).await;
             }
             let found = self.bridge.store.look_up(&token.fingerprint(TokenUse::Access)).await.map_err(store_failed)?;
             let Some(newer) = found else { return Ok(Standing::Unknown) };
+            if Which::of(&newer) != Which::of(&record) {
+                // What was given just now is used, however short it lives: the realm gives none that lives longer.
+                if self.is_good(&newer) {
+                    return good(token, newer);
+                }
+                over_at_once += u32::from(at_once);
+            }
+            // One flight that was joined may have been slow; where the next is not either, each JWT is over as it comes.
+            if over_at_once > 1 {
+                return Err(Refusal::server(Fault::Upstream, "the JWTs that the realm gives are over at once"));
+            }
             record = newer;
         }
+    }
+
+    /// Whether UUID and JWT are both good, be it for less than a second.
+    fn is_good(&self, record: &AccessRecord) -> bool {
+        let now = self.bridge.clock.now();
+        matches!(&record.fate, AccessFate::Live { jwt_until, .. } if now < record.until.min(*jwt_until))
     }
 
     /// What to ask behind a JWT that is good, if anything. It can wait: a realm that was slow or away a short while ago is left alone, for an answer that is

@@ -518,3 +518,28 @@ fn a_login_that_renewals_prolong_is_not_swept_at_its_first_end() {
     crate::support::block_on(bridge.store.sweep(bridge.clock.now())).unwrap();
     refreshed(&world, &uuid);
 }
+
+#[test]
+fn a_jwt_of_a_second_is_asked_for_once_and_used() {
+    let world = rotation("on").start();
+    let (access, _) = login(&world);
+    let lives = |expires_in| {
+        let grant = Granting { expires_in, refresh_expires_in: Some(20), ..Granting::default() };
+        world.realm.usually(Mood::Grant(grant));
+    };
+    world.turn(3598);
+    lives(1);
+    assert!(world.active(&access));
+    assert_eq!(refreshes(&world).len(), 1);
+}
+
+#[test]
+fn jwts_that_are_over_as_they_come_are_not_asked_for_again_and_again() {
+    let world = rotation("on").start();
+    world.realm.next(Mood::Grant(minutes()));
+    let (access, _) = login(&world);
+    world.realm.usually(Mood::Grant(Granting { expires_in: 0, refresh_expires_in: Some(20), ..Granting::default() }));
+    world.turn(61);
+    server_error(&world.introspect(&access, ""));
+    assert_eq!(refreshes(&world).len(), 2);
+}
