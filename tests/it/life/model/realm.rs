@@ -134,10 +134,12 @@ impl Realm {
         address
     }
 
-    /// Another life: other sessions, and rotation as it is said.
+    /// Another life: other sessions, and rotation as it is said. No refresh token is granted again: what the bridge still has
+    /// to tell of an earlier life's must end no session of this one.
     pub fn begin(&self, rotates: bool, forgives: bool) {
         self.cut(false);
-        *self.state.lock() = State { rotates, forgives, ..State::default() };
+        let mut state = self.state.lock();
+        *state = State { rotates, forgives, granted: state.granted, ..State::default() };
     }
 
     /// Whoever called has gone; what waited here was heard, or not.
