@@ -16,7 +16,7 @@ use super::{Exchange, store_failed};
 use crate::domain::client::Client;
 use crate::domain::dialect::{Dialect, Grant, GrantKind};
 use crate::domain::family::{AccessFate, AccessRecord, Family, FamilyId, FamilyState, RefreshRecord};
-use crate::domain::grant::{NotGranted, RealmRequest};
+use crate::domain::grant::{Fate, NotGranted, RealmRequest};
 use crate::domain::issue::{REALM_REFRESH, binding};
 use crate::domain::opaque::{Fingerprint, OpaqueToken};
 use crate::domain::refresh::{Flight, RefreshDecision, after_failure, decide_asking};
@@ -205,7 +205,7 @@ impl Exchange {
             let under_way = exchange.bridge.flights.until_it_lands(plan.family);
             let landed = exchange.lead(&plan).await;
             if let Err(refusal) = &landed {
-                exchange.take_note(&plan, refusal);
+                exchange.tell_of_renewal(&plan, refusal);
             }
             let landing = landed.unwrap_or_else(|refusal| plan.purpose.failed(refusal));
             drop(under_way);
@@ -214,10 +214,7 @@ impl Exchange {
         watch
     }
 
-    fn take_note(&self, plan: &Plan, refusal: &Refusal) {
-        if refusal.fault == Fault::Upstream {
-            self.bridge.flights.leave_realm_alone(self.bridge.clock.monotonic());
-        }
+    fn tell_of_renewal(&self, plan: &Plan, refusal: &Refusal) {
         if matches!(plan.purpose, Purpose::Renew(_)) {
             self.tell_of(&plan.client.legacy_id, plan.family, refusal);
         }
@@ -272,6 +269,7 @@ impl Exchange {
         match self.ask(&request, lease).await {
             Ok(granted) => self.keep(plan, known, granted, lease).await,
             Err(failure) => {
+                self.spare_realm(plan, &failure);
                 let state = after_failure(&failure, rotation);
                 let rests = state == FamilyState::Resting;
                 if let FamilyState::Over(ending) = state {
@@ -284,6 +282,15 @@ impl Exchange {
                 }
                 Err(failure.refusal)
             }
+        }
+    }
+
+    /// A realm that fails is asked nothing for a while that can wait. Where nothing was spent that goes for this client alone: what it
+    /// cannot answer for one it may well for the others, whose sessions are still to be rechecked.
+    fn spare_realm(&self, plan: &Plan, failure: &NotGranted) {
+        if failure.refusal.fault == Fault::Upstream {
+            let whose = (failure.fate != Fate::Unknown).then_some(&*plan.client.legacy_id);
+            self.bridge.flights.leave_realm_alone(whose, self.bridge.clock.monotonic());
         }
     }
 

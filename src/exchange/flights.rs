@@ -1,7 +1,6 @@
 //! What one process knows of its questions to the realm, and no store can tell.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use dashmap::DashMap;
@@ -11,7 +10,6 @@ use tokio::sync::watch;
 
 use super::flight::Landing;
 use crate::domain::family::{Family, FamilyId, FamilyState};
-use crate::domain::time::millis;
 use crate::store::{Change, CommitError, Lease, StoreError, TokenStore, Versioned};
 
 /// So often is it remembered at most that nothing was spent, the newest; of more, a crash could not know it either.
@@ -37,9 +35,9 @@ pub struct Flights {
     /// the realm had surely spent nothing. How often it was looked
     /// whether they do; who was looked at longest ago comes first.
     unspent: Mutex<VecDeque<(Lease, u8)>>,
-    /// Milliseconds of the time that only runs forward.
-    alone_until: AtomicU64,
-    /// When a renewal of each client that failed was last told: no more of them than there are clients.
+    /// Until when the realm is asked nothing that can wait: for each client, no more of them than there are, and under no name for all.
+    alone_until: DashMap<String, Duration>,
+    /// When a renewal of each client that failed was last told, of as many.
     told: DashMap<String, Duration>,
 }
 
@@ -161,9 +159,9 @@ impl Flights {
         self.unspent.lock().retain(|(lease, _)| lease.family != family);
     }
 
-    /// The realm was away, or let somebody wait in vain.
-    pub(super) fn leave_realm_alone(&self, now: Duration) {
-        self.alone_until.store(millis(now.saturating_add(BACK_OFF)), Ordering::Relaxed);
+    /// The realm was away, or let somebody wait in vain; for this client, or for all.
+    pub(super) fn leave_realm_alone(&self, whose: Option<&str>, now: Duration) {
+        self.alone_until.insert(whose.unwrap_or_default().to_owned(), now.saturating_add(BACK_OFF));
     }
 
     /// Whether it is time to tell of a renewal of this client that failed.
@@ -177,8 +175,9 @@ impl Flights {
     }
 
     /// Whether it was so a short while ago.
-    pub(super) fn realm_is_left_alone(&self, now: Duration) -> bool {
-        millis(now) < self.alone_until.load(Ordering::Relaxed)
+    pub(super) fn realm_is_left_alone(&self, client: &str, now: Duration) -> bool {
+        let is_ahead = |whose| self.alone_until.get(whose).is_some_and(|until| now < *until);
+        is_ahead("") || is_ahead(client)
     }
 }
 

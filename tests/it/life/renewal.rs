@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::{
-    gated, login, noted, pair, refresh, refreshed, refreshes, refreshing, refused, reply, rotation, send, server_error,
-    until_asked,
+    OTHER, gated, login, noted, pair, refresh, refreshed, refreshes, refreshing, refused, reply, rotation, send,
+    server_error, until_asked,
 };
 use crate::support::world::INTROSPECT;
 use crate::support::{
@@ -334,6 +334,23 @@ fn a_realm_that_sheds_load_is_not_asked_by_every_use_whose_recheck_is_due() {
     assert_eq!(refreshes(&world).len(), 2);
     world.realm.usually(short());
     refreshed(&world, &uuid);
+}
+
+#[test]
+fn a_realm_that_fails_for_one_client_ends_what_is_over_of_the_others() {
+    let world = rotation("on").client(&client(OTHER, "")).set("realm", "recheck_after", "\"5m\"").start();
+    let failing = world.token(&passport(OTHER, OLD_SECRET)).text("access_token");
+    let (ended, _) = login(&world);
+    let active = |access: &str| {
+        let fields = [("client_id", OTHER), ("client_secret", OLD_SECRET), ("token", access)];
+        world.ask(&post(INTROSPECT, &fields)).json("active") == true
+    };
+    world.turn(300);
+    world.realm.next(Mood::Refuse(500, "unknown_error", "For this one"));
+    assert!(active(&failing) && active(&failing));
+    assert_eq!(refreshes(&world).len(), 1, "that client's is left alone");
+    world.realm.usually(Mood::Refuse(400, "invalid_grant", "Session not active"));
+    assert!(!world.active(&ended), "the others' are rechecked");
 }
 
 #[test]
