@@ -100,10 +100,15 @@ pub(super) fn note(config: &Config) {
     }
 }
 
-/// Looks until the bridge has files of this digest, for 12 seconds.
+/// A load may be under way when it is asked for the first time, and have read the files before; whichever is taken into use behind that
+/// one read them afterwards.
+const LOADS: u64 = 2;
+
+/// Looks until the bridge has files of this digest, or has read them since, for 12 seconds.
 fn look(config: &Config, digest: &str) -> Look {
     let mut refused = Vec::new();
     let mut seen = Value::Null;
+    let mut enough = None;
     for look in 1..=TRIES {
         let answer = match ask::get(config, "/readyz") {
             Ok(answer) => answer,
@@ -116,7 +121,11 @@ fn look(config: &Config, digest: &str) -> Look {
         // for that, so only where the bridge has something new, or there is no other look.
         let is_news = mappings["digest"] != seen || look == TRIES;
         seen = mappings["digest"].clone();
-        if seen == *digest || is_news && seen == *mapping::digest(&config.mappings) {
+        // Where others go on changing them, no look may find the two agree.
+        let generation = mappings["generation"].as_u64();
+        enough = enough.or(generation.map(|first| first.saturating_add(LOADS)));
+        let is_later = generation.zip(enough).is_some_and(|(now, enough)| now >= enough);
+        if seen == *digest || is_later || is_news && seen == *mapping::digest(&config.mappings) {
             return Look::Has(mappings["generation"].clone());
         }
         refused = mappings["refused"].as_array().cloned().unwrap_or_default();

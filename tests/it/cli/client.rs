@@ -8,17 +8,17 @@ use super::said::{run, run_with};
 use crate::support::{Connection, NEW_ID, NEW_SECRET, OLD_ID, OLD_SECRET, Plan, World, client, eventually, passport};
 
 /// A file with every way of writing that an edit must not disturb.
-const ODD: &str = "# Partners; ask Ann before you change anything.\n\n[[client]]\nlegacy_id = 'l7xx3c0ffee'   # the shop\nlegacy_secret = { env = \"OLD_SECRET\" } # rotated in May\nclient_id=\"test_api\"\nclient_secret = { env = \"NEW_SECRET\" }\nstage = \"live\"\t# since spring\n\n# The second one.\n[[client]]\n  legacy_id = \"second\"\n  client_id = \"second_api\"\n  legacy_secret = [\n    { env = \"OLD_SECRET\" },\n    { env = \"NEW_SECRET\" },\n  ]\n  client_secret = { env = \"NEW_SECRET\" }\n  stage = \"live\"\n  access_token_lifetime = \"2h\"\n[client.scopes]\nread = \"realm_read\" # end\n";
+pub(super) const ODD: &str = "# Partners; ask Ann before you change anything.\n\n[[client]]\nlegacy_id = 'l7xx3c0ffee'   # the shop\nlegacy_secret = { env = \"OLD_SECRET\" } # rotated in May\nclient_id=\"test_api\"\nclient_secret = { env = \"NEW_SECRET\" }\nstage = \"live\"\t# since spring\n\n# The second one.\n[[client]]\n  legacy_id = \"second\"\n  client_id = \"second_api\"\n  legacy_secret = [\n    { env = \"OLD_SECRET\" },\n    { env = \"NEW_SECRET\" },\n  ]\n  client_secret = { env = \"NEW_SECRET\" }\n  stage = \"live\"\n  access_token_lifetime = \"2h\"\n[client.scopes]\nread = \"realm_read\" # end\n";
 
-fn odd() -> World {
+pub(super) fn odd() -> World {
     Plan::new().without_clients().client(ODD).files()
 }
 
-fn file(world: &World, name: &str) -> PathBuf {
+pub(super) fn file(world: &World, name: &str) -> PathBuf {
     world.path().join("mappings/clients").join(name)
 }
 
-fn all(world: &World) -> String {
+pub(super) fn all(world: &World) -> String {
     fs::read_to_string(file(world, "all.toml")).unwrap()
 }
 
@@ -406,7 +406,7 @@ fn whoever_holds_the_files_is_waited_for() {
 }
 
 /// Whether another process has a file open (proc(5)).
-fn is_open_elsewhere(path: &Path) -> bool {
+pub(super) fn is_open_elsewhere(path: &Path) -> bool {
     let processes = fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().into_string().ok());
     let others = processes.filter(|id| *id != std::process::id().to_string());
     let open = others.filter_map(|id| fs::read_dir(format!("/proc/{id}/fd")).ok()).flatten().flatten();
@@ -780,7 +780,7 @@ fn whoever_answers_at_the_ops_address_and_is_no_bridge_is_not_taken_for_nobody()
 }
 
 /// Runs the program where something else than this world's bridge is at the ops address.
-fn said_at(world: &World, arguments: &[&str], environment: &[(&str, &str)]) -> super::said::Said {
+pub(super) fn said_at(world: &World, arguments: &[&str], environment: &[(&str, &str)]) -> super::said::Said {
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_passbridge"));
     command.env_clear().env("OLD_SECRET", OLD_SECRET).env("NEW_SECRET", NEW_SECRET).envs(environment.iter().copied());
     let output = command.arg("--config").arg(world.config()).args(arguments).output().unwrap();

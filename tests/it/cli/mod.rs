@@ -17,6 +17,7 @@ mod signals;
 mod store;
 mod terminal;
 mod token;
+mod turns;
 mod unread;
 
 use std::fs;
