@@ -7,7 +7,7 @@ use super::{Action, Add, Reference, Slot, Undone, learned, plain, taken, twice, 
 use crate::config::Config;
 use crate::domain::client::Stage;
 use crate::domain::time::Clock;
-use crate::mapping::edit::{self, Addition, BACK, Desk, NewClient, NewSecret, SecretSlots, is_back};
+use crate::mapping::edit::{self, Addition, BACK, Desk, Known, NewClient, NewSecret, SecretSlots, is_back};
 use crate::mapping::entries::Entry;
 use crate::secrets::Means;
 use crate::server::SystemClock;
@@ -140,14 +140,10 @@ pub(super) fn secret(config: &Config, means: Means<'_>, slot: &Slot) -> Result<E
         return Err(Undone::Misused("only old secrets are learned\n  hint: leave --new out".to_owned()));
     }
     let hashes = if learns { learned::hashes(config, &slot.id)? } else { Vec::new() };
+    let known = asked(config, slot, (key, which))?;
     let desk = Desk::open(&config.mappings, means)?;
-    let entry = desk.entry(&slot.id)?;
-    let ends_or_swaps = matches!(slot.action, Action::Promote | Action::Retire);
-    if ends_or_swaps && !slot.yes {
-        taken::settled(config)?;
-    }
-    tell_uses(config, slot, which, &entry)?;
-    let changed = desk.change(&entry, |table| {
+    let changed = desk.change(&desk.entry(&slot.id)?, |table| {
+        known.still(table)?;
         let mut slots = SecretSlots::of(table, key)?;
         match (slot.action, &added) {
             (Action::Add, Some(secret)) => slots.add(secret)?,
@@ -175,6 +171,17 @@ pub(super) fn secret(config: &Config, means: Means<'_>, slot: &Slot) -> Result<E
         return Ok(ExitCode::FAILURE);
     }
     Ok(taken)
+}
+
+/// Asks the bridge what is to be known of these secrets first, while nobody has to wait for the files: it may take half a minute.
+fn asked(config: &Config, slot: &Slot, (key, which): (&'static str, &str)) -> Result<Known, Undone> {
+    let entry = edit::entry(&config.mappings, &slot.id)?;
+    let known = Known::of(&entry, key)?;
+    if matches!(slot.action, Action::Promote | Action::Retire) && !slot.yes {
+        taken::settled(config)?;
+    }
+    tell_uses(config, slot, which, &entry)?;
+    Ok(known)
 }
 
 /// A new secret from standard input, sealed: it is sent to the realm, so that a hash of it is of no use.

@@ -6,17 +6,16 @@ mod atomic;
 mod fields;
 mod lines;
 mod slots;
+mod turns;
 
 use std::collections::HashMap;
-use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use toml_edit::{DocumentMut, Item, TableLike};
 
 pub use fields::{BACK, NewClient, NewSecret, is_back, percent, stage};
-pub use slots::SecretSlots;
+pub use slots::{Known, SecretSlots};
 
 use super::Place;
 use super::entries::{Entry, entries};
@@ -24,12 +23,6 @@ use super::load::{self, Proposed};
 use crate::document::{BYTE_ORDER_MARK, Finding, Findings, Severity};
 use crate::secrets::Means;
 use crate::secrets::files::words;
-
-/// Whoever changes files of clients holds this one locked. Hidden, so that nobody takes it for a mapping.
-const LOCK: &str = ".passbridge.lock";
-
-/// How often a held lock is tried again, 100 ms apart.
-const TRIES: u32 = 100;
 
 /// Why nothing was changed.
 #[derive(Debug)]
@@ -61,12 +54,12 @@ pub struct Changed {
     pub note: Option<String>,
 }
 
-/// The mapping directory, in the hands of one who changes it. Others wait.
+/// The mapping directory, in the hands of one who changes it. Others wait, also those at another one that has a file in common.
 #[derive(Debug)]
 pub struct Desk<'a> {
     mappings: &'a Place,
     means: Means<'a>,
-    _lock: File,
+    _locks: Vec<File>,
 }
 
 impl<'a> Desk<'a> {
@@ -75,20 +68,8 @@ impl<'a> Desk<'a> {
     /// # Errors
     /// It cannot be written, or somebody else has it.
     pub fn open(mappings: &'a Place, means: Means<'a>) -> Result<Self, Refused> {
-        let directory = mappings.join("clients");
-        let path = directory.join(LOCK);
-        let lock = lock(&path, &directory).map_err(|error| {
-            let kind = words(&error);
-            format!("{} cannot be written: {kind}\n  hint: run this as the owner of the mapping files", path.display())
-        })?;
-        for _ in 0..TRIES {
-            match lock.try_lock() {
-                Ok(()) => return Ok(Self { mappings, means, _lock: lock }),
-                Err(TryLockError::WouldBlock) => std::thread::park_timeout(Duration::from_millis(100)),
-                Err(TryLockError::Error(error)) => return Err(format!("{}: {}", path.display(), words(&error)).into()),
-            }
-        }
-        Err("somebody else is changing the mapping files\n  hint: try again when that is done".to_owned().into())
+        let locks = turns::take(&mappings.join("clients"))?;
+        Ok(Self { mappings, means, _locks: locks })
     }
 
     /// A client as it is, where the files say already what they should.
@@ -133,21 +114,6 @@ impl<'a> Desk<'a> {
         let (digest, warnings) = check(self.mappings, self.means, path, after).map_err(Refused::Findings)?;
         let note = atomic::write(path, before, after).map_err(|reason| at(path, &reason))?;
         Ok(Changed { file: path.to_owned(), digest, warnings, note })
-    }
-}
-
-/// The file to be locked, which is made where there is none. Whoever may read it may lock it.
-fn lock(path: &Path, directory: &Path) -> io::Result<File> {
-    match OpenOptions::new().write(true).create_new(true).open(path) {
-        Ok(made) => {
-            atomic::share(&made, directory);
-            Ok(made)
-        }
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            let opened = OpenOptions::new().write(true).open(path);
-            opened.or_else(|error| File::open(path).map_err(|_| error))
-        }
-        Err(error) => Err(error),
     }
 }
 
@@ -287,6 +253,17 @@ fn document(text: &str) -> Result<DocumentMut, String> {
     text.parse().map_err(|error: toml_edit::TomlError| format!("not valid TOML: {}", error.message()))
 }
 
+const GONE: &str = "the client is not there any more";
+
+/// What somebody sees in a client as it stands in its file.
+fn standing<T>(entry: &Entry, see: impl FnOnce(&dyn TableLike) -> T) -> Result<T, String> {
+    let text = text(&entry.file)?;
+    let plain = lines::plain(text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&text));
+    let mut document = document(&plain).map_err(|reason| at(&entry.file, &reason))?;
+    let client = client(&mut document, &entry.legacy_id).ok_or_else(|| at(&entry.file, GONE))?;
+    Ok(see(client))
+}
+
 /// The text with one client changed. Nothing but that client differs.
 fn edited(
     before: &str,
@@ -300,7 +277,7 @@ fn edited(
         let hint = "hint: change it by hand, and give the bridge a SIGHUP";
         return Err(format!("cannot be changed without touching other lines\n  {hint}"));
     }
-    change(client(&mut document, legacy_id).ok_or("the client is not there any more")?)?;
+    change(client(&mut document, legacy_id).ok_or(GONE)?)?;
     let mark = if text.len() < before.len() { "\u{feff}" } else { "" };
     Ok(format!("{mark}{}", lines::spliced(text, &plain, &lines::plain(&document.to_string()))))
 }

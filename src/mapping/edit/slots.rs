@@ -6,6 +6,45 @@ use toml_edit::{Array, Item, RawString, TableLike, Value};
 
 use super::fields::{NewSecret, set};
 use crate::domain::client::MOST_SECRETS;
+use crate::mapping::entries::Entry;
+
+/// The secrets under a key as they stood when nobody was kept from changing them.
+pub struct Known {
+    key: &'static str,
+    text: String,
+}
+
+impl Known {
+    /// Those of a client.
+    ///
+    /// # Errors
+    /// Its file cannot be read any more, or has it no more.
+    pub fn of(entry: &Entry, key: &'static str) -> Result<Self, String> {
+        let text = super::standing(entry, |table| text_of(table, key))?;
+        Ok(Self { key, text })
+    }
+
+    /// Looks whether they still stand so.
+    ///
+    /// # Errors
+    /// They do not.
+    pub fn still(&self, table: &dyn TableLike) -> Result<(), String> {
+        if text_of(table, self.key) == self.text {
+            return Ok(());
+        }
+        Err("these secrets were changed by somebody else meanwhile\n  hint: run the command again".to_owned())
+    }
+}
+
+impl fmt::Debug for Known {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Known({})", self.key)
+    }
+}
+
+fn text_of(table: &dyn TableLike, key: &str) -> String {
+    table.get(key).map(Item::to_string).unwrap_or_default()
+}
 
 /// One or two secrets of a client. The first is the preferred one.
 #[derive(Default)]

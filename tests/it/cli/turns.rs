@@ -64,3 +64,66 @@ fn a_change_is_in_use_once_the_bridge_has_read_the_files_since_whatever_others_h
         waiting.join().unwrap().refused(1, "it is not known whether the bridge at ");
     });
 }
+
+#[test]
+fn nobody_waits_for_the_files_while_a_command_waits_for_the_bridge() {
+    let (world, ops) = (odd(), Ops::new());
+    let back = ["client", "stage", OLD_ID, "retired", "--why", "at once"];
+    thread::scope(|scope| {
+        let promoting = scope.spawn(|| ops.said(&world, &["client", "secret", "second", "promote"]));
+        let asker = ops.asker();
+        assert!(!is_open_elsewhere(&file(&world, ".passbridge.lock")));
+        run(&world, &back, "").fine();
+        tell(asker, 7, &digest(&world));
+        let asker = ops.asker();
+        tell(asker, 8, &digest(&world));
+        promoting.join().unwrap().fine();
+    });
+    let text = all(&world);
+    assert!(text.contains("stage = \"retired\"") && text.find("{ env = \"NEW_SECRET\" },") < text.rfind("OLD_SECRET"));
+}
+
+#[test]
+fn secrets_that_somebody_else_has_changed_while_the_bridge_was_asked_about_them_are_left_as_they_are() {
+    let (world, ops) = (odd(), Ops::new());
+    let secret = |action| ["client", "secret", "second", action];
+    thread::scope(|scope| {
+        let retiring = scope.spawn(|| ops.said(&world, &secret("retire")));
+        let asker = ops.asker();
+        run(&world, &secret("promote"), "").fine();
+        let before = all(&world);
+        assert_ne!(before, ODD);
+        tell(asker, 7, &digest(&world));
+        retiring.join().unwrap().refused(1, "these secrets were changed by somebody else meanwhile\n  hint: run the");
+        assert_eq!(all(&world), before);
+    });
+}
+
+#[test]
+fn whoever_changes_the_same_file_in_another_mapping_is_waited_for() {
+    let (world, other) = (odd(), odd());
+    let shared = file(&other, "all.toml").canonicalize().unwrap();
+    fs::remove_file(file(&world, "all.toml")).unwrap();
+    symlink(&shared, file(&world, "all.toml")).unwrap();
+    let directory = shared.parent().unwrap();
+    let held = File::open(directory).unwrap();
+    held.lock().unwrap();
+    thread::scope(|scope| {
+        let change = |world, id| run(world, &["client", "stage", id, "retired", "--why", "a test"], "");
+        let waiting = [(&world, OLD_ID), (&other, "second")].map(|(world, id)| scope.spawn(move || change(world, id)));
+        for world in [&world, &other] {
+            eventually("it waits", || is_open_elsewhere(&file(world, ".passbridge.lock")));
+        }
+        eventually("it waits for the other one", || is_open_elsewhere(directory));
+        // As long as others take, from their birth on, that read and check the same.
+        for _ in 0..3 {
+            run(&world, &["check"], "").fine();
+        }
+        assert_eq!(all(&other), ODD);
+        held.unlock().unwrap();
+        for waiting in waiting {
+            waiting.join().unwrap().fine();
+        }
+    });
+    assert_eq!(all(&other).matches("stage = \"retired\"").count(), 2);
+}
