@@ -82,7 +82,10 @@ impl Exchange {
         let has = |hash: &String| {
             client.legacy_secrets.iter().any(|one| matches!(one, LegacySecret::Hash(there) if there == hash))
         };
-        if !kept(store, client).await.map_err(failed)?.iter().all(has) {
+        let Some(kept) = kept(store, client).await.map_err(failed)? else {
+            return Err("nothing is forgotten: what was learned cannot be read; a newer bridge may have written it");
+        };
+        if !kept.iter().all(has) {
             return Err(
                 "nothing is forgotten: another secret was learned meanwhile; put { learn = true } beside the hash again, and `write-learned` writes it too",
             );
@@ -91,17 +94,17 @@ impl Exchange {
     }
 }
 
-/// The hashes that the store has.
-async fn kept(store: &TokenStore, client: &Client) -> Result<Vec<String>, StoreError> {
+/// The hashes that the store has; `None`: they cannot be read.
+async fn kept(store: &TokenStore, client: &Client) -> Result<Option<Vec<String>>, StoreError> {
     let kept = store.memo(&name(client)).await?;
-    Ok(kept.and_then(|bytes| postcard::from_bytes(&bytes).ok()).unwrap_or_default())
+    Ok(kept.map_or_else(|| Some(Vec::new()), |bytes| postcard::from_bytes(&bytes).ok()))
 }
 
 impl Bridge {
     /// Takes what the store has, and gives it what it has not: what another instance wrote over in the same moment, or it lost.
     async fn look(&self, client: &Client) -> Result<(), StoreError> {
         let Some((_, learned)) = client.learned() else { return Ok(()) };
-        let kept = kept(&self.store, client).await?;
+        let kept = kept(&self.store, client).await?.unwrap_or_default();
         let before = kept.len();
         learned.take(kept, client.learnable());
         let hashes = learned.hashes();

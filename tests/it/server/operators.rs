@@ -2,7 +2,10 @@
 
 use std::net::SocketAddr;
 
+use passbridge::store::Memo;
+
 use crate::cli::said::run;
+use crate::store::world::block_on;
 use crate::support::{Connection, NEW_SECRET, OLD_ID, Plan, RawReply, World, client, eventually};
 
 /// More connections than one of these listeners takes.
@@ -173,6 +176,19 @@ fn what_an_operator_did_is_told_with_where_he_asked_from() {
     }
     let of_backup = audit.iter().find(|record| record["what"] == "backup").unwrap();
     assert_eq!(of_backup["directory"], backup.to_str().unwrap());
+}
+
+#[test]
+fn what_was_learned_and_cannot_be_read_is_not_forgotten() {
+    let world = Plan::new().set("ops", "token", "{ env = \"NEW_SECRET\" }").client(&client("learns", "")).start();
+    let memo = Memo { name: "learned/learns".to_owned(), value: b"\xff of a newer bridge".to_vec() };
+    let store = &world.running().bridge().store;
+    let kept = || block_on(store.memo(&memo.name)).unwrap();
+    block_on(store.memo_put(&memo)).unwrap();
+    let reply = ask(&world, "clients/learned", NEW_SECRET, r#"{"client":"learns","forget":true}"#);
+    assert_eq!(reply.status, 409);
+    assert!(reply.body.contains("cannot be read"), "{}", reply.body);
+    assert_eq!(kept(), Some(memo.value.clone()));
 }
 
 #[test]
