@@ -185,10 +185,11 @@ impl Shared {
             self.failure.store(Some(Arc::new(error.clone())));
             return error;
         }
-        let before = self.failure.load_full().filter(|before| !matches!(**before, StoreError::Refusing { .. }));
+        let before = self.failure.load_full();
         if before.is_none() {
             self.failure.store(Some(Arc::new(error)));
         }
+        let before = before.filter(|before| !matches!(**before, StoreError::Refusing { .. }));
         StoreError::Refusing { cause: before.map(|before| before as Cause) }
     }
 
@@ -359,6 +360,18 @@ mod tests {
         assert_eq!(laid_out(&shared, &prints[1]), None);
         assert_eq!(shared.access(&prints[0]).unwrap().unwrap().client.as_ref(), "after");
         assert!(shared.access(&prints[1]).unwrap().is_none());
+    }
+
+    #[test]
+    fn however_often_nothing_is_tried_what_is_told_of_it_grows_no_longer() {
+        let directory = tempfile::tempdir().unwrap();
+        let shared = open(directory.path());
+        for _ in 0..3 {
+            let told = shared.failed(shared.refusing());
+            assert!(matches!(told, StoreError::Refusing { cause: None }), "{told:?}");
+            let kept = shared.failure.load_full().unwrap();
+            assert!(matches!(*kept, StoreError::Refusing { cause: None }), "{kept:?}");
+        }
     }
 
     #[test]
