@@ -16,6 +16,7 @@ use super::contract::rotated;
 use super::contract_of_redis;
 use super::servers::{Server, settings, single};
 use super::world::{BEGIN, HOUR, ManualClock, Seeded, World, block_on};
+use crate::support::pem::self_signed;
 use crate::support::{free_ports, place};
 
 fn on_single(test: impl AsyncFn(&World)) {
@@ -129,17 +130,17 @@ fn a_damaged_memo_keeps_no_other_from_being_read() {
 
 /// A server that speaks TLS alone, knows one user, and lets him touch our keys alone.
 fn guarded() -> (Server, RedisSettings) {
-    let made = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned(), "localhost".to_owned()]).unwrap();
+    let (own, own_key) = self_signed(&["127.0.0.1", "localhost"]);
     let files = place();
-    let write = |name: &str, text: String| {
+    let write = |name: &str, text: &str| {
         fs::write(files.path().join(name), text).unwrap();
         files.path().join(name).display().to_string()
     };
-    let certificate = write("server.pem", made.cert.pem());
-    let key = write("server.key", made.signing_key.serialize_pem());
+    let certificate = write("server.pem", &own);
+    let key = write("server.key", &own_key);
     let users = write(
         "users.conf",
-        "user default off\nuser bridge on >an-invented-password ~pb:* +@all -@dangerous +info\n".to_owned(),
+        "user default off\nuser bridge on >an-invented-password ~pb:* +@all -@dangerous +info\n",
     );
     let [port] = free_ports();
     let port_text = port.to_string();
@@ -165,7 +166,7 @@ fn guarded() -> (Server, RedisSettings) {
         urls: vec![format!("rediss://localhost:{port}")],
         username: Some("bridge".to_owned()),
         password: Some(Password(SecretString::from("an-invented-password"))),
-        ca: Some(made.cert.pem().into_bytes()),
+        ca: Some(own.into_bytes()),
         ..settings(RedisMode::Single, &[])
     };
     (server, known)
@@ -183,7 +184,7 @@ fn a_server_with_tls_and_an_access_control_list_keeps_families() {
 fn a_wrong_password_an_unknown_certificate_and_clear_text_are_each_told() {
     let (server, known) = guarded();
     let wrong = RedisSettings { password: Some(Password(SecretString::from("wrong"))), ..known.clone() };
-    let stranger = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap().cert.pem().into_bytes();
+    let stranger = self_signed(&["localhost"]).0.into_bytes();
     let untrusted = RedisSettings { ca: Some(stranger), ..known.clone() };
     let clear = RedisSettings { urls: vec![format!("redis://localhost:{}", server.port)], ..known };
     for settings in [wrong, untrusted, clear] {

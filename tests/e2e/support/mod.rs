@@ -4,6 +4,8 @@ mod bridge;
 mod http;
 mod keycloak;
 mod passport;
+#[path = "../../it/support/pem.rs"]
+pub mod pem;
 mod process;
 
 pub use bridge::{Bridge, Old};

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::{out, run, said, talk};
+use crate::support::pem::self_signed;
 use crate::support::{Connection, OLD_ID, Plan, World, client};
 
 /// A bridge whose ops listener the program can find; its ops token is the old secret of the environment.
@@ -105,9 +106,9 @@ fn a_dialect_a_section_that_needs_a_restart_and_a_refused_load_are_told() {
 fn a_bridge_that_began_before_there_was_a_certificate_for_operators_is_told_from_none() {
     let mut world = world();
     let ops = world.running().addresses().ops;
-    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
-    std::fs::write(world.path().join("ops.pem"), made.cert.pem()).unwrap();
-    std::fs::write(world.path().join("ops.key"), made.signing_key.serialize_pem()).unwrap();
+    let (certificate, key) = self_signed(&["localhost"]);
+    std::fs::write(world.path().join("ops.pem"), certificate).unwrap();
+    std::fs::write(world.path().join("ops.key"), key).unwrap();
     world.change("tls", "ops", "{ certificate = \"ops.pem\", key = \"ops.key\" }");
     world.running().reload().unwrap();
     let told = run(&world, &["diff"], "");

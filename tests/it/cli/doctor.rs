@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::{out, run, talk};
+use crate::support::pem::{pem, self_signed};
 use crate::support::{FakeOld, Mood, NEW_ID, OLD_ID, Plan, World, client};
 
 pub fn described(issuer: &str, date: &str) -> Mood {
@@ -232,9 +233,15 @@ fn certify(world: &World, days: i64) {
     let mut wish = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
     wish.not_before = rcgen::date_time_ymd(2001, 1, 1);
     wish.not_after = rcgen::date_time_ymd(year, month, day);
+    put(world, &wish);
+}
+
+/// Such a certificate and its key.
+fn put(world: &World, wish: &rcgen::CertificateParams) {
     let key = rcgen::KeyPair::generate().unwrap();
-    std::fs::write(world.path().join("old.pem"), wish.self_signed(&key).unwrap().pem()).unwrap();
-    std::fs::write(world.path().join("old.key"), key.serialize_pem()).unwrap();
+    let certificate = pem("CERTIFICATE", wish.self_signed(&key).unwrap().der());
+    std::fs::write(world.path().join("old.pem"), certificate).unwrap();
+    std::fs::write(world.path().join("old.key"), pem("PRIVATE KEY", &key.serialize_der())).unwrap();
 }
 
 #[test]
@@ -252,11 +259,9 @@ fn certificates_near_their_end_are_told_by_check_and_by_doctor() {
         let (answer, findings) = doctor(&world, &[]);
         assert_eq!((answer, codes(&findings)), (Some(status), Vec::from_iter(code)), "{days}: {findings:#?}");
     }
-    let (mut wish, key) =
-        (rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap(), rcgen::KeyPair::generate().unwrap());
+    let mut wish = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
     (wish.not_before, wish.not_after) = (rcgen::date_time_ymd(2150, 3, 5), rcgen::date_time_ymd(2160, 1, 1));
-    std::fs::write(world.path().join("old.pem"), wish.self_signed(&key).unwrap().pem()).unwrap();
-    std::fs::write(world.path().join("old.key"), key.serialize_pem()).unwrap();
+    put(&world, &wish);
     let checked = run(&world, &["check"], "");
     assert!(
         out(&checked).contains("warning[certificate-not-yet]") && out(&checked).contains("2150-03-05"),
@@ -265,8 +270,7 @@ fn certificates_near_their_end_are_told_by_check_and_by_doctor() {
     );
     let (answer, findings) = doctor(&world, &[]);
     assert_eq!((answer, codes(&findings)), (Some(1), vec!["certificate-not-yet"]), "{findings:#?}");
-    let other = rcgen::KeyPair::generate().unwrap();
-    std::fs::write(world.path().join("old.key"), other.serialize_pem()).unwrap();
+    std::fs::write(world.path().join("old.key"), self_signed(&["localhost"]).1).unwrap();
     let checked = run(&world, &["check"], "");
     assert_eq!(checked.status.code(), Some(1));
     assert!(out(&checked).contains("error[unfit-certificate]"), "a key of another certificate: {}", out(&checked));

@@ -9,6 +9,7 @@ use std::process::{Command, Stdio};
 use serde_json::{Value, json};
 
 use super::said::{Said, run};
+use crate::support::pem::self_signed;
 use crate::support::tls::{Authority, TlsFront};
 use crate::support::{OLD_ID, OLD_SECRET, Plan, World, client, eventually};
 
@@ -403,12 +404,12 @@ fn the_golden_files_are_captures_and_what_needs_a_mood_or_a_past_is_skipped_with
 
 #[test]
 fn without_a_url_it_is_the_legacy_listener_by_its_own_certificate() {
-    let made = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
+    let (certificate, key) = self_signed(&["127.0.0.1"]);
     let tls = "{ certificate = \"server.pem\", key = \"server.key\" }";
     let scopes = "scopes = { client_registration = \"client_registration\" }";
     let mut world = Plan::new().without_clients().client(&client(OLD_ID, scopes)).set("tls", "legacy", tls).files();
-    fs::write(world.path().join("server.pem"), made.cert.pem()).unwrap();
-    fs::write(world.path().join("server.key"), made.signing_key.serialize_pem()).unwrap();
+    fs::write(world.path().join("server.pem"), certificate).unwrap();
+    fs::write(world.path().join("server.key"), key).unwrap();
     world.begin();
     let folder = written(&world, |_, reply| reply);
     let folder = folder.to_str().unwrap();
@@ -417,8 +418,7 @@ fn without_a_url_it_is_the_legacy_listener_by_its_own_certificate() {
     run(&world, &["replay", folder], "").fine();
     let (url, ca) = (format!("https://{address}/"), world.path().join("server.pem"));
     run(&world, &["replay", folder, "--against", &url, "--ca", ca.to_str().unwrap()], "").fine();
-    let other = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
-    fs::write(world.path().join("other.pem"), other.cert.pem()).unwrap();
+    fs::write(world.path().join("other.pem"), self_signed(&["127.0.0.1"]).0).unwrap();
     let ca = world.path().join("other.pem");
     let said = run(&world, &["replay", folder, "--against", &url, "--ca", ca.to_str().unwrap()], "");
     assert!(

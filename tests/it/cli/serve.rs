@@ -7,6 +7,7 @@ use std::os::unix::fs::symlink;
 use std::process::{Child, Command, Stdio};
 
 use super::{out, run, talk};
+use crate::support::pem::self_signed;
 use crate::support::program::bare;
 use crate::support::{Connection, OLD_ID, Plan, World, client, eventually};
 
@@ -115,9 +116,9 @@ fn over_tls_health_looks_at_no_certificate_and_whoever_shows_a_token_at_the_one_
     let material = "{ certificate = \"ops.pem\", key = \"ops.key\" }";
     let mut world = Plan::new().set("tls", "ops", material).set("ops", "token", "{ env = \"OLD_SECRET\" }").files();
     let put = |name: &str| {
-        let made = rcgen::generate_simple_self_signed(vec!["nowhere.example.org".to_owned()]).unwrap();
-        fs::write(world.path().join(format!("{name}.pem")), made.cert.pem()).unwrap();
-        fs::write(world.path().join(format!("{name}.key")), made.signing_key.serialize_pem()).unwrap();
+        let (certificate, key) = self_signed(&["nowhere.example.org"]);
+        fs::write(world.path().join(format!("{name}.pem")), certificate).unwrap();
+        fs::write(world.path().join(format!("{name}.key")), key).unwrap();
     };
     put("ops");
     put("other");

@@ -9,6 +9,7 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use rustls_pki_types::PrivateKeyDer;
 
 use super::{plan, world};
+use crate::support::pem::pem;
 use crate::support::{FakeOld, OLD_ID, OLD_SECRET, OldMood, Plan, RawReply, TOKEN, World, client, passport, post};
 
 fn ask(world: &World) -> RawReply {
@@ -111,7 +112,7 @@ fn an_old_server_behind_tls_is_spoken_to_only_where_its_certificate_is_trusted()
     });
     let plan = || Plan::new().without_clients().set("otk", "url", &url).client(&client(OLD_ID, "stage = \"legacy\""));
     let world = plan().set("otk", "ca", "\"old-ca.pem\"").files();
-    fs::write(world.path().join("old-ca.pem"), made.cert.pem()).unwrap();
+    fs::write(world.path().join("old-ca.pem"), pem("CERTIFICATE", made.cert.der())).unwrap();
     let mut world = world;
     world.begin();
     assert_eq!(ask(&world).body, "{}");

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
+use crate::support::pem::pem;
 use crate::support::program::Program;
 use crate::support::{
     Connection, FakeApi, OLD_ID, OLD_SECRET, PATIENCE, Plan, RawReply, TOKEN, World, eventually, passport, post,
@@ -31,7 +32,8 @@ fn named(name: &str) -> Made {
     params.distinguished_name.push(rcgen::DnType::CommonName, name);
     let key = rcgen::KeyPair::generate().unwrap();
     let made = params.self_signed(&key).unwrap();
-    Made { certificate: made.pem(), key: key.serialize_pem(), der: made.der().clone(), key_der: key.serialize_der() }
+    let (der, key_der) = (made.der().clone(), key.serialize_der());
+    Made { certificate: pem("CERTIFICATE", &der), key: pem("PRIVATE KEY", &key_der), der, key_der }
 }
 
 fn world(server: &Made, client_ca: Option<&Made>) -> World {

@@ -8,6 +8,7 @@ pub mod frames;
 pub mod jwt;
 pub mod old;
 pub mod pattern;
+pub mod pem;
 pub mod planted;
 pub mod program;
 pub mod raw;

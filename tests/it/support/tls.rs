@@ -9,6 +9,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
+use super::pem::pem;
 use super::runtime::{self, OwnRuntime};
 
 /// Who vouches for certificates.
@@ -37,7 +38,7 @@ impl Authority {
         wish.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let certificate = wish.self_signed(&key).unwrap();
         let own = Shown { certificate: certificate.der().clone(), key: key.serialize_der() };
-        Self { issuer: Issuer::new(wish, key), pem: certificate.pem(), own }
+        Self { issuer: Issuer::new(wish, key), pem: pem("CERTIFICATE", certificate.der()), own }
     }
 
     /// A certificate for this name, which ended so long ago where it says so.
@@ -81,11 +82,6 @@ pub fn day(days_from_today: i64) -> (i32, u8, u8) {
 impl Shown {
     /// Certificate and key in PEM, as a configuration names them.
     pub fn pem(&self) -> (String, String) {
-        let pem = |kind: &str, der: &[u8]| {
-            use base64::Engine as _;
-            let text = base64::engine::general_purpose::STANDARD.encode(der);
-            format!("-----BEGIN {kind}-----\n{text}\n-----END {kind}-----\n")
-        };
         (pem("CERTIFICATE", &self.certificate), pem("PRIVATE KEY", &self.key))
     }
 
