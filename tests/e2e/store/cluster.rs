@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use passbridge::domain::family::{Ending, Family, FamilyState};
 use passbridge::store::{Change, RedisMode, StoreSettings, TokenStore, Version};
 
-use super::contract_of_redis;
+use super::contract::contract;
 use super::line::{COMMIT, Cut, Line};
 use super::servers::{Server, settings};
 use super::world::{Login, ManualClock, World, block_on};
@@ -64,7 +64,7 @@ fn on_cluster(test: impl AsyncFn(&World)) {
     block_on(test(&world));
 }
 
-contract_of_redis!(on_cluster);
+contract!(on_cluster, any clock);
 
 /// A cluster of one node, which tells its clients to come by a line.
 fn by_a_line() -> (Server, Line, World) {

@@ -12,8 +12,7 @@ use passbridge::store::{
 };
 use secrecy::SecretString;
 
-use super::contract::rotated;
-use super::contract_of_redis;
+use super::contract::{contract, rotated};
 use super::servers::{Server, settings, single};
 use super::world::{BEGIN, HOUR, ManualClock, Seeded, World, block_on};
 use crate::support::pem::self_signed;
@@ -25,7 +24,7 @@ fn on_single(test: impl AsyncFn(&World)) {
     block_on(test(&world));
 }
 
-contract_of_redis!(on_single);
+contract!(on_single, any clock);
 
 #[test]
 fn what_ends_while_the_clock_leaps_ahead_is_remembered_as_long_as_was_promised() {
@@ -138,10 +137,8 @@ fn guarded() -> (Server, RedisSettings) {
     };
     let certificate = write("server.pem", &own);
     let key = write("server.key", &own_key);
-    let users = write(
-        "users.conf",
-        "user default off\nuser bridge on >an-invented-password ~pb:* +@all -@dangerous +info\n",
-    );
+    let users =
+        write("users.conf", "user default off\nuser bridge on >an-invented-password ~pb:* +@all -@dangerous +info\n");
     let [port] = free_ports();
     let port_text = port.to_string();
     let arguments = [
