@@ -1,7 +1,5 @@
 //! What goes into a store and comes out of it, besides the nouns of `domain::family`.
 
-use std::time::Duration;
-
 use super::error::StoreError;
 use crate::domain::family::{AccessRecord, Family, FamilyId, Member, RefreshRecord};
 use crate::domain::opaque::{Fingerprint, TokenUse};
@@ -162,8 +160,6 @@ pub struct Statistics {
     pub torn_bytes: u64,
     /// Bytes of the cache in use.
     pub cache_bytes: u64,
-    /// What the cache may hold at most, in bytes.
-    pub cache_limit: u64,
     /// Look-ups of access UUIDs that the cache has answered.
     pub cache_hits: u64,
     /// Those that it could not answer.
@@ -174,6 +170,4 @@ pub struct Statistics {
     pub failed_writes: u64,
     /// Groups of writes that were made durable together.
     pub groups: u64,
-    /// How long the newest group took to become durable.
-    pub newest_group: Duration,
 }

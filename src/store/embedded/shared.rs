@@ -245,13 +245,11 @@ impl Shared {
             disk_bytes: counts.disk_bytes.load(Ordering::Relaxed),
             torn_bytes: files.as_ref().map_or(0, |files| files.torn_bytes()),
             cache_bytes: self.records.bytes() + files.as_ref().map_or(0, |files| files.cache_bytes()),
-            cache_limit: self.cache_bytes,
             cache_hits: self.records.hits(),
             cache_misses: self.records.misses(),
             writes: counts.writes.load(Ordering::Relaxed),
             failed_writes: counts.failed_writes.load(Ordering::Relaxed),
             groups: counts.groups.load(Ordering::Relaxed),
-            newest_group: Duration::from_micros(counts.newest_group_micros.load(Ordering::Relaxed)),
         }
     }
 }
@@ -290,11 +288,10 @@ pub(super) struct Counts {
     failed_writes: AtomicU64,
     disk_bytes: AtomicU64,
     groups: AtomicU64,
-    newest_group_micros: AtomicU64,
 }
 
 impl Counts {
-    pub(super) fn count(&self, written: &Result<(), StoreError>, answers: usize, took: Duration) {
+    pub(super) fn count(&self, written: &Result<(), StoreError>, answers: usize) {
         let answers = u64::try_from(answers).unwrap_or(u64::MAX);
         match written {
             Ok(()) => &self.writes,
@@ -302,7 +299,6 @@ impl Counts {
         }
         .fetch_add(answers, Ordering::Relaxed);
         self.groups.fetch_add(1, Ordering::Relaxed);
-        self.newest_group_micros.store(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 }
 

@@ -189,9 +189,9 @@ impl Writer {
         } else {
             let written = self.shared.write(entries);
             self.shared.disk.step();
-            let took = self.shared.clock.monotonic().saturating_sub(begun);
-            self.shared.counts.count(&written, asked, took);
+            self.shared.counts.count(&written, asked);
             if let Some(measures) = self.shared.measures.get() {
+                let took = self.shared.clock.monotonic().saturating_sub(begun);
                 measures.write_seconds.observe(took.as_secs_f64());
             }
             written
