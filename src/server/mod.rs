@@ -36,7 +36,6 @@ mod tls;
 mod unanswered;
 mod worker;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -46,6 +45,7 @@ pub use start::{Start, StartError, start};
 pub use tls::{Piece, TlsMaterial, provide_tls};
 use tokio_util::sync::CancellationToken;
 
+use crate::config::Listen;
 use crate::document::{Finding, Footing};
 use crate::exchange::Bridge;
 use crate::telemetry::log::Writing;
@@ -63,7 +63,7 @@ pub struct RefusedLoad {
 /// A bridge that serves. Dropping it does not end it: [`Running::stop`] and [`Running::wait`] do.
 #[derive(Debug)]
 pub struct Running {
-    addresses: Addresses,
+    addresses: Listen,
     bridge: Arc<Bridge>,
     reloading: Arc<Reloading>,
     stop: CancellationToken,
@@ -72,25 +72,10 @@ pub struct Running {
     _logging: Writing,
 }
 
-/// Where it listens, ports chosen.
-#[derive(Clone, Copy, Debug)]
-pub struct Addresses {
-    /// Legacy clients.
-    pub legacy: SocketAddr,
-    /// API calls, where they are taken.
-    pub gateway: Option<SocketAddr>,
-    /// Other proxies, where they may ask.
-    pub authz: Option<SocketAddr>,
-    /// The realm, where it may call.
-    pub realm: Option<SocketAddr>,
-    /// Operators.
-    pub ops: SocketAddr,
-}
-
 impl Running {
-    /// Where it listens.
+    /// Where it listens, ports chosen.
     #[must_use]
-    pub fn addresses(&self) -> Addresses {
+    pub fn addresses(&self) -> Listen {
         self.addresses
     }
 

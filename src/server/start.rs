@@ -14,6 +14,7 @@ use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::Running;
 use super::connection::ConnectionLimits;
 use super::control::Control;
 use super::handshake::Failures;
@@ -25,8 +26,7 @@ use super::scarcity::{self, Scarcity};
 use super::shared::Shared;
 use super::tls::{BOTH, Tls, TlsMaterial, provide_tls};
 use super::worker::Worker;
-use super::{Addresses, Running};
-use crate::config::{self, Config};
+use crate::config::{self, Config, Listen};
 use crate::document::{Finding, Findings};
 use crate::domain::chance::Entropy;
 use crate::domain::time::Clock;
@@ -205,7 +205,7 @@ struct Doors {
 }
 
 impl Doors {
-    fn open(config: &Config, workers: usize) -> Result<(Self, Addresses), StartError> {
+    fn open(config: &Config, workers: usize) -> Result<(Self, Listen), StartError> {
         let legacy = bind("legacy", config.listen.legacy, workers)?;
         let some = |name, address: Option<SocketAddr>, count| {
             address.map(|address| bind(name, address, count)).transpose().map(Option::unwrap_or_default)
@@ -214,7 +214,7 @@ impl Doors {
         let authz = some("authz", config.listen.authz, workers)?;
         let realm = some("realm", config.listen.realm, 1)?;
         let ops = bind("ops", config.listen.ops, 1)?;
-        let addresses = Addresses {
+        let addresses = Listen {
             legacy: local(&legacy).unwrap_or(config.listen.legacy),
             gateway: local(&gateway),
             authz: local(&authz),
