@@ -2,8 +2,6 @@
 //! behind its answer: somebody has to know.
 
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -11,24 +9,8 @@ use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
+use super::Flag;
 use super::flow::Broken;
-
-/// Whether the body of a connection's last request was let go before its end.
-#[derive(Clone, Debug, Default)]
-pub struct Unread(Arc<AtomicBool>);
-
-impl Unread {
-    /// So it is from now on.
-    pub fn set(&self, is_unread: bool) {
-        self.0.store(is_unread, Ordering::Relaxed);
-    }
-
-    /// Whether it is so.
-    #[must_use]
-    pub fn is_so(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
-}
 
 /// Whether these are trailers without a line. Where the empty line behind the last chunk is a mere LF, hyper takes what is sent ahead for trailers, reads
 /// none in it, and throws it away: a whole request, perhaps.
@@ -41,11 +23,12 @@ pub fn swallows(frame: &Frame<Bytes>) -> bool {
 pub struct ClientBody {
     body: Incoming,
     has_ended: bool,
-    unread: Unread,
+    /// Set where it is let go before its end.
+    unread: Flag,
 }
 
 impl ClientBody {
-    pub(super) fn new(body: Incoming, unread: &Unread) -> Self {
+    pub(super) fn new(body: Incoming, unread: &Flag) -> Self {
         Self { body, has_ended: false, unread: unread.clone() }
     }
 }

@@ -21,7 +21,7 @@ use super::request::{Asking, Unfit};
 use super::routes::Upstream;
 use super::waiting::{Awaited, LONG};
 use super::wire::{self, NoAnswer, Over, Reading, Wire};
-use super::{Bounds, Stream, Waiting};
+use super::{Bounds, Flag, Stream};
 use crate::exchange::{Bridge, Exchange};
 use crate::lifecycle::{Tasks, others_first};
 use crate::relay::Trust;
@@ -217,7 +217,7 @@ impl Way {
     async fn in_time<T>(
         &self,
         mut answer: Pin<impl DerefMut<Target: Future<Output = Result<T, NoAnswer>>>>,
-        (server, progress, waiting): (&Server, &Progress, Option<&Waiting>),
+        (server, progress, waiting): (&Server, &Progress, Option<&Flag>),
     ) -> Result<T, Unanswered> {
         let (mut due, mut left) = (None, self.bounds.timeout);
         loop {

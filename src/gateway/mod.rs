@@ -11,6 +11,7 @@ mod authz;
 mod client_body;
 mod copied;
 pub mod ext_authz;
+mod flag;
 mod flow;
 mod forward;
 mod headers;
@@ -34,14 +35,14 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 pub use authz::tells_its_call;
-pub use client_body::{Unread, swallows};
+pub use client_body::swallows;
+pub use flag::Flag;
 pub use flow::{Broken, has_left};
 use http::HeaderValue;
 pub use old_api::OldApi;
 pub use stream::Stream;
 pub use swap::Gateway;
 pub use tunnel::Switch;
-pub use waiting::Waiting;
 
 /// What a gateway is born of.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -91,6 +92,6 @@ pub struct From {
     pub is_trusted: bool,
     /// TLS is spoken on this listener.
     pub is_secure: bool,
-    /// Hears of it where the caller waits for long; `None`: its leaving is heard of anyway.
-    pub waiting: Option<Waiting>,
+    /// Is set where the caller waits for long; `None`: its leaving is heard of anyway.
+    pub waiting: Option<Flag>,
 }

@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderValue, Method, Uri, Version, header};
 use super::headers::{Origin, forwarded, join_cookies, one_length, takes_trailers};
 use super::path::resolved;
 use super::routes::Route;
-use super::{From, Waiting};
+use super::{Flag, From};
 use crate::domain::opaque::OpaqueToken;
 use crate::domain::refusal::{Cause, Fault, Refusal};
 use crate::exchange::Locked;
@@ -163,7 +163,7 @@ pub(super) struct Asking<'a> {
     pub(super) origin: &'a Origin,
     pub(super) bearer: Option<&'a Bearer>,
     /// Whoever is to hear that it takes long.
-    pub(super) waiting: Option<&'a Waiting>,
+    pub(super) waiting: Option<&'a Flag>,
 }
 
 /// The head as the API gets it, without its host and the credentials that a bearer takes the place of. Returns what it says of where the

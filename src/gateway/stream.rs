@@ -9,7 +9,8 @@ use http::Version;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use super::client_body::{ClientBody, Unread};
+use super::Flag;
+use super::client_body::ClientBody;
 use super::copied::{Copied, Kept};
 use super::flow::Broken;
 use super::forward::Answer;
@@ -30,9 +31,9 @@ pub enum Stream {
 }
 
 impl Stream {
-    /// A client's, by the rules of the protocol that it speaks. `unread`: hears of it where a connection ends by it.
+    /// A client's, by the rules of the protocol that it speaks. `unread`: is set where a connection ends by it.
     #[must_use]
-    pub fn of(body: Incoming, version: Version, unread: &Unread) -> Self {
+    pub fn of(body: Incoming, version: Version, unread: &Flag) -> Self {
         if version == Version::HTTP_2 {
             Self::Http2(Http2Body(body))
         } else if body.is_end_stream() {

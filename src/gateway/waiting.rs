@@ -1,7 +1,5 @@
 //! A caller that waits for its answer, and what it says of a server where he waits in vain.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::flow::Progress;
@@ -14,23 +12,6 @@ pub(super) const LONG: Duration = Duration::from_secs(1);
 
 /// So long a caller has to have waited until his leaving says anything of the server: whoever leaves at once says nothing.
 const IN_VAIN: Duration = Duration::from_secs(2);
-
-/// Whether the caller of a connection's last request has been waiting for long.
-#[derive(Clone, Debug, Default)]
-pub struct Waiting(Arc<AtomicBool>);
-
-impl Waiting {
-    /// So it is from now on.
-    pub fn set(&self, is_long: bool) {
-        self.0.store(is_long, Ordering::Relaxed);
-    }
-
-    /// Whether it is so.
-    #[must_use]
-    pub fn is_long(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
-}
 
 /// A call that a server was asked. Where it is let go before its end its caller has left, who may have less patience than `gateway.timeout`.
 pub(super) struct Awaited<'a> {

@@ -17,9 +17,10 @@ use tokio::time::{sleep, timeout};
 
 use super::answer::{Answering, Peer};
 use super::connection::{ConnectionLimits, Serving, permit};
-use super::leaving::{Leave, Leaving};
+use super::leaving::Leaving;
 use super::malformed::Spoken;
 use super::reset::Reset;
+use crate::gateway::Flag;
 use crate::lifecycle::Tasks;
 
 const PREFACE: [u8; 24] = *b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -169,7 +170,7 @@ pub(super) async fn serve(
     let limits = &serving.limits;
     stream.keep_ahead(AHEAD);
     let stream = Spoken::new(stream, (None, peer.address), peer.turn.clone(), limits.unread_timeout, None);
-    let leave = Leave::default();
+    let leave = Flag::default();
     let stream = Leaving::new(stream, leave.clone(), limits.unread_timeout);
     let permits = Arc::clone(&serving.permits);
     let (begun, open, spared) = (AtomicU64::default(), AtomicUsize::default(), serving.spared);

@@ -4,8 +4,6 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -13,26 +11,18 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
 use super::reset::Reset;
+use crate::gateway::Flag;
 
 /// How often it is looked whether all is sent; and so long whoever has heard the end may be silent.
 const LOOK: Duration = Duration::from_secs(1);
 /// For so many bytes he is heard out.
 const HEARD_OUT: usize = 1 << 20;
 
-/// Says that a connection is to end: once all is sent, nobody is listened to any more.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Leave(Arc<AtomicBool>);
-
-impl Leave {
-    pub(super) fn set(&self, leaves: bool) {
-        self.0.store(leaves, Ordering::Relaxed);
-    }
-}
-
 /// A stream that is closed when its other side has read everything.
 pub(super) struct Leaving<S> {
     stream: S,
-    leave: Leave,
+    /// It is to end: once all is sent, nobody is listened to any more.
+    leave: Flag,
     /// How long the end may take, all of it.
     patience: Duration,
     deadline: Option<Pin<Box<Sleep>>>,
@@ -42,7 +32,7 @@ pub(super) struct Leaving<S> {
 }
 
 impl<S> Leaving<S> {
-    pub(super) fn new(stream: S, leave: Leave, patience: Duration) -> Self {
+    pub(super) fn new(stream: S, leave: Flag, patience: Duration) -> Self {
         Self { stream, leave, patience, deadline: None, next_look: None, is_shut: false, heard: 0 }
     }
 }
@@ -111,7 +101,7 @@ impl<S: Reset + AsyncRead + AsyncWrite + Unpin> AsyncWrite for Leaving<S> {
 
 impl<S: Reset + AsyncRead + Unpin> AsyncRead for Leaving<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if self.leave.0.load(Ordering::Relaxed) && self.stream.has_sent_all() {
+        if self.leave.is_set() && self.stream.has_sent_all() {
             // For whoever reads here this is the end.
             return Poll::Ready(Ok(()));
         }

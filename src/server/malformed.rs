@@ -24,7 +24,7 @@ use tokio::time::{Sleep, sleep};
 use super::hearing::{HEARD_OUT, Hearing};
 use super::legacy::Malformed;
 use super::reset::Reset;
-use crate::gateway::{Switch, Unread, Waiting};
+use crate::gateway::{Flag, Switch};
 
 /// How hyper's own refusals go on behind their status line.
 const EMPTY: &[u8] = b"\r\nContent-Length: 0\r\n";
@@ -62,11 +62,11 @@ struct Words {
     /// How far the last request has come.
     request: AtomicU8,
     /// They were said before their caller had said everything, and he is not listened to any more.
-    cut_short: Unread,
+    cut_short: Flag,
     /// Nothing but the end of the connection tells theirs.
     to_the_close: AtomicBool,
     /// Their caller has been waiting for long.
-    waiting: Waiting,
+    waiting: Flag,
     switch: Switch,
 }
 
@@ -97,7 +97,7 @@ impl Turn {
 
     /// Whether somebody waits here for the rest of an answer, or is heard out behind it.
     pub(super) fn is_asked(&self) -> bool {
-        self.0.request.load(Ordering::Relaxed) != NONE || self.unread().is_so()
+        self.0.request.load(Ordering::Relaxed) != NONE || self.unread().is_set()
     }
 
     /// Somebody else speaks, until the body that [`Turn::until_end_of`] wraps has ended.
@@ -118,12 +118,12 @@ impl Turn {
     }
 
     /// The same, for whoever holds the body of a request.
-    pub(super) fn unread(&self) -> &Unread {
+    pub(super) fn unread(&self) -> &Flag {
         &self.0.cut_short
     }
 
     /// For whoever works on what is said next.
-    pub(super) fn waiting(&self) -> &Waiting {
+    pub(super) fn waiting(&self) -> &Flag {
         &self.0.waiting
     }
 
@@ -354,7 +354,7 @@ impl<S: Reset + AsyncRead + AsyncWrite + Unpin> AsyncWrite for Spoken<S> {
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_pending(cx))?;
         // Hyper flushes at every turn, and reads nothing while an answer is awaited.
-        if self.turn.waiting().is_long() && self.stream.poll_broken_off(cx).is_ready() {
+        if self.turn.waiting().is_set() && self.stream.poll_broken_off(cx).is_ready() {
             return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
         }
         let tried = Pin::new(&mut self.stream).poll_flush(cx);
@@ -372,7 +372,7 @@ impl<S: Reset + AsyncRead + AsyncWrite + Unpin> AsyncWrite for Spoken<S> {
             self.is_shut = true;
         }
         let this = &mut *self;
-        if this.turn.unread().is_so() {
+        if this.turn.unread().is_set() {
             ready!(this.hearing.poll_out(&mut this.stream, this.patience, cx));
         }
         Poll::Ready(Ok(()))
