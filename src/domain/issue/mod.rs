@@ -241,10 +241,6 @@ pub struct Rotated {
     pub refresh: Option<(Fingerprint, RefreshRecord)>,
     /// Members that are not remembered any more: too many (see [`MOST_ACCESS`], [`MOST_ENDED`]).
     pub forgotten: Vec<Member>,
-    /// For the client.
-    pub reply: TokenReply,
-    /// The full legacy promise is kept.
-    pub promise_kept: bool,
 }
 
 /// The refresh UUID that is being used, and what it opened.
@@ -287,14 +283,7 @@ pub fn rotate(
         members,
         ..family.clone()
     };
-    Rotated {
-        family,
-        promise_kept: pair.promise.kept,
-        access: pair.access_entry,
-        refresh: pair.refresh_entry,
-        forgotten,
-        reply,
-    }
+    Rotated { family, access: pair.access_entry, refresh: pair.refresh_entry, forgotten }
 }
 
 /// A new JWT behind the access UUIDs that there are; the pair stays the client's.
