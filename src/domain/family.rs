@@ -189,6 +189,14 @@ pub struct Family {
     pub members: Vec<Member>,
 }
 
+impl Family {
+    /// Whether it has ended.
+    #[must_use]
+    pub const fn is_over(&self) -> bool {
+        matches!(self.state, FamilyState::Over(_))
+    }
+}
+
 /// The answer of a rotation, kept for the grace window.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Replay {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::flight::{Landing, Plan, Purpose, Renewal, Rotation};
 use super::revoke::open_renewal;
 use super::{Exchange, store_failed};
-use crate::domain::family::{AccessFate, AccessRecord, Ending, Family, FamilyState, Member, RefreshRecord};
+use crate::domain::family::{AccessFate, AccessRecord, Ending, Family, Member, RefreshRecord};
 use crate::domain::grant::{RealmGrant, RealmRefresh};
 use crate::domain::issue::{self, Asked, Presented};
 use crate::domain::opaque::{Fingerprint, TokenUse};
@@ -70,7 +70,7 @@ impl Exchange {
     /// another instance went on with it, that session is the living family's.
     async fn too_late(&self, plan: &Plan, known: &Family, grant: &RealmGrant) -> Result<(), Refusal> {
         let family = self.bridge.store.family(plan.family).await.map_err(store_failed)?;
-        let lives = family.is_some_and(|family| !matches!(family.value.state, FamilyState::Over(_)));
+        let lives = family.is_some_and(|family| !family.value.is_over());
         let Some(refresh) = grant.refresh.as_ref().filter(|_| !lives) else { return Ok(()) };
         let until = refresh.until(self.bridge.clock.now());
         self.leave_word(&plan.client, known.id, &refresh.token, until).await

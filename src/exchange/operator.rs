@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::revoke::{Named, Parted, is_over};
+use super::revoke::{Named, Parted};
 use super::{Exchange, store_failed};
 use crate::domain::family::{Ending, Family, FamilyState};
 use crate::domain::opaque::{Fingerprint, OpaqueToken, TokenUse};
@@ -151,7 +151,7 @@ impl Exchange {
         let Some(named) = self.named_to_operator(token).await? else { return Ok(None) };
         let found = self.bridge.store.family(named.family).await.map_err(store_failed)?.map(|found| found.value);
         match found {
-            Some(family) if !is_over(&family) => Ok(None),
+            Some(family) if !family.is_over() => Ok(None),
             over => self.bury(&named, over, Ending::RevokedByOperator).await,
         }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::flight::{Landing, Plan, Purpose, Rotation, Waits};
 use super::login::token_reply;
-use super::revoke::{Named, is_over};
+use super::revoke::Named;
 use super::{Exchange, Known, store_failed};
 use crate::domain::dialect::Grant;
 use crate::domain::family::{AccessFate, AccessRecord, Ending, Family, RefreshRecord};
@@ -39,7 +39,7 @@ impl Exchange {
         loop {
             let found = self.bridge.store.family(presented.record.family).await.map_err(store_failed)?;
             let family = found.ok_or_else(|| refused("the login is forgotten"))?.value;
-            if presented.record.is_over() && !is_over(&family) {
+            if presented.record.is_over() && !family.is_over() {
                 self.end_whole(&family).await;
             }
             let flight =

@@ -7,7 +7,7 @@ use secrecy::{ExposeSecret, SecretString};
 use super::access::data_key;
 use super::{Exchange, Known, store_failed};
 use crate::domain::client::Client;
-use crate::domain::family::{Ending, Family, FamilyId, FamilyState, RefreshRecord};
+use crate::domain::family::{Ending, Family, FamilyId, RefreshRecord};
 use crate::domain::issue::{REALM_REFRESH, REFRESH_KEY, binding};
 use crate::domain::opaque::{Fingerprint, OpaqueToken, TokenUse};
 use crate::domain::refusal::{Fault, Refusal};
@@ -50,12 +50,8 @@ pub(super) struct Parted {
 impl Parted {
     /// Whether there was anything to end.
     pub(super) fn was_alive(&self) -> bool {
-        self.had_outlived || !is_over(&self.family)
+        self.had_outlived || !self.family.is_over()
     }
-}
-
-pub(super) fn is_over(family: &Family) -> bool {
-    matches!(family.state, FamilyState::Over(_))
 }
 
 impl Exchange {
@@ -110,7 +106,7 @@ impl Exchange {
         };
         let ended = self.bridge.store.end(named.family, why).await.map_err(store_failed)?;
         let family = match ended {
-            Some(family) if !is_over(&family) => family,
+            Some(family) if !family.is_over() => family,
             over => return self.bury(named, over, why).await,
         };
         // A refresh that landed in between has left the session with a newer token.

@@ -32,11 +32,6 @@ pub fn session_until(family: &Family) -> Timestamp {
     family.renewal_until.max(remembered_until(family))
 }
 
-/// Whether the family is over.
-pub const fn is_over(family: &Family) -> bool {
-    matches!(family.state, FamilyState::Over(_))
-}
-
 /// When a family is forgotten that had no end before: only now can it be entered where the sweep looks.
 pub fn newly_ends(before: &Family, after: &Family) -> Option<Timestamp> {
     if remembered_until(before).ends().is_some() { None } else { remembered_until(after).ends() }
@@ -71,7 +66,7 @@ pub fn refresh_over(record: RefreshRecord, over: &Family) -> RefreshRecord {
 impl Search {
     /// Whether a family that fits is looked for, as far as its end goes.
     pub(super) fn takes(&self, family: &Family) -> bool {
-        !self.living || !is_over(family)
+        !self.living || !family.is_over()
     }
 }
 
@@ -81,7 +76,7 @@ impl Bundle {
     pub fn is_behind(&self, there: &Family) -> bool {
         let state = |family: &Family| {
             let answered = family.replay.as_ref().map(|replay| replay.since);
-            (is_over(family), family.generation, family.renewal_until, answered)
+            (family.is_over(), family.generation, family.renewal_until, answered)
         };
         state(&self.family) < state(there)
     }

@@ -106,7 +106,7 @@ pub(super) fn commit(files: &Files, leases: &Leases, change: &Change) -> Result<
 pub(super) fn end(files: &Files, family: FamilyId, cause: Ending) -> Result<Option<(Decided, Family)>, StoreError> {
     let key = keys::family(family);
     let Some((version, former)) = files.get::<StoredFamily>(&key)? else { return Ok(None) };
-    if ending::is_over(&former) {
+    if former.is_over() {
         return Ok(Some((Decided { entries: Vec::new(), ends: None }, former)));
     }
     let over = ending::over(&former, cause);

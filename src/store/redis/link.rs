@@ -24,8 +24,7 @@ use tokio::runtime::{self, Handle};
 use tokio::sync::oneshot;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use super::super::settings::Wait;
-use super::super::settings::{Password, RedisMode, RedisSettings};
+use super::super::settings::{Password, RedisMode, RedisSettings, Wait};
 use super::group::{Confirmed, Group};
 use super::kept::Kept;
 use super::sentinel::{Address, Master, Sentinels};

@@ -119,7 +119,7 @@ fn a_copy_of_the_files_opens_nothing_without_a_uuid_and_everything_with_it() {
 
 #[test]
 fn what_is_over_keeps_nothing_of_the_realm() {
-    use passbridge::domain::family::{AccessFate, FamilyState};
+    use passbridge::domain::family::AccessFate;
     use passbridge::domain::opaque::TokenUse;
 
     let world = rotation("on").start();
@@ -129,7 +129,7 @@ fn what_is_over_keeps_nothing_of_the_realm() {
     let store = &world.running().bridge().store;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let family = runtime.block_on(found(store));
-    assert!(matches!(family.state, FamilyState::Over(_)) && family.renewal.is_none());
+    assert!(family.is_over() && family.renewal.is_none());
     for member in &family.members {
         match member.token_use {
             TokenUse::Access => {
