@@ -3,16 +3,12 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
-use parking_lot::Mutex;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::domain::time::Clock;
-use crate::telemetry::{Metrics, log};
+use crate::telemetry::{Metrics, News, log};
 
-/// So often the log tells of the same want; the metrics count each time.
-const QUIET: Duration = Duration::from_mins(1);
 /// Files that connections of callers leave to the store, to the realm and to APIs: a quarter of all, within these.
 const SPARED: (u64, u64) = (64, 4096);
 
@@ -35,25 +31,34 @@ pub(super) fn connections(wanted: usize, files: Option<u64>) -> usize {
     wanted.min(usize::try_from(files.saturating_sub(spared)).unwrap_or(usize::MAX).max(1))
 }
 
+/// What there is too little of, each told by itself.
+#[derive(Debug, PartialEq, Eq, Hash)]
+enum Want {
+    /// Connections, all together.
+    Connections,
+    /// Those of a listener with a bound of its own.
+    Room,
+    /// What a connection needs to be accepted.
+    Files,
+}
+
 /// Tells operators what callers cannot be given.
 #[derive(Debug)]
 pub(super) struct Scarcity {
-    clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
-    /// When it was told last: of connections that were turned away, of connections that could not be accepted, of those that were turned
-    /// away where a listener has a bound of its own.
-    told: Mutex<[Option<Duration>; 3]>,
+    /// Which want was told.
+    news: News<Want>,
 }
 
 impl Scarcity {
     pub(super) fn new(clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Self {
-        Self { clock, metrics, told: Mutex::default() }
+        Self { metrics, news: News::new(clock) }
     }
 
     /// A connection was closed, as there are as many as may be: at this listener, or at all whose bound is `limits.connections`.
     pub(super) fn turned_away(&self, listener: Option<&str>) {
         self.metrics.turned_away.inc();
-        if self.is_news(if listener.is_some() { 2 } else { 0 }) {
+        if self.news.is_news(if listener.is_some() { Want::Room } else { Want::Connections }) {
             log::turned_away(listener, self.metrics.turned_away.get());
         }
     }
@@ -61,20 +66,9 @@ impl Scarcity {
     /// The kernel has a connection for us and we could not take it.
     pub(super) fn not_accepted(&self, error: &io::Error) {
         self.metrics.not_accepted.inc();
-        if self.is_news(1) {
+        if self.news.is_news(Want::Files) {
             log::not_accepted(error, getrlimit(Resource::Nofile).current, self.metrics.not_accepted.get());
         }
-    }
-
-    fn is_news(&self, which: usize) -> bool {
-        let now = self.clock.monotonic();
-        let mut told = self.told.lock();
-        let Some(told) = told.get_mut(which) else { return false };
-        let is_news = told.is_none_or(|told| now.saturating_sub(told) >= QUIET);
-        if is_news {
-            *told = Some(now);
-        }
-        is_news
     }
 }
 
