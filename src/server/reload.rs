@@ -142,35 +142,20 @@ impl Reloading {
             findings.error("clients-gone", &origin, "no file here maps a client any more", hint);
             return None;
         }
-        let mut realms = Vec::with_capacity(self.ways.workers.len() + 1);
-        if config.realm != current.realm {
-            for _ in self.ways.all() {
-                match self.shared.keycloak(&config) {
-                    Ok(keycloak) => realms.push(keycloak),
-                    Err(reason) => return self.unfit("unfit-realm", reason, findings),
-                }
-            }
-        }
-        let mut old_servers = Vec::with_capacity(self.ways.workers.len() + 1);
-        if config.otk != current.otk {
-            for _ in self.ways.all() {
-                match self.shared.old_server(&config) {
-                    Ok(old_server) => old_servers.push(old_server),
-                    Err(reason) => return self.unfit("unfit-old-server", reason, findings),
-                }
-            }
-        }
+        let unfit = |code, reason: String| {
+            let origin = Origin::file(&self.files.config.to_string_lossy());
+            findings.error(code, &origin, reason, "correct it, and reload again; what was in use stays in use");
+        };
+        let realms = self.anew(config.realm != current.realm, || self.shared.keycloak(&config));
+        let realms = realms.map_err(|reason| unfit("unfit-realm", reason)).ok()?;
+        let old_servers = self.anew(config.otk != current.otk, || self.shared.old_server(&config));
+        let old_servers = old_servers.map_err(|reason| unfit("unfit-old-server", reason)).ok()?;
         Some(Prepared { config, loaded, realms, old_servers })
     }
 
-    fn unfit(&self, code: &'static str, reason: String, findings: &Findings) -> Option<Prepared> {
-        findings.error(
-            code,
-            &Origin::file(&self.files.config.to_string_lossy()),
-            reason,
-            "correct it, and reload again; what was in use stays in use",
-        );
-        None
+    /// One for each way through the bridge, where what they are made by has changed.
+    fn anew<T>(&self, has_changed: bool, make: impl Fn() -> Result<T, String>) -> Result<Vec<T>, String> {
+        self.ways.all().filter(|_| has_changed).map(|_| make()).collect()
     }
 
     fn take(&self, prepared: Prepared, current: &mut Config) {
