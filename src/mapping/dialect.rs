@@ -10,7 +10,7 @@ use http::{HeaderName, HeaderValue, header};
 use super::{grants, layout};
 use crate::document::{Findings, Origin, Reader, Spotted, Table};
 use crate::domain::dialect::{
-    CauseRow, CredentialFields, Dialect, Endpoint, Endpoints, ErrorCode, GrantKind, RealmErrorRow, RealmRules,
+    CauseRow, CredentialFields, Dialect, Endpoint, Endpoints, ErrorCode, GrantKind, Layout, RealmErrorRow, RealmRules,
     TokenRules,
 };
 use crate::domain::opaque::TokenShape;
@@ -18,6 +18,26 @@ use crate::domain::refusal::{Cause, Fault};
 
 pub(super) const KINDS: [(&str, GrantKind); 2] = [("login", GrantKind::Login), ("refresh", GrantKind::Refresh)];
 const SHAPES: [(&str, TokenShape); 2] = [("uuid", TokenShape::Uuid), ("uuid-epoch", TokenShape::UuidEpoch)];
+
+/// Parameters that mean something else at an endpoint.
+const MEANT: [&str; 3] = ["grant_type", "token", "token_type_hint"];
+/// Headers of an answer that HTTP has a meaning for (RFC 9110, 9111, 9112; 6265), which an error's number is not.
+const SPOKEN: [HeaderName; 14] = [
+    header::ALLOW,
+    header::CACHE_CONTROL,
+    header::CONNECTION,
+    header::CONTENT_ENCODING,
+    header::DATE,
+    header::EXPIRES,
+    header::LOCATION,
+    header::PRAGMA,
+    header::RETRY_AFTER,
+    header::SET_COOKIE,
+    header::TRAILER,
+    header::UPGRADE,
+    header::VARY,
+    header::WWW_AUTHENTICATE,
+];
 
 /// How long an access UUID may be promised to live.
 const PROMISES: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(24 * 366);
@@ -48,8 +68,9 @@ pub(super) fn placed(name: &str, table: Table, findings: &Findings) -> Option<Pl
     let grants = file.required_section("grants").map(|section| grants::read(section, credentials.as_ref()));
     let tokens = tokens(&mut file);
     let layout = file.required_section("reply").and_then(layout::read);
-    let error_code = file.section("error_code").and_then(error_code);
     let causes = file.required_section("causes").and_then(causes);
+    let error_code = file.section("error_code");
+    let error_code = error_code.and_then(|section| numbered(section, layout.as_ref(), causes.as_ref()));
     let realm = file.section("realm").map(realm).unwrap_or_default();
     file.finish();
     let paths = paths?;
@@ -110,8 +131,11 @@ pub(super) fn clash(path: &Path, other: &str, findings: &Findings) {
 fn credentials(mut section: Reader<'_>) -> Option<CredentialFields> {
     let (id, secret) = (section.required_text("id"), section.required_text("secret"));
     for (key, text) in [("id", &id), ("secret", &secret)] {
-        if let Some(text) = text.as_ref().filter(|text| text.value.is_empty()) {
+        let Some(text) = text else { continue };
+        if text.value.is_empty() {
             section.bad_value(key, &text.origin, "a name of a parameter");
+        } else if MEANT.contains(&text.value.as_str()) {
+            section.bad_value(key, &text.origin, "a name of its own");
         }
     }
     if let (Some(id), Some(secret)) = (&id, &secret)
@@ -169,14 +193,26 @@ pub(super) fn promised(section: &mut Reader<'_>, key: &'static str) -> Option<Sp
     Some(found)
 }
 
-fn error_code(mut section: Reader<'_>) -> Option<ErrorCode> {
+/// `layout` and `causes` have headers of their own.
+fn numbered(
+    mut section: Reader<'_>,
+    layout: Option<&Layout>,
+    causes: Option<&BTreeMap<Cause, CauseRow>>,
+) -> Option<ErrorCode> {
     let (header, token, revoke) =
         (section.required_text("header"), section.required_text("token"), section.required_text("revoke"));
     if let Some(text) = &header {
-        if HeaderName::try_from(&text.value).is_err() {
+        let further = causes.into_iter().flat_map(BTreeMap::values).flat_map(|row| &row.headers);
+        let mut others = layout.into_iter().flat_map(|layout| &layout.headers).chain(further);
+        let name = HeaderName::try_from(&text.value);
+        if name.is_err() {
             section.bad_value("header", &text.origin, "the name of an HTTP header");
+        } else if ours(text, &text.origin, section.findings())
+            && (name.is_ok_and(|name| SPOKEN.contains(&name))
+                || others.any(|(other, _)| other.eq_ignore_ascii_case(&text.value)))
+        {
+            section.bad_value("header", &text.origin, "a header that says nothing else");
         }
-        ours(text, &text.origin, section.findings());
     }
     for (key, text) in [("token", &token), ("revoke", &revoke)] {
         digits(key, text.as_ref(), &section);

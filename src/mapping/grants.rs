@@ -57,6 +57,9 @@ fn grant(mut section: Reader<'_>, credentials: Option<&CredentialFields>) -> Opt
     let fields = section.section("fields").map(Reader::into_sections).unwrap_or_default();
     let fields: Vec<_> = fields.into_iter().map(|(name, reader)| field(name, reader)).collect();
 
+    if let Some(text) = scope.as_ref().filter(|text| is_taken(&text.value, &fields, credentials)) {
+        section.bad_value("scope", &text.origin, "a parameter of its own");
+    }
     let always = OURS.into_iter().chain(scope.as_ref().map(|_| "scope"));
     let mut sent = Sent { grant: &section, names: always.map(str::to_owned).collect() };
     for (name, _) in fixed.iter().flatten() {
@@ -96,6 +99,13 @@ fn field(name: Spotted<String>, mut section: Reader<'_>) -> Spotted<GrantField> 
     section.finish();
     let Spotted { value: realm_name, origin } = to.unwrap_or_else(|| name.clone());
     Spotted { value: GrantField { name: name.value, realm_name, required, values, cause }, origin }
+}
+
+/// Whether a parameter of this name carries something else than the scope. A field that is the realm's scope is told of by what would be sent twice.
+fn is_taken(scope: &str, fields: &[Spotted<GrantField>], credentials: Option<&CredentialFields>) -> bool {
+    scope == "grant_type"
+        || credentials.is_some_and(|known| known.id == scope || known.secret == scope)
+        || fields.iter().any(|field| field.value.name == scope && field.value.realm_name != "scope")
 }
 
 fn may_be_sent(

@@ -101,6 +101,8 @@ fn credentials_that_are_none_or_would_go_to_the_realm_are_told() {
     assert_all_found(&[
         error("bad-value", with(id, "id = ▲\"\""), "`credentials.id` is not a name", ""),
         error("bad-value", with(secret, "secret = ▲\"client_id\""), "`credentials.secret`", "a name of its own"),
+        error("bad-value", with(id, "id = ▲\"grant_type\""), "`credentials.id` is not a name of its own", "write"),
+        error("bad-value", with(secret, "secret = ▲\"token\""), "`credentials.secret` is not a name of its own", ""),
         error(
             "bad-value",
             with(certificate, &format!("{certificate}\n▲client_secret = {{}}")),
@@ -108,6 +110,15 @@ fn credentials_that_are_none_or_would_go_to_the_realm_are_told() {
             "leave it out",
         ),
     ]);
+}
+
+#[test]
+fn a_scope_that_another_parameter_carries_is_told_before_a_passport_goes_where_scopes_are_repeated() {
+    let scope = "kind  = \"login\"\nscope = \"scope\"";
+    assert_all_found(&["certificate", "grant_type", "client_id", "client_secret"].map(|name| {
+        let text = with(scope, &format!("kind = \"login\"\nscope = ▲\"{name}\""));
+        error("bad-value", text, "`grants.passport.scope` is not a parameter of its own", "write")
+    }));
 }
 
 #[test]
@@ -258,6 +269,10 @@ fn what_makes_json_is_taken_as_it_is_and_another_media_type_need_not_make_it() {
 #[test]
 fn headers_that_the_bridge_sets_itself_or_that_are_none_are_told() {
     let (cache, owner) = ("\"Cache-Control\" = \"no-store\", ", "code   = \"202\"");
+    let number = |header: &str| {
+        let text = with("header = \"x-ca-err\"", &format!("header = ▲\"{header}\""));
+        error("bad-value", text, "`error_code.header` is not a header that says nothing else", "write")
+    };
     assert_all_found(&[
         error("bad-value", with(cache, "\"Content-Length\" = ▲\"5\", "), "`Content-Length`", "the bridge"),
         error("bad-value", with(cache, "\"transfer-encoding\" = ▲\"chunked\", "), "`transfer-encoding`", "the bridge"),
@@ -274,6 +289,10 @@ fn headers_that_the_bridge_sets_itself_or_that_are_none_are_told() {
             "`content-length`",
             "the bridge",
         ),
+        number("cache-control"),
+        number("Set-Cookie"),
+        number("WWW-Authenticate"),
+        Planted { text: number("X-Site").text.replacen(cache, "\"x-site\" = \"5\", ", 1), ..number("x-site") },
         error("bad-value", with("token  = \"3003\"", "token = ▲\"30\\n03\""), "`error_code.token`", ""),
         error("bad-value", with("revoke = \"3004\"", "revoke = ▲\"код\""), "`error_code.revoke`", ""),
         error("bad-value", with(owner, "code = ▲\"2 02\""), "`causes.resource_owner.code`", ""),
