@@ -125,4 +125,9 @@ impl Table {
     pub fn endpoint(&self, path: &str) -> Option<(Endpoint, &[Arc<Dialect>])> {
         self.endpoints.get(path).map(|(endpoint, speakers)| (*endpoint, speakers.as_slice()))
     }
+
+    /// The paths of all endpoints, in no order.
+    pub fn paths(&self) -> impl Iterator<Item = &str> {
+        self.endpoints.keys().map(String::as_str)
+    }
 }

@@ -191,10 +191,8 @@ impl Exchange {
     pub async fn answer(self: &Arc<Self>, incoming: &Incoming<'_>, address: IpAddr, trail: &mut Trail) -> Reply {
         let snapshot = self.bridge.snapshot.load_full();
         let Some((endpoint, dialects)) = snapshot.table.endpoint(incoming.uri.path()) else {
-            let refusal = Refusal::client(
-                Cause::NotFound,
-                format!("no endpoint has this path: {}", unseen::path(incoming.uri.path())),
-            );
+            let told = unseen::path(incoming.uri.path(), snapshot.table.paths());
+            let refusal = Refusal::client(Cause::NotFound, format!("no endpoint has this path: {told}"));
             let dialect = Arc::clone(snapshot.table.default_dialect());
             return Turned { dialect, refusal }.reply(Endpoint::Token, trail);
         };

@@ -140,7 +140,8 @@ pub fn find(routes: &[Route], host: Option<&str>, path: &str) -> Result<usize, R
         return Err(leaves());
     }
     there.ok_or_else(|| {
-        let detail = format!("no route has this host and path: {}", unseen::path(path));
+        let known = routes.iter().map(|route| route.prefix.as_str());
+        let detail = format!("no route has this host and path: {}", unseen::path(path, known));
         Refusal::client(Cause::NotFound, detail)
     })
 }

@@ -406,7 +406,7 @@ fn the_program_logs_each_refusal_with_its_cause_and_forwards_nothing() {
     let (unknown, down) = ("0c8df1ab-6f5c-4b1e-9a51-3f6f0f7b2a11", away.replace("http://", ""));
     let passed = "the token's promised time has passed";
     for (path, token, status, (outcome, fault, detail)) in [
-        ("/nowhere", ours.as_str(), 404, ("not_found", "client", "no route has this host and path: /nowhere")),
+        ("/nowhere/hunter", ours.as_str(), 404, ("not_found", "client", "no route has this host and path: /nowhere/*")),
         ("/down", &ours, 502, ("api_down", "upstream", down.as_str())),
         ("/own", &other, 404, ("not_found", "client", "the route is not for this client")),
         ("/api/%2e%2e/own", &ours, 400, ("invalid_request", "client", "the path leaves its route once it is resolved")),
