@@ -1,4 +1,5 @@
-//! Birth and death of threads and tasks. Everything that runs is started here, and is waited for at the end.
+//! Birth and death of tasks, and of threads with a runtime. They are started here, and waited for at the end. Plain threads of the store, the guard and
+//! the log are started and ended where their work is.
 //!
 //! Must not: know what runs.
 
