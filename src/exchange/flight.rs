@@ -314,7 +314,7 @@ impl Exchange {
         let change = Change { fence: Some(lease.fence), ..Change::of(known.version, family.clone()) };
         match self.bridge.store.commit(change).await {
             Ok(()) => {
-                self.bridge.flights.sent(family.id);
+                self.bridge.flights.written_down(family.id);
                 Ok(Some(Versioned { value: family, version: Version(known.version.0 + 1) }))
             }
             Err(CommitError::Conflict | CommitError::Fenced | CommitError::Unknown) => Ok(None),

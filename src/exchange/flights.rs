@@ -155,7 +155,7 @@ impl Flights {
     }
 
     /// The family says durably that it is asking, under a newer fence than those before.
-    pub(super) fn sent(&self, family: FamilyId) {
+    pub(super) fn written_down(&self, family: FamilyId) {
         self.unspent.lock().retain(|(lease, _)| lease.family != family);
     }
 
@@ -264,7 +264,7 @@ mod tests {
         }
         let is_known = |number| flights.unspent.lock().contains(&(lease(number), 0));
         assert!(!is_known(0) && is_known(1) && is_known(MOST_UNSPENT));
-        flights.sent(lease(1).family);
+        flights.written_down(lease(1).family);
         assert!(!is_known(1) && is_known(2));
     }
 }

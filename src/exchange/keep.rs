@@ -7,7 +7,7 @@ use super::revoke::open_renewal;
 use super::{Exchange, store_failed};
 use crate::domain::family::{AccessFate, AccessRecord, Ending, Family, Member, RefreshRecord};
 use crate::domain::grant::{RealmGrant, RealmRefresh};
-use crate::domain::issue::{self, Asked, Presented};
+use crate::domain::issue::{self, Asked, Used};
 use crate::domain::opaque::{Fingerprint, TokenUse};
 use crate::domain::refusal::Refusal;
 use crate::domain::time::Timestamp;
@@ -84,9 +84,9 @@ impl Exchange {
         granted: &Granted,
     ) -> Result<Change, StoreError> {
         let asked = Asked { client: &plan.client, grant_type: &wish.grant_type, scope: wish.scope.as_deref() };
-        let presented = Presented { token: &wish.token, data_key: &plan.data_key };
+        let used = Used { token: &wish.token, data_key: &plan.data_key };
         let moment = self.moment(granted.asked);
-        let rotated = issue::rotate(&known.value, asked, presented, &granted.grant, moment);
+        let rotated = issue::rotate(&known.value, asked, used, &granted.grant, moment);
         let mut access = vec![rotated.access];
         access.extend(self.just_ended(&known.value, &rotated.family, moment.believed).await?);
         if plan.client.dialect.tokens.refresh_ends_old_access {

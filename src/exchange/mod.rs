@@ -178,12 +178,12 @@ impl Exchange {
     }
 
     /// Asks another realm, or the same one otherwise, from the next request on.
-    pub fn exchange_realm(&self, keycloak: Keycloak) {
+    pub fn replace_realm(&self, keycloak: Keycloak) {
         self.keycloak.store(Arc::new(keycloak));
     }
 
     /// Passes requests on to this old server, or to none, from the next request on.
-    pub fn exchange_old_server(&self, old_server: Option<OldServer>) {
+    pub fn replace_old_server(&self, old_server: Option<OldServer>) {
         self.old_server.store(old_server.map(Arc::new));
     }
 

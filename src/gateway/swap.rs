@@ -55,7 +55,7 @@ impl Gateway {
     }
 
     /// Takes other routes and another old API into use. Calls that are under way end as they began.
-    pub fn exchange_routes(&self, settings: &GatewaySettings) {
+    pub fn replace_routes(&self, settings: &GatewaySettings) {
         let before = self.routing.load_full();
         let routing = Arc::new(Routing::new(settings, self.bounds, Some(&before)));
         self.routing.store(Arc::clone(&routing));

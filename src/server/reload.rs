@@ -171,16 +171,16 @@ impl Reloading {
             let canaries = canaries(was, comes);
             (Arc::new(before.followed_by(loaded)), moves, canaries, remembered)
         });
-        self.exchange_certificates(&config);
+        self.replace_certificates(&config);
         // From here to the table nothing is waited for: no login asks a new realm with the secrets of an old table.
-        self.ways.gateways.iter().for_each(|gateway| gateway.exchange_routes(&config.gateway));
+        self.ways.gateways.iter().for_each(|gateway| gateway.replace_routes(&config.gateway));
         self.shared.tuning.store(Arc::new(Tuning::of(&config)));
         bridge.policy.store(Arc::new(config.policy()));
         for (exchange, old_server) in self.ways.all().zip(old_servers) {
-            exchange.exchange_old_server(old_server);
+            exchange.replace_old_server(old_server);
         }
         for (exchange, keycloak) in self.ways.all().zip(realms) {
-            exchange.exchange_realm(keycloak);
+            exchange.replace_realm(keycloak);
         }
         bridge.snapshot.store(Arc::clone(&next));
         // Log and audit are no work to step back at: workers wait for them.
@@ -203,7 +203,7 @@ impl Reloading {
     }
 
     /// The material was checked when it was read; whether there is TLS at all needs a restart.
-    fn exchange_certificates(&self, config: &Config) {
+    fn replace_certificates(&self, config: &Config) {
         let (used, read) = (&self.shared, &config.tls);
         let pairs = [
             (&used.tls_legacy, &read.legacy),
@@ -214,7 +214,7 @@ impl Reloading {
         ];
         for (tls, material) in pairs {
             if let (Some(tls), Some(material)) = (tls, material) {
-                let _checked_before = tls.exchange(material);
+                let _checked_before = tls.replace(material);
             }
         }
     }

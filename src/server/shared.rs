@@ -53,7 +53,7 @@ impl Shared {
     pub(super) fn exchange(&self, config: &Config) -> Result<Arc<Exchange>, String> {
         let tasks = Tasks::new(self.stop.clone());
         let exchange = Exchange::new(Arc::clone(&self.bridge), self.keycloak(config)?, tasks);
-        exchange.exchange_old_server(self.old_server(config)?);
+        exchange.replace_old_server(self.old_server(config)?);
         Ok(Arc::new(exchange))
     }
 

@@ -1,4 +1,4 @@
-//! TLS of a listener. Certificates are exchanged on reload without a restart.
+//! TLS of a listener. Certificates are replaced by a reload without a restart.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -127,7 +127,7 @@ impl Tls {
     ///
     /// # Errors
     /// As [`Tls::new`]; the old one stays.
-    pub fn exchange(&self, material: &TlsMaterial) -> Result<(), String> {
+    pub fn replace(&self, material: &TlsMaterial) -> Result<(), String> {
         self.config.store(config(material, self.protocols).map_err(|unfit| unfit.to_string())?);
         Ok(())
     }

@@ -245,7 +245,7 @@ pub struct Rotated {
 
 /// The refresh UUID that is being used, and what it opened.
 #[derive(Clone, Copy, Debug)]
-pub struct Presented<'a> {
+pub struct Used<'a> {
     /// The UUID.
     pub token: &'a OpaqueToken,
     /// The family's data key.
@@ -253,13 +253,7 @@ pub struct Presented<'a> {
 }
 
 /// Mints the next pair of a family. Whoever loses the answer can fetch it again with the same refresh UUID.
-pub fn rotate(
-    family: &Family,
-    asked: Asked<'_>,
-    presented: Presented<'_>,
-    grant: &RealmGrant,
-    moment: Moment<'_>,
-) -> Rotated {
+pub fn rotate(family: &Family, asked: Asked<'_>, used: Used<'_>, grant: &RealmGrant, moment: Moment<'_>) -> Rotated {
     let Moment { now, believed, entropy, .. } = moment;
     let scope: Arc<str> = match asked.scope {
         Some(_) => scope::to_legacy(asked.client, asked.scope, grant.scope.as_deref()),
@@ -267,11 +261,11 @@ pub fn rotate(
     }
     .into();
     let generation = family.generation.saturating_add(1);
-    let data_key = presented.data_key;
+    let data_key = used.data_key;
     let pair =
         pair(&For { client: asked.client, family: family.id, data_key, generation, scope: &scope }, grant, moment);
     let reply = pair.reply(asked.grant_type, &scope);
-    let sealed = SealingKey::of_reply(presented.token).seal(&reply.to_bytes(), binding(REPLY, &family.id), entropy);
+    let sealed = SealingKey::of_reply(used.token).seal(&reply.to_bytes(), binding(REPLY, &family.id), entropy);
     // Every UUID is remembered as long as its family lives: any of them ends it, and reuse is told from nonsense.
     let (members, forgotten) = remembered(&family.members, pair.members(), believed);
     let family = Family {
