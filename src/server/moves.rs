@@ -9,7 +9,8 @@ use std::time::{Duration, SystemTime};
 use crate::domain::client::{Client, Moved, Stage};
 use crate::domain::opaque::Fingerprint;
 use crate::domain::table::Table;
-use crate::telemetry::audit;
+use crate::mapping::Snapshot;
+use crate::telemetry::{Edge, audit};
 
 /// Beside the audit's files: the stage of each client in use and the change that brought it there, so that the next start knows what is
 /// new. No time would tell it: a load may have been refused, and an entry be older than the files that bring it.
@@ -120,7 +121,7 @@ impl Remembered {
 
     /// Remembers the table in use, and of whom it does not have what was remembered: its file may only be away for a while. What cannot be
     /// remembered is told once more by the next start.
-    pub(super) fn remember(self, now: &Table) {
+    fn remember(self, now: &Table) {
         let gone = self.clients.into_iter().filter(|(id, _)| now.client(id).is_none());
         let gone = gone.filter_map(|(id, (stage, change))| line(&id, stage, change));
         let here = now.clients();
@@ -130,6 +131,12 @@ impl Remembered {
         let text = here.chain(gone).collect::<String>();
         let _told_again = fs::write(&draft, text).and_then(|()| fs::rename(&draft, &self.path));
     }
+}
+
+/// Remembers what is in use once the audit has what was told of it: where a process is killed before, the next one tells it.
+pub(super) fn remember(edge: &Edge, audit: &Path, now: Arc<Snapshot>) {
+    let audit = audit.to_owned();
+    edge.then(Box::new(move || Remembered::read(&audit).remember(&now.table)));
 }
 
 fn written(audit: &Path) -> Option<SystemTime> {

@@ -163,13 +163,13 @@ impl Reloading {
         let bridge = &self.shared.bridge;
         let before = bridge.snapshot.load_full();
         // Who goes through a hundred thousand clients does it at nobody's cost, and while nothing has changed yet.
-        let (next, moves, canaries, remembered) = patiently(|| {
+        let (next, moves, canaries) = patiently(|| {
             let (was, comes) = (&before.table, &loaded.table);
             let remembered = current.audit.as_ref().map(|audit| Remembered::read(&audit.path));
             let mut moves = moves::between(was, comes);
             moves.extend(remembered.iter().flat_map(|remembered| remembered.back(was, comes)));
             let canaries = canaries(was, comes);
-            (Arc::new(before.followed_by(loaded)), moves, canaries, remembered)
+            (Arc::new(before.followed_by(loaded)), moves, canaries)
         });
         self.replace_certificates(&config);
         // From here to the table nothing is waited for: no login asks a new realm with the secrets of an old table.
@@ -191,7 +191,9 @@ impl Reloading {
         for (client, begins) in &canaries {
             if *begins { bridge.metrics.stepped_back(client, false) } else { bridge.metrics.no_canary(client) }
         }
-        patiently(|| remembered.into_iter().for_each(|remembered| remembered.remember(&next.table)));
+        if let Some(audit) = &current.audit {
+            moves::remember(&bridge.edge, &audit.path, next);
+        }
         self.retired.keep(before);
         self.ops.token.store(Arc::new(config.ops_token.clone()));
         self.ops.refused.lock().clear();

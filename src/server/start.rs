@@ -20,7 +20,7 @@ use super::control::Control;
 use super::handshake::Failures;
 use super::legacy::Tuning;
 use super::listener::listen;
-use super::moves::Remembered;
+use super::moves::{self, Remembered};
 use super::reload::{Files, Reloading, Ways};
 use super::scarcity::{self, Scarcity};
 use super::shared::Shared;
@@ -270,10 +270,13 @@ fn bridge(
         for moved in remembered.since(&snapshot.table) {
             edge.staged(&moved.client, moved.stages, moved.why.as_deref());
         }
-        remembered.remember(&snapshot.table);
+    }
+    let snapshot = Arc::new(snapshot);
+    if let Some(audit) = &config.audit {
+        moves::remember(&edge, &audit.path, Arc::clone(&snapshot));
     }
     let bridge = Arc::new(Bridge {
-        snapshot: ArcSwap::from_pointee(snapshot),
+        snapshot: ArcSwap::new(snapshot),
         guard,
         store,
         store_tries: StoreTries::default(),

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use super::audit::{Audit, Entry};
+use super::audit::{Audit, Entry, Then};
 use super::{Metrics, Trail, log};
 use crate::domain::canary::Figures;
 use crate::domain::client::Stage;
@@ -208,6 +208,13 @@ impl Edge {
     /// This was all: the audit ends.
     pub fn close(&self) {
         self.audit.iter().for_each(Audit::close);
+    }
+
+    /// Does something once the audit, where there is one, has all of the above on disk.
+    pub fn then(&self, then: Then) {
+        if let Some(audit) = &self.audit {
+            audit.then(then);
+        }
     }
 
     fn record(&self, what: &'static str, fill: impl FnOnce(Entry) -> Entry) {

@@ -48,10 +48,21 @@ const QUEUE: usize = 32_768;
 /// Refusals of callers who proved nothing, written one by one, at most so many in a minute.
 const STRANGERS: u32 = 600;
 
+/// What the thread that writes is handed.
+#[expect(clippy::large_enum_variant, reason = "nearly all are entries")]
+enum Handed {
+    Entry(Entry),
+    /// To be done once all that was handed over before is on disk.
+    Then(Then),
+}
+
+/// Something that must not come before a record.
+pub type Then = Box<dyn FnOnce() + Send>;
+
 /// Hands entries to the thread that writes.
 #[derive(Debug)]
 pub struct Audit {
-    queue: Sender<Entry>,
+    queue: Sender<Handed>,
     missing: Arc<Missing>,
     strangers: Mutex<(u64, u32)>,
     end: CancellationToken,
@@ -95,9 +106,14 @@ impl Audit {
     pub(super) fn record(&self, entry: Entry) {
         if entry.is_strangers() && !self.may_write_of_a_stranger() {
             self.missing.strangers.fetch_add(1, Ordering::Relaxed);
-        } else if self.queue.try_send(entry).is_err() {
+        } else if self.queue.try_send(Handed::Entry(entry)).is_err() {
             self.missing.queue.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// Does something once what was handed over so far is on disk: never, where the queue is full or the process ends before.
+    pub(super) fn then(&self, then: Then) {
+        let _never_done = self.queue.try_send(Handed::Then(then));
     }
 
     /// Writes what waits, says that this was the end, and ends.

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::chain::{self, Head};
 use super::directory::{DAY, Directory, Open};
 use super::entry::Entry;
-use super::{AuditSettings, Missing, STRANGERS};
+use super::{AuditSettings, Handed, Missing, STRANGERS, Then};
 use crate::domain::horizon::Horizon;
 use crate::domain::time::{Clock, Timestamp};
 use crate::telemetry::{Metrics, log};
@@ -39,6 +39,8 @@ pub(super) struct Writer {
     unsaid: [u64; 2],
     /// Not written yet.
     pending: VecDeque<Entry>,
+    /// Not done yet, as what came before it is not written.
+    after: Vec<Then>,
     /// `None`: to be found on disk, at the start and after a failure.
     open: Option<Open>,
     /// The last record that surely is on disk.
@@ -71,6 +73,7 @@ impl Writer {
             missing,
             unsaid: [0; 2],
             pending: VecDeque::new(),
+            after: Vec::new(),
             open: None,
             head: Head::default(),
             began,
@@ -80,7 +83,7 @@ impl Writer {
         }
     }
 
-    pub(super) async fn run(mut self, mut queue: Receiver<Entry>, end: CancellationToken) {
+    pub(super) async fn run(mut self, mut queue: Receiver<Handed>, end: CancellationToken) {
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut gathering = pin!(sleep(Duration::ZERO));
@@ -96,15 +99,15 @@ impl Writer {
                     if count == 0 {
                         break;
                     }
-                    self.pending.extend(batch.drain(..));
+                    batch.drain(..).for_each(|handed| self.take(handed));
                     self.attempt(false);
                     gathering.set(sleep(GATHERED));
                 }
             }
         }
         queue.close();
-        while let Some(entry) = queue.recv().await {
-            self.pending.push_back(entry);
+        while let Some(handed) = queue.recv().await {
+            self.take(handed);
         }
         self.attempt(false);
         self.say_what_is_missing();
@@ -112,6 +115,13 @@ impl Writer {
         self.attempt(true);
         if !self.pending.is_empty() {
             log::audit_lost(self.pending.len());
+        }
+    }
+
+    fn take(&mut self, handed: Handed) {
+        match handed {
+            Handed::Entry(entry) => self.pending.push_back(entry),
+            Handed::Then(then) => self.after.push(then),
         }
     }
 
@@ -146,7 +156,11 @@ impl Writer {
     }
 
     fn attempt(&mut self, durable: bool) {
+        let durable = durable || !self.after.is_empty();
         let done = self.write().and_then(|()| if durable { self.sync() } else { Ok(()) });
+        if done.is_ok() {
+            self.after.drain(..).for_each(|then| then());
+        }
         match done {
             Ok(()) if self.failing => {
                 self.failing = false;

@@ -696,6 +696,28 @@ fn a_move_that_was_taken_back_before_any_load_took_it_is_none() {
 }
 
 #[test]
+fn a_move_is_told_before_it_is_remembered_so_that_a_bridge_that_is_killed_between_leaves_it_to_the_next() {
+    let mut world = moving();
+    let audit = world.store().join("audit");
+    let remembers = |stage: &str| fs::read_to_string(audit.join("moves")).is_ok_and(|moves| moves.contains(stage));
+    eventually("what the start has in use is remembered", || remembers("live"));
+    // The next day's file has no place.
+    world.turn(86_400);
+    let first = passbridge::telemetry::audit::files(&audit).unwrap().remove(0);
+    let date = first.file_stem().unwrap().to_str().unwrap().split_once('-').unwrap().1;
+    let day = humantime::parse_rfc3339(&format!("{date}T00:00:00Z")).unwrap() + std::time::Duration::from_secs(86_400);
+    let place = audit.join(format!("000000000003-{}.jsonl", &humantime::format_rfc3339(day).to_string()[..10]));
+    fs::create_dir(&place).unwrap();
+    stage(&world, "retired", "ticket 2");
+    eventually("nothing can be written", || world.metric("passbridge_audit_writable").abs() < f64::EPSILON);
+    assert!(!remembers("retired"));
+    fs::remove_dir(&place).unwrap();
+    eventually("it is remembered", || remembers("retired"));
+    world.end();
+    assert_eq!(moves(&world), ["live stage=retired (ticket 2)"]);
+}
+
+#[test]
 fn a_client_that_one_load_left_out_is_not_told_anew() {
     let mut world = moving();
     stage(&world, "retired", "ticket 2");
