@@ -38,6 +38,12 @@ pub(super) fn spliced(text: &str, before: &str, after: &str) -> String {
     spliced
 }
 
+/// The first line, counted from 1, that is another in the other text.
+pub(super) fn first_other(text: &str, other: &str) -> Option<usize> {
+    let alike = text.lines().zip(other.lines()).take_while(|(one, other)| one == other).count();
+    (text != other).then_some(alike + 1)
+}
+
 /// So many pairs from here on are the same.
 fn alike<'t>(pairs: impl Iterator<Item = (&'t &'t str, &'t &'t str)>) -> usize {
     pairs.take_while(|(old, new)| old == new).count()

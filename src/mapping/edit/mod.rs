@@ -138,11 +138,13 @@ impl Addition {
         let path = mappings.join("clients").join(name);
         let before = if path.symlink_metadata().is_ok() { Some(text(&path)?) } else { None };
         let mut after = before.clone().unwrap_or_default();
-        if matches!(document(&after).map_err(|reason| at(&path, &reason))?.get("client"), Some(Item::Value(_))) {
+        let document = document(&after).map_err(|reason| at(&path, &reason))?;
+        if matches!(document.get("client"), Some(Item::Value(_))) {
             let hint = "hint: name another file with --into";
             let reason = format!("`client` is a list in one value, to which nothing is added\n  {hint}");
             return Err(at(&path, &reason).into());
         }
+        let header = header(&document);
         let mut line = after.lines().count() + 1;
         let mut starts = Vec::with_capacity(clients.len());
         for client in clients {
@@ -151,7 +153,7 @@ impl Addition {
                 line += 1;
             }
             starts.push(line);
-            let text = client.text();
+            let text = client.text().replacen(HEADER, &header, 1);
             line += text.lines().count();
             after.push_str(&text);
         }
@@ -175,6 +177,19 @@ impl Addition {
         let line = usize::try_from(finding.origin.line).ok()?;
         self.starts.partition_point(|start| *start <= line).checked_sub(1)
     }
+}
+
+/// What a client begins with.
+const HEADER: &str = "[[client]]";
+
+/// The same as a file spells it. Where two spellings stand side by side no entry can be changed without touching the other.
+fn header(document: &DocumentMut) -> String {
+    let Some((key, _)) = document.get_key_value("client") else { return HEADER.to_owned() };
+    let blank = |side: Option<&toml_edit::RawString>| {
+        side.and_then(toml_edit::RawString::as_str).unwrap_or_default().to_owned()
+    };
+    let decor = key.leaf_decor();
+    format!("[[{}{}{}]]", blank(decor.prefix()), key.display_repr(), blank(decor.suffix()))
 }
 
 /// Whether a file of clients may have this name.
@@ -273,9 +288,9 @@ fn edited(
     let text = before.strip_prefix(BYTE_ORDER_MARK).unwrap_or(before);
     let plain = lines::plain(text);
     let mut document = document(&plain)?;
-    if lines::plain(&document.to_string()) != plain {
-        let hint = "hint: change it by hand, and give the bridge a SIGHUP";
-        return Err(format!("cannot be changed without touching other lines\n  {hint}"));
+    if let Some(line) = lines::first_other(&plain, &lines::plain(&document.to_string())) {
+        let hint = "hint: spell all [[client]] alike and keep the keys of one table together, or change it by hand and give the bridge a SIGHUP";
+        return Err(format!("cannot be changed without touching line {line} too\n  {hint}"));
     }
     change(client(&mut document, legacy_id).ok_or(GONE)?)?;
     let mark = if text.len() < before.len() { "\u{feff}" } else { "" };
@@ -358,6 +373,18 @@ mod tests {
         assert_eq!(two, wanted);
         let marked = retired(&format!("\u{feff}{FILE}"), "two").unwrap();
         assert_eq!(marked, format!("\u{feff}{wanted}"));
+    }
+
+    #[test]
+    fn a_refusal_names_the_line_that_would_be_another() {
+        let told = |text: &str, line: u32| {
+            let refused = retired(text, "one").unwrap_err();
+            assert!(refused.starts_with(&format!("cannot be changed without touching line {line} too\n")), "{refused}");
+        };
+        let entry = "legacy_id = \"one\"\nstage = \"live\"\n";
+        told(&format!("# ours\n[[ client ]]\n{entry}[[client]]\nlegacy_id = \"two\"\n"), 5);
+        told(&format!("[[client]]\nscopes.a = \"b\"\n{entry}scopes.c = \"d\"\n"), 3);
+        told(&format!("[[client]]\n{entry}[client . scopes]\n"), 4);
     }
 
     #[test]

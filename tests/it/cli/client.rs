@@ -282,6 +282,20 @@ fn a_client_is_added_behind_what_a_file_has() {
 }
 
 #[test]
+fn a_client_is_added_under_the_header_that_a_file_has_so_that_all_of_it_can_still_be_changed() {
+    for header in ["[[ client ]]", "[[\"client\"]]", "[[\tclient]]"] {
+        let world = Plan::new().without_clients().client(&client(OLD_ID, "").replace("[[client]]", header)).files();
+        let add = ["client", "add", "third", "--client-id", "x", "--client-secret", "env:NEW_SECRET"];
+        run(&world, &[&add[..], &["--legacy-secret", "env:OLD_SECRET", "--into", "all.toml"]].concat(), "").fine();
+        for id in [OLD_ID, "third"] {
+            run(&world, &["client", "stage", id, "retired", "--why", "a test"], "").fine();
+            run(&world, &["client", "rollback", id], "").fine();
+        }
+        assert_eq!(all(&world).matches(header).count(), 2, "{}", all(&world));
+    }
+}
+
+#[test]
 fn a_client_that_would_be_an_error_is_not_added() {
     let world = odd();
     let add = |id, secret, into| {
