@@ -7,7 +7,9 @@ use super::{Action, Add, Reference, Slot, Undone, learned, plain, taken, twice, 
 use crate::config::Config;
 use crate::domain::client::Stage;
 use crate::domain::time::Clock;
-use crate::mapping::edit::{self, Addition, BACK, Desk, Known, NewClient, NewSecret, SecretSlots, is_back};
+use crate::mapping::edit::{
+    self, Addition, BACK, Desk, Known, NewClient, NewSecret, SecretSlots, is_back, is_back_at, reason_back,
+};
 use crate::mapping::entries::Entry;
 use crate::secrets::Means;
 use crate::server::SystemClock;
@@ -77,15 +79,19 @@ pub(super) struct To<'a> {
 /// Moves a client back to where it was before its last move, else to `legacy` where there is an old server.
 pub(super) fn rollback(config: &Config, means: Means<'_>, id: &str, why: Option<&str>) -> Result<ExitCode, Undone> {
     reason(why.unwrap_or(BACK))?;
-    let why = why.map_or_else(|| BACK.to_owned(), |why| format!("{BACK}: {why}"));
     let desk = Desk::open(&config.mappings, means)?;
     let entry = desk.entry(id)?;
     let legacy = config.otk.as_ref().map(|_| Stage::Legacy.word());
-    let before = entry.stage_change.as_ref().map(|change| change.from.as_str()).or(legacy);
+    let last = entry.stage_change.as_ref();
+    let back = last.filter(|change| is_back(&change.why));
+    // It was moved by hand since: where a move back began is nowhere to go back to.
+    let is_over = back.is_some_and(|change| !is_back_at(&change.why, &entry.stage));
+    let before = last.filter(|_| !is_over).map(|change| change.from.as_str()).or(legacy);
     let Some(before) = before else {
+        let since = if is_over { " since it was rolled back" } else { "" };
         let hint = format!("hint: say where it goes: passbridge client stage {id} STAGE --why TEXT");
         return Err(format!(
-            "`{id}` was moved by no command, and without [otk] there is no stage `legacy` to go back to\n  {hint}"
+            "`{id}` was moved by no command{since}, and without [otk] there is no stage `legacy` to go back to\n  {hint}"
         )
         .into());
     };
@@ -94,7 +100,7 @@ pub(super) fn rollback(config: &Config, means: Means<'_>, id: &str, why: Option<
             format!("`{id}` is at stage {before} already\n  hint: say where it goes with `client stage`").into()
         );
     }
-    if let Some(change) = entry.stage_change.as_ref().filter(|change| is_back(&change.why)) {
+    if let Some(change) = back.filter(|_| !is_over) {
         let changed = desk.unchanged(&entry);
         drop(desk);
         let hint = format!("hint: to move it forward again: passbridge client stage {id} {before} --why TEXT");
@@ -102,7 +108,7 @@ pub(super) fn rollback(config: &Config, means: Means<'_>, id: &str, why: Option<
         let what = format!("`{id}` is at stage {stage} already, rolled back at {at}\n  {hint}");
         return Ok(taken::wait(config, &changed, &what));
     }
-    moved(config, desk, &entry, To { stage: before, percent: None }, &why)
+    moved(config, desk, &entry, To { stage: before, percent: None }, &reason_back(before, why))
 }
 
 /// Refuses a reason that is none.

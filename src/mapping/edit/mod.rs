@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use toml_edit::{DocumentMut, Item, TableLike};
 
-pub use fields::{BACK, NewClient, NewSecret, is_back, percent, stage};
+pub use fields::{BACK, NewClient, NewSecret, is_back, is_back_at, percent, reason_back, stage};
 pub use slots::{Known, SecretSlots};
 
 use super::Place;
@@ -351,11 +351,15 @@ mod tests {
             };
             edited(&canary(why), "one", anew).unwrap()
         };
-        for back in ["rolled back", "rolled back: too many refusals"] {
+        for back in
+            ["rolled back", "rolled back: too many refusals", "rolled back to canary", "rolled back to canary: at once"]
+        {
             let wanted = "stage_change = { from = \"legacy\", at = \"b\", why = \"a smaller share\" }\n";
             assert!(anew(back).ends_with(wanted), "{}", anew(back));
         }
-        assert!(anew("rolled backwards").contains("from = \"live\""), "that was a move by `client stage`");
+        for forward in ["rolled backwards", "rolled back to where it was: live"] {
+            assert!(anew(forward).contains("from = \"live\""), "that was a move by `client stage`");
+        }
     }
 
     #[test]

@@ -178,7 +178,7 @@ fn a_client_goes_back_to_the_stage_before() {
     run(&world, &["client", "rollback", OLD_ID, "--why", "too early"], "").fine();
     let shown = run(&world, &["client", "show", OLD_ID, "--format", "json"], "").fine().json();
     assert_eq!((&shown["stage"], &shown["stage_change"]["from"]), (&"live".into(), &"retired".into()));
-    assert_eq!(shown["stage_change"]["why"], "rolled back: too early");
+    assert_eq!(shown["stage_change"]["why"], "rolled back to live: too early");
 }
 
 #[test]
@@ -203,6 +203,26 @@ fn a_move_back_that_is_said_again_moves_nothing_forward() {
     run(&world, &["client", "rollback", OLD_ID], "").fine();
     let shown = run(&world, &["client", "show", OLD_ID, "--format", "json"], "").fine().json();
     assert_eq!((&shown["stage"], &shown["stage_change"]["from"]), (&"live".into(), &"retired".into()));
+}
+
+#[test]
+fn a_client_that_was_moved_by_hand_after_a_move_back_goes_back_to_the_old_server() {
+    let world = Plan::new().set("otk", "url", "\"http://127.0.0.1:1\"").without_clients();
+    let world = world.client(&client(OLD_ID, "stage = \"legacy\"")).files();
+    run(&world, &["client", "stage", OLD_ID, "live", "--why", "a test"], "").fine();
+    run(&world, &["client", "rollback", OLD_ID], "").fine();
+    let canary = "stage = \"canary\"\ncanary = { percent = 5 }\n";
+    fs::write(file(&world, "all.toml"), all(&world).replace("stage = \"legacy\"\n", canary)).unwrap();
+    for _ in 0..2 {
+        run(&world, &["client", "rollback", OLD_ID], "").fine();
+        let shown = run(&world, &["client", "show", OLD_ID, "--format", "json"], "").fine().json();
+        assert_eq!((&shown["stage"], &shown["stage_change"]["from"]), (&"legacy".into(), &"canary".into()));
+    }
+    // What an older version wrote does not say where it went.
+    let older = all(&world).replace("rolled back to legacy", "rolled back");
+    fs::write(file(&world, "all.toml"), older.replace("stage = \"legacy\"\n", "stage = \"live\"\n")).unwrap();
+    let said = run(&world, &["client", "rollback", OLD_ID], "").fine();
+    assert!(said.err.contains("is at stage live already, rolled back at 20"), "{said:?}");
 }
 
 #[test]
