@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use super::super::{secret as old, show};
+use super::super::{NO, secret as old, show};
 use super::{Action, Add, Reference, Slot, Undone, learned, plain, taken, twice, uses};
 use crate::config::Config;
 use crate::domain::client::Stage;
@@ -145,6 +145,9 @@ pub(super) fn secret(config: &Config, means: Means<'_>, slot: &Slot) -> Result<E
     if learns && slot.new {
         return Err(Undone::Misused("only old secrets are learned\n  hint: leave --new out".to_owned()));
     }
+    if learns && !learned::is_learned(&edit::entry(&config.mappings, &slot.id)?) {
+        return Ok(forgotten(config, &slot.id));
+    }
     let hashes = if learns { learned::hashes(config, &slot.id)? } else { Vec::new() };
     let known = asked(config, slot, (key, which))?;
     let desk = Desk::open(&config.mappings, means)?;
@@ -177,6 +180,17 @@ pub(super) fn secret(config: &Config, means: Means<'_>, slot: &Slot) -> Result<E
         return Ok(ExitCode::FAILURE);
     }
     Ok(taken)
+}
+
+/// Of a client that does not learn nothing is to be written; but a command before may have been killed when it had written.
+fn forgotten(config: &Config, id: &str) -> ExitCode {
+    if !learned::forget(config, id) {
+        return ExitCode::from(NO);
+    }
+    show::say(&format!(
+        "`{id}` has no {{ learn = true }}: nothing is to be written, and what was learned is forgotten"
+    ));
+    ExitCode::SUCCESS
 }
 
 /// Asks the bridge what is to be known of these secrets first, while nobody has to wait for the files: it may take half a minute.

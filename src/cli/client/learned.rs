@@ -9,9 +9,13 @@ use crate::mapping::entries::{Entry, SecretKind};
 
 const PATH: &str = "/api/v1/clients/learned";
 
+/// Whether a client learns.
+pub(super) fn is_learned(entry: &Entry) -> bool {
+    entry.legacy_secrets.iter().any(|kind| matches!(kind, SecretKind::Learn(_)))
+}
+
 /// Fills in how many are learned of each client, where any is; says why not where nobody tells.
 pub(super) fn count(config: Option<&Config>, entries: &mut [Entry]) {
-    let is_learned = |entry: &Entry| entry.legacy_secrets.iter().any(|kind| matches!(kind, SecretKind::Learn(_)));
     if !entries.iter().any(is_learned) {
         return;
     }
@@ -51,7 +55,12 @@ pub(super) fn hashes(config: &Config, id: &str) -> Result<Vec<String>, Refused> 
 pub(super) fn forget(config: &Config, id: &str) -> bool {
     let forgotten = ask::told(config, PATH, Some(&json!({ "client": id, "forget": true })));
     if let Err(reason) = &forgotten {
-        show::say(&format!("note: the store still has what was learned: {reason}"));
+        let hint = if reason.contains("hint: ") {
+            ""
+        } else {
+            "\n  hint: said again once that is mended, it has it forgotten"
+        };
+        show::say(&format!("note: the store still has what was learned: {reason}{hint}"));
     }
     forgotten.is_ok()
 }

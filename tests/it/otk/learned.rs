@@ -283,9 +283,36 @@ fn what_is_learned_is_written_into_the_file_and_forgotten() {
         let reply = login(&world, secret);
         assert!(reply.status == 200 && !is_old(&reply), "{reply:?}");
     }
-    write(&[]).refused(1, "no { learn = true }");
+    let said = write(&[]).fine();
+    assert!(said.err.contains("nothing is to be written, and what was learned is forgotten"), "{said:?}");
     let kept = crate::support::block_on(world.running().bridge().store.memos()).unwrap().records;
     assert!(kept.is_empty(), "{kept:?}");
+}
+
+#[test]
+fn what_a_command_that_was_killed_had_written_already_is_forgotten_when_it_is_said_again() {
+    let old = FakeOld::start();
+    let mut world = learning(&old, "legacy").start();
+    lesson(&world, OLD_SECRET, 1);
+    let hash = ask(&world, "").json("hashes")[0].as_str().unwrap().to_owned();
+    world.change_clients(&[client(OLD_ID, &format!("legacy_secret = {{ hash = \"{hash}\" }}"))]);
+    world.running().reload().unwrap();
+    let memos = || crate::support::block_on(world.running().bridge().store.memos()).unwrap().records;
+    assert_eq!(memos().len(), 1);
+    run(&world, &["client", "secret", OLD_ID, "write-learned"], "").fine();
+    assert!(memos().is_empty());
+    assert_eq!(login(&world, OLD_SECRET).status, 200);
+}
+
+/// Asks what is learned, with the ops token.
+fn ask(world: &World, also: &str) -> RawReply {
+    let body = format!("{{\"client\":\"{OLD_ID}\"{also}}}");
+    let head = format!(
+        "Authorization: Bearer {NEW_SECRET}\r\nContent-Type: application/json\r\nContent-Length: {}",
+        body.len()
+    );
+    let request = format!("POST /api/v1/clients/learned HTTP/1.1\r\nHost: ops\r\n{head}\r\n\r\n{body}");
+    Connection::open(world.running().addresses().ops).ask(request.as_bytes())
 }
 
 #[test]
@@ -294,15 +321,6 @@ fn what_is_learned_while_the_file_is_written_is_not_forgotten_with_what_the_file
     old.knows(OLD_ID, SECOND);
     let mut world = learning(&old, "legacy").start();
     world.plant_text(SECOND);
-    let ask = |world: &World, also: &str| {
-        let body = format!("{{\"client\":\"{OLD_ID}\"{also}}}");
-        let head = format!(
-            "Authorization: Bearer {NEW_SECRET}\r\nContent-Type: application/json\r\nContent-Length: {}",
-            body.len()
-        );
-        let request = format!("POST /api/v1/clients/learned HTTP/1.1\r\nHost: ops\r\n{head}\r\n\r\n{body}");
-        Connection::open(world.running().addresses().ops).ask(request.as_bytes())
-    };
     lesson(&world, OLD_SECRET, 1);
     let hash = ask(&world, "").json("hashes")[0].as_str().unwrap().to_owned();
     lesson(&world, SECOND, 2);
