@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use secrecy::SecretString;
 use serde_json::json;
 
-use super::super::{Format, NO, secret, show};
+use super::super::{Format, NO, WRONG_USE, secret, show};
 use super::rows::{self, Row};
 use super::{Undone, counted, file_name, plain, stage_word, stages, taken, twice};
 use crate::config::Config;
@@ -116,7 +116,8 @@ pub(super) fn run(config: &Config, means: Means<'_>, import: &Import) -> Result<
         // They are told with the lines of the file, which is there now.
         warnings.clear();
     }
-    let told = report(import, &planned, (&problems, &warnings), matches!(written, Ok(Some(_))));
+    let changed = matches!(written, Ok(Some(_)));
+    let told = report(import, &planned, (&problems, &warnings), changed);
     let answer = if let Some(changed) = written? {
         taken::wait(config, &changed, &format!("{} added", counted(planned.len(), "client")))
     } else if problems.is_empty() {
@@ -128,7 +129,13 @@ pub(super) fn run(config: &Config, means: Means<'_>, import: &Import) -> Result<
         show::complain(&format!("nothing was changed: {}", counted(problems.len(), "problem")));
         ExitCode::from(NO)
     };
-    Ok(show::ended(told, answer))
+    let ended = show::ended(told, answer);
+    if changed && ended == ExitCode::from(WRONG_USE) {
+        // Which means to whoever hears it that nothing was done.
+        show::say("note: the clients are added all the same");
+        return Ok(ExitCode::from(NO));
+    }
+    Ok(ended)
 }
 
 /// Hashes, seals and writes what is planned.

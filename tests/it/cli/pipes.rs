@@ -90,3 +90,16 @@ fn a_command_that_nobody_hears_does_its_work_all_the_same() {
         }
     }
 }
+
+#[test]
+fn an_import_that_was_written_and_cannot_be_printed_is_not_told_as_one_that_was_not() {
+    let world = Plan::new().set("listen", "ops", "\"127.0.0.1:1\"").files();
+    let table = "legacy_id,legacy_secret,client_id,client_secret\na,env:OLD_SECRET,b,env:NEW_SECRET\n";
+    std::fs::write(world.path().join("more.csv"), table).unwrap();
+    let import = ["client", "import", "more.csv", "--stage", "live", "--write"];
+    let ended = run(&world, &import, full(), Stdio::piped());
+    let talk = String::from_utf8(ended.stderr).unwrap();
+    assert_eq!(ended.status.code(), Some(1), "{talk}");
+    assert!(talk.contains("standard output cannot be written") && talk.contains("are added all the same"), "{talk}");
+    assert!(world.path().join("mappings/clients/imported.toml").exists());
+}
