@@ -10,6 +10,7 @@ mod turns;
 
 use std::collections::HashMap;
 use std::fs::{self, File};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use toml_edit::{DocumentMut, Item, TableLike};
@@ -18,7 +19,7 @@ pub use fields::{BACK, NewClient, NewSecret, is_back, is_back_at, percent, reaso
 pub use slots::{Known, SecretSlots};
 
 use super::Place;
-use super::entries::{Entry, entries};
+use super::entries::{self, Entry, entries};
 use super::load::{self, Proposed};
 use crate::document::{BYTE_ORDER_MARK, Finding, Findings, Severity};
 use crate::secrets::Means;
@@ -286,15 +287,35 @@ fn edited(
     change: impl FnOnce(&mut dyn TableLike) -> Result<(), String>,
 ) -> Result<String, String> {
     let text = before.strip_prefix(BYTE_ORDER_MARK).unwrap_or(before);
-    let plain = lines::plain(text);
+    let mark = if text.len() < before.len() { "\u{feff}" } else { "" };
+    // How the others are written is no concern of this one.
+    let all: Vec<&str> = text.split_inclusive('\n').collect();
+    let own = own_lines(text, &all, legacy_id);
+    let (above, rest) = all.split_at(own.start);
+    let (own, below) = rest.split_at(own.len());
+    let text = own.concat();
+    let plain = lines::plain(&text);
     let mut document = document(&plain)?;
     if let Some(line) = lines::first_other(&plain, &lines::plain(&document.to_string())) {
-        let hint = "hint: spell all [[client]] alike and keep the keys of one table together, or change it by hand and give the bridge a SIGHUP";
+        let line = above.len() + line;
+        let hint = "hint: keep the keys of one table together and spell headers without blanks, or change it by hand and give the bridge a SIGHUP";
         return Err(format!("cannot be changed without touching line {line} too\n  {hint}"));
     }
     change(client(&mut document, legacy_id).ok_or(GONE)?)?;
-    let mark = if text.len() < before.len() { "\u{feff}" } else { "" };
-    Ok(format!("{mark}{}", lines::spliced(text, &plain, &lines::plain(&document.to_string()))))
+    let after = lines::spliced(&text, &plain, &lines::plain(&document.to_string()));
+    Ok(format!("{mark}{}{after}{}", above.concat(), below.concat()))
+}
+
+/// The lines of a client, from its header to the next one's; all, where it has no header.
+fn own_lines(text: &str, all: &[&str], legacy_id: &str) -> Range<usize> {
+    let entries = entries::of_file(Path::new(""), text, &Findings::new());
+    let line = |entry: &Entry| usize::try_from(entry.origin.line).unwrap_or_default().saturating_sub(1);
+    let own = entries.iter().find(|entry| entry.legacy_id == legacy_id).map(line);
+    let is_header = |line: &usize| all.get(*line).is_some_and(|text| text.trim_start().starts_with("[["));
+    own.filter(is_header).map_or(0..all.len(), |own| {
+        let next = entries.iter().map(line).filter(|line| *line > own).min();
+        own..next.unwrap_or(all.len())
+    })
 }
 
 fn client<'d>(document: &'d mut DocumentMut, legacy_id: &str) -> Option<&'d mut dyn TableLike> {
@@ -386,9 +407,18 @@ mod tests {
             assert!(refused.starts_with(&format!("cannot be changed without touching line {line} too\n")), "{refused}");
         };
         let entry = "legacy_id = \"one\"\nstage = \"live\"\n";
-        told(&format!("# ours\n[[ client ]]\n{entry}[[client]]\nlegacy_id = \"two\"\n"), 5);
         told(&format!("[[client]]\nscopes.a = \"b\"\n{entry}scopes.c = \"d\"\n"), 3);
-        told(&format!("[[client]]\n{entry}[client . scopes]\n"), 4);
+        let other = "# ours\r\n[[ client ]] # odd\r\nscopes.a = \"b\"\r\nlegacy_id = \"two\"\r\nscopes.c = \"d\"\r\n[client . headers]\r\n";
+        told(&format!("{other}[[client]]\n{entry}[client . scopes]\n"), 10);
+        // How the others are written is nobody's concern.
+        let alone = format!("[[\"client\"]]\n{entry}");
+        let changed = retired(&alone, "one").unwrap();
+        for (above, below) in [(other, ""), ("", other), (other, "[other]\n[[client]]\n")] {
+            let changed = format!("{above}{changed}{below}");
+            assert_eq!(retired(&format!("{above}{alone}{below}"), "one").unwrap(), changed);
+            let marked = format!("\u{feff}{above}{alone}{below}");
+            assert_eq!(retired(&marked, "one").unwrap(), format!("\u{feff}{changed}"));
+        }
     }
 
     #[test]
