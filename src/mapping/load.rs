@@ -50,8 +50,23 @@ pub fn load<'m>(place: &Place, means: impl Into<Means<'m>>, findings: &Findings)
     read(place, means.into(), None, findings).0
 }
 
+/// Loads the clients that have no fault of their own, for whoever asks about them alone. `None`: the dialects are not good enough.
+pub fn load_in_part<'m>(place: &Place, means: impl Into<Means<'m>>, findings: &Findings) -> Option<Table> {
+    gather(place, means.into(), None, findings).0.map(|loaded| loaded.table)
+}
+
 /// Loads, with one file as it would be after a change. The digest is there whatever is wrong.
 pub(super) fn read(
+    place: &Place,
+    means: Means<'_>,
+    proposed: Option<Proposed<'_>>,
+    findings: &Findings,
+) -> (Option<Loaded>, String) {
+    let (loaded, digest) = gather(place, means, proposed, findings);
+    (loaded.filter(|_| !findings.blocked()), digest)
+}
+
+fn gather(
     place: &Place,
     means: Means<'_>,
     proposed: Option<Proposed<'_>>,
@@ -75,7 +90,7 @@ pub(super) fn read(
             footing: Arc::new(findings.footing()),
         })
     };
-    (if findings.blocked() { None } else { loaded() }, digest)
+    (loaded(), digest)
 }
 
 /// The digest that a load of the files as they are now would have; nothing in them is looked at.

@@ -24,7 +24,7 @@ use secrecy::SecretString;
 
 pub use guard::{Guard, GuardLimits, Lesson, Rate, Shown, Verified};
 use hash::Parameters;
-pub use load::{digest, load};
+pub use load::{digest, load, load_in_part};
 pub use shown::{dialect_digest, proof, proves, shown};
 
 use crate::document::Footing;

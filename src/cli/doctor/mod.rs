@@ -19,10 +19,12 @@ use secrecy::SecretString;
 use tokio::runtime;
 
 use super::{Format, NO, WRONG_USE, secret, show};
-use crate::config::Config;
+use crate::config::{self, Config};
+use crate::document::Findings;
 use crate::domain::client::Client;
 use crate::domain::table::Table;
 use crate::keycloak::probe::Probe;
+use crate::mapping;
 use crate::secrets::Environment;
 use crate::server::provide_tls;
 use finding::{Finding, Weight};
@@ -46,16 +48,15 @@ pub(super) struct Asked {
 
 /// Looks at everything; errors make the answer a "no", warnings and notes do not.
 pub(super) fn run(path: &Path, environment: &Environment, asked: &Asked) -> ExitCode {
-    let so = "configuration or mappings have errors; nobody was asked\n  hint: passbridge check";
-    let (config, loaded) = match super::loaded(path, environment, so) {
-        Ok(loaded) => loaded,
+    let (config, table) = match read(path, environment, &asked.clients) {
+        Ok(read) => read,
         Err(status) => return status,
     };
     let wrong_use = |sentence: &str| {
         show::complain(sentence);
         ExitCode::from(WRONG_USE)
     };
-    let clients = match chosen(&loaded.table, &asked.clients) {
+    let clients = match chosen(&table, &asked.clients) {
         Ok(clients) => clients,
         Err(id) => {
             show::complain(&format!("no file maps the client `{id}`\n  hint: passbridge client list"));
@@ -75,8 +76,33 @@ pub(super) fn run(path: &Path, environment: &Environment, asked: &Asked) -> Exit
         Ok(runtime) => runtime,
         Err(error) => return wrong_use(&format!("the machine gives no runtime: {error}")),
     };
-    let visit = Visit { probe, config: &config, table: &loaded.table, clients, reader };
+    let visit = Visit { probe, config: &config, table: &table, clients, reader };
     tell(&runtime.block_on(visit.all()), visit.clients.len(), asked.format)
+}
+
+/// What is looked at. Whoever names clients is not stopped by faults of others, as of a variable that is set for the bridge alone.
+fn read(path: &Path, environment: &Environment, ids: &[String]) -> Result<(Config, Table), ExitCode> {
+    let findings = Findings::new();
+    let config = config::load(path, environment, &findings);
+    let table = config
+        .as_ref()
+        .and_then(|config| mapping::load_in_part(&config.mappings, config.means(environment), &findings));
+    let is_whole = !findings.blocked();
+    let findings = findings.into_sorted();
+    // Of two with one id nobody knows which is meant.
+    let is_plain = findings.iter().all(|finding| finding.code != "duplicate-client");
+    let has_named = |table: &Table| is_plain && !ids.is_empty() && ids.iter().all(|id| table.client(id).is_some());
+    let read = config.zip(table.filter(|table| is_whole || has_named(table)));
+    if read.is_none() || !is_whole {
+        let _ = show::findings(&findings, Format::Human, &mut anstream::stderr());
+    }
+    if read.is_some() && !is_whole {
+        show::say("note: the errors above are other clients' and stop nobody here");
+    }
+    read.ok_or_else(|| {
+        show::complain("configuration or mappings have errors; nobody was asked\n  hint: passbridge check");
+        ExitCode::from(WRONG_USE)
+    })
 }
 
 /// The clients that are meant, by their old ids; or the id that nobody has.

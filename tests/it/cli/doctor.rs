@@ -71,6 +71,24 @@ fn where_nobody_logs_in_at_the_realm_no_login_is_promised() {
 }
 
 #[test]
+fn whoever_names_a_client_is_not_stopped_by_a_variable_of_another_one() {
+    let mut world = Plan::new().client(&client("other", "client_secret = { env = \"NOT_SET\" }")).files();
+    healthy(&world);
+    let (status, findings) = doctor(&world, &["--client", OLD_ID]);
+    assert_eq!((status, codes(&findings)), (Some(0), vec![]), "{findings:#?}");
+    let told = talk(&run(&world, &["doctor", "--client", OLD_ID], ""));
+    assert!(told.contains("error[unset-variable]") && told.contains("are other clients' and stop nobody"), "{told}");
+    for asked in [&[][..], &["--client", "other"], &["--client", OLD_ID, "--client", "other"]] {
+        let refused = run(&world, &[&["doctor"], asked].concat(), "");
+        assert_eq!(refused.status.code(), Some(2), "{}", out(&refused));
+        assert!(talk(&refused).contains("nobody was asked"), "{}", talk(&refused));
+    }
+    let twice = client(OLD_ID, "client_id = \"another\"");
+    world.change_clients(&[client(OLD_ID, ""), twice]);
+    assert_eq!(run(&world, &["doctor", "--client", OLD_ID], "").status.code(), Some(2));
+}
+
+#[test]
 fn a_realm_whose_clock_is_wrong_or_whose_issuer_is_another_is_told() {
     let world = Plan::new().files();
     healthy(&world);
