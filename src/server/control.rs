@@ -28,7 +28,7 @@ const SWEEP: Duration = Duration::from_secs(30);
 /// How often the store is told that nothing was spent, where it did not hear of it.
 const TAKE_BACK: Duration = Duration::from_secs(1);
 
-/// How often it is looked whether the store takes writes.
+/// How often it is looked whether the store takes writes, and whether the audit's disk hangs.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// How long operators may finish what they asked.
@@ -91,6 +91,7 @@ impl Control {
         tasks.run(sweep(Arc::clone(&shared.bridge), end.clone()));
         tasks.run(take_back(Arc::clone(&shared.bridge), end.clone()));
         tasks.run(watch_store(Arc::clone(&shared.bridge), end.clone()));
+        tasks.run(watch_audit(Arc::clone(&shared.bridge), end.clone()));
         tasks.run(self.reloading.retired().run(end.clone()));
         let teller = self.reloading.teller();
         tasks.run(async move { teller.show_canaries().await });
@@ -132,6 +133,13 @@ async fn watch_store(bridge: Arc<Bridge>, end: CancellationToken) {
             Some(_) | None => {}
         }
         before = now;
+    }
+}
+
+/// Has it told once that the audit's disk hangs.
+async fn watch_audit(bridge: Arc<Bridge>, end: CancellationToken) {
+    while end.run_until_cancelled(sleep(LOOK)).await.is_some() {
+        bridge.edge.look_at_audit();
     }
 }
 

@@ -68,6 +68,8 @@ pub struct Running {
     reloading: Arc<Reloading>,
     stop: CancellationToken,
     threads: Vec<JoinHandle<()>>,
+    /// The one that writes the audit, which ends last.
+    audit: Option<JoinHandle<()>>,
     /// Ends with the last word of all threads.
     _logging: Writing,
 }
@@ -98,7 +100,7 @@ impl Running {
         self.stop.cancel();
     }
 
-    /// Waits for the end of all threads, which comes after [`Running::stop`].
+    /// Waits for the end of all threads, which comes after [`Running::stop`]; for one that stands in a call to a disk that hangs, some seconds.
     ///
     /// # Errors
     /// The names of threads that ended by a panic.
@@ -109,6 +111,9 @@ impl Running {
             if thread.join().is_err() {
                 broken.push(name);
             }
+        }
+        if self.audit.is_some_and(|audit| self.bridge.edge.wait(audit).is_err()) {
+            broken.push("audit".to_owned());
         }
         if broken.is_empty() { Ok(()) } else { Err(broken.join(", ")) }
     }

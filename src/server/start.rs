@@ -107,14 +107,13 @@ pub fn start(start: Start) -> Result<Running, StartError> {
             // The audit's last word may take a file, and there may be none before the workers have gone.
             join(threads);
             bridge.edge.close();
-            join(audit);
+            audit.into_iter().for_each(|audit| drop(bridge.edge.wait(audit)));
             return Err(why);
         }
     };
     log::started(addresses.legacy, addresses.realm, addresses.ops, workers);
     log::gateway(addresses.gateway, addresses.authz);
-    threads.extend(audit);
-    Ok(Running { addresses, bridge, reloading, stop, threads, _logging: logging })
+    Ok(Running { addresses, bridge, reloading, stop, threads, audit, _logging: logging })
 }
 
 /// Starts the threads that serve: the workers, and that of operators. They end by themselves where one is not to be had.

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -205,6 +206,11 @@ impl Edge {
         }
     }
 
+    /// To be asked every second: whether the audit's disk hangs.
+    pub fn look_at_audit(&self) {
+        self.audit.iter().for_each(Audit::look);
+    }
+
     /// This was all: the audit ends.
     pub fn close(&self) {
         self.audit.iter().for_each(Audit::close);
@@ -215,6 +221,14 @@ impl Edge {
         if let Some(audit) = &self.audit {
             audit.then(then);
         }
+    }
+
+    /// Waits for the end of the audit's thread, as long as its disk is worth it.
+    ///
+    /// # Errors
+    /// It ended by a panic.
+    pub fn wait(&self, audit: JoinHandle<()>) -> thread::Result<()> {
+        self.audit.as_ref().map_or(Ok(()), |there| there.wait(audit))
     }
 
     fn record(&self, what: &'static str, fill: impl FnOnce(Entry) -> Entry) {

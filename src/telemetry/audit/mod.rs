@@ -6,6 +6,7 @@
 
 mod chain;
 mod directory;
+mod disk;
 mod entry;
 mod verify;
 mod writer;
@@ -14,7 +15,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread::JoinHandle;
+use std::thread::{self, JoinHandle, park_timeout};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -26,10 +27,11 @@ pub use entry::Entry;
 pub use verify::{Fault, Verdict, verify};
 
 use self::directory::Directory;
+use self::disk::{Disk, PATIENCE};
 use self::writer::Writer;
-use super::Metrics;
+use super::{Metrics, log};
 use crate::domain::time::{Clock, Timestamp};
-use crate::lifecycle::thread;
+use crate::lifecycle;
 
 /// Where the audit is, and how long.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,6 +46,9 @@ pub struct AuditSettings {
 
 /// Entries that wait to be written, at most.
 const QUEUE: usize = 32_768;
+
+/// Between two looks whether the writer has ended.
+const GLANCE: Duration = Duration::from_millis(1);
 
 /// Refusals of callers who proved nothing, written one by one, at most so many in a minute.
 const STRANGERS: u32 = 600;
@@ -64,6 +69,7 @@ pub type Then = Box<dyn FnOnce() + Send>;
 pub struct Audit {
     queue: Sender<Handed>,
     missing: Arc<Missing>,
+    disk: Arc<Disk>,
     strangers: Mutex<(u64, u32)>,
     end: CancellationToken,
     clock: Arc<dyn Clock>,
@@ -91,10 +97,12 @@ impl Audit {
         let directory = Directory::take(&settings.path)?;
         let (queue, waiting) = channel(QUEUE);
         let (missing, end) = (Arc::<Missing>::default(), CancellationToken::new());
-        let writer = Writer::new(directory, settings, (Arc::clone(&clock), metrics), Arc::clone(&missing));
+        let disk = Arc::new(Disk::of(settings.path.clone(), Arc::clone(&metrics)));
+        let seen = (Arc::clone(&missing), Arc::clone(&disk));
+        let writer = Writer::new(directory, settings, (Arc::clone(&clock), metrics), seen);
         let ended = end.clone();
-        let thread = thread("audit", || Ok(writer.run(waiting, ended)))?;
-        Ok((Self { queue, missing, strangers: Mutex::default(), end, clock }, thread))
+        let thread = lifecycle::thread("audit", || Ok(writer.run(waiting, ended)))?;
+        Ok((Self { queue, missing, disk, strangers: Mutex::default(), end, clock }, thread))
     }
 
     /// The time of day, for an entry.
@@ -119,6 +127,25 @@ impl Audit {
     /// Writes what waits, says that this was the end, and ends.
     pub(super) fn close(&self) {
         self.end.cancel();
+    }
+
+    /// To be asked every second: has a disk that hangs told.
+    pub(super) fn look(&self) {
+        self.disk.look(self.clock.monotonic());
+    }
+
+    /// Waits for the end of its thread, some seconds at most: where the disk hangs, that ends with the process, and what waits is told to be lost.
+    pub(super) fn wait(&self, writer: JoinHandle<()>) -> thread::Result<()> {
+        let mut waited = Duration::ZERO;
+        while !writer.is_finished() {
+            if self.disk.hangs() || waited >= PATIENCE {
+                log::audit_lost(self.disk.waiting() + self.queue.max_capacity() - self.queue.capacity());
+                return Ok(());
+            }
+            park_timeout(GLANCE);
+            waited += GLANCE;
+        }
+        writer.join()
     }
 
     fn may_write_of_a_stranger(&self) -> bool {

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::chain::{self, Head};
 use super::directory::{DAY, Directory, Open};
+use super::disk::Disk;
 use super::entry::Entry;
 use super::{AuditSettings, Handed, Missing, STRANGERS, Then};
 use crate::domain::horizon::Horizon;
@@ -35,6 +36,7 @@ pub(super) struct Writer {
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
     missing: Arc<Missing>,
+    disk: Arc<Disk>,
     /// Left out and counted, and in no record yet: for want of room in the queue, and of strangers.
     unsaid: [u64; 2],
     /// Not written yet.
@@ -59,7 +61,7 @@ impl Writer {
         directory: Directory,
         settings: AuditSettings,
         (clock, metrics): (Arc<dyn Clock>, Arc<Metrics>),
-        missing: Arc<Missing>,
+        (missing, disk): (Arc<Missing>, Arc<Disk>),
     ) -> Self {
         metrics.audit_writable.set(1);
         // Not when its thread gets to it: records of what came after would be the earlier ones.
@@ -71,6 +73,7 @@ impl Writer {
             clock,
             metrics,
             missing,
+            disk,
             unsaid: [0; 2],
             pending: VecDeque::new(),
             after: Vec::new(),
@@ -131,7 +134,10 @@ impl Writer {
         self.attempt(true);
         let today = believed.secs() / DAY;
         if !self.failing && self.tidied != Some(today) {
-            match self.forget(believed) {
+            self.ask();
+            let forgotten = self.forget(believed);
+            self.answered();
+            match forgotten {
                 Ok(()) => self.tidied = Some(today),
                 Err(error) => self.failed(&error),
             }
@@ -157,7 +163,9 @@ impl Writer {
 
     fn attempt(&mut self, durable: bool) {
         let durable = durable || !self.after.is_empty();
+        self.ask();
         let done = self.write().and_then(|()| if durable { self.sync() } else { Ok(()) });
+        self.answered();
         if done.is_ok() {
             self.after.drain(..).for_each(|then| then());
         }
@@ -170,6 +178,15 @@ impl Writer {
             Ok(()) => {}
             Err(error) => self.failed(&error),
         }
+    }
+
+    fn ask(&self) {
+        self.disk.is_asked(self.clock.monotonic(), self.pending.len());
+    }
+
+    /// One that was told to hang fails until something is written again.
+    fn answered(&mut self) {
+        self.failing |= self.disk.has_answered();
     }
 
     /// What is on disk is found anew before the next try.

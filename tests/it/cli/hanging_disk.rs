@@ -1,5 +1,5 @@
 //! The real program on a disk that does not answer: the file by which it tries whether the disk takes bytes again is a pipe that nobody
-//! reads, so that the store's writer waits for as long as the test likes.
+//! reads, so that the store's writer waits for as long as the test likes; or a file of the audit is one.
 
 use std::fs::{self, File};
 use std::io::{copy, sink};
@@ -8,6 +8,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use passbridge::telemetry::audit::files;
 use tokio::sync::Notify;
 
 use crate::support::program::Program;
@@ -153,4 +154,62 @@ fn a_program_whose_disk_hangs_ends_when_it_is_told_to() {
     hanging.program.signal("TERM");
     eventually("it says that it ends", || !hanging.program.lines("draining").is_empty());
     assert_eq!(hanging.program.ended().code(), Some(0));
+}
+
+/// A file of the audit that is a pipe into which nobody writes, so that whoever looks how it ends waits; until it is dropped.
+struct Pipe(PathBuf);
+
+impl Pipe {
+    /// Puts it in the place of the file that is written to.
+    fn of(world: &World) -> Self {
+        let audit = world.store().join("audit");
+        let mut written = Vec::new();
+        eventually("there is a file", || {
+            written = files(&audit).unwrap();
+            !written.is_empty()
+        });
+        let (made, place) = (audit.join("pipe"), written.pop().unwrap());
+        assert!(Command::new("mkfifo").arg(&made).status().unwrap().success());
+        fs::rename(made, &place).unwrap();
+        Self(place)
+    }
+}
+
+impl Drop for Pipe {
+    fn drop(&mut self) {
+        let aside = self.0.with_extension("aside");
+        fs::rename(&self.0, &aside).unwrap();
+        // Whoever waits is told that it is empty. Both ways, for there may be nobody.
+        drop(File::options().read(true).write(true).open(&aside).unwrap());
+        fs::remove_file(&aside).unwrap();
+    }
+}
+
+#[test]
+fn an_audit_whose_disk_hangs_is_told_to_fail_and_holds_up_neither_logins_nor_the_end() {
+    let world = Plan::new().set("server", "drain", "\"1s\"").files();
+    let mut program = Program::serve(&world);
+    let told = |program: &Program, outcome: &str| {
+        program.lines("audit").into_iter().filter(|line| line["outcome"] == outcome).collect::<Vec<_>>()
+    };
+    let pipe = Pipe::of(&world);
+    assert_eq!(program.ask(&login()).status, 200);
+    within(LONG, "it is told", || program.told("/readyz").json("audit") == "failing");
+    eventually("so is why", || !told(&program, "failing").is_empty());
+    let detail = told(&program, "failing").pop().unwrap()["detail"].as_str().unwrap().to_owned();
+    assert!(detail.contains("has not answered for"), "{detail}");
+    assert!(program.told("/metrics").body.contains("passbridge_audit_writable 0"));
+    assert_eq!(program.ask(&login()).status, 200);
+
+    drop(pipe);
+    within(LONG, "it is written again", || program.told("/readyz").json("audit") == "writing");
+    eventually("that is told", || told(&program, "recovered").len() == 1);
+    assert_eq!(told(&program, "failing").len(), 1);
+
+    let _pipe = Pipe::of(&world);
+    assert_eq!(program.ask(&login()).status, 200);
+    program.signal("TERM");
+    assert_eq!(program.ended().code(), Some(0));
+    let lost = told(&program, "lost").pop().unwrap();
+    assert!(lost["records"].as_u64().unwrap() > 0, "{lost}");
 }
