@@ -3,24 +3,31 @@
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
+use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use socket2::SockRef;
+use tokio::sync::Notify;
 
 use super::{get, open, plan, until, uuid, web_socket};
 use crate::support::tls::{Authority, TlsFront};
-use crate::support::{FakeApi, PATIENCE, Plan, World, eventually};
+use crate::support::{FakeApi, PATIENCE, Plan, World, block_on, eventually};
 
 const AGREED: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nhello";
 
 /// A tunnel through which the API has said hello.
 #[track_caller]
 fn dug(world: &World, uuid: &str) -> TcpStream {
+    dug_at(world, uuid, "/api")
+}
+
+#[track_caller]
+fn dug_at(world: &World, uuid: &str, path: &str) -> TcpStream {
     let mut stream = open(world);
     let head = format!(
-        "GET /api HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nAuthorization: Bearer {uuid}\r\n\r\n"
+        "GET {path} HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nAuthorization: Bearer {uuid}\r\n\r\n"
     );
     stream.write_all(head.as_bytes()).unwrap();
     until(&mut stream, "hello");
@@ -119,4 +126,52 @@ fn a_tunnel_to_an_api_that_takes_nothing_more_ends_over_tls_too() {
     eventually("both sides are let go", || {
         stream.write(&vec![0; 64 * 1024]).is_err_and(|error| error.kind() != ErrorKind::WouldBlock)
     });
+}
+
+/// Speaks until nothing more is taken, or the connection has gone.
+fn fill(stream: &mut TcpStream) {
+    stream.set_write_timeout(Some(Duration::from_secs(1))).unwrap();
+    while stream.write(&[7; 64 * 1024]).is_ok() {}
+}
+
+/// Reads to the end, and answers how that is.
+#[track_caller]
+fn last(stream: &mut TcpStream) -> Result<u64, ErrorKind> {
+    std::io::copy(stream, &mut std::io::sink()).map_err(|error| error.kind())
+}
+
+/// Two tunnels that are full, one to the API and one from it, whose far sides read on only when they are told to; and how they end.
+#[track_caller]
+fn full_ones(idle: &str, end: impl FnOnce(&mut World)) {
+    let (say, heard) = channel();
+    let (full, read_on) = (Mutex::new(say), Arc::new(Notify::new()));
+    let reads_on = Arc::clone(&read_on);
+    let api = FakeApi::start(move |mut caller| {
+        let speaks = caller.request().is_some_and(|seen| seen.head.contains("/speaks "));
+        caller.say(AGREED);
+        if speaks {
+            fill(caller.stream.get_mut());
+            full.lock().send(None).unwrap();
+        } else {
+            block_on(reads_on.notified());
+            full.lock().send(Some(last(caller.stream.get_mut()))).unwrap();
+        }
+    });
+    let mut world = plan(&api, "").set("gateway", "idle_timeout", idle).start();
+    let uuid = uuid(&world);
+    let mut listens = dug_at(&world, &uuid, "/api/speaks");
+    assert_eq!(heard.recv_timeout(PATIENCE).unwrap(), None);
+    let mut speaks = dug(&world, &uuid);
+    fill(&mut speaks);
+    end(&mut world);
+    assert_eq!(last(&mut listens), Err(ErrorKind::ConnectionReset), "what the client hears");
+    read_on.notify_one();
+    let cut = Some(Err(ErrorKind::ConnectionReset));
+    assert_eq!(heard.recv_timeout(PATIENCE).unwrap(), cut, "what the API hears");
+}
+
+#[test]
+fn a_tunnel_that_is_cut_while_something_is_on_its_way_does_not_end_in_order() {
+    full_ones("\"300ms\"", |_| {});
+    full_ones("\"60s\"", World::end);
 }
