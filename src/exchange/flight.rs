@@ -126,9 +126,9 @@ pub(super) struct Waits {
 const MOST_FLIGHTS: u32 = 10;
 
 impl Waits {
-    /// For another instance no longer than this.
+    /// For another instance no longer than this, but until the lease of one that has died is over.
     pub(super) fn new(patience: Duration) -> Self {
-        Self { flights: 0, looks: 0, most_looks: patience.as_millis() / LOOK_AGAIN.as_millis() }
+        Self { flights: 0, looks: 0, most_looks: patience.max(LEASE).as_millis() / LOOK_AGAIN.as_millis() }
     }
 
     pub(super) fn has_waited(&self) -> bool {
@@ -390,5 +390,16 @@ fn fixed(dialect: &Dialect) -> Vec<(String, Wiped<String>)> {
     match refresh {
         Some(grant) => grant.fixed.iter().map(own).collect(),
         None => vec![("grant_type".to_owned(), Wiped::new("refresh_token".to_owned()))],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_waits_for_an_instance_that_has_died_waits_until_its_lease_is_over() {
+        let waits = Waits::new(Duration::from_secs(1));
+        assert!(waits.most_looks * LOOK_AGAIN.as_millis() >= LEASE.as_millis());
     }
 }

@@ -28,7 +28,7 @@ use super::tls::{BOTH, Tls, TlsMaterial, provide_tls};
 use super::worker::Worker;
 use crate::config::{self, Config, Listen};
 use crate::document::{Finding, Findings};
-use crate::domain::chance::Entropy;
+use crate::domain::chance::{Entropy, random};
 use crate::domain::time::Clock;
 use crate::exchange::{Bridge, Canaries, Doubts, Flights, Heard, Shadows, StoreTries};
 use crate::keycloak::{Keycloak, Keys, RealmStatus};
@@ -107,7 +107,9 @@ pub fn start(start: Start) -> Result<Running, StartError> {
             // The audit's last word may take a file, and there may be none before the workers have gone.
             join(threads);
             bridge.edge.close();
-            audit.into_iter().for_each(|audit| drop(bridge.edge.wait(audit)));
+            if let Some(audit) = audit {
+                drop(bridge.edge.wait(audit));
+            }
             return Err(why);
         }
     };
@@ -249,6 +251,7 @@ fn bridge(
 ) -> Result<(Arc<Bridge>, Option<JoinHandle<()>>), StartError> {
     let store = TokenStore::open(&config.store, Arc::clone(&start.clock))
         .map_err(|error| StartError::Failed(config.store.not_opened(&error)))?;
+    store.owned_by(u64::from_le_bytes(random(&*start.entropy)));
     let measured = &metrics.store;
     store.measured_by(Measures {
         write_seconds: measured.write_seconds.clone(),

@@ -60,6 +60,15 @@ impl TokenStore {
         }
     }
 
+    /// Which of the processes that share it this one is: a random number. Without it a lease of unknown fate is waited for until it is over.
+    pub fn owned_by(&self, owner: u64) {
+        match self {
+            // Nobody else has it, and no answer is lost.
+            Self::Embedded(_) => {}
+            Self::Redis(store) => store.owned_by(owner),
+        }
+    }
+
     /// Opens a store that shall be read alone: it is not made, and a Redis is told nothing.
     pub fn open_source(settings: &StoreSettings, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
         match settings {

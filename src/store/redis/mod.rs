@@ -23,6 +23,7 @@ mod group;
 mod keeping;
 mod kept;
 mod keys;
+mod leases;
 mod leftovers;
 mod link;
 mod memo;
@@ -34,7 +35,6 @@ mod talk;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
@@ -42,11 +42,12 @@ use redis::{Cmd, FromRedisValue, RedisError, RedisResult, Value, cmd};
 
 use self::clock::Days;
 pub use self::keeping::{Loss, losses};
+use self::leases::Unknown;
 use self::leftovers::Place;
 use self::link::Link;
 pub use self::link::is_redis;
 use self::scripts::Next;
-use super::change::{Bundle, Change, Gathered, Lease, PendingRevocation, Version, Versioned};
+use super::change::{Bundle, Change, Gathered, PendingRevocation, Version, Versioned};
 use super::ending;
 use super::error::{CommitError, StoreError};
 use super::measures::Measures;
@@ -54,7 +55,7 @@ use super::record;
 use super::settings::{RedisMode, RedisSettings, Wait};
 use crate::domain::family::{AccessFate, AccessRecord, Family, FamilyId, Member, RefreshRecord};
 use crate::domain::opaque::{Fingerprint, TokenUse};
-use crate::domain::time::{Clock, Timestamp, millis};
+use crate::domain::time::{Clock, Timestamp};
 
 /// What is written today. Format 1 had no packed tokens; they are found as they are.
 const FORMAT: u32 = 2;
@@ -75,6 +76,7 @@ pub struct Redis {
     is_cluster: bool,
     leftovers: Mutex<Place>,
     days: Days,
+    unknown: Unknown,
 }
 
 impl Redis {
@@ -131,6 +133,7 @@ impl Redis {
             is_cluster: settings.mode == RedisMode::Cluster,
             leftovers: Mutex::new(Place::BEGIN),
             days,
+            unknown: Unknown::default(),
         })
     }
 
@@ -248,19 +251,6 @@ impl Redis {
     async fn next(&self, next: &Next<'_>) -> Result<(), CommitError> {
         let answers = self.write(vec![scripts::commit(next)], true).await?;
         became(next.family, answers)
-    }
-
-    pub(super) async fn lease(&self, family: FamilyId, ttl: Duration) -> Result<Option<Lease>, StoreError> {
-        let fence = self.number(scripts::lease(family, millis(ttl))).await?;
-        Ok((fence > 0).then_some(Lease { family, fence }))
-    }
-
-    pub(super) async fn renew(&self, lease: Lease, ttl: Duration) -> Result<bool, StoreError> {
-        Ok(self.number(scripts::renew(lease.family, lease.fence, millis(ttl))).await? > 0)
-    }
-
-    pub(super) async fn release(&self, lease: Lease) -> Result<(), StoreError> {
-        self.number(scripts::release(lease.family, lease.fence)).await.map(drop)
     }
 
     async fn number(&self, command: Cmd) -> Result<u64, StoreError> {

@@ -5,6 +5,7 @@ use redis::{Arg, Cmd, cmd};
 use crate::domain::family::FamilyId;
 
 use super::keys;
+use super::leases::Question;
 
 /// A token's record, unless one that is over stands there: an end is never undone. 79 is `O`.
 const KEEP: &str = r"
@@ -13,11 +14,21 @@ if there == 'O' then return 0 end
 if ARGV[2] == '' then redis.call('SET', KEYS[1], ARGV[1]) else redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) end
 return 1";
 
-/// A lease and its fence, if nobody has one. A fence outlives its family by an hour, or its lease where there is no family.
+/// A lease and its fence, if nobody has one; or if whoever asks is the one who has it and does not know. It is kept as its fence, a space and the name of the
+/// question that got it: by that name it is found where the answer was lost and the question comes again, however late, and it stays what it
+/// is. One that somebody has flown under is followed by another. A fence outlives its family by an hour, or its lease where there is no family.
 const LEASE: &str = r"
-if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
+local there = redis.call('GET', KEYS[1])
+if there then
+  local fence, name = string.match(there, '^(%d+) ?(.*)$')
+  if name == ARGV[2] and name ~= '' then
+    redis.call('PEXPIRE', KEYS[1], ARGV[1])
+    return tonumber(fence)
+  end
+  if fence ~= ARGV[3] then return 0 end
+end
 local fence = redis.call('INCR', KEYS[2])
-redis.call('SET', KEYS[1], fence, 'PX', ARGV[1])
+redis.call('SET', KEYS[1], fence .. ' ' .. ARGV[2], 'PX', ARGV[1])
 local ttl = redis.call('PTTL', KEYS[3])
 if ttl == -2 then ttl = tonumber(ARGV[1]) end
 if ttl > 0 then redis.call('PEXPIRE', KEYS[2], ttl + 3600000) end
@@ -25,12 +36,12 @@ return fence";
 
 /// A lease for longer, if it is still ours.
 const RENEW: &str = r"
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+if string.match(redis.call('GET', KEYS[1]) or '', '^%d+') ~= ARGV[1] then return 0 end
 return redis.call('PEXPIRE', KEYS[1], ARGV[2])";
 
 /// A lease given back, if it is still ours.
 const RELEASE: &str = r"
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+if string.match(redis.call('GET', KEYS[1]) or '', '^%d+') ~= ARGV[1] then return 0 end
 return redis.call('DEL', KEYS[1])";
 
 /// A revocation that the realm has heard, if no other one has taken its place.
@@ -78,9 +89,9 @@ pub(super) fn keep(key: &str, record: &[u8], ttl: Option<u64>) -> Cmd {
     command
 }
 
-pub(super) fn lease(family: FamilyId, ttl: u64) -> Cmd {
+pub(super) fn lease(family: FamilyId, ttl: u64, question: &Question) -> Cmd {
     let mut command = eval(LEASE, &[keys::lease(family), keys::fence(family), keys::state(family)]);
-    command.arg(ttl);
+    command.arg(ttl).arg(&question.name).arg(text(question.flown));
     command
 }
 

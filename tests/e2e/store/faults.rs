@@ -10,7 +10,7 @@ use passbridge::store::{
 };
 use passbridge::telemetry::Metrics;
 
-use super::line::{Cut, KEEP, Line};
+use super::line::{Cut, KEEP, LEASE, Line, RELEASE};
 use super::servers::{Server, settings, single};
 use super::world::{HOUR, World, block_on};
 use crate::support::{eventually, free_ports};
@@ -112,6 +112,71 @@ fn an_instance_that_was_paused_cannot_overwrite_what_another_decided() {
         ..Change::of(known.version, Family { state: FamilyState::Unrefreshable, ..known.value })
     };
     assert!(matches!(block_on(world.store.commit(late)), Err(CommitError::Fenced)));
+}
+
+#[test]
+fn a_lease_whose_answer_was_lost_is_had_by_whoever_asked_and_one_that_may_not_have_been_given_back_is_followed() {
+    let server = Server::start();
+    let line = Line::to(server.port);
+    let world = World::open(&StoreSettings::Redis(settings(RedisMode::Single, &[line.port])));
+    let other = World::open(&single(&server));
+    let id = block_on(world.kept()).id();
+    let long = Duration::from_secs(600);
+    let lease = |world: &World| block_on(world.store.lease(id, long));
+
+    line.cut_after(LEASE, Cut::Once);
+    assert!(lease(&world).is_err() && line.was_cut());
+    assert_eq!(lease(&other).unwrap(), None, "it is there, and another's");
+    let had = lease(&world).unwrap().expect("it is this one's");
+    assert_eq!(lease(&world).unwrap(), None, "now it is known");
+    assert_eq!(lease(&other).unwrap(), None);
+    assert!(block_on(world.store.renew(had, long)).unwrap());
+
+    line.cut_after(RELEASE, Cut::Once);
+    assert!(block_on(world.store.release(had)).is_err() && line.was_cut());
+    let next = lease(&world).unwrap().unwrap();
+    assert!(next.fence > had.fence, "it had been given back");
+    assert_eq!(lease(&world).unwrap(), None);
+
+    server.signal("-STOP");
+    assert!(block_on(world.store.release(next)).is_err());
+    assert!(lease(&world).is_err());
+    server.signal("-CONT");
+    let mut after = None;
+    eventually("it is followed, whatever was heard of that", || {
+        after = lease(&world).ok().flatten();
+        after.is_some()
+    });
+    assert!(after.unwrap().fence > next.fence);
+    assert_eq!(lease(&other).unwrap(), None);
+    block_on(world.store.release(next)).unwrap();
+    assert_eq!(lease(&other).unwrap(), None, "the old one is given back by nobody any more");
+    block_on(world.store.release(after.unwrap())).unwrap();
+    assert!(lease(&other).unwrap().is_some());
+}
+
+/// What was asked and given up may still be heard, behind what was asked after it.
+#[test]
+fn a_question_for_a_lease_that_is_heard_late_takes_it_from_nobody() {
+    let server = Server::start();
+    let world = World::open(&single(&server));
+    let id = block_on(world.kept()).id();
+    let scripts = include_str!("../../../src/store/redis/scripts.rs");
+    let (_, script) = scripts.split_once("const LEASE: &str = r\"").unwrap();
+    let (script, _) = script.split_once("\";").unwrap();
+    let late = |name: &str, flown: &str| {
+        let keys = ["lease", "fence", "state"].map(|key| format!("pb:{{{id}}}:{key}"));
+        let asked = ["eval", script, "3", &keys[0], &keys[1], &keys[2], "600000", name, flown];
+        String::from_utf8_lossy(&server.cli(&asked).stdout).trim().to_owned()
+    };
+    let first = late("process.1", "");
+    assert_eq!(late("process.1", ""), first, "it stays what it is");
+    assert_eq!(late("process.2", ""), "0");
+    let second = late("process.2", &first);
+    assert!(second.parse::<u64>().unwrap() > first.parse().unwrap());
+    assert_eq!(late("process.1", ""), "0");
+    assert_eq!(late("process.2", &first), second);
+    assert_eq!(late("process.3", &first), "0");
 }
 
 /// One more that follows it.

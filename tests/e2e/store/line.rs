@@ -15,6 +15,10 @@ pub const COMMIT: &str = "redis.call('HGET', KEYS[1], 'v')";
 /// How the program keeps a token in Redis: the first thing that it says of what the realm gave.
 pub const KEEP: &str = "redis.call('GETRANGE', KEYS[1], 0, 0)";
 
+/// How the program asks for a lease in Redis, and gives it back.
+pub const LEASE: &str = "redis.call('INCR', KEYS[2])";
+pub const RELEASE: &str = "redis.call('DEL', KEYS[1])";
+
 /// How the program renews a lease in Redis.
 pub const RENEW: &str = "redis.call('PEXPIRE', KEYS[1], ARGV[2])";
 
