@@ -8,7 +8,7 @@ use super::super::error::{CommitError, StoreError};
 use super::answer;
 use super::files::{Entry, Files};
 use super::keys;
-use super::leases::Leases;
+use super::leases::{Leases, Waiting};
 use crate::domain::family::{AccessFate, AccessRecord, Ending, Family, FamilyId, Member, RefreshRecord};
 use crate::domain::opaque::TokenUse;
 use crate::domain::seal::Sealed;
@@ -24,8 +24,8 @@ pub(super) enum Job {
     Put { family: FamilyId, until: Timestamp, entries: Vec<Entry>, reply: answer::Reply },
     /// Entries that depend on nothing that is stored.
     Write { entries: Vec<Entry>, reply: answer::Reply },
-    /// A change of a family, if nobody changed it in the meantime.
-    Commit { change: Box<Change>, reply: Reply<(), CommitError> },
+    /// A change of a family, if nobody changed it in the meantime; where it was decided under a lease, nobody gets another before it is answered.
+    Commit { change: Box<Change>, waiting: Option<Waiting>, reply: Reply<(), CommitError> },
     /// A family is over.
     End { family: FamilyId, ending: Ending, reply: Reply<Option<Family>, StoreError> },
     /// The realm has heard of a revocation.

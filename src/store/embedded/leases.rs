@@ -4,6 +4,8 @@
 //! opening of the store begins at a height of its own.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -19,6 +21,30 @@ const MANY: usize = 1024;
 pub(super) struct Leases {
     next: AtomicU64,
     granted: Mutex<HashMap<FamilyId, Granted>>,
+    /// How many changes of a family, each decided under a lease, wait for the disk.
+    waiting: Mutex<HashMap<FamilyId, usize>>,
+}
+
+/// A change that was decided under a lease waits for the disk, until this is dropped.
+#[derive(Debug)]
+pub(super) struct Waiting(Arc<Leases>, FamilyId);
+
+impl Waiting {
+    pub(super) fn of(leases: &Arc<Leases>, family: FamilyId) -> Self {
+        *leases.waiting.lock().entry(family).or_default() += 1;
+        Self(Arc::clone(leases), family)
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        if let Entry::Occupied(mut there) = self.0.waiting.lock().entry(self.1) {
+            *there.get_mut() -= 1;
+            if *there.get() == 0 {
+                there.remove();
+            }
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -30,12 +56,13 @@ struct Granted {
 impl Leases {
     /// For the store's so-many-th opening.
     pub(super) fn of_opening(opening: u32) -> Self {
-        Self { next: AtomicU64::new(u64::from(opening) << 32), granted: Mutex::default() }
+        Self { next: AtomicU64::new(u64::from(opening) << 32), granted: Mutex::default(), waiting: Mutex::default() }
     }
 
+    /// None either while what was decided under an earlier lease waits for the disk, though that lease is over: it would be fenced off.
     pub(super) fn grant(&self, family: FamilyId, ttl: Duration, now: Duration) -> Option<Lease> {
         let mut granted = self.granted.lock();
-        if granted.get(&family).is_some_and(|lease| now < lease.until) {
+        if granted.get(&family).is_some_and(|lease| now < lease.until) || self.waiting.lock().contains_key(&family) {
             return None;
         }
         if granted.len() >= MANY {

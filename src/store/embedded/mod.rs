@@ -57,6 +57,7 @@ pub(super) use directory::is_store;
 use disk::PATIENCE;
 use files::Entry;
 use job::{Job, StoredFamily};
+use leases::Waiting;
 use shared::Shared;
 use tidy::Live;
 use writer::Writer;
@@ -167,7 +168,8 @@ impl Embedded {
     }
 
     pub(super) async fn commit(&self, change: Change) -> Result<(), CommitError> {
-        self.ask(|reply| Job::Commit { change: Box::new(change), reply }).await
+        let waiting = change.fence.map(|_| Waiting::of(&self.shared.leases, change.family.id));
+        self.ask(|reply| Job::Commit { change: Box::new(change), waiting, reply }).await
     }
 
     pub(super) async fn end(&self, family: FamilyId, ending: Ending) -> Result<Option<Family>, StoreError> {
@@ -319,7 +321,10 @@ impl Drop for Embedded {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt;
+
     use super::*;
+    use crate::domain::family::FamilyState;
     use crate::domain::time::NoTime;
 
     fn open(directory: &Path) -> Embedded {
@@ -361,6 +366,43 @@ mod tests {
         for name in ["first", "second"] {
             assert!(store.memo(name).unwrap().is_some(), "{name}: it was in doubt, and is there");
         }
+    }
+
+    #[test]
+    fn nobody_gets_a_lease_while_what_was_decided_under_the_one_before_waits_for_the_disk() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = open(directory.path());
+        let shared = Arc::clone(&store.shared);
+        let family = Family {
+            id: FamilyId([1; 16]),
+            client: "l7xx".into(),
+            born: Timestamp::from_secs(0),
+            scope: "".into(),
+            session: None,
+            user: None,
+            renewal: None,
+            renewal_until: Timestamp::from_secs(3600),
+            generation: 0,
+            state: FamilyState::Resting,
+            replay: None,
+            members: Vec::new(),
+        };
+        let bundle = Bundle { family: family.clone(), access: Vec::new(), refresh: Vec::new() };
+        block_on(store.import(&bundle)).unwrap();
+        let lease = store.lease(family.id, CLOSING).unwrap();
+        let held = shared.disk.hold.lock();
+        let decided = Family { generation: 1, ..family };
+        let change = Change { fence: Some(lease.fence), ..Change::of(Version(1), decided.clone()) };
+        block_on(async {
+            let given_up = store.commit(change).now_or_never();
+            assert!(given_up.is_none(), "the disk is slow");
+        });
+        store.release(lease);
+        assert!(store.lease(decided.id, CLOSING).is_none(), "the next one would fence it off");
+        drop(held);
+        block_on(store.memo_put(&memo("next"))).unwrap();
+        assert_eq!(store.family(decided.id).unwrap().unwrap().value, decided);
+        assert!(store.lease(decided.id, CLOSING).is_some());
     }
 
     #[test]

@@ -113,7 +113,7 @@ impl Writer {
                 self.write_for(reply, entries);
             }
             Job::Write { entries, reply } => self.write_for(reply, entries),
-            Job::Commit { change, reply } => {
+            Job::Commit { change, waiting, reply } => {
                 self.settle(change.family.id);
                 let decided = self
                     .shared
@@ -123,7 +123,10 @@ impl Writer {
                 match decided {
                     Ok(decided) => {
                         let entries = self.changed(change.family.id, decided);
-                        self.add(entries, move |written| drop(reply.send(written.map_err(CommitError::Store))));
+                        self.add(entries, move |written| {
+                            drop(waiting);
+                            drop(reply.send(written.map_err(CommitError::Store)));
+                        });
                     }
                     Err(error) => drop(reply.send(Err(error))),
                 }

@@ -131,7 +131,8 @@ fn a_tunnel_to_an_api_that_takes_nothing_more_ends_over_tls_too() {
 /// Speaks until nothing more is taken, or the connection has gone.
 fn fill(stream: &mut TcpStream) {
     stream.set_write_timeout(Some(Duration::from_secs(1))).unwrap();
-    while stream.write(&[7; 64 * 1024]).is_ok() {}
+    let piece = vec![7; 64 * 1024];
+    while stream.write(&piece).is_ok() {}
 }
 
 /// Reads to the end, and answers how that is.
