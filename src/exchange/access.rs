@@ -186,7 +186,7 @@ impl Exchange {
     async fn recheck(self: &Arc<Self>, plan: Plan) {
         let Bridge { flights, clock, .. } = &*self.bridge;
         if timeout(RECHECK, self.fly(plan)).await.is_err() {
-            flights.leave_realm_alone(None, clock.monotonic());
+            flights.leave_realm_alone(clock.monotonic());
         }
     }
 

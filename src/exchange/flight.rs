@@ -285,12 +285,11 @@ impl Exchange {
         }
     }
 
-    /// A realm that fails is asked nothing for a while that can wait. Where nothing was spent that goes for this client alone: what it
-    /// cannot answer for one it may well for the others, whose sessions are still to be rechecked.
+    /// A realm that fails is asked nothing for a while that can wait.
     fn spare_realm(&self, plan: &Plan, failure: &NotGranted) {
         if failure.refusal.fault == Fault::Upstream {
-            let whose = (failure.fate != Fate::Unknown).then_some(&*plan.client.legacy_id);
-            self.bridge.flights.leave_realm_alone(whose, self.bridge.clock.monotonic());
+            let (flights, now) = (&self.bridge.flights, self.bridge.clock.monotonic());
+            flights.realm_failed(&plan.client.legacy_id, failure.fate == Fate::Unknown, now);
         }
     }
 

@@ -24,6 +24,9 @@ const MOST_LOOKS: u8 = 60;
 /// So long the realm is asked nothing that can wait, once it was away or has let somebody wait in vain.
 const BACK_OFF: Duration = Duration::from_secs(10);
 
+/// No client's name.
+const EVERYBODY: &str = "";
+
 /// Of renewals of one client that fail is one told in so long: each of its API calls may begin one.
 const TOLD_EVERY: Duration = Duration::from_secs(60);
 
@@ -37,6 +40,8 @@ pub struct Flights {
     unspent: Mutex<VecDeque<(Lease, u8)>>,
     /// Until when the realm is asked nothing that can wait: for each client, no more of them than there are, and under no name for all.
     alone_until: DashMap<String, Duration>,
+    /// For which client the realm failed last in such a way that it may have heard, and when.
+    failed: Mutex<Option<(String, Duration)>>,
     /// When a renewal of each client that failed was last told, of as many.
     told: DashMap<String, Duration>,
 }
@@ -159,9 +164,21 @@ impl Flights {
         self.unspent.lock().retain(|(lease, _)| lease.family != family);
     }
 
-    /// The realm was away, or let somebody wait in vain; for this client, or for all.
-    pub(super) fn leave_realm_alone(&self, whose: Option<&str>, now: Duration) {
-        self.alone_until.insert(whose.unwrap_or_default().to_owned(), now.saturating_add(BACK_OFF));
+    /// The realm let somebody wait in vain. Each question may cost a login, whoever's.
+    pub(super) fn leave_realm_alone(&self, now: Duration) {
+        self.alone_until.insert(EVERYBODY.to_owned(), now.saturating_add(BACK_OFF));
+    }
+
+    /// The realm was away for a client. What it cannot answer for one it may well for the others, whose sessions are still to be rechecked: unless
+    /// it may have heard, so that this may have cost a login, and it was so for another a short while ago.
+    pub(super) fn realm_failed(&self, client: &str, may_have_heard: bool, now: Duration) {
+        self.alone_until.insert(client.to_owned(), now.saturating_add(BACK_OFF));
+        if may_have_heard {
+            let before = self.failed.lock().replace((client.to_owned(), now));
+            if before.is_some_and(|(whose, when)| whose != client && now.saturating_sub(when) < BACK_OFF) {
+                self.leave_realm_alone(now);
+            }
+        }
     }
 
     /// Whether it is time to tell of a renewal of this client that failed.
@@ -177,7 +194,7 @@ impl Flights {
     /// Whether it was so a short while ago.
     pub(super) fn realm_is_left_alone(&self, client: &str, now: Duration) -> bool {
         let is_ahead = |whose| self.alone_until.get(whose).is_some_and(|until| now < *until);
-        is_ahead("") || is_ahead(client)
+        is_ahead(EVERYBODY) || is_ahead(client)
     }
 }
 

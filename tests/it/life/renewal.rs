@@ -354,6 +354,22 @@ fn a_realm_that_fails_for_one_client_ends_what_is_over_of_the_others() {
 }
 
 #[test]
+fn a_realm_that_fails_for_two_clients_is_left_alone_for_all() {
+    const THIRD: &str = "the-third";
+    let plan = rotation("on").client(&client(OTHER, "")).client(&client(THIRD, ""));
+    let world = plan.set("realm", "recheck_after", "\"5m\"").start();
+    let clients = [OLD_ID, OTHER, THIRD];
+    let access = clients.map(|id| world.token(&passport(id, OLD_SECRET)).text("access_token"));
+    world.turn(300);
+    world.realm.usually(Mood::Refuse(500, "unknown_error", "For anybody"));
+    for (id, access) in clients.iter().zip(&access) {
+        let fields = [("client_id", *id), ("client_secret", OLD_SECRET), ("token", access)];
+        assert!(world.ask(&post(INTROSPECT, &fields)).json("active") == true, "the JWT is good");
+    }
+    assert_eq!(refreshes(&world).len(), 2, "the third's is not put at risk");
+}
+
+#[test]
 fn what_a_slow_realm_says_later_is_heeded_and_after_a_while_it_is_waited_for_again() {
     let world = rotation("off").set("realm", "recheck_after", "\"5m\"").set("realm", "timeout", "\"60s\"").start();
     let (slow, waited) = (login(&world).0, login(&world).0);
