@@ -127,7 +127,7 @@ impl Way {
                         match over {
                             // It was alone, and is not to cost the calls of the next server theirs.
                             Over::Answer if is_again => return Err(Failed::Down(last)),
-                            Over::Call | Over::Connection if is_fresh => break,
+                            Over::Call | Over::Connection if is_again => break,
                             Over::Call | Over::Connection | Over::Answer => is_again = true,
                         }
                     }

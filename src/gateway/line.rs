@@ -150,7 +150,8 @@ impl Shared {
             let message = error.take_message();
             let error = error.error();
             let over = over(error);
-            let is_safe = head.method.is_safe() && over != Over::Call;
+            // Of a call that waited for its place when the connection ended hyper says merely that it is gone.
+            let is_safe = head.method.is_safe() && (over != Over::Call || error.is_user());
             let (is_unseen, why) = (is_unseen(error), said(error));
             match message {
                 Some(request) => NoAnswer::NotSent(request.into_body(), over, why),

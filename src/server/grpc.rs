@@ -11,6 +11,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header};
+use http_body::Frame;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 
@@ -20,7 +21,7 @@ use super::gateway::GatewayService;
 use crate::domain::dialect::Endpoint;
 use crate::domain::refusal::{Cause, Refusal};
 use crate::gateway::ext_authz::{Asked, CHECK, unframed};
-use crate::gateway::tells_its_call;
+use crate::gateway::{swallows, tells_its_call};
 
 /// Bytes of a question: it holds the whole head of a call.
 const LONGEST: usize = 256 << 10;
@@ -70,6 +71,8 @@ pub(super) async fn answer(service: &GatewayService, peer: IpAddr, body: Incomin
 
 async fn read(body: Incoming, patience: Duration) -> Result<Asked, Refusal> {
     let unreadable = || Refusal::client(Cause::InvalidRequest, UNREADABLE);
+    // Trailers without a line swallow nothing over HTTP/2: there they are an end like any other.
+    let body = body.map_frame(|frame| if swallows(&frame) { Frame::data(Bytes::new()) } else { frame });
     let question = whole(body, LONGEST, patience).await.map_err(|unread| match unread {
         Unread::Gone => Refusal::caller_gone(),
         Unread::TooLong | Unread::TooSlow | Unread::Broken | Unread::Coded => unreadable(),

@@ -60,6 +60,12 @@ fn streamed(head: Builder, body: Vec<u8>) -> Request<impl Body<Data = Bytes, Err
     head.body(StreamBody::new(stream::iter([Ok(Frame::data(Bytes::from(body)))]))).unwrap()
 }
 
+/// The same, with trailers of which each has no line.
+fn trailed(head: Builder, body: Vec<u8>) -> Request<impl Body<Data = Bytes, Error = Infallible> + Unpin + Send> {
+    let frames = [Frame::data(Bytes::from(body)), Frame::trailers(HeaderMap::new())];
+    head.body(StreamBody::new(stream::iter(frames.map(Ok)))).unwrap()
+}
+
 /// A field of protobuf that has a length.
 fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
     let length = bytes.len();
@@ -133,6 +139,17 @@ fn a_good_uuid_is_let_on_with_the_jwt_in_its_place_and_a_revoked_one_denied() {
     assert!(has(&no, &header("x-ca-err", "3003990")) && has(&no, b"\"error\":\"invalid_token\""));
     let told = world.log("192.0.2.7");
     assert!(told.iter().any(|line| line["outcome"] == "token_over"), "the client's own address: {told:?}");
+}
+
+/// RFC 9113 section 8.1: a HEADERS frame may end a stream and say nothing.
+#[test]
+fn a_question_that_ends_by_trailers_without_a_line_is_answered() {
+    let world = plan(&FakeApi::good(), "").start();
+    let uuid = uuid(&world);
+    let asked = question("/api/users", &[("authorization", &format!("Bearer {uuid}"))]);
+    let answer = ask(&world, trailed(marked(&format!("http://authz{CHECK}")), asked));
+    let said = (answer.status, answer.trailers.get("grpc-status").map(http::HeaderValue::as_bytes));
+    assert_eq!(said, (StatusCode::OK, Some(b"0".as_slice())), "{:?}", world.log("\"request\""));
 }
 
 #[test]

@@ -10,7 +10,8 @@ use parking_lot::Mutex;
 
 use super::{call, get, open, routes, uuid};
 use crate::support::frames::{
-    CANCEL, DATA, END_HEADERS, END_STREAM, Frames, GOAWAY, HEADERS, NO_ERROR, REFUSED_STREAM, RST_STREAM, frame, head,
+    CANCEL, DATA, END_HEADERS, END_STREAM, Frames, GOAWAY, HEADERS, NO_ERROR, REFUSED_STREAM, RST_STREAM, SETTINGS,
+    frame, head,
 };
 use crate::support::{FakeApi, PATIENCE, Plan, World, eventually};
 
@@ -144,6 +145,8 @@ fn a_call_that_a_server_has_not_looked_at_is_sent_once_more_with_its_small_body(
         let url = api.url();
         let route = format!("{{ prefix = \"/api\", upstream = \"{url}\", http2 = true, bearer_jwt = \"pass\" }}");
         let world = routes(&route).start();
+        // Over a connection that was just opened too.
+        assert_eq!(call(&world, &get("/api", &uuid(&world))).status, 200, "{alone}");
         for carried in [uuid(&world).as_str(), "a.b.c"] {
             for body in [&b"abc"[..], &vec![b'x'; 2000], b""] {
                 let said = call(&world, &post(body, carried)).status;
@@ -214,6 +217,42 @@ fn an_answer_that_is_none_costs_no_safe_call_of_others() {
     assert_eq!(said, [200, 502], "which of the two it was only the API knows");
     assert_eq!((asked.load(Ordering::SeqCst), api.connections()), (5, 3));
     assert_eq!(call(&world, &get).status, 200);
+}
+
+/// A server that takes no call for now, and then goes: the one that waited for its place was never sent, and is sent to whoever comes next.
+#[test]
+fn a_safe_call_that_waits_for_its_place_on_a_connection_that_goes_is_sent_over_another() {
+    let asked = AtomicUsize::new(0);
+    let (tell, go) = channel();
+    let go = Mutex::new(go);
+    let api = Frames::api(move |frames, stream| {
+        if asked.fetch_add(1, Ordering::SeqCst) > 0 {
+            return answer(frames, stream);
+        }
+        // `SETTINGS_MAX_CONCURRENT_STREAMS` of 0.
+        frames.send(SETTINGS, 0, 0, &[0, 3, 0, 0, 0, 0]);
+        answer(frames, stream);
+        go.lock().recv_timeout(PATIENCE).expect("it is told to go");
+        frames.send(GOAWAY, 0, 0, &[0, 0, 0, 1, 0, 0, 0, 0]);
+        false
+    });
+    let world = to(&[&api]).start();
+    let uuid = uuid(&world);
+    let get = get("/api", &uuid);
+    assert_eq!(call(&world, &get).status, 200);
+    thread::scope(|scope| {
+        let mut calls = Vec::new();
+        // The first of these waits, and others, until it is known that no more are taken.
+        eventually("one comes over another connection", || {
+            calls.push(scope.spawn(|| call(&world, &get).status));
+            api.connections() == 2
+        });
+        tell.send(()).unwrap();
+        for call in calls {
+            assert_eq!(call.join().unwrap(), 200);
+        }
+    });
+    assert_eq!(world.log("api_down").len(), 0);
 }
 
 /// An API that answers GET; of the first call of another method it tells what it reads, up to `half` and to the end.

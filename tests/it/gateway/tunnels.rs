@@ -105,6 +105,25 @@ fn a_tunnel_that_one_side_breaks_off_is_broken_off_for_the_other_and_one_that_en
     assert_eq!((end(&mut tunnel), heard.recv_timeout(PATIENCE).unwrap()), (Ok(0), Ok(0)), "a drain");
 }
 
+/// What is lost of a message is not to look like its end.
+#[test]
+fn a_tunnel_whose_client_takes_nothing_more_is_broken_off_and_not_ended() {
+    let (say, is_over) = channel();
+    let say = Mutex::new(say);
+    let api = FakeApi::start(move |mut caller| {
+        caller.request();
+        caller.say(AGREED);
+        while caller.stream.get_mut().write_all(&vec![0; 64 * 1024]).is_ok() {}
+        say.lock().send(()).unwrap();
+    });
+    let world = plan(&api, "").set("gateway", "idle_timeout", "\"300ms\"").start();
+    let mut tunnel = dug(&world, &uuid(&world));
+    is_over.recv_timeout(PATIENCE).expect("the API is let go");
+    let mut read = Vec::new();
+    let end = tunnel.read_to_end(&mut read).map_err(|error| error.kind());
+    assert_eq!(end, Err(ErrorKind::ConnectionReset), "behind {} bytes", read.len());
+}
+
 #[test]
 fn a_tunnel_to_an_api_that_takes_nothing_more_ends_over_tls_too() {
     let authority = Authority::new();
