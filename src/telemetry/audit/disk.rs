@@ -86,7 +86,7 @@ mod tests {
         disk.look(PATIENCE);
         assert_eq!(seen(), (false, 1), "nothing is asked of it");
         disk.is_asked(PATIENCE, 3);
-        disk.look(PATIENCE * 2 - Duration::from_millis(1));
+        disk.look((PATIENCE * 2).saturating_sub(Duration::from_millis(1)));
         assert_eq!(seen(), (false, 1), "it may still answer");
         disk.look(PATIENCE * 2);
         assert_eq!((seen(), disk.waiting()), ((true, 0), 3));

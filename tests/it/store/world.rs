@@ -88,10 +88,10 @@ pub struct World {
 
 impl World {
     pub fn open(settings: &StoreSettings) -> Self {
-        let clock = ManualClock::new();
-        let store = TokenStore::open(settings, clock.clone()).unwrap();
         // As many as there are worlds: each is an instance.
         static OWNERS: AtomicU64 = AtomicU64::new(0);
+        let clock = ManualClock::new();
+        let store = TokenStore::open(settings, clock.clone()).unwrap();
         store.owned_by(OWNERS.fetch_add(1, Ordering::SeqCst));
         Self { store, clock, chance: Seeded::new(1) }
     }
