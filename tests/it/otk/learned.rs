@@ -1,13 +1,14 @@
 //! Old secrets that nobody knows any more: learned from what the old server accepts, and counted at the realm's side.
 
 use std::path::Path;
+use std::time::Duration;
 
 use super::plan;
 use crate::cli::said::run;
 use crate::support::program::Program;
 use crate::support::{
     Connection, FakeOld, NEW_SECRET, OLD_ID, OLD_SECRET, Plan, RawReply, TOKEN, World, client, eventually, passport,
-    post,
+    post, within,
 };
 
 const LEARN: &str = "legacy_secret = { learn = true } # nobody knows it";
@@ -205,7 +206,7 @@ fn a_secret_that_the_store_could_not_keep_is_told_and_learned_later() {
         program.lines("store").iter().any(|line| line["what"].as_str().unwrap().starts_with("keeping what was"))
     });
     program.limit("unlimited");
-    eventually("there is room", || {
+    within(Duration::from_secs(90), "there is room", || {
         ask();
         counted("kept")
     });
