@@ -427,6 +427,18 @@ fn an_nginx_that_keeps_answers_asks_seldom_and_lets_a_revoked_uuid_pass_no_longe
     }
     let questions = asked(&site) - before;
     assert!((1..100).contains(&questions), "200 calls, {questions} questions");
+    // That yes is none for a call whose UUID the API would read.
+    site.api.seen();
+    for query in [
+        access.clone(),
+        access.to_uppercase(),
+        access.replace('-', "%2D"),
+        format!("{}%{:x}{}", &access[..3], access.as_bytes()[3], &access[4..]),
+    ] {
+        let answer = call(port, &format!("GET /api/me?key={query}"), &bearer, "");
+        let seen = site.api.seen();
+        assert!(answer.status == 400 && seen.is_empty(), "{query}: {answer:?} {seen:?}");
+    }
     // A yes is one client's for one path.
     others(port, &bearer);
     assert_eq!(call(port, "GET /api/me", NOBODY, "").refusal().1, "3003992");
