@@ -19,9 +19,6 @@ use crate::domain::time::Timestamp;
 /// A recheck makes nobody wait longer: who is rechecked has a JWT that is good for more than that.
 const RECHECK: Duration = Duration::from_secs(1);
 
-/// A JWT that came within this and is over was over when it was given.
-const AT_ONCE: Duration = Duration::from_secs(1);
-
 /// What an access UUID stands for right now.
 #[derive(Debug)]
 pub enum Standing {
@@ -114,7 +111,7 @@ impl Exchange {
         mut record: Arc<AccessRecord>,
     ) -> Result<Standing, Refusal> {
         let mut waits = Waits::new(self.bridge.policy.load().patience);
-        let mut over_at_once = 0;
+        let mut over_as_they_came = 0;
         loop {
             let recheck_after = self.bridge.policy.load().recheck_after;
             match decide_access(&record, self.bridge.clock.now(), recheck_after) {
@@ -137,9 +134,7 @@ impl Exchange {
                 // Nothing can be asked any more: it lives to the end of the JWT that there is.
                 return if self.is_carried(&record) { good(token, record) } else { Ok(Standing::Over(Over::Expired)) };
             };
-            let asked_at = self.bridge.clock.monotonic();
             let landing = self.fly(plan).await;
-            let at_once = self.bridge.clock.monotonic().saturating_sub(asked_at) < AT_ONCE;
             if let Err(refusal) = waits.once_more(landing, &self.bridge.store).await {
                 return self.after_failure(token, refusal).await;
             }
@@ -150,11 +145,11 @@ impl Exchange {
                 if self.is_good(&newer) {
                     return good(token, newer);
                 }
-                over_at_once += u32::from(at_once);
+                over_as_they_came += 1;
             }
-            // One flight that was joined may have been slow; where the next is not either, each JWT is over as it comes.
-            if over_at_once > 1 {
-                return Err(Refusal::server(Fault::Upstream, "the JWTs that the realm gives are over at once"));
+            // One flight that was joined may have been slow for this caller alone; where the next is no better, the realm takes longer than they live.
+            if over_as_they_came > 1 {
+                return Err(Refusal::server(Fault::Upstream, "the JWTs that the realm gives are over as they come"));
             }
             record = newer;
         }

@@ -576,3 +576,21 @@ fn jwts_that_are_over_as_they_come_are_not_asked_for_again_and_again() {
     server_error(&world.introspect(&access, ""));
     assert_eq!(refreshes(&world).len(), 2);
 }
+
+#[test]
+fn jwts_that_live_shorter_than_the_realm_takes_are_not_asked_for_again_and_again() {
+    let world = rotation("on").start();
+    world.realm.next(Mood::Grant(minutes()));
+    let (access, _) = login(&world);
+    world.turn(61);
+    let brief = || Mood::Grant(Granting { expires_in: 3, refresh_expires_in: Some(20), ..Granting::default() });
+    let gates = [gated(&world, brief()), gated(&world, brief())];
+    let mut waiting = asking(&world, &access);
+    for (asked, gate) in (1..).zip(gates) {
+        until_asked(&world, asked);
+        world.turn(4);
+        gate.notify_one();
+    }
+    let reply = waiting.reply().unwrap();
+    assert_eq!((reply.status, refreshes(&world).len()), (500, 2));
+}
