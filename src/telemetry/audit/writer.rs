@@ -165,10 +165,10 @@ impl Writer {
         let durable = durable || !self.after.is_empty();
         self.ask();
         let done = self.write().and_then(|()| if durable { self.sync() } else { Ok(()) });
-        self.answered();
         if done.is_ok() {
             self.after.drain(..).for_each(|then| then());
         }
+        self.answered();
         match done {
             Ok(()) if self.failing => {
                 self.failing = false;
