@@ -9,8 +9,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use jsonwebtoken::jwk::JwkSet;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
-use reqwest::{Method, Request, Url};
+use reqwest::{Method, Request, StatusCode, Url};
 use secrecy::SecretString;
+use tokio::time::timeout;
 
 use super::endpoints::{Endpoints, Urls};
 use super::repeated::Sent;
@@ -27,6 +28,9 @@ const LONGEST_ANSWER: usize = 256 * 1024;
 
 /// So answers a proxy whose realm is away, or a realm that is just starting.
 const NOT_THERE: RangeInclusive<u16> = 502..=504;
+
+/// So long whoever looks at a URL that was passed over waits for its keys.
+const GLANCE: Duration = Duration::from_secs(1);
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 pub(super) const FORM: HeaderValue = HeaderValue::from_static("application/x-www-form-urlencoded");
@@ -146,7 +150,7 @@ impl Keycloak {
     /// They cannot be had now.
     pub async fn keys(&self) -> Result<JwkSet, NotGranted> {
         let mut last = unspent(Fault::Operator, "no realm URL is configured");
-        for (index, urls) in self.endpoints.in_order(self.clock.monotonic()) {
+        for (index, urls) in self.endpoints.in_order(None, self.clock.monotonic()) {
             let question = self.http.get(urls.certs.clone()).headers(self.headers.clone());
             let answer = match question.send().await {
                 Ok(response) if response.status().as_u16() == 200 => read(response).await,
@@ -178,8 +182,12 @@ impl Keycloak {
         // Shared by all tries, and wiped with the last of them.
         let body = Bytes::from_owner(body);
         let mut last = unspent(Fault::Operator, "no realm URL is configured");
-        for (index, urls) in self.endpoints.in_order(self.clock.monotonic()) {
-            match self.post(endpoint(urls), address, body.clone()).await {
+        let there = self.look_at_one_passed_over().await;
+        for (index, urls) in self.endpoints.in_order(there, self.clock.monotonic()) {
+            let waiting = self.endpoints.asked(index, self.clock.monotonic());
+            let answered = self.post(endpoint(urls), address, body.clone()).await;
+            drop(waiting);
+            match answered {
                 Ok(answer) => {
                     if NOT_THERE.contains(&answer.0) {
                         self.endpoints.failed(index, self.clock.monotonic());
@@ -200,6 +208,15 @@ impl Keycloak {
             }
         }
         Err(last)
+    }
+
+    /// Where a URL was passed over for long enough, the caller whose turn it is asks it for its keys first: what hangs there costs him a second and not
+    /// his login. `None`: there is none, or it is not there.
+    async fn look_at_one_passed_over(&self) -> Option<usize> {
+        let (index, urls) = self.endpoints.to_be_looked_at(self.clock.monotonic())?;
+        let question = self.http.get(urls.certs.clone()).headers(self.headers.clone());
+        let answer = timeout(GLANCE, question.send()).await.ok()?.ok()?;
+        (answer.status() == StatusCode::OK).then_some(index)
     }
 
     async fn post(&self, url: &Url, address: Option<IpAddr>, body: Bytes) -> Result<(u16, Wiped<Vec<u8>>), NotGranted> {

@@ -1,4 +1,5 @@
-//! The realm's URLs in order of preference, and which of them just failed.
+//! The realm's URLs in order of preference, and which of them are passed over: one that failed, or lets callers wait, must not cost the login of
+//! each who comes meanwhile while another is well.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -7,8 +8,11 @@ use reqwest::Url;
 
 use crate::domain::time::millis;
 
-/// How long a URL that could not be reached, or gave no answer, is asked after the others.
+/// How long a URL that could not be reached, or gave no answer, is asked after the others, before somebody looks whether it is back.
 const PASSED_OVER: Duration = Duration::from_secs(5);
+
+/// A URL that has answered nobody while somebody waited for so long is passed over too.
+const IN_VAIN: Duration = Duration::from_secs(2);
 
 /// The OpenID Connect endpoints at one of the realm's URLs, parsed once for all requests.
 #[derive(Debug)]
@@ -39,38 +43,91 @@ pub(super) fn endpoint(realm: &str, name: &str) -> String {
 
 /// One worker's view of the realm's URLs.
 #[derive(Debug)]
-pub(super) struct Endpoints {
-    /// Each with the time of its last failure in milliseconds of the monotonic clock; 0: none.
-    urls: Vec<(Urls, AtomicU64)>,
+pub(super) struct Endpoints(Vec<One>);
+
+/// One of them, in milliseconds of the monotonic clock.
+#[derive(Debug)]
+struct One {
+    urls: Urls,
+    /// When it is to be looked at again; 0: it is well.
+    passed_until: AtomicU64,
+    /// Since when somebody has been waiting for it who was the first to ask since its last answer; 0: nobody.
+    waiting_since: AtomicU64,
+}
+
+/// Somebody waits for an answer, until this is dropped.
+pub(super) struct Waiting<'a> {
+    one: &'a One,
+    since: u64,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        // Whoever asked first speaks for all; of those who wait on the next one who asks does.
+        let _not_the_first =
+            self.one.waiting_since.compare_exchange(self.since, 0, Ordering::Relaxed, Ordering::Relaxed);
+    }
+}
+
+impl One {
+    fn is_passed_over(&self, now: Duration) -> bool {
+        let since = self.waiting_since.load(Ordering::Relaxed);
+        let is_silent = since != 0 && millis(now).saturating_sub(since) >= millis(IN_VAIN);
+        if is_silent && self.passed_until.load(Ordering::Relaxed) == 0 {
+            self.pass_over(now);
+        }
+        self.passed_until.load(Ordering::Relaxed) != 0
+    }
+
+    fn pass_over(&self, now: Duration) {
+        self.passed_until.store(millis(now.saturating_add(PASSED_OVER)), Ordering::Relaxed);
+    }
 }
 
 impl Endpoints {
     /// `None`: one of them is no URL.
     pub(super) fn new(realms: &[String]) -> Option<Self> {
-        let urls: Option<Vec<_>> = realms.iter().map(|realm| Some((Urls::of(realm)?, AtomicU64::new(0)))).collect();
-        Some(Self { urls: urls? })
+        let one = |urls| One { urls, passed_until: AtomicU64::new(0), waiting_since: AtomicU64::new(0) };
+        realms.iter().map(|realm| Urls::of(realm).map(one)).collect::<Option<_>>().map(Self)
     }
 
-    /// The endpoints to try, in order: the reachable ones as configured, then those that failed just now.
-    pub(super) fn in_order(&self, now: Duration) -> Vec<(usize, &Urls)> {
-        let failed = |at: &AtomicU64| match at.load(Ordering::Relaxed) {
-            0 => false,
-            at => now.saturating_sub(Duration::from_millis(at)) < PASSED_OVER,
-        };
-        let mut order: Vec<_> = self.urls.iter().enumerate().collect();
-        order.sort_by_key(|(_, (_, at))| failed(at));
-        order.into_iter().map(|(index, (urls, _))| (index, urls)).collect()
+    /// One that was passed over for long enough while another is well, for whoever comes first: he looks whether it is there, and all others pass it
+    /// over on.
+    pub(super) fn to_be_looked_at(&self, now: Duration) -> Option<(usize, &Urls)> {
+        let all = || self.0.iter().enumerate();
+        let is_due = |one: &One| one.is_passed_over(now) && one.passed_until.load(Ordering::Relaxed) <= millis(now);
+        let (index, one) = all().find(|(_, one)| is_due(one))?;
+        if all().all(|(_, one)| one.is_passed_over(now)) {
+            return None;
+        }
+        one.pass_over(now);
+        Some((index, &one.urls))
+    }
+
+    /// The endpoints to try, in order: those that are well as configured, then those that are passed over. `there`: one of these that was looked at.
+    pub(super) fn in_order(&self, there: Option<usize>, now: Duration) -> Vec<(usize, &Urls)> {
+        let mut order: Vec<_> = self.0.iter().enumerate().collect();
+        order.sort_by_key(|(index, one)| Some(*index) != there && one.is_passed_over(now));
+        order.into_iter().map(|(index, one)| (index, &one.urls)).collect()
+    }
+
+    /// It is asked.
+    pub(super) fn asked(&self, index: usize, now: Duration) -> Option<Waiting<'_>> {
+        let (one, since) = (self.0.get(index)?, millis(now).max(1));
+        let _somebody_waits = one.waiting_since.compare_exchange(0, since, Ordering::Relaxed, Ordering::Relaxed);
+        Some(Waiting { one, since })
     }
 
     pub(super) fn failed(&self, index: usize, now: Duration) {
-        if let Some((_, at)) = self.urls.get(index) {
-            at.store(millis(now).max(1), Ordering::Relaxed);
+        if let Some(one) = self.0.get(index) {
+            one.pass_over(now);
         }
     }
 
     pub(super) fn answered(&self, index: usize) {
-        if let Some((_, at)) = self.urls.get(index) {
-            at.store(0, Ordering::Relaxed);
+        if let Some(one) = self.0.get(index) {
+            one.passed_until.store(0, Ordering::Relaxed);
+            one.waiting_since.store(0, Ordering::Relaxed);
         }
     }
 }
@@ -79,18 +136,55 @@ impl Endpoints {
 mod tests {
     use super::*;
 
+    fn two() -> Endpoints {
+        Endpoints::new(&["http://a".to_owned(), "http://b/".to_owned()]).unwrap()
+    }
+
+    fn order(endpoints: &Endpoints, now: u64) -> Vec<usize> {
+        endpoints.in_order(None, Duration::from_secs(now)).iter().map(|(index, _)| *index).collect()
+    }
+
+    fn looked_at(endpoints: &Endpoints, now: u64) -> Option<usize> {
+        endpoints.to_be_looked_at(Duration::from_secs(now)).map(|(index, _)| index)
+    }
+
     #[test]
-    fn a_url_that_failed_is_passed_over_for_five_seconds() {
-        let endpoints = Endpoints::new(&["http://a".to_owned(), "http://b/".to_owned()]).unwrap();
-        let order =
-            |now| endpoints.in_order(Duration::from_secs(now)).iter().map(|(index, _)| *index).collect::<Vec<_>>();
-        assert_eq!(endpoints.in_order(Duration::ZERO)[1].1.token.as_str(), "http://b/protocol/openid-connect/token");
-        assert_eq!(order(0), [0, 1]);
+    fn a_url_that_failed_is_passed_over_and_after_five_seconds_one_caller_looks_at_it() {
+        let endpoints = two();
+        let second = &endpoints.in_order(None, Duration::ZERO)[1];
+        assert_eq!(second.1.token.as_str(), "http://b/protocol/openid-connect/token");
+        assert_eq!(order(&endpoints, 0), [0, 1]);
         endpoints.failed(0, Duration::from_secs(1));
-        assert_eq!(order(2), [1, 0]);
-        assert_eq!(order(6), [0, 1]);
-        endpoints.failed(0, Duration::from_secs(7));
+        assert_eq!((order(&endpoints, 2), looked_at(&endpoints, 5)), (vec![1, 0], None));
+        assert_eq!((looked_at(&endpoints, 6), looked_at(&endpoints, 6)), (Some(0), None));
+        assert_eq!(order(&endpoints, 6), [1, 0], "for the others it is as it was");
+        let there = endpoints.in_order(Some(0), Duration::from_secs(6));
+        assert_eq!(there[0].0, 0, "for him it is not");
         endpoints.answered(0);
-        assert_eq!(order(7), [0, 1]);
+        assert_eq!(order(&endpoints, 6), [0, 1]);
+    }
+
+    #[test]
+    fn nobody_looks_where_all_are_passed_over() {
+        let endpoints = two();
+        [0, 1].map(|index| endpoints.failed(index, Duration::from_secs(1)));
+        assert_eq!((order(&endpoints, 7), looked_at(&endpoints, 7)), (vec![0, 1], None));
+    }
+
+    #[test]
+    fn a_url_that_lets_callers_wait_and_answers_nobody_is_passed_over_after_two_seconds() {
+        let endpoints = two();
+        let asked = |now| endpoints.asked(0, Duration::from_secs(now));
+        let first = asked(1);
+        let second = asked(2);
+        assert_eq!(order(&endpoints, 2), [0, 1]);
+        endpoints.answered(0);
+        let third = asked(3);
+        drop((first, second));
+        assert_eq!(order(&endpoints, 4), [0, 1]);
+        drop(third);
+        assert_eq!(order(&endpoints, 9), [0, 1], "nobody waits any more");
+        let _waits = asked(9);
+        assert_eq!(order(&endpoints, 11), [1, 0]);
     }
 }

@@ -87,10 +87,10 @@ fn whatever_the_realm_does_it_is_asked_once_and_the_client_hears_server_error() 
     let other = FakeRealm::start();
     let world = two_urls(&other);
     for (name, mood) in unknown().into_iter().chain(unspent()) {
-        let asked = world.realm.count();
-        world.realm.next(mood);
+        let asked = logins(&world.realm);
+        world.realm.next_at("token", mood);
         is_server_error(&login(&world), name);
-        assert_eq!(world.realm.count(), asked + 1, "{name}: sent twice");
+        assert_eq!(logins(&world.realm), asked + 1, "{name}: sent twice");
         assert_eq!(other.count(), 0, "{name}: sent to the second URL");
         world.turn(6); // until then the next one goes there
     }
@@ -130,10 +130,10 @@ fn a_realm_that_never_answers_is_given_up_after_the_configured_time_and_not_aske
     let world = with_two_urls(Plan::new().set("realm", "timeout", "\"150ms\""), &other);
     let half = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 900\r\n\r\n{\"acc".to_vec();
     for (name, mood) in [("no answer", Mood::Hang), ("half an answer", Mood::BytesThenHang(half))] {
-        let asked = world.realm.count();
-        world.realm.next(mood);
+        let asked = logins(&world.realm);
+        world.realm.next_at("token", mood);
         is_server_error(&login(&world), name);
-        assert_eq!((world.realm.count(), other.count()), (asked + 1, 0), "{name}");
+        assert_eq!((logins(&world.realm), other.count()), (asked + 1, 0), "{name}");
         world.turn(6);
     }
 }
@@ -150,6 +150,10 @@ fn a_slow_realm_inside_the_time_is_waited_for() {
     assert_eq!(login(&world).status, 200);
     gate.notify_one();
     assert_eq!(world.checked(waiting.reply().unwrap()).status, 200);
+}
+
+fn logins(realm: &FakeRealm) -> usize {
+    realm.asked("token").len()
 }
 
 fn two_urls(other: &FakeRealm) -> World {
@@ -176,7 +180,43 @@ fn a_refused_connection_goes_to_the_second_url_and_back_when_the_first_is_there_
     assert_eq!((world.realm.count(), other.count()), (0, 2), "passed over for five seconds");
     world.turn(6);
     assert_eq!(login(&world).status, 200);
-    assert_eq!((world.realm.count(), other.count()), (1, 2));
+    assert_eq!((logins(&world.realm), other.count()), (1, 2));
+}
+
+#[test]
+fn a_url_that_hangs_costs_one_login_and_no_other_though_it_is_looked_at_again_and_again() {
+    let other = FakeRealm::start();
+    let world = with_two_urls(Plan::new().set("realm", "timeout", "\"500ms\""), &other);
+    world.realm.usually(Mood::Hang);
+    is_server_error(&login(&world), "it may have been heard");
+    for number in 1..=3 {
+        world.turn(6);
+        assert_eq!(login(&world).status, 200, "whose turn it is looks first");
+        assert_eq!(login(&world).status, 200);
+        assert_eq!((logins(&world.realm), logins(&other)), (1, 2 * number));
+    }
+    world.realm.usually(Mood::Grant(Granting::default()));
+    world.turn(6);
+    assert_eq!(login(&world).status, 200);
+    assert_eq!((logins(&world.realm), logins(&other)), (2, 6));
+}
+
+#[test]
+fn while_a_url_lets_callers_wait_and_answers_nobody_the_next_login_goes_to_the_second() {
+    let other = FakeRealm::start();
+    let world = two_urls(&other);
+    let gate = Arc::new(Notify::new());
+    world.realm.next(Mood::Gate(Arc::clone(&gate), Box::new(Mood::Grant(Granting::default()))));
+    let mut waiting = world.connect();
+    waiting.write(&post(TOKEN, &passport(OLD_ID, OLD_SECRET)));
+    eventually("the realm is asked", || world.realm.count() == 1);
+    world.turn(3);
+    assert_eq!(login(&world).status, 200);
+    assert_eq!((logins(&world.realm), logins(&other)), (1, 1));
+    gate.notify_one();
+    assert_eq!(world.checked(waiting.reply().unwrap()).status, 200);
+    assert_eq!(login(&world).status, 200, "it was slow, and is well");
+    assert_eq!((logins(&world.realm), logins(&other)), (2, 1));
 }
 
 #[test]
@@ -191,7 +231,7 @@ fn after_a_url_that_hangs_or_answers_for_a_realm_that_is_away_the_next_login_goe
     ] {
         let world = with_two_urls(Plan::new().set("realm", "timeout", "\"500ms\""), &other);
         let before = other.count();
-        let asked = |world: &World| (world.realm.count(), other.count() - before);
+        let asked = |world: &World| (logins(&world.realm), other.count() - before);
         world.realm.next(mood);
         is_server_error(&login(&world), name);
         assert_eq!(asked(&world), (1, 0), "{name}: it may have been heard");
