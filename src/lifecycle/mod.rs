@@ -4,6 +4,7 @@
 //! Must not: know what runs.
 
 use std::future::Future;
+use std::hint::black_box;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -117,21 +118,36 @@ fn step_back() {
         .and_then(|now| rustix::process::setpriority_process(None, now + BACK));
 }
 
+/// Does something that takes much memory for a while on a thread of its own, which ends then: a thread that lives on would keep some of it. Where the
+/// machine gives no thread it is done on this one.
+///
+/// # Panics
+/// Where the work does.
+pub fn apart<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    elsewhere(work, || ())
+}
+
 /// Does something long on a thread of its own, and on those that it starts, which step back for every other thread: it may take
 /// longer, and no answer shall. Where the machine gives no thread it is done on this one.
 ///
 /// # Panics
 /// Where the work does.
 pub fn patiently<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    elsewhere(work, step_back)
+}
+
+fn elsewhere<T: Send>(work: impl FnOnce() -> T + Send, first: fn()) -> T {
     let work = Mutex::new(Some(work));
     #[expect(clippy::expect_used, reason = "a thread that was not had has not taken it")]
     let taken = || work.lock().take().expect("one takes it");
     let done = thread::scope(|scope| {
-        let stepped_back = || {
-            step_back();
-            taken()()
+        let there = || {
+            first();
+            let done = taken()();
+            give_back();
+            done
         };
-        let begun = Builder::new().spawn_scoped(scope, stepped_back);
+        let begun = Builder::new().spawn_scoped(scope, there);
         begun.map_or_else(|_| Ok(taken()()), ScopedJoinHandle::join)
     });
     done.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
@@ -142,9 +158,18 @@ pub fn aside(work: impl FnOnce() + Send + 'static) {
     let stepped_back = || {
         step_back();
         work();
+        give_back();
     };
     #[expect(clippy::disallowed_methods, reason = "every thread of the server is started here")]
     let _dropped_undone = Builder::new().name("aside".to_owned()).spawn(stepped_back);
+}
+
+/// Has the allocator give back to the machine at once what nobody uses. Left to itself it does so once that has been free for a second and somebody frees
+/// more, and of a bridge that rests nobody does (docs/adr/0007). It also does so, and looks once more, before it says that there is no room, and for as much as
+/// is asked for here there never is any: its own function for it would be unsafe to call.
+pub fn give_back() {
+    let mut nothing = Vec::<u8>::new();
+    let _no_room = black_box(&mut nothing).try_reserve_exact(isize::MAX.unsigned_abs());
 }
 
 #[cfg(test)]
@@ -177,6 +202,14 @@ mod tests {
         let begin = || Err::<std::future::Ready<()>, _>(io::Error::other("no socket is to be had"));
         let refused = outer.block_on(async { thread("never", begin) }).unwrap_err();
         assert_eq!(refused.to_string(), "no socket is to be had");
+    }
+
+    #[test]
+    fn whoever_has_memory_given_back_keeps_what_is_in_use() {
+        let (kept, freed) = apart(|| (vec![7_u8; 1 << 20], vec![8_u8; 1 << 24]));
+        drop(freed);
+        give_back();
+        assert!(kept.iter().all(|byte| *byte == 7));
     }
 
     #[test]

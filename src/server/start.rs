@@ -32,7 +32,7 @@ use crate::domain::chance::{Entropy, random};
 use crate::domain::time::Clock;
 use crate::exchange::{Bridge, Canaries, Doubts, Flights, Heard, Shadows, StoreTries};
 use crate::keycloak::{Keycloak, Keys, RealmStatus};
-use crate::lifecycle::thread;
+use crate::lifecycle::{apart, give_back, thread};
 use crate::mapping::{self, Guard, Snapshot};
 use crate::otk::OldServer;
 use crate::secrets::Environment;
@@ -68,10 +68,13 @@ pub enum StartError {
 /// The configuration is refused, or the machine will not.
 pub fn start(start: Start) -> Result<Running, StartError> {
     provide_tls();
-    let findings = Findings::new();
-    let config = config::load(&start.config, &start.environment, &findings);
-    let loaded =
-        config.as_ref().and_then(|config| mapping::load(&config.mappings, config.means(&start.environment), &findings));
+    let (config, loaded, findings) = apart(|| {
+        let findings = Findings::new();
+        let config = config::load(&start.config, &start.environment, &findings);
+        let load = |config: &Config| mapping::load(&config.mappings, config.means(&start.environment), &findings);
+        let loaded = config.as_ref().and_then(load);
+        (config, loaded, findings)
+    });
     let (Some(config), Some(loaded)) = (config, loaded) else {
         return Err(StartError::Refused(findings.into_sorted()));
     };
@@ -115,6 +118,7 @@ pub fn start(start: Start) -> Result<Running, StartError> {
     };
     log::started(addresses.legacy, addresses.realm, addresses.ops, workers);
     log::gateway(addresses.gateway, addresses.authz);
+    give_back();
     Ok(Running { addresses, bridge, reloading, stop, threads, audit, _logging: logging })
 }
 
