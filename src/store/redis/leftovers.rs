@@ -1,4 +1,5 @@
-//! Logins without an end that an older version ended and gave no end: Redis by itself would keep them for ever.
+//! Logins without an end that an older version ended and gave no end: Redis by itself would keep them for ever. And the UUIDs of those that live, to
+//! which it gave their own: past it they would revoke nothing.
 //!
 //! They stand in the lists without a time, beside those that live without an end. Each sweep looks at some of them, from where
 //! the last one stopped; once all have been looked at nothing more is read until the next start. That is enough: only an older
@@ -14,6 +15,7 @@ use super::scan::ids;
 use super::scripts::Next;
 use super::{Redis, keys, listed, state_in};
 use crate::domain::family::{Family, FamilyId, FamilyState};
+use crate::domain::time::Timestamp;
 
 /// So many families does one sweep look at, with one round trip for all their states.
 const AT_ONCE: usize = 1000;
@@ -58,7 +60,7 @@ impl Redis {
     /// Answers how many of them stay without a time.
     async fn end_those_over(&self, found: &[FamilyId]) -> Result<usize, StoreError> {
         let reads = found.iter().map(|id| cmd("HMGET").arg(keys::state(*id)).arg("v").arg("d").to_owned()).collect();
-        let mut stay = 0;
+        let (mut stay, mut members) = (0, Vec::new());
         for (id, answer) in found.iter().zip(self.read_all(reads).await?) {
             // Not there: it is being born, and its list comes before its state. Or damaged: nobody can tell whether it is over.
             let known = match state_in(&keys::state(*id), answer) {
@@ -69,9 +71,14 @@ impl Redis {
                 stay += 1;
                 continue;
             };
+            let theirs = self.stay(&known.value.members, Timestamp::NEVER);
             if !self.give_an_end(known).await? {
+                members.extend(theirs);
                 stay += 1;
             }
+        }
+        if !members.is_empty() {
+            self.write(members, false).await?;
         }
         Ok(stay)
     }

@@ -56,6 +56,8 @@ fn a_login_without_an_end_that_an_older_version_ended_is_forgotten_and_one_that_
     block_on(world.store.lease(left.id(), HOUR)).unwrap();
     let (refresh, state) = (format!("pb:r:{}", left.refresh), format!("pb:{{{}}}:state", left.id()));
     assert_eq!((server.ttl(&refresh), server.ttl(&state)), (-1, -1), "nothing ends it");
+    let access = format!("pb:a:{}", lives.access);
+    server.cli(&["PEXPIRE", &access, "3600000"]);
 
     block_on(world.store.sweep(world.now())).unwrap();
     for key in [&refresh, &state] {
@@ -69,6 +71,7 @@ fn a_login_without_an_end_that_an_older_version_ended_is_forgotten_and_one_that_
     assert_eq!(there, of_the_living.into_iter().filter(|key| !key.ends_with(":lease")).collect());
     assert!(block_on(world.store.refresh(&lives.refresh)).unwrap().is_some());
     assert_eq!(server.ttl(&format!("pb:{{{}}}:state", lives.id())), -1, "the living one has no end still");
+    assert_eq!(server.ttl(&access), -1, "and past its own end its access UUID still ends it");
 }
 
 /// How many families stand in the lists without a time.
