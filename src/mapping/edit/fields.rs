@@ -32,27 +32,27 @@ fn inline<const N: usize>(fields: [(&str, &str); N]) -> Value {
 /// means that one move.
 pub const BACK: &str = "rolled back";
 
-/// The reason of a move back to this stage.
+/// The reason of a move back to this stage. Commands of older versions know it as one by what stands before the stage.
 #[must_use]
 pub fn reason_back(stage: &str, why: Option<&str>) -> String {
-    why.map_or_else(|| format!("{BACK} to {stage}"), |why| format!("{BACK} to {stage}: {why}"))
+    why.map_or_else(|| format!("{BACK}: to {stage}"), |why| format!("{BACK}: to {stage}: {why}"))
 }
 
 /// Whether a reason is that of a move back.
 #[must_use]
 pub fn is_back(why: &str) -> bool {
-    let Some(rest) = why.strip_prefix(BACK) else { return false };
-    is_end(rest) || Stage::WORDS.iter().any(|(word, _)| goes_to(rest, word))
+    why.strip_prefix(BACK).is_some_and(is_end)
 }
 
 /// Whether it is, and the move went to this stage; one that older versions made does not say where it went.
 #[must_use]
 pub fn is_back_at(why: &str, stage: &str) -> bool {
-    why.strip_prefix(BACK).is_some_and(|rest| is_end(rest) || goes_to(rest, stage))
+    let told = |rest: &str| Stage::WORDS.into_iter().map(|(word, _)| word).find(|word| goes_to(rest, word));
+    why.strip_prefix(BACK).is_some_and(|rest| is_end(rest) && told(rest).is_none_or(|to| to == stage))
 }
 
 fn goes_to(rest: &str, stage: &str) -> bool {
-    rest.strip_prefix(" to ").and_then(|rest| rest.strip_prefix(stage)).is_some_and(is_end)
+    rest.strip_prefix(": to ").and_then(|rest| rest.strip_prefix(stage)).is_some_and(is_end)
 }
 
 fn is_end(rest: &str) -> bool {

@@ -372,9 +372,12 @@ mod tests {
             };
             edited(&canary(why), "one", anew).unwrap()
         };
-        for back in
-            ["rolled back", "rolled back: too many refusals", "rolled back to canary", "rolled back to canary: at once"]
-        {
+        for back in [
+            "rolled back",
+            "rolled back: too many refusals",
+            "rolled back: to canary",
+            "rolled back: to canary: at once",
+        ] {
             let wanted = "stage_change = { from = \"legacy\", at = \"b\", why = \"a smaller share\" }\n";
             assert!(anew(back).ends_with(wanted), "{}", anew(back));
         }

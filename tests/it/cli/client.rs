@@ -178,7 +178,7 @@ fn a_client_goes_back_to_the_stage_before() {
     run(&world, &["client", "rollback", OLD_ID, "--why", "too early"], "").fine();
     let shown = run(&world, &["client", "show", OLD_ID, "--format", "json"], "").fine().json();
     assert_eq!((&shown["stage"], &shown["stage_change"]["from"]), (&"live".into(), &"retired".into()));
-    assert_eq!(shown["stage_change"]["why"], "rolled back to live: too early");
+    assert_eq!(shown["stage_change"]["why"], "rolled back: to live: too early");
 }
 
 #[test]
@@ -219,7 +219,7 @@ fn a_client_that_was_moved_by_hand_after_a_move_back_goes_back_to_the_old_server
         assert_eq!((&shown["stage"], &shown["stage_change"]["from"]), (&"legacy".into(), &"canary".into()));
     }
     // What an older version wrote does not say where it went.
-    let older = all(&world).replace("rolled back to legacy", "rolled back");
+    let older = all(&world).replace("rolled back: to legacy", "rolled back");
     fs::write(file(&world, "all.toml"), older.replace("stage = \"legacy\"\n", "stage = \"live\"\n")).unwrap();
     let said = run(&world, &["client", "rollback", OLD_ID], "").fine();
     assert!(said.err.contains("is at stage live already, rolled back at 20"), "{said:?}");
