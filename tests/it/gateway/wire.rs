@@ -227,6 +227,20 @@ fn a_long_body_passes_whole_both_ways() {
     assert_eq!(api.connections(), 1);
 }
 
+#[test]
+fn an_answer_of_many_headers_comes_whole_and_of_too_many_not_at_all() {
+    for (lines, status) in [(255, 200), (256, 502)] {
+        let head = format!("HTTP/1.1 200 OK\r\n{}Content-Length: 4\r\n\r\ngood", "X-Own: a\r\n".repeat(lines));
+        let api = FakeApi::saying(head.leak().as_bytes());
+        let world = plan(&api, "").start();
+        let mut stream = open(&world);
+        stream.write_all(&get("/api", &uuid(&world))).unwrap();
+        let said = until(&mut stream, if status == 200 { "good" } else { "}" });
+        assert!(said.starts_with(&format!("HTTP/1.1 {status} ")), "{said}");
+        assert_eq!(said.to_ascii_lowercase().matches("\r\nx-own: a").count(), if status == 200 { 255 } else { 0 });
+    }
+}
+
 /// Answers the first call of each connection, and hangs up on the second one once it has heard it.
 fn hanging_up_on_the_second() -> FakeApi {
     FakeApi::start(|mut caller| {
