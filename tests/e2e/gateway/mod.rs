@@ -368,12 +368,7 @@ const OVER_HTTP2: [(&str, &str); 3] = [
         "patterns: [{ safe_regex: { regex: \".*\" } }] }\n                      with_request_body: { max_request_bytes: 65536, allow_partial_message: true }",
     ),
     ("path_separated_prefix: /api", "prefix: /"),
-    (
-        "- name: passbridge\n      type: STATIC",
-        "- name: passbridge\n      type: STATIC\n      typed_extension_protocol_options:\n        \
-         envoy.extensions.upstreams.http.v3.HttpProtocolOptions:\n          \"@type\": \
-         type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions\n          explicit_http_config: { http2_protocol_options: {} }",
-    ),
+    ("http_protocol_options: {} }", "http2_protocol_options: {} }"),
 ];
 
 /// The answer to a question over gRPC is HTTP's 200 even where it is a no; whoever asks over HTTP would take that for a yes.

@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
-use passbridge::config;
+use passbridge::config::{self, Limits};
 use passbridge::document::{Findings, Severity};
 use passbridge::domain::client::Stage;
 use passbridge::mapping;
@@ -22,6 +23,16 @@ fn a_fresh_clone_passes_its_own_check() {
     // A clone's files may be readable for everybody; nothing else may be worth a word.
     assert!(found.iter().all(|one| one.severity == Severity::Warning && one.code == "world-readable"), "{found:#?}");
     assert_eq!(loaded.table.dialects().keys().map(String::as_str).collect::<Vec<_>>(), ["otk-old", "otk-passport"]);
+}
+
+/// Envoy asks no second time where its question has met the end of a connection that nobody used for a while.
+#[test]
+fn envoy_ends_an_idle_connection_before_the_bridge_does() {
+    let shipped = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/envoy/http.yaml")).unwrap();
+    let cluster = shipped.split("\n    - name: ").find(|cluster| cluster.starts_with("passbridge\n")).unwrap();
+    let seconds = cluster.split_once(" idle_timeout: ").and_then(|(_, told)| told.split_once("s "));
+    let seconds = seconds.expect("it is told").0.parse().unwrap();
+    assert!(Duration::from_secs(seconds) * 2 <= Limits::default().head_timeout);
 }
 
 #[test]
