@@ -11,7 +11,7 @@ use super::request::{goes_on, only_there, written};
 use super::routes::find;
 use super::swap::{Gateway, Pass, whole};
 use crate::domain::dialect::Endpoint;
-use crate::domain::refusal::{Cause, Refusal};
+use crate::domain::refusal::{Cause, Fault, Refusal};
 use crate::exchange::Turned;
 use crate::legacy::reply::Reply;
 use crate::telemetry::Trail;
@@ -22,6 +22,8 @@ static METHOD: [HeaderName; 2] =
     [HeaderName::from_static("x-original-method"), HeaderName::from_static("x-forwarded-method")];
 const ACCEL_EXPIRES: HeaderName = HeaderName::from_static("x-accel-expires");
 static FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+/// Comes with a question that is asked for the words of a refusal alone, since its first answer was kept as a status. Whatever it says.
+static REFUSED: HeaderName = HeaderName::from_static("x-passbridge-refused");
 
 /// Whether a question tells by its headers which call it is about.
 #[must_use]
@@ -35,6 +37,7 @@ impl Gateway {
         trail.endpoint = Some(Endpoint::Authz);
         let decided = self.decide(&head.headers, method(head), || Ok((host(head)?, original(head)?)), trail).await;
         let decided = decided.and_then(|pass| self.only_as_bearer(pass, told(head)));
+        let decided = decided.and_then(|pass| self.not_once_refused(pass, head, trail));
         whole(match decided.and_then(|pass| Ok((self.going_on(&pass, &head.headers, trail)?, self.lifetime(&pass)))) {
             Ok((bearer, lifetime)) => yes(bearer, lifetime),
             Err(turned) => turned.reply(Endpoint::Authz, trail),
@@ -76,6 +79,16 @@ impl Gateway {
                 .map_err(|refusal| self.exchange.turn(None, refusal))?;
         }
         Ok(pass)
+    }
+
+    /// A yes to a question that is only asked for the words of a refusal would be the call's own answer, and the API has never seen that call.
+    fn not_once_refused(&self, pass: Pass, head: &Parts, trail: &Trail) -> Result<Pass, Turned> {
+        if !head.headers.contains_key(&REFUSED) {
+            return Ok(pass);
+        }
+        let detail = "the call was refused, and would go on now that the proxy asks for the words of that: it was reloaded in between, or the \
+                      instances that it asks differ";
+        Err(self.exchange.turn(trail.client.as_deref(), Refusal::server(Fault::Ourselves, detail)))
     }
 
     /// How many seconds a yes may be kept: as configured, and never longer than what it is about is good. What goes on as it came is nobody's

@@ -52,7 +52,12 @@ impl Front {
 
     /// `example`: which of its files.
     pub fn nginx_with(places: Places, example: &str) -> Self {
-        Self::begin("/usr/sbin/nginx", "nginx", places, |dir| {
+        Self::nginx_edited(places, example, &[])
+    }
+
+    /// With these words in the place of those.
+    pub fn nginx_edited(places: Places, example: &str, edits: &[(&str, &str)]) -> Self {
+        Self::edited("/usr/sbin/nginx", "nginx", places, edits, |dir| {
             let main = format!("include {dir}/{example};\n");
             fs::write(format!("{dir}/nginx.conf"), nginx_around(dir, &main)).unwrap();
             vec![

@@ -4,6 +4,7 @@
 pub mod api;
 mod front;
 mod long;
+mod twice;
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};

@@ -48,6 +48,35 @@ fn routes_count_for_the_original_request() {
     assert!(api.seen().is_empty());
 }
 
+/// nginx hands the second answer to the client: a yes would be the answer of a call that no API has seen.
+#[test]
+fn who_asks_for_the_words_of_a_refusal_never_hears_a_yes() {
+    let api = FakeApi::good();
+    let open = ", anonymous = \"pass\", bearer_jwt = \"pass\"";
+    for world in [plan(&api, open).start(), Plan::new().set("listen", "authz", "\"127.0.0.1:0\"").start()] {
+        let uuid = uuid(&world);
+        let line = format!("X-Original-URI: /api\r\nAuthorization: Bearer {uuid}\r\n");
+        assert_eq!(question(&world, "/", &line).status, 200);
+        for first in ["404", "401", "502, 400", "200", ""] {
+            let again = question(&world, "/", &format!("{line}X-Passbridge-Refused: {first}\r\n"));
+            assert_eq!(refused(&again), told(500, "server_error", "3003000"), "{first}");
+            assert_eq!((again.header("authorization"), again.header("x-accel-expires")), (None, None));
+        }
+        // A refusal is what it would be anyway.
+        let unknown = "X-Original-URI: /api\r\nX-Passbridge-Refused: 404\r\nAuthorization: Bearer 7c9e6679-7425-40de-944b-e07fc1f90ae7\r\n";
+        assert_eq!(refused(&question(&world, "/", unknown)), told(401, "invalid_token", "3003992"));
+        assert_eq!(question(&world, "/", &line).status, 200, "the UUID is as good as before");
+    }
+    let world = plan(&api, open).start();
+    for credentials in ["", "Authorization: Bearer aaaa.bbbb.cccc\r\n"] {
+        let lines = format!("X-Original-URI: /api\r\n{credentials}");
+        assert_eq!(question(&world, "/", &lines).status, 200);
+        let again = question(&world, "/", &format!("{lines}X-Passbridge-Refused: 404\r\n"));
+        assert_eq!(refused(&again), told(500, "server_error", "3003000"), "{credentials}");
+    }
+    assert!(api.seen().is_empty());
+}
+
 /// As at the gateway: the asking proxy sends it on as it came.
 #[test]
 fn a_uuid_that_stands_in_the_query_too_is_refused_whoever_tells_it() {
