@@ -2,7 +2,8 @@
 //!
 //! - A secret that was right once is remembered under a keyed hash as long as the mapping keeps that client's secrets as they
 //!   are: the second login of a client costs microseconds.
-//! - All others are verified by a bounded pool of threads of their own, never on a worker. Networks take turns in its queue.
+//! - All others are verified by a bounded pool of threads of their own, never on a worker. Networks take turns in its queue, and callers
+//!   of one client with one secret have one place in it: one verification answers them all. A wrong one counts for each of them.
 //! - A wrong secret and an unknown client cost the same and read the same: as many hashes are verified for anybody as the client
 //!   with most of them has (invented ones where there are none), and both are refused by one cause. What remains to be told apart
 //!   is a client whose hash costs more or less than most; `check` warns of the cheap ones.
@@ -102,6 +103,15 @@ impl Books {
         if self.by_address.may_try(&network, now) { Ok(()) } else { Err(OF_ADDRESS) }
     }
 
+    /// Answers who asked what was found wrong for another: counted, unless there were too many, as if it had been verified.
+    fn wrong_too(&self, question: &Question) -> Outcome {
+        if let Err(why) = self.may_try(&question.claimed, question.network) {
+            return Outcome::Unverified(why);
+        }
+        self.failed(&question.claimed, question.network);
+        Outcome::Wrong
+    }
+
     fn failed(&self, claimed: &str, network: IpAddr) {
         let now = self.clock.monotonic();
         self.by_client.failed(claimed, now);
@@ -145,24 +155,40 @@ impl Guard {
         }
         let question = Question::of(snapshot, presented, address, &self.books);
         let client = question.client.clone();
-        self.books.may_try(&question.claimed, question.network).map_err(wrong)?;
-        let Some(answer) = self.pool.run(question.network, move |argon| question.answer(argon)) else {
-            return Err(Refusal::server(Fault::Ourselves, "too many secrets wait to be verified"));
-        };
-        match (answer.await, client) {
-            (Ok(Outcome::Right(slot)), Some(client)) => {
+        match (self.answer(question).await?, client) {
+            (Outcome::Right(slot), Some(client)) => {
                 self.used(&client, slot);
                 Ok(client)
             }
-            (Ok(Outcome::Unverified(why)), _) => Err(wrong(why)),
-            (Ok(Outcome::Wrong | Outcome::Right(_)), None) => Err(wrong(nobodys(snapshot, presented))),
-            (Ok(Outcome::Wrong), Some(_)) => Err(wrong("the secret is wrong")),
-            (Err(_), _) => Err(Refusal::server(Fault::Ourselves, "the verification of a secret was lost")),
+            (Outcome::Unverified(why), _) => Err(wrong(why)),
+            (Outcome::Wrong | Outcome::Right(_), None) => Err(wrong(nobodys(snapshot, presented))),
+            (Outcome::Wrong, Some(_)) => Err(wrong("the secret is wrong")),
         }
     }
 }
 
 impl Guard {
+    /// The answer to a question, by the verification for another caller where one waits who asks the same.
+    async fn answer(&self, question: Question) -> Result<Outcome, Refusal> {
+        let key = question.key();
+        loop {
+            if let Err(why) = self.books.may_try(&question.claimed, question.network) {
+                return Ok(Outcome::Unverified(why));
+            }
+            let asked = question.clone();
+            let Some(waiting) = self.pool.run_once(key, question.network, move |argon| asked.answer(argon)) else {
+                return Err(Refusal::server(Fault::Ourselves, "too many secrets wait to be verified"));
+            };
+            let lost = |_| Refusal::server(Fault::Ourselves, "the verification of a secret was lost");
+            match waiting.answer.await.map_err(lost)? {
+                // Too many from the other one's network say nothing of this one.
+                Outcome::Unverified(_) if waiting.has_joined => {}
+                Outcome::Wrong if waiting.has_joined => return Ok(self.books.wrong_too(&question)),
+                outcome @ (Outcome::Right(_) | Outcome::Wrong | Outcome::Unverified(_)) => return Ok(outcome),
+            }
+        }
+    }
+
     /// The client whose credentials these are, where they were right before: by a keyed hash.
     fn recognize(&self, snapshot: &Snapshot, presented: &Presented) -> Option<Arc<Client>> {
         presented.readings.iter().find_map(|reading| {

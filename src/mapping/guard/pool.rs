@@ -1,4 +1,5 @@
-//! The threads that verify: few, with a short queue in which networks take turns, so that a flood waits for itself.
+//! The threads that verify: few, with a short queue in which networks take turns, so that a flood waits for itself. Callers who
+//! ask the same have one place in it.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -23,20 +24,38 @@ const IDLE: Duration = Duration::from_secs(1);
 
 type Work<A> = Box<dyn FnOnce(&mut Argon) -> A + Send>;
 
+/// What is asked, as a keyed hash.
+pub(super) type Key = [u8; 32];
+
 struct Job<A> {
     work: Work<A>,
-    answer: oneshot::Sender<A>,
+    /// `None`: nobody else asks the same.
+    key: Option<Key>,
+    answers: Vec<oneshot::Sender<A>>,
+}
+
+/// Where a caller waits.
+pub(super) struct Waiting<A> {
+    /// Whether somebody who asked the same waited already: this caller's work is not done, that one's answer is for both.
+    pub(super) has_joined: bool,
+    pub(super) answer: oneshot::Receiver<A>,
 }
 
 /// Who waits. The network whose turn it is stands in front.
 struct Queue<A> {
     waiting: HashMap<IpAddr, VecDeque<Job<A>>>,
     turns: VecDeque<IpAddr>,
+    /// Who came later to each that waits with a key.
+    joined: HashMap<Key, Vec<oneshot::Sender<A>>>,
     length: usize,
     closed: bool,
 }
 
 impl<A> Queue<A> {
+    fn new() -> Self {
+        Self { waiting: HashMap::new(), turns: VecDeque::new(), joined: HashMap::new(), length: 0, closed: false }
+    }
+
     fn push(&mut self, network: IpAddr, job: Job<A>) -> bool {
         if self.closed || self.length >= WAITING {
             return false;
@@ -48,6 +67,7 @@ impl<A> Queue<A> {
         if line.is_empty() {
             self.turns.push_back(network);
         }
+        self.joined.extend(job.key.map(|key| (key, Vec::new())));
         line.push_back(job);
         self.length += 1;
         true
@@ -63,7 +83,10 @@ impl<A> Queue<A> {
             self.turns.push_back(network);
         }
         self.length = self.length.saturating_sub(usize::from(job.is_some()));
-        job
+        let mut job = job?;
+        let joined = job.key.and_then(|key| self.joined.remove(&key));
+        job.answers.extend(joined.into_iter().flatten());
+        Some(job)
     }
 }
 
@@ -84,10 +107,9 @@ impl<A> fmt::Debug for Pool<A> {
     }
 }
 
-impl<A: Send + 'static> Pool<A> {
+impl<A: Copy + Send + 'static> Pool<A> {
     pub(super) fn start(threads: usize) -> io::Result<Self> {
-        let queue = Queue { waiting: HashMap::new(), turns: VecDeque::new(), length: 0, closed: false };
-        let shared = Arc::new(Shared { queue: Mutex::new(queue), wake: Condvar::new() });
+        let shared = Arc::new(Shared { queue: Mutex::new(Queue::new()), wake: Condvar::new() });
         let mut pool = Self { shared, threads: Vec::with_capacity(threads) };
         for number in 0..threads.max(1) {
             let shared = Arc::clone(&pool.shared);
@@ -108,9 +130,30 @@ impl<A: Send + 'static> Pool<A> {
         work: impl FnOnce(&mut Argon) -> A + Send + 'static,
     ) -> Option<oneshot::Receiver<A>> {
         let (answer, receiver) = oneshot::channel();
-        let queued = self.shared.queue.lock().push(network, Job { work: Box::new(work), answer });
+        let job = Job { work: Box::new(work), key: None, answers: vec![answer] };
+        let queued = self.shared.queue.lock().push(network, job);
         self.shared.wake.notify_one();
         queued.then_some(receiver)
+    }
+
+    /// The same; a caller who asks what another one asks who waits, from whichever network, takes no place and has that one's answer.
+    /// Whoever of them goes, the others are answered.
+    pub(super) fn run_once(
+        &self,
+        key: Key,
+        network: IpAddr,
+        work: impl FnOnce(&mut Argon) -> A + Send + 'static,
+    ) -> Option<Waiting<A>> {
+        let (answer, receiver) = oneshot::channel();
+        let mut queue = self.shared.queue.lock();
+        if let Some(joined) = queue.joined.get_mut(&key) {
+            joined.push(answer);
+            return Some(Waiting { has_joined: true, answer: receiver });
+        }
+        let queued = queue.push(network, Job { work: Box::new(work), key: Some(key), answers: vec![answer] });
+        drop(queue);
+        self.shared.wake.notify_one();
+        queued.then_some(Waiting { has_joined: false, answer: receiver })
     }
 }
 
@@ -121,6 +164,7 @@ impl<A> Drop for Pool<A> {
             queue.closed = true;
             queue.waiting.clear();
             queue.turns.clear();
+            queue.joined.clear();
         }
         self.shared.wake.notify_all();
         for thread in self.threads.drain(..) {
@@ -130,12 +174,16 @@ impl<A> Drop for Pool<A> {
     }
 }
 
-impl<A> Shared<A> {
+impl<A: Copy> Shared<A> {
     fn work(&self) {
         let mut argon = Argon::default();
         while let Some(job) = self.next(&mut argon) {
-            if !job.answer.is_closed() {
-                let _caller_gone = job.answer.send((job.work)(&mut argon));
+            if job.answers.iter().all(oneshot::Sender::is_closed) {
+                continue;
+            }
+            let found = (job.work)(&mut argon);
+            for answer in job.answers {
+                let _caller_gone = answer.send(found);
             }
         }
     }
@@ -163,12 +211,8 @@ impl<A> Shared<A> {
 mod tests {
     use super::*;
 
-    fn queue() -> Queue<u8> {
-        Queue { waiting: HashMap::new(), turns: VecDeque::new(), length: 0, closed: false }
-    }
-
     fn job(name: u8) -> Job<u8> {
-        Job { work: Box::new(move |_| name), answer: oneshot::channel().0 }
+        Job { work: Box::new(move |_| name), key: None, answers: Vec::new() }
     }
 
     fn drained(queue: &mut Queue<u8>) -> Vec<u8> {
@@ -178,7 +222,7 @@ mod tests {
     #[test]
     fn networks_take_turns() {
         let (flood, honest) = (IpAddr::from([192, 0, 2, 1]), IpAddr::from([192, 0, 2, 2]));
-        let mut queue = queue();
+        let mut queue = Queue::new();
         for name in 1..=4 {
             assert!(queue.push(flood, job(name)));
         }
@@ -189,7 +233,7 @@ mod tests {
 
     #[test]
     fn one_network_cannot_fill_the_queue_and_all_together_cannot_make_it_longer() {
-        let mut queue = queue();
+        let mut queue = Queue::new();
         let network = |number: u8| IpAddr::from([192, 0, 2, number]);
         let mut fill = |number: u8| (0..WAITING).filter(|_| queue.push(network(number), job(0))).count();
         assert_eq!([fill(1), fill(2), fill(3)], [WAITING_OF_ONE, WAITING - WAITING_OF_ONE, 0]);
@@ -206,5 +250,37 @@ mod tests {
         drop(gone);
         release.send(()).unwrap();
         assert_eq!((first.blocking_recv(), last.blocking_recv()), (Ok(true), Ok(true)));
+    }
+
+    #[test]
+    fn who_asks_the_same_takes_no_place_and_is_answered_though_whoever_asked_first_has_gone() {
+        let pool = Pool::start(1).unwrap();
+        let network = |number: u8| IpAddr::from([192, 0, 2, number]);
+        let (release, held) = std::sync::mpsc::channel::<()>();
+        let _first = pool.run(network(1), move |_| u8::from(held.recv().is_err())).unwrap();
+        let ask = |key: u8, number: u8| pool.run_once([key; 32], network(number), move |_| number).unwrap();
+        let leads = ask(7, 1);
+        let follow: Vec<_> = (2..200).map(|number| ask(7, number)).collect();
+        let (other, length) = (ask(8, 1), pool.shared.queue.lock().length);
+        assert!(!leads.has_joined && follow.iter().all(|one| one.has_joined) && !other.has_joined);
+        assert!(length <= 3, "the one that is held, if it was not begun yet, and one for each key: {length}");
+        drop(leads);
+        release.send(()).unwrap();
+        assert!(follow.into_iter().all(|one| one.answer.blocking_recv() == Ok(1)));
+        assert_eq!(other.answer.blocking_recv(), Ok(1));
+        assert!(pool.shared.queue.lock().joined.is_empty());
+        assert!(!ask(7, 3).has_joined, "nobody waits any more");
+    }
+
+    #[test]
+    fn nothing_is_kept_of_who_finds_no_place() {
+        let pool = Pool::start(1).unwrap();
+        let network = IpAddr::from([192, 0, 2, 1]);
+        let (release, held) = std::sync::mpsc::channel::<()>();
+        let _first = pool.run(network, move |_| held.recv().is_err()).unwrap();
+        let waiting: Vec<_> = (0..WAITING).map_while(|_| pool.run(network, |_| true)).collect();
+        assert!(waiting.len() < WAITING && pool.run_once([7; 32], network, |_| true).is_none());
+        assert!(pool.shared.queue.lock().joined.is_empty());
+        drop(release);
     }
 }

@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::argon::Argon;
+use super::pool::Key;
 use super::{Books, Lesson, Shown, Verified, known};
 use crate::domain::chance::Entropy;
 use crate::domain::client::{Client, Credentials, LegacySecret, Presented};
@@ -24,6 +25,7 @@ pub(super) enum Outcome {
 }
 
 /// Whom a caller claims to be, and with which secret.
+#[derive(Clone)]
 pub(super) struct Question {
     /// `None`: the claimed id is nobody's, or may not stand where it stood.
     pub(super) client: Option<Arc<Client>>,
@@ -99,10 +101,16 @@ impl Question {
         hash(secret, entropy).ok().map(Lesson::New)
     }
 
+    /// Whoever asks with the same key gets the same answer, unless there were too many wrong ones.
+    pub(super) fn key(&self) -> Key {
+        let secrets = self.secrets.iter().map(ExposeSecret::expose_secret);
+        self.verified.asked(&self.claimed, self.client.as_deref(), secrets)
+    }
+
     /// Answers it. The right secret is remembered, a wrong one counted.
     pub(super) fn answer(self, argon: &mut Argon) -> Outcome {
         if let Some(client) = &self.client {
-            // Of many that come at once with the same secret, one is verified.
+            // One with the same secret may have been verified since.
             let slot = self.secrets.iter().find_map(|secret| self.verified.slot(client, secret.expose_secret()));
             if let Some(slot) = slot {
                 return Outcome::Right(slot);

@@ -54,12 +54,16 @@ impl Site {
     }
 
     fn limited(clients: &[String], per_client: u32, per_address: u32) -> Self {
+        Self::with_threads(2, clients, per_client, per_address)
+    }
+
+    fn with_threads(threads: usize, clients: &[String], per_client: u32, per_address: u32) -> Self {
         let directory = tempfile::tempdir().unwrap();
         std::fs::create_dir(directory.path().join("clients")).unwrap();
         let minute = |count| Rate { count, period: Duration::from_secs(60) };
         let limits = GuardLimits { per_client: minute(per_client), per_address: minute(per_address) };
         let clock = Arc::new(Hand::default());
-        let guard = Guard::new(limits, 2, Arc::<Hand>::clone(&clock)).unwrap();
+        let guard = Guard::new(limits, threads, Arc::<Hand>::clone(&clock)).unwrap();
         let loaded = loaded(directory.path(), clients);
         let snapshot = Snapshot::new(loaded, 1, &SystemEntropy);
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
@@ -71,8 +75,7 @@ impl Site {
     }
 
     fn ask_from(&self, address: [u8; 4], id: &str, secret: &str) -> Result<String, Refusal> {
-        let reading = Credentials { id: id.to_owned(), secret: SecretString::from(secret) };
-        let presented = Presented { placement: Placement::Parameters, readings: vec![reading] };
+        let presented = presented(id, secret);
         let asked = self.guard.authenticate(&self.snapshot, &presented, IpAddr::from(address));
         self.runtime.block_on(asked).map(|client| client.client_id.clone())
     }
@@ -81,12 +84,32 @@ impl Site {
         self.ask_from([192, 0, 2, 1], id, secret)
     }
 
+    /// All of them ask while the one thread is held; `then` is what happens before it goes on.
+    fn ask_at_once(&self, asked: &[([u8; 4], Presented)], then: impl FnOnce()) -> Vec<Result<String, Refusal>> {
+        let (release, held) = std::sync::mpsc::channel::<()>();
+        let holds = move |_: &mut argon::Argon| held.recv().map_or(Outcome::Wrong, |()| Outcome::Wrong);
+        let _held = self.guard.pool.run(IpAddr::from([203, 0, 113, 1]), holds).unwrap();
+        let all = asked.iter().map(|(from, one)| self.guard.authenticate(&self.snapshot, one, IpAddr::from(*from)));
+        let goes_on = async {
+            then();
+            release.send(()).unwrap();
+        };
+        let (answers, ()) =
+            self.runtime.block_on(futures_util::future::join(futures_util::future::join_all(all), goes_on));
+        answers.into_iter().map(|answer| answer.map(|client| client.client_id.clone())).collect()
+    }
+
     /// How many hashes were verified for it.
     fn cost(&self, id: &str, secret: &str) -> u64 {
         let before = self.guard.verifications();
         let _ = self.ask(id, secret);
         self.guard.verifications() - before
     }
+}
+
+fn presented(id: &str, secret: &str) -> Presented {
+    let reading = Credentials { id: id.to_owned(), secret: SecretString::from(secret) };
+    Presented { placement: Placement::Parameters, readings: vec![reading] }
 }
 
 fn loaded(directory: &std::path::Path, clients: &[String]) -> Loaded {
@@ -219,6 +242,58 @@ fn of_many_first_logins_at_once_one_is_verified() {
     let answers = site.runtime.block_on(futures_util::future::join_all(all));
     assert!(answers.iter().all(Result::is_ok));
     assert!(site.guard.verifications() <= 2, "one for each thread at most: {}", site.guard.verifications());
+}
+
+#[test]
+fn more_logins_of_a_client_at_once_than_may_wait_are_all_let_in_by_one_verification() {
+    let site = Site::with_threads(1, &[client("a", &cheap("right")), client("b", &cheap("other"))], 5, 20);
+    // More than may wait from one network, and more than may wait from all together.
+    let one = (0..300).map(|_| [192, 0, 2, 1]);
+    let many = (0..600_u16).map(u16::to_be_bytes).map(|[high, low]| [198, 51, high, low]);
+    let asked: Vec<_> = one.chain(many).map(|from| (from, presented("a", "right"))).collect();
+    let answers = site.ask_at_once(&asked, || ());
+    assert!(answers.iter().all(|answer| answer.as_deref() == Ok("new-a")));
+    assert_eq!(site.guard.verifications(), 1);
+    assert!(site.ask("b", "right").is_err(), "and nobody else by it");
+}
+
+#[test]
+fn of_one_wrong_secret_that_comes_many_times_at_once_each_counts_whether_or_not_the_id_is_anybodys() {
+    for (id, said) in [("a", "the secret is wrong"), ("nobody", "no mapping has this client id")] {
+        let site = Site::with_threads(1, &[client("a", &cheap("right"))], 5, 20);
+        let asked: Vec<_> = (0..100).map(|number| ([192, 0, 2, number], presented(id, "wrong"))).collect();
+        let answers: Vec<_> = site.ask_at_once(&asked, || ()).into_iter().map(refused).collect();
+        assert!(answers.iter().all(|(cause, _)| *cause == Cause::ClientCredentials), "{id}");
+        let count = |words: &str| answers.iter().filter(|(_, detail)| detail == words).count();
+        assert_eq!((count(said), count(OF_CLIENT), site.guard.verifications()), (5, 95, 1), "{id}");
+        assert_eq!(detail(site.ask_from([192, 0, 2, 200], id, "wrong")), OF_CLIENT, "{id}");
+    }
+}
+
+#[test]
+fn of_one_wrong_secret_that_comes_many_times_at_once_each_counts_for_its_own_address() {
+    let site = Site::with_threads(1, &[client("a", &cheap("right"))], 1_000, 20);
+    let from = |number: u8| [192, 0, 2, number % 2];
+    let asked: Vec<_> = (0..100).map(|number| (from(number), presented("a", "wrong"))).collect();
+    let answers: Vec<_> = site.ask_at_once(&asked, || ()).into_iter().map(detail).collect();
+    for parity in [0, 1] {
+        let of_one = answers.iter().skip(parity).step_by(2);
+        assert_eq!(of_one.filter(|said| *said == "the secret is wrong").count(), 20, "{parity}");
+    }
+    assert_eq!(site.guard.verifications(), 1);
+}
+
+#[test]
+fn too_many_wrong_ones_from_the_address_of_one_stop_nobody_who_asks_the_same_from_another() {
+    let site = Site::with_threads(1, &[client("a", &cheap("right"))], 5, 20);
+    let (flooding, other) = ([192, 0, 2, 1], [192, 0, 2, 2]);
+    let asked: Vec<_> = [flooding, other, flooding, other].map(|from| (from, presented("a", "right"))).into();
+    let flood = || (0..20).for_each(|number| site.guard.books.failed(&number.to_string(), IpAddr::from(flooding)));
+    let said: Vec<_> =
+        site.ask_at_once(&asked, flood).into_iter().map(|it| it.map_err(|it| it.detail.into_owned())).collect();
+    let (let_in, stopped) = (Ok("new-a".to_owned()), Err(OF_ADDRESS.to_owned()));
+    assert_eq!(said, [stopped.clone(), let_in.clone(), stopped, let_in]);
+    assert_eq!(site.guard.verifications(), 1);
 }
 
 #[test]

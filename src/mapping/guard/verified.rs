@@ -53,21 +53,35 @@ impl Verified {
     }
 
     fn hash(&self, client: &Client, secret: &str) -> [u8; 32] {
+        self.asked(&client.legacy_id, Some(client), [secret].into_iter())
+    }
+
+    /// The same of what is asked about a claimed id, its client if it has one, and each reading of the secret: by this those find together
+    /// who ask the same.
+    pub(super) fn asked<'s>(
+        &self,
+        claimed: &str,
+        client: Option<&Client>,
+        secrets: impl Iterator<Item = &'s str>,
+    ) -> [u8; 32] {
         let mut context = hmac::Context::with_key(&self.key);
         let mut part = |kind: u8, text: &str| {
             context.update(&[kind]);
             context.update(&(text.len() as u64).to_be_bytes());
             context.update(text.as_bytes());
         };
-        part(0, &client.legacy_id);
-        for old in &client.legacy_secrets {
+        part(0, claimed);
+        if client.is_none() {
+            part(5, "");
+        }
+        for old in client.into_iter().flat_map(|client| &client.legacy_secrets) {
             match old {
                 LegacySecret::Hash(hash) => part(1, hash),
                 LegacySecret::Clear(clear) => part(2, secrecy::ExposeSecret::expose_secret(clear)),
                 LegacySecret::Learn(learned) => learned.hashes().iter().for_each(|hash| part(4, hash)),
             }
         }
-        part(3, secret);
+        secrets.for_each(|secret| part(3, secret));
         let mut bytes = [0; 32];
         bytes.copy_from_slice(context.sign().as_ref());
         bytes
