@@ -25,7 +25,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::error::{ContextKind, ErrorKind};
+use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::config::{self, Config};
 use crate::document::{BYTE_ORDER_MARK, Findings};
@@ -160,10 +161,7 @@ pub fn run() -> ExitCode {
     }
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
-        Err(error) => {
-            let _ = error.print();
-            return ExitCode::from(if error.use_stderr() { WRONG_USE } else { 0 });
-        }
+        Err(error) => return misused(&error),
     };
     let config = arguments.config;
     match arguments.command {
@@ -184,6 +182,36 @@ pub fn run() -> ExitCode {
         Command::Man { dir } => shell::man(dir.as_deref()),
         Command::Token(Token::Find(which)) => token::run(&config, &environment(), "find", &which),
         Command::Token(Token::Revoke(which)) => token::run(&config, &environment(), "revoke", &which),
+    }
+}
+
+/// Says what is wrong with the arguments, or what was asked of them. What stands where a command takes nothing, since it reads a secret
+/// or a UUID from standard input, may be just that and is not repeated; an option that is nearly one of its own is none.
+fn misused(error: &clap::Error) -> ExitCode {
+    let is_too_many = matches!(error.kind(), ErrorKind::UnknownArgument | ErrorKind::TooManyValues);
+    let read = if is_too_many && error.get(ContextKind::SuggestedArg).is_none() { read_by_command() } else { None };
+    match read {
+        Some(what) => {
+            let hint = "hint: others could read an argument; --help tells what the command takes";
+            show::complain(&format!(
+                "the {what} comes on standard input, and something stands where no argument belongs\n  {hint}"
+            ));
+        }
+        None => {
+            let _ = error.print();
+        }
+    }
+    ExitCode::from(if error.use_stderr() { WRONG_USE } else { 0 })
+}
+
+/// What the command that is asked for reads from standard input.
+fn read_by_command() -> Option<&'static str> {
+    let matches = Arguments::command().ignore_errors(true).try_get_matches().ok()?;
+    let (group, inner) = matches.subcommand()?;
+    match (group, inner.subcommand_name()) {
+        ("secret", Some("hash" | "seal")) | ("client", Some("add" | "secret")) | ("doctor", _) => Some("secret"),
+        ("token", Some(_)) => Some("UUID"),
+        _ => None,
     }
 }
 

@@ -175,7 +175,6 @@ fn a_secret_is_hashed_from_standard_input_and_never_from_an_argument() {
     assert!(hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$") && hash.ends_with('\n'), "{hash}");
     assert_ne!(hash, out(&run(&world, &["secret", "hash"], "planted-to-hash\n")), "each has a salt of its own");
     assert_eq!(run(&world, &["secret", "hash"], "").status.code(), Some(2));
-    assert_eq!(run(&world, &["secret", "hash", "planted-to-hash"], "").status.code(), Some(2));
     let marked = run(&world, &["secret", "hash"], "\u{feff}planted-to-hash\r\n");
     for hash in [hash, out(&marked)] {
         let mapped = client(OLD_ID, &format!("legacy_secret = {{ hash = \"{}\" }}", hash.trim()));
@@ -183,6 +182,35 @@ fn a_secret_is_hashed_from_standard_input_and_never_from_an_argument() {
         assert_eq!(world.token(&crate::support::passport(OLD_ID, "planted-to-hash")).status, 200);
         assert_eq!(world.token(&crate::support::passport(OLD_ID, "another")).status, 401);
     }
+}
+
+#[test]
+fn a_secret_that_is_given_as_an_argument_is_refused_and_not_repeated() {
+    let world = Plan::new().files();
+    let given = ["planted-typed", "-planted-typed", "--planted-typed", "--planted-typed=planted-typed"];
+    let add = ["client", "add", "a", "--client-id", "a", "--client-secret", "env:NEW_SECRET"];
+    for (command, what) in [
+        (&["secret", "hash"][..], "secret"),
+        (&["secret", "seal"], "secret"),
+        (&["secret", "--config", "passbridge.toml", "seal", "--armor"], "secret"),
+        (&["client", "secret", OLD_ID, "add"], "secret"),
+        (&["client", "secret", OLD_ID, "add", "--new"], "secret"),
+        (&["client", "secret", OLD_ID, "promote"], "secret"),
+        (&add, "secret"),
+        (&["doctor"], "secret"),
+        (&["token", "find"], "UUID"),
+        (&["token", "revoke"], "UUID"),
+    ] {
+        for secret in given {
+            let said = said::run(&world, &[command, &[secret]].concat(), "");
+            said.refused(2, &format!("the {what} comes on standard input"));
+            assert!(!said.err.contains("planted") && said.out.is_empty(), "{command:?}: {said:?}");
+        }
+    }
+    let mistyped = said::run(&world, &["secret", "seal", "--armour"], "");
+    mistyped.refused(2, "'--armor'");
+    said::run(&world, &["health", "please"], "").refused(2, "unexpected argument 'please'");
+    assert!(out(&run(&world, &["secret", "hash", "--help"], "")).contains("standard input"));
 }
 
 #[test]
