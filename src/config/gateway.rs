@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
+use super::listen::Listen;
 use super::load::pem;
 use crate::document::{Findings, Origin, Reader, Spotted};
 use crate::gateway::routes::{Route, Upstream};
@@ -13,7 +14,7 @@ use crate::secrets::Sources;
 /// The settings, and the clients that routes name.
 pub(super) fn read(
     section: Option<Reader<'_>>,
-    is_on: bool,
+    listen: &Listen,
     sources: Sources<'_>,
 ) -> (GatewaySettings, Vec<Spotted<String>>) {
     let (mut settings, mut named) = (GatewaySettings::default(), Vec::new());
@@ -24,6 +25,7 @@ pub(super) fn read(
     bounds.timeout = section.duration_within("timeout", bounds.timeout, short, long);
     bounds.idle_timeout = section.duration_within("idle_timeout", bounds.idle_timeout, short, long);
     bounds.body = section.size_within("body", 0, 1 << 40).unwrap_or(bounds.body);
+    let of_cache = section.origin_of("authz_cache");
     settings.authz_cache =
         section.seconds_within("authz_cache", settings.authz_cache, Duration::ZERO, Duration::from_mins(1));
     let mut routes: Vec<(Route, Origin)> = Vec::new();
@@ -38,7 +40,11 @@ pub(super) fn read(
         routes.push((read, origin));
     }
     passed_by(&routes, section.findings());
-    if !routes.is_empty() && !is_on {
+    if let Some(origin) = of_cache.filter(|_| !settings.authz_cache.is_zero() && listen.authz.is_none()) {
+        let message = "`gateway.authz_cache` where no other proxy can ask";
+        section.findings().warning("unused-key", &origin, message, "set `listen.authz`, or leave it out");
+    }
+    if !routes.is_empty() && listen.gateway.is_none() && listen.authz.is_none() {
         let hint = "set `listen.gateway` or `listen.authz`".to_owned();
         section.findings().warning("unused-routes", section.origin(), "routes that no listener uses", hint);
     }

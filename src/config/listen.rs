@@ -59,10 +59,11 @@ impl TlsListeners {
 /// Where operators are answered if nobody says so.
 pub(super) const OPS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9090);
 
-pub(super) fn read(section: Option<Reader<'_>>, findings: &Findings) -> Listen {
+/// The addresses, and where that of API calls is written.
+pub(super) fn read(section: Option<Reader<'_>>, findings: &Findings) -> (Listen, Option<Origin>) {
     let legacy = ([127, 0, 0, 1], 8080).into();
     let mut listen = Listen { legacy, gateway: None, authz: None, realm: None, ops: OPS };
-    let Some(mut section) = section else { return listen };
+    let Some(mut section) = section else { return (listen, None) };
     let named = [
         ("legacy", place(&mut section, "legacy", Some(listen.legacy))),
         ("gateway", place(&mut section, "gateway", None)),
@@ -78,10 +79,11 @@ pub(super) fn read(section: Option<Reader<'_>>, findings: &Findings) -> Listen {
             }
         }
     }
+    let of_gateway = named[1].1.as_ref().and_then(|place| place.origin.clone());
     let [legacy, gateway, authz, realm, ops] = named.map(|(_, place)| place.map(|place| place.address));
     listen.legacy = legacy.unwrap_or(listen.legacy);
     listen.ops = ops.unwrap_or(listen.ops);
-    Listen { gateway, authz, realm, ..listen }
+    (Listen { gateway, authz, realm, ..listen }, of_gateway)
 }
 
 /// Where operators are answered, looking at nothing else. `None`: what is written is no address.

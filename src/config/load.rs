@@ -129,10 +129,9 @@ fn mappings(section: Option<Reader<'_>>, sources: Sources<'_>) -> Place {
 
 fn config(mut file: Reader<'_>, sources: Sources<'_>, mappings: Place) -> Option<Config> {
     let findings = file.findings();
-    let listen = listen::read(file.section("listen"), findings);
+    let (listen, of_gateway) = listen::read(file.section("listen"), findings);
     let Server { workers, trusted_proxies, drain, of_drain } = server(file.section("server"));
-    let is_on = listen.gateway.is_some() || listen.authz.is_some();
-    let (mut gateway, route_clients) = gateway::read(file.section("gateway"), is_on, sources);
+    let (mut gateway, route_clients) = gateway::read(file.section("gateway"), &listen, sources);
     let tls = listen::tls(file.section("tls"), &listen, sources);
     let of_realm = file.origin_of("realm");
     let realm = file.required_section("realm").and_then(|section| realm::read(section, sources));
@@ -156,6 +155,16 @@ fn config(mut file: Reader<'_>, sources: Sources<'_>, mappings: Place) -> Option
         }
         None => None,
     };
+    // A route with something wrong in it is not the same as none.
+    if let Some(origin) = of_gateway.filter(|_| !findings.blocked() && gateway.leads_nowhere()) {
+        let hint = "set `[[gateway.route]]` or `otk.api`, or leave it out";
+        findings.warning(
+            "no-routes",
+            &origin,
+            "`listen.gateway` where nothing says where calls go: each is answered 404",
+            hint,
+        );
+    }
     Some(Config {
         listen,
         gateway,

@@ -57,6 +57,14 @@ pub struct GatewaySettings {
     pub authz_cache: Duration,
 }
 
+impl GatewaySettings {
+    /// Whether no call can go anywhere.
+    #[must_use]
+    pub fn leads_nowhere(&self) -> bool {
+        self.routes.is_empty() && self.old_api.is_none()
+    }
+}
+
 /// What one call may cost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {

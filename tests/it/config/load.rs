@@ -416,6 +416,32 @@ fn how_long_a_yes_may_be_kept_is_told_in_whole_seconds_as_caches_count_them() {
 }
 
 #[test]
+fn what_of_the_gateway_nothing_uses_is_told_and_what_is_used_is_not() {
+    let route = "[[gateway.route]]\nprefix = \"/a\"\nupstream = \"http://a\"\n";
+    assert_all_found(&[
+        warning(
+            "unused-key",
+            beside(&format!("[listen]\ngateway = \"127.0.0.1:81\"\n[gateway]\nauthz_cache = ▲\"2s\"\n{route}")),
+            "`gateway.authz_cache` where no other proxy can ask",
+            "set `listen.authz`, or leave it out",
+        ),
+        warning(
+            "no-routes",
+            beside("[listen]\ngateway = ▲\"127.0.0.1:81\"\n[gateway]\ntimeout = \"9s\""),
+            "each is answered 404",
+            "`[[gateway.route]]` or `otk.api`",
+        ),
+    ]);
+    for used in [
+        format!("[listen]\nauthz = \"127.0.0.1:81\"\n[gateway]\nauthz_cache = \"2s\"\n{route}"),
+        format!("[listen]\ngateway = \"127.0.0.1:81\"\n[gateway]\nauthz_cache = \"0s\"\n{route}"),
+        "[listen]\ngateway = \"127.0.0.1:81\"\n[otk]\nurl = \"http://old\"\napi = \"http://api\"".to_owned(),
+    ] {
+        assert!(Site::new(&beside(&used)).load().1.into_sorted().is_empty(), "{used}");
+    }
+}
+
+#[test]
 fn a_list_that_names_nothing_is_told_where_it_stands() {
     let route = |lines: &str| {
         beside(&format!("[listen]\ngateway = \"127.0.0.1:81\"\n[[gateway.route]]\nprefix = \"/a\"\n{lines}"))
@@ -753,6 +779,12 @@ fn an_old_server_that_cannot_be_is_told() {
         error("bad-value", otk("url = \"http://old\"\napi = ▲\"api.example.org\""), "a URL without path", ""),
         error("bad-value", otk("url = \"http://old\"\napi = ▲\"http://api/v1\""), "a URL without path", ""),
         error("wrong-type", otk("url = \"http://old\"\napi = ▲[\"http://api\"]"), "`otk.api`", ""),
+        warning(
+            "no-routes",
+            beside("[listen]\ngateway = ▲\"127.0.0.1:81\"\n[otk]\nurl = \"http://old\""),
+            "each is answered 404",
+            "`[[gateway.route]]` or `otk.api`",
+        ),
         warning(
             "unused-key",
             otk("url = \"http://old\"\napi = ▲\"http://api\""),
