@@ -139,7 +139,7 @@ fn without_a_good_identity_it_is_said_once_what_is_missing() {
     assert!(said.out.contains("[secrets] identity"), "{said:?}");
     run(&bare, &["secret", "seal"], "planted-typed").refused(2, "hint: [secrets] identity");
     run(&bare, &["secret", "seal", "--recipient", "age1nonsense"], "planted-typed").refused(2, "no public key of age");
-    run(&bare, &["secret", "seal", "planted"], "").refused(2, "unexpected argument");
+    run(&bare, &["secret", "seal", "planted"], "").refused(2, "the secret comes on standard input");
 }
 
 #[test]
