@@ -195,6 +195,25 @@ impl Family {
     pub const fn is_over(&self) -> bool {
         matches!(self.state, FamilyState::Over(_))
     }
+
+    /// One that rests and has nothing of the realm, for tests.
+    #[cfg(test)]
+    pub(crate) fn resting(id: FamilyId) -> Self {
+        Self {
+            id,
+            client: "l7xx".into(),
+            born: Timestamp::from_secs(0),
+            scope: "".into(),
+            session: None,
+            user: None,
+            renewal: None,
+            renewal_until: Timestamp::from_secs(3600),
+            generation: 0,
+            state: FamilyState::Resting,
+            replay: None,
+            members: Vec::new(),
+        }
+    }
 }
 
 /// The answer of a rotation, kept for the grace window.

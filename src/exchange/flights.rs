@@ -226,20 +226,8 @@ mod tests {
     use crate::store::{Bundle, StoreSettings};
 
     fn asking(lease: Lease) -> Family {
-        Family {
-            id: lease.family,
-            client: "l7xx".into(),
-            born: Timestamp::from_secs(0),
-            scope: "".into(),
-            session: None,
-            user: None,
-            renewal: None,
-            renewal_until: Timestamp::from_secs(3600),
-            generation: 0,
-            state: FamilyState::Asking { fence: lease.fence, since: Timestamp::from_secs(0) },
-            replay: None,
-            members: Vec::new(),
-        }
+        let state = FamilyState::Asking { fence: lease.fence, since: Timestamp::from_secs(0) };
+        Family { state, ..Family::resting(lease.family) }
     }
 
     /// Whoever has the newer lease has not decided yet, and decides by what this process knows.

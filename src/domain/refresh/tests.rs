@@ -23,18 +23,12 @@ fn seconds(seconds: u64) -> Duration {
 fn family(state: FamilyState, answered: Duration) -> Family {
     let since = Timestamp::from_millis(NOW.millis() - u64::try_from(answered.as_millis()).unwrap());
     Family {
-        id: FamilyId([1; 16]),
-        client: "l7xx".into(),
-        born: Timestamp::from_secs(0),
-        scope: "".into(),
-        session: None,
-        user: None,
         renewal: Some(Sealed::from_bytes(vec![1])),
         renewal_until: NOW.plus(seconds(1800)),
         generation: 2,
         state,
         replay: Some(Replay { reply: Sealed::from_bytes(vec![2]), since }),
-        members: Vec::new(),
+        ..Family::resting(FamilyId([1; 16]))
     }
 }
 

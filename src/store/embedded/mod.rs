@@ -324,7 +324,6 @@ mod tests {
     use futures_util::FutureExt;
 
     use super::*;
-    use crate::domain::family::FamilyState;
     use crate::domain::time::NoTime;
 
     fn open(directory: &Path) -> Embedded {
@@ -373,20 +372,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let store = open(directory.path());
         let shared = Arc::clone(&store.shared);
-        let family = Family {
-            id: FamilyId([1; 16]),
-            client: "l7xx".into(),
-            born: Timestamp::from_secs(0),
-            scope: "".into(),
-            session: None,
-            user: None,
-            renewal: None,
-            renewal_until: Timestamp::from_secs(3600),
-            generation: 0,
-            state: FamilyState::Resting,
-            replay: None,
-            members: Vec::new(),
-        };
+        let family = Family::resting(FamilyId([1; 16]));
         let bundle = Bundle { family: family.clone(), access: Vec::new(), refresh: Vec::new() };
         block_on(store.import(&bundle)).unwrap();
         let lease = store.lease(family.id, CLOSING).unwrap();
