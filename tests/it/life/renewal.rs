@@ -568,8 +568,7 @@ fn a_jwt_of_a_second_is_asked_for_once_and_used() {
 
 #[test]
 fn jwts_that_are_over_as_they_come_are_not_asked_for_again_and_again() {
-    let world = rotation("on").start();
-    world.realm.next(Mood::Grant(minutes()));
+    let world = minute(rotation("on"));
     let (access, _) = login(&world);
     world.realm.usually(Mood::Grant(Granting { expires_in: 0, refresh_expires_in: Some(20), ..Granting::default() }));
     world.turn(61);
@@ -579,8 +578,7 @@ fn jwts_that_are_over_as_they_come_are_not_asked_for_again_and_again() {
 
 #[test]
 fn jwts_that_live_shorter_than_the_realm_takes_are_not_asked_for_again_and_again() {
-    let world = rotation("on").start();
-    world.realm.next(Mood::Grant(minutes()));
+    let world = minute(rotation("on"));
     let (access, _) = login(&world);
     world.turn(61);
     let brief = || Mood::Grant(Granting { expires_in: 3, refresh_expires_in: Some(20), ..Granting::default() });
