@@ -62,8 +62,12 @@ struct Response {
 
 #[derive(Deserialize)]
 struct Content {
+    /// How long the body is; programs that do not know say -1.
     #[serde(default)]
-    text: String,
+    size: Option<f64>,
+    /// Not there, or empty, where a program has not kept it.
+    #[serde(default)]
+    text: Option<String>,
     #[serde(default)]
     encoding: String,
 }
@@ -94,12 +98,13 @@ fn of_entry(entry: Value, name: &str) -> Capture {
         return skipped("it had no reply");
     }
     let Some((host, target)) = parts(&entry.request.url) else { return skipped("its URL is none of HTTP") };
-    let encoded = entry.response.content.encoding == "base64";
-    let body = if encoded { BASE64.decode(&entry.response.content.text).ok() } else { None };
-    if encoded && body.is_none() {
-        return skipped("the body of its reply is no base64");
+    let content = entry.response.content;
+    let text = content.text.unwrap_or_default();
+    if text.is_empty() && content.size.is_some_and(|size| size > 0.0) {
+        return skipped("the body of its reply was not saved");
     }
-    let body = body.unwrap_or_else(|| entry.response.content.text.clone().into_bytes());
+    let body = if content.encoding == "base64" { BASE64.decode(&text).ok() } else { Some(text.into_bytes()) };
+    let Some(body) = body else { return skipped("the body of its reply is no base64") };
     let lower = |header: &Named| (header.name.to_ascii_lowercase(), header.value.trim().to_owned());
     let headers = entry.response.headers.iter().map(lower).collect();
     let reply = Reply { status: entry.response.status, headers, body };

@@ -356,21 +356,23 @@ fn a_har_file_is_a_capture_too() {
     });
     let failed = json!({"request": {"method": "GET", "url": "https://old.example.org/x", "headers": []},
                         "response": {"status": 0, "headers": [], "content": {}}});
-    let mut odd = [(); 4].map(|()| failed.clone());
+    let mut odd = [(); 5].map(|()| failed.clone());
     odd[0]["response"]["status"] = json!(-1);
     odd[1]["response"].as_object_mut().unwrap().remove("content");
     odd[2]["request"]["postData"] = json!({"mimeType": "text/plain", "text": null});
     odd[3] = json!(null);
+    odd[4]["response"] = json!({"status": 200, "headers": [], "content": {"size": 26, "mimeType": "application/json"}});
     let path = world.path().join("browser.HAR");
     let log = json!({"log": {"version": "1.2", "entries": odd[..2].iter().chain(&entries).chain([&failed]).chain(&odd[2..]).cloned().collect::<Value>()}});
     // As some programs of Windows save it.
     fs::write(&path, format!("\u{feff}{log}")).unwrap();
     let said = replay(&world, &[path.to_str().unwrap(), "--format", "json"]).fine();
     let became: Vec<_> = outcomes(&said).into_iter().map(|(_, outcome)| outcome).collect();
-    assert_eq!(became, ["skipped", "skipped", "same", "same", "same", "skipped", "skipped", "skipped"]);
+    assert_eq!(became, ["skipped", "skipped", "same", "same", "same", "skipped", "skipped", "skipped", "skipped"]);
     let why = "its request, its reply or a body of theirs is not as HTTP Archive 1.2 has it";
     let second = &said.json()["replies"][1];
     assert!(second["name"].as_str().unwrap().ends_with("browser.HAR #2") && second["why"] == why, "{second}");
+    assert_eq!(said.json()["replies"][8]["why"], "the body of its reply was not saved");
 }
 
 #[test]
