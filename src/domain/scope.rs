@@ -42,7 +42,12 @@ pub fn to_legacy(client: &Client, asked: Option<&str>, granted: Option<&str>) ->
         }
     } else {
         for word in granted {
-            tell(client.scopes.iter().find(|(_, realm)| realm == word).map_or(word, |(legacy, _)| legacy));
+            match client.scopes.iter().find(|(_, realm)| realm == word) {
+                Some((legacy, _)) => tell(legacy),
+                None if word_there(client, word) == word => tell(word),
+                // It has no legacy word: the one that reads alike means something else.
+                None => {}
+            }
         }
     }
     told.join(" ")
