@@ -10,7 +10,7 @@ use super::flight::{Plan, Purpose, Renewal, Waits};
 use super::{Bridge, Exchange, store_failed};
 use crate::domain::family::{AccessFate, AccessRecord, FamilyState};
 use crate::domain::issue::{ACCESS_JWT, ACCESS_KEY, binding};
-use crate::domain::opaque::{Fingerprint, OpaqueToken, TokenUse};
+use crate::domain::opaque::{OpaqueToken, TokenUse};
 use crate::domain::refresh::{AccessDecision, Over, decide_access};
 use crate::domain::refusal::{Cause, Fault, Refusal};
 use crate::domain::seal::{DoesNotOpen, SealingKey};
@@ -72,22 +72,10 @@ impl Locked {
 }
 
 impl Exchange {
-    /// Finds what an access UUID stands for, by its fingerprint, and renews the JWT behind it where that is due.
+    /// What an access UUID stands for whose record was just found; the JWT behind it is renewed where that is due.
     ///
     /// # Errors
     /// The JWT is over and the realm cannot be asked, or the store fails.
-    pub(super) async fn standing(
-        self: &Arc<Self>,
-        token: &OpaqueToken,
-        fingerprint: &Fingerprint,
-    ) -> Result<Standing, Refusal> {
-        match self.bridge.store.look_up(fingerprint).await.map_err(store_failed)? {
-            Some(record) => self.standing_of(token, record).await,
-            None => Ok(Standing::Unknown),
-        }
-    }
-
-    /// The same for a UUID whose record was just found.
     pub(super) async fn standing_of(
         self: &Arc<Self>,
         token: &OpaqueToken,
@@ -132,7 +120,7 @@ impl Exchange {
             }
             let Some(plan) = self.renewal(token, &record).await? else {
                 // Nothing can be asked any more: it lives to the end of the JWT that there is.
-                return if self.is_carried(&record) { good(token, record) } else { Ok(Standing::Over(Over::Expired)) };
+                return if self.is_carried(&record) { good(token, record) } else { Ok(Standing::Over(Over::Refused)) };
             };
             let landing = self.fly(plan).await;
             if let Err(refusal) = waits.once_more(landing, &self.bridge.store).await {

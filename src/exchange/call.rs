@@ -35,6 +35,12 @@ pub struct Turned {
 }
 
 impl Turned {
+    /// Why.
+    #[must_use]
+    pub const fn cause(&self) -> Cause {
+        self.refusal.cause
+    }
+
     /// Keeps the refusal for the trail, and says it in the dialect's words: the one place where a cause becomes a reply.
     #[must_use]
     pub fn reply(self, endpoint: Endpoint, trail: &mut Trail) -> Reply {
@@ -59,7 +65,12 @@ impl Exchange {
     pub async fn call(self: &Arc<Self>, token: &OpaqueToken, trail: &mut Trail) -> Result<Caller, Turned> {
         let fingerprint = token.fingerprint(TokenUse::Access);
         trail.token = Some(fingerprint);
-        let standing = self.standing(token, &fingerprint).await;
+        let standing = match self.bridge.store.look_up(&fingerprint).await {
+            Ok(Some(record)) => self.standing_of(token, record).await,
+            Ok(None) => Ok(Standing::Unknown),
+            // Whose it is cannot be looked up either: each look at a store that hangs would take as long.
+            Err(error) => return Err(self.turn(None, store_failed(error))),
+        };
         self.caller(fingerprint, standing, trail).await
     }
 

@@ -14,7 +14,7 @@ use crate::domain::opaque::{OpaqueToken, TokenUse};
 use crate::domain::refusal::{Fault, Refusal};
 use crate::legacy::glance::glance;
 use crate::legacy::reply::Reply;
-use crate::legacy::request::Incoming;
+use crate::legacy::request::{self, Incoming};
 use crate::legacy::sole::sole;
 use crate::mapping::Snapshot;
 use crate::otk::{Lost, OldServer};
@@ -43,6 +43,15 @@ impl Aside<'_> {
     /// The client at stage canary whose login this is, where it goes to the realm.
     pub(super) fn chosen(&self) -> Option<&Arc<Client>> {
         self.login_at(Stage::Canary).filter(|_| self.is_chosen)
+    }
+
+    /// The client that it means, for the log: also where id and secret are exchanged or put together, so that the secret is not told as an id.
+    fn meant(&self) -> Option<&Arc<Client>> {
+        let Called { endpoint, dialects, .. } = self.called;
+        let table = &self.snapshot.table;
+        let by_both = || table.named(&request::read(endpoint, dialects, self.incoming).ok()?.presented);
+        let by_id = || table.whose(self.look.claimed.as_deref()?);
+        self.look.named.first().or_else(by_both).or_else(by_id)
     }
 
     /// The request, for who looks at it when its client has its answer.
@@ -157,9 +166,10 @@ impl Exchange {
 
     /// Has the old server answer.
     pub(super) async fn pass(self: &Arc<Self>, aside: &Aside<'_>, trail: &mut Trail) -> Result<Reply, Refusal> {
-        let claimed = aside.look.claimed.as_deref();
+        let meant = aside.meant();
+        let claimed = meant.map(|client| &*client.legacy_id).or(aside.look.claimed.as_deref());
         if let Some(id) = claimed {
-            trail.claim(id, aside.snapshot.table.client(id).is_some());
+            trail.claim(id, meant.is_some());
         }
         let clock = &self.bridge.clock;
         let asked_at = clock.monotonic();

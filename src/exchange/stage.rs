@@ -46,8 +46,8 @@ pub(super) enum Ask {
 /// A request as it looks before anybody has proved anything.
 #[derive(Debug)]
 pub(super) struct Look {
-    /// The id that it names, for the log.
-    pub(super) claimed: Option<Arc<str>>,
+    /// An id that it has, known or not.
+    pub(super) claimed: Option<String>,
     /// The clients that it names and that there are.
     pub(super) named: Vec<Arc<Client>>,
     /// What is asked for.
@@ -67,8 +67,7 @@ impl Look {
         client: impl Fn(&str) -> Option<&'t Arc<Client>>,
     ) -> Self {
         let named: Vec<_> = glance.ids.iter().filter_map(|id| client(id)).cloned().collect();
-        let claimed = named.first().map(|client| Arc::clone(&client.legacy_id));
-        let claimed = claimed.or_else(|| glance.ids.first().map(|id| id.as_str().into()));
+        let claimed = glance.ids.first().cloned();
         let mut look = Self { claimed, named, ask: Ask::Odd, tokens: Vec::new(), passport: None };
         match endpoint {
             Endpoint::Revoke | Endpoint::Introspect => {

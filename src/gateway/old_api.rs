@@ -13,7 +13,7 @@ use super::swap::refusal;
 use super::tunnel::Switch;
 use super::{Bounds, From, Gateway, Stream};
 use crate::domain::opaque::TokenUse;
-use crate::domain::refusal::Refusal;
+use crate::domain::refusal::{Cause, Refusal};
 use crate::exchange::Turned;
 use crate::relay::Trust;
 use crate::telemetry::Trail;
@@ -59,6 +59,10 @@ impl Gateway {
         (from, trail): (&From, &mut Trail),
     ) -> Result<Response<Stream>, Turned> {
         let Some(way) = routing.old_api() else { return Err(turned) };
+        // It is known by then, or nobody can say: a store that has just failed would be waited for once more.
+        if turned.cause() == Cause::ServerError {
+            return Err(turned);
+        }
         match self.carries_a_stranger(&head.headers, trail).await {
             Ok(true) => self.pass_on(way, (head, body), host.as_ref(), (from, trail)).await,
             Ok(false) => Err(turned),

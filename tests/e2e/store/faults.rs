@@ -13,7 +13,7 @@ use passbridge::telemetry::Metrics;
 use super::line::{Cut, KEEP, LEASE, Line, RELEASE};
 use super::servers::{Server, settings, single};
 use super::world::{HOUR, World, block_on};
-use crate::support::{eventually, free_ports};
+use crate::support::{Bridge, Old, eventually, free_ports, send};
 
 #[test]
 fn a_redis_that_is_gone_is_told_at_once_and_one_that_is_back_is_used() {
@@ -275,6 +275,29 @@ fn a_redis_that_is_full_takes_no_login_and_ends_those_that_it_has() {
     assert_eq!(block_on(world.store.session(&login.new.family.session.unwrap())).unwrap(), None);
     assert_eq!(block_on(world.store.outbox()).unwrap().records, [pending]);
     assert!(!world.store.statistics().writable, "there is no more room for that");
+}
+
+#[test]
+fn a_call_whose_record_cannot_be_read_asks_for_it_once() {
+    let server = Server::start();
+    let line = Line::to(server.port);
+    let [gateway, authz, nobody] = free_ports();
+    let nobody = format!("http://127.0.0.1:{nobody}");
+    let further = format!(
+        "# gateway at {gateway}\n# authz at {authz}\n[store]\nkind = \"redis\"\nurls = [\"redis://127.0.0.1:{}\"]\n\
+         [otk]\nurl = \"{nobody}\"\napi = \"{nobody}\"\n[[gateway.route]]\nprefix = \"/\"\nupstream = \"{nobody}\"",
+        line.port
+    );
+    let bridge = Bridge::configured(&format!("{nobody}/auth/realms/SSO"), &[Old::of("test_api")], "", &further);
+    assert!(server.cli(&["ACL", "SETUSER", "default", "-get"]).status.success());
+    for port in [gateway, authz] {
+        line.commands();
+        let bearer = [("Authorization", "Bearer 0f4c3b1a-8f2e-4d6a-9b57-2c1e5d7a9f30")];
+        let refusal = send(port, "GET", "/api", &bearer, "").refusal();
+        assert_eq!(refusal, (500, "3003000".to_owned(), "server_error".to_owned()), "{}", bridge.log());
+        let asked = line.commands().into_iter().filter(|command| command == "GET").count();
+        assert_eq!(asked, 2, "the store itself tries a read twice; a Redis that hangs would be waited for as often");
+    }
 }
 
 #[test]

@@ -6,13 +6,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use passbridge::domain::opaque::{OpaqueToken, TokenUse};
 use socket2::{Domain, SockRef, Socket, Type};
 
 use super::many::{passbridge, serving};
 use super::{call, connect, get, gone, nowhere, open, plan, refused, routes, told, uuid};
 use crate::support::frames::{CANCEL, END_HEADERS, END_STREAM, Frames, HEADERS, RST_STREAM};
 use crate::support::world::REVOKE;
-use crate::support::{Connection, FakeApi, OLD_ID, OLD_SECRET, Plan, TOKEN, World, client, eventually, passport, post};
+use crate::support::{
+    Connection, FakeApi, Granting, Mood, OLD_ID, OLD_SECRET, Plan, TOKEN, World, client, eventually, passport, post,
+};
 
 #[test]
 fn no_route_is_not_found() {
@@ -23,6 +26,26 @@ fn no_route_is_not_found() {
     assert_eq!(refused(&call(&world, &get("/apis", &uuid))), told(404, "not_found", "3003000"));
     let elsewhere = String::from_utf8(get("/api", &uuid)).unwrap().replace("api.example.org", "b.example.org");
     assert_eq!(refused(&call(&world, elsewhere.as_bytes())), told(404, "not_found", "3003000"));
+}
+
+#[test]
+fn whose_jwt_is_over_and_cannot_be_renewed_is_not_told_as_one_whose_time_has_passed() {
+    let api = FakeApi::good();
+    let world = plan(&api, "").set("realm", "rotation", "\"on\"").start();
+    world.realm.next(Mood::Grant(Granting { expires_in: 60, refresh_expires_in: Some(36_000), ..Granting::default() }));
+    let login = world.login();
+    let refresh = login.text("refresh_token");
+    world.realm.next(Mood::Reset);
+    let fields = [("grant_type", "refresh_token"), ("client_id", OLD_ID), ("client_secret", OLD_SECRET)];
+    let asked = [&fields[..], &[("refresh_token", refresh.as_str())]].concat();
+    assert_eq!(world.token(&asked).status, 500, "its answer is lost");
+    world.turn(60);
+    let access = login.text("access_token");
+    assert_eq!(refused(&call(&world, &get("/api", &access))), told(401, "invalid_token", "3003990"));
+    let token = OpaqueToken::parse(&access).unwrap().fingerprint(TokenUse::Access).short();
+    let lines = world.log(&format!("\"token\":\"{token}\""));
+    let details: Vec<_> = lines.iter().filter(|line| line["endpoint"] == "api").map(|line| &line["detail"]).collect();
+    assert_eq!(details, ["its JWT is over, and the realm gives no other"]);
 }
 
 #[test]

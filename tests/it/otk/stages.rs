@@ -140,6 +140,26 @@ fn a_client_in_no_mapping_is_passed_and_counted_or_refused_as_configured() {
 }
 
 #[test]
+fn an_old_secret_that_stands_where_an_id_does_is_not_told_though_the_old_server_answers() {
+    let old = FakeOld::start();
+    for stage in ["legacy", "live"] {
+        let world = world(&old, stage);
+        let pair = format!("{OLD_ID}:{OLD_SECRET}");
+        for (id, secret) in [(pair.as_str(), OLD_SECRET), (OLD_SECRET, OLD_ID)] {
+            assert_eq!(ask(&world, TOKEN, &passport(id, secret)).status, 401);
+        }
+        let encoded = format!("Basic {}", STANDARD.encode(pair.replace(':', "%3A") + ":"));
+        let fields = [("grant_type", "passport"), ("token", "x")];
+        for path in [TOKEN, REVOKE] {
+            let reply = world.connect().ask(&post_with(path, &[("Authorization", &encoded)], &fields));
+            assert!(is_old(&reply), "{}", reply.body);
+        }
+        assert_eq!(world.log(&format!("\"claimed\":\"{OLD_ID}\"")).len(), 4);
+        assert!(world.log(OLD_SECRET).is_empty());
+    }
+}
+
+#[test]
 fn an_id_that_looks_like_a_token_is_told_once_the_old_server_takes_it_for_one() {
     let id = "54f0c455-4d80-421f-82ca-9194df24859d";
     let old = FakeOld::start();
