@@ -237,7 +237,7 @@ pub enum FamilyState {
         /// When the question was sent.
         since: Timestamp,
     },
-    /// The realm's refresh token may have been spent, and the answer is lost: no refresh any more.
+    /// The realm's refresh token may have been spent, and the answer is lost or had none: no refresh any more.
     Unrefreshable,
     /// Over.
     Over(Ending),

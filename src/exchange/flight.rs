@@ -4,6 +4,7 @@
 //! answer of a refresh reaches everybody by the one way by which it can also be fetched later.
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -102,6 +103,8 @@ pub(super) struct Rotation {
     /// What the token opened.
     pub(super) record: RefreshRecord,
     pub(super) grant_type: String,
+    /// Who asks.
+    pub(super) address: IpAddr,
     pub(super) scope: Option<String>,
     /// The scope in the realm's words, where the client asks for one.
     pub(super) realm_scope: Option<String>,
@@ -371,23 +374,26 @@ impl Exchange {
 fn request(plan: &Plan, family: &Family) -> Result<Option<RealmRequest>, Refusal> {
     let Some(sealed) = &family.renewal else { return Ok(None) };
     let token = plan.data_key.open_token(sealed, binding(REALM_REFRESH, &family.id))?;
-    let mut fields: Vec<(String, Wiped<String>)> = fixed(&plan.client.dialect);
-    fields.push(("refresh_token".to_owned(), Wiped::new(token.expose_secret().to_owned())));
-    let scope = match &plan.purpose {
-        Purpose::Rotate(wish) => wish.realm_scope.clone(),
-        Purpose::Renew(wish) if wish.scope == family.scope => None,
-        Purpose::Renew(wish) => Some(scope::to_realm(&plan.client, &wish.scope)).filter(|scope| !scope.is_empty()),
+    let (grant, address, scope) = match &plan.purpose {
+        Purpose::Rotate(wish) => {
+            (plan.client.dialect.grants.get(&wish.grant_type), Some(wish.address), wish.realm_scope.clone())
+        }
+        Purpose::Renew(wish) => {
+            let narrowed = (wish.scope != family.scope).then(|| scope::to_realm(&plan.client, &wish.scope));
+            (None, None, narrowed.filter(|scope| !scope.is_empty()))
+        }
     };
+    let mut fields = fixed(&plan.client.dialect, grant);
+    fields.push(("refresh_token".to_owned(), Wiped::new(token.expose_secret().to_owned())));
     fields.extend(scope.map(|scope| ("scope".to_owned(), Wiped::new(scope))));
-    Ok(Some(RealmRequest { client: Arc::clone(&plan.client), kind: GrantKind::Refresh, fields, address: None }))
+    Ok(Some(RealmRequest { client: Arc::clone(&plan.client), kind: GrantKind::Refresh, fields, address }))
 }
 
-/// What the dialect adds to a refresh; the plain grant where it has none.
-fn fixed(dialect: &Dialect) -> Vec<(String, Wiped<String>)> {
-    let refresh = dialect.grants.values().find(|grant: &&Grant| grant.kind == GrantKind::Refresh);
-    let own = |(name, value): &(String, String)| (name.clone(), Wiped::new(value.clone()));
-    match refresh {
-        Some(grant) => grant.fixed.iter().map(own).collect(),
+/// What the dialect adds to a refresh by this grant, to a renewal by its first one; the plain grant where it has none.
+fn fixed(dialect: &Dialect, asked: Option<&Grant>) -> Vec<(String, Wiped<String>)> {
+    let refresh = || dialect.grants.values().find(|grant: &&Grant| grant.kind == GrantKind::Refresh);
+    match asked.or_else(refresh) {
+        Some(grant) => grant.fixed.iter().map(|(name, value)| (name.clone(), Wiped::new(value.clone()))).collect(),
         None => vec![("grant_type".to_owned(), Wiped::new("refresh_token".to_owned()))],
     }
 }

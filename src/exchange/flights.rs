@@ -24,9 +24,6 @@ const MOST_LOOKS: u8 = 60;
 /// So long the realm is asked nothing that can wait, once it was away or has let somebody wait in vain.
 const BACK_OFF: Duration = Duration::from_secs(10);
 
-/// No client's name.
-const EVERYBODY: &str = "";
-
 /// Of renewals of one client that fail is one told in so long: each of its API calls may begin one.
 const TOLD_EVERY: Duration = Duration::from_secs(60);
 
@@ -38,8 +35,10 @@ pub struct Flights {
     /// the realm had surely spent nothing. How often it was looked
     /// whether they do; who was looked at longest ago comes first.
     unspent: Mutex<VecDeque<(Lease, u8)>>,
-    /// Until when the realm is asked nothing that can wait: for each client, no more of them than there are, and under no name for all.
-    alone_until: DashMap<String, Duration>,
+    /// Until when the realm is asked nothing that can wait, for anybody.
+    alone_until: Mutex<Duration>,
+    /// The same for each client, no more of them than there are.
+    alone_for: DashMap<String, Duration>,
     /// For which client the realm failed last in such a way that it may have heard, and when.
     failed: Mutex<Option<(String, Duration)>>,
     /// When a renewal of each client that failed was last told, of as many.
@@ -166,13 +165,13 @@ impl Flights {
 
     /// The realm let somebody wait in vain. Each question may cost a login, whoever's.
     pub(super) fn leave_realm_alone(&self, now: Duration) {
-        self.alone_until.insert(EVERYBODY.to_owned(), now.saturating_add(BACK_OFF));
+        *self.alone_until.lock() = now.saturating_add(BACK_OFF);
     }
 
     /// The realm was away for a client. What it cannot answer for one it may well for the others, whose sessions are still to be rechecked: unless
     /// it may have heard, so that this may have cost a login, and it was so for another a short while ago.
     pub(super) fn realm_failed(&self, client: &str, may_have_heard: bool, now: Duration) {
-        self.alone_until.insert(client.to_owned(), now.saturating_add(BACK_OFF));
+        self.alone_for.insert(client.to_owned(), now.saturating_add(BACK_OFF));
         if may_have_heard {
             let before = self.failed.lock().replace((client.to_owned(), now));
             if before.is_some_and(|(whose, when)| whose != client && now.saturating_sub(when) < BACK_OFF) {
@@ -193,8 +192,7 @@ impl Flights {
 
     /// Whether it was so a short while ago.
     pub(super) fn realm_is_left_alone(&self, client: &str, now: Duration) -> bool {
-        let is_ahead = |whose| self.alone_until.get(whose).is_some_and(|until| now < *until);
-        is_ahead(EVERYBODY) || is_ahead(client)
+        now < *self.alone_until.lock() || self.alone_for.get(client).is_some_and(|until| now < *until)
     }
 }
 

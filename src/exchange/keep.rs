@@ -29,8 +29,7 @@ impl Exchange {
         lease: Lease,
     ) -> Result<Landing, Refusal> {
         let note = (granted.slot > 0).then_some(Note::SecondSecret);
-        let Granted { grant, slot, asked } = granted;
-        let granted = Granted { grant: with_refresh(grant, plan, &known.value, asked), slot, asked };
+        let granted = with_refresh(granted, self.bridge.policy.load().rotation.forgives(), plan, &known.value);
         let mut tries = 0;
         loop {
             match self.commit(plan, &known, &granted, lease).await {
@@ -167,12 +166,13 @@ fn remember(family: &mut Family, fingerprint: Fingerprint, until: Timestamp) {
     }
 }
 
-/// A realm that gives no new refresh token leaves the old one good (RFC 6749 section 6).
-fn with_refresh(grant: RealmGrant, plan: &Plan, family: &Family, asked: Timestamp) -> RealmGrant {
-    if grant.refresh.is_some() {
-        return grant;
+/// A realm that gives no new refresh token leaves the old one good (RFC 6749 section 6), unless each of its tokens is good once.
+fn with_refresh(granted: Granted, forgives: bool, plan: &Plan, family: &Family) -> Granted {
+    if granted.grant.refresh.is_some() || !forgives {
+        return granted;
     }
     let token = open_renewal(family, &plan.data_key);
-    let life = family.renewal_until.ends().map(|until| until.since(asked));
-    RealmGrant { refresh: token.map(|token| RealmRefresh { token, life }), ..grant }
+    let life = family.renewal_until.ends().map(|until| until.since(granted.asked));
+    let grant = RealmGrant { refresh: token.map(|token| RealmRefresh { token, life }), ..granted.grant };
+    Granted { grant, ..granted }
 }

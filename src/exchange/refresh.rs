@@ -33,6 +33,7 @@ impl Exchange {
         grant: &Grant,
         trail: &mut Trail,
     ) -> Result<Reply, Refusal> {
+        let came = self.bridge.clock.now(); // whoever comes before a pair is made is no re-user of its UUID, however long that takes
         let presented = self.presented(known, grant, trail).await?;
         let asked_at = self.bridge.clock.monotonic();
         let mut waits = Waits::new(self.bridge.policy.load().patience * 2);
@@ -45,7 +46,7 @@ impl Exchange {
             let flight =
                 Flight { asking: self.bridge.flights.asking(&family.id), rotation: self.bridge.policy.load().rotation };
             let grace = known.client.dialect.tokens.refresh_grace;
-            match decide_refresh(&family, &presented.record, self.bridge.clock.now(), grace, flight) {
+            match decide_refresh(&family, &presented.record, came, grace, flight) {
                 RefreshDecision::Replay => {
                     let (told, age) = self.replay(&family, &presented.token)?;
                     trail.token = Some(told.access.fingerprint(TokenUse::Access));
@@ -134,6 +135,7 @@ impl Exchange {
             token: presented.token.clone(),
             record: record.clone(),
             grant_type: grant_type.to_owned(),
+            address: known.address,
             scope: asked.map(str::to_owned),
             realm_scope: asked.map(|asked| translate::scope(known.client, asked, limit)).transpose()?,
         };

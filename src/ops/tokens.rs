@@ -198,7 +198,7 @@ fn state(state: &FamilyState) -> &'static str {
     match state {
         FamilyState::Resting => "alive",
         FamilyState::Asking { .. } => "asking the realm",
-        FamilyState::Unrefreshable => "not refreshable: an answer of the realm was lost",
+        FamilyState::Unrefreshable => "not refreshable: an answer of the realm was lost, or had no refresh token",
         FamilyState::Over(Ending::Revoked) => "revoked",
         FamilyState::Over(Ending::RevokedByOperator) => "revoked by an operator",
         FamilyState::Over(Ending::SessionEnded) => "ended by the realm",

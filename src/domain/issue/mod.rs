@@ -269,15 +269,22 @@ pub fn rotate(family: &Family, asked: Asked<'_>, used: Used<'_>, grant: &RealmGr
     // Every UUID is remembered as long as its family lives: any of them ends it, and reuse is told from nonsense.
     let (members, forgotten) = remembered(&family.members, pair.members(), believed);
     let family = Family {
-        renewal: pair.renewal.clone(),
-        renewal_until: pair.renewal_until,
         generation,
-        state: FamilyState::Resting,
         replay: Some(Replay { reply: sealed, since: now }),
         members,
-        ..family.clone()
+        ..behind(family, pair.renewal.clone(), pair.renewal_until)
     };
     Rotated { family, access: pair.access_entry, refresh: pair.refresh_entry, forgotten }
+}
+
+/// The family with what the realm gave behind it. Where that was no refresh token, the one that was asked with ends the session, and nothing else.
+fn behind(family: &Family, renewal: Option<Sealed>, renewal_until: Timestamp) -> Family {
+    match renewal {
+        Some(renewal) => {
+            Family { renewal: Some(renewal), renewal_until, state: FamilyState::Resting, ..family.clone() }
+        }
+        None => Family { state: FamilyState::Unrefreshable, ..family.clone() },
+    }
 }
 
 /// A new JWT behind the access UUIDs that there are; the pair stays the client's.
@@ -299,14 +306,8 @@ pub fn renew(
         };
         (fingerprint, AccessRecord { fate, ..record })
     };
-    let renewal_until = renewable_until(grant, given);
-    let family = Family {
-        renewal: renewal(grant, &family.id, data_key, entropy),
-        renewal_until,
-        state: FamilyState::Resting,
-        members: prolonged(&family.members, renewal_until),
-        ..family.clone()
-    };
+    let family = behind(family, renewal(grant, &family.id, data_key, entropy), renewable_until(grant, given));
+    let family = Family { members: prolonged(&family.members, family.renewal_until), ..family };
     (family, access.into_iter().map(renewed).collect())
 }
 

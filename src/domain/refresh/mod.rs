@@ -18,8 +18,9 @@
 //!                            Asking               no, else                 Lose    (a crash; the realm may have heard us)
 //! ```
 //!
-//! A replay's age is counted from zero where the clock stands before it: clocks of two instances differ, and are set back by
-//! hand, and a client that lost an answer is no thief for that.
+//! A replay's age is counted from zero where it was made later than the UUID was presented: whoever waits for a pair is answered with it, however
+//! long it takes. So it is where the clock stands before it: clocks of two instances differ, and are set back by hand, and a client that lost an
+//! answer is no thief for that.
 //!
 //! What happens to a family while it asks:
 //!
@@ -28,7 +29,8 @@
 //!      Resting ─────────────────────────────▶ Asking ───────────────────────────────────────────▶ Resting
 //!         ▲                                    │ │ │
 //!         └───────── surely not spent ─────────┘ │ └── refused for good ──▶ Over
-//!                    (or unknown, rotation off)  └──── unknown, rotation on or not known ──▶ Unrefreshable
+//!                    (or unknown, rotation off)  └──── unknown, or granted without a refresh token, ──▶ Unrefreshable
+//!                                                      rotation on or not known
 //! ```
 
 use std::time::Duration;
@@ -80,12 +82,12 @@ pub enum RefreshDecision {
     Refuse(&'static str),
 }
 
-/// Decides. `grace` is the dialect's.
+/// Decides. `came`: when it was presented. `grace` is the dialect's.
 #[must_use]
 pub fn decide_refresh(
     family: &Family,
     record: &RefreshRecord,
-    now: Timestamp,
+    came: Timestamp,
     grace: Duration,
     flight: Flight,
 ) -> RefreshDecision {
@@ -101,11 +103,14 @@ pub fn decide_refresh(
     }
     if record.generation < family.generation {
         let before = record.generation + 1 == family.generation;
-        let replay = family.replay.as_ref().filter(|replay| before && now.since(replay.since) < grace);
+        let replay = family
+            .replay
+            .as_ref()
+            .filter(|replay| before && (came <= replay.since || came.since(replay.since) < grace));
         return if replay.is_some() { RefreshDecision::Replay } else { RefreshDecision::Reuse };
     }
     // Its record says when the realm's first refresh token behind it would have ended; renewals underneath have brought newer ones.
-    if now >= family.renewal_until {
+    if came >= family.renewal_until {
         return RefreshDecision::Refuse("the refresh token has expired");
     }
     decide_asking(&family.state, flight)
@@ -125,9 +130,9 @@ pub struct Flight {
 pub fn decide_asking(state: &FamilyState, flight: Flight) -> RefreshDecision {
     match state {
         FamilyState::Over(ending) => RefreshDecision::Refuse(ending.sentence()),
-        FamilyState::Unrefreshable => {
-            RefreshDecision::Refuse("an answer of the realm was lost; the login cannot be refreshed any more")
-        }
+        FamilyState::Unrefreshable => RefreshDecision::Refuse(
+            "an answer of the realm was lost, or had no refresh token; the login cannot be refreshed any more",
+        ),
         FamilyState::Resting | FamilyState::Asking { .. } if flight.asking => RefreshDecision::Wait,
         FamilyState::Resting => RefreshDecision::Ask,
         FamilyState::Asking { .. } if flight.rotation.forgives() => RefreshDecision::Ask,

@@ -112,6 +112,23 @@ fn a_scope_that_is_asked_for_is_translated_narrowed_and_told_in_legacy_words() {
 }
 
 #[test]
+fn a_word_of_the_realm_that_means_something_else_to_legacy_clients_is_told_to_nobody() {
+    let plan = rotation("on").without_clients().client(&client(OLD_ID, "scopes = { email = \"old_mail\" }"));
+    let world = plan.start();
+    let granting = |scope| Mood::Grant(Granting { scope: Some(scope), ..Granting::default() });
+    world.realm.usually(granting("profile email"));
+    let asked: Vec<_> = passport(OLD_ID, OLD_SECRET).into_iter().filter(|(name, _)| *name != "scope").collect();
+    let first = world.token(&asked);
+    assert_eq!(first.text("scope"), "profile", "the realm's `email` is not the old one");
+    world.realm.usually(granting("profile email old_mail"));
+    let second = world.token(&asked);
+    assert_eq!(second.text("scope"), "profile email");
+    for (login, scope) in [(&first, "profile"), (&second, "profile email")] {
+        assert_eq!(refresh(&world, &pair(login).1).text("scope"), scope);
+    }
+}
+
+#[test]
 fn a_scope_that_the_realm_takes_away_is_told_to_nobody_any_more() {
     let plan = rotation("on").without_clients().client(&client(OLD_ID, "scopes = { old_mail = \"email\" }"));
     let world = plan.set("realm", "recheck_after", "\"5m\"").start();
@@ -256,6 +273,21 @@ fn a_lost_answer_can_be_fetched_again_though_the_used_uuids_end_came_while_the_r
 }
 
 #[test]
+fn whoever_waits_for_a_pair_has_it_however_long_that_takes_and_without_a_grace_window_nobody_else() {
+    let world = strict("refresh_grace = \"0s\"").start();
+    let (_, uuid) = login(&world);
+    let gate = gated(&world, grant());
+    let waiting = send(&world, &refreshing(&uuid));
+    until_asked(&world, 1);
+    world.turn(5);
+    gate.notify_one();
+    let (_, next) = pair(&reply(&world, waiting));
+    world.turn(1);
+    refused(&refresh(&world, &uuid));
+    refreshed(&world, &next);
+}
+
+#[test]
 fn a_lost_answer_can_be_fetched_again_from_another_bridge_on_the_same_files() {
     let mut world = World::new();
     let (_, uuid) = login(&world);
@@ -360,6 +392,26 @@ fn a_realm_that_gives_no_new_refresh_token_leaves_the_old_one_good() {
     let spent = refreshes(&world);
     assert_eq!(spent.len(), 2);
     assert_eq!(spent[0], spent[1]);
+}
+
+#[test]
+fn a_realm_that_gives_no_new_refresh_token_where_each_is_good_once_is_asked_no_more_and_can_be_told_of_the_end() {
+    for setting in ["on", "unknown"] {
+        let world = rotation(setting).start();
+        let (first, uuid) = login(&world);
+        let given = world.realm.tokens()[1].clone();
+        world.realm.next(Mood::Grant(Granting { refresh: false, expires_in: 300, ..Granting::default() }));
+        let reply = refresh(&world, &uuid);
+        assert_eq!(reply.json("expires_in"), 300, "{}", reply.body);
+        assert!(!reply.body.contains("refresh_token\":"), "{}", reply.body);
+        let second = reply.text("access_token");
+        assert!(world.active(&first) && world.active(&second));
+        world.turn(600);
+        assert!(!world.active(&second), "it is not renewed");
+        assert_eq!(refreshes(&world), std::slice::from_ref(&given));
+        revoke(&world, &first);
+        crate::support::eventually("the realm is told", || super::told(&world) == [given.clone()]);
+    }
 }
 
 #[test]
@@ -493,6 +545,21 @@ fn strict(line: &str) -> Plan {
     let changed: Vec<&str> =
         dialect.lines().map(|known| if known.trim_start().starts_with(key) { line } else { known }).collect();
     Plan::new().dialect("otk-passport", &changed.join("\n"))
+}
+
+#[test]
+fn each_refresh_grant_of_a_dialect_asks_the_realm_in_its_own_words() {
+    let dialect = include_str!("../../../mappings/dialects/otk-passport.toml");
+    let another = "[grants.again]\nkind = \"refresh\"\nrealm = { grant_type = \"refresh_token\", channel = \"again\" }\n\n\
+                   [grants.again.fields]\nrefresh_token = { required = true }\n\n[tokens]";
+    let world = Plan::new().dialect("otk-passport", &dialect.replace("[tokens]", another)).start();
+    let (_, uuid) = login(&world);
+    let (_, uuid) = refreshed(&world, &uuid);
+    assert_eq!(world.realm.last().field("channel"), None);
+    let mut asked = refreshing(&uuid);
+    asked[0].1 = "again";
+    pair(&world.token(&asked));
+    assert_eq!(world.realm.last().field("channel").as_deref(), Some("again"));
 }
 
 #[test]
