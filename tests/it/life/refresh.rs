@@ -44,6 +44,7 @@ fn the_realm_hears_its_own_refresh_token_and_the_new_credentials_and_nothing_els
         ("refresh_token", &realms),
     ];
     assert_eq!(world.realm.last().form(), expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    assert_eq!(world.realm.last().header("x-forwarded-for").as_deref(), Some("127.0.0.1"), "who refreshes");
 }
 
 #[test]
