@@ -71,12 +71,15 @@ impl Drop for Waiting<'_> {
 
 impl One {
     fn is_passed_over(&self, now: Duration) -> bool {
-        let since = self.waiting_since.load(Ordering::Relaxed);
-        let is_silent = since != 0 && millis(now).saturating_sub(since) >= millis(IN_VAIN);
-        if is_silent && self.passed_until.load(Ordering::Relaxed) == 0 {
+        if self.is_silent(now) && self.passed_until.load(Ordering::Relaxed) == 0 {
             self.pass_over(now);
         }
         self.passed_until.load(Ordering::Relaxed) != 0
+    }
+
+    fn is_silent(&self, now: Duration) -> bool {
+        let since = self.waiting_since.load(Ordering::Relaxed);
+        since != 0 && millis(now).saturating_sub(since) >= millis(IN_VAIN)
     }
 
     fn pass_over(&self, now: Duration) {
@@ -91,23 +94,22 @@ impl Endpoints {
         realms.iter().map(|realm| Urls::of(realm).map(one)).collect::<Option<_>>().map(Self)
     }
 
-    /// One that was passed over for long enough while another is well, for whoever comes first: he looks whether it is there, and all others pass it
-    /// over on.
+    /// One of several that was passed over for long enough, for whoever comes first: he looks whether it is there, and all others pass it over on.
     pub(super) fn to_be_looked_at(&self, now: Duration) -> Option<(usize, &Urls)> {
-        let all = || self.0.iter().enumerate();
         let is_due = |one: &One| one.is_passed_over(now) && one.passed_until.load(Ordering::Relaxed) <= millis(now);
-        let (index, one) = all().find(|(_, one)| is_due(one))?;
-        if all().all(|(_, one)| one.is_passed_over(now)) {
-            return None;
-        }
+        let (index, one) = self.0.iter().enumerate().filter(|_| self.0.len() > 1).find(|(_, one)| is_due(one))?;
         one.pass_over(now);
         Some((index, &one.urls))
     }
 
-    /// The endpoints to try, in order: those that are well as configured, then those that are passed over. `there`: one of these that was looked at.
+    /// The endpoints to try, in order: those that are well as configured, then those that are passed over: whichever lets nobody wait and has been so
+    /// for longest comes first, for it may be back. `there`: one of these that was looked at.
     pub(super) fn in_order(&self, there: Option<usize>, now: Duration) -> Vec<(usize, &Urls)> {
         let mut order: Vec<_> = self.0.iter().enumerate().collect();
-        order.sort_by_key(|(index, one)| Some(*index) != there && one.is_passed_over(now));
+        order.sort_by_key(|(index, one)| {
+            let is_passed_over = Some(*index) != there && one.is_passed_over(now);
+            is_passed_over.then(|| (one.is_silent(now), one.passed_until.load(Ordering::Relaxed)))
+        });
         order.into_iter().map(|(index, one)| (index, &one.urls)).collect()
     }
 
@@ -165,12 +167,26 @@ mod tests {
     }
 
     #[test]
-    fn nobody_looks_where_all_are_passed_over() {
+    fn of_urls_that_are_all_passed_over_the_one_that_failed_longest_ago_is_asked_and_looked_at() {
         let endpoints = two();
-        for index in [0, 1] {
-            endpoints.failed(index, Duration::from_secs(1));
-        }
-        assert_eq!((order(&endpoints, 7), looked_at(&endpoints, 7)), (vec![0, 1], None));
+        endpoints.failed(0, Duration::from_secs(1));
+        endpoints.failed(1, Duration::from_secs(2));
+        assert_eq!(order(&endpoints, 3), [0, 1]);
+        endpoints.failed(0, Duration::from_secs(3));
+        assert_eq!(order(&endpoints, 4), [1, 0], "it may be back, and nobody has asked it since");
+        assert_eq!((looked_at(&endpoints, 6), looked_at(&endpoints, 7)), (None, Some(1)));
+        assert_eq!(order(&endpoints, 7), [0, 1], "it is just being looked at");
+        let _waits = endpoints.asked(0, Duration::from_secs(8));
+        assert_eq!(order(&endpoints, 10), [1, 0], "and that one lets its callers wait");
+        endpoints.answered(1);
+        assert_eq!(order(&endpoints, 60), [1, 0]);
+    }
+
+    #[test]
+    fn nobody_looks_at_the_only_url() {
+        let endpoints = Endpoints::new(&["http://a".to_owned()]).unwrap();
+        endpoints.failed(0, Duration::from_secs(1));
+        assert_eq!((order(&endpoints, 9), looked_at(&endpoints, 9)), (vec![0], None));
     }
 
     #[test]

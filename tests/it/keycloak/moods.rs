@@ -244,6 +244,24 @@ fn after_a_url_that_hangs_or_answers_for_a_realm_that_is_away_the_next_login_goe
 }
 
 #[test]
+fn of_two_urls_that_have_both_failed_the_one_that_is_back_is_asked_again() {
+    let other = FakeRealm::start();
+    let world = two_urls(&other);
+    let away = || Mood::answer(502, "text/html", "<h1>Bad Gateway</h1>");
+    world.realm.usually(away());
+    other.next(away());
+    for (asked, name) in [((1, 0), "the first"), ((1, 1), "the second, once"), ((2, 1), "the first may be back")] {
+        is_server_error(&login(&world), name);
+        assert_eq!((logins(&world.realm), logins(&other)), asked, "{name}");
+        world.turn(1);
+    }
+    for number in 2..=4 {
+        assert_eq!(login(&world).status, 200, "and so may the second");
+        assert_eq!((logins(&world.realm), logins(&other)), (2, number));
+    }
+}
+
+#[test]
 fn a_kept_connection_that_the_realm_has_closed_fails_over_too() {
     let other = FakeRealm::start();
     let world = two_urls(&other);
