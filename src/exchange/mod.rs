@@ -263,6 +263,8 @@ impl Exchange {
         trail.client = Some(Arc::clone(&client));
         let to_client = |refusal| Turned { dialect: Arc::clone(&client.dialect), refusal };
         speaks(&client, dialects).map_err(to_client)?;
+        let word = request.parameters.value("grant_type").filter(|_| endpoint == Endpoint::Token);
+        trail.grant = word.filter(|word| client.dialect.grants.contains_key(*word)).map(str::to_owned);
         if let Some(aside) = aside
             && self.passes_known(aside, &client).await.map_err(to_client)?
         {
@@ -285,7 +287,6 @@ impl Exchange {
 
     async fn token(self: &Arc<Self>, known: &Known<'_>, trail: &mut Trail) -> Result<Reply, Refusal> {
         let (grant_type, grant) = asked_grant(known.request, known.client)?;
-        trail.grant = Some(grant_type.to_owned());
         match grant.kind {
             // What was handed out before stays good until its end, whatever the stage becomes (OPERATOR section 5).
             GrantKind::Login if known.client.stage == Stage::Retired => {
