@@ -255,7 +255,11 @@ mod tests {
             spared: 0,
             bounded_alone: None,
             http2,
-            scarcity: Arc::new(Scarcity::new(Arc::new(SystemClock::default()), Arc::new(Metrics::new()))),
+            scarcity: Arc::new(Scarcity::new(
+                crate::server::scarcity::Room::for_connections(1_000),
+                Arc::new(SystemClock::default()),
+                Arc::new(Metrics::new()),
+            )),
         }
     }
 

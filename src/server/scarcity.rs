@@ -15,7 +15,7 @@ const SPARED: (u64, u64) = (64, 4096);
 /// Takes as many open files as the machine allows, as a proxy should; how many those are. `None`: there is no limit.
 ///
 /// The limit that a process begins with is small for the sake of programs that use `select`; there is none here.
-pub(super) fn open_files() -> Option<u64> {
+fn open_files() -> Option<u64> {
     let limit = getrlimit(Resource::Nofile);
     let wanted = Rlimit { current: limit.maximum, maximum: limit.maximum };
     if limit.current == limit.maximum || setrlimit(Resource::Nofile, wanted).is_err() {
@@ -24,8 +24,29 @@ pub(super) fn open_files() -> Option<u64> {
     limit.maximum
 }
 
+/// How many connections are taken.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Room {
+    /// All together.
+    pub(super) connections: usize,
+    /// They are fewer than are wanted, as no more files may be open.
+    few_files: bool,
+}
+
+impl Room {
+    /// As many as are wanted, where the machine allows so many open files; else that is told.
+    pub(super) fn for_connections(wanted: usize) -> Self {
+        let files = open_files();
+        let taken = connections(wanted, files);
+        if let Some(files) = files.filter(|_| taken < wanted) {
+            log::few_files(files, taken, wanted);
+        }
+        Self { connections: taken, few_files: taken < wanted }
+    }
+}
+
 /// How many connections are taken where so many are wanted and so many files may be open.
-pub(super) fn connections(wanted: usize, files: Option<u64>) -> usize {
+fn connections(wanted: usize, files: Option<u64>) -> usize {
     let Some(files) = files else { return wanted };
     let spared = (files / 4).clamp(SPARED.0, SPARED.1);
     wanted.min(usize::try_from(files.saturating_sub(spared)).unwrap_or(usize::MAX).max(1))
@@ -45,21 +66,23 @@ enum Want {
 /// Tells operators what callers cannot be given.
 #[derive(Debug)]
 pub(super) struct Scarcity {
+    pub(super) room: Room,
     metrics: Arc<Metrics>,
     /// Which want was told.
     news: News<Want>,
 }
 
 impl Scarcity {
-    pub(super) fn new(clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Self {
-        Self { metrics, news: News::new(clock) }
+    pub(super) fn new(room: Room, clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Self {
+        Self { room, metrics, news: News::new(clock) }
     }
 
     /// A connection was closed, as there are as many as may be: at this listener, or at all whose bound is `limits.connections`.
     pub(super) fn turned_away(&self, listener: Option<&str>) {
         self.metrics.turned_away.inc();
         if self.news.is_news(if listener.is_some() { Want::Room } else { Want::Connections }) {
-            log::turned_away(listener, self.metrics.turned_away.get());
+            let Room { connections, few_files } = self.room;
+            log::turned_away(listener, (connections, few_files), self.metrics.turned_away.get());
         }
     }
 

@@ -22,7 +22,7 @@ use super::legacy::Tuning;
 use super::listener::listen;
 use super::moves::{self, Remembered};
 use super::reload::{Files, Reloading, Ways};
-use super::scarcity::{self, Scarcity};
+use super::scarcity::{Room, Scarcity};
 use super::shared::Shared;
 use super::tls::{BOTH, Tls, TlsMaterial, provide_tls};
 use super::worker::Worker;
@@ -89,6 +89,7 @@ pub fn start(start: Start) -> Result<Running, StartError> {
     let [tls_legacy, tls_gateway, tls_authz, tls_realm, tls_ops] = tls(&config, &start.clock, &metrics)?;
     let snapshot = Snapshot::new(loaded, 1, &*start.entropy);
     let (bridge, audit) = bridge(&config, snapshot, &start, metrics, workers)?;
+    let room = Room::for_connections(config.limits.connections);
     let shared = Shared {
         realm: Arc::new(RealmStatus::default()),
         tuning: Arc::new(ArcSwap::from_pointee(Tuning::of(&config))),
@@ -98,7 +99,7 @@ pub fn start(start: Start) -> Result<Running, StartError> {
         tls_realm,
         tls_ops,
         stop: CancellationToken::new(),
-        scarcity: Arc::new(Scarcity::new(Arc::clone(&bridge.clock), Arc::clone(&bridge.metrics))),
+        scarcity: Arc::new(Scarcity::new(room, Arc::clone(&bridge.clock), Arc::clone(&bridge.metrics))),
         bridge: Arc::clone(&bridge),
     };
     shared.show_table(true);
@@ -134,7 +135,7 @@ fn serve(
     let exchange = || shared.exchange(&config).map_err(StartError::Failed);
     let teller = exchange()?;
     let exchanges = iter::repeat_with(exchange).take(workers).collect::<Result<Vec<_>, _>>()?;
-    let (alive, permits) = (TaskTracker::new(), Arc::new(Semaphore::new(connections(&config))));
+    let (alive, permits) = (TaskTracker::new(), Arc::new(Semaphore::new(shared.scarcity.room.connections)));
     let Doors { legacy, gateway, authz, realm, ops } = doors;
     let (mut gateway, mut authz, mut gateways) = (gateway.into_iter(), authz.into_iter(), Vec::new());
     let (birth, born) = watch::channel(());
@@ -188,16 +189,6 @@ fn tls(config: &Config, clock: &Arc<dyn Clock>, metrics: &Arc<Metrics>) -> Resul
 fn logging(config: &Config, metrics: &Metrics) -> Result<log::Writing, StartError> {
     let failed = |error| StartError::Failed(format!("no thread `log`: {error}"));
     log::begin(&config.log, &metrics.log_lost).map_err(failed)
-}
-
-/// How many connections are taken: as many as configured, where the machine allows so many open files.
-fn connections(config: &Config) -> usize {
-    let (wanted, files) = (config.limits.connections, scarcity::open_files());
-    let taken = scarcity::connections(wanted, files);
-    if let Some(files) = files.filter(|_| taken < wanted) {
-        log::few_files(files, taken, wanted);
-    }
-    taken
 }
 
 /// Every listening socket: one for each worker where workers serve it.

@@ -33,7 +33,7 @@ pub use error::{Cause, CommitError, StoreError};
 pub use measures::Measures;
 pub use memo::Memo;
 
-pub use redis::{Loss, Redis, is_redis, losses};
+pub use redis::{Loss, Redis, Unseen, is_redis, losses};
 pub use settings::{Password, RedisMode, RedisSettings, StoreSettings, Wait};
 
 use crate::domain::family::{AccessRecord, Ending, Family, FamilyId, NewFamily, RefreshRecord};

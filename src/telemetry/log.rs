@@ -136,18 +136,26 @@ pub fn few_files(files: u64, taken: usize, wanted: usize) {
 }
 
 /// Says that connections are closed unserved, as there are as many as may be, at a listener with a bound of its own or at the others;
-/// `count` of them so far.
-pub fn turned_away(listener: Option<&str>, count: u64) {
-    let why = match listener {
-        Some(_) => {
-            "there are as many connections as this listener takes, and further ones are closed at once: see who holds them"
+/// `count` of them so far. `few_files`: it is open files that allow so many.
+pub fn turned_away(listener: Option<&str>, (connections, few_files): (usize, bool), count: u64) {
+    let (whose, mend) = match (listener, few_files) {
+        (Some(_), _) => ("this listener takes", "see who holds them"),
+        (None, false) => {
+            ("`limits.connections` allows (API calls: all but an eighth)", "raise it, or see who holds them")
         }
-        None => {
-            "there are as many connections as `limits.connections` allows (API calls: all but an eighth), and further ones are closed at once: \
-             raise it, or see who holds them"
-        }
+        (None, true) => (
+            "there may be open files for (API calls: all but an eighth)",
+            "raise the hard limit of these (`open_files` at the start), or see who holds them",
+        ),
     };
-    tracing::warn!(event = "turned_away", listener, count, "{why}");
+    let connections = listener.is_none().then_some(connections);
+    tracing::warn!(
+        event = "turned_away",
+        listener,
+        connections,
+        count,
+        "there are as many connections as {whose}, and further ones are closed at once: {mend}"
+    );
 }
 
 /// Says that a caller could not ask anything, as its TLS handshake failed; `count` of them for this cause at this listener so far.

@@ -8,7 +8,7 @@ use crate::config::Config;
 use crate::domain::refusal::sentence;
 use crate::domain::time::{Clock, Timestamp};
 use crate::server::{NEAR, SystemClock};
-use crate::store::{Loss, RedisMode, StoreSettings, losses};
+use crate::store::{Loss, RedisMode, StoreSettings, Unseen, losses};
 
 /// Looks at this side.
 pub(super) fn look(config: &Config) -> Vec<Finding> {
@@ -78,15 +78,19 @@ fn redis(config: &Config) -> Vec<Finding> {
         let hint = format!("ask each node: {ASK}");
         return vec![Finding::unchecked("whether the nodes of the cluster keep what they are given", hint)];
     }
-    let losses = match losses(settings) {
-        Ok(losses) => losses,
-        Err(error) => {
+    match losses(settings) {
+        Ok(losses) => losses.into_iter().map(lost).collect(),
+        Err(Unseen::Forbidden(error)) => {
             let what = format!("whether Redis keeps what it is given: {}", sentence(&error));
             let hint = format!("allow its user `+config|get`, or ask as one who may: {ASK}");
-            return vec![Finding::unchecked(what, hint)];
+            vec![Finding::unchecked(what, hint)]
         }
-    };
-    losses.into_iter().map(lost).collect()
+        Err(Unseen::Refused(error)) => {
+            let message = format!("Redis does not serve who comes anew as `[store]` says: {}", sentence(&error));
+            let hint = "a running bridge lives on the connections that it has: `store.username`, `store.password`, or is Redis not there?";
+            vec![Finding::error("redis-refuses", message).hint(hint)]
+        }
+    }
 }
 
 fn lost(loss: Loss) -> Finding {

@@ -18,14 +18,25 @@ pub enum Loss {
     ForgetsAtRestart,
 }
 
+/// Why nobody knows.
+#[derive(Debug)]
+pub enum Unseen {
+    /// It serves us, and lets us not look at its configuration (`CONFIG`).
+    Forbidden(StoreError),
+    /// It is not there, or takes not what is configured: a bridge would get no new connection either.
+    Refused(StoreError),
+}
+
 /// Asks the one server, or the master.
 ///
 /// # Errors
-/// It is not there, or lets nobody look at its configuration (`CONFIG`).
-pub fn losses(settings: &RedisSettings) -> Result<Vec<Loss>, StoreError> {
-    let failed = |error: RedisError| StoreError::CannotRead {
-        what: "the configuration of Redis".to_owned(),
-        cause: Arc::new(error),
+/// Nobody knows.
+pub fn losses(settings: &RedisSettings) -> Result<Vec<Loss>, Unseen> {
+    let failed = |error: RedisError| {
+        // `ERR`: the command has another name there, or none.
+        let is_forbidden = matches!(error.code(), Some("NOPERM" | "ERR"));
+        let error = StoreError::CannotRead { what: "the configuration of Redis".to_owned(), cause: Arc::new(error) };
+        if is_forbidden { Unseen::Forbidden(error) } else { Unseen::Refused(error) }
     };
     let link = Link::new(settings).map_err(failed)?;
     let asked = ["maxmemory", "maxmemory-policy", "appendonly", "save"];

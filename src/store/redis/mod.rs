@@ -41,7 +41,7 @@ use parking_lot::Mutex;
 use redis::{Cmd, FromRedisValue, RedisError, RedisResult, Value, cmd};
 
 use self::clock::Days;
-pub use self::keeping::{Loss, losses};
+pub use self::keeping::{Loss, Unseen, losses};
 use self::leases::Unknown;
 use self::leftovers::Place;
 use self::link::Link;

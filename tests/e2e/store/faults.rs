@@ -6,7 +6,7 @@ use passbridge::domain::family::{AccessFate, AccessRecord, Ending, Family, Famil
 use passbridge::domain::seal::Sealed;
 use passbridge::store::{
     Change, CommitError, Loss, Measures, Memo, PendingRevocation, RedisMode, RedisSettings, StoreError, StoreSettings,
-    Version, Wait, losses,
+    Unseen, Version, Wait, losses,
 };
 use passbridge::telemetry::Metrics;
 
@@ -345,7 +345,27 @@ fn a_redis_that_drops_or_forgets_logins_is_found_out_and_one_that_lets_nobody_lo
     server.cli(&["CONFIG", "SET", "appendonly", "yes"]);
     assert_eq!(losses(&settings).unwrap(), []);
     server.cli(&["ACL", "SETUSER", "default", "-config"]);
-    let error = losses(&settings).unwrap_err();
+    let Unseen::Forbidden(error) = losses(&settings).unwrap_err() else { panic!("it serves") };
     let why = std::error::Error::source(&error).unwrap().to_string().to_lowercase();
     assert!(why.contains("permission"), "{why}");
+}
+
+#[test]
+fn a_redis_that_takes_no_new_connection_is_found_out_while_the_bridge_lives_on_those_that_it_has() {
+    let mut server = Server::start();
+    let [nobody] = free_ports();
+    let store = format!("[store]\nkind = \"redis\"\nurls = [\"redis://127.0.0.1:{}\"]", server.port);
+    let realm = format!("http://127.0.0.1:{nobody}/auth/realms/SSO");
+    let bridge = Bridge::configured(&realm, &[Old::of("test_api")], "", &store);
+    let doctor = || {
+        let said = bridge.program(&["doctor", "--format", "json"]);
+        let findings: Vec<serde_json::Value> = serde_json::from_slice(&said.stdout).unwrap();
+        findings.iter().any(|finding| finding["code"] == "redis-refuses")
+    };
+    assert!(!doctor());
+    assert!(server.cli(&["CONFIG", "SET", "requirepass", "another"]).status.success());
+    assert!(doctor(), "it wants a password");
+    let settings = settings(RedisMode::Single, &[server.port]);
+    server.kill();
+    assert!(matches!(losses(&settings), Err(Unseen::Refused(_))));
 }

@@ -116,7 +116,12 @@ fn where_few_files_may_be_open_fewer_connections_are_taken_and_that_is_told() {
             && text.contains("\npassbridge_connections_not_accepted_total 0\n")
     });
     eventually("that is told", || !program.lines("turned_away").is_empty());
-    assert_eq!(program.lines("turned_away").len(), 1, "told once, and not for each");
+    let [turned_away] = &program.lines("turned_away")[..] else { panic!("told once, and not for each") };
+    assert_eq!(turned_away["connections"], 136);
+    assert!(
+        turned_away["message"].as_str().unwrap().contains("raise the hard limit"),
+        "not what is configured: {turned_away}"
+    );
     assert_eq!(idle[0].ask(&get("/api", &uuid)).body, "good", "files are left for what stands behind a connection");
     drop(idle);
     eventually("there is room again", || {
