@@ -1,5 +1,7 @@
 //! PURE: what is meant for one connection alone, and goes no further (RFC 9110 section 7.6.1).
 
+use std::time::Duration;
+
 use http::{HeaderMap, header};
 
 use crate::relay::hops::end_to_end;
@@ -17,11 +19,38 @@ pub(super) fn back(headers: &mut HeaderMap) {
     headers.remove(header::TRAILER);
 }
 
+/// How long the server keeps the connection, where it says so: `Keep-Alive: timeout=5, max=99`.
+pub(super) fn kept(headers: &HeaderMap) -> Option<Duration> {
+    let words =
+        headers.get_all("keep-alive").iter().filter_map(|value| value.to_str().ok()).flat_map(|all| all.split(','));
+    let mut pairs = words.filter_map(|word| word.split_once('='));
+    let (_, seconds) = pairs.find(|(name, _)| name.trim().eq_ignore_ascii_case("timeout"))?;
+    seconds.trim().trim_matches('"').parse().ok().map(Duration::from_secs)
+}
+
 #[cfg(test)]
 mod tests {
     use http::HeaderValue;
 
     use super::*;
+
+    #[test]
+    fn a_server_says_how_long_it_keeps_a_connection() {
+        for (value, seconds) in [
+            ("timeout=5, max=100", Some(5)),
+            ("max=100,Timeout = \"2\"", Some(2)),
+            ("timeout=0", Some(0)),
+            ("timeout=-1", None),
+            ("max=100", None),
+        ] {
+            let headers = HeaderMap::from_iter([(
+                header::HeaderName::from_static("keep-alive"),
+                HeaderValue::from_static(value),
+            )]);
+            assert_eq!(kept(&headers), seconds.map(Duration::from_secs), "{value}");
+        }
+        assert_eq!(kept(&HeaderMap::new()), None);
+    }
 
     #[test]
     fn what_belongs_to_one_connection_stays_behind_and_all_else_goes_on_in_order() {

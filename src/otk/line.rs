@@ -23,8 +23,10 @@ use crate::relay::Trust;
 
 /// Idle connections that are kept; more are closed.
 const KEPT: usize = 32;
-/// How long one is kept idle: shorter than servers do, so that none is used just when the other side closes it.
+/// How long one is kept idle: shorter than servers do, so that none is used just when the other side closes it. Of one that says how long it keeps
+/// a connection, a second less.
 const IDLE: Duration = Duration::from_secs(4);
+const LESS: Duration = Duration::from_secs(1);
 /// Bytes of an answer's head.
 const HEAD: usize = 128 * 1024;
 /// Lines of an answer's head: clients of the old server had no such bound, so that it is far from what one says.
@@ -62,7 +64,7 @@ pub(super) struct Lines {
     secured: Option<Secured>,
     connect_timeout: Duration,
     clock: Arc<dyn Clock>,
-    /// Each with the time since which it is idle.
+    /// Each with the time until which it is good.
     idle: Mutex<VecDeque<(Line, Duration)>>,
 }
 
@@ -101,13 +103,14 @@ impl Lines {
         }
     }
 
-    /// Keeps a connection for the next request.
-    pub(super) fn give_back(&self, line: Line, tasks: &Tasks) {
+    /// Keeps a connection for the next request. `kept`: how long the server will, where it says so.
+    pub(super) fn give_back(&self, line: Line, kept: Option<Duration>, tasks: &Tasks) {
         if line.is_closed() || tasks.stop().is_cancelled() {
             return;
         }
+        let good = kept.map_or(IDLE, |kept| IDLE.min(kept.saturating_sub(LESS)));
         let mut idle = self.idle.lock();
-        idle.push_back((line, self.clock.monotonic()));
+        idle.push_back((line, self.clock.monotonic().saturating_add(good)));
         if idle.len() > KEPT {
             idle.pop_front();
         }
@@ -116,7 +119,7 @@ impl Lines {
     fn take(&self) -> Option<Line> {
         let now = self.clock.monotonic();
         let mut idle = self.idle.lock();
-        idle.retain(|(line, since)| !line.is_closed() && now.saturating_sub(*since) < IDLE);
+        idle.retain(|(line, until)| !line.is_closed() && now < *until);
         idle.pop_back().map(|(line, _)| line)
     }
 

@@ -181,9 +181,10 @@ impl OldServer {
     async fn ask(&self, request: Request<Full<Bytes>>, is_head: bool, tasks: &Tasks) -> Result<Answer, Lost> {
         let (response, line) = self.lines.send(request, tasks).await?;
         let (mut head, body) = response.into_parts();
+        let kept = headers::kept(&head.headers);
         headers::back(&mut head.headers);
         let body = whole(body).await?;
-        self.lines.give_back(line, tasks);
+        self.lines.give_back(line, kept, tasks);
         let bodiless = is_head || head.status == StatusCode::NO_CONTENT || head.status == StatusCode::NOT_MODIFIED;
         if !bodiless {
             head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));

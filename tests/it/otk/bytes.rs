@@ -210,3 +210,16 @@ fn connections_to_the_old_server_are_kept_for_a_while() {
     ask();
     assert_eq!(old.connections(), 2, "one that was idle for long may be about to close");
 }
+
+#[test]
+fn a_connection_to_an_old_server_that_says_how_long_it_keeps_it_is_used_no_longer() {
+    let old = FakeOld::start();
+    let world = world(&old, "legacy");
+    for (turn, connections) in [(0, 1), (1, 1), (2, 2)] {
+        let says = "HTTP/1.1 200 OK\r\nKeep-Alive: timeout=3, max=99\r\nContent-Length: 2\r\n\r\n{}";
+        old.next(OldMood::Says(says.as_bytes().to_vec()));
+        world.turn(turn);
+        assert_eq!(world.connect().ask(&post(TOKEN, &passport(OLD_ID, OLD_SECRET))).status, 200);
+        assert_eq!(old.connections(), connections, "a second less than it says");
+    }
+}
