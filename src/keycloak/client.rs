@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
@@ -31,6 +32,12 @@ const NOT_THERE: RangeInclusive<u16> = 502..=504;
 
 /// So long whoever looks at a URL that was passed over waits for its keys.
 const GLANCE: Duration = Duration::from_secs(1);
+
+/// Whoever wakes so much too late has stood still, and looks for so long at what has come meanwhile.
+const LATE: Duration = Duration::from_secs(1);
+
+/// Longer than anybody waits.
+const NEVER: Duration = Duration::from_secs(24 * 60 * 60);
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 pub(super) const FORM: HeaderValue = HeaderValue::from_static("application/x-www-form-urlencoded");
@@ -76,6 +83,7 @@ pub struct Keycloak {
     http: reqwest::Client,
     endpoints: Endpoints,
     headers: HeaderMap,
+    timeout: Duration,
     clock: Arc<dyn Clock>,
     status: Arc<RealmStatus>,
 }
@@ -94,7 +102,7 @@ impl Keycloak {
         let headers = headers(settings)?;
         let endpoints =
             Endpoints::new(&settings.urls).ok_or_else(|| Unusable("`realm.urls` has one that is no URL".to_owned()))?;
-        Ok(Self { http, endpoints, headers, clock, status })
+        Ok(Self { http, endpoints, headers, timeout: settings.timeout, clock, status })
     }
 
     /// Asks for a grant. The second new secret is tried where the realm says that the first is wrong: nothing was spent then.
@@ -221,6 +229,8 @@ impl Keycloak {
 
     async fn post(&self, url: &Url, address: Option<IpAddr>, body: Bytes) -> Result<(u16, Wiped<Vec<u8>>), NotGranted> {
         let mut question = Request::new(Method::POST, url.clone());
+        // Ours is the one that counts.
+        *question.timeout_mut() = Some(NEVER);
         *question.body_mut() = Some(body.into());
         let headers = question.headers_mut();
         headers.clone_from(&self.headers);
@@ -228,9 +238,24 @@ impl Keycloak {
         if let Some(address) = address.and_then(|address| HeaderValue::try_from(address.to_string()).ok()) {
             headers.insert(FORWARDED_FOR, address);
         }
-        let response = self.http.execute(question).await.map_err(|error| lost(&error))?;
-        let status = response.status().as_u16();
-        Ok((status, read(response).await?))
+        self.in_time(async {
+            let response = self.http.execute(question).await.map_err(|error| lost(&error))?;
+            let status = response.status().as_u16();
+            Ok((status, read(response).await?))
+        })
+        .await
+    }
+
+    /// Waits for an answer as long as is configured. A process that has stood still meanwhile looks first at what has come to it: its time is over when
+    /// it wakes, and the realm may long have answered.
+    async fn in_time<A>(&self, answer: impl Future<Output = Result<A, NotGranted>>) -> Result<A, NotGranted> {
+        let (begun, mut answer) = (self.clock.monotonic(), pin!(answer));
+        if let Ok(answer) = timeout(self.timeout, answer.as_mut()).await {
+            return answer;
+        }
+        let stood = self.clock.monotonic().saturating_sub(begun) > self.timeout + LATE;
+        let later = if stood { LATE } else { Duration::ZERO };
+        timeout(later, answer).await.unwrap_or_else(|_| Err(unknown("the realm did not answer in time")))
     }
 }
 

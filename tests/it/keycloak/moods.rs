@@ -1,11 +1,14 @@
 //! A realm that is down, slow, broken or talks nonsense.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
+use crate::support::program::Program;
 use crate::support::{
-    FakeRealm, Granting, Mood, OLD_ID, OLD_SECRET, Plan, RawReply, TOKEN, World, block_on, eventually, passport, post,
+    Connection, FakeRealm, Granting, Mood, OLD_ID, OLD_SECRET, Plan, RawReply, TOKEN, World, block_on, eventually,
+    passport, post,
 };
 
 fn login(world: &World) -> RawReply {
@@ -136,6 +139,27 @@ fn a_realm_that_never_answers_is_given_up_after_the_configured_time_and_not_aske
         assert_eq!((logins(&world.realm), other.count()), (asked + 1, 0), "{name}");
         world.turn(6);
     }
+}
+
+#[test]
+fn an_answer_that_came_while_the_process_stood_still_is_heard_though_its_time_is_over() {
+    let world = Plan::new().set("realm", "timeout", "\"1s\"").files();
+    let program = Program::serve(&world);
+    let gate = Arc::new(Notify::new());
+    world.realm.next_at("token", Mood::Gate(Arc::clone(&gate), Box::new(Mood::Grant(Granting::default()))));
+    let mut waiting = Connection::open(program.legacy);
+    waiting.write(&post(TOKEN, &passport(OLD_ID, OLD_SECRET)));
+    eventually("the realm is asked", || logins(&world.realm) == 1);
+    program.signal("STOP");
+    let state = format!("/proc/{}/stat", program.id());
+    eventually("it stands still", || std::fs::read_to_string(&state).unwrap().contains(") T "));
+    gate.notify_one();
+    let stopped = Instant::now();
+    eventually("its time is over, and more", || stopped.elapsed() > Duration::from_millis(2_500));
+    program.signal("CONT");
+    let reply = waiting.reply().unwrap();
+    world.plant(&reply);
+    assert_eq!(reply.status, 200, "{}", reply.body);
 }
 
 #[test]
