@@ -1,6 +1,7 @@
 //! Scope words both ways: the old world's to the realm, the realm's back.
 
 use super::client::Client;
+use super::refusal::{Cause, Fault, Refusal};
 
 /// What the client asked for, in the realm's words.
 #[must_use]
@@ -51,4 +52,16 @@ pub fn to_legacy(client: &Client, asked: Option<&str>, granted: Option<&str>) ->
         }
     }
     told.join(" ")
+}
+
+/// The realm's refusal of a scope is the operators' fault where the mapping names each word that was asked for: they promised it. The client hears the same.
+#[must_use]
+pub fn whose_fault(refusal: Refusal, client: &Client, asked: Option<&str>) -> Refusal {
+    let mut words = asked.unwrap_or_default().split_ascii_whitespace().peekable();
+    let is_named = |word| client.scopes.iter().any(|(legacy, _)| legacy == word);
+    let is_theirs = refusal.cause == Cause::Scope
+        && refusal.fault == Fault::Client
+        && words.peek().is_some()
+        && words.all(is_named);
+    if is_theirs { Refusal { fault: Fault::Operator, ..refusal } } else { refusal }
 }

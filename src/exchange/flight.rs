@@ -8,24 +8,20 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use secrecy::ExposeSecret;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::flights::Begun;
-use super::{Exchange, store_failed};
+use super::{Exchange, question, store_failed};
 use crate::domain::client::Client;
-use crate::domain::dialect::{Dialect, Grant, GrantKind};
 use crate::domain::family::{AccessFate, AccessRecord, Family, FamilyId, FamilyState, RefreshRecord};
 use crate::domain::grant::{Fate, NotGranted, RealmRequest};
-use crate::domain::issue::{REALM_REFRESH, binding};
 use crate::domain::opaque::{Fingerprint, OpaqueToken};
 use crate::domain::refresh::{Flight, RefreshDecision, after_failure, decide_asking};
 use crate::domain::refusal::{Cause, Fault, Refusal};
 use crate::domain::scope;
 use crate::domain::seal::SealingKey;
 use crate::domain::time::Timestamp;
-use crate::domain::wiped::Wiped;
 use crate::keycloak::Granted;
 use crate::store::{Change, CommitError, Lease, StoreError, TokenStore, Version, Versioned};
 use crate::telemetry::log;
@@ -75,6 +71,14 @@ impl Purpose {
         match self {
             Self::Rotate(wish) => AskedScope::Rotate(wish.realm_scope.clone()),
             Self::Renew(wish) => AskedScope::Renew(wish.scope.clone()),
+        }
+    }
+
+    /// The same in the client's words.
+    fn asked(&self) -> Option<&str> {
+        match self {
+            Self::Rotate(wish) => wish.scope.as_deref(),
+            Self::Renew(wish) => Some(&wish.scope),
         }
     }
 
@@ -264,7 +268,7 @@ impl Exchange {
                 return Ok(Landing::Done(None));
             }
         }
-        let Some(request) = request(plan, &known.value)? else {
+        let Some(request) = question::of(plan, &known.value)? else {
             return Err(Refusal::client(Cause::RefreshToken, "the realm gave no refresh token for this login"));
         };
         let known = if rotation.forgives() { Some(known) } else { self.write_down(known, lease).await? };
@@ -283,7 +287,7 @@ impl Exchange {
                     }
                     return Err(refusal);
                 }
-                Err(failure.refusal)
+                Err(scope::whose_fault(failure.refusal, &plan.client, plan.purpose.asked()))
             }
         }
     }
@@ -367,34 +371,6 @@ impl Exchange {
             // A lease that is lost shows when the answer is kept: it is fenced.
             let _kept = self.bridge.store.renew(lease, LEASE).await;
         }
-    }
-}
-
-/// The question in the realm's words; `None` where the realm gave no refresh token.
-fn request(plan: &Plan, family: &Family) -> Result<Option<RealmRequest>, Refusal> {
-    let Some(sealed) = &family.renewal else { return Ok(None) };
-    let token = plan.data_key.open_token(sealed, binding(REALM_REFRESH, &family.id))?;
-    let (grant, address, scope) = match &plan.purpose {
-        Purpose::Rotate(wish) => {
-            (plan.client.dialect.grants.get(&wish.grant_type), Some(wish.address), wish.realm_scope.clone())
-        }
-        Purpose::Renew(wish) => {
-            let narrowed = (wish.scope != family.scope).then(|| scope::to_realm(&plan.client, &wish.scope));
-            (None, None, narrowed.filter(|scope| !scope.is_empty()))
-        }
-    };
-    let mut fields = fixed(&plan.client.dialect, grant);
-    fields.push(("refresh_token".to_owned(), Wiped::new(token.expose_secret().to_owned())));
-    fields.extend(scope.map(|scope| ("scope".to_owned(), Wiped::new(scope))));
-    Ok(Some(RealmRequest { client: Arc::clone(&plan.client), kind: GrantKind::Refresh, fields, address }))
-}
-
-/// What the dialect adds to a refresh by this grant, to a renewal by its first one; the plain grant where it has none.
-fn fixed(dialect: &Dialect, asked: Option<&Grant>) -> Vec<(String, Wiped<String>)> {
-    let refresh = || dialect.grants.values().find(|grant: &&Grant| grant.kind == GrantKind::Refresh);
-    match asked.or_else(refresh) {
-        Some(grant) => grant.fixed.iter().map(|(name, value)| (name.clone(), Wiped::new(value.clone()))).collect(),
-        None => vec![("grant_type".to_owned(), Wiped::new("refresh_token".to_owned()))],
     }
 }
 

@@ -10,7 +10,7 @@ use crate::domain::family::FamilyId;
 use crate::domain::grant::RealmGrant;
 use crate::domain::issue::{self, Asked, TokenReply};
 use crate::domain::refusal::Refusal;
-use crate::domain::translate;
+use crate::domain::{scope, translate};
 use crate::legacy::reply::{self, Reply, Says, Value};
 use crate::store::Memo;
 use crate::telemetry::trail::Note;
@@ -44,11 +44,12 @@ impl Exchange {
         let asked_at = bridge.clock.monotonic();
         let answer = self.keycloak.load_full().grant(&wish.request).await; // the one call outward
         trail.realm = Some(bridge.clock.monotonic().saturating_sub(asked_at));
-        let granted = answer?;
+        let asked_scope = wish.asked_scope.as_deref();
+        let granted = answer.map_err(|failure| scope::whose_fault(failure.refusal, known.client, asked_scope))?;
         if granted.slot > 0 {
             trail.notes.push(Note::SecondSecret);
         }
-        let asked = Asked { client: known.client, grant_type, scope: wish.asked_scope.as_deref() };
+        let asked = Asked { client: known.client, grant_type, scope: asked_scope };
         let issued = issue::mint(asked, &granted.grant, self.moment(granted.asked));
         if !issued.promise_kept {
             trail.notes.push(Note::PromiseShort);

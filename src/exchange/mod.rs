@@ -23,6 +23,7 @@ mod logout;
 mod old;
 mod operator;
 mod outlived;
+mod question;
 mod refresh;
 mod revoke;
 mod seldom;

@@ -34,6 +34,28 @@ fn words_are_renamed_on_the_way_there_and_back() {
 }
 
 #[test]
+fn a_scope_that_the_realm_refuses_is_the_operators_fault_where_the_mapping_names_each_word() {
+    let world = renaming();
+    let blamed =
+        |fault: &str| world.metric(&format!("passbridge_faults_total{{client=\"{OLD_ID}\",fault=\"{fault}\"}}"));
+    let refused = |asked: &str| {
+        world.realm.next(Mood::Refuse(400, "invalid_scope", "Invalid scopes"));
+        let reply = world.token(&with("scope", asked));
+        assert_eq!(reply.header("x-ca-err").as_deref(), Some("3003115"), "{asked}");
+        (blamed("operator"), blamed("client"))
+    };
+    assert_eq!(refused("mail reg"), (1.0, 0.0));
+    assert_eq!(refused("mail nonsense"), (1.0, 1.0), "that word is the client's own");
+    assert_eq!(refused("client_registration"), (1.0, 2.0), "and so is the realm's word for it");
+    let refresh = world.login().text("refresh_token");
+    world.realm.next(Mood::Refuse(400, "invalid_scope", "Invalid scopes"));
+    let fields = [("grant_type", "refresh_token"), ("client_id", OLD_ID), ("client_secret", OLD_SECRET)];
+    let asked = [&fields[..], &[("refresh_token", refresh.as_str()), ("scope", "reg")]].concat();
+    assert_eq!(world.token(&asked).header("x-ca-err").as_deref(), Some("3003115"));
+    assert_eq!((blamed("operator"), blamed("client")), (2.0, 2.0));
+}
+
+#[test]
 fn asked_for_nothing_the_client_hears_all_that_was_granted_in_its_own_words() {
     assert_eq!(told(&renaming(), ""), asked("auth reg profile mail", ""));
 }
