@@ -21,7 +21,9 @@ pub fn find(
     query: Option<&Form>,
 ) -> Result<Presented, Refusal> {
     let in_parameters = parameters.value(&fields.id);
-    if let Some(header) = authorization {
+    // Whoever has shown who it is by parameters may say anything else there: some HTTP libraries put a `Bearer` on whatever they send.
+    let counts = |header: &&[u8]| is_basic(header) || in_parameters.or_else(|| query?.value(&fields.id)).is_none();
+    if let Some(header) = authorization.filter(counts) {
         let readings = basic(header).ok_or_else(|| {
             Refusal::client(Cause::ClientCredentials, "the Authorization header is not readable Basic")
         })?;
@@ -49,6 +51,10 @@ pub fn find(
 /// Nobody says who asks.
 pub(super) fn missing() -> Refusal {
     Refusal::client(Cause::ClientCredentials, "the request carries no client credentials")
+}
+
+fn is_basic(header: &[u8]) -> bool {
+    header.get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"basic"))
 }
 
 /// Reads `Basic base64(id:secret)`: as it is, and form-decoded where that is something else.

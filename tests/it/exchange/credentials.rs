@@ -95,6 +95,22 @@ fn another_scheme_or_unreadable_basic_is_wrong_credentials() {
 }
 
 #[test]
+fn another_scheme_beside_parameters_that_say_who_asks_is_passed_over() {
+    let world = World::new();
+    let beside =
+        |header: &str| world.ask(&post_with(TOKEN, &[("Authorization", header)], &passport(OLD_ID, OLD_SECRET)));
+    for header in ["Bearer x", "bearer 0f4c3b1a-8f2e-4d6a-9b57-2c1e5d7a9f30", "Negotiate TlRMTVNTUAAB", "x"] {
+        assert_eq!(beside(header).status, 200, "{header}");
+        assert_eq!(world.realm.last().header("authorization"), None, "{header}");
+    }
+    for header in ["Basic !!!", "basic"] {
+        assert_eq!(beside(header).said(), (401, "invalid_client".to_owned()), "{header}");
+    }
+    let wrong = post_with(TOKEN, &[("Authorization", "Bearer x")], &passport(OLD_ID, "another"));
+    assert_eq!(world.ask(&wrong).said(), (401, "invalid_client".to_owned()));
+}
+
+#[test]
 fn one_of_two_old_secrets_is_enough_and_neither_passes_for_another_client() {
     let more = "legacy_secret = [{ env = \"OLD_SECRET\" }, { env = \"OLDER_SECRET\" }]";
     let world =
