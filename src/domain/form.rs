@@ -33,6 +33,11 @@ impl Form {
             .filter(|value| !value.is_empty())
     }
 
+    /// All names, in order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|(name, _)| name.as_str())
+    }
+
     /// Every value of this name that is not empty, in order.
     pub fn values<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         let of_name = move |(known, value): &'a (String, Wiped<String>)| (known == name).then_some(value.as_str());

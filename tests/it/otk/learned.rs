@@ -6,9 +6,10 @@ use std::time::Duration;
 use super::plan;
 use crate::cli::said::run;
 use crate::support::program::Program;
+use crate::support::raw::post_body;
 use crate::support::{
-    Connection, FakeOld, NEW_SECRET, OLD_ID, OLD_SECRET, Plan, RawReply, TOKEN, World, client, eventually, passport,
-    post, within,
+    Connection, FakeOld, NEW_SECRET, OLD_ID, OLD_SECRET, OldMood, Plan, RawReply, TOKEN, World, client, eventually,
+    passport, post, within,
 };
 
 const LEARN: &str = "legacy_secret = { learn = true } # nobody knows it";
@@ -100,6 +101,26 @@ fn what_the_old_server_accepted_lets_in_at_the_realm_whatever_restarts() {
     let store = world.store();
     world.end();
     assert!(contains(&store, "$argon2id$") && !contains(&store, OLD_SECRET) && !contains(&store, SECOND));
+}
+
+#[test]
+fn what_the_old_server_may_have_accepted_for_somebody_else_is_not_learned() {
+    let old = FakeOld::start();
+    let mut world = learning(&old, "legacy").start();
+    world.plant_text(SECOND);
+    for own in [
+        "x=1;client_id=other;client_secret=his-own&",
+        "Client_Id=other&Client_Secret=his-own&",
+        "x=1\r\nclient.id=other&",
+    ] {
+        let body = format!("{own}grant_type=passport&certificate=c&client_id={OLD_ID}&client_secret={SECOND}");
+        old.next(OldMood::Says(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}".to_vec()));
+        assert_eq!(world.connect().ask(&post_body(TOKEN, &[], body.as_bytes())).status, 200, "{own}");
+    }
+    lesson(&world, OLD_SECRET, 1);
+    stage(&mut world, "live");
+    assert_eq!(login(&world, SECOND).status, 401);
+    assert_eq!(login(&world, OLD_SECRET).status, 200);
 }
 
 #[test]
@@ -210,6 +231,28 @@ fn a_secret_that_the_store_could_not_keep_is_told_and_learned_later() {
         ask();
         counted("kept")
     });
+}
+
+#[test]
+fn a_secret_that_is_learned_of_a_login_at_stage_canary_is_no_login_that_got_no_tokens() {
+    let old = FakeOld::start();
+    let mut world = learning(&old, "legacy").start();
+    world.plant_text(SECOND);
+    old.knows(OLD_ID, SECOND);
+    lesson(&world, OLD_SECRET, 1);
+    world.change_clients(&[at("canary").replace(LEARN, &format!("canary = {{ percent = 99 }}\n{LEARN}"))]);
+    world.running().reload().unwrap();
+    let is_passed = |secret: &str| {
+        let reply = login(&world, secret);
+        assert_eq!(reply.status, 200, "{reply:?}");
+        is_old(&reply)
+    };
+    assert!(!is_passed(OLD_SECRET), "the passport is chosen");
+    assert!(is_passed(SECOND), "which nobody has shown before");
+    eventually("it is learned, and its logins go to the realm too", || !is_passed(SECOND));
+    let shown = run(&world, &["client", "show", OLD_ID, "--format", "json"], "").fine().json();
+    let figures = &shown["fares"]["canary"]["figures"];
+    assert!(figures["realm"].as_u64() >= Some(2) && figures["without_tokens"] == 0, "{figures}");
 }
 
 #[test]
