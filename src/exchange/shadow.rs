@@ -120,7 +120,7 @@ impl Exchange {
     /// Holds both against each other; and how long the realm took, where it was asked.
     async fn compare(&self, client: &Arc<Client>, copied: &Copied, said: &Said) -> (Verdict, Option<Duration>) {
         let Some(status) = said.status else { return (Verdict::lost(), None) };
-        let wish = match self.would_ask(copied).await {
+        let wish = match self.would_ask(copied, verdict(status) == Some(true)).await {
             Ok(wish) => wish,
             Err(refusal) => {
                 let ours = reply::refusal(&client.dialect, copied.endpoint, refusal.cause).status.as_u16();
@@ -148,11 +148,16 @@ impl Exchange {
     }
 
     /// Goes the way of a login up to the question to the realm.
-    async fn would_ask(&self, copied: &Copied) -> Result<Translated, Refusal> {
+    async fn would_ask(&self, copied: &Copied, is_accepted: bool) -> Result<Translated, Refusal> {
         let Copied { method, uri, headers, body, dialects, .. } = copied;
         let request = request::read(copied.endpoint, dialects, &Incoming { method, uri, headers, body })?;
         self.recall(&copied.snapshot, &request.presented).await?;
-        let client = self.bridge.guard.look(&copied.snapshot, &request.presented, copied.address).await?;
+        let (guard, snapshot, address) = (&self.bridge.guard, &copied.snapshot, copied.address);
+        let client = if is_accepted {
+            guard.look_at_accepted(snapshot, &request.presented, address).await?
+        } else {
+            guard.look(snapshot, &request.presented, address).await?
+        };
         speaks(&client, dialects)?;
         let (_, grant) = asked_grant(&request, &client)?;
         let limit = self.bridge.policy.load().parameter;

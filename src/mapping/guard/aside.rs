@@ -21,10 +21,12 @@ impl Guard {
         presented: &Presented,
         address: IpAddr,
     ) -> Result<Arc<Client>, Refusal> {
-        self.look_into(snapshot, presented, Question::of(snapshot, presented, address, &self.books).uncounted()).await
+        let question = Question::of(snapshot, presented, address, &self.books).uncounted();
+        self.look_into(snapshot, presented, question, has_learned_nothing).await
     }
 
-    /// The same of credentials that the old server has accepted: nobody guesses them, so however many wrong ones came of late, these are looked at.
+    /// The same of credentials that the old server has accepted: nobody guesses them, so however many wrong ones came of late, these are looked at; and
+    /// a client that learns learns them just now.
     ///
     /// # Errors
     /// As above.
@@ -35,7 +37,7 @@ impl Guard {
         address: IpAddr,
     ) -> Result<Arc<Client>, Refusal> {
         let question = Question::of(snapshot, presented, address, &self.books).uncounted().unlimited();
-        self.look_into(snapshot, presented, question).await
+        self.look_into(snapshot, presented, question, |client| client.learned().is_some()).await
     }
 
     async fn look_into(
@@ -43,13 +45,14 @@ impl Guard {
         snapshot: &Snapshot,
         presented: &Presented,
         question: Question,
+        may_be_learning: fn(&Client) -> bool,
     ) -> Result<Arc<Client>, Refusal> {
         if let Some(client) = self.recognize(snapshot, presented) {
             return Ok(client);
         }
         let client = question.client.clone();
         // The old server may be teaching it just now.
-        let is_untaught = client.as_deref().is_some_and(has_learned_nothing);
+        let is_learning = client.as_deref().is_some_and(may_be_learning);
         let unknown = |detail| Refusal::server(Fault::Ourselves, detail);
         let Some(answer) = self.pool.run(question.network, move |argon| question.answer(argon)) else {
             return Err(unknown("too many secrets wait to be verified"));
@@ -61,8 +64,8 @@ impl Guard {
             }
             (Ok(Outcome::Unverified(why)), _) => Err(unknown(why)),
             (Ok(Outcome::Wrong | Outcome::Right(_)), None) => Err(wrong(nobodys(snapshot, presented))),
-            (Ok(Outcome::Wrong), Some(_)) if is_untaught => {
-                Err(unknown("its old secret is to be learned, and nothing is learned yet"))
+            (Ok(Outcome::Wrong), Some(_)) if is_learning => {
+                Err(unknown("its old secret is to be learned, and this one is not learned yet"))
             }
             (Ok(Outcome::Wrong), Some(_)) => Err(wrong("the secret is wrong")),
             (Err(_), _) => Err(unknown("the verification of a secret was lost")),
