@@ -45,7 +45,7 @@ fn the_page_is_whole_and_asks_nobody_but_its_own_bridge() {
         assert!(html.contains(&format!("id=\"{id}\"")), "{id}");
     }
     for path in ["readyz", "metrics"] {
-        assert!(script.contains(&format!("fetch(\"{path}\")")));
+        assert!(script.contains(&format!("fetch(\"{path}\", {{ signal }})")));
         assert_eq!(world.ops(&format!("/{path}")).status, 200);
     }
     assert!(script.contains("fetch(\"api/v1/table\", { headers: { authorization:"));
