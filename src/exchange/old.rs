@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{Request, StatusCode, Uri};
+use http::{HeaderMap, Request, StatusCode, Uri};
 use zeroize::Zeroizing;
 
 use super::shadow::{Copied, Said};
@@ -16,6 +16,7 @@ use crate::legacy::glance::glance;
 use crate::legacy::reply::Reply;
 use crate::legacy::request::{self, Incoming};
 use crate::legacy::sole::sole;
+use crate::legacy::told;
 use crate::mapping::Snapshot;
 use crate::otk::{Lost, OldServer};
 use crate::telemetry::Trail;
@@ -135,10 +136,10 @@ impl Exchange {
 
     /// Whether a login that went to the old server is surely this client's. Nobody else's counts at stage canary, on neither side: who has proved
     /// nothing brings nobody back, and holds nobody up. It is, where the request names this client alone, with one secret, and that is right: so say
-    /// the tokens that the old server gave for it, or the bridge, which has seen it right before.
-    fn is_the_clients(&self, aside: &Aside<'_>, client: &Client, said: Result<u16, &str>) -> bool {
+    /// the tokens that the old server `gave` for it, or the bridge, which has seen it right before.
+    fn is_the_clients(&self, aside: &Aside<'_>, client: &Client, gave: bool) -> bool {
         let knows = |reading: &Credentials| self.bridge.guard.knows(&aside.snapshot, client, &reading.secret);
-        aside.shown.as_ref().is_some_and(|shown| said == Ok(200) || shown.readings.iter().any(knows))
+        aside.shown.as_ref().is_some_and(|shown| gave || shown.readings.iter().any(knows))
     }
 
     /// Whether the mapping is wrong about what the old server has given tokens for. What cannot be found out is not.
@@ -158,7 +159,7 @@ impl Exchange {
     ) -> Result<Reply, Refusal> {
         trail.notes.push(Note::Unproved);
         let reply = self.pass(aside, trail).await?;
-        if reply.status == StatusCode::OK && self.is_wrong_here(aside).await {
+        if gives_tokens(client, reply.status, &reply.headers, &reply.body) && self.is_wrong_here(aside).await {
             self.went_to_the_realm(client, false).await;
         }
         Ok(reply)
@@ -177,8 +178,10 @@ impl Exchange {
         // A client is named here by who it says to be: the old server finds out whether that is so.
         let client = aside.look.only().cloned();
         let said = answer.as_ref().map(|answer| answer.status.as_u16()).map_err(Lost::word);
+        let gave = client.as_deref().zip(answer.as_ref().ok());
+        let gave = gave.is_some_and(|(client, it)| gives_tokens(client, it.status, &it.headers, &it.body));
         if let Some(client) = aside.login_at(Stage::Canary).filter(|_| !aside.is_chosen)
-            && self.is_the_clients(aside, client, said)
+            && self.is_the_clients(aside, client, gave)
         {
             self.went_to_the_old_server(client, said.is_ok_and(|status| (400..500).contains(&status)));
         }
@@ -187,7 +190,7 @@ impl Exchange {
             trail.claim(id, true);
         }
         let first = aside.shown.as_ref().and_then(|shown| shown.readings.first());
-        if let (Some(client), Some(first), Ok(200)) = (&client, first, said) {
+        if let (Some(client), Some(first), true) = (&client, first, gave) {
             self.learn(client, first.secret.clone(), aside.called.address);
         }
         if let Some(client) = aside.login_at(Stage::Shadow) {
@@ -201,12 +204,17 @@ impl Exchange {
     }
 }
 
+/// Whether the old server has accepted a client's credentials. Its status says little: so it may answer whoever asks for something else.
+fn gives_tokens(client: &Client, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> bool {
+    status == StatusCode::OK && told::has_token(&client.dialect, headers, body)
+}
+
 /// The credentials of a request for tokens that names this client alone, with one secret: what the old server will have accepted if it gives any.
 /// Looked for of a client that learns or is watched.
 fn shown(called: Called<'_>, incoming: &Incoming<'_>, ask: Ask, client: &Client) -> Option<Presented> {
     let asks_for_tokens = match ask {
-        Ask::Login | Ask::Odd | Ask::Refresh => true,
-        Ask::About => false,
+        Ask::Login | Ask::Refresh => true,
+        Ask::Odd | Ask::About => false,
     };
     let is_looked_at = client.learned().is_some() || client.stage == Stage::Canary;
     if !asks_for_tokens || !is_looked_at {

@@ -1,24 +1,27 @@
 //! The one client id and the one secret of a request that carries no other, wherever another server might look for them.
 
-use http::header;
+use std::sync::Arc;
+
+use http::HeaderMap;
+use http::header::{self, HeaderName};
 use secrecy::ExposeSecret;
 
 use super::form;
 use super::glance::{Glance, glance};
 use super::request::{self, Incoming};
 use crate::domain::client::Presented;
-use crate::domain::dialect::{CredentialFields, Dialect, Endpoint};
+use crate::domain::dialect::{Dialect, Endpoint};
 
 /// By these a server may know a client without its secret (RFC 7521).
-const OTHERWISE: [&str; 2] = ["client_assertion", "client_assertion_type"];
+const OTHERWISE: [&str; 3] = ["client_assertion", "client_assertion_type", "assertion"];
+
+/// In these the letters of forms have the bytes that they have here.
+const CHARSETS: [&str; 4] = ["utf-8", "us-ascii", "iso-8859-1", "windows-1251"];
 
 /// The id and the secret of a token request, in all its readings. Nothing where another server could have gone by others than these: of two ids or
-/// secrets, whichever it looked at may be somebody else's.
+/// secrets, whichever it looked at may be somebody else's. What no legacy client sends is not weighed: it is such a request.
 #[must_use]
-pub fn sole(dialects: &[std::sync::Arc<Dialect>], incoming: &Incoming<'_>) -> Option<Presented> {
-    if !is_read_alike_by_all(incoming) {
-        return None;
-    }
+pub fn sole(dialects: &[Arc<Dialect>], incoming: &Incoming<'_>) -> Option<Presented> {
     let presented = request::read(Endpoint::Token, dialects, incoming).ok()?.presented;
     let Glance { ids, pairs } = glance(dialects, incoming);
     let first = presented.readings.first()?;
@@ -26,51 +29,85 @@ pub fn sole(dialects: &[std::sync::Arc<Dialect>], incoming: &Incoming<'_>) -> Op
     let mut secrets = dialects.iter().flat_map(|dialect| pairs.values(&dialect.credentials.secret));
     let is_one = ids.as_slice() == [first.id.as_str()]
         && secrets.all(is_secret)
-        && has_plain_names(dialects, incoming)
         && OTHERWISE.iter().all(|name| pairs.values(name).next().is_none())
-        && !first.secret.expose_secret().is_empty();
+        && !first.secret.expose_secret().is_empty()
+        && has_plain_headers(dialects, incoming.headers)
+        && [incoming.body, incoming.query().unwrap_or_default().as_bytes()].iter().all(|part| is_plain(dialects, part));
     is_one.then_some(presented)
 }
 
-/// Whether every server finds the same pairs in it. Some part them at `;` and at a line's end, too, or go by a charset in which these bytes are other
-/// letters; some know a client by another scheme than Basic.
-fn is_read_alike_by_all(incoming: &Incoming<'_>) -> bool {
-    const ALIKE: [&str; 4] = ["utf-8", "us-ascii", "iso-8859-", "windows-125"];
-    let parts = |bytes: &[u8]| bytes.iter().any(|byte| matches!(byte, b';' | b'\r' | b'\n'));
-    let text = |name: header::HeaderName| incoming.headers.get(name).map(|value| value.to_str().unwrap_or("?"));
-    let is_basic = text(header::AUTHORIZATION)
-        .is_none_or(|value| value.get(..6).is_some_and(|begin| begin.eq_ignore_ascii_case("basic ")));
-    let charset = text(header::CONTENT_TYPE).unwrap_or_default().to_ascii_lowercase();
-    let charset = charset.split_once("charset").map(|(_, value)| value.trim_matches([' ', '=', '"']));
-    is_basic
-        && charset.is_none_or(|charset| ALIKE.iter().any(|known| charset.starts_with(known)))
-        && !parts(incoming.body)
-        && !parts(incoming.query().unwrap_or_default().as_bytes())
+/// Whether every server finds the same pairs in a form. Some part them at `;` or at a line's end, some once the whole is decoded; and to some names are
+/// the same in letters of another case, or with another sign for `_`.
+fn is_plain(dialects: &[Arc<Dialect>], part: &[u8]) -> bool {
+    let parts = |byte: &u8| matches!(byte, b';' | b'\r' | b'\n');
+    let has_plain_name = |name: &str| is_plain_name(name) && !is_like_a_credentials(dialects, name);
+    let has_plain_value = |value: &str| !value.contains(['&', ';', '\r', '\n', '\0']);
+    !part.iter().any(parts)
+        && form::parse(part).is_ok_and(|form| {
+            form.pairs().all(|(name, value)| {
+                (is_a_credentials(dialects, name) || has_plain_name(name)) && has_plain_value(value)
+            })
+        })
 }
 
-fn has_plain_names(dialects: &[std::sync::Arc<Dialect>], incoming: &Incoming<'_>) -> bool {
-    let is_plain = |name: &str| dialects.iter().all(|dialect| is_itself_or_another(name, &dialect.credentials));
-    let parts = [incoming.body, incoming.query().unwrap_or_default().as_bytes()];
-    parts.into_iter().all(|part| form::parse(part).is_ok_and(|form| form.names().all(is_plain)))
+/// Whether a server finds no other credentials in the headers, and reads the form in a charset like ours.
+fn has_plain_headers(dialects: &[Arc<Dialect>], headers: &HeaderMap) -> bool {
+    let all = |name: HeaderName| headers.get_all(name).into_iter().map(|value| value.to_str().unwrap_or("?"));
+    let is_basic = |value: &str| value.get(..6).is_some_and(|scheme| scheme.eq_ignore_ascii_case("basic "));
+    let is_like = |name: &str| is_a_credentials(dialects, name) || is_like_a_credentials(dialects, name);
+    let is_plain_cookie = |cookie: &str| {
+        let name = cookie.split('=').next().unwrap_or_default().trim();
+        cookie.trim().is_empty() || is_plain_name(name) && !is_like(name)
+    };
+    all(header::AUTHORIZATION).all(is_basic)
+        && all(header::CONTENT_TYPE).all(is_of_a_known_charset)
+        && all(header::COOKIE).flat_map(|cookies| cookies.split(';')).all(is_plain_cookie)
+        && headers.keys().all(|name| !is_like(name.as_str()))
 }
 
-/// Whether a parameter's name is a credential's, or surely none: letters of another case, and signs that some turn into `_`, make another of it.
-fn is_itself_or_another(name: &str, fields: &CredentialFields) -> bool {
-    let is_plain = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte));
-    let alike = |field: &str| name != field && name.replace('-', "_").eq_ignore_ascii_case(&field.replace('-', "_"));
-    is_plain && !alike(&fields.id) && !alike(&fields.secret)
+/// Whether a content type says nothing, or one charset alone, and that is like ours.
+fn is_of_a_known_charset(content_type: &str) -> bool {
+    let Some((_, parameter)) = content_type.split_once(';') else { return true };
+    let parameter = parameter.trim().to_ascii_lowercase();
+    let charset = parameter
+        .strip_prefix("charset=")
+        .map(|charset| charset.strip_prefix('"').and_then(|quoted| quoted.strip_suffix('"')).unwrap_or(charset));
+    parameter.is_empty() || charset.is_some_and(|charset| CHARSETS.contains(&charset))
+}
+
+fn is_plain_name(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte))
+}
+
+fn fields(dialects: &[Arc<Dialect>]) -> impl Iterator<Item = &str> {
+    dialects.iter().flat_map(|dialect| [dialect.credentials.id.as_str(), dialect.credentials.secret.as_str()])
+}
+
+fn is_a_credentials(dialects: &[Arc<Dialect>], name: &str) -> bool {
+    fields(dialects).any(|field| field == name)
+}
+
+/// Whether some servers take it for the name of a credential.
+fn is_like_a_credentials(dialects: &[Arc<Dialect>], name: &str) -> bool {
+    let plain = |name: &str| name.replace(['-', '.'], "_").to_ascii_lowercase();
+    fields(dialects).any(|field| field != name && plain(field) == plain(name))
 }
 
 #[cfg(test)]
 mod tests {
-    use http::{HeaderMap, HeaderValue, Method, Uri};
+    use http::{HeaderValue, Method, Uri};
 
     use super::*;
 
     fn of(authorization: Option<&str>, target: &str, body: &str) -> Option<(String, String)> {
+        let headers: Vec<_> = authorization.into_iter().map(|value| ("authorization", value)).collect();
+        with(&headers, target, body)
+    }
+
+    fn with(given: &[(&'static str, &str)], target: &str, body: &str) -> Option<(String, String)> {
         let mut headers = HeaderMap::new();
-        if let Some(value) = authorization {
-            headers.insert(header::AUTHORIZATION, HeaderValue::from_str(value).unwrap());
+        for (name, value) in given {
+            headers.append(*name, HeaderValue::from_str(value).unwrap());
         }
         let uri: Uri = target.parse().unwrap();
         let incoming = Incoming { method: &Method::POST, uri: &uri, headers: &headers, body: body.as_bytes() };
@@ -78,7 +115,7 @@ mod tests {
         let text = include_str!("../../mappings/dialects/otk-passport.toml");
         let table = crate::document::parse("otk-passport.toml", text, &findings).unwrap();
         let dialect = crate::mapping::dialect::read("otk-passport", table, &findings).unwrap();
-        let found = sole(&[std::sync::Arc::new(dialect)], &incoming);
+        let found = sole(&[Arc::new(dialect)], &incoming);
         let first = found.as_ref().and_then(|presented| presented.readings.first());
         first.map(|reading| (reading.id.clone(), reading.secret.expose_secret().to_owned()))
     }
@@ -119,6 +156,41 @@ mod tests {
             assert_eq!(of(None, "/t", &format!("{odd}{body}")), None, "{odd}");
         }
         assert_eq!(of(None, "/t?a=1;client_id=other", body), None);
-        assert_eq!(of(None, "/t", &format!("a=%3B%0D%0A&client_hint=c&{body}")), pair, "escaped they part nothing");
+        for decoded in ["a=%26client_id%3Dother&", "a=%3Bclient_id%3Dother&", "a=%0Aclient_id%3Dother&", "assertion=x&"]
+        {
+            assert_eq!(of(None, "/t", &format!("{decoded}{body}")), None, "{decoded}");
+        }
+        assert_eq!(of(None, "/t", "grant_type=passport&client_id=a&client_secret=b%26client_id%3Dother"), None);
+        assert_eq!(of(None, "/t", &format!("certificate=x%3D%2B&client_hint=c&{body}")), pair);
+    }
+
+    #[test]
+    fn headers_by_which_another_server_could_go_make_it_nobodys() {
+        let pair = Some(("a".to_owned(), "b".to_owned()));
+        let body = "grant_type=passport&client_id=a&client_secret=b";
+        let form = "application/x-www-form-urlencoded";
+        for (name, value) in [
+            ("content-type", ""),
+            ("content-type", "; charset=UTF-8"),
+            ("content-type", ";charset=\"windows-1251\""),
+            ("cookie", "JSESSIONID=1; lang=ru"),
+            ("content-encoding", "UTF-8"),
+        ] {
+            let value = if name == "content-type" { format!("{form}{value}") } else { value.to_owned() };
+            assert_eq!(with(&[(name, &value)], "/t", body), pair, "{name}: {value}");
+        }
+        for (name, value) in [
+            ("content-type", "; charset=utf-7"),
+            ("content-type", "; charset=utf-8; charset=utf-7"),
+            ("content-type", "; x-charset=utf-8; charset=utf-7"),
+            ("content-type", "; charset=utf-8,utf-7"),
+            ("cookie", "client_id=other; client_secret=c"),
+            ("cookie", "a=1; Client.Id=other"),
+            ("client_id", "other"),
+            ("client-secret", "c"),
+        ] {
+            let value = if name == "content-type" { format!("{form}{value}") } else { value.to_owned() };
+            assert_eq!(with(&[(name, &value)], "/t", body), None, "{name}: {value}");
+        }
     }
 }

@@ -4,20 +4,27 @@ use std::time::Duration;
 
 use http::HeaderMap;
 use http::header::CONTENT_ENCODING;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::domain::dialect::{Dialect, Piece, Slot};
 use crate::domain::shadow::Told;
+
+/// Whether a reply has an access token, as far as anybody can tell.
+#[must_use]
+pub fn has_token(dialect: &Dialect, headers: &HeaderMap, body: &[u8]) -> bool {
+    let token = |reply: &Map<String, Value>| {
+        let token = reply.get(name(dialect, Slot::AccessToken)?)?;
+        Some(token.as_str().is_some_and(|token| !token.is_empty()))
+    };
+    members(headers, body).is_ok_and(|reply| token(&reply) == Some(true))
+}
 
 /// Reads a reply with tokens.
 ///
 /// # Errors
 /// Why nobody can tell what it says.
 pub fn read(dialect: &Dialect, headers: &HeaderMap, body: &[u8]) -> Result<Told, &'static str> {
-    if headers.get_all(CONTENT_ENCODING).iter().any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
-        return Err("it is packed (Content-Encoding)");
-    }
-    let Ok(Value::Object(reply)) = serde_json::from_slice(body) else { return Err("it is no JSON object") };
+    let reply = members(headers, body)?;
     let scope =
         name(dialect, Slot::Scope).map(|name| reply.get(name).and_then(Value::as_str).unwrap_or_default().to_owned());
     let expires_in = name(dialect, Slot::ExpiresIn)
@@ -25,6 +32,16 @@ pub fn read(dialect: &Dialect, headers: &HeaderMap, body: &[u8]) -> Result<Told,
         .and_then(|value| value.as_u64().or_else(|| value.as_str()?.parse().ok()))
         .map(Duration::from_secs);
     Ok(Told { scope, expires_in })
+}
+
+fn members(headers: &HeaderMap, body: &[u8]) -> Result<Map<String, Value>, &'static str> {
+    if headers.get_all(CONTENT_ENCODING).iter().any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        return Err("it is packed (Content-Encoding)");
+    }
+    match serde_json::from_slice(body) {
+        Ok(Value::Object(reply)) => Ok(reply),
+        _ => Err("it is no JSON object"),
+    }
 }
 
 /// The name before a value, e.g. of `"scope":{scope}`.

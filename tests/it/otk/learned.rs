@@ -108,15 +108,26 @@ fn what_the_old_server_may_have_accepted_for_somebody_else_is_not_learned() {
     let old = FakeOld::start();
     let mut world = learning(&old, "legacy").start();
     world.plant_text(SECOND);
-    for own in [
-        "x=1;client_id=other;client_secret=his-own&",
-        "Client_Id=other&Client_Secret=his-own&",
-        "x=1\r\nclient.id=other&",
+    let tokens = "{\"access_token\":\"01d00000-0000-4000-8000-000000000001\"}";
+    for (own, says) in [
+        ("x=1;client_id=other;client_secret=his-own&", tokens),
+        ("Client_Id=other&Client_Secret=his-own&", tokens),
+        ("x=1\r\nclient.id=other&", tokens),
+        ("x=1%26client_id%3Dother&", tokens),
+        // It answers whoever comes.
+        ("", "{}"),
+        ("", "closed for today"),
+        ("", "{\"access_token\":\"\"}"),
     ] {
         let body = format!("{own}grant_type=passport&certificate=c&client_id={OLD_ID}&client_secret={SECOND}");
-        old.next(OldMood::Says(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}".to_vec()));
-        assert_eq!(world.connect().ask(&post_body(TOKEN, &[], body.as_bytes())).status, 200, "{own}");
+        let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{says}", says.len());
+        old.next(OldMood::Says(answer.into_bytes()));
+        assert_eq!(world.connect().ask(&post_body(TOKEN, &[], body.as_bytes())).status, 200, "{own}{says}");
     }
+    let body = format!("grant_type=another&client_id={OLD_ID}&client_secret={SECOND}");
+    let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{tokens}", tokens.len());
+    old.next(OldMood::Says(answer.into_bytes()));
+    assert_eq!(world.connect().ask(&post_body(TOKEN, &[], body.as_bytes())).status, 200, "a grant of no dialect");
     lesson(&world, OLD_SECRET, 1);
     stage(&mut world, "live");
     assert_eq!(login(&world, SECOND).status, 401);

@@ -35,7 +35,7 @@ fn it_names_the_client_that_a_request_names_which_cannot_be_read() {
     expect("named-2", "`scope` comes more than once");
     ask(&[], &(body("named-3") + "&planted-secret=1&planted-secret=1"));
     expect("named-3", "a parameter comes more than once");
-    ask(&[("Authorization", "Bearer x")], &body("named-4"));
+    ask(&[("Authorization", "Basic x")], &body("named-4"));
     expect("named-4", "the Authorization header is not readable Basic");
     ask(&[("Authorization", &basic("named-5"))], "grant_type=%");
     expect("named-5", "the form has a broken percent-escape");
