@@ -50,6 +50,8 @@ pub(super) struct Look {
     pub(super) claimed: Option<String>,
     /// The clients that it names and that there are.
     pub(super) named: Vec<Arc<Client>>,
+    /// It names one of them, and nobody else, known or not.
+    is_of_one: bool,
     /// What is asked for.
     pub(super) ask: Ask,
     /// The different texts that stand where a UUID belongs, of a crowd [`MOST_TOKENS`] and one; none at a login.
@@ -68,7 +70,8 @@ impl Look {
     ) -> Self {
         let named: Vec<_> = glance.ids.iter().filter_map(|id| client(id)).cloned().collect();
         let claimed = glance.ids.first().cloned();
-        let mut look = Self { claimed, named, ask: Ask::Odd, tokens: Vec::new(), passport: None };
+        let is_of_one = matches!(named.as_slice(), [only] if glance.names_nobody_but(&only.legacy_id));
+        let mut look = Self { claimed, named, is_of_one, ask: Ask::Odd, tokens: Vec::new(), passport: None };
         match endpoint {
             Endpoint::Revoke | Endpoint::Introspect => {
                 (look.ask, look.tokens) = (Ask::About, texts(&glance.pairs, ["token"]));
@@ -84,10 +87,7 @@ impl Look {
 
     /// The one client that it names, where a mapping has it.
     pub(super) fn only(&self) -> Option<&Arc<Client>> {
-        match self.named.as_slice() {
-            [only] => Some(only),
-            _ => None,
-        }
+        self.named.first().filter(|_| self.is_of_one)
     }
 
     fn at_a_grant(&mut self, pairs: &Form, dialects: &[Arc<Dialect>]) {
@@ -147,6 +147,8 @@ pub(super) fn once_known(stage: Stage, ask: Ask, ours: bool) -> Side {
 mod tests {
     use super::*;
     use crate::document::{Findings, parse};
+    use crate::legacy::glance::glance;
+    use crate::legacy::request::Incoming;
 
     /// A request at the token endpoint, over both shipped dialects.
     fn look(body: &str) -> Look {
@@ -159,10 +161,9 @@ mod tests {
             let table = parse(name, text, &findings).unwrap();
             Arc::new(crate::mapping::dialect::read(name, table, &findings).unwrap())
         });
-        let pairs = form_urlencoded::parse(body.as_bytes()).into_owned();
-        let mut glance = Glance { ids: Vec::new(), pairs: Form::default() };
-        pairs.for_each(|(name, value)| glance.pairs.push(name, value));
-        Look::at(&glance, Endpoint::Token, &dialects, |_| None)
+        let (uri, headers) = (http::Uri::from_static("/t"), http::HeaderMap::new());
+        let incoming = Incoming { method: &http::Method::POST, uri: &uri, headers: &headers, body: body.as_bytes() };
+        Look::at(&glance(&dialects, &incoming), Endpoint::Token, &dialects, |_| None)
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Who says to be calling: body, HTTP Basic, or (where the mapping allows it) the query.
 
 use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use base64::alphabet::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::form;
@@ -9,6 +10,7 @@ use crate::domain::client::{Credentials, Placement, Presented};
 use crate::domain::dialect::CredentialFields;
 use crate::domain::form::Form;
 use crate::domain::refusal::{Cause, Refusal};
+use crate::domain::wiped::Wiped;
 
 /// Finds the credentials of a request.
 ///
@@ -57,15 +59,25 @@ fn is_basic(header: &[u8]) -> bool {
     header.get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"basic"))
 }
 
-/// Reads `Basic base64(id:secret)`: as it is, and form-decoded where that is something else.
+/// Some write no padding.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+/// Reads `Basic base64(id:secret)`: as it is, and form-decoded where that is something else. What is no UTF-8 is Latin-1, as it was once (RFC 7617).
 pub(super) fn basic(header: &[u8]) -> Option<Vec<Credentials>> {
     let text = std::str::from_utf8(header).ok()?;
-    let (scheme, encoded) = text.split_once(' ')?;
+    let (scheme, encoded) = text.split_once([' ', '\t'])?;
     if !scheme.eq_ignore_ascii_case("basic") {
         return None;
     }
-    let decoded = zeroize::Zeroizing::new(STANDARD.decode(encoded.trim()).ok()?);
-    let (id, secret) = std::str::from_utf8(&decoded).ok()?.split_once(':')?;
+    let decoded = zeroize::Zeroizing::new(BASE64.decode(encoded.trim()).ok()?);
+    let text = match std::str::from_utf8(&decoded) {
+        Ok(text) => Wiped::new(text.to_owned()),
+        Err(_) => Wiped::new(decoded.iter().copied().map(char::from).collect::<String>()),
+    };
+    let (id, secret) = text.split_once(':')?;
     let mut readings = vec![Credentials { id: id.to_owned(), secret: SecretString::from(secret) }];
     // A secret of its own at once, so that it is wiped though it is the same.
     let decoded = (form::decode(id.as_bytes()), form::decode(secret.as_bytes()).map(SecretString::from));
@@ -115,18 +127,29 @@ mod tests {
 
     #[test]
     fn basic_counts_as_it_is_and_form_decoded() {
-        let header = format!("basic {}", STANDARD.encode("l7xx:a%2Bb"));
+        let header = format!("basic {}", BASE64.encode("l7xx:a%2Bb"));
         assert_eq!(
             found(Some(&header), "", None),
             Ok((Placement::Basic, vec![pair("l7xx", "a%2Bb"), pair("l7xx", "a+b")]))
         );
-        let plain = format!("Basic {}", STANDARD.encode("l7xx:a:b"));
+        let plain = format!("Basic {}", BASE64.encode("l7xx:a:b"));
         assert_eq!(found(Some(&plain), "client_id=l7xx", None), Ok((Placement::Basic, vec![pair("l7xx", "a:b")])));
     }
 
     #[test]
+    fn basic_is_read_without_padding_behind_any_blank_and_in_latin_1() {
+        for header in
+            ["Basic bDd4eDpzZWNyZXQ", "Basic bDd4eDpzZWNyZXQ=", "basic\tbDd4eDpzZWNyZXQ", "BASIC   bDd4eDpzZWNyZXQ= "]
+        {
+            assert_eq!(found(Some(header), "", None), Ok((Placement::Basic, vec![pair("l7xx", "secret")])), "{header}");
+        }
+        let latin = format!("Basic {}", BASE64.encode(b"l7xx:p\xe4ss"));
+        assert_eq!(found(Some(&latin), "", None), Ok((Placement::Basic, vec![pair("l7xx", "p\u{e4}ss")])));
+    }
+
+    #[test]
     fn what_contradicts_itself_or_cannot_be_read_is_refused() {
-        let header = format!("Basic {}", STANDARD.encode("l7xx:secret"));
+        let header = format!("Basic {}", BASE64.encode("l7xx:secret"));
         assert_eq!(found(Some(&header), "client_id=other", None), Err(Cause::InvalidRequest));
         assert_eq!(found(Some(&header), "client_secret=other", None), Err(Cause::InvalidRequest));
         assert_eq!(found(Some("Bearer x"), "", None), Err(Cause::ClientCredentials));

@@ -23,7 +23,7 @@ const CHARSETS: [&str; 4] = ["utf-8", "us-ascii", "iso-8859-1", "windows-1251"];
 #[must_use]
 pub fn sole(dialects: &[Arc<Dialect>], incoming: &Incoming<'_>) -> Option<Presented> {
     let presented = request::read(Endpoint::Token, dialects, incoming).ok()?.presented;
-    let Glance { ids, pairs } = glance(dialects, incoming);
+    let Glance { ids, pairs, .. } = glance(dialects, incoming);
     let first = presented.readings.first()?;
     let is_secret = |shown: &str| presented.readings.iter().any(|reading| reading.secret.expose_secret() == shown);
     let mut secrets = dialects.iter().flat_map(|dialect| pairs.values(&dialect.credentials.secret));

@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use tokio::sync::Notify;
 
 use super::plan;
 use crate::cli::said::run;
+use crate::support::raw::post_body;
 use crate::support::{
     FakeOld, Granting, Mood, NEW_ID, OLD_ID, OLD_SECRET, OldMood, Plan, RawReply, TOKEN, World, client, eventually,
     passport, post,
@@ -100,6 +103,21 @@ fn where_both_refuse_the_status_counts_and_what_only_the_realm_could_judge_is_un
     old.next(OldMood::Says(REFUSES.to_vec()));
     assert_eq!(login(&world).status, 403);
     comes(&world, "undecided", 1);
+}
+
+#[test]
+fn a_login_that_names_somebody_else_beside_the_client_is_not_compared() {
+    let old = FakeOld::start();
+    let world = shadow(&old, "").start();
+    let body = format!("grant_type=passport&certificate=c&client_id={OLD_ID}&client_secret={OLD_SECRET}");
+    let other = format!("Basic {}", STANDARD.encode("in-no-mapping:his-own"));
+    let reply = world.connect().ask(&post_body(TOKEN, &[("Authorization", &other)], body.as_bytes()));
+    assert_eq!(reply.status, 200, "{reply:?}");
+    assert_eq!(login(&world).status, 200);
+    comes(&world, "agreed", 1);
+    for outcome in ["verdict", "bridge_refuses", "status", "undecided"] {
+        assert_eq!(counted(&world, outcome), 0.0, "{outcome}");
+    }
 }
 
 #[test]

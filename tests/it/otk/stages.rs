@@ -278,6 +278,28 @@ fn a_retired_client_gets_nothing_new_from_either_side() {
 }
 
 #[test]
+fn a_retired_client_is_refused_however_its_id_is_written_for_the_old_server() {
+    let old = FakeOld::start();
+    let world = world(&old, "retired");
+    let fields = "grant_type=passport&certificate=c&signature=s&algorithm=RSA";
+    let secret = OLD_SECRET;
+    let basic = STANDARD.encode(format!("{OLD_ID}:{secret}"));
+    for (authorization, body) in [
+        (format!("Basic {}", basic.trim_end_matches('=')), fields.to_owned()),
+        (format!("Basic\t{basic}"), fields.to_owned()),
+        (String::new(), format!("x=1;client_id={OLD_ID};client_secret={secret}&{fields}")),
+        (String::new(), format!("{fields}&Client_Id={OLD_ID}&Client_Secret={secret}")),
+        (String::new(), format!("{fields}&client.id={OLD_ID}&client.secret={secret}")),
+    ] {
+        let headers: Vec<_> =
+            Some(("Authorization", authorization.as_str())).filter(|it| !it.1.is_empty()).into_iter().collect();
+        let reply = world.ask(&post_body(TOKEN, &headers, body.as_bytes()));
+        assert!(reply.status == 400 || reply.status == 401, "{authorization} {body}: {reply:?}");
+    }
+    assert_eq!(old.count(), 0);
+}
+
+#[test]
 fn a_reload_takes_another_old_server_and_none_is_refused_while_a_client_needs_one() {
     let (first, second) = (FakeOld::start(), FakeOld::start());
     let mut world = world(&first, "legacy");
