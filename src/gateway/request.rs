@@ -228,14 +228,11 @@ fn onward(head: &mut Parts) -> Option<HeaderValue> {
     upgrade
 }
 
-/// Whether something else than HTTP is wanted. Through a tunnel that speaks HTTP (`h2c`) its caller would ask for any path with any
-/// credentials, and nobody would look. RFC 9110 section 7.8: an upgrade that is not granted is a call like any other.
+/// Whether something else than HTTP is wanted. Through a tunnel that speaks HTTP (`h2c`, and `h2c-14` as its drafts had it) its caller would
+/// ask for any path with any credentials, and nobody would look. RFC 9110 section 7.8: an upgrade that is not granted is a call like any other.
 fn is_other_than_http(wanted: &HeaderValue) -> bool {
-    let is_http = |protocol: &str| {
-        let name = protocol.split('/').next().unwrap_or_default().trim();
-        ["h2c", "h2", "http", "tls"].iter().any(|http| http.eq_ignore_ascii_case(name))
-    };
-    wanted.to_str().is_ok_and(|wanted| !wanted.split(',').any(is_http))
+    let Ok(wanted) = wanted.to_str().map(str::to_ascii_lowercase) else { return false };
+    !["h2", "http", "tls"].iter().any(|http| wanted.contains(http))
 }
 
 /// The path and the query, byte for byte. No path at all is the root (RFC 9112 section 3.2.1): `PathAndQuery::path` says so too, while the

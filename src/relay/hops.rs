@@ -4,6 +4,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 
 /// Takes away what is meant for one connection alone: what `Connection` names, itself, and what never goes further. Returns what the message
 /// wants to be upgraded to.
@@ -21,7 +22,7 @@ pub fn end_to_end(headers: &mut HeaderMap) -> Option<HeaderValue> {
         }
         headers.remove(header::CONNECTION);
     }
-    let never = [KEEP_ALIVE, PROXY_CONNECTION, header::TRANSFER_ENCODING, header::TE, header::UPGRADE];
+    let never = [KEEP_ALIVE, PROXY_CONNECTION, HTTP2_SETTINGS, header::TRANSFER_ENCODING, header::TE, header::UPGRADE];
     // Most messages have none of them, and to look at few names costs less than to look for each.
     if !headers.keys().any(|name| never.contains(name)) {
         return None;
@@ -74,6 +75,7 @@ mod tests {
             ("x-own", "1"),
             ("keep-alive", "timeout=5"),
             ("proxy-connection", "keep-alive"),
+            ("http2-settings", "AAMAAABk"),
             ("te", "trailers"),
             ("transfer-encoding", "chunked"),
             ("upgrade", "h2c"),
