@@ -11,6 +11,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, header};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
+use hyper::ext::ReasonPhrase;
 use hyper::upgrade::OnUpgrade;
 
 use super::gateway::{GatewayService, call, question};
@@ -90,9 +91,18 @@ impl Answering {
         };
         if streams.is_none() {
             self.peer.turn.answered();
+            return Ok(named(response));
         }
         Ok(if is_bare { without_body(response) } else { response })
     }
+}
+
+/// A status that has no name is told without one: hyper would call it `<none>`.
+fn named(mut response: Response<Said>) -> Response<Said> {
+    if response.status().canonical_reason().is_none() && response.extensions().get::<ReasonPhrase>().is_none() {
+        response.extensions_mut().insert(ReasonPhrase::from_static(b""));
+    }
+    response
 }
 
 /// To HEAD goes the head alone, with the length that a body would have. Over HTTP/1 hyper sees to that, over HTTP/2 it does not, and

@@ -49,6 +49,17 @@ fn drain(connection: &mut Connection) {
     connection.until(b"0\r\n\r\n");
 }
 
+/// RFC 9112 section 4: there may be no reason.
+#[test]
+fn a_status_that_has_no_name_is_told_without_one() {
+    let api = Http2Api::start();
+    let world = clear(&api);
+    let mut stream = open(&world);
+    stream.write_all(&get("/api/unnamed", &uuid(&world))).unwrap();
+    let head = until(&mut stream, "\r\n\r\n");
+    assert!(head.starts_with("HTTP/1.1 520 \r\n"), "{head}");
+}
+
 #[test]
 fn bodies_and_trailers_pass_to_an_old_client() {
     let api = Http2Api::start();

@@ -48,7 +48,8 @@ struct State {
     away: Mutex<CancellationToken>,
 }
 
-/// An API. Answers `good` with the trailer `grpc-status: 0`; a path with `reset` in it by giving the stream up.
+/// An API. Answers `good` with the trailer `grpc-status: 0`; a path with `reset` in it by giving the stream up,
+/// one with `unnamed` by a status that has no name.
 #[derive(Debug)]
 pub struct Http2Api {
     address: SocketAddr,
@@ -160,7 +161,8 @@ async fn answer(request: Request<Incoming>, state: Arc<State>) -> Result<Answer,
     let (head, body) = request.into_parts();
     let body = body.collect().await.map_err(|_| "cut off")?;
     let trailers = body.trailers().cloned().unwrap_or_default();
-    let (is_reset, body) = (head.uri.path().contains("reset"), body.to_bytes());
+    let [is_reset, is_unnamed] = ["reset", "unnamed"].map(|word| head.uri.path().contains(word));
+    let body = body.to_bytes();
     state.seen.lock().push(Seen2 { method: head.method, uri: head.uri, headers: head.headers, body, trailers });
     if is_reset {
         return Err("the test wants this");
@@ -174,7 +176,13 @@ async fn answer(request: Request<Incoming>, state: Arc<State>) -> Result<Answer,
     // Of no length that is known before, as whoever has trailers answers.
     let frames = [Frame::data(Bytes::from_static(b"good")), Frame::trailers(told)];
     let body = StreamBody::new(futures_util::stream::iter(frames.map(Ok)));
-    Ok(Response::builder().header("x-api", "yes").header("trailer", "grpc-status").body(body.boxed_unsync()).unwrap())
+    let status = if is_unnamed { 520 } else { 200 };
+    Ok(Response::builder()
+        .status(status)
+        .header("x-api", "yes")
+        .header("trailer", "grpc-status")
+        .body(body.boxed_unsync())
+        .unwrap())
 }
 
 struct Waiting<'a>(&'a AtomicUsize);
