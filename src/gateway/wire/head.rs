@@ -3,7 +3,7 @@
 use std::mem::MaybeUninit;
 
 use bytes::{Buf, Bytes, BytesMut};
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version, header, response};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Version, header, response};
 use hyper::ext::ReasonPhrase;
 
 use super::chunks::Chunks;
@@ -53,6 +53,11 @@ pub(super) fn written(
         bytes.extend_from_slice(b"\r\n");
     }
     let framing = if has_body { framed(&mut bytes, &head.headers, length) } else { Framing::Nothing };
+    // RFC 9110 section 8.6: of these methods a server may well want it told that there is no body (411).
+    let has_meaning = matches!(head.method, Method::POST | Method::PUT | Method::PATCH);
+    if !has_body && has_meaning && !head.headers.contains_key(header::CONTENT_LENGTH) {
+        line(&mut bytes, &header::CONTENT_LENGTH, &HeaderValue::from_static("0"));
+    }
     bytes.extend_from_slice(b"\r\n");
     Ok((bytes, framing))
 }
@@ -266,15 +271,20 @@ mod tests {
 
     #[test]
     fn a_body_is_framed_by_its_length_where_one_is_known() {
-        for (lines, has_body, length, told, framing) in [
-            (&[("content-length", "0")][..], false, Some(0), "Content-Length: 0\r\n", Framing::Nothing),
-            (&[], false, Some(0), "", Framing::Nothing),
-            (&[], true, Some(4), "Content-Length: 4\r\n", Framing::Length(4)),
-            (&[], true, None, "Transfer-Encoding: chunked\r\n", Framing::Chunked),
+        let none = "Content-Length: 0\r\n";
+        for (method, lines, has_body, length, told, framing) in [
+            ("POST", &[("content-length", "0")][..], false, Some(0), none, Framing::Nothing),
+            ("POST", &[], false, Some(0), none, Framing::Nothing),
+            ("PUT", &[], false, Some(0), none, Framing::Nothing),
+            ("PATCH", &[], false, None, none, Framing::Nothing),
+            ("GET", &[], false, Some(0), "", Framing::Nothing),
+            ("DELETE", &[], false, Some(0), "", Framing::Nothing),
+            ("POST", &[], true, Some(4), "Content-Length: 4\r\n", Framing::Length(4)),
+            ("POST", &[], true, None, "Transfer-Encoding: chunked\r\n", Framing::Chunked),
         ] {
-            let (head, origin) = (asked("POST", lines), Origin::default());
+            let (head, origin) = (asked(method, lines), Origin::default());
             let (bytes, found) = written(asking(&head, &origin), (has_body, length), Vec::new()).unwrap();
-            assert_eq!((bytes, found), (format!("POST /a?b=c HTTP/1.1\r\n{told}\r\n").into_bytes(), framing));
+            assert_eq!((bytes, found), (format!("{method} /a?b=c HTTP/1.1\r\n{told}\r\n").into_bytes(), framing));
         }
     }
 
