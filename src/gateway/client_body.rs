@@ -22,14 +22,15 @@ pub fn swallows(frame: &Frame<Bytes>) -> bool {
 /// A body that tells where it is let go.
 pub struct ClientBody {
     body: Incoming,
-    has_ended: bool,
+    /// Set when all of it has been read.
+    pub(super) read: Flag,
     /// Set where it is let go before its end.
     unread: Flag,
 }
 
 impl ClientBody {
     pub(super) fn new(body: Incoming, unread: &Flag) -> Self {
-        Self { body, has_ended: false, unread: unread.clone() }
+        Self { body, read: Flag::default(), unread: unread.clone() }
     }
 }
 
@@ -44,12 +45,15 @@ impl Body for ClientBody {
         {
             return Poll::Ready(Some(Err(Broken::new(&"behind the last chunk is no end"))));
         }
-        // Behind trailers too there is nothing more.
-        self.has_ended |= match &polled {
+        // Behind trailers, and behind all of a length that is told, there is nothing more.
+        let has_ended = match &polled {
             Poll::Ready(None) => true,
-            Poll::Ready(Some(Ok(frame))) => frame.is_trailers(),
+            Poll::Ready(Some(Ok(frame))) => frame.is_trailers() || self.body.is_end_stream(),
             Poll::Ready(Some(Err(_))) | Poll::Pending => false,
         };
+        if has_ended {
+            self.read.set(true);
+        }
         polled.map_err(|error| Broken::of(&error, &error))
     }
 
@@ -64,7 +68,7 @@ impl Body for ClientBody {
 
 impl Drop for ClientBody {
     fn drop(&mut self) {
-        if !self.has_ended && !self.is_end_stream() {
+        if !self.read.is_set() {
             self.unread.set(true);
         }
     }

@@ -43,6 +43,15 @@ impl Stream {
         }
     }
 
+    /// Of a client's over HTTP/1.1: what tells, when it is gone too, whether all of it has been read.
+    #[must_use]
+    pub fn read(&self) -> Option<Flag> {
+        match self {
+            Self::Client(body) => Some(body.read.clone()),
+            Self::Whole(_) | Self::Http2(_) | Self::Copied(_) | Self::Api(_) => None,
+        }
+    }
+
     /// The same body, and what it keeps of itself to be sent once more; `None`: it is too long.
     pub(super) fn copied(self) -> (Self, Option<Kept>) {
         match self {

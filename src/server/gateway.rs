@@ -93,13 +93,15 @@ pub(super) async fn call(
     let from = From { waiting, ..service.from(peer, &head.headers) };
     let mut asked = service.asked(from.address);
     let trail = &mut asked.trail;
-    let has_body = !body.is_end_stream();
+    let (has_body, is_of_length) = (!body.is_end_stream(), body.size_hint().exact().is_some());
+    let mut read = None;
     let mut response = if is_too_much {
         service.gateway.turn_away(too_many(), trail)
     } else if service.is_beyond(&head) {
         service.gateway.turn_away(malformed(Malformed::Head), trail)
     } else {
         let body = Stream::of(body, version, peer.turn.unread());
+        read = body.read();
         service.gateway.call((&mut head, body), &from, trail).await
     };
     peer.turn.waiting().set(false);
@@ -114,7 +116,10 @@ pub(super) async fn call(
         let watching = (service.unread_timeout, service.gateway.tasks().clone());
         return response.map(|body| Said::Streamed(Streamed::new(body, stream, watching)));
     }
-    if has_body && (is_refused || response.body().is_last_word()) {
+    // What is here of a length that is told hyper has passed over by now, or it says by itself that it closes.
+    let is_passed_over = is_of_length && peer.turn.unread().is_set();
+    let is_left = is_refused && !is_passed_over && !read.is_some_and(|read| read.is_set());
+    if has_body && (is_left || response.body().is_last_word()) {
         // What was not read of the request is not to be taken for the next one.
         if !response.headers().contains_key(header::UPGRADE) {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));

@@ -464,8 +464,40 @@ fn a_refusal_ends_the_connection_only_where_a_body_may_be_left_unread() {
         assert!(reply.status > 400 && reply.header("connection").is_none(), "{path}: {}", reply.head);
     }
     assert_eq!(connection.ask(&get("/api", &uuid)).body, "good", "on the same connection");
-    let with_body = "POST /elsewhere HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nabcde";
-    let reply = connection.ask(with_body.as_bytes());
-    assert_eq!((reply.status, reply.header("connection").as_deref()), (404, Some("close")));
-    assert!(connection.is_closed());
+    let with_body = |path: &str, body: &str| {
+        format!("POST {path} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {stranger}\r\n{body}").into_bytes()
+    };
+    // All of it is here, and passed over.
+    let next = get("/api", &uuid);
+    for (path, status) in [("/elsewhere", 404), ("/api", 401)] {
+        let refused = with_body(path, "Content-Length: 5\r\n\r\nabcde");
+        connection.write(&[refused, next.clone()].concat());
+        let reply = connection.reply().unwrap();
+        assert_eq!((reply.status, reply.header("connection")), (status, None), "{path}");
+        assert_eq!(connection.reply().unwrap().body, "good", "{path}: what stands behind it is the next");
+    }
+    for unread in ["Content-Length: 6\r\n\r\nabcde", "Transfer-Encoding: chunked\r\n\r\n5\r\nabcde\r\n0\r\n\r\n"] {
+        let mut connection = connect(&world);
+        let reply = connection.ask(&with_body("/api", unread));
+        let connected = reply.header("connection").map(|said| said.to_ascii_lowercase());
+        assert_eq!((reply.status, connected.as_deref()), (401, Some("close")), "{unread}");
+        assert!(connection.is_closed(), "{unread}");
+    }
+}
+
+#[test]
+fn a_refusal_behind_a_body_that_the_api_has_read_leaves_the_connection_to_its_client() {
+    let api = FakeApi::start(|mut caller| {
+        if caller.request().is_some_and(|seen| !seen.head.starts_with("POST")) {
+            caller.say(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ngood");
+        }
+    });
+    let world = plan(&api, "").start();
+    let uuid = uuid(&world);
+    let mut connection = connect(&world);
+    for body in ["Content-Length: 5\r\n\r\nabcde", "Transfer-Encoding: chunked\r\n\r\n5\r\nabcde\r\n0\r\n\r\n"] {
+        let call = format!("POST /api HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {uuid}\r\n{body}");
+        let reply = connection.ask(call.as_bytes());
+        assert_eq!((reply.status, reply.header("connection")), (502, None), "{body}");
+    }
 }
