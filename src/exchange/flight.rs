@@ -271,7 +271,9 @@ impl Exchange {
         let Some(request) = question::of(plan, &known.value)? else {
             return Err(Refusal::client(Cause::RefreshToken, "the realm gave no refresh token for this login"));
         };
-        let known = if rotation.forgives() { Some(known) } else { self.write_down(known, lease).await? };
+        // Replicas that are away are heard of before the realm is asked: a pair that one Redis alone has is answered to nobody.
+        let is_written_down = !rotation.forgives() || self.bridge.store.waits_for_replicas();
+        let known = if is_written_down { self.write_down(known, lease).await? } else { Some(known) };
         let Some(known) = known else { return Ok(Landing::Done(None)) };
         match self.ask(&request, lease).await {
             Ok(granted) => self.keep(plan, known, granted, lease).await,

@@ -32,7 +32,11 @@ impl Exchange {
         let granted = with_refresh(granted, self.bridge.policy.load().rotation.forgives(), plan, &known.value);
         let mut tries = 0;
         loop {
-            match self.commit(plan, &known, &granted, lease).await {
+            let mut committed = self.commit(plan, &known, &granted, lease).await;
+            if let (Err(CommitError::Conflict), true) = (&committed, tries > 0) {
+                committed = self.confirmed().await.and(committed);
+            }
+            match committed {
                 Ok(()) => return Ok(Landing::Done(note)),
                 // Or an earlier try was heard, and its answer lost.
                 Err(CommitError::Conflict | CommitError::Fenced | CommitError::Unknown) => {
@@ -49,6 +53,14 @@ impl Exchange {
                 Err(CommitError::Store(error)) => return Err(store_failed(error)),
             }
         }
+    }
+
+    /// Whether the store holds what it has: replicas may lack what an earlier try wrote.
+    async fn confirmed(&self) -> Result<(), CommitError> {
+        if !self.bridge.store.waits_for_replicas() {
+            return Ok(());
+        }
+        self.bridge.store.try_out().await.map_err(CommitError::Store)
     }
 
     async fn commit(

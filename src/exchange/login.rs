@@ -12,7 +12,6 @@ use crate::domain::issue::{self, Asked, TokenReply};
 use crate::domain::refusal::Refusal;
 use crate::domain::{scope, translate};
 use crate::legacy::reply::{self, Reply, Says, Value};
-use crate::store::Memo;
 use crate::telemetry::trail::Note;
 use crate::telemetry::{Trail, log};
 
@@ -75,7 +74,7 @@ impl Exchange {
         if store.hangs().is_some() || !store_tries.0.is_first_in(clock.now().secs()) {
             return Err(store_failed(store.refusing()));
         }
-        store.memo_put(&Memo { name: "takes_writes".to_owned(), value: Vec::new() }).await.map_err(store_failed)
+        store.try_out().await.map_err(store_failed)
     }
 
     /// Ends the session of a login that nobody hears of, beside its answer.

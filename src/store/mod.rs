@@ -312,6 +312,22 @@ impl TokenStore {
         }
     }
 
+    /// Writes something that means nothing, so that it is known whether anything can be kept.
+    ///
+    /// # Errors
+    /// It cannot.
+    pub async fn try_out(&self) -> Result<(), StoreError> {
+        self.memo_put(&Memo { name: "takes_writes".to_owned(), value: Vec::new() }).await
+    }
+
+    /// Whether replicas must have what is written: then a write may have happened though it failed.
+    pub fn waits_for_replicas(&self) -> bool {
+        match self {
+            Self::Embedded(_) => false,
+            Self::Redis(store) => store.waits_for_replicas(),
+        }
+    }
+
     /// Why it did not take the newest write, or has not taken it for too long. `None`: it did. Asks nobody, and so waits for nobody.
     pub fn newest_failure(&self) -> Option<StoreError> {
         match self {

@@ -183,6 +183,10 @@ impl Redis {
         members.iter().map(stays).collect()
     }
 
+    pub(super) fn waits_for_replicas(&self) -> bool {
+        self.wait.is_some()
+    }
+
     pub(super) async fn access(&self, fingerprint: &Fingerprint) -> Result<Option<AccessRecord>, StoreError> {
         self.token(&keys::token(TokenUse::Access, fingerprint)).await
     }

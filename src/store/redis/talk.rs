@@ -36,7 +36,8 @@ impl Redis {
         }
         self.writes.fetch_add(u64::from(answers.is_ok()), Ordering::Relaxed);
         match &answers {
-            Ok(_) if self.failure.load().is_none() => {}
+            // What waits for no replica, or frees room, says nothing of what a login needs.
+            Ok(_) if !durable || self.failure.load().is_none() => {}
             Ok(_) => self.failure.store(None),
             Err(error) => self.failed_by(error),
         }

@@ -13,7 +13,7 @@ use passbridge::telemetry::Metrics;
 use super::line::{Cut, KEEP, LEASE, Line, RELEASE};
 use super::servers::{Server, settings, single};
 use super::world::{HOUR, World, block_on};
-use crate::support::{Bridge, Old, eventually, free_ports, send};
+use crate::support::{Bridge, Keycloak, Old, eventually, free_ports, send};
 
 #[test]
 fn a_redis_that_is_gone_is_told_at_once_and_one_that_is_back_is_used() {
@@ -204,6 +204,46 @@ fn connections_that_were_closed_while_nobody_used_them_cost_no_login() {
         assert!(block_on(world.store.access(&login.access)).unwrap().is_some());
         block_on(world.store.put(world.login().new)).unwrap();
     }
+}
+
+#[test]
+fn what_needs_no_replica_says_nothing_of_whether_a_login_can_be_kept() {
+    let server = Server::start();
+    let mut replica = replica_of(&server);
+    let wait = Wait { replicas: 1, timeout: Duration::from_millis(200) };
+    let waiting = RedisSettings { wait: Some(wait), ..settings(RedisMode::Single, &[server.port]) };
+    let world = World::open(&StoreSettings::Redis(waiting));
+    let login = block_on(world.kept());
+    assert!(world.store.takes_writes());
+    replica.kill();
+    assert!(block_on(world.store.put(world.login().new)).is_err());
+    let lease = block_on(world.store.lease(login.id(), HOUR)).unwrap().expect("nobody has it");
+    block_on(world.store.release(lease)).unwrap();
+    assert!(!world.store.takes_writes());
+    let _another = replica_of(&server);
+    block_on(world.store.outbox()).unwrap();
+    assert!(world.store.takes_writes(), "a look every few seconds finds it out");
+}
+
+#[test]
+fn a_refresh_that_no_replica_would_have_is_answered_to_nobody_and_can_be_asked_again() {
+    let keycloak = Keycloak::shared();
+    let server = Server::start();
+    let mut replica = replica_of(&server);
+    let store = format!(
+        "[store]\nkind = \"redis\"\nurls = [\"redis://127.0.0.1:{}\"]\nwait = {{ replicas = 1, timeout = \"200ms\" }}",
+        server.port
+    );
+    let bridge = Bridge::configured(&keycloak.url(), &[Old::of("test_api")], "rotation = \"off\"", &store);
+    let (access, refresh) = bridge.pair("test_api", "90516");
+    replica.kill();
+    for _ in 0..2 {
+        let refusal = bridge.refresh("test_api", &refresh).refusal();
+        assert_eq!(refusal, (500, "3003000".to_owned(), "server_error".to_owned()), "{}", bridge.log());
+    }
+    assert!(bridge.active("test_api", &access), "what is kept is read");
+    let _another = replica_of(&server);
+    assert_eq!(bridge.refresh("test_api", &refresh).status, 200, "{}", bridge.log());
 }
 
 #[test]
