@@ -21,6 +21,7 @@ use crate::domain::shadow::{Beside, Tally, Took, Verdict, verdict};
 use crate::domain::time::{Timestamp, millis};
 use crate::domain::translate::{self, Translated};
 use crate::legacy::request::{self, Incoming};
+use crate::legacy::sole::sole;
 use crate::legacy::{reply, told};
 use crate::mapping::Snapshot;
 use crate::store::Memo;
@@ -150,10 +151,11 @@ impl Exchange {
     /// Goes the way of a login up to the question to the realm.
     async fn would_ask(&self, copied: &Copied, is_accepted: bool) -> Result<Translated, Refusal> {
         let Copied { method, uri, headers, body, dialects, .. } = copied;
-        let request = request::read(copied.endpoint, dialects, &Incoming { method, uri, headers, body })?;
+        let incoming = Incoming { method, uri, headers, body };
+        let request = request::read(copied.endpoint, dialects, &incoming)?;
         self.recall(&copied.snapshot, &request.presented).await?;
         let (guard, snapshot, address) = (&self.bridge.guard, &copied.snapshot, copied.address);
-        let client = if is_accepted {
+        let client = if is_accepted && sole(dialects, &incoming).is_some() {
             guard.look_at_accepted(snapshot, &request.presented, address).await?
         } else {
             guard.look(snapshot, &request.presented, address).await?

@@ -96,7 +96,9 @@ impl Look {
             grants.iter().filter(|it| it.kind == GrantKind::Refresh).map(|grant| grant.refresh_field().0).collect();
         if !fields.is_empty() {
             (self.ask, self.tokens) = (Ask::Refresh, texts(pairs, fields));
-        } else if let Some(grant) = grants.first() {
+        }
+        // Who asks for both, in body and query, asks for new tokens.
+        if let Some(grant) = grants.iter().find(|grant| grant.kind == GrantKind::Login) {
             self.ask = Ask::Login;
             self.passport = grant.passport_field().and_then(|name| pairs.values(name).next()).map(str::to_owned);
         }

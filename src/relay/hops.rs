@@ -6,6 +6,16 @@ const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 
+const OURS: [HeaderName; 7] = [
+    header::UPGRADE,
+    header::HOST,
+    header::CONTENT_LENGTH,
+    header::AUTHORIZATION,
+    header::CONTENT_TYPE,
+    header::CONTENT_ENCODING,
+    header::COOKIE,
+];
+
 /// Takes away what is meant for one connection alone: what `Connection` names, itself, and what never goes further. Returns what the message
 /// wants to be upgraded to.
 pub fn end_to_end(headers: &mut HeaderMap) -> Option<HeaderValue> {
@@ -15,9 +25,8 @@ pub fn end_to_end(headers: &mut HeaderMap) -> Option<HeaderValue> {
             .filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok())
             .collect();
         upgrades = named.contains(&header::UPGRADE);
-        // What frames or addresses the message is not the sender's to take away.
-        let ours = [header::UPGRADE, header::HOST, header::CONTENT_LENGTH];
-        for name in named.iter().filter(|name| !ours.contains(name)) {
+        // What frames or addresses the message is not the sender's to take away, nor what it is judged by here.
+        for name in named.iter().filter(|name| !OURS.contains(name)) {
             headers.remove(name);
         }
         headers.remove(header::CONNECTION);
@@ -90,5 +99,14 @@ mod tests {
         let mut headers = map(&[("connection", "Upgrade, host"), ("upgrade", "websocket"), ("host", "a")]);
         assert_eq!(end_to_end(&mut headers).unwrap(), "websocket");
         assert_eq!(headers, map(&[("host", "a")]));
+    }
+
+    #[test]
+    fn what_a_message_is_judged_by_cannot_be_named_away() {
+        let kept = [("authorization", "Bearer x"), ("content-type", "text/plain"), ("cookie", "a=1")];
+        let mut headers = map(&kept);
+        headers.insert(header::CONNECTION, HeaderValue::from_static("authorization, content-type, cookie"));
+        assert_eq!(end_to_end(&mut headers), None);
+        assert_eq!(headers, map(&kept));
     }
 }

@@ -278,6 +278,15 @@ fn a_retired_client_gets_nothing_new_from_either_side() {
 }
 
 #[test]
+fn a_login_is_one_whatever_grant_its_query_names() {
+    let old = FakeOld::start();
+    let world = world(&old, "live");
+    let target = format!("{TOKEN}?grant_type=refresh_token&refresh_token=01d00000-0000-4000-8000-000000000001");
+    let reply = world.ask(&post(&target, &passport(OLD_ID, OLD_SECRET)));
+    assert_eq!((reply.status, is_old(&reply), old.count()), (200, false, 0), "{}", reply.body);
+}
+
+#[test]
 fn a_retired_client_is_refused_however_its_id_is_written_for_the_old_server() {
     let old = FakeOld::start();
     let world = world(&old, "retired");
