@@ -241,12 +241,17 @@ fn in_part<T>(
     environment: &Environment,
     part: impl FnOnce(&Path, &Environment, &Findings) -> Option<T>,
 ) -> Result<T, ExitCode> {
-    let findings = Findings::new();
+    let (findings, own) = (Findings::new(), Findings::new());
     let is_whole = config::load(path, environment, &findings).is_some();
+    let part = part(path, environment, &own);
     if !is_whole {
-        let _ = show::findings(&findings.into_sorted(), Format::Human, &mut anstream::stderr());
+        let mut told = findings.into_sorted();
+        // Of a file that is no TOML the whole says nothing else.
+        let more: Vec<_> = own.into_sorted().into_iter().filter(|finding| !told.contains(finding)).collect();
+        told.extend(more.into_iter().filter(|_| part.is_none()));
+        let _ = show::findings(&told, Format::Human, &mut anstream::stderr());
     }
-    let part = part(path, environment, &Findings::new()).ok_or_else(|| ExitCode::from(WRONG_USE))?;
+    let part = part.ok_or_else(|| ExitCode::from(WRONG_USE))?;
     if !is_whole {
         show::say("note: what is needed here can be read, and is used; a bridge that runs goes on with what it has");
     }

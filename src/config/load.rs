@@ -11,7 +11,7 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
 use super::{Config, OpsDoor, audit, gateway, limits, listen, otk, patience, realm, store};
-use crate::document::{Findings, Origin, Reader, Severity, Spotted, Table, parse, salvaged};
+use crate::document::{Findings, Lost, Origin, Reader, Severity, Spotted, Table, parse, salvaged};
 use crate::mapping::Place;
 use crate::relay::Trust;
 use crate::secrets::files::{self, Unfit};
@@ -58,17 +58,16 @@ pub fn examine(path: &Path, environment: &Environment, findings: &Findings) -> E
 }
 
 /// Where a running bridge answers operators: to be known whatever else is wrong with the files, for it goes on with what it has.
-/// `None`: neither the file nor the environment says it, and the findings say why.
+/// `None`: neither the file nor the environment says it, or nobody knows what the file says, and the findings say why.
 pub fn ops_door(path: &Path, environment: &Environment, findings: &Findings) -> Option<OpsDoor> {
-    let (name, text) = (path.to_string_lossy(), text(path, findings));
-    let absent = text.as_ref().map(|_| listen::OPS);
-    let text = text.unwrap_or_default();
-    let whole = parse(&name, &text, findings);
-    let is_known = absent.is_some() && whole.is_some();
-    let table = whole.unwrap_or_else(|| salvaged(&name, &text));
+    let (table, lost, is_whole) = match readable(path, findings) {
+        Some((table, lost)) => (table, Some(lost), !findings.blocked()),
+        None => (Table::empty(Origin::file(&path.to_string_lossy())), None, false),
+    };
+    let absent = lost.filter(|lost| !lost.may_hold(["listen", "ops"])).map(|_| listen::OPS);
     // Variables that mean nothing are told by whoever needs them.
     let mut file = Reader::new(overlaid(table, environment, &Findings::new()), "", findings);
-    let is_secure = !is_known || file.section("tls").is_some_and(|mut section| section.has("ops"));
+    let is_secure = !is_whole || file.section("tls").is_some_and(|mut section| section.has("ops"));
     Some(OpsDoor { address: listen::ops(&mut file, absent)?, is_secure })
 }
 
@@ -80,8 +79,20 @@ pub(super) fn identities(mut section: Reader<'_>, sources: Sources<'_>) -> Ident
     value.map(|value| secrets::identities(value, &key, sources, findings)).unwrap_or_default()
 }
 
-pub(super) fn read(path: &Path, findings: &Findings) -> Option<Table> {
+fn read(path: &Path, findings: &Findings) -> Option<Table> {
     parse(&path.to_string_lossy(), &text(path, findings)?, findings)
+}
+
+/// The file as far as it can be read, and what of it cannot: what is needed at a bad hour may well stand elsewhere. `None`: nothing of it can.
+pub(super) fn readable(path: &Path, findings: &Findings) -> Option<(Table, Lost)> {
+    let text = text(path, findings).or_else(|| {
+        // A comment as an old editor saves it; in a value, what stands there is in no file and no address.
+        let bytes = files::bytes(path, LONGEST, findings).ok().filter(|bytes| !bytes.contains(&0))?;
+        Some(String::from_utf8_lossy(&bytes).into_owned())
+    })?;
+    let name = path.to_string_lossy();
+    let whole = parse(&name, &text, findings).map(|table| (table, Lost::default()));
+    Some(whole.unwrap_or_else(|| salvaged(&name, &text)))
 }
 
 fn text(path: &Path, findings: &Findings) -> Option<String> {

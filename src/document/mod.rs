@@ -9,6 +9,7 @@
 mod finding;
 mod lists;
 mod reader;
+mod salvage;
 mod slip;
 mod stamp;
 mod units;
@@ -16,5 +17,6 @@ mod value;
 
 pub use finding::{Finding, Findings, Origin, Severity};
 pub use reader::Reader;
+pub use salvage::{Lost, salvaged};
 pub use stamp::{Footing, Stamp};
-pub use value::{BYTE_ORDER_MARK, Spotted, Table, Value, parse, parse_part, salvaged};
+pub use value::{BYTE_ORDER_MARK, Spotted, Table, Value, parse, parse_part};

@@ -167,29 +167,10 @@ pub fn parse_part(file: &Arc<str>, text: &str, lines_before: usize, findings: &F
     }
 }
 
-/// What can be read at the beginning of a text that is no TOML, without the lines that have faults: for whoever needs a value
-/// that may well stand in another one.
-#[must_use]
-pub fn salvaged(file: &str, text: &str) -> Table {
-    let mut text = until(text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text), WINDOW).to_owned();
-    for _ in 0..FAULTS {
-        let Err(error) = DeTable::parse(&text) else { break };
-        let (before, behind) = text.split_at(text.floor_char_boundary(fault(&error).0));
-        let start = before.rfind('\n').map_or(0, |end| end + 1);
-        let end = before.len() + behind.find('\n').unwrap_or(behind.len());
-        if start == end {
-            break;
-        }
-        text.replace_range(start..end, "");
-    }
-    let (table, _) = DeTable::parse_recoverable(&text);
-    Lines::new(&Arc::from(file), &text, 0).table(table.into_inner(), 0)
-}
-
 /// Where a fault is, and what.
 type Fault = (usize, String);
 
-fn fault(error: &toml::de::Error) -> Fault {
+pub(super) fn fault(error: &toml::de::Error) -> Fault {
     (error.span().map_or(0, |span| span.start), error.message().lines().next().unwrap_or("syntax error").to_owned())
 }
 
@@ -209,7 +190,7 @@ fn faults(beginning: &str, text: &str) -> Vec<Fault> {
 }
 
 /// The lines at a text's beginning that are about so long.
-fn until(text: &str, length: usize) -> &str {
+pub(super) fn until(text: &str, length: usize) -> &str {
     if text.len() <= length {
         return text;
     }
@@ -221,12 +202,12 @@ fn until(text: &str, length: usize) -> &str {
 pub const BYTE_ORDER_MARK: char = '\u{feff}';
 
 /// So many faults of one text are told: what is no TOML at all may have one in each line.
-const FAULTS: usize = 100;
+pub(super) const FAULTS: usize = 100;
 
 /// Faults are looked for in about so many bytes of a longer text, counted from the first one.
-const WINDOW: usize = 64 * 1024;
+pub(super) const WINDOW: usize = 64 * 1024;
 
-struct Lines<'t> {
+pub(super) struct Lines<'t> {
     file: Arc<str>,
     text: &'t str,
     /// Where each line begins; a mapping of 100,000 clients has a million of them.
@@ -237,7 +218,7 @@ struct Lines<'t> {
 }
 
 impl<'t> Lines<'t> {
-    fn new(file: &Arc<str>, text: &'t str, before: usize) -> Self {
+    pub(super) fn new(file: &Arc<str>, text: &'t str, before: usize) -> Self {
         let ends = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at + 1);
         Self {
             file: Arc::clone(file),
@@ -292,7 +273,7 @@ impl<'t> Lines<'t> {
         findings.error("syntax", &Origin::file(&self.file), message, hint);
     }
 
-    fn table(&self, table: DeTable<'_>, offset: usize) -> Table {
+    pub(super) fn table(&self, table: DeTable<'_>, offset: usize) -> Table {
         let mut entries: Vec<_> = table
             .into_iter()
             .map(|(key, value)| {
@@ -414,28 +395,6 @@ mod tests {
             let told = findings.into_sorted();
             assert_eq!(told.len(), 2, "{told:?}");
             assert_eq!(told[0].message, "not valid TOML: what follows line 1 was not looked at");
-        }
-    }
-
-    #[test]
-    fn what_stands_in_lines_without_a_fault_can_be_read_all_the_same() {
-        for (before, behind) in [
-            ("", "b = \n"),
-            ("= 1\n", ""),
-            ("word\n", "word\n"),
-            ("[[\n", "[b\n"),
-            ("[b\n", "x = \"\n"),
-            ("x = 'я\n", "[section]\n"),
-            ("\u{feff}x = tru\n", "x = \"\"\"\n"),
-            ("x = 1 2\n", "x = { y = 1"),
-        ] {
-            let text = format!("{before}[section]\nkey = 1\n{behind}");
-            let table = salvaged("a.toml", &text);
-            let findings = Findings::new();
-            let mut file = crate::document::Reader::new(table, "", &findings);
-            let read = file.section("section").and_then(|mut section| section.integer("key", 1, 1));
-            let line = u32::try_from(before.lines().count() + 2).unwrap();
-            assert_eq!(read.map(|found| found.origin.line), Some(line), "{text}");
         }
     }
 

@@ -196,6 +196,10 @@ fn what_is_wrong_with_the_files_says_nothing_about_the_bridge_that_runs() {
         fs::write(world.config(), format!("{wrong}{good}")).unwrap();
         assert_healthy(&world, wrong);
     }
+    let commented = good.lines().map(|line| [line.as_bytes(), b" # \xee\n"].concat()).collect::<Vec<_>>().concat();
+    fs::write(world.config(), commented).unwrap();
+    eventually("refused", || !served.table().2);
+    assert_healthy(&world, "comments as an old editor saves them");
     fs::write(world.config(), &good).unwrap();
     eventually("mended", || served.table().2);
     fs::remove_file(&token).unwrap();
@@ -214,7 +218,18 @@ fn health_asks_where_the_environment_says_whatever_became_of_the_file_and_says_s
     fs::write(world.path().join("wrong.toml"), "[listen]\nops = \"127.0.0.1\"\n").unwrap();
     fs::write(world.path().join("binary.toml"), "\0\0\0").unwrap();
     fs::write(world.path().join("secure.toml"), "[tls.ops]\n").unwrap();
-    for file in ["passbridge.toml", "moved.toml", "wrong.toml", "binary.toml", "secure.toml", "none.toml"] {
+    fs::write(world.path().join("header.toml"), "[log]\n[listen\nops = \"127.0.0.1:1\"\n").unwrap();
+    fs::write(world.path().join("slip.toml"), "[listen]\nops = 127.0.0.1:1\n").unwrap();
+    for file in [
+        "passbridge.toml",
+        "moved.toml",
+        "wrong.toml",
+        "binary.toml",
+        "secure.toml",
+        "header.toml",
+        "slip.toml",
+        "none.toml",
+    ] {
         assert_eq!(asked(file, &named), (Some(0), String::new()), "{file}");
     }
     let (status, words) = asked("moved.toml", &[]);
@@ -222,6 +237,8 @@ fn health_asks_where_the_environment_says_whatever_became_of_the_file_and_says_s
     for (file, why) in [
         ("wrong.toml", "`listen.ops` is not an address"),
         ("binary.toml", "it has zero bytes"),
+        ("header.toml", "not valid TOML"),
+        ("slip.toml", "not valid TOML"),
         ("none.toml", "No such file"),
     ] {
         let (status, words) = asked(file, &[]);

@@ -244,6 +244,89 @@ fn what_is_wrong_in_what_an_incident_needs_is_told_and_nobody_is_asked() {
     }
 }
 
+/// Puts something in place of a part of a world's configuration.
+fn replace(world: &World, part: &str, other: &[u8]) {
+    let text = std::fs::read_to_string(world.config()).unwrap();
+    let (before, behind) = text.split_once(part).unwrap();
+    std::fs::write(world.config(), [before.as_bytes(), other, behind.as_bytes()].concat()).unwrap();
+}
+
+#[test]
+fn what_an_incident_needs_works_where_another_line_of_the_configuration_is_no_toml() {
+    let world = world();
+    let (access, _) = login(&world);
+    let good = std::fs::read(world.config()).unwrap();
+    let copy = world.path().join("copy");
+    let commands = [
+        &["token", "find", "--client", OLD_ID][..],
+        &["audit", "verify"],
+        &["token", "revoke"],
+        &["store", "backup", copy.to_str().unwrap()],
+        &["audit", "--client", OLD_ID],
+    ];
+    let slips = [
+        &b"timeout = 5s"[..],
+        b"ca = \"ca.pem",
+        b"ca = [\"ca.pem\",",
+        b"ca = { file = \"ca.pem\"",
+        b"ca = \"\"\"",
+        b"rotation = \"on\"\nrotation = \"off\"",
+        b"# caf\xe9",
+        b"[realm]",
+        b"[log\nfilter = \"info\"",
+    ];
+    for (index, slip) in slips.into_iter().enumerate() {
+        std::fs::write(world.config(), &good).unwrap();
+        replace(&world, "[realm]\n", &[b"[realm]\n", slip, b"\n"].concat());
+        world.running().reload().unwrap_err();
+        let commands = if index + 1 == slips.len() { &commands[..] } else { &commands[..2] };
+        for command in commands {
+            let said = run(&world, command, &access).fine();
+            let is_told = said.err.contains("error[") && said.err.contains("note: what is needed here can be read");
+            assert!(is_told, "{} {command:?}: {said:?}", slip.escape_ascii());
+        }
+    }
+    assert!(!world.active(&access) && copy.is_dir());
+}
+
+#[test]
+fn nobody_is_asked_where_what_an_incident_needs_may_stand_in_what_is_no_toml() {
+    let plan = Plan::new().set("ops", "token", "{ env = \"OLD_SECRET\" }").set("listen", "ops", "\"127.0.0.1:1\"");
+    let world = plan.files();
+    let good = std::fs::read(world.config()).unwrap();
+    for (part, other, refused) in [
+        ("[listen]\n", "[listen\n", "token"),
+        ("[listen]\n", "[li'sten]\n", "token"),
+        ("ops = \"127.0.0.1:1\"", "ops = 127.0.0.1:1", "token"),
+        ("ops = \"127.0.0.1:1\"", "osp = 127.0.0.1:1", "token"),
+        ("[ops]\n", "[ops\n", "token"),
+        ("[ops]\n", "[tls.ops\ncertificate = \"ops.pem\"\nkey = \"ops.key\"\n[ops]\n", "token"),
+        ("[ops]\n", "[tls]\nops = { certificate = \"ops.pem, key = \"ops.key\" }\n[ops]\n", "token"),
+        ("[ops]\n", "[tls.ops]\ncertificate = ops.pem\nkey = \"ops.key\"\n[ops]\n", "token"),
+        ("[store]\n", "[audit]\npath = elsewhere\n[store]\n", "audit"),
+        ("[store]\n", "[audit\npath = \"elsewhere\"\n[store]\n", "audit"),
+        ("[store]\n", "[store]\npath = elsewhere\n", "audit"),
+        ("[store]\n", "[store]\nkind = redis\n", "audit"),
+        ("[store]\n", "[store\n", "audit"),
+    ] {
+        std::fs::write(world.config(), &good).unwrap();
+        replace(&world, part, other.as_bytes());
+        for command in [&["token", "find", "--client", "a"][..], &["audit"]] {
+            let said = super::run(&world, command, "");
+            let talk = super::talk(&said);
+            let is_refused = refused == command[0];
+            assert!(talk.contains("error[") && talk.contains("note: ") != is_refused, "{other} {command:?}: {talk}");
+            assert!(!is_refused || said.status.code() == Some(2), "{other} {command:?}: {talk}");
+        }
+    }
+    std::fs::write(world.config(), &good).unwrap();
+    replace(&world, "[realm]\n", b"[realm]\ntimeout = 5s\n");
+    replace(&world, "OLD_SECRET", b"NO_SECRET");
+    let said = super::run(&world, &["token", "find", "--client", "a"], "");
+    let talk = super::talk(&said);
+    assert!(said.status.code() == Some(2) && talk.contains("error[syntax]") && talk.contains("NO_SECRET"), "{talk}");
+}
+
 #[test]
 fn somebody_else_at_the_ops_port_is_not_taken_for_a_bridge() {
     let mut world = Plan::new().set("ops", "token", "{ env = \"OLD_SECRET\" }").files();
