@@ -4,14 +4,19 @@
 
 unset CDPATH # with it `cd` prints, too
 repo=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-cache=${XDG_CACHE_HOME:-$HOME/.cache}/passbridge
-mkdir -p "$cache"
+cache=${XDG_CACHE_HOME:-${HOME-}/.cache}/passbridge
 export repo cache
 
 say() { printf '%s: %s\n' "${say_as:-passbridge}" "$*" >&2; }
 die() {
     say "$*"
     exit 1
+}
+
+# For who keeps something there. Many a script does not, and runs where there is no home.
+make_cache() {
+    [ -n "${XDG_CACHE_HOME-}${HOME-}" ] || die "neither HOME nor XDG_CACHE_HOME says where things are kept"
+    mkdir -p "$cache"
 }
 
 have() { command -v "$1" >/dev/null 2>&1; }
