@@ -291,6 +291,9 @@ pub(super) fn lost(error: &reqwest::Error) -> NotGranted {
             None if speaks_no_tls(error) => {
                 unspent(Fault::Upstream, "the realm cannot be reached: it speaks no TLS; is it http://?")
             }
+            None if error.is_timeout() => {
+                unspent(Fault::Upstream, "the realm cannot be reached: no connection in time (`realm.connect_timeout`)")
+            }
             None => unspent(Fault::Upstream, because("the realm cannot be reached", error)),
         };
     }

@@ -116,6 +116,20 @@ fn why_the_realm_cannot_be_reached_is_told_to_operators() {
     }
 }
 
+#[test]
+fn a_realm_that_is_not_connected_to_in_time_is_told_with_what_says_so() {
+    // The kernel takes the connection, and nobody shakes hands.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("[\"https://{}/auth/realms/SSO\"]", silent.local_addr().unwrap());
+    let id = "of-a-silent-realm";
+    let mut world = Plan::new().set("realm", "connect_timeout", "\"200ms\"").client(&client(id, "")).files();
+    world.change("realm", "urls", &url);
+    world.begin();
+    assert_eq!(world.token(&passport(id, OLD_SECRET)).status, 500);
+    let told = "the realm cannot be reached: no connection in time (`realm.connect_timeout`)";
+    assert_eq!(world.log(id)[0]["detail"], told);
+}
+
 /// An authenticator of the site's own says what it likes, and Keycloak repeats what it does not know. At its end each world looks for what was planted.
 #[test]
 fn what_the_realm_repeats_of_a_secret_that_it_was_told_stands_in_no_line() {
