@@ -97,7 +97,8 @@ impl Endpoints {
     /// One of several that was passed over for long enough, for whoever comes first: he looks whether it is there, and all others pass it over on.
     pub(super) fn to_be_looked_at(&self, now: Duration) -> Option<(usize, &Urls)> {
         let is_due = |one: &One| one.is_passed_over(now) && one.passed_until.load(Ordering::Relaxed) <= millis(now);
-        let (index, one) = self.0.iter().enumerate().filter(|_| self.0.len() > 1).find(|(_, one)| is_due(one))?;
+        let due = self.0.iter().enumerate().filter(|(_, one)| self.0.len() > 1 && is_due(one));
+        let (index, one) = due.min_by_key(|(_, one)| one.passed_until.load(Ordering::Relaxed))?;
         one.pass_over(now);
         Some((index, &one.urls))
     }
@@ -180,6 +181,16 @@ mod tests {
         assert_eq!(order(&endpoints, 10), [1, 0], "and that one lets its callers wait");
         endpoints.answered(1);
         assert_eq!(order(&endpoints, 60), [1, 0]);
+    }
+
+    #[test]
+    fn of_urls_that_are_due_the_one_that_nobody_looked_at_for_longest_comes_first() {
+        let three = ["http://a", "http://b", "http://c"].map(str::to_owned);
+        let endpoints = Endpoints::new(&three).unwrap();
+        endpoints.failed(0, Duration::from_secs(1));
+        endpoints.failed(1, Duration::from_secs(2));
+        let looks = [60, 120, 180, 240].map(|now| looked_at(&endpoints, now));
+        assert_eq!(looks, [Some(0), Some(1), Some(0), Some(1)]);
     }
 
     #[test]
