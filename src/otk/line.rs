@@ -2,9 +2,11 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use http::{Request, Response};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -14,6 +16,8 @@ use parking_lot::Mutex;
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::sync::Notify;
+use tokio::task::consume_budget;
 use tokio::time::timeout;
 
 use super::{Lost, OtkSettings};
@@ -31,6 +35,9 @@ const LESS: Duration = Duration::from_secs(1);
 const HEAD: usize = 128 * 1024;
 /// Lines of an answer's head: clients of the old server had no such bound, so that it is far from what one says.
 const LINES: usize = 1000;
+
+/// Interim answers (1xx) to one request.
+const INTERIM: usize = 100;
 
 /// A way to send one request after another.
 pub(super) type Line = SendRequest<Full<Bytes>>;
@@ -81,6 +88,7 @@ impl Lines {
         mut request: Request<Full<Bytes>>,
         tasks: &Tasks,
     ) -> Result<(Response<Incoming>, Line), Lost> {
+        let flooded = bounded(&mut request);
         loop {
             let (mut line, is_fresh) = match self.take() {
                 Some(line) => (line, false),
@@ -92,7 +100,13 @@ impl Lines {
                 }
                 continue;
             }
-            match line.try_send_request(request).await {
+            let answered = tokio::select! {
+                answered = line.try_send_request(request) => answered,
+                () = flooded.notified() => {
+                    return Err(Lost::Broken(format!("more than {INTERIM} interim answers (1xx) came in its place")));
+                }
+            };
+            match answered {
                 Ok(response) => return Ok((response, line)),
                 Err(mut error) => match error.take_message() {
                     Some(unsent) if !is_fresh => request = unsent,
@@ -169,6 +183,20 @@ impl Lines {
         let stream = secured.trust.shake_hands(&secured.name, false, stream).await;
         Ok(Box::new(stream.map_err(|error| format!("TLS: {error}"))?))
     }
+}
+
+/// Wakes who waits for the answer once more interim ones came than anybody sends. Hyper reads and drops these as long as there are any, before it lets
+/// a timer or another connection of this worker have its turn: each takes of what tokio grants a task at a time.
+fn bounded(request: &mut Request<Full<Bytes>>) -> Arc<Notify> {
+    let flooded = Arc::new(Notify::new());
+    let (waits, count) = (Arc::clone(&flooded), AtomicUsize::new(0));
+    hyper::ext::on_informational(request, move |_interim| {
+        let _a_turn_is_over = consume_budget().now_or_never();
+        if count.fetch_add(1, Ordering::Relaxed) >= INTERIM {
+            waits.notify_one();
+        }
+    });
+    flooded
 }
 
 /// Whatever carries bytes.

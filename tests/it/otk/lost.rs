@@ -73,6 +73,22 @@ fn an_answer_that_breaks_off_is_a_server_error_and_the_request_is_not_sent_again
 }
 
 #[test]
+fn interim_answers_without_end_are_given_up_before_the_time_is_over() {
+    let old = FakeOld::start();
+    let world = world(&old, "legacy");
+    let interim = b"HTTP/1.1 102 P\r\n\r\n";
+    let told = b"HTTP/1.1 200 OK\r\nCache-Control: no-store\r\nContent-Length: 2\r\n\r\n{}";
+    old.next(OldMood::Says([interim.repeat(100), told.to_vec()].concat()));
+    assert_eq!(ask(&world).body, "{}");
+    let before = old.count();
+    old.next(OldMood::Says(interim.repeat(100_000)));
+    refused(&world, "broken", "more than 100 interim answers (1xx)");
+    assert_eq!(old.count(), before + 1);
+    let next = world.connect().ask(&post(TOKEN, &passport(OLD_ID, OLD_SECRET)));
+    assert_eq!(next.status, 200, "on a connection of its own");
+}
+
+#[test]
 fn a_request_that_meets_a_closing_connection_is_never_sent_twice() {
     let old = FakeOld::start();
     let world = world(&old, "legacy");
