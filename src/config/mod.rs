@@ -12,6 +12,7 @@ mod otk;
 mod realm;
 mod store;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 pub use alone::{OpsAccess, audit_alone, ops_access};
@@ -100,6 +101,17 @@ impl Config {
     #[must_use]
     pub fn means<'a>(&'a self, environment: &'a Environment) -> Means<'a> {
         Means { environment, identities: &self.identities }
+    }
+
+    /// Where files lie that have a meaning by their names: of mappings, the audit, the store.
+    #[must_use]
+    pub fn own_directories(&self) -> Vec<PathBuf> {
+        let store = match &self.store {
+            StoreSettings::Embedded { path, .. } => Some(path.clone()),
+            StoreSettings::Redis(_) => None,
+        };
+        let audit = self.audit.as_ref().map(|audit| audit.path.clone());
+        store.into_iter().chain(audit).chain([self.mappings.path.clone()]).collect()
     }
 
     /// The sections in which another configuration differs from this one, and which only a restart changes.

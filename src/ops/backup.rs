@@ -3,7 +3,7 @@
 //! The answer is a JSON line every second: how far it is, and in the end what became of it. Whoever hangs up gives it up.
 
 use std::convert::Infallible;
-use std::path::PathBuf;
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,6 +46,10 @@ pub(super) async fn backup(
         let sentence = "say `directory`, the whole path of a directory on the bridge's machine";
         return Denied { status: StatusCode::BAD_REQUEST, sentence }.answer();
     };
+    if service.own.load().iter().any(|own| lies_in(&directory, own)) {
+        let error = format!("{} is where the bridge keeps files of its own: {ELSEWHERE}", directory.display());
+        return answer(StatusCode::CONFLICT, &json!({"error": error}));
+    }
     let begun = match service.bridge.store.backup(&directory) {
         Ok(begun) => begun,
         Err(error) => return answer(StatusCode::CONFLICT, &json!({"error": sentence(&error)})),
@@ -67,6 +71,17 @@ pub(super) async fn backup(
     let told = Told { progress, ended: Some(ended), stop: service.stop.clone() };
     let headers = [(header::CACHE_CONTROL, "no-store"), (header::CONTENT_TYPE, "application/x-ndjson")];
     (headers, Body::from_stream(unfold(told, next_line))).into_response()
+}
+
+const ELSEWHERE: &str = "name a directory that is empty or not there yet, elsewhere";
+
+/// Whether a path leads into a directory, by whichever links. Of one that goes on over what is not there nobody knows.
+fn lies_in(path: &Path, directory: &Path) -> bool {
+    let Ok(directory) = directory.canonicalize() else { return false };
+    let there = path.ancestors().find_map(|there| Some((there, there.canonicalize().ok()?)));
+    let Some((there, whole)) = there else { return false };
+    let mut rest = path.strip_prefix(there).unwrap_or(path).components();
+    whole.starts_with(directory) || rest.any(|part| part == Component::ParentDir)
 }
 
 /// A backup as it is told of.

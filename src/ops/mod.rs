@@ -11,6 +11,7 @@ mod tokens;
 mod uses;
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -41,6 +42,8 @@ pub struct OpsService {
     pub exchange: Arc<Exchange>,
     /// What an operator must show to ask that; `None`: nobody may.
     pub token: ArcSwap<Option<SecretString>>,
+    /// Directories that the bridge reads by itself what is in them: no copy goes there.
+    pub own: ArcSwap<Vec<PathBuf>>,
     /// Errors of the last load, where it was refused.
     pub refused: parking_lot::Mutex<Vec<Finding>>,
     /// Sections that differ from what is in use until a restart.

@@ -71,6 +71,7 @@ impl Reloading {
             realm: Arc::clone(&shared.realm),
             exchange: Arc::clone(&ways.teller),
             token: ArcSwap::from_pointee(config.ops_token.clone()),
+            own: ArcSwap::from_pointee(config.own_directories()),
             refused: Mutex::new(Vec::new()),
             needs_restart: Mutex::new(Vec::new()),
             refused_callers: News::new(Arc::clone(&shared.bridge.clock)),
@@ -202,6 +203,7 @@ impl Reloading {
         needs_restart.iter().copied().for_each(log::needs_restart);
         *self.ops.needs_restart.lock() = needs_restart;
         current.take_reloadable(config);
+        self.ops.own.store(Arc::new(current.own_directories()));
     }
 
     /// The material was checked when it was read; whether there is TLS at all needs a restart.

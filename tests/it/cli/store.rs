@@ -76,6 +76,20 @@ fn a_backup_that_cannot_be_is_told_with_what_to_do() {
         "{}",
         talk(&into_the_store)
     );
+    // By these names they would mean something to the next start.
+    for own in
+        ["data/engine/keyspaces/x", "mappings/clients/zz.toml", "data/../data/audit/000000000002-2026-12-01.jsonl"]
+    {
+        let refused = run(&world, &["store", "backup", own], "");
+        let told = talk(&refused);
+        assert!(
+            refused.status.code() == Some(1) && told.contains("is where the bridge keeps files of its own"),
+            "{told}"
+        );
+        assert!(!world.path().join(own).exists(), "{own}");
+    }
+    let around = run(&world, &["store", "backup", "not-there/../data/engine/x"], "");
+    assert!(around.status.code() == Some(1) && !world.path().join("not-there").exists(), "{}", talk(&around));
     let nowhere = run(&world, &["store", "backup", "/proc/nowhere"], "");
     assert_eq!(nowhere.status.code(), Some(1));
     assert!(talk(&nowhere).contains("the token store cannot open /proc/nowhere"), "{}", talk(&nowhere));
