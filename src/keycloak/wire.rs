@@ -7,7 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Number, Value};
 
 use super::form;
 use super::repeated::Sent;
@@ -56,11 +56,25 @@ pub fn read_logout(status: u16, body: &[u8], rules: &RealmRules, sent: &Sent<'_>
 #[derive(Deserialize)]
 struct TokenAnswer {
     access_token: SecretString,
-    expires_in: u64,
+    expires_in: Seconds,
     refresh_token: Option<SecretString>,
-    refresh_expires_in: Option<u64>,
+    refresh_expires_in: Option<Seconds>,
     scope: Option<String>,
     session_state: Option<String>,
+}
+
+/// A number of JSON, however it is written: 3599, 3599.0 and 3599e0 are one.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(try_from = "Number")]
+struct Seconds(Duration);
+
+impl TryFrom<Number> for Seconds {
+    type Error = &'static str;
+
+    fn try_from(number: Number) -> Result<Self, Self::Error> {
+        let whole = || Duration::try_from_secs_f64(number.as_f64()?).ok().map(|life| life.as_secs());
+        number.as_u64().or_else(whole).map(Duration::from_secs).map(Self).ok_or("no number of seconds")
+    }
 }
 
 #[derive(Deserialize)]
@@ -120,11 +134,11 @@ fn granted(body: &[u8]) -> Option<RealmGrant> {
         return None;
     }
     let claims = claims(answer.access_token.expose_secret());
-    let access_life = Duration::from_secs(answer.expires_in);
+    let Seconds(access_life) = answer.expires_in;
     let life = match answer.refresh_expires_in {
         None => Some(access_life),
-        Some(0) => None,
-        Some(seconds) => Some(Duration::from_secs(seconds)),
+        Some(Seconds(Duration::ZERO)) => None,
+        Some(Seconds(life)) => Some(life),
     };
     // The realm would hear an empty one as not sent (RFC 6749 section 3.2).
     let refresh = answer.refresh_token.filter(|token| !token.expose_secret().is_empty());
@@ -216,6 +230,23 @@ pub(super) fn unknown(detail: impl Into<Cow<'static, str>>) -> NotGranted {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_number_of_seconds_is_read_however_json_lets_it_be_written() {
+        let read = |access: &str, refresh: &str| {
+            let lives = format!(r#""expires_in":{access},"refresh_expires_in":{refresh}"#);
+            let body = format!(r#"{{"access_token":"a.b.c",{lives},"refresh_token":"r"}}"#);
+            granted(body.as_bytes()).map(|grant| (grant.access_life.as_secs(), grant.refresh.unwrap().life))
+        };
+        let hour = Some((3599, Some(Duration::from_secs(1800))));
+        for (access, refresh) in [("3599", "1800"), ("3599.0", "1800.0"), ("3599e0", "1.8e3")] {
+            assert_eq!(read(access, refresh), hour, "{access}");
+        }
+        assert_eq!(read("60", "0.0"), Some((60, None)));
+        for none in ["-1", "-1.0", "1e300", "\"60\""] {
+            assert_eq!(read(none, "60"), None, "{none}");
+        }
+    }
 
     #[test]
     fn a_refusal_is_told_in_one_line_without_what_could_be_a_token() {
