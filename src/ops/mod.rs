@@ -26,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::tokens::Denied;
 use crate::document::Finding;
+use crate::domain::refusal::sentence;
 use crate::domain::time::Timestamp;
 use crate::exchange::{Bridge, Exchange};
 use crate::keycloak::RealmStatus;
@@ -116,7 +117,7 @@ fn denied(status: StatusCode, sentence: &'static str) -> Response {
 async fn readyz(State(service): State<Arc<OpsService>>) -> Response {
     let snapshot = service.bridge.snapshot.load();
     let draining = service.stop.is_cancelled();
-    let refuses = service.bridge.store.newest_failure().is_some();
+    let refuses = service.bridge.store.newest_failure().map(|failure| sentence(&failure));
     let refused = service.reasons();
     let body = json!({
         "ready": !draining,
@@ -129,7 +130,8 @@ async fn readyz(State(service): State<Arc<OpsService>>) -> Response {
         },
         "realm": service.realm.word(),
         "audit": service.bridge.edge.audit_word(),
-        "store": if refuses { "refusing" } else { "writable" },
+        "store": if refuses.is_some() { "refusing" } else { "writable" },
+        "store_refuses": refuses,
     });
     let status = if draining { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
     (status, [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")], format!("{body}\n"))

@@ -60,10 +60,12 @@ fn store(config: &Config) -> Option<Finding> {
     let body: Value = serde_json::from_str(&answer.body).unwrap_or_default();
     match body["store"].as_str() {
         Some("writable") => None,
-        Some(_) => Some(
-            Finding::error("store-refusing", "the token store of the running bridge cannot be written")
-                .hint("the bridge's log says why: disk full, or Redis not there?"),
-        ),
+        Some(_) => {
+            let why = body["store_refuses"].as_str().unwrap_or("the bridge's log says why");
+            let message = format!("the token store of the running bridge cannot be written: {why}");
+            let hint = "docs/OPERATIONS.md, *Bad days*, says what helps; the bridge tries again by itself";
+            Some(Finding::error("store-refusing", message).hint(hint))
+        }
         None => {
             Some(Finding::unchecked("the token store", format!("who answers at {} is no bridge", config.listen.ops)))
         }

@@ -20,7 +20,10 @@ async fn server(config: &Config, table: &Table) -> Option<Finding> {
         Ok(old_server) => old_server.reach().await.map_err(|lost| lost.sentence()),
         Err(unusable) => Err(unusable),
     };
-    let sentence = reached.err()?;
+    let Err(sentence) = reached else {
+        let hint = "the log's `old_server`, and `passbridge_old_server_total`, say how it answers those who ask it";
+        return Some(Finding::unchecked("whether the old server answers: a connection to it was had", hint));
+    };
     let waiting = table.clients().filter(|client| client.stage.needs_old_server()).count();
     let message = format!("{}: {sentence}; {waiting} of the clients are answered by it", settings.url());
     let hint = "is `otk.url` right, the way open? Where the old server is switched off, leave [otk] out";

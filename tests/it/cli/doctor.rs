@@ -111,6 +111,7 @@ fn an_old_server_that_is_not_there_is_told_and_one_that_is_there_hears_nothing()
     healthy(&world);
     let (status, findings) = doctor(&world, &[]);
     assert_eq!((status, codes(&findings)), (Some(0), vec![]), "{findings:#?}");
+    assert!(unchecked(&findings).contains("whether the old server answers"), "{findings:#?}");
     crate::support::eventually("it was knocked at", || old.connections() == 1);
     assert_eq!(old.count(), 0);
     assert!(world.realm.asked("token").iter().all(|seen| seen.field("client_id").as_deref() == Some(NEW_ID)));
