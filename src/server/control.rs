@@ -28,7 +28,7 @@ const SWEEP: Duration = Duration::from_secs(30);
 /// How often the store is told that nothing was spent, where it did not hear of it.
 const TAKE_BACK: Duration = Duration::from_secs(1);
 
-/// How often it is looked whether the store takes writes, and whether the audit's disk hangs.
+/// How often it is looked whether the store takes writes, and whether the audit's disk hangs, or that of the files.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// How long operators may finish what they asked.
@@ -92,6 +92,7 @@ impl Control {
         tasks.run(take_back(Arc::clone(&shared.bridge), end.clone()));
         tasks.run(watch_store(Arc::clone(&shared.bridge), end.clone()));
         tasks.run(watch_audit(Arc::clone(&shared.bridge), end.clone()));
+        tasks.run(watch_loads(Arc::clone(&self.reloading), end.clone()));
         tasks.run(self.reloading.retired().run(end.clone()));
         let teller = self.reloading.teller();
         tasks.run(async move { teller.show_canaries().await });
@@ -140,6 +141,13 @@ async fn watch_store(bridge: Arc<Bridge>, end: CancellationToken) {
 async fn watch_audit(bridge: Arc<Bridge>, end: CancellationToken) {
     while end.run_until_cancelled(sleep(LOOK)).await.is_some() {
         bridge.edge.look_at_audit();
+    }
+}
+
+/// Has it told once that files are read and do not answer.
+async fn watch_loads(reloading: Arc<Reloading>, end: CancellationToken) {
+    while end.run_until_cancelled(sleep(LOOK)).await.is_some() {
+        reloading.look_at_reading();
     }
 }
 

@@ -21,6 +21,7 @@ mod http2;
 mod leaving;
 mod legacy;
 mod listener;
+mod loads;
 mod malformed;
 mod moves;
 mod realm;
@@ -41,6 +42,7 @@ use std::thread::JoinHandle;
 
 pub use certificate::{NEAR, ends};
 pub use clock::{SystemClock, SystemEntropy};
+pub use loads::Loads;
 pub use start::{Start, StartError, start};
 pub use tls::{Piece, TlsMaterial, provide_tls};
 use tokio_util::sync::CancellationToken;
@@ -93,6 +95,11 @@ impl Running {
     /// The findings, where there are errors among them: what was in use stays in use.
     pub fn reload(&self) -> Result<(), RefusedLoad> {
         self.reloading.reload()
+    }
+
+    /// Has the files read again by this thread when they change, from now on.
+    pub fn load_by(&self, loads: &mut Loads) {
+        loads.begin(Arc::clone(&self.reloading));
     }
 
     /// Stops accepting; what is in flight is finished.

@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 
 use super::RefusedLoad;
 use super::legacy::Tuning;
+use super::loads::{LONG, Reading};
 use super::moves::{self, Move, Remembered};
 use super::retired::Retired;
 use super::shared::Shared;
@@ -62,6 +63,7 @@ pub(super) struct Reloading {
     ways: Ways,
     ops: Arc<OpsService>,
     retired: Arc<Retired>,
+    reading: Reading,
 }
 
 impl Reloading {
@@ -78,7 +80,8 @@ impl Reloading {
             since: shared.bridge.clock.now(),
             stop: shared.stop.clone(),
         });
-        Self { files, config: Mutex::new(config), shared, ways, ops, retired: Arc::default() }
+        let reading = Reading::new(Arc::clone(&shared.bridge.clock));
+        Self { files, config: Mutex::new(config), shared, ways, ops, retired: Arc::default(), reading }
     }
 
     pub(super) fn shared(&self) -> &Shared {
@@ -99,23 +102,46 @@ impl Reloading {
         Arc::clone(&self.ops)
     }
 
+    /// What is read of files.
+    pub(super) fn reading(&self) -> &Reading {
+        &self.reading
+    }
+
+    /// Has it told once that files are read for long. What comes of that is told as ever.
+    pub(super) fn look_at_reading(&self) {
+        self.reading.look(|| {
+            let origin = Origin::file(&self.files.config.to_string_lossy());
+            let message = format!("the files that it names have been read for {} s and more", LONG.as_secs());
+            let hint = "one of them, or the disk that it lies on, does not answer; what was in use stays in use, and once they answer they are loaded";
+            let findings = Findings::new();
+            findings.error("files-hang", &origin, message, hint);
+            self.refuse(&findings.into_sorted());
+        });
+    }
+
+    /// Tells why nothing is loaded.
+    fn refuse(&self, findings: &[Finding]) {
+        log::findings(findings);
+        self.shared.show_table(false);
+        let errors = findings.iter().filter(|finding| finding.severity == Severity::Error);
+        let errors: Vec<Finding> = errors.cloned().collect();
+        let used = self.shared.bridge.snapshot.load();
+        self.shared.bridge.edge.load_refused(errors.len(), used.generation, &used.digest);
+        *self.ops.refused.lock() = errors;
+    }
+
     /// Reads everything first; only when nothing is wrong is anything changed.
     pub(super) fn reload(&self) -> Result<(), RefusedLoad> {
         let mut current = self.config.lock();
         let findings = Findings::new();
-        let prepared = self.prepare(&current, &findings);
+        let (prepared, _) = self.reading.of(|| self.prepare(&current, &findings));
         let footing = findings.footing();
         let findings = findings.into_sorted();
-        log::findings(&findings);
         let Some(prepared) = prepared else {
-            self.shared.show_table(false);
-            let errors = findings.iter().filter(|finding| finding.severity == Severity::Error);
-            let errors: Vec<Finding> = errors.cloned().collect();
-            let used = self.shared.bridge.snapshot.load();
-            self.shared.bridge.edge.load_refused(errors.len(), used.generation, &used.digest);
-            *self.ops.refused.lock() = errors;
+            self.refuse(&findings);
             return Err(RefusedLoad { findings, footing });
         };
+        log::findings(&findings);
         self.take(prepared, &mut current);
         Ok(())
     }
@@ -164,14 +190,15 @@ impl Reloading {
         let bridge = &self.shared.bridge;
         let before = bridge.snapshot.load_full();
         // Who goes through a hundred thousand clients does it at nobody's cost, and while nothing has changed yet.
-        let (next, moves, canaries) = patiently(|| {
+        let gone_through = || {
             let (was, comes) = (&before.table, &loaded.table);
             let remembered = current.audit.as_ref().map(|audit| Remembered::read(&audit.path));
             let mut moves = moves::between(was, comes);
             moves.extend(remembered.iter().flat_map(|remembered| remembered.back(was, comes)));
             let canaries = canaries(was, comes);
             (Arc::new(before.followed_by(loaded)), moves, canaries)
-        });
+        };
+        let ((next, moves, canaries), _) = self.reading.of(|| patiently(gone_through));
         self.replace_certificates(&config);
         // From here to the table nothing is waited for: no login asks a new realm with the secrets of an old table.
         self.ways.gateways.iter().for_each(|gateway| gateway.replace_routes(&config.gateway));

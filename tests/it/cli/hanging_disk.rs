@@ -213,3 +213,33 @@ fn an_audit_whose_disk_hangs_is_told_to_fail_and_holds_up_neither_logins_nor_the
     let lost = told(&program, "lost").pop().unwrap();
     assert!(lost["records"].as_u64().unwrap() > 0, "{lost}");
 }
+
+#[test]
+fn a_load_of_files_that_do_not_answer_is_told_and_taken_once_they_do_and_holds_up_no_end() {
+    let world = Plan::new().set("server", "drain", "\"1s\"").files();
+    let mut program = Program::serve(&world);
+    let remembered = world.store().join("audit/moves");
+    let mappings = |program: &Program| program.told("/readyz").json("mappings");
+    let hang = |program: &Program| {
+        eventually("there is a file", || remembered.is_file());
+        fs::remove_file(&remembered).unwrap();
+        assert!(Command::new("mkfifo").arg(&remembered).status().unwrap().success());
+        program.signal("HUP");
+        within(LONG, "it is told", || mappings(program)["current"] == false);
+    };
+    hang(&program);
+    assert!(mappings(&program)["refused"][0].as_str().unwrap().contains("[files-hang]"), "{}", mappings(&program));
+    eventually("the log has it", || program.lines("load_refused").len() == 1);
+    assert!(program.told("/metrics").body.contains("passbridge_mappings_current 0"));
+    assert_eq!(program.ask(&login()).status, 200, "what was in use serves");
+
+    let aside = remembered.with_extension("aside");
+    fs::rename(&remembered, &aside).unwrap();
+    drop(File::options().read(true).write(true).open(&aside).unwrap());
+    within(LONG, "it is taken", || mappings(&program)["current"] == true);
+    assert_eq!(mappings(&program)["generation"], 2, "once");
+
+    hang(&program);
+    program.signal("TERM");
+    assert_eq!(program.ended().code(), Some(0));
+}
