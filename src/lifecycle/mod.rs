@@ -42,6 +42,12 @@ impl Tasks {
         &self.stop
     }
 
+    /// The same tasks, some of which end by another word: it may come before that for all of them.
+    #[must_use]
+    pub fn ending_by(&self, stop: CancellationToken) -> Self {
+        Self { stop, ..self.clone() }
+    }
+
     /// Waits until every task has ended.
     pub async fn ended(&self) {
         self.tracker.close();

@@ -142,8 +142,14 @@ fn begin((stream, peer): (TcpStream, SocketAddr), serving: &Serving, tasks: &Tas
                         // Who has not shaken hands has asked for nothing.
                         () = inner.stop().cancelled() => return,
                     };
-                    if let Some(stream) = shaken {
-                        serve((stream, permit), peer, &serving, &inner).await;
+                    let Some((stream, disowned)) = shaken else { return };
+                    let stop = inner.stop().child_token();
+                    let inner = inner.ending_by(stop.clone());
+                    let mut served = pin!(serve((stream, permit), peer, &serving, &inner));
+                    // Whoever is let in by an authority that counts no more ends as at the end of all.
+                    if disowned.run_until_cancelled(served.as_mut()).await.is_none() {
+                        stop.cancel();
+                        served.await;
                     }
                 })
                 .await;

@@ -15,6 +15,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
+use tokio_util::sync::CancellationToken;
 
 use super::handshake::{Failure, Failures};
 use crate::domain::time::Timestamp;
@@ -92,10 +93,25 @@ pub fn provide_tls() {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
 }
 
+/// What is shown, and to whom.
+struct Shown {
+    config: Arc<ServerConfig>,
+    client_ca: Option<Vec<u8>>,
+    /// Said once others than `client_ca` vouch for clients.
+    disowned: CancellationToken,
+}
+
+impl Shown {
+    fn new(material: &TlsMaterial, protocols: Protocols) -> Result<Self, String> {
+        let config = config(material, protocols).map_err(|unfit| unfit.to_string())?;
+        Ok(Self { config, client_ca: material.client_ca.clone(), disowned: CancellationToken::new() })
+    }
+}
+
 /// The certificate in use.
 #[derive(Clone)]
 pub struct Tls {
-    config: Arc<ArcSwap<ServerConfig>>,
+    shown: Arc<ArcSwap<Shown>>,
     protocols: Protocols,
     failures: Arc<Failures>,
 }
@@ -118,37 +134,46 @@ impl Tls {
     /// # Errors
     /// One sentence about what cannot be used.
     pub(super) fn new(protocols: Protocols, material: &TlsMaterial, failures: Failures) -> Result<Self, String> {
-        let config = config(material, protocols).map_err(|unfit| unfit.to_string())?;
-        let config = Arc::new(ArcSwap::new(config));
-        Ok(Self { config, protocols, failures: Arc::new(failures) })
+        let shown = Arc::new(ArcSwap::from_pointee(Shown::new(material, protocols)?));
+        Ok(Self { shown, protocols, failures: Arc::new(failures) })
     }
 
-    /// Shows another certificate from now on.
+    /// Shows another certificate from now on. Where others vouch for clients, those who were let in before are told to go.
     ///
     /// # Errors
     /// As [`Tls::new`]; the old one stays.
     pub fn replace(&self, material: &TlsMaterial) -> Result<(), String> {
-        self.config.store(config(material, self.protocols).map_err(|unfit| unfit.to_string())?);
+        let mut next = Shown::new(material, self.protocols)?;
+        let before = self.shown.load_full();
+        let is_other = before.client_ca != next.client_ca;
+        if !is_other {
+            next.disowned = before.disowned.clone();
+        }
+        self.shown.store(Arc::new(next));
+        if is_other {
+            before.disowned.cancel();
+        }
         Ok(())
     }
 
-    /// Shakes hands within this time; `None`: the caller is turned away, or has gone.
+    /// Shakes hands within this time, and says when he who was let in is to go; `None`: the caller is turned away, or has gone.
     pub(super) async fn accept(
         &self,
         stream: TcpStream,
         address: IpAddr,
         patience: Duration,
-    ) -> Option<TlsStream<TcpStream>> {
+    ) -> Option<(TlsStream<TcpStream>, CancellationToken)> {
         let mut first = [0];
         let shaken = timeout(patience, async {
             // Whoever says nothing, as who only looks whether somebody listens, has failed in nothing.
             let heard = stream.peek(&mut first).await.is_ok_and(|count| count > 0);
-            let acceptor = heard.then(|| TlsAcceptor::from(self.config.load_full()))?;
-            Some(acceptor.accept(stream).await)
+            let shown = heard.then(|| self.shown.load_full())?;
+            let shaken = TlsAcceptor::from(Arc::clone(&shown.config)).accept(stream).await;
+            Some(shaken.map(|stream| (stream, shown.disowned.clone())))
         });
         let failure = match shaken.await {
             Ok(shaken) => match shaken? {
-                Ok(stream) => return Some(stream),
+                Ok(shaken) => return Some(shaken),
                 Err(error) => Failure::of(first[0], &error),
             },
             Err(_elapsed) if first == [0] => return None,

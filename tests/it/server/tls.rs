@@ -8,11 +8,13 @@ use std::time::{Duration, Instant};
 
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use tokio::sync::Notify;
 
 use crate::support::pem::pem;
 use crate::support::program::Program;
 use crate::support::{
-    Connection, FakeApi, OLD_ID, OLD_SECRET, PATIENCE, Plan, RawReply, TOKEN, World, eventually, passport, post,
+    Connection, FakeApi, Granting, Mood, OLD_ID, OLD_SECRET, PATIENCE, Plan, RawReply, TOKEN, World, eventually,
+    passport, post,
 };
 
 struct Made {
@@ -74,7 +76,9 @@ fn open(address: SocketAddr, (trusted, own): (&Made, Option<&Made>)) -> StreamOw
 
 fn over(address: SocketAddr, config: ClientConfig) -> StreamOwned<ClientConnection, TcpStream> {
     let client = ClientConnection::new(Arc::new(config), ServerName::try_from("localhost").unwrap()).unwrap();
-    StreamOwned::new(client, TcpStream::connect(address).unwrap())
+    let stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    StreamOwned::new(client, stream)
 }
 
 fn client(trusted: &Made, own: Option<&Made>) -> ClientConfig {
@@ -138,6 +142,62 @@ fn a_reload_begins_and_ceases_to_ask_for_a_clients_certificate_and_says_nothing_
         assert_eq!(login(&world, &server, None), served, "{tls}");
         assert_eq!(login(&world, &server, Some(&ca)), Some(200));
     }
+}
+
+/// A connection that was let in, and has been answered.
+fn kept(
+    address: SocketAddr,
+    who: (&Made, Option<&Made>),
+    request: &[u8],
+) -> Connection<StreamOwned<ClientConnection, TcpStream>> {
+    let mut connection = Connection::over(open(address, who));
+    assert!(connection.write(request));
+    assert_eq!(connection.reply().unwrap().status, 200);
+    connection
+}
+
+#[test]
+fn whoever_was_let_in_by_an_authority_that_a_reload_takes_away_is_closed_and_nobody_is_by_another_certificate() {
+    let (server, first, second, api) = (make(), make(), make(), FakeApi::good());
+    for listener in ["legacy", "gateway", "authz"] {
+        let (world, address, request) = if listener == "legacy" {
+            let world = world(&server, Some(&first));
+            let address = world.legacy();
+            (world, address, post(TOKEN, &passport(OLD_ID, OLD_SECRET)))
+        } else {
+            let (world, address) = gateway(&api, listener, &server, Some(&first));
+            let request = with_token(&world);
+            (world, address, request)
+        };
+        let mut before = kept(address, (&server, Some(&first)), &request);
+        let next = make();
+        put(&world, &next);
+        world.running().reload().unwrap();
+        assert!(before.write(&request));
+        assert_eq!(before.reply().unwrap().status, 200, "{listener}: the same authority vouches for him");
+        fs::write(world.path().join("ca.pem"), &second.certificate).unwrap();
+        world.running().reload().unwrap();
+        assert!(before.is_closed(), "{listener}");
+        drop(kept(address, (&next, Some(&second)), &request));
+    }
+}
+
+#[test]
+fn whoever_is_being_answered_when_his_authority_is_taken_away_hears_the_answer() {
+    let (server, ca) = (make(), make());
+    let mut world = world(&server, Some(&ca));
+    let gate = Arc::new(Notify::new());
+    world.realm.next(Mood::Gate(Arc::clone(&gate), Box::new(Mood::Grant(Granting::default()))));
+    let mut busy = Connection::over(open(world.legacy(), (&server, Some(&ca))));
+    assert!(busy.write(&post(TOKEN, &passport(OLD_ID, OLD_SECRET))));
+    eventually("the realm is asked", || world.realm.count() == 1);
+    fs::write(world.path().join("ca.pem"), &make().certificate).unwrap();
+    world.running().reload().unwrap();
+    gate.notify_one();
+    let reply = busy.reply().unwrap();
+    assert_eq!(world.checked(reply).status, 200);
+    assert!(busy.is_closed());
+    world.end();
 }
 
 /// A world with a gateway and questions, one of them over TLS.
