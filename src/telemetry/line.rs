@@ -11,6 +11,8 @@ use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
+use crate::domain::unseen::is_unseen;
+
 /// Writes `timestamp`, `level`, the event's own members, `target`.
 #[derive(Debug)]
 pub struct Line;
@@ -38,10 +40,10 @@ where
     }
 }
 
-/// Whether a library's line may hold what a caller sent: h2 tells a head that it refuses, with its path and query, as it came. There is no line
-/// of these parts of it but for who looks for a bug in it.
+/// Whether a library's line may hold what the other side sent: h2 tells a head that it refuses, with its path and query, a `TE`, and the words of
+/// a GOAWAY, as they came. It has no line at these levels but for who looks for a bug in it.
 fn quotes_callers(of: &Metadata<'_>) -> bool {
-    *of.level() > Level::INFO && matches!(of.target(), "h2::server" | "h2::client")
+    *of.level() > Level::INFO && of.target().split("::").next() == Some("h2")
 }
 
 /// Writes members one behind the other. A value that is not there is not visited.
@@ -89,19 +91,24 @@ fn text<W: Write>(line: &mut W, value: impl FnOnce(&mut Escaped<'_, W>) -> fmt::
     line.write_char('"')
 }
 
-/// Writes what may stand in a JSON string (RFC 8259 section 7).
+/// Writes what may stand in a JSON string (RFC 8259 section 7), and letters that are not seen by their numbers: whoever reads the very line, on a
+/// terminal, reads what stands there.
 struct Escaped<'l, W: Write>(&'l mut W);
 
 impl<W: Write> Write for Escaped<'_, W> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         let mut rest = text;
-        while let Some(at) = rest.bytes().position(|byte| byte < b' ' || byte == b'"' || byte == b'\\') {
+        while let Some(at) = rest.find(|letter| matches!(letter, '"' | '\\') || is_unseen(letter)) {
             let Some((plain, special)) = rest.split_at_checked(at) else { break };
             self.0.write_str(plain)?;
             let mut special = special.chars();
             match special.next() {
                 Some(sign @ ('"' | '\\')) => write!(self.0, "\\{sign}")?,
-                Some(control) => write!(self.0, "\\u{:04x}", u32::from(control))?,
+                Some(unseen) => {
+                    for unit in unseen.encode_utf16(&mut [0; 2]) {
+                        write!(self.0, "\\u{unit:04x}")?;
+                    }
+                }
                 None => {}
             }
             rest = special.as_str();
@@ -120,6 +127,16 @@ mod tests {
         let mut line = String::new();
         text(&mut line, |text| write!(text, "{said}")).unwrap();
         assert!(!line.contains('\n'));
+        assert_eq!(serde_json::from_str::<String>(&line).unwrap(), said);
+    }
+
+    #[test]
+    fn no_letter_that_is_not_seen_stands_in_a_line_and_none_is_lost() {
+        let said = "x\u{1b}[31mR\u{202e}abc\u{2066}\u{200b}\u{9b}\u{7f}\u{e0041}é顧";
+        let mut line = String::new();
+        text(&mut line, |text| text.write_str(said)).unwrap();
+        assert!(!line.chars().any(is_unseen), "{line:?}");
+        assert!(line.ends_with("\\udb40\\udc41é顧\""), "{line}");
         assert_eq!(serde_json::from_str::<String>(&line).unwrap(), said);
     }
 }

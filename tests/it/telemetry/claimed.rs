@@ -72,7 +72,7 @@ fn letters_that_turn_or_part_a_line_stand_in_none() {
 }
 
 #[test]
-fn a_target_that_is_refused_over_http2_is_told_by_no_line_of_a_library() {
+fn a_target_that_is_refused_over_http2_and_the_words_of_a_goaway_are_told_by_no_line_of_a_library() {
     let api = FakeApi::good();
     let world = crate::gateway::plan(&api, "").start();
     let uuid = uuid(&world);
@@ -88,9 +88,12 @@ fn a_target_that_is_refused_over_http2_is_told_by_no_line_of_a_library() {
                 .find(|frame| [frames::RST_STREAM, frames::GOAWAY, frames::HEADERS].contains(&frame.kind));
             assert!(told.is_some(), "{path}");
         }
+        let mut frames = Frames::open(address.unwrap());
+        frames.send(frames::GOAWAY, 0, 0, &[&[0; 8], uuid.as_bytes()].concat());
+        while frames.next().is_some() {}
     }
     assert!(api.seen().is_empty());
-    eventually("libraries are heard", || !world.log("\"target\":\"h2::").is_empty());
+    eventually("libraries are heard", || !world.log("\"target\":\"hyper_util::").is_empty());
     assert!(world.log(&uuid).is_empty());
 }
 
