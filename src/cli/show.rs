@@ -18,7 +18,7 @@ const DIM: Style = Style::new().dimmed();
 
 /// Says something to the person at the terminal. Where nobody hears it the command goes on all the same.
 pub(super) fn say(sentence: &str) {
-    let _unheard = writeln!(stderr(), "{sentence}");
+    let _unheard = writeln!(stderr(), "{}", lines(sentence));
 }
 
 /// Says how far it has come, over what was said before.
@@ -29,7 +29,7 @@ pub(super) fn progress(sentence: &str) {
 /// Says what went wrong.
 pub(super) fn complain(sentence: &str) {
     let red = AnsiColor::Red.on_default().bold();
-    say(&format!("{red}error{red:#}: {sentence}"));
+    let _unheard = writeln!(stderr(), "{red}error{red:#}: {}", lines(sentence));
 }
 
 /// The end of a command: its answer, unless its data could not be written. Whoever closes a pipe has seen enough.
@@ -97,6 +97,11 @@ pub(super) fn plain(text: &str) -> String {
     text.chars().map(|c| if is_unseen(c) { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
+/// The same of what may have several lines.
+pub(super) fn lines(text: &str) -> String {
+    text.split('\n').map(plain).collect::<Vec<_>>().join("\n")
+}
+
 /// `1 client`, `2 clients`.
 pub(super) fn counted(count: usize, word: &str) -> String {
     format!("{count} {word}{}", if count == 1 { "" } else { "s" })
@@ -110,5 +115,6 @@ mod tests {
     fn what_comes_from_outside_neither_moves_the_cursor_nor_turns_the_line() {
         assert_eq!(plain("a\u{202e}b\u{1b}[31m\u{2028}c"), "a\u{fffd}b\u{fffd}[31m\u{fffd}c");
         assert_eq!(plain("клиент"), "клиент");
+        assert_eq!(lines("a\u{9b}\n  hint: b\u{202e}\n"), "a\u{fffd}\n  hint: b\u{fffd}\n");
     }
 }

@@ -326,7 +326,7 @@ fn report(
     }
     for (word, told) in [("error", problems), ("warning", warnings)] {
         for Problem { line, message } in told {
-            writeln!(out, "{file}:{line}: {word}: {message}")?;
+            writeln!(out, "{}:{line}: {word}: {}", plain(&file), show::lines(message))?;
         }
     }
     Ok(())

@@ -155,7 +155,7 @@ fn stage(entry: &Entry, fares: &Value) -> String {
 }
 
 fn place(entry: &Entry) -> String {
-    format!("{}:{}", entry.file.display(), entry.origin.line)
+    format!("{}:{}", plain(&entry.file.to_string_lossy()), entry.origin.line)
 }
 
 fn table(entries: &[Entry], fares: &Value, out: &mut dyn Write) -> io::Result<()> {

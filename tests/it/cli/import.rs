@@ -2,6 +2,8 @@
 
 use std::fs::{self, File};
 
+use passbridge::domain::unseen::is_unseen;
+
 use super::said::{Said, run};
 use crate::support::{OLD_ID, Plan, World, passport};
 
@@ -234,4 +236,27 @@ fn a_table_that_is_none_is_refused_with_a_sentence() {
     run(&world, &["client", "import", "."], "")
         .refused(2, "cannot be read: is a directory\n  hint: a CSV or JSON file");
     assert_eq!(imported(&world), None);
+}
+
+#[test]
+fn what_a_table_has_moves_no_terminal_and_turns_no_line() {
+    let world = Plan::new().files();
+    let odd = "x\u{1b}[31mR\u{202e}abc\u{9b}q";
+    let row = format!("a,env:OLD_SECRET,new_a,env:NEW_SECRET,s\u{1b}[31m\u{202e}\u{9b}=b\u{9b}c,live,{odd}\n");
+    let json = format!("[{{\"legacy_id\": \"a\", \"{}\": \"b\"}}]", odd.replace('\u{1b}', "\\u001b"));
+    for (name, text) in [
+        ("row.csv", format!("{HEADER}{row}")),
+        ("header.csv", format!("legacy_id,{odd}\n")),
+        ("member.json", json),
+        ("odd\u{202e}\u{9b}.csv", format!("{HEADER}{row}")),
+    ] {
+        let said = import(&world, name, &text, &[]);
+        assert_ne!(said.status, 0, "{said:?}");
+        let unseen = |text: &str| text.chars().any(|letter| letter != '\n' && is_unseen(letter));
+        assert!(!unseen(&said.out) && !unseen(&said.err), "{name}: {said:?}");
+    }
+    for command in [["client", "stage", odd, "live", "--why", "a test"].as_slice(), &["client", "rollback", odd]] {
+        let said = run(&world, command, "");
+        assert!(said.status != 0 && !said.err.contains(['\u{1b}', '\u{202e}', '\u{9b}']), "{said:?}");
+    }
 }
