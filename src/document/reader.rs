@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::finding::{Findings, Origin};
-use super::slip::nearest;
+use super::slip::{meant, nearest};
 use super::units;
 use super::value::{Spotted, Table, Value};
 
@@ -373,22 +373,18 @@ impl<'f> Reader<'f> {
 
     /// Reports every key that nobody took.
     pub fn finish(self) {
+        self.finish_telling(|_, _| true);
+    }
+
+    /// The same, where such a key is told by its name if this says so of it, and of the known one that is near it.
+    pub fn finish_telling(self, is_told: impl Fn(&str, Option<&str>) -> bool) {
         if self.is_spent() {
             return;
         }
-        let mut known: Vec<&str> = Vec::with_capacity(self.known.len());
-        for key in &self.known {
-            if !known.contains(key) {
-                known.push(key);
-            }
-        }
-        for (key, _) in &self.table.entries {
-            let hint = match nearest(&known, &key.value) {
-                Some(known) => format!("did you mean `{known}`?"),
-                None => format!("known here: {}", known.join(", ")),
-            };
-            let message = format!("unknown key `{}`", self.path(&key.value));
-            self.findings.error("unknown-key", &key.origin, message, hint);
+        for (Spotted { value: key, origin }, _) in &self.table.entries {
+            let (near, hint) = meant(&self.known, key);
+            let told = if is_told(key, near) { format!("`{}`", self.path(key)) } else { format!("in `{}`", self.name) };
+            self.findings.error("unknown-key", origin, format!("unknown key {told}"), hint);
         }
     }
 }

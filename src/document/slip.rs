@@ -1,5 +1,23 @@
 //! Which known word was meant by one that nobody knows.
 
+/// The known word that was meant, if any was, and what to do.
+pub(super) fn meant<'k>(known: &[&'k str], found: &str) -> (Option<&'k str>, String) {
+    let near = nearest(known, found);
+    let hint = near.map_or_else(
+        || {
+            let mut once: Vec<&str> = Vec::with_capacity(known.len());
+            for word in known {
+                if !once.contains(word) {
+                    once.push(word);
+                }
+            }
+            format!("known here: {}", once.join(", "))
+        },
+        |near| format!("did you mean `{near}`?"),
+    );
+    (near, hint)
+}
+
 /// The known word that is fewest slips away, where that is a third of its letters or less; else one that the found word
 /// begins, or that begins it.
 pub(super) fn nearest<'k>(known: &[&'k str], found: &str) -> Option<&'k str> {

@@ -142,7 +142,7 @@ fn legacy_secrets(entry: &mut Reader<'_>, around: Surroundings<'_>) -> Option<Ve
 fn learn(mut reader: Reader<'_>, origin: &Origin, key: &str, around: Surroundings<'_>) -> Option<LegacySecret> {
     let findings = reader.findings();
     let learns = reader.boolean("learn", true);
-    reader.finish();
+    reader.finish_telling(secrets::is_told);
     if !learns {
         let hint = "write { learn = true }, or another secret in its place".to_owned();
         findings.error("bad-value", origin, format!("`{key}` says that nothing is learned, and no secret"), hint);
@@ -178,7 +178,7 @@ fn legacy_secret(
         return secrets::read_table(reader, key, HOW, around.sources).map(LegacySecret::Clear);
     }
     let hash = reader.text("hash");
-    reader.finish();
+    reader.finish_telling(secrets::is_told);
     hash.and_then(|hash| checked(hash, key, findings)).map(LegacySecret::Hash)
 }
 

@@ -113,7 +113,7 @@ pub fn read_table(mut reader: Reader<'_>, key: &str, how: &str, sources: Sources
     let (env, file) = (reader.filled("env", "the name of a variable"), reader.filled("file", "a path"));
     let mut said = [env, file, reader.text("sealed")];
     let (mut origin, is_spent) = (reader.origin().clone(), reader.is_spent());
-    reader.finish();
+    reader.finish_telling(is_told);
     // A variable takes the place of what the file says, whatever kind that is of; and of two, it is they that are too many.
     if let Some(variable) = said.iter().flatten().map(|text| &text.origin).find(|origin| origin.is_variable()) {
         origin = variable.clone();
@@ -137,6 +137,13 @@ pub fn read_table(mut reader: Reader<'_>, key: &str, how: &str, sources: Sources
             None
         }
     }
+}
+
+/// Whether an unknown key of a table that says where a secret lies is told by its name: it may be the secret itself, unless it is a key of another such
+/// table, or a slip in a known one that is near it.
+pub(crate) fn is_told(key: &str, near: Option<&str>) -> bool {
+    let is_slip = near.is_some_and(|near| key.len() <= near.len() + 1);
+    is_slip || ["env", "file", "sealed", "hash", "learn"].contains(&key)
 }
 
 fn from_environment(

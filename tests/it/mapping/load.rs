@@ -208,6 +208,23 @@ fn a_slip_in_any_key_of_a_client_is_told_with_the_key_that_was_meant() {
 }
 
 #[test]
+fn a_secret_that_stands_in_the_place_of_a_key_is_not_told() {
+    for secret in ["Hunter2Planted", "envHunter2Planted", "hash-Hunter2Planted"] {
+        for text in [
+            format!("client_secret = {{ {secret} = 1 }}"),
+            format!("client_secret = {{ env = \"NEW\", {secret} = 1 }}"),
+            format!("legacy_secret = {{ {secret} = 1 }}"),
+            format!("legacy_secret = {{ learn = true, {secret} = 1 }}"),
+            format!("legacy_secret = {{ hash = \"{HASH}\", {secret} = 1 }}"),
+        ] {
+            let findings = Site::new(&client(&text)).load().1.into_sorted();
+            assert!(findings.iter().any(|finding| finding.code == "unknown-key"), "{text}: {findings:?}");
+            assert!(!format!("{findings:?}").contains("Planted"), "{text}: {findings:?}");
+        }
+    }
+}
+
+#[test]
 fn a_secret_with_a_slip_in_its_one_key_is_told_once_and_all_that_it_may_be_is_named() {
     assert_all_found(&[
         error("unknown-key", client("legacy_secret = { ▲hsh = \"x\" }"), "`client.legacy_secret.hsh`", "`hash`"),
@@ -216,7 +233,7 @@ fn a_secret_with_a_slip_in_its_one_key_is_told_once_and_all_that_it_may_be_is_na
         error(
             "unknown-key",
             client("legacy_secret = { ▲bcrypt = \"x\" }"),
-            "`client.legacy_secret.bcrypt`",
+            "unknown key in `client.legacy_secret`",
             "known here: learn, hash, env, file, sealed",
         ),
         error("missing-key", client("legacy_secret = ▲{}"), "names no secret", "{ hash = "),
