@@ -1,6 +1,6 @@
 //! Canaries: who of a client at stage canary goes to the realm, how that goes, and the step back.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use super::stage::Ask;
 use crate::domain::canary::{Figures, StepBack, Window};
 use crate::domain::client::{Client, Stage};
 use crate::domain::opaque::Fingerprint;
-use crate::store::Memo;
+use crate::store::{Memo, StoreError, TokenStore};
 use crate::telemetry::log;
 
 /// So long this process goes by what it knows; then it looks whether another instance has stepped back.
@@ -19,7 +19,11 @@ const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
 /// What one process knows of the clients at stage canary.
 #[derive(Debug, Default)]
-pub struct Canaries(Mutex<HashMap<Arc<str>, Watched>>);
+pub struct Canaries {
+    watched: Mutex<HashMap<Arc<str>, Watched>>,
+    /// Clients with a staging that is over, of which the store may have a step back yet.
+    over: Mutex<HashSet<(Arc<str>, Fingerprint)>>,
+}
 
 /// One client since it was staged.
 #[derive(Debug)]
@@ -61,7 +65,7 @@ impl Canaries {
     fn with<T>(&self, client: &Client, act: impl FnOnce(&mut Watched) -> T) -> T {
         let staging = client.staging();
         let new = || Watched::new(staging);
-        let mut all = self.0.lock();
+        let mut all = self.watched.lock();
         let watched = all.entry(Arc::clone(&client.legacy_id)).or_insert_with(new);
         if watched.staging != staging {
             *watched = new();
@@ -72,10 +76,42 @@ impl Canaries {
     fn figures(&self, client: &Client) -> Figures {
         self.with(client, |watched| watched.window.figures())
     }
+
+    /// Forgets how a client fared at a staging that a load has ended: where it is staged the same way again, it begins anew.
+    pub fn end(&self, client: &Client) {
+        let (id, staging) = (Arc::clone(&client.legacy_id), client.staging());
+        let mut all = self.watched.lock();
+        if all.get(&id).is_some_and(|watched| watched.staging == staging) {
+            all.remove(&id);
+        }
+        self.over.lock().insert((id, staging));
+    }
+
+    /// Has the store forget it, too; what it does not take now is for the next time.
+    pub async fn forget_over(&self, store: &TokenStore) {
+        let over: Vec<_> = self.over.lock().iter().cloned().collect();
+        for one in over {
+            let forgotten = match kept(store, &one.0, one.1).await {
+                Ok(Some(_)) => store.memo_delete(&name(&one.0)).await,
+                Ok(None) => Ok(()),
+                Err(error) => Err(error),
+            };
+            if forgotten.is_ok() {
+                self.over.lock().remove(&one);
+            }
+        }
+    }
 }
 
-fn name(client: &Client) -> String {
-    format!("step_back/{}", client.legacy_id)
+fn name(client: &str) -> String {
+    format!("step_back/{client}")
+}
+
+/// The step back that the store has of a client at this staging.
+async fn kept(store: &TokenStore, client: &str, staging: Fingerprint) -> Result<Option<StepBack>, StoreError> {
+    let bytes = store.memo(&name(client)).await?;
+    let step_back = bytes.and_then(|bytes| postcard::from_bytes::<StepBack>(&bytes).ok());
+    Ok(step_back.filter(|step_back| step_back.staging == staging))
 }
 
 impl Exchange {
@@ -118,10 +154,11 @@ impl Exchange {
 
     /// The step back that the store has of this staging.
     async fn kept(&self, client: &Client) -> Result<Option<StepBack>, ()> {
-        let bytes =
-            self.bridge.store.memo(&name(client)).await.map_err(|error| log::store("reading a step back", &error))?;
-        let step_back = bytes.and_then(|bytes| postcard::from_bytes::<StepBack>(&bytes).ok());
-        Ok(step_back.filter(|step_back| step_back.staging == client.staging()))
+        let (id, staging) = (&client.legacy_id, client.staging());
+        if self.bridge.canaries.over.lock().contains(&(Arc::clone(id), staging)) {
+            return Ok(None);
+        }
+        kept(&self.bridge.store, id, staging).await.map_err(|error| log::store("reading a step back", &error))
     }
 
     async fn keep_step_back(&self, client: &Client, step_back: &StepBack) {
@@ -129,8 +166,12 @@ impl Exchange {
             return;
         }
         let Ok(value) = postcard::to_stdvec(step_back) else { return };
-        match self.bridge.store.memo_put(&Memo { name: name(client), value }).await {
-            Ok(()) => self.bridge.canaries.with(client, |watched| watched.is_kept = true),
+        match self.bridge.store.memo_put(&Memo { name: name(&client.legacy_id), value }).await {
+            Ok(()) => {
+                // What is there now is of this time.
+                self.bridge.canaries.over.lock().remove(&(Arc::clone(&client.legacy_id), step_back.staging));
+                self.bridge.canaries.with(client, |watched| watched.is_kept = true);
+            }
             Err(error) => log::store("keeping a step back, which holds until the next start only", &error),
         }
     }

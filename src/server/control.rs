@@ -25,7 +25,7 @@ use crate::telemetry::log;
 /// How often what has expired is swept out of the store.
 const SWEEP: Duration = Duration::from_secs(30);
 
-/// How often the store is told that nothing was spent, where it did not hear of it.
+/// How often the store is told that nothing was spent, or that a canary is over, where it did not hear of it.
 const TAKE_BACK: Duration = Duration::from_secs(1);
 
 /// How often it is looked whether the store takes writes, and whether the audit's disk hangs, or that of the files.
@@ -106,9 +106,13 @@ impl Control {
         if timeout(DRAIN, tasks.ended()).await.is_err() {
             log::cut_off(tasks.cut_off());
         }
-        let Bridge { store, flights, edge, .. } = &*shared.bridge;
+        let Bridge { store, flights, edge, canaries, .. } = &*shared.bridge;
         // What this process alone knows, the next one shall know.
-        let _in_time = timeout(DRAIN, flights.take_all_back(store)).await;
+        let tell = async {
+            flights.take_all_back(store).await;
+            canaries.forget_over(store).await;
+        };
+        let _in_time = timeout(DRAIN, tell).await;
         store.close().await;
         edge.close();
     }
@@ -119,6 +123,7 @@ async fn take_back(bridge: Arc<Bridge>, end: CancellationToken) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while end.run_until_cancelled(ticks.tick()).await.is_some() {
         bridge.flights.take_all_back(&bridge.store).await;
+        bridge.canaries.forget_over(&bridge.store).await;
     }
 }
 

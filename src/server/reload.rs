@@ -196,9 +196,10 @@ impl Reloading {
             let mut moves = moves::between(was, comes);
             moves.extend(remembered.iter().flat_map(|remembered| remembered.back(was, comes)));
             let canaries = canaries(was, comes);
-            (Arc::new(before.followed_by(loaded)), moves, canaries)
+            let over = stagings_over(was, comes);
+            (Arc::new(before.followed_by(loaded)), moves, canaries, over)
         };
-        let ((next, moves, canaries), _) = self.reading.of(|| patiently(gone_through));
+        let ((next, moves, canaries, over), _) = self.reading.of(|| patiently(gone_through));
         self.replace_certificates(&config);
         // From here to the table nothing is waited for: no login asks a new realm with the secrets of an old table.
         self.ways.gateways.iter().for_each(|gateway| gateway.replace_routes(&config.gateway));
@@ -211,6 +212,9 @@ impl Reloading {
             exchange.replace_realm(keycloak);
         }
         bridge.snapshot.store(Arc::clone(&next));
+        for client in &over {
+            bridge.canaries.end(client);
+        }
         // Log and audit are no work to step back at: workers wait for them.
         bridge.edge.loaded(next.generation, &next.digest, next.table.len());
         for Move { client, stages, why } in &moves {
@@ -260,6 +264,12 @@ fn canaries(before: &Table, now: &Table) -> Vec<(Arc<str>, bool)> {
     let begun = now.clients().filter(is_canary).filter(|client| is_new(client));
     let named = |begins| move |client: &Arc<Client>| (client.legacy_id.clone(), begins);
     ended.map(named(false)).chain(begun.map(named(true))).collect()
+}
+
+/// Clients at stage canary as they were, where a load ends that or stages them anew.
+fn stagings_over(before: &Table, now: &Table) -> Vec<Arc<Client>> {
+    let is_over = |was: &Client| now.client(&was.legacy_id).is_none_or(|now| now.staging() != was.staging());
+    before.clients().filter(|was| was.stage == Stage::Canary && is_over(was)).cloned().collect()
 }
 
 /// A reload that nothing can stop any more.

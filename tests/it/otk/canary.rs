@@ -154,6 +154,41 @@ fn where_the_realm_does_worse_all_go_back_for_good_and_everybody_is_told() {
 }
 
 #[test]
+fn a_canary_that_stepped_back_begins_anew_where_its_entry_was_edited_and_then_edited_back() {
+    let old = FakeOld::start();
+    let mut world = canary(&old).start();
+    let (realm, _) = sides(&world, 20);
+    let steps_back = |world: &World| {
+        ill(world);
+        for _ in 0..60 {
+            login(world, realm[0]);
+        }
+        assert!(stepped_back(world) && is_old(&login(world, realm[0])));
+        world.realm.usually(Mood::Grant(crate::support::Granting::default()));
+    };
+    let load = |world: &mut World, entry: &str| {
+        world.change_clients(&[client(OLD_ID, entry)]);
+        world.running().reload().unwrap();
+    };
+    for meanwhile in ["stage = \"live\"", &CANARY.replace("50", "60")] {
+        steps_back(&world);
+        load(&mut world, CANARY);
+        assert!(stepped_back(&world) && is_old(&login(&world, realm[0])), "a load that changes nothing of it");
+        load(&mut world, meanwhile);
+        load(&mut world, CANARY);
+        assert!(!stepped_back(&world) && !is_old(&login(&world, realm[0])), "{meanwhile}");
+        world.restart();
+        assert!(!is_old(&login(&world, realm[0])) && !stepped_back(&world), "the store has forgotten it, too");
+    }
+    steps_back(&world);
+    load(&mut world, "stage = \"live\"");
+    load(&mut world, CANARY);
+    steps_back(&world);
+    world.restart();
+    assert!(is_old(&login(&world, realm[0])), "a new step back is kept as ever");
+}
+
+#[test]
 fn users_own_mistakes_which_the_old_server_refuses_too_are_no_reason_to_step_back() {
     let old = FakeOld::start();
     let world = canary(&old).start();
