@@ -1,5 +1,6 @@
-//! Writes that replicas must have: whatever comes while others are waited for goes together, with one `WAIT` behind all of it.
-//! Else each would wait for its own, one after the other, since Redis reads nothing more of a connection until it has answered that.
+//! Writes that replicas must have: whatever comes while others are waited for goes together, with one `WAIT` behind all of it, and
+//! behind that one look whether the master is it yet. Else each would wait for its own, one after the other, since Redis reads
+//! nothing more of a connection until it has answered that.
 
 use std::mem;
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use redis::{Cmd, FromRedisValue, RedisResult, Value, cmd};
 use tokio::sync::oneshot;
 
 use super::super::settings::Wait;
-use super::link::{Lane, Way};
+use super::link::{Lane, Way, failed};
 use crate::domain::time::millis;
 
 /// What a write was answered, and how many replicas have it.
@@ -59,10 +60,13 @@ impl Group {
             }
         };
         let replicas = answers.pop().and_then(Result::ok).and_then(|said| u64::from_redis_value(said).ok());
+        let replicas = replicas.unwrap_or_default();
+        let stays = replicas < wait.replicas || way.stays().await;
         let mut answers = answers.into_iter();
         for Waiting { commands, reply } in waiting {
             let own = own(&mut answers, commands.len());
-            drop(reply.send(own.map(|own| (own, replicas.unwrap_or_default()))));
+            let lost = || failed("it may be lost: the Sentinels have made another the master, or are about to");
+            drop(reply.send(own.and_then(|own| if stays { Ok((own, replicas)) } else { Err(lost()) })));
         }
     }
 }

@@ -2,8 +2,9 @@
 //!
 //! Connections live on a runtime of their own, so that workers, each with its own runtime, can share them. A connection that
 //! failed is dropped and made anew by the next command; one that had ended before a command was sent, by that command itself.
-//! Sentinels are asked once a second, too, whether another is the master: the former one takes writes for a while, and then
-//! throws them away. A cluster learns its slots by itself: its connection is dropped only when nothing of it answers.
+//! Sentinels are asked once a second, too, and behind what replicas must have, whether another is the master: the former one
+//! takes writes for a while, and then throws them away. A cluster learns its slots by itself: its connection is dropped only
+//! when nothing of it answers.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -78,6 +79,13 @@ impl Lanes {
             Lane::Waiting => &self.waiting,
         }
     }
+
+    /// Drops what leads to another master than this one.
+    fn keep_to(&self, master: &Address) {
+        for lane in [&self.swift, &self.waiting] {
+            lane.forget_if(|joined| joined.address.as_ref() != Some(master));
+        }
+    }
 }
 
 /// What each command was answered.
@@ -146,7 +154,7 @@ impl Link {
     }
 }
 
-fn failed(sentence: &'static str) -> RedisError {
+pub(super) fn failed(sentence: &'static str) -> RedisError {
     RedisError::from((redis::ErrorKind::Io, sentence))
 }
 
@@ -255,6 +263,17 @@ impl Way {
         }
     }
 
+    /// Whether the master that was just written to by the waiting lane is it yet and stays it, as far as Sentinels say. A former
+    /// one may have replicas left that confirm what it takes, and throw it away with it. Who asks has the lane to itself.
+    pub(super) async fn stays(&self) -> bool {
+        let Self::Direct { server: Server::Master(sentinels), open } = self else { return true };
+        let outlook = sentinels.outlook().await;
+        if let Some((master, _)) = &outlook {
+            open.keep_to(master);
+        }
+        open.waiting.is_there() && outlook.is_none_or(|(_, stays)| stays)
+    }
+
     /// Leaves a master as soon as the Sentinels name another.
     async fn watch(self: Arc<Self>) {
         let Self::Direct { server: Server::Master(sentinels), open } = &*self else { return };
@@ -262,14 +281,11 @@ impl Way {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            let lanes = [&open.swift, &open.waiting];
-            if !lanes.iter().any(|lane| lane.is_there()) {
+            if !open.swift.is_there() && !open.waiting.is_there() {
                 continue;
             }
-            if let Ok(address) = sentinels.address().await {
-                for lane in lanes {
-                    lane.forget_if(|joined| joined.address.as_ref() != Some(&address));
-                }
+            if let Ok(master) = sentinels.address().await {
+                open.keep_to(&master);
             }
         }
     }

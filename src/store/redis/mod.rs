@@ -13,7 +13,8 @@
 //! | find | 1 for each of the 256 lists, 1 for each 500 families in one |
 //! | end | 4: the state, its records side by side, tombstones, a script |
 //!
-//! Replication is asynchronous: a failover may lose what the last moments wrote, unless `wait` asks for replicas.
+//! Replication is asynchronous: a failover may lose what the last moments wrote, unless `wait` asks for replicas: as many as may be
+//! promoted, else the one that is may lack what another confirmed.
 //!
 //! Must not: touch two slots by one command, keep a key of a family without an expiry where the family has an end, or hang.
 

@@ -1,9 +1,10 @@
 //! Where the master is, by what its Sentinels say.
 //!
 //! All are asked side by side, so that one which hangs costs a glance and no more. Of those that answer, the one with the newest
-//! configuration counts: the others have not heard of the failover yet.
+//! configuration counts: the others have not heard of the failover yet. That one is about to begin, only who leads it knows.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -41,11 +42,26 @@ pub(super) struct Master {
 struct Sentinel {
     client: Client,
     open: Kept<MultiplexedConnection>,
+    /// It gave no answer when it was asked last.
+    is_mute: AtomicBool,
+}
+
+/// What a Sentinel says.
+struct Word {
+    /// The number of its configuration.
+    epoch: u64,
+    /// The master in it.
+    address: Address,
+    /// It is making another the master.
+    fails_over: bool,
 }
 
 impl Sentinels {
     pub(super) fn new(clients: Vec<Client>, name: &str, master: Master) -> Self {
-        let all = clients.into_iter().map(|client| Sentinel { client, open: Kept::default() }).collect();
+        let all = clients
+            .into_iter()
+            .map(|client| Sentinel { client, open: Kept::default(), is_mute: AtomicBool::default() })
+            .collect();
         Self { all, name: name.to_owned(), master }
     }
 
@@ -53,11 +69,22 @@ impl Sentinels {
     pub(super) async fn address(&self) -> RedisResult<Address> {
         let asked = join_all(self.all.iter().map(|sentinel| sentinel.says(&self.name))).await;
         let (said, errors): (Vec<_>, Vec<_>) = asked.into_iter().partition(Result::is_ok);
-        let newest = said.into_iter().flatten().max_by_key(|(epoch, _)| *epoch);
-        newest.map(|(_, address)| address).ok_or_else(|| {
+        let newest = said.into_iter().flatten().max_by_key(|word| word.epoch);
+        newest.map(|word| word.address).ok_or_else(|| {
             let why = errors.into_iter().find_map(Result::err);
             why.unwrap_or_else(|| RedisError::from((ErrorKind::EmptySentinelList, "no Sentinel is named")))
         })
+    }
+
+    /// Where the master is, and whether it is to stay there, by those that answered last: one which hangs holds up one question.
+    /// `None`: nobody says, nor makes another the master.
+    pub(super) async fn outlook(&self) -> Option<(Address, bool)> {
+        let heard = self.all.iter().filter(|sentinel| !sentinel.is_mute.load(Ordering::Relaxed));
+        let asked = join_all(heard.map(|sentinel| sentinel.says(&self.name))).await;
+        let said: Vec<Word> = asked.into_iter().flatten().collect();
+        let newest = said.iter().max_by_key(|word| word.epoch)?;
+        let leaves = said.iter().any(|word| word.fails_over && word.address == newest.address);
+        Some((newest.address.clone(), !leaves))
     }
 }
 
@@ -73,8 +100,13 @@ impl Master {
 }
 
 impl Sentinel {
-    /// The number of its configuration, and the master's address in it.
-    async fn says(&self, name: &str) -> RedisResult<(u64, Address)> {
+    async fn says(&self, name: &str) -> RedisResult<Word> {
+        let word = self.asked(name).await;
+        self.is_mute.store(word.is_err(), Ordering::Relaxed);
+        word
+    }
+
+    async fn asked(&self, name: &str) -> RedisResult<Word> {
         let (number, mut connection) = self.open.connection(|| open(self.client.clone()).boxed()).await?;
         let mut pipe = redis::pipe();
         // The first knows a new master a little earlier, the second which configuration that is of.
@@ -89,7 +121,12 @@ impl Sentinel {
         let about = HashMap::<String, String>::from_redis_value(about)?;
         let epoch = about.get("config-epoch").and_then(|epoch| epoch.parse().ok()).unwrap_or_default();
         let no_such = || RedisError::from((ErrorKind::MasterNameNotFoundBySentinel, "no Sentinel knows this master"));
-        Ok((epoch, address.ok_or_else(no_such)?))
+        let address = address.ok_or_else(no_such)?;
+        // From the promotion on the first names the next master, and the second still the former one.
+        let is_former = about.get("ip") == Some(&address.0) && about.get("port") == Some(&address.1.to_string());
+        let is_at_it =
+            about.get("flags").is_some_and(|flags| flags.split(',').any(|flag| flag == "failover_in_progress"));
+        Ok(Word { epoch, address, fails_over: is_at_it && is_former })
     }
 }
 

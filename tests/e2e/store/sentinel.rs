@@ -45,27 +45,45 @@ fn a_failover_is_survived_and_what_a_replica_confirmed_is_there() {
 
 /// A master, its replica and the three that watch them.
 fn watched() -> (Server, Server, Vec<Server>) {
-    let master = Server::start();
-    let [port] = free_ports();
-    let (port_text, master_text) = (port.to_string(), master.port.to_string());
-    let replica = Server::with(port, &["--port", &port_text, "--replicaof", "127.0.0.1", &master_text]);
-    eventually("the replica follows", || {
-        String::from_utf8_lossy(&replica.cli(&["info", "replication"]).stdout).contains("master_link_status:up")
-    });
-    let sentinels: Vec<Server> = (0..3).map(|_| sentinel(master.port)).collect();
-    eventually("the Sentinels know each other and the replica", || {
-        sentinels.iter().all(|sentinel| {
-            let said = String::from_utf8_lossy(&sentinel.cli(&["info", "sentinel"]).stdout).into_owned();
-            said.contains("status=ok") && said.contains("slaves=1") && said.contains("sentinels=3")
-        })
-    });
+    let (master, [replica], sentinels) = watched_with();
     (master, replica, sentinels)
 }
 
-fn by(sentinels: &[Server]) -> World {
+/// The same with so many replicas.
+fn watched_with<const N: usize>() -> (Server, [Server; N], Vec<Server>) {
+    let master = Server::start();
+    let replicas = free_ports::<N>().map(|port| {
+        let (port_text, master_text) = (port.to_string(), master.port.to_string());
+        let replica = Server::with(port, &["--port", &port_text, "--replicaof", "127.0.0.1", &master_text]);
+        eventually("the replica follows", || {
+            String::from_utf8_lossy(&replica.cli(&["info", "replication"]).stdout).contains("master_link_status:up")
+        });
+        replica
+    });
+    let sentinels: Vec<Server> = (0..3).map(|_| sentinel(master.port)).collect();
+    let all_replicas = format!("slaves={N},");
+    eventually("the Sentinels know each other and the replicas", || {
+        sentinels.iter().all(|sentinel| {
+            let said = String::from_utf8_lossy(&sentinel.cli(&["info", "sentinel"]).stdout).into_owned();
+            said.contains("status=ok") && said.contains(&all_replicas) && said.contains("sentinels=3")
+        })
+    });
+    (master, replicas, sentinels)
+}
+
+fn known_by(sentinels: &[Server]) -> RedisSettings {
     let ports: Vec<u16> = sentinels.iter().map(|sentinel| sentinel.port).collect();
-    let known = settings(RedisMode::Sentinel { master: "bridge".to_owned() }, &ports);
-    World::open(&StoreSettings::Redis(known))
+    settings(RedisMode::Sentinel { master: "bridge".to_owned() }, &ports)
+}
+
+fn by(sentinels: &[Server]) -> World {
+    World::open(&StoreSettings::Redis(known_by(sentinels)))
+}
+
+/// The same, where one replica must have what is written.
+fn by_waiting(sentinels: &[Server], timeout: Duration) -> World {
+    let wait = Some(Wait { replicas: 1, timeout });
+    World::open(&StoreSettings::Redis(RedisSettings { wait, ..known_by(sentinels) }))
 }
 
 #[test]
@@ -89,11 +107,49 @@ fn a_planned_failover_is_followed_before_the_former_master_throws_away_what_it_t
 }
 
 #[test]
+fn what_was_acknowledged_around_a_planned_failover_is_there_though_the_former_master_had_a_replica_left() {
+    let (_master, replicas, sentinels) = watched_with::<2>();
+    let world = by_waiting(&sentinels, Duration::from_millis(200));
+    let has = |server: &Server, logins: &[String]| {
+        let said = server.cli(&[&["EXISTS"], &*logins.iter().map(String::as_str).collect::<Vec<_>>()].concat()).stdout;
+        String::from_utf8(said).unwrap().trim().parse::<usize>().unwrap()
+    };
+    let named = || {
+        let said = sentinels[0].cli(&["SENTINEL", "GET-MASTER-ADDR-BY-NAME", "bridge"]).stdout;
+        let said = String::from_utf8_lossy(&said).into_owned();
+        replicas.iter().find(|replica| said.contains(&replica.port.to_string()))
+    };
+    let put = || {
+        let login = world.login();
+        block_on(world.store.put(login.new)).is_ok().then(|| format!("pb:a:{}", login.access))
+    };
+    let mut kept = Vec::new();
+    let more = |kept: &mut Vec<String>| kept.extend((0..20).filter_map(|_| put()));
+    more(&mut kept);
+    assert!(sentinels[0].cli(&["SENTINEL", "FAILOVER", "bridge"]).status.success());
+    eventually("the new master keeps logins", || {
+        more(&mut kept);
+        named().is_some_and(|master| put().is_some_and(|login| has(master, &[login]) == 1))
+    });
+    let master = named().unwrap();
+    let lost: usize = kept.chunks(1_000).map(|some| some.len() - has(master, some)).sum();
+    assert_eq!(lost, 0, "of {} that were acknowledged", kept.len());
+}
+
+#[test]
 fn a_sentinel_that_hangs_holds_nobody_up() {
     let (master, _replica, sentinels) = watched();
     let world = by(&sentinels);
+    let waiting = by_waiting(&sentinels, Duration::from_secs(2));
     let login = block_on(world.kept());
+    block_on(waiting.kept());
     sentinels[0].signal("-STOP");
+    block_on(waiting.kept());
+    let begin = Instant::now();
+    for _ in 0..10 {
+        block_on(waiting.kept());
+    }
+    assert!(begin.elapsed() < Duration::from_secs(4), "it is asked again by each: {:?}", begin.elapsed());
     assert!(master.cli(&["CLIENT", "KILL", "TYPE", "normal"]).status.success());
     for most in [Duration::from_secs(4), Duration::from_secs(1)] {
         let begin = Instant::now();
