@@ -134,6 +134,12 @@ impl Exchange {
             (watched.step_back.clone(), is_due)
         });
         if let (Some(step_back), true) = (&known, is_due) {
+            // A Redis that was restarted empty has forgotten it, and other instances will.
+            let is_lost = matches!(self.kept(client).await, Ok(None));
+            canaries.with(client, |watched| {
+                watched.looked = Some(now);
+                watched.is_kept &= !is_lost;
+            });
             self.keep_step_back(client, step_back).await;
         }
         if known.is_some() {

@@ -7,7 +7,8 @@ use super::plan;
 use crate::cli::said::{Said, run};
 use crate::support::raw::post_body;
 use crate::support::{
-    FakeOld, Mood, OLD_ID, OLD_SECRET, OldMood, Plan, RawReply, TOKEN, World, client, eventually, passport, post,
+    FakeOld, Mood, OLD_ID, OLD_SECRET, OldMood, Plan, RawReply, TOKEN, World, block_on, client, eventually, passport,
+    post,
 };
 
 const CANARY: &str = "stage = \"canary\"\ncanary = { percent = 50, step_back_at = 2 }";
@@ -186,6 +187,28 @@ fn a_canary_that_stepped_back_begins_anew_where_its_entry_was_edited_and_then_ed
     steps_back(&world);
     world.restart();
     assert!(is_old(&login(&world, realm[0])), "a new step back is kept as ever");
+}
+
+#[test]
+fn a_step_back_that_the_store_has_lost_is_put_there_again() {
+    let old = FakeOld::start();
+    let mut world = canary(&old).start();
+    let (realm, _) = sides(&world, 20);
+    ill(&world);
+    for _ in 0..60 {
+        login(&world, realm[0]);
+    }
+    assert!(stepped_back(&world));
+    world.realm.usually(Mood::Grant(crate::support::Granting::default()));
+    let name = format!("step_back/{OLD_ID}");
+    let store = world.running().bridge().store.clone();
+    block_on(store.memo_delete(&name)).unwrap();
+    world.turn(6);
+    assert!(is_old(&login(&world, realm[0])));
+    assert!(block_on(store.memo(&name)).unwrap().is_some());
+    drop(store);
+    world.restart();
+    assert!(is_old(&login(&world, realm[0])), "whoever starts anew has it");
 }
 
 #[test]
