@@ -148,21 +148,13 @@ pub(super) fn once_known(stage: Stage, ask: Ask, ours: bool) -> Side {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::document::{Findings, parse};
     use crate::legacy::glance::glance;
     use crate::legacy::request::Incoming;
+    use crate::mapping::dialect::shipped;
 
     /// A request at the token endpoint, over both shipped dialects.
     fn look(body: &str) -> Look {
-        let dialects = [
-            ("otk-passport", include_str!("../../mappings/dialects/otk-passport.toml")),
-            ("otk-old", include_str!("../../mappings/dialects/otk-old.toml")),
-        ]
-        .map(|(name, text)| {
-            let findings = Findings::new();
-            let table = parse(name, text, &findings).unwrap();
-            Arc::new(crate::mapping::dialect::read(name, table, &findings).unwrap())
-        });
+        let dialects = ["otk-passport", "otk-old"].map(shipped);
         let (uri, headers) = (http::Uri::from_static("/t"), http::HeaderMap::new());
         let incoming = Incoming { method: &http::Method::POST, uri: &uri, headers: &headers, body: body.as_bytes() };
         Look::at(&glance(&dialects, &incoming), Endpoint::Token, &dialects, |_| None)

@@ -61,7 +61,7 @@ fn pair(bytes: &[u8]) -> Option<(String, String)> {
 }
 
 /// A parameter's name for those to whom letters of either case are the same, and other signs are `_`.
-fn plain(name: &str) -> String {
+pub(super) fn plain(name: &str) -> String {
     let name = name.split('[').next().unwrap_or_default().trim();
     name.replace(['-', '.', ' '], "_").to_ascii_lowercase()
 }
@@ -71,17 +71,14 @@ mod tests {
     use http::{HeaderMap, HeaderValue, Method, Uri};
 
     use super::*;
+    use crate::mapping::dialect::shipped;
 
     fn ids(authorization: Option<&str>, target: &str, body: &str) -> Vec<String> {
         let mut headers = HeaderMap::new();
         headers.extend(authorization.map(|value| (header::AUTHORIZATION, HeaderValue::from_str(value).unwrap())));
         let uri: Uri = target.parse().unwrap();
         let incoming = Incoming { method: &Method::POST, uri: &uri, headers: &headers, body: body.as_bytes() };
-        let findings = crate::document::Findings::new();
-        let text = include_str!("../../mappings/dialects/otk-passport.toml");
-        let table = crate::document::parse("otk-passport.toml", text, &findings).unwrap();
-        let dialect = crate::mapping::dialect::read("otk-passport", table, &findings).unwrap();
-        glance(&[std::sync::Arc::new(dialect)], &incoming).ids
+        glance(&[shipped("otk-passport")], &incoming).ids
     }
 
     #[test]

@@ -7,7 +7,7 @@ use http::header::{self, HeaderName};
 use secrecy::ExposeSecret;
 
 use super::form;
-use super::glance::{Glance, glance};
+use super::glance::{Glance, glance, plain};
 use super::request::{self, Incoming};
 use crate::domain::client::Presented;
 use crate::domain::dialect::{Dialect, Endpoint};
@@ -90,7 +90,6 @@ fn is_a_credentials(dialects: &[Arc<Dialect>], name: &str) -> bool {
 
 /// Whether some servers take it for the name of a credential.
 fn is_like_a_credentials(dialects: &[Arc<Dialect>], name: &str) -> bool {
-    let plain = |name: &str| name.replace(['-', '.'], "_").to_ascii_lowercase();
     fields(dialects).any(|field| field != name && plain(field) == plain(name))
 }
 
@@ -99,6 +98,7 @@ mod tests {
     use http::{HeaderValue, Method, Uri};
 
     use super::*;
+    use crate::mapping::dialect::shipped;
 
     fn of(authorization: Option<&str>, target: &str, body: &str) -> Option<(String, String)> {
         let headers: Vec<_> = authorization.into_iter().map(|value| ("authorization", value)).collect();
@@ -112,11 +112,7 @@ mod tests {
         }
         let uri: Uri = target.parse().unwrap();
         let incoming = Incoming { method: &Method::POST, uri: &uri, headers: &headers, body: body.as_bytes() };
-        let findings = crate::document::Findings::new();
-        let text = include_str!("../../mappings/dialects/otk-passport.toml");
-        let table = crate::document::parse("otk-passport.toml", text, &findings).unwrap();
-        let dialect = crate::mapping::dialect::read("otk-passport", table, &findings).unwrap();
-        let found = sole(&[Arc::new(dialect)], &incoming);
+        let found = sole(&[shipped("otk-passport")], &incoming);
         let first = found.as_ref().and_then(|presented| presented.readings.first());
         first.map(|reading| (reading.id.clone(), reading.secret.expose_secret().to_owned()))
     }

@@ -340,3 +340,16 @@ fn realm_error(mut section: Reader<'_>) -> Option<RealmErrorRow> {
     section.finish();
     Some(RealmErrorRow { error: error?.value, description, grant, cause: cause?, fault, spent, our_credentials })
 }
+
+/// One that is shipped, for tests.
+#[cfg(test)]
+pub(crate) fn shipped(name: &str) -> std::sync::Arc<Dialect> {
+    let text = match name {
+        "otk-passport" => include_str!("../../mappings/dialects/otk-passport.toml"),
+        "otk-old" => include_str!("../../mappings/dialects/otk-old.toml"),
+        _ => panic!("no dialect {name} is shipped"),
+    };
+    let findings = Findings::new();
+    let table = crate::document::parse(name, text, &findings).unwrap();
+    std::sync::Arc::new(read(name, table, &findings).unwrap())
+}
