@@ -319,15 +319,10 @@ fn many_wrong_ones_at_once_are_verified_up_to_the_limit() {
 
 #[test]
 fn what_cannot_wait_is_refused_as_our_own_fault_and_counts_as_no_wrong_secret() {
-    let site = Site::limited(&[client("a", &cheap("right"))], 100_000, 100_000);
-    let wrong: Vec<_> = (0..2_000)
-        .map(|number| {
-            let reading = Credentials { id: format!("invented-{number}"), secret: SecretString::from("wrong") };
-            Presented { placement: Placement::Parameters, readings: vec![reading] }
-        })
-        .collect();
-    let all = wrong.iter().map(|one| site.guard.authenticate(&site.snapshot, one, IpAddr::from([192, 0, 2, 1])));
-    let answers = site.runtime.block_on(futures_util::future::join_all(all));
+    let site = Site::with_threads(1, &[client("a", &cheap("right"))], 100_000, 100_000);
+    let wrong: Vec<_> =
+        (0..2_000).map(|number| ([192, 0, 2, 1], presented(&format!("invented-{number}"), "wrong"))).collect();
+    let answers = site.ask_at_once(&wrong, || ());
     let shed = answers.iter().filter(|answer| answer.as_ref().is_err_and(|refusal| refusal.fault == Fault::Ourselves));
     let shed = shed.count() as u64;
     assert!(shed > 0, "2,000 at once are more than wait");
