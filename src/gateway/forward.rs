@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Response, header};
+use http::{Response, StatusCode, header};
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::{timeout, timeout_at};
 
@@ -114,7 +114,7 @@ impl Way {
                 awaited.end();
                 match asked {
                     Ok(answered) => {
-                        self.answered(server, before, exchange);
+                        self.answered(server, before, (exchange, answered.0.status()));
                         return Ok(answered);
                     }
                     Err(Unanswered::NotSent(again, over, why)) => {
@@ -164,9 +164,11 @@ impl Way {
         }
     }
 
-    fn answered(&self, server: &Server, before: Before, exchange: &Exchange) {
+    fn answered(&self, server: &Server, before: Before, (exchange, status): (&Exchange, StatusCode)) {
+        let bridge = exchange.bridge();
+        bridge.metrics.api_answered(server.authority(), status.as_u16());
         if server.answered(before) && self.has_others() {
-            exchange.bridge().edge.server_back(server.authority());
+            bridge.edge.server_back(server.authority());
         }
     }
 

@@ -5,7 +5,7 @@ use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::domain::time::Clock;
+use crate::domain::time::{Clock, Timestamp};
 use crate::relay::BadCertificate;
 use crate::telemetry::{Metrics, News, log};
 
@@ -113,6 +113,11 @@ pub(super) struct Failures {
 impl Failures {
     pub(super) fn new(listener: &'static str, clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Self {
         Self { listener, metrics, news: News::new(clock) }
+    }
+
+    /// The certificate that the listener shows from now on ends then.
+    pub(super) fn certificate(&self, ends: Timestamp) {
+        self.metrics.certificate(self.listener, ends);
     }
 
     pub(super) fn tell(&self, address: IpAddr, Failure { cause, detail }: &Failure) {

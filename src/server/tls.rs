@@ -135,6 +135,7 @@ impl Tls {
     /// One sentence about what cannot be used.
     pub(super) fn new(protocols: Protocols, material: &TlsMaterial, failures: Failures) -> Result<Self, String> {
         let shown = Arc::new(ArcSwap::from_pointee(Shown::new(material, protocols)?));
+        material.ends().inspect(|ends| failures.certificate(*ends));
         Ok(Self { shown, protocols, failures: Arc::new(failures) })
     }
 
@@ -150,6 +151,7 @@ impl Tls {
             next.disowned = before.disowned.clone();
         }
         self.shown.store(Arc::new(next));
+        material.ends().inspect(|ends| self.failures.certificate(*ends));
         if is_other {
             before.disowned.cancel();
         }

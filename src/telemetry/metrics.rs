@@ -12,9 +12,10 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use super::stored::StoreMetrics;
-use super::trail::Trail;
+use super::trail::{Trail, class};
 use crate::domain::dialect::Endpoint;
 use crate::domain::shadow::Outcome;
+use crate::domain::time::Timestamp;
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct RequestLabels {
@@ -63,6 +64,17 @@ struct ServerLabels {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ServerAnswerLabels {
+    server: String,
+    answer: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ListenerLabels {
+    listener: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct HandshakeLabels {
     listener: &'static str,
     cause: &'static str,
@@ -94,6 +106,7 @@ pub struct Metrics {
     old_api: Family<AnswerLabels, Counter>,
     /// Answers of APIs that broke off behind their heads.
     pub answers_cut: Counter,
+    api: Family<ServerAnswerLabels, Counter>,
     passed_over: Family<ServerLabels, Counter>,
     stepped_back: Family<ClientLabels, Gauge>,
     compared: Family<ClientOutcomeLabels, Counter>,
@@ -120,6 +133,7 @@ pub struct Metrics {
     /// Times that a connection could not be accepted; it waits in the kernel.
     pub not_accepted: Counter,
     handshakes: Family<HandshakeLabels, Counter>,
+    certificates: Family<ListenerLabels, Gauge>,
     /// Requests at the ops listener that did not show the ops token.
     pub ops_refused: Counter,
     /// Lines of the log that were left out, as nobody read them.
@@ -154,6 +168,7 @@ impl Metrics {
             old_seconds: histogram(),
             old_api: Family::default(),
             answers_cut: Counter::default(),
+            api: Family::default(),
             passed_over: Family::default(),
             stepped_back: Family::default(),
             compared: Family::default(),
@@ -170,6 +185,7 @@ impl Metrics {
             turned_away: Counter::default(),
             not_accepted: Counter::default(),
             handshakes: Family::default(),
+            certificates: Family::default(),
             ops_refused: Counter::default(),
             log_lost: Counter::default(),
             store: StoreMetrics::default(),
@@ -242,6 +258,11 @@ impl Metrics {
             self.old_api.clone(),
         );
         registry.register(
+            "api_answers",
+            "Answers of APIs, the old one included, by server and answer (1xx to 5xx)",
+            self.api.clone(),
+        );
+        registry.register(
             "api_answers_cut",
             "Answers of APIs, the old one included, that broke off behind their heads, and with them the client's",
             self.answers_cut.clone(),
@@ -283,6 +304,11 @@ impl Metrics {
             "handshakes_failed",
             "Callers that could ask nothing, as their TLS handshake failed, by listener and cause (no_certificate, certificate_refused, no_tls, ...)",
             self.handshakes.clone(),
+        );
+        registry.register(
+            "certificate_not_after_timestamp_seconds",
+            "When the certificate that a listener shows ends, in seconds since 1970",
+            self.certificates.clone(),
         );
         registry.register(
             "ops_refused",
@@ -342,6 +368,11 @@ impl Metrics {
         self.logouts.get_or_create(&OutcomeLabels { outcome: trail.outcome() }).inc();
     }
 
+    /// Counts one answer of an API's server, old or new.
+    pub fn api_answered(&self, server: &str, status: u16) {
+        self.api.get_or_create(&ServerAnswerLabels { server: server.to_owned(), answer: class(status) }).inc();
+    }
+
     /// Counts one time that a server was passed over.
     pub fn server_passed_over(&self, server: &str) {
         self.passed_over.get_or_create(&ServerLabels { server: server.to_owned() }).inc();
@@ -350,6 +381,12 @@ impl Metrics {
     /// Counts one failed TLS handshake; how many there were of this cause at this listener.
     pub fn handshake_failed(&self, listener: &'static str, cause: &'static str) -> u64 {
         self.handshakes.get_or_create(&HandshakeLabels { listener, cause }).inc() + 1
+    }
+
+    /// Shows when the certificate of a listener ends.
+    pub fn certificate(&self, listener: &'static str, ends: Timestamp) {
+        let seconds = i64::try_from(ends.secs()).unwrap_or(i64::MAX);
+        self.certificates.get_or_create(&ListenerLabels { listener }).set(seconds);
     }
 
     /// Says which table is in use, and whether it is what the files say.

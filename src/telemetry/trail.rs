@@ -55,14 +55,18 @@ impl Passed {
     /// `2xx` and so on; or why there is no answer.
     #[must_use]
     pub fn class(&self) -> &'static str {
-        match self.said {
-            Ok(..=199) => "1xx",
-            Ok(200..=299) => "2xx",
-            Ok(300..=399) => "3xx",
-            Ok(400..=499) => "4xx",
-            Ok(_) => "5xx",
-            Err(word) => word,
-        }
+        self.said.map_or_else(|word| word, class)
+    }
+}
+
+/// The class of a status: `1xx` to `5xx`.
+pub(super) const fn class(status: u16) -> &'static str {
+    match status {
+        ..=199 => "1xx",
+        200..=299 => "2xx",
+        300..=399 => "3xx",
+        400..=499 => "4xx",
+        _ => "5xx",
     }
 }
 

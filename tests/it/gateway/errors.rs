@@ -344,6 +344,23 @@ fn a_call_that_the_servers_left_fail_is_sent_to_those_passed_over_too() {
 }
 
 #[test]
+fn what_the_servers_of_apis_answer_is_counted_by_server_and_class() {
+    let torn = FakeApi::saying(b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n");
+    let well = FakeApi::saying(b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\n\r\n");
+    let world = of_several(&[torn.url(), well.url()]).start();
+    let uuid = uuid(&world);
+    for _ in 0..6 {
+        call(&world, &get("/api", &uuid));
+    }
+    let counted = |api: &FakeApi, answer| {
+        let labels = format!("{{server=\"{}\",answer=\"{answer}\"}}", api.address());
+        world.metric(&format!("passbridge_api_answers_total{labels}")).to_string()
+    };
+    assert_eq!((counted(&torn, "5xx"), counted(&well, "3xx")), ("3".to_owned(), "3".to_owned()));
+    assert_eq!((counted(&torn, "2xx"), counted(&well, "5xx")), ("0".to_owned(), "0".to_owned()));
+}
+
+#[test]
 fn a_server_that_is_away_is_told_while_others_answer_its_calls_and_so_is_its_return() {
     let ((socket, away), good) = (away(), FakeApi::good());
     let world = of_several(&[format!("http://{away}"), good.url()]).start();

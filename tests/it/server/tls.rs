@@ -32,6 +32,17 @@ fn make() -> Made {
 fn named(name: &str) -> Made {
     let mut params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
     params.distinguished_name.push(rcgen::DnType::CommonName, name);
+    made(&params)
+}
+
+/// One that ends when a year begins.
+fn until(year: i32) -> Made {
+    let mut params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    params.not_after = rcgen::date_time_ymd(year, 1, 1);
+    made(&params)
+}
+
+fn made(params: &rcgen::CertificateParams) -> Made {
     let key = rcgen::KeyPair::generate().unwrap();
     let made = params.self_signed(&key).unwrap();
     let (der, key_der) = (made.der().clone(), key.serialize_der());
@@ -128,6 +139,21 @@ fn a_reload_shows_the_next_certificate_and_a_wrong_one_is_refused() {
     let findings = world.running().reload().unwrap_err().findings;
     assert!(findings.iter().any(|found| found.code == "unfit-certificate"), "{findings:?}");
     assert_eq!(login(&world, &second, None), Some(200), "the last good one is shown");
+}
+
+#[test]
+fn when_the_certificate_in_use_ends_is_shown() {
+    let server = until(2060);
+    let world = world(&server, None);
+    let ends = || world.metric("passbridge_certificate_not_after_timestamp_seconds{listener=\"legacy\"}").to_string();
+    assert_eq!(ends(), "2840140800");
+    put(&world, &until(2061));
+    world.running().reload().unwrap();
+    assert_eq!(ends(), "2871763200");
+    fs::write(world.path().join("server.key"), &server.key).unwrap();
+    world.running().reload().unwrap_err();
+    assert_eq!(ends(), "2871763200", "the last good one is shown");
+    assert!(!world.ops("/metrics").body.contains("timestamp_seconds{listener=\"ops\"}"), "it shows none");
 }
 
 #[test]
