@@ -33,7 +33,7 @@ impl Exchange {
         grant: &Grant,
         trail: &mut Trail,
     ) -> Result<Reply, Refusal> {
-        let came = self.bridge.clock.now(); // whoever comes before a pair is made is no re-user of its UUID, however long that takes
+        let mut came = self.bridge.clock.now(); // whoever comes before a pair is made is no re-user of its UUID, however long that takes
         let presented = self.presented(known, grant, trail).await?;
         let asked_at = self.bridge.clock.monotonic();
         let mut waits = Waits::new(self.bridge.policy.load().patience * 2);
@@ -46,6 +46,7 @@ impl Exchange {
             let flight =
                 Flight { asking: self.bridge.flights.asking(&family.id), rotation: self.bridge.policy.load().rotation };
             let grace = known.client.dialect.tokens.refresh_grace;
+            came = came.min(self.bridge.clock.now()); // somebody may set it back meanwhile, and the pair is made by that time
             match decide_refresh(&family, &presented.record, came, grace, flight) {
                 RefreshDecision::Replay => {
                     let (told, age) = self.replay(&family, &presented.token)?;

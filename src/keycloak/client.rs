@@ -112,9 +112,12 @@ impl Keycloak {
     pub async fn grant(&self, request: &RealmRequest) -> Result<Granted, NotGranted> {
         let mut wrong = None;
         for (slot, secret) in request.client.client_secrets.iter().enumerate() {
-            let asked = self.clock.now();
+            let (asked, begun) = (self.clock.now(), self.clock.monotonic());
             match self.ask(request, secret).await {
                 Ok(grant) => {
+                    // Where the clock was set back meanwhile no life counts from a moment that is still to come.
+                    let took = self.clock.monotonic().saturating_sub(begun);
+                    let asked = asked.min(self.clock.now().minus(took));
                     request.client.client_uses.mark(slot, self.clock.now());
                     return Ok(Granted { grant, slot, asked });
                 }

@@ -207,19 +207,18 @@ impl Writer {
             self.resume()?;
         }
         while let Some(entry) = self.pending.front() {
-            let today = entry.at.secs() / DAY;
             // A tear is told where it is, and ended there, on whatever day and however long that file is.
             let tells = entry.torn.is_some();
             let mut open = match self.open.take() {
-                Some(open) if tells || open.day >= today && open.length < self.settings.file_size => open,
-                followed => self.follow(followed, today)?,
+                Some(open) if tells || is_of(&open, entry) && open.length < self.settings.file_size => open,
+                followed => self.follow(followed, entry.at.secs() / DAY)?,
             };
             let (mut head, mut text) = (self.head.clone(), String::new());
             if open.unended {
                 text.push('\n');
             }
             let (mut count, most) = (0, if tells { 1 } else { BATCH });
-            for entry in self.pending.iter().take(most).take_while(|entry| tells || entry.at.secs() / DAY <= open.day) {
+            for entry in self.pending.iter().take(most).take_while(|entry| tells || is_of(&open, entry)) {
                 if open.length + text.len() as u64 >= self.settings.file_size && count > 0 {
                     break;
                 }
@@ -237,8 +236,7 @@ impl Writer {
     }
 
     /// Another day, or enough of this file.
-    fn follow(&self, followed: Option<Open>, today: u64) -> io::Result<Open> {
-        let day = followed.as_ref().map_or(today, |open| open.day.max(today));
+    fn follow(&self, followed: Option<Open>, day: u64) -> io::Result<Open> {
         if let Some(open) = followed {
             open.file.sync_data()?;
             log::audit_followed(self.head.seq, &self.head.hash);
@@ -284,7 +282,13 @@ impl Writer {
 
     /// Removes files that are old enough; the chain says so first. One that cannot be removed is no want of writing.
     fn forget(&mut self, now: Timestamp) -> io::Result<()> {
-        let files = self.directory.list()?;
+        let mut files = self.directory.list()?;
+        let (today, mut next) = (now.secs() / DAY, None);
+        for file in files.iter_mut().rev() {
+            // One whose day is still to come was begun while the clock was ahead for a moment: by the file behind it that was over.
+            file.day = next.filter(|_| file.day > today + 1).unwrap_or(file.day);
+            next = Some(file.day);
+        }
         let is_old = |day: u64| ((day + 1) * DAY).saturating_add(self.settings.keep.as_secs()) <= now.secs();
         // Never the last, which is written to.
         let old: Vec<_> = files.windows(2).take_while(|pair| is_old(pair[0].day)).collect();
@@ -301,4 +305,11 @@ impl Writer {
         }
         Ok(())
     }
+}
+
+/// Whether a record is of the day of this file. Of one that comes a little late, about midnight, the day before is not begun again; but a clock that
+/// was days ahead for a moment has left a file that is nobody's.
+fn is_of(open: &Open, entry: &Entry) -> bool {
+    let day = entry.at.secs() / DAY;
+    day <= open.day && open.day <= day + 1
 }

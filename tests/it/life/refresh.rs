@@ -11,7 +11,7 @@ use super::{
 };
 use crate::store::world::block_on;
 use crate::support::{
-    Granting, Mood, NEW_SECRET, OLD_ID, OLD_SECRET, Plan, RawReply, TOKEN, World, client, passport, post,
+    Granting, Mood, NEW_SECRET, OLD_ID, OLD_SECRET, Plan, RawReply, TOKEN, World, client, eventually, passport, post,
 };
 
 #[test]
@@ -411,7 +411,7 @@ fn a_realm_that_gives_no_new_refresh_token_where_each_is_good_once_is_asked_no_m
         assert!(!world.active(&second), "it is not renewed");
         assert_eq!(refreshes(&world), std::slice::from_ref(&given));
         revoke(&world, &first);
-        crate::support::eventually("the realm is told", || super::told(&world) == [given.clone()]);
+        eventually("the realm is told", || super::told(&world) == [given.clone()]);
     }
 }
 
@@ -453,6 +453,36 @@ fn a_clock_that_is_set_back_refuses_no_lost_answer() {
     world.clock.set_back(300);
     assert_eq!(refresh(&world, &uuid).body, first.body);
     noted(&world, "refresh_reuse", 0.0);
+}
+
+#[test]
+fn a_clock_that_is_set_back_while_the_realm_is_asked_makes_nobody_a_re_user() {
+    let world = World::new();
+    world.turn(600);
+    let (_, uuid) = login(&world);
+    let gate = gated(&world, grant());
+    let waiting = send(&world, &refreshing(&uuid));
+    until_asked(&world, 1);
+    world.clock.set_back(300);
+    gate.notify_one();
+    assert_eq!(reply(&world, waiting).status, 200);
+    noted(&world, "refresh_reuse", 0.0);
+}
+
+#[test]
+fn a_clock_that_is_set_back_while_the_realm_is_asked_has_no_jwt_live_longer() {
+    let world = World::new();
+    world.turn(600);
+    let gate = gated(&world, Mood::Grant(Granting { expires_in: 60, ..Granting::default() }));
+    let waiting = send(&world, &passport(OLD_ID, OLD_SECRET));
+    eventually("the realm is asked", || world.realm.count() == 1);
+    world.clock.set_back(300);
+    gate.notify_one();
+    let uuid = reply(&world, waiting).text("access_token");
+    assert!(world.active(&uuid) && refreshes(&world).is_empty());
+    world.turn(60);
+    assert!(world.active(&uuid));
+    assert_eq!(refreshes(&world).len(), 1, "its JWT is over");
 }
 
 #[test]
@@ -589,7 +619,7 @@ fn a_dialect_can_end_the_login_of_a_reused_refresh_uuid_here_and_at_the_realm() 
     refused(&refresh(&world, &uuid));
     assert!(!world.active(&first) && !world.active(&second));
     refused(&refresh(&world, &next));
-    crate::support::eventually("the realm is told", || super::told(&world).len() == 1);
+    eventually("the realm is told", || super::told(&world).len() == 1);
     assert_eq!(Some(&super::told(&world)[0]), world.realm.tokens().last());
 }
 

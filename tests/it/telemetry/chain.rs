@@ -258,6 +258,27 @@ fn a_clock_that_leaps_ahead_has_nothing_forgotten_until_it_has_kept_its_lead_for
 }
 
 #[test]
+fn a_clock_that_was_ahead_for_a_moment_leaves_a_file_that_takes_no_other_day_and_keeps_none_of_them() {
+    let directory = tempfile::tempdir().unwrap();
+    let kept = Kept::begin(directory.path(), 2, 1 << 20);
+    kept.refuse(1);
+    kept.clock.set_ahead(400 * 86_400);
+    kept.refuse(1);
+    kept.clock.set_back(400 * 86_400);
+    kept.refuse(1);
+    kept.clock.turn(Duration::from_secs(86_400));
+    kept.refuse(1);
+    let listed = || files(directory.path()).unwrap();
+    eventually("there are the day, the moment, the day again, and the next", || listed().len() == 4);
+    let written = listed();
+    kept.clock.turn(Duration::from_secs(2 * 86_400));
+    eventually("all but the last day is forgotten", || !written[..3].iter().any(|path| path.exists()));
+    assert!(written[3].exists());
+    kept.end();
+    intact(directory.path());
+}
+
+#[test]
 fn a_clock_that_is_wrong_at_the_start_has_nothing_forgotten_for_an_hour() {
     let directory = ten();
     let clock = Arc::<ManualClock>::default();
