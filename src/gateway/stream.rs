@@ -34,10 +34,11 @@ impl Stream {
     /// A client's, by the rules of the protocol that it speaks. `unread`: is set where a connection ends by it.
     #[must_use]
     pub fn of(body: Incoming, version: Version, unread: &Flag) -> Self {
-        if version == Version::HTTP_2 {
-            Self::Http2(Http2Body(body))
-        } else if body.is_end_stream() {
+        // Over HTTP/2 the end of one whose length is told to be nothing may come by itself.
+        if body.is_end_stream() || body.size_hint().exact() == Some(0) {
             Self::nothing()
+        } else if version == Version::HTTP_2 {
+            Self::Http2(Http2Body(body))
         } else {
             Self::Client(ClientBody::new(body, unread))
         }

@@ -195,6 +195,20 @@ fn a_small_body_over_http2_has_passed_whole_though_its_end_is_still_to_come() {
     assert_eq!((seen.len(), seen[0].body.as_slice(), seen[1].body.as_slice()), (2, &b"abc"[..], &b"abc"[..]));
 }
 
+/// As others do with none: its length is told to be nothing, and its end comes in a frame of its own.
+#[test]
+fn a_body_of_nothing_over_http2_holds_up_no_second_try() {
+    for method in ["POST", "GET"] {
+        let api = refusing(1);
+        let world = world(&api);
+        let head = super::http2::head(method, &uuid(&world), &[("content-length", "0")]);
+        let mut client = Frames::open(world.running().addresses().gateway.unwrap());
+        assert!(client.say(&[frame(HEADERS, END_HEADERS, 1, &head), frame(DATA, END_STREAM, 1, b"")].concat()));
+        assert_eq!(client.until(DATA).unwrap().body, b"good", "{method}");
+        assert_eq!((renewals(&world), api.seen().len()), (1, 2), "{method}");
+    }
+}
+
 #[test]
 fn a_call_with_a_long_body_or_with_trailers_is_not_sent_again_but_the_next_one_goes_with_another_jwt() {
     let long = "x".repeat((64 << 10) + 1);
