@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::super::support::{Keycloak, Passport, Wish, free_ports};
-use super::api::SLOW;
+use super::api::{Api, HELD, SLOW};
 use super::front::{Front, Places};
 use super::{Site, connect, try_call};
 
@@ -37,14 +37,14 @@ fn a_long_jwt_a_long_body_an_answer_that_takes_its_time_and_a_websocket_go_throu
     let wrong = thread::scope(|scope| {
         let fronts = FRONTS.into_iter().zip(free_ports::<{ FRONTS.len() }>());
         let begun = fronts.map(|((name, front), port)| {
-            let (places, bearer) = (Places { front: port, ..site.places }, &bearer);
+            let (places, bearer, api) = (Places { front: port, ..site.places }, &bearer, &site.api);
             scope.spawn(move || {
                 let _front = front(places);
-                through(port, bearer, name)
+                through(port, bearer, name, api)
             })
         });
         let begun: Vec<_> = begun.collect();
-        let mut wrong = through(site.places.gateway, &bearer, "passbridge's own gateway");
+        let mut wrong = through(site.places.gateway, &bearer, "passbridge's own gateway", &site.api);
         wrong.extend(begun.into_iter().flat_map(|one| one.join().unwrap()));
         wrong
     });
@@ -85,14 +85,34 @@ fn a_proxy_that_asks_a_bridge_that_hangs_says_so_within_a_bound_and_lets_nobody_
 }
 
 /// What does not go through whoever stands here.
-fn through(port: u16, bearer: &str, name: &str) -> Vec<String> {
+fn through(port: u16, bearer: &str, name: &str, api: &Api) -> Vec<String> {
     let body = "0123456789".repeat(200_000);
     let asked = [("POST /api/me", body.as_str(), "90519 sent 2000000".to_owned()), (SLOW.0, "", "s".repeat(SLOW.1))];
     let wrong = asked.into_iter().filter_map(|(target, body, expected)| match try_call(port, target, bearer, body) {
         Ok(answer) if answer.body == expected => None,
         answer => Some(format!("{target} through {name}: {answer:?}")),
     });
+    let wrong = wrong.chain(held(port, bearer, api).err().map(|heard| format!("a part through {name}: {heard}")));
     wrong.chain(tunnel(port, bearer).err().map(|heard| format!("a WebSocket through {name}: {heard}"))).collect()
+}
+
+/// Whether the first letter of an answer comes before the API says the second.
+fn held(port: u16, bearer: &str, api: &Api) -> Result<(), String> {
+    let mut stream = connect(port);
+    let head = format!("{HELD}{port} HTTP/1.1\r\nHost: api.example.org\r\n{bearer}\r\n");
+    stream.write_all(head.as_bytes()).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let (mut heard, mut byte) = (String::new(), [0]);
+    let letters = |heard: &str| heard.split_once("\r\n\r\n").map_or(0, |(_, body)| body.matches('s').count());
+    while letters(&heard) == 0 && stream.read(&mut byte).is_ok_and(|read| read == 1) {
+        heard.push(char::from(byte[0]));
+    }
+    let came = letters(&heard);
+    api.heard.lock().insert(port.to_string());
+    while letters(&heard) < 2 && stream.read(&mut byte).is_ok_and(|read| read == 1) {
+        heard.push(char::from(byte[0]));
+    }
+    if (came, letters(&heard)) == (1, 2) { Ok(()) } else { Err(heard) }
 }
 
 /// Says something through a WebSocket, as far as a proxy looks at one.
