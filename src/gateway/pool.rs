@@ -1,20 +1,14 @@
 //! Connections to one server of an API, kept by one worker, and how that server fares.
 
 use std::collections::VecDeque;
-use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
 use http::HeaderValue;
 use http::uri::{Authority, Scheme};
 use parking_lot::Mutex;
-use socket2::{SockRef, TcpKeepalive};
-use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 
 use super::line::{self, Line, STREAMS, Shared};
@@ -22,19 +16,12 @@ use super::routes::Upstream;
 use super::wire::{Io, Over, Wire};
 use crate::domain::time::millis;
 use crate::lifecycle::Tasks;
-use crate::relay::Trust;
+use crate::relay::{Trust, dial};
 
 /// Idle connections that are kept; more are closed.
 const KEPT: usize = 128;
 /// How long a server that refused, or was silent for too long, is passed over while there are others.
 const PASSED_OVER: Duration = Duration::from_secs(5);
-
-/// How long one address of a name may be silent until the next is tried beside it (RFC 8305 section 5).
-const NEXT_ADDRESS: Duration = Duration::from_millis(250);
-
-/// A server that does not answer for half a minute after a minute's silence is gone.
-const ALIVE: TcpKeepalive =
-    TcpKeepalive::new().with_time(Duration::from_secs(60)).with_interval(Duration::from_secs(10)).with_retries(3);
 
 /// One server.
 #[derive(Debug)]
@@ -188,12 +175,8 @@ impl Server {
     async fn open(&self, http2: bool, patience: Duration) -> Result<Io, String> {
         let mut is_connected = false;
         let opening = async {
-            let addresses = lookup_host(&self.upstream.address).await.map_err(|error| error.to_string())?;
-            let stream = connect(addresses.collect(), patience).await.map_err(|error| error.to_string())?;
+            let stream = dial(&self.upstream.address, patience).await.map_err(|error| error.to_string())?;
             is_connected = true;
-            let _ = stream.set_nodelay(true);
-            // Nobody watches one that waits, and what stands between forgets in silence what is silent for some minutes.
-            let _ = SockRef::from(&stream).set_tcp_keepalive(&ALIVE);
             match (&self.upstream.name, &self.trust) {
                 (None, _) => Ok(Io::Clear(stream)),
                 (Some(name), Some(trust)) => trust.shake_hands(name, http2, stream).await.map(Box::new).map(Io::Secure),
@@ -265,75 +248,4 @@ pub(super) fn in_turn<'s>(
         });
         well.or_else(|| passed_over.pop_front())
     })
-}
-
-/// Connects to the first of these that answers, which is not told by their order: each may be silent, or refuse, while the next does not.
-async fn connect(addresses: Vec<SocketAddr>, patience: Duration) -> io::Result<TcpStream> {
-    let each = NEXT_ADDRESS.min(patience / u32::try_from(addresses.len().max(1)).unwrap_or(u32::MAX));
-    let (mut left, mut trying) = (addresses.into_iter(), FuturesUnordered::new());
-    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-    loop {
-        trying.extend(left.next().map(TcpStream::connect));
-        let tried = if left.len() == 0 { Ok(trying.next().await) } else { timeout(each, trying.next()).await };
-        match tried {
-            Ok(Some(Ok(stream))) => return Ok(stream),
-            Ok(Some(Err(error))) => last = error,
-            Ok(None) => return Err(last),
-            Err(_silent) => {}
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::net::TcpListener;
-
-    use socket2::{Domain, Socket, Type};
-
-    use super::*;
-
-    /// Somewhere that takes no connection and refuses none: as many as it lets wait are waiting. They go with what is returned.
-    fn silent() -> (SocketAddr, Vec<Socket>) {
-        let socket = |_| Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-        let listener = socket(0);
-        listener.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
-        listener.listen(0).unwrap();
-        let address = listener.local_addr().unwrap();
-        let mut held: Vec<Socket> = (0..4).map(socket).collect();
-        for caller in &held {
-            caller.set_nonblocking(true).unwrap();
-            let _waits = caller.connect(&address);
-        }
-        held.push(listener);
-        (address.as_socket().unwrap(), held)
-    }
-
-    #[test]
-    fn a_name_is_as_good_as_the_best_of_its_addresses() {
-        let good = TcpListener::bind("127.0.0.1:0").unwrap();
-        let good = (good.local_addr().unwrap(), good);
-        let (silent, _held) = silent();
-        // No system hands this port out by itself.
-        let refusing = SocketAddr::from(([127, 0, 0, 1], 1));
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let reached = |addresses: &[SocketAddr], patience| {
-            let (addresses, patience) = (addresses.to_vec(), Duration::from_millis(patience));
-            runtime.block_on(async {
-                let connected = timeout(patience, connect(addresses, patience)).await;
-                connected
-                    .map_err(|_| "silent")
-                    .and_then(|connected| connected.map_err(|_| "refused"))?
-                    .peer_addr()
-                    .map_err(|_| "gone")
-            })
-        };
-        for before in [&[][..], &[silent], &[refusing], &[silent, refusing, silent]] {
-            for patience in [1_000, 10_000] {
-                assert_eq!(reached(&[before, &[good.0]].concat(), patience), Ok(good.0), "behind {before:?}");
-            }
-        }
-        assert_eq!(reached(&[silent, refusing], 400), Err("silent"));
-        assert_eq!(reached(&[refusing, refusing], 10_000), Err("refused"));
-        assert_eq!(reached(&[], 10_000), Err("refused"));
-    }
 }

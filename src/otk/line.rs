@@ -15,7 +15,7 @@ use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
+use tokio::net::ToSocketAddrs;
 use tokio::sync::Notify;
 use tokio::task::consume_budget;
 use tokio::time::timeout;
@@ -23,7 +23,7 @@ use tokio::time::timeout;
 use super::{Lost, OtkSettings};
 use crate::domain::time::Clock;
 use crate::lifecycle::Tasks;
-use crate::relay::Trust;
+use crate::relay::{Trust, dial};
 
 /// Idle connections that are kept; more are closed.
 const KEPT: usize = 32;
@@ -66,8 +66,8 @@ fn bare(host: &str) -> &str {
 /// All connections of one worker.
 #[derive(Debug)]
 pub(super) struct Lines {
-    host: String,
-    port: u16,
+    /// `host:port`, an address of IPv6 in its brackets.
+    address: String,
     secured: Option<Secured>,
     connect_timeout: Duration,
     clock: Arc<dyn Clock>,
@@ -77,9 +77,8 @@ pub(super) struct Lines {
 
 impl Lines {
     pub(super) fn new(settings: &OtkSettings, secured: Option<Secured>, clock: Arc<dyn Clock>) -> Self {
-        let host = bare(&settings.host).to_owned();
-        let (port, connect_timeout) = (settings.port, settings.connect_timeout);
-        Self { host, port, secured, connect_timeout, clock, idle: Mutex::default() }
+        let address = format!("{}:{}", settings.host, settings.port);
+        Self { address, secured, connect_timeout: settings.connect_timeout, clock, idle: Mutex::default() }
     }
 
     /// Sends a request once. Only one that hyper hands back as not sent is sent on another connection.
@@ -139,11 +138,11 @@ impl Lines {
 
     /// Opens a connection and closes it.
     pub(super) async fn try_out(&self) -> Result<(), Lost> {
-        self.connected().await.map(drop)
+        self.connected(&self.address).await.map(drop)
     }
 
     async fn open(self: &Arc<Self>, tasks: &Tasks) -> Result<Line, Lost> {
-        let stream = TokioIo::new(self.connected().await?);
+        let stream = TokioIo::new(self.connected(&self.address).await?);
         let (line, connection) = http1::Builder::new()
             .max_buf_size(HEAD)
             .max_headers(LINES)
@@ -169,16 +168,15 @@ impl Lines {
         Ok(line)
     }
 
-    async fn connected(&self) -> Result<Box<dyn Stream>, Lost> {
-        let opened = timeout(self.connect_timeout, self.connect()).await;
+    async fn connected(&self, address: impl ToSocketAddrs) -> Result<Box<dyn Stream>, Lost> {
+        let opened = timeout(self.connect_timeout, self.connect(address)).await;
         opened
             .unwrap_or_else(|_| Err(format!("no connection within {:?} (`otk.connect_timeout`)", self.connect_timeout)))
             .map_err(Lost::Down)
     }
 
-    async fn connect(&self) -> Result<Box<dyn Stream>, String> {
-        let stream = TcpStream::connect((self.host.as_str(), self.port)).await.map_err(|error| error.to_string())?;
-        let _ = stream.set_nodelay(true);
+    async fn connect(&self, address: impl ToSocketAddrs) -> Result<Box<dyn Stream>, String> {
+        let stream = dial(address, self.connect_timeout).await.map_err(|error| error.to_string())?;
         let Some(secured) = &self.secured else { return Ok(Box::new(stream)) };
         let stream = secured.trust.shake_hands(&secured.name, false, stream).await;
         Ok(Box::new(stream.map_err(|error| format!("TLS: {error}"))?))
@@ -203,3 +201,24 @@ fn bounded(request: &mut Request<Full<Bytes>>) -> Arc<Notify> {
 trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+    use crate::domain::time::NoTime;
+    use crate::relay::silent;
+
+    #[test]
+    fn an_old_server_is_reached_behind_an_address_of_its_name_that_is_silent() {
+        let good = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (silent, _held) = silent();
+        let (addresses, connect_timeout) = ([silent, good.local_addr().unwrap()], Duration::from_secs(2));
+        let (address, secured, clock) = (String::new(), None, Arc::new(NoTime));
+        let lines = Lines { address, secured, connect_timeout, clock, idle: Mutex::default() };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let reached = runtime.block_on(lines.connected(&addresses[..])).map(drop);
+        assert_eq!(reached, Ok(()));
+    }
+}
