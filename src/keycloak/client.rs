@@ -36,9 +36,6 @@ const GLANCE: Duration = Duration::from_secs(1);
 /// Whoever wakes so much too late has stood still, and looks for so long at what has come meanwhile.
 const LATE: Duration = Duration::from_secs(1);
 
-/// Longer than anybody waits.
-const NEVER: Duration = Duration::from_secs(24 * 60 * 60);
-
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 pub(super) const FORM: HeaderValue = HeaderValue::from_static("application/x-www-form-urlencoded");
 
@@ -105,27 +102,20 @@ impl Keycloak {
         Ok(Self { http, endpoints, headers, timeout: settings.timeout, clock, status })
     }
 
-    /// Asks for a grant. The second new secret is tried where the realm says that the first is wrong: nothing was spent then.
+    /// Asks for a grant.
     ///
     /// # Errors
     /// The realm did not grant; [`NotGranted::fate`] says what became of what was sent.
     pub async fn grant(&self, request: &RealmRequest) -> Result<Granted, NotGranted> {
-        let mut wrong = None;
-        for (slot, secret) in request.client.client_secrets.iter().enumerate() {
+        let granted = self.by_each_secret(&request.client, |secret| async move {
             let (asked, begun) = (self.clock.now(), self.clock.monotonic());
-            match self.ask(request, secret).await {
-                Ok(grant) => {
-                    // Where the clock was set back meanwhile no life counts from a moment that is still to come.
-                    let took = self.clock.monotonic().saturating_sub(begun);
-                    let asked = asked.min(self.clock.now().minus(took));
-                    request.client.client_uses.mark(slot, self.clock.now());
-                    return Ok(Granted { grant, slot, asked });
-                }
-                Err(refused) if refused.our_credentials => wrong = Some(refused),
-                Err(refused) => return Err(refused),
-            }
-        }
-        Err(wrong.unwrap_or_else(|| unspent(Fault::Operator, "the mapping holds no secret for the realm")))
+            let grant = self.ask(request, secret).await?;
+            // Where the clock was set back meanwhile no life counts from a moment that is still to come.
+            let took = self.clock.monotonic().saturating_sub(begun);
+            Ok((grant, asked.min(self.clock.now().minus(took))))
+        });
+        let (slot, (grant, asked)) = granted.await?;
+        Ok(Granted { grant, slot, asked })
     }
 
     async fn ask(&self, request: &RealmRequest, secret: &SecretString) -> Result<RealmGrant, NotGranted> {
@@ -139,14 +129,27 @@ impl Keycloak {
     /// # Errors
     /// The realm could not be asked, or refused our own credentials.
     pub async fn end_session(&self, client: &Client, refresh_token: &SecretString) -> Result<(), NotGranted> {
-        let mut wrong = None;
-        for (slot, secret) in client.client_secrets.iter().enumerate() {
+        let ended = self.by_each_secret(client, |secret| async move {
             let body = wire::logout_body(client, secret, refresh_token);
             let (status, answer) = self.send(|urls| &urls.logout, None, body).await?;
-            match wire::read_logout(status, &answer, &client.dialect.realm, &Sent::with(secret, refresh_token)) {
-                Ok(()) => {
+            wire::read_logout(status, &answer, &client.dialect.realm, &Sent::with(secret, refresh_token))
+        });
+        ended.await.map(|_| ())
+    }
+
+    /// Asks with the first of the mapping's new secrets; with the second where the realm says that the first is wrong: nothing was spent then. The
+    /// answer, and which of them the realm took.
+    async fn by_each_secret<'c, A, F: Future<Output = Result<A, NotGranted>>>(
+        &self,
+        client: &'c Client,
+        ask: impl Fn(&'c SecretString) -> F,
+    ) -> Result<(usize, A), NotGranted> {
+        let mut wrong = None;
+        for (slot, secret) in client.client_secrets.iter().enumerate() {
+            match ask(secret).await {
+                Ok(answer) => {
                     client.client_uses.mark(slot, self.clock.now());
-                    return Ok(());
+                    return Ok((slot, answer));
                 }
                 Err(refused) if refused.our_credentials => wrong = Some(refused),
                 Err(refused) => return Err(refused),
@@ -163,15 +166,15 @@ impl Keycloak {
         let mut last = unspent(Fault::Operator, "no realm URL is configured");
         for (index, urls) in self.endpoints.in_order(None, self.clock.monotonic()) {
             let question = self.http.get(urls.certs.clone()).headers(self.headers.clone());
-            let answer = match question.send().await {
-                Ok(response) if response.status().as_u16() == 200 => read(response).await,
-                Ok(response) => {
-                    Err(unspent(Fault::Upstream, format!("the realm answered {}", response.status().as_u16())))
+            let answer = self.in_time(async {
+                let response = question.send().await.map_err(|error| lost(&error))?;
+                match response.status().as_u16() {
+                    200 => read(response).await,
+                    status => Err(unspent(Fault::Upstream, format!("the realm answered {status}"))),
                 }
-                Err(error) => Err(lost(&error)),
-            };
+            });
             let no_keys = |_| unspent(Fault::Upstream, "the realm answered no set of keys");
-            match answer.and_then(|bytes| serde_json::from_slice(&bytes).map_err(no_keys)) {
+            match answer.await.and_then(|bytes| serde_json::from_slice(&bytes).map_err(no_keys)) {
                 Ok(keys) => {
                     self.endpoints.answered(index);
                     return Ok(keys);
@@ -226,14 +229,12 @@ impl Keycloak {
     async fn look_at_one_passed_over(&self) -> Option<usize> {
         let (index, urls) = self.endpoints.to_be_looked_at(self.clock.monotonic())?;
         let question = self.http.get(urls.certs.clone()).headers(self.headers.clone());
-        let answer = timeout(GLANCE, question.send()).await.ok()?.ok()?;
+        let answer = timeout(GLANCE.min(self.timeout), question.send()).await.ok()?.ok()?;
         (answer.status() == StatusCode::OK).then_some(index)
     }
 
     async fn post(&self, url: &Url, address: Option<IpAddr>, body: Bytes) -> Result<(u16, Wiped<Vec<u8>>), NotGranted> {
         let mut question = Request::new(Method::POST, url.clone());
-        // Ours is the one that counts.
-        *question.timeout_mut() = Some(NEVER);
         *question.body_mut() = Some(body.into());
         let headers = question.headers_mut();
         headers.clone_from(&self.headers);
@@ -319,13 +320,13 @@ pub(super) fn bad_certificate(error: &reqwest::Error) -> Option<BadCertificate> 
     BadCertificate::behind(error)
 }
 
-/// A client that speaks to nobody but the realm: no proxy, no redirects, and only the certificates that are trusted.
+/// A client that speaks to nobody but the realm: no proxy, no redirects, and only the certificates that are trusted. How long it waits for an answer
+/// is for whoever asks.
 #[expect(clippy::disallowed_methods, reason = "the realm is asked from this room and nowhere else")]
 pub(super) fn http(settings: &RealmSettings, shows_certificates: bool) -> Result<reqwest::Client, Unusable> {
     let mut builder = reqwest::Client::builder()
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())
-        .timeout(settings.timeout)
         .connect_timeout(settings.connect_timeout)
         .pool_idle_timeout(Duration::from_secs(20))
         .tls_info(shows_certificates)

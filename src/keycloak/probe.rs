@@ -3,7 +3,7 @@
 //! What each answer means was seen on Keycloak 26.7.3. A login without a passport leaves an error event there and nothing else;
 //! a realm that lets one in has its session ended again.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderValue};
@@ -29,6 +29,7 @@ const JUNK: &str = "passbridge-doctor";
 pub struct Probe {
     http: reqwest::Client,
     headers: HeaderMap,
+    timeout: Duration,
 }
 
 /// What one URL says about its realm.
@@ -87,7 +88,7 @@ impl Probe {
     /// # Errors
     /// A certificate or the public URL cannot be used.
     pub fn new(settings: &RealmSettings) -> Result<Self, Unusable> {
-        Ok(Self { http: http(settings, true)?, headers: headers(settings)? })
+        Ok(Self { http: http(settings, true)?, headers: headers(settings)?, timeout: settings.timeout })
     }
 
     /// Asks a realm URL what it is (OpenID Connect Discovery).
@@ -96,7 +97,7 @@ impl Probe {
     /// It cannot be reached, or is no realm.
     pub async fn describe(&self, url: &str) -> Result<Described, Unanswered> {
         let url = format!("{}/.well-known/openid-configuration", url.trim_end_matches('/'));
-        let response = send(self.http.get(url).headers(self.headers.clone())).await?;
+        let response = self.send(self.http.get(url)).await?;
         let date = response.headers().get(DATE).and_then(|date| date.to_str().ok()).and_then(imf);
         let tls = response.extensions().get::<reqwest::tls::TlsInfo>();
         let certificate = tls.and_then(|tls| tls.peer_certificate()).map(<[u8]>::to_vec);
@@ -184,8 +185,7 @@ impl Probe {
         let mut bearer = HeaderValue::from_str(&format!("Bearer {}", token.expose_secret()))
             .map_err(|_| Unanswered::told("the token that it gave is no token".to_owned()))?;
         bearer.set_sensitive(true);
-        let call = self.http.get(format!("{at}{path}")).headers(self.headers.clone()).header(AUTHORIZATION, bearer);
-        let response = send(call).await?;
+        let response = self.send(self.http.get(format!("{at}{path}")).header(AUTHORIZATION, bearer)).await?;
         let status = response.status().as_u16();
         let body = read(response).await.map_err(|lost| Unanswered::told(lost.refusal.detail))?;
         let answer = serde_json::from_slice(&body).ok().filter(|_| status == 200);
@@ -201,11 +201,23 @@ impl Probe {
     ) -> Result<(u16, Wiped<Vec<u8>>), Unanswered> {
         let credentials = [("client_id", shown.0), ("client_secret", shown.1.expose_secret())];
         let body = form::written(credentials.into_iter().chain(fields.iter().copied()));
-        let call =
-            self.http.post(endpoints::endpoint(url, endpoint)).headers(self.headers.clone()).header(CONTENT_TYPE, FORM);
-        let response = send(call.body(Bytes::from_owner(body))).await?;
+        let call = self.http.post(endpoints::endpoint(url, endpoint)).header(CONTENT_TYPE, FORM);
+        let response = self.send(call.body(Bytes::from_owner(body))).await?;
         let status = response.status().as_u16();
         Ok((status, read(response).await.map_err(|lost| Unanswered::told(lost.refusal.detail))?))
+    }
+
+    /// Sends a question, once more where a connection was closed while it lay idle: no question here spends anything.
+    async fn send(&self, call: reqwest::RequestBuilder) -> Result<reqwest::Response, Unanswered> {
+        let call = call.headers(self.headers.clone()).timeout(self.timeout);
+        let again = call.try_clone();
+        match (call.send().await, again) {
+            (Ok(response), _) => Ok(response),
+            (Err(error), Some(again)) if !error.is_connect() && !error.is_timeout() => {
+                again.send().await.map_err(|error| gone(&error))
+            }
+            (Err(error), _) => Err(gone(&error)),
+        }
     }
 }
 
@@ -223,18 +235,6 @@ impl Unanswered {
 #[must_use]
 pub fn login(client: &Client) -> Option<&Grant> {
     client.dialect.grants.values().find(|grant| grant.kind == GrantKind::Login)
-}
-
-/// Sends a question, once more where a connection was closed while it lay idle: no question here spends anything.
-async fn send(call: reqwest::RequestBuilder) -> Result<reqwest::Response, Unanswered> {
-    let again = call.try_clone();
-    match (call.send().await, again) {
-        (Ok(response), _) => Ok(response),
-        (Err(error), Some(again)) if !error.is_connect() && !error.is_timeout() => {
-            again.send().await.map_err(|error| gone(&error))
-        }
-        (Err(error), _) => Err(gone(&error)),
-    }
 }
 
 fn gone(error: &reqwest::Error) -> Unanswered {

@@ -371,6 +371,21 @@ fn while_the_keys_cannot_be_had_nothing_is_believed() {
 }
 
 #[test]
+fn keys_that_do_not_come_are_waited_for_no_longer_than_any_answer() {
+    let world = hearing(rotation("on").set("realm", "timeout", "\"150ms\""));
+    let (access, _) = login(&world);
+    let half = b"HTTP/1.1 200 OK\r\ncontent-length: 900\r\n\r\n{\"keys\"".to_vec();
+    for (id, mood) in [("hangs", Mood::Hang), ("half", Mood::BytesThenHang(half))] {
+        world.realm.next_at("certs", mood);
+        let reply = tell(&world, &signed(&header(), &claims(&world, id), &KEY));
+        assert_eq!((reply.status, reply.text("error").as_str()), (500, "server_error"), "{}", reply.body);
+        world.turn(5);
+    }
+    assert_eq!(world.log("the realm's keys cannot be had: the realm did not answer in time").len(), 2);
+    assert!(world.active(&access));
+}
+
+#[test]
 fn the_realm_may_call_while_it_answers_a_refresh() {
     let world = hearing(rotation("on"));
     let (access, uuid) = login(&world);
