@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -46,15 +47,16 @@ pub(super) fn run(config: PathBuf, environment: Environment) -> ExitCode {
     };
     log::panics();
     running.load_by(&mut loads);
-    let is_broken = signals.until_the_end(loads);
+    let broken = signals.until_the_end(loads, running.broken());
     running.stop();
-    match running.wait() {
-        Ok(()) if is_broken => {
-            show::complain("the thread `loads` ended by a panic");
+    let ended = running.wait();
+    match (broken, ended) {
+        (None, Ok(())) => ExitCode::SUCCESS,
+        (Some(thread), _) => {
+            show::complain(&format!("the thread `{thread}` ended by a panic"));
             ExitCode::from(NO)
         }
-        Ok(()) => ExitCode::SUCCESS,
-        Err(threads) => {
+        (None, Err(threads)) => {
             show::complain(&format!("these threads ended by a panic: {threads}"));
             ExitCode::from(NO)
         }
@@ -82,19 +84,22 @@ impl Signals {
         Ok(Self { runtime, terminate, interrupt, hangup })
     }
 
-    /// Has everything loaded again when one says so, until one means the end, or until nothing is loaded any more (`true`): whoever starts it anew helps.
-    fn until_the_end(mut self, mut loads: Loads) -> bool {
+    /// Has everything loaded again when one says so, until one means the end, or until a thread has ended by a panic without which the bridge is not what it
+    /// shall be: whoever starts it anew helps. Its name, then.
+    fn until_the_end(mut self, mut loads: Loads, broken: impl Future<Output = String>) -> Option<String> {
         self.runtime.block_on(async {
+            let mut broken = pin!(broken);
             loop {
                 tokio::select! {
                     _ = self.terminate.recv() => break,
                     _ = self.interrupt.recv() => break,
                     _ = self.hangup.recv() => loads.again(),
-                    () = loads.broken() => return true,
+                    () = loads.broken() => return Some("loads".to_owned()),
+                    thread = &mut broken => return Some(thread),
                 }
             }
             loads.end().await;
-            false
+            None
         })
     }
 }

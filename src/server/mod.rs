@@ -39,12 +39,14 @@ mod worker;
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 pub use certificate::{NEAR, ends};
 pub use clock::{SystemClock, SystemEntropy};
 pub use loads::Loads;
 pub use start::{Start, StartError, start};
 pub use tls::{Piece, TlsMaterial, provide_tls};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Listen;
@@ -52,6 +54,9 @@ use crate::document::{Finding, Footing};
 use crate::exchange::Bridge;
 use crate::telemetry::log::Writing;
 use reload::Reloading;
+
+/// How often it is looked whether a thread has ended.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// A load that changed nothing.
 #[derive(Debug)]
@@ -102,6 +107,20 @@ impl Running {
         loads.begin(Arc::clone(&self.reloading));
     }
 
+    /// Waits until a panic has ended a thread without which nobody is served, or nobody logs in; answers its name. Whoever starts the process anew
+    /// helps. That of the audit is none of them: it stops no login.
+    pub async fn broken(&self) -> String {
+        loop {
+            if self.bridge.store.has_ended() {
+                return "store-writer".to_owned();
+            }
+            if let Some(ended) = self.threads.iter().find(|thread| thread.is_finished()) {
+                return name(ended);
+            }
+            sleep(LOOK).await;
+        }
+    }
+
     /// Stops accepting; what is in flight is finished.
     pub fn stop(&self) {
         self.stop.cancel();
@@ -114,7 +133,7 @@ impl Running {
     pub fn wait(self) -> Result<(), String> {
         let mut broken = Vec::new();
         for thread in self.threads {
-            let name = thread.thread().name().unwrap_or("unnamed").to_owned();
+            let name = name(&thread);
             if thread.join().is_err() {
                 broken.push(name);
             }
@@ -124,4 +143,8 @@ impl Running {
         }
         if broken.is_empty() { Ok(()) } else { Err(broken.join(", ")) }
     }
+}
+
+fn name(thread: &JoinHandle<()>) -> String {
+    thread.thread().name().unwrap_or("unnamed").to_owned()
 }

@@ -344,6 +344,15 @@ impl TokenStore {
         }
     }
 
+    /// Whether nothing will ever be written any more: it was closed, or a panic has ended the thread that writes. Who opens it anew finds all that it answered.
+    pub fn has_ended(&self) -> bool {
+        match self {
+            Self::Embedded(store) => store.has_ended(),
+            // Each question runs by itself there, and ends alone.
+            Self::Redis(_) => false,
+        }
+    }
+
     /// What is answered to whoever is not even tried for.
     pub fn refusing(&self) -> StoreError {
         let newest = self.newest_failure().map(|failure| Arc::new(failure) as Cause);

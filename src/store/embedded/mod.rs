@@ -270,12 +270,17 @@ impl Embedded {
         scan::aside(move || scan::export(&files, after, limit)).await
     }
 
+    /// Whether nobody writes any more: it was closed, or its writer has ended by a panic.
+    pub(super) fn has_ended(&self) -> bool {
+        self.jobs.as_ref().is_none_or(mpsc::Sender::is_closed)
+    }
+
     pub(super) fn takes_writes(&self) -> bool {
-        self.shared.takes_writes()
+        !self.has_ended() && self.shared.takes_writes()
     }
 
     pub(super) fn newest_failure(&self) -> Option<StoreError> {
-        self.shared.newest_failure()
+        if self.has_ended() { Some(StoreError::Closed) } else { self.shared.newest_failure() }
     }
 
     pub(super) fn hangs(&self) -> Option<StoreError> {
@@ -288,7 +293,7 @@ impl Embedded {
     }
 
     pub(super) fn statistics(&self) -> Statistics {
-        self.shared.statistics()
+        Statistics { writable: self.takes_writes(), ..self.shared.statistics() }
     }
 
     pub(super) async fn close(&self) {

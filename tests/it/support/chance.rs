@@ -1,8 +1,10 @@
 //! Time that a test turns by hand, and chance that repeats itself.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use passbridge::domain::chance::Entropy;
 use passbridge::domain::time::{Clock, Timestamp};
 
@@ -15,6 +17,17 @@ pub struct ManualClock {
     passed: AtomicU64,
     set_back: AtomicU64,
     set_ahead: AtomicU64,
+    /// The thread that is to break, and by which look.
+    breaks: Mutex<Option<(&'static str, Look)>>,
+}
+
+/// What a clock is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Look {
+    /// The time of day.
+    Day,
+    /// How much time has passed.
+    Passed,
 }
 
 impl ManualClock {
@@ -32,16 +45,37 @@ impl ManualClock {
     pub fn set_ahead(&self, seconds: u64) {
         self.set_ahead.fetch_add(seconds * 1_000, Ordering::SeqCst);
     }
+
+    /// The next look of this kind by the thread of this name is a panic: a fault of the program in that place.
+    pub fn break_at(&self, thread: &'static str, look: Look) {
+        *self.breaks.lock() = Some((thread, look));
+    }
+
+    /// Whether that look has been.
+    pub fn has_broken(&self) -> bool {
+        self.breaks.lock().is_none()
+    }
+
+    fn look(&self, look: Look) {
+        let broken = self.breaks.lock().take_if(|(name, at)| *at == look && thread::current().name() == Some(*name));
+        assert!(broken.is_none(), "a fault of the program: {broken:?}");
+    }
+
+    fn passed(&self) -> Duration {
+        Duration::from_millis(self.passed.load(Ordering::SeqCst))
+    }
 }
 
 impl Clock for ManualClock {
     fn now(&self) -> Timestamp {
+        self.look(Look::Day);
         let (ahead, back) = (self.set_ahead.load(Ordering::SeqCst), self.set_back.load(Ordering::SeqCst));
-        Timestamp::from_millis(BEGIN.plus(self.monotonic()).millis() + ahead - back)
+        Timestamp::from_millis(BEGIN.plus(self.passed()).millis() + ahead - back)
     }
 
     fn monotonic(&self) -> Duration {
-        Duration::from_millis(self.passed.load(Ordering::SeqCst))
+        self.look(Look::Passed);
+        self.passed()
     }
 }
 

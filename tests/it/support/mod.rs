@@ -21,7 +21,7 @@ use std::thread::park_timeout;
 use std::time::{Duration, Instant};
 
 pub use api::FakeApi;
-pub use chance::{BEGIN, ManualClock, Seeded};
+pub use chance::{BEGIN, Look, ManualClock, Seeded};
 pub use old::{FakeOld, OldMood};
 pub use raw::{Connection, RawReply, post, post_with};
 pub use realm::{FakeRealm, Granting, Mood};
