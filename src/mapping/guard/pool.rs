@@ -5,6 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::io;
 use std::net::IpAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
@@ -168,7 +169,7 @@ impl<A> Drop for Pool<A> {
         }
         self.shared.wake.notify_all();
         for thread in self.threads.drain(..) {
-            // One that panicked has said so already.
+            // Of a panic it was told where it happened.
             let _ = thread.join();
         }
     }
@@ -181,7 +182,11 @@ impl<A: Copy> Shared<A> {
             if job.answers.iter().all(oneshot::Sender::is_closed) {
                 continue;
             }
-            let found = (job.work)(&mut argon);
+            // A panic ends this work alone: whoever waits for it hears that it is lost, and the thread goes on to the next with new memory.
+            let Ok(found) = catch_unwind(AssertUnwindSafe(|| (job.work)(&mut argon))) else {
+                argon = Argon::default();
+                continue;
+            };
             for answer in job.answers {
                 let _caller_gone = answer.send(found);
             }
@@ -270,6 +275,16 @@ mod tests {
         assert_eq!(other.answer.blocking_recv(), Ok(1));
         assert!(pool.shared.queue.lock().joined.is_empty());
         assert!(!ask(7, 3).has_joined, "nobody waits any more");
+    }
+
+    #[test]
+    fn a_panic_ends_the_verification_that_it_was_in_and_no_other() {
+        let pool = Pool::start(1).unwrap();
+        let network = IpAddr::from([192, 0, 2, 1]);
+        let broken = pool.run_once([7; 32], network, |_| panic!("a fault of the program")).unwrap();
+        let next = pool.run_once([8; 32], network, |argon| argon.is_empty()).unwrap();
+        assert!(broken.answer.blocking_recv().is_err(), "nobody waits for what will not come");
+        assert_eq!(next.answer.blocking_recv(), Ok(true));
     }
 
     #[test]
