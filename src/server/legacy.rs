@@ -14,7 +14,7 @@ use super::address::client_address;
 use super::answer::{Peer, Said};
 use super::body::{Unread, whole};
 use super::malformed::Refuse;
-use super::unanswered::Unanswered;
+use super::unanswered::{PANIC, Unanswered};
 use crate::config::Config;
 use crate::domain::refusal::{Cause, Fault, Refusal};
 use crate::exchange::Exchange;
@@ -117,9 +117,7 @@ pub(super) async fn handle(
             let incoming = Incoming { method: &head.method, uri: &head.uri, headers: &head.headers, body: &body };
             let answering = service.exchange.answer(&incoming, address, trail);
             let answered = AssertUnwindSafe(answering).catch_unwind().await;
-            answered.unwrap_or_else(|_| {
-                service.exchange.refuse(path, Refusal::server(Fault::Ourselves, "a panic while answering"), trail)
-            })
+            answered.unwrap_or_else(|_| service.exchange.refuse(path, Refusal::server(Fault::Ourselves, PANIC), trail))
         }
         Err(refusal) => {
             close = true;

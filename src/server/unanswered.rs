@@ -1,6 +1,7 @@
-//! A request until it is answered, so that none ends without a word: one that the end of a drain cuts off is written down too, and one whose
-//! caller is gone.
+//! A request until it is answered, so that none ends without a word: one that the end of a drain cuts off is written down too, one whose caller is
+//! gone, and one that a panic ends.
 
+use std::thread;
 use std::time::Duration;
 
 use http::StatusCode;
@@ -9,6 +10,9 @@ use crate::domain::refusal::{Cause, Fault, Refusal};
 use crate::exchange::Bridge;
 use crate::lifecycle::Tasks;
 use crate::telemetry::Trail;
+
+/// What is told of a request that a panic has ended.
+pub(super) const PANIC: &str = "a panic while answering";
 
 /// The status of a request that nobody has answered.
 const NONE: u16 = 0;
@@ -48,13 +52,15 @@ impl Drop for Unanswered<'_> {
         if self.is_answered {
             return;
         }
-        if self.tasks.are_cut_off() {
-            let detail = "cut off: the time that `server.drain` gives to what is in flight was over";
-            self.trail.refusal = Some(Refusal::server(Fault::Ourselves, detail));
-            self.write(NONE);
-        } else if !std::thread::panicking() {
-            self.trail.refusal = Some(Refusal::caller_gone());
-            self.write(GONE);
-        }
+        let cut_off = "cut off: the time that `server.drain` gives to what is in flight was over";
+        let (refusal, status) = if thread::panicking() {
+            (Refusal::server(Fault::Ourselves, PANIC), NONE)
+        } else if self.tasks.are_cut_off() {
+            (Refusal::server(Fault::Ourselves, cut_off), NONE)
+        } else {
+            (Refusal::caller_gone(), GONE)
+        };
+        self.trail.refusal = Some(refusal);
+        self.write(status);
     }
 }

@@ -62,6 +62,17 @@ impl Disk {
         }
     }
 
+    /// Nobody writes to it any more, and so many records more are lost by that. Told once, unless it was failing before.
+    pub(super) fn is_left(&self, lost: u64) {
+        self.metrics.audit_lost.inc_by(lost);
+        if self.metrics.audit_writable.get() == 1 {
+            self.metrics.audit_writable.set(0);
+            log::audit_failed(&io::Error::other(
+                "the thread that writes it has ended by a panic: only a restart helps",
+            ));
+        }
+    }
+
     /// Whether that was told, and it has not answered since.
     pub(super) fn hangs(&self) -> bool {
         self.asked.lock().is_told

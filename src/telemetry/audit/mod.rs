@@ -129,9 +129,14 @@ impl Audit {
         self.end.cancel();
     }
 
-    /// To be asked every second: has a disk that hangs told.
+    /// To be asked every second, until it is closed: has a disk that hangs told, and a thread that has ended by a panic.
     pub(super) fn look(&self) {
-        self.disk.look(self.clock.monotonic());
+        if self.queue.is_closed() {
+            let Missing { queue, strangers } = &*self.missing;
+            self.disk.is_left([queue, strangers].map(|count| count.swap(0, Ordering::Relaxed)).iter().sum());
+        } else {
+            self.disk.look(self.clock.monotonic());
+        }
     }
 
     /// Waits for the end of its thread, some seconds at most: where the disk hangs, that ends with the process, and what waits is told to be lost.

@@ -1,6 +1,7 @@
 //! A part of the program ends by a fault of its own, a panic: what ends with it, and who hears of that.
 
-use crate::support::{Look, OLD_ID, OLD_SECRET, World, block_on, passport};
+use crate::gateway::{plan, uuid};
+use crate::support::{Connection, FakeApi, Look, OLD_ID, OLD_SECRET, World, block_on, eventually, passport};
 
 #[test]
 fn a_store_whose_writer_has_ended_refuses_logins_before_the_realm_is_asked_and_ends_the_process() {
@@ -21,4 +22,42 @@ fn a_store_whose_writer_has_ended_refuses_logins_before_the_realm_is_asked_and_e
     assert_eq!(ready.text("store_refuses"), "the token store is closed", "{}", ready.body);
     assert_eq!(world.metric("passbridge_store_writable"), 0.0);
     assert_eq!(block_on(world.running().broken()), "store-writer");
+}
+
+#[test]
+fn a_call_or_a_question_that_panics_is_written_down_and_ends_no_other() {
+    let api = FakeApi::good();
+    let world = plan(&api, "").start();
+    let (token, addresses) = (uuid(&world), world.running().addresses());
+    for (endpoint, address) in [("api", addresses.gateway), ("authz", addresses.authz)] {
+        let request = format!("GET /api/x HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {token}\r\n\r\n");
+        let connect = || Connection::open(address.unwrap());
+        world.clock.break_at("worker-0", Look::Day);
+        let mut cut = connect();
+        cut.write(request.as_bytes());
+        assert!(cut.is_closed() && world.clock.has_broken(), "{endpoint}: nobody is there any more who could answer");
+        let requests = |outcome| {
+            let labels = format!("endpoint=\"{endpoint}\",client=\"unknown\",outcome=\"{outcome}\"");
+            world.metric(&format!("passbridge_requests_total{{{labels}}}"))
+        };
+        eventually("it is counted", || requests("server_error") == 1.0);
+        let lines = world.log("\"detail\":\"a panic while answering\"").into_iter();
+        let lines: Vec<_> = lines.filter(|line| line["endpoint"] == endpoint && line["status"] == 0).collect();
+        assert!(!lines.is_empty() && lines.iter().all(|line| line["fault"] == "ourselves"), "{endpoint}: {lines:?}");
+        assert_eq!(connect().ask(request.as_bytes()).status, 200, "{endpoint}: the next one is answered");
+    }
+}
+
+#[test]
+fn an_audit_whose_writer_has_ended_is_told_counts_what_it_loses_and_stops_no_login() {
+    let mut world = World::new();
+    world.clock.break_at("audit", Look::Day);
+    eventually("it is seen", || world.metric("passbridge_audit_writable") == 0.0);
+    assert!(world.clock.has_broken());
+    assert_eq!(world.ops("/readyz").text("audit"), "failing");
+    let told = world.log("the thread that writes it has ended by a panic");
+    assert!(told.iter().any(|line| line["event"] == "audit" && line["outcome"] == "failing"), "{told:?}");
+    world.login();
+    eventually("it is counted", || world.metric("passbridge_audit_lost_total") == 1.0);
+    assert_eq!(world.end_broken(), "audit");
 }

@@ -246,6 +246,14 @@ impl World {
         }
     }
 
+    /// The same of one of whose threads a panic has ended some: their names.
+    #[track_caller]
+    pub fn end_broken(&mut self) -> String {
+        let running = self.running.take().expect("the bridge runs");
+        running.stop();
+        running.wait().expect_err("a thread panicked")
+    }
+
     /// Stops it and starts another on the same files.
     #[track_caller]
     pub fn restart(&mut self) {
