@@ -6,14 +6,21 @@
 use std::future::Future;
 use std::hint::black_box;
 use std::io;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, Builder, JoinHandle, ScopedJoinHandle};
+use std::time::Duration;
 
+use futures_util::FutureExt;
 use parking_lot::Mutex;
 use tokio::runtime::{self, Runtime};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+
+/// How long after a panic a task begins anew that works for everybody.
+const ANEW: Duration = Duration::from_secs(1);
 
 /// The tasks of one thread, and the word that they shall end.
 #[derive(Clone, Debug)]
@@ -34,6 +41,18 @@ impl Tasks {
     #[expect(clippy::disallowed_methods, reason = "every task is started here")]
     pub fn run(&self, task: impl Future<Output = ()> + Send + 'static) {
         drop(tokio::spawn(self.tracker.track_future(task)));
+    }
+
+    /// The same of what works for everybody, so that nobody would miss it alone: where a panic ends it, it begins anew after a second, until the end.
+    pub fn keep<F: Future<Output = ()> + Send + 'static>(&self, begin: impl Fn() -> F + Send + 'static) {
+        let stop = self.stop.clone();
+        self.run(async move {
+            while AssertUnwindSafe(begin()).catch_unwind().await.is_err() {
+                if stop.run_until_cancelled(sleep(ANEW)).await.is_none() {
+                    return;
+                }
+            }
+        });
     }
 
     /// Says that no new work is to be begun.
@@ -200,6 +219,29 @@ mod tests {
             tasks.ended().await;
         });
         assert_eq!(said.lock()[..2], ["a reads", "b reads"]);
+    }
+
+    #[test]
+    fn what_works_for_everybody_begins_anew_after_a_panic_and_no_more_once_the_end_is_told() {
+        let stop = CancellationToken::new();
+        let (begun, tasks) = (Arc::<Mutex<usize>>::default(), Tasks::new(stop.clone()));
+        let runtime = runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async {
+            let count = Arc::clone(&begun);
+            tasks.keep(move || {
+                *count.lock() += 1;
+                let is_last = *count.lock() == 3;
+                let stop = stop.clone();
+                async move {
+                    if is_last {
+                        stop.cancel();
+                    }
+                    panic!("a fault of the program");
+                }
+            });
+            tasks.ended().await;
+        });
+        assert_eq!(*begun.lock(), 3);
     }
 
     #[test]

@@ -83,8 +83,14 @@ pub struct Serving {
     pub(super) scarcity: Arc<Scarcity>,
 }
 
+/// Accepts from now on, and after a panic of its own too: those who come meanwhile wait in the kernel.
+pub(super) fn open(listener: TcpListener, serving: Serving, tasks: &Tasks) {
+    let (listener, inner) = (Arc::new(listener), tasks.clone());
+    tasks.keep(move || accept(Arc::clone(&listener), serving.clone(), inner.clone()));
+}
+
 /// Accepts until told to stop; what the kernel has queued by then is still served.
-pub async fn accept(listener: TcpListener, serving: Serving, tasks: Tasks) {
+async fn accept(listener: Arc<TcpListener>, serving: Serving, tasks: Tasks) {
     let stop = tasks.stop().clone();
     loop {
         let accepted = tokio::select! {
@@ -275,7 +281,7 @@ mod tests {
         let mut callers = Vec::new();
         runtime.block_on(async {
             let listener = listen("127.0.0.1:0".parse().unwrap(), 1).unwrap().remove(0);
-            let listener = TcpListener::from_std(listener).unwrap();
+            let listener = Arc::new(TcpListener::from_std(listener).unwrap());
             // More than a task of tokio's has a budget for in one turn.
             for _ in 0..200 {
                 let mut caller = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();

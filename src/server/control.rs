@@ -11,10 +11,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::answer::Answers;
-use super::connection::{ConnectionLimits, Serving, accept};
+use super::connection::{ConnectionLimits, Serving, open};
 use super::listener::taken;
 use super::realm;
 use super::reload::Reloading;
+use super::retired::Retired;
 use super::routed::Routed;
 use super::tls::Tls;
 use crate::exchange::Bridge;
@@ -86,18 +87,17 @@ impl Control {
         let end = CancellationToken::new();
         let tasks = Tasks::new(end.clone());
         for (listener, serving) in doors {
-            tasks.run(accept(listener, serving, tasks.clone()));
+            open(listener, serving, &tasks);
         }
-        tasks.run(sweep(Arc::clone(&shared.bridge), end.clone()));
-        tasks.run(take_back(Arc::clone(&shared.bridge), end.clone()));
-        tasks.run(watch_store(Arc::clone(&shared.bridge), end.clone()));
-        tasks.run(watch_audit(Arc::clone(&shared.bridge), end.clone()));
-        tasks.run(watch_loads(Arc::clone(&self.reloading), end.clone()));
-        tasks.run(self.reloading.retired().run(end.clone()));
+        keep(&tasks, &shared.bridge, sweep);
+        keep(&tasks, &shared.bridge, take_back);
+        keep(&tasks, &shared.bridge, watch_store);
+        keep(&tasks, &shared.bridge, watch_audit);
+        keep(&tasks, &self.reloading, watch_loads);
+        keep(&tasks, &self.reloading.retired(), Retired::run);
         let teller = self.reloading.teller();
-        tasks.run(async move { teller.show_canaries().await });
-        let (teller, told) = (self.reloading.teller(), end.clone());
-        tasks.run(async move { teller.tell(&told).await });
+        keep(&tasks, &teller, |teller, _| async move { teller.show_canaries().await });
+        keep(&tasks, &teller, |teller, end| async move { teller.tell(&end).await });
         shared.stop.cancelled().await;
         log::draining();
         self.workers.close();
@@ -116,6 +116,16 @@ impl Control {
         store.close().await;
         edge.close();
     }
+}
+
+/// Has something done with this until the end, or its own.
+fn keep<T, F>(tasks: &Tasks, with: &Arc<T>, work: impl Fn(Arc<T>, CancellationToken) -> F + Send + 'static)
+where
+    T: Send + Sync + 'static,
+    F: Future<Output = ()> + Send + 'static,
+{
+    let (with, end) = (Arc::clone(with), tasks.stop().clone());
+    tasks.keep(move || work(Arc::clone(&with), end.clone()));
 }
 
 async fn take_back(bridge: Arc<Bridge>, end: CancellationToken) {

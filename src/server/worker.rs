@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
-use super::connection::{Serving, accept};
+use super::connection::{Serving, open};
 use super::listener::taken;
 use crate::gateway::Gateway;
 use crate::lifecycle::Tasks;
@@ -42,7 +42,7 @@ impl Worker {
                 return alive;
             }
             for (listener, serving) in doors {
-                tasks.run(accept(listener, serving, tasks.clone()));
+                open(listener, serving, &tasks);
             }
             tasks.run(gateway.close_at_end());
             tasks.stop().cancelled().await;

@@ -1,7 +1,10 @@
 //! A part of the program ends by a fault of its own, a panic: what ends with it, and who hears of that.
 
 use crate::gateway::{plan, uuid};
-use crate::support::{Connection, FakeApi, Look, OLD_ID, OLD_SECRET, World, block_on, eventually, passport};
+use crate::support::world::REVOKE;
+use crate::support::{
+    Connection, FakeApi, Look, OLD_ID, OLD_SECRET, Plan, TOKEN, World, block_on, eventually, passport, post,
+};
 
 #[test]
 fn a_store_whose_writer_has_ended_refuses_logins_before_the_realm_is_asked_and_ends_the_process() {
@@ -60,4 +63,33 @@ fn an_audit_whose_writer_has_ended_is_told_counts_what_it_loses_and_stops_no_log
     world.login();
     eventually("it is counted", || world.metric("passbridge_audit_lost_total") == 1.0);
     assert_eq!(world.end_broken(), "audit");
+}
+
+#[test]
+fn a_revocation_that_panicked_while_the_realm_was_to_hear_of_it_is_told_all_the_same() {
+    let world = World::new();
+    let login = world.login();
+    world.clock.break_at("ops", Look::Day);
+    let fields = [("client_id", OLD_ID), ("client_secret", OLD_SECRET), ("token", &login.text("access_token"))];
+    assert_eq!(world.ask(&post(REVOKE, &fields)).status, 200);
+    eventually("the realm hears of it", || !world.realm.asked("logout").is_empty());
+    assert!(world.clock.has_broken());
+}
+
+#[test]
+fn a_listener_whose_accepting_panicked_accepts_again() {
+    let world = Plan::new().set("limits", "connections", "1").start();
+    let mut held = world.connect();
+    assert_eq!(held.ask(&post(TOKEN, &passport(OLD_ID, OLD_SECRET))).status, 200);
+    world.clock.break_at("worker-0", Look::Passed);
+    let beyond = world.connect();
+    eventually("it was to be told that there are too many", || world.clock.has_broken());
+    drop((held, beyond));
+    // The place of the one that was held is free a moment later.
+    let answered = || {
+        let mut connection = world.connect();
+        connection.write(&post(TOKEN, &passport(OLD_ID, OLD_SECRET)));
+        connection.reply().is_some_and(|reply| world.checked(reply).status == 200)
+    };
+    eventually("somebody is served", answered);
 }
