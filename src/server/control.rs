@@ -15,12 +15,12 @@ use super::connection::{ConnectionLimits, Serving, open};
 use super::listener::taken;
 use super::realm;
 use super::reload::Reloading;
-use super::retired::Retired;
 use super::routed::Routed;
 use super::tls::Tls;
 use crate::exchange::Bridge;
 use crate::lifecycle::Tasks;
 use crate::ops;
+use crate::store::TokenStore;
 use crate::telemetry::log;
 
 /// How often what has expired is swept out of the store.
@@ -29,7 +29,7 @@ const SWEEP: Duration = Duration::from_secs(30);
 /// How often the store is told that nothing was spent, or that a canary is over, where it did not hear of it.
 const TAKE_BACK: Duration = Duration::from_secs(1);
 
-/// How often it is looked whether the store takes writes, and whether the audit's disk hangs, or that of the files.
+/// How often it is looked whether the store takes writes, whether the audit's disk hangs, or that of the files, and whether a replaced table is free.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// How long operators may finish what they asked.
@@ -91,10 +91,7 @@ impl Control {
         }
         keep(&tasks, &shared.bridge, sweep);
         keep(&tasks, &shared.bridge, take_back);
-        keep(&tasks, &shared.bridge, watch_store);
-        keep(&tasks, &shared.bridge, watch_audit);
-        keep(&tasks, &self.reloading, watch_loads);
-        keep(&tasks, &self.reloading.retired(), Retired::run);
+        keep(&tasks, &self.reloading, look);
         let teller = self.reloading.teller();
         keep(&tasks, &teller, |teller, _| async move { teller.show_canaries().await });
         keep(&tasks, &teller, |teller, end| async move { teller.tell(&end).await });
@@ -137,33 +134,30 @@ async fn take_back(bridge: Arc<Bridge>, end: CancellationToken) {
     }
 }
 
-/// Has the log tell once that the store refuses, and why, once that its disk hangs, and once that it takes writes again.
-async fn watch_store(bridge: Arc<Bridge>, end: CancellationToken) {
-    let mut before = (false, false);
+/// Looks, once a second, at what nobody waits for: has it told once that the store refuses, that the audit's disk hangs, or that of the files; and frees
+/// what a reload has replaced.
+async fn look(reloading: Arc<Reloading>, end: CancellationToken) {
+    let bridge = &reloading.shared().bridge;
+    let mut told = (false, false);
     while end.run_until_cancelled(sleep(LOOK)).await.is_some() {
-        let failure = bridge.store.newest_failure();
-        let now = (failure.is_some(), bridge.store.hangs().is_some());
-        match failure {
-            Some(failure) if now != before => log::store_refuses(&failure),
-            None if now != before => log::store_takes_writes(),
-            Some(_) | None => {}
-        }
-        before = now;
-    }
-}
-
-/// Has it told once that the audit's disk hangs.
-async fn watch_audit(bridge: Arc<Bridge>, end: CancellationToken) {
-    while end.run_until_cancelled(sleep(LOOK)).await.is_some() {
+        told = look_at_store(&bridge.store, told);
         bridge.edge.look_at_audit();
+        reloading.look_at_reading();
+        reloading.retired().free();
     }
 }
 
-/// Has it told once that files are read and do not answer.
-async fn watch_loads(reloading: Arc<Reloading>, end: CancellationToken) {
-    while end.run_until_cancelled(sleep(LOOK)).await.is_some() {
-        reloading.look_at_reading();
+/// Has the log tell once that the store refuses, and why, once that its disk hangs, and once that it takes writes again: whether it does the first two,
+/// before and now.
+fn look_at_store(store: &TokenStore, before: (bool, bool)) -> (bool, bool) {
+    let failure = store.newest_failure();
+    let now = (failure.is_some(), store.hangs().is_some());
+    match failure {
+        Some(failure) if now != before => log::store_refuses(&failure),
+        None if now != before => log::store_takes_writes(),
+        Some(_) | None => {}
     }
+    now
 }
 
 async fn sweep(bridge: Arc<Bridge>, end: CancellationToken) {

@@ -2,17 +2,11 @@
 //! longer than an answer, so no worker shall be the last to let go of one.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::time::{MissedTickBehavior, interval};
-use tokio_util::sync::CancellationToken;
 
 use crate::lifecycle::aside;
 use crate::mapping::Snapshot;
-
-/// How often it is looked whether nobody holds one any more.
-const LOOK: Duration = Duration::from_secs(1);
 
 /// Replaced tables.
 #[derive(Debug)]
@@ -31,22 +25,10 @@ impl<T: Send + Sync + 'static> Retired<T> {
     }
 
     /// Frees those that nobody else holds, on a thread that steps back.
-    fn free(&self) {
+    pub(super) fn free(&self) {
         let alone: Vec<Arc<T>> = self.0.lock().extract_if(.., |replaced| Arc::strong_count(replaced) == 1).collect();
         if !alone.is_empty() {
             aside(move || drop(alone));
-        }
-    }
-
-    /// Looks again and again, until the end.
-    pub(super) async fn run(self: Arc<Self>, end: CancellationToken) {
-        let mut ticks = interval(LOOK);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                () = end.cancelled() => return,
-                _tick = ticks.tick() => self.free(),
-            }
         }
     }
 }
