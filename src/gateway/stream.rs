@@ -10,11 +10,11 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
 use super::Flag;
-use super::client_body::ClientBody;
+use super::client_body::{ClientBody, Heard};
 use super::copied::{Copied, Kept};
 use super::flow::Broken;
 use super::forward::Answer;
-use super::http2_body::Http2Body;
+use crate::lifecycle::Tasks;
 
 /// A body on its way.
 pub enum Stream {
@@ -23,7 +23,7 @@ pub enum Stream {
     /// A client sends it.
     Client(ClientBody),
     /// A client sends it over HTTP/2.
-    Http2(Http2Body),
+    Http2(Box<Heard>),
     /// A client sends it, and a copy is kept.
     Copied(Box<Copied>),
     /// An API answers with it.
@@ -31,14 +31,13 @@ pub enum Stream {
 }
 
 impl Stream {
-    /// A client's, by the rules of the protocol that it speaks. `unread`: is set where a connection ends by it.
-    #[must_use]
-    pub fn of(body: Incoming, version: Version, unread: &Flag) -> Self {
+    /// A client's, by the rules of the protocol that it speaks. `unread`: is set where a connection ends by it; `bytes`: of those it is heard out.
+    pub(super) fn of(body: Incoming, version: Version, unread: &Flag, (bytes, tasks): (u64, &Tasks)) -> Self {
         // Over HTTP/2 the end of one whose length is told to be nothing may come by itself.
         if body.is_end_stream() || body.size_hint().exact() == Some(0) {
             Self::nothing()
         } else if version == Version::HTTP_2 {
-            Self::Http2(Http2Body(body))
+            Self::Http2(Box::new(Heard::new(body, bytes, tasks)))
         } else {
             Self::Client(ClientBody::new(body, unread))
         }

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, Version, header};
 use http_body::Body;
+use hyper::body::Incoming;
 
 use super::copied::Kept;
 use super::forward::{Failed, Way};
@@ -17,7 +18,7 @@ use super::routes::{Route, alike, find};
 use super::routing::Routing;
 use super::tunnel::Switch;
 use super::wire::Wire;
-use super::{Bounds, From, GatewaySettings, Stream};
+use super::{Bounds, Flag, From, GatewaySettings, Stream};
 use crate::domain::dialect::Endpoint;
 use crate::domain::opaque::OpaqueToken;
 use crate::domain::refusal::{Cause, Fault, Refusal};
@@ -88,6 +89,12 @@ impl Gateway {
     pub fn turn_away(&self, refusal: Refusal, trail: &mut Trail) -> Response<Stream> {
         trail.endpoint = Some(Endpoint::Api);
         whole(self.refuse(Endpoint::Api, refusal, trail))
+    }
+
+    /// What a client sends with its call. `unread`: is set where its connection ends by what is not read of it.
+    #[must_use]
+    pub fn body(&self, body: Incoming, version: Version, unread: &Flag) -> Stream {
+        Stream::of(body, version, unread, (self.bounds.body, self.exchange.tasks()))
     }
 
     /// What runs beside a call.

@@ -94,14 +94,13 @@ pub(super) async fn call(
     let mut asked = service.asked(from.address);
     let trail = &mut asked.trail;
     let (has_body, is_of_length) = (!body.is_end_stream(), body.size_hint().exact().is_some());
-    let mut read = None;
+    let body = service.gateway.body(body, version, peer.turn.unread());
+    let read = body.read();
     let mut response = if is_too_much {
         service.gateway.turn_away(too_many(), trail)
     } else if service.is_beyond(&head) {
         service.gateway.turn_away(malformed(Malformed::Head), trail)
     } else {
-        let body = Stream::of(body, version, peer.turn.unread());
-        read = body.read();
         service.gateway.call((&mut head, body), &from, trail).await
     };
     peer.turn.waiting().set(false);

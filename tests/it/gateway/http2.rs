@@ -440,6 +440,36 @@ fn calls_at_once_are_bounded_over_all_connections() {
     assert!(!world.log("more calls at once").is_empty());
 }
 
+/// Most clients read when they have sent everything: of a stream that is reset meanwhile they hear no answer.
+#[test]
+fn whoever_is_refused_while_he_sends_a_body_is_heard_out() {
+    const PART: usize = 16 << 10;
+    let api = FakeApi::good();
+    let world = plan(&api, "").start();
+    let mut frames = Frames::open(world.running().addresses().gateway.unwrap());
+    frames.send(frames::HEADERS, frames::END_HEADERS, 1, &head("POST", "none-of-ours", &[]));
+    // RFC 9113 section 6.9.2: our settings do not count before he has taken notice of them.
+    let (mut stream, mut connection, mut is_refused) = (65_535, 65_535, false);
+    for _ in 0..64 {
+        while !is_refused || stream.min(connection) < PART {
+            let frame = frames.next().expect("it is open");
+            is_refused |= frame.kind == frames::DATA && frame.body.starts_with(b"{");
+            assert_ne!(frame.kind, frames::RST_STREAM, "he is cut short");
+            if frame.kind == frames::WINDOW_UPDATE {
+                let more = usize::try_from(u32::from_be_bytes(frame.body[..4].try_into().unwrap())).unwrap();
+                *if frame.stream == 1 { &mut stream } else { &mut connection } += more;
+            }
+        }
+        assert!(frames.send(frames::DATA, 0, 1, &[b'x'; PART]));
+        (stream, connection) = (stream - PART, connection - PART);
+    }
+    assert!(frames.send(frames::DATA, frames::END_STREAM, 1, b""));
+    assert!(frames.send(frames::PING, 0, 0, b"anything"));
+    let rest =
+        std::iter::from_fn(|| frames.next()).find(|frame| [frames::PING, frames::RST_STREAM].contains(&frame.kind));
+    assert_eq!(rest.unwrap().kind, frames::PING);
+}
+
 #[test]
 fn a_drain_finishes_what_is_under_way_and_takes_nothing_more() {
     let (say, asked) = channel::<()>();
