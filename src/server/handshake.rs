@@ -40,7 +40,9 @@ impl Cause {
     }
 }
 
-/// The same, in words.
+const SPOKEN: &str = "Spoken here are TLS 1.3, and 1.2 with ECDHE and AES-GCM or ChaCha20; put a proxy in front of callers that are older";
+
+/// Why one failed, in words.
 #[derive(Debug)]
 pub(super) struct Failure {
     cause: Cause,
@@ -80,7 +82,7 @@ impl Failure {
                 Self::new(Cause::CallerRefused, format!("the caller does not take what it is shown here: {alert:?}"))
             }
             rustls::Error::PeerIncompatible(why) => {
-                Self::new(Cause::NothingInCommon, format!("no version or cipher is common to both: {why:?}"))
+                Self::new(Cause::NothingInCommon, format!("no version or cipher is common to both: {why:?}. {SPOKEN}"))
             }
             rustls::Error::NoApplicationProtocol => {
                 Self::new(Cause::NothingInCommon, "the caller asks for protocols that are not spoken here (ALPN)")
