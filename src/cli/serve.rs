@@ -45,7 +45,7 @@ pub(super) fn run(config: PathBuf, environment: Environment) -> ExitCode {
             return ExitCode::from(NO);
         }
     };
-    log::panics();
+    log::panics(running.bridge().metrics.panics.clone());
     running.load_by(&mut loads);
     let broken = signals.until_the_end(loads, running.broken());
     running.stop();

@@ -38,9 +38,10 @@ pub fn begin(filter: &str, left_out: &Counter) -> io::Result<Writing> {
     Ok(writing)
 }
 
-/// Has each panic told by a line from now on: where it was, and nothing of what it says, which may be anything.
-pub fn panics() {
-    panic::set_hook(Box::new(|panicked| {
+/// Has each panic counted and told by a line from now on: where it was, and nothing of what it says, which may be anything.
+pub fn panics(count: Counter) {
+    panic::set_hook(Box::new(move |panicked| {
+        count.inc();
         let place = panicked.location();
         let thread = thread::current();
         let thread = thread.name();
@@ -419,7 +420,8 @@ mod tests {
         let (told, lines) = channel();
         let subscriber = tracing_subscriber::fmt().event_format(Line).with_writer(move || Told(told.clone())).finish();
         let before = panic::take_hook();
-        panics();
+        let count = Counter::default();
+        panics(count.clone());
         let caught = tracing::subscriber::with_default(subscriber, || {
             panic::catch_unwind(|| {
                 let secret = "planted-secret";
@@ -427,7 +429,8 @@ mod tests {
             })
         });
         panic::set_hook(before);
-        assert!(caught.is_err());
+        // Other tests may panic meanwhile.
+        assert!(caught.is_err() && count.get() >= 1);
         let line = String::from_utf8(lines.recv().unwrap()).unwrap();
         let said: serde_json::Value = serde_json::from_str(&line).unwrap();
         assert_eq!((&said["event"], &said["level"]), (&"panic".into(), &"ERROR".into()), "{line}");

@@ -3,7 +3,6 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -11,84 +10,15 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
+use super::labels::{
+    AnswerLabels, ClientLabels, ClientOutcomeLabels, EndpointLabels, FaultLabels, HandshakeLabels, ListenerLabels,
+    NoteLabels, OutcomeLabels, PassedLabels, RequestLabels, ServerAnswerLabels, ServerLabels,
+};
 use super::stored::StoreMetrics;
 use super::trail::{Trail, class};
 use crate::domain::dialect::Endpoint;
 use crate::domain::shadow::Outcome;
 use crate::domain::time::Timestamp;
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct RequestLabels {
-    endpoint: &'static str,
-    client: String,
-    outcome: &'static str,
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct FaultLabels {
-    client: String,
-    fault: &'static str,
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct NoteLabels {
-    client: String,
-    note: &'static str,
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct ClientLabels {
-    client: String,
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct PassedLabels {
-    client: String,
-    answer: &'static str,
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct ClientOutcomeLabels {
-    client: String,
-    outcome: &'static str,
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct AnswerLabels {
-    answer: &'static str,
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct ServerLabels {
-    server: String,
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct ServerAnswerLabels {
-    server: String,
-    answer: &'static str,
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct ListenerLabels {
-    listener: &'static str,
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct HandshakeLabels {
-    listener: &'static str,
-    cause: &'static str,
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-pub(super) struct OutcomeLabels {
-    pub(super) outcome: &'static str,
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct EndpointLabels {
-    endpoint: &'static str,
-}
 
 type Histograms = Family<EndpointLabels, Histogram, fn() -> Histogram>;
 
@@ -138,6 +68,8 @@ pub struct Metrics {
     pub ops_refused: Counter,
     /// Lines of the log that were left out, as nobody read them.
     pub log_lost: Counter,
+    /// Faults of this program that ended what they happened in.
+    pub panics: Counter,
     /// Those of the token store.
     pub store: StoreMetrics,
 }
@@ -188,6 +120,7 @@ impl Metrics {
             certificates: Family::default(),
             ops_refused: Counter::default(),
             log_lost: Counter::default(),
+            panics: Counter::default(),
             store: StoreMetrics::default(),
             registry: Registry::default(),
         };
@@ -207,9 +140,7 @@ impl Metrics {
             metrics.notes.clone(),
         );
         registry.register("request_seconds", "From the head of a request to its reply", metrics.seconds.clone());
-        registry.register("realm_seconds", "What the realm took of a request", metrics.realm_seconds.clone());
-        registry.register("logouts", "Logouts that the realm announced, by outcome", metrics.logouts.clone());
-        registry.register("revocations_untold", "Revocations that the realm has not heard yet", metrics.untold.clone());
+        metrics.register_realm(&mut registry);
         metrics.register_mappings(&mut registry);
         metrics.register_old_server(&mut registry);
         metrics.register_audit(&mut registry);
@@ -217,6 +148,12 @@ impl Metrics {
         metrics.store.register(&mut registry);
         metrics.registry = registry;
         metrics
+    }
+
+    fn register_realm(&self, registry: &mut Registry) {
+        registry.register("realm_seconds", "What the realm took of a request", self.realm_seconds.clone());
+        registry.register("logouts", "Logouts that the realm announced, by outcome", self.logouts.clone());
+        registry.register("revocations_untold", "Revocations that the realm has not heard yet", self.untold.clone());
     }
 
     fn register_mappings(&self, registry: &mut Registry) {
@@ -287,6 +224,7 @@ impl Metrics {
             "Lines of the log that were left out, as nobody read them",
             self.log_lost.clone(),
         );
+        registry.register("panics", "Faults of this program that ended what they happened in", self.panics.clone());
     }
 
     fn register_connections(&self, registry: &mut Registry) {

@@ -4,6 +4,7 @@
 
 pub mod audit;
 mod edge;
+mod labels;
 mod line;
 pub mod log;
 pub mod metrics;

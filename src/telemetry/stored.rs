@@ -8,7 +8,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-use super::metrics::{OutcomeLabels, histogram};
+use super::labels::OutcomeLabels;
+use super::metrics::histogram;
 
 /// How long the store is waited for, as it observes it, and what it counts by itself.
 #[derive(Debug)]

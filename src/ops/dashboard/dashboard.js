@@ -17,6 +17,7 @@ const GROWS = {
   passbridge_old_api_total: ({ answer }) => answer === "5xx" && "answers 5xx of the old API",
   passbridge_api_answers_cut_total: () => "answers of APIs that broke off",
   passbridge_api_servers_passed_over_total: () => "times that a server of a route was passed over",
+  passbridge_panics_total: () => "faults of the program itself (panics)",
   passbridge_audit_lost_total: () => "records of the audit left out",
   passbridge_log_lost_total: () => "lines of the log left out",
   passbridge_connections_turned_away_total: () => "connections turned away",

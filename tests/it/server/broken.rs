@@ -1,5 +1,7 @@
 //! A part of the program ends by a fault of its own, a panic: what ends with it, and who hears of that.
 
+use serde_json::Value;
+
 use crate::gateway::{plan, uuid};
 use crate::support::world::REVOKE;
 use crate::support::{
@@ -32,7 +34,9 @@ fn a_call_or_a_question_that_panics_is_written_down_and_ends_no_other() {
     let api = FakeApi::good();
     let world = plan(&api, "").start();
     let (token, addresses) = (uuid(&world), world.running().addresses());
-    for (endpoint, address) in [("api", addresses.gateway), ("authz", addresses.authz)] {
+    for (endpoint, what, address) in
+        [("api", "api_call", addresses.gateway), ("authz", "authorization", addresses.authz)]
+    {
         let request = format!("GET /api/x HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {token}\r\n\r\n");
         let connect = || Connection::open(address.unwrap());
         world.clock.break_at("worker-0", Look::Day);
@@ -47,6 +51,8 @@ fn a_call_or_a_question_that_panics_is_written_down_and_ends_no_other() {
         let lines = world.log("\"detail\":\"a panic while answering\"").into_iter();
         let lines: Vec<_> = lines.filter(|line| line["endpoint"] == endpoint && line["status"] == 0).collect();
         assert!(!lines.is_empty() && lines.iter().all(|line| line["fault"] == "ourselves"), "{endpoint}: {lines:?}");
+        let is_it = |record: &Value| record["what"] == what && record["why"] == "a panic while answering";
+        eventually("the audit has it", || world.audit().iter().any(is_it));
         assert_eq!(connect().ask(request.as_bytes()).status, 200, "{endpoint}: the next one is answered");
     }
 }
