@@ -10,8 +10,7 @@ use serde_json::Value;
 use super::pinned;
 use super::show::{plain, words};
 use crate::config::{Config, OpsAccess, OpsDoor};
-use crate::relay::speaks_no_tls;
-use crate::server::TlsMaterial;
+use crate::relay::{TlsMaterial, speaks_no_tls};
 
 /// For a connection, and for each piece of an answer.
 const PATIENCE: Duration = Duration::from_secs(10);

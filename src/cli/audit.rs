@@ -9,11 +9,9 @@ use std::time::SystemTime;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::{Format, NO, WRONG_USE, show};
+use super::{Format, NO, WRONG_USE, now, show};
 use crate::config;
-use crate::domain::time::Clock;
 use crate::secrets::Environment;
-use crate::server::SystemClock;
 use crate::telemetry::audit::{Verdict, files, verify};
 
 #[derive(Debug, Args)]
@@ -78,7 +76,7 @@ pub(super) fn run(path: &Path, environment: &Environment, asked: &Asked) -> Exit
 }
 
 fn since(text: &str) -> Result<SystemTime, &str> {
-    let ago = || SystemClock::new().now().system().checked_sub(humantime::parse_duration(text).ok()?);
+    let ago = || now().system().checked_sub(humantime::parse_duration(text).ok()?);
     moment(text).or_else(ago).ok_or(text)
 }
 

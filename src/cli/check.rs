@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use super::show::counted;
-use super::{Format, NO, WRONG_USE, show};
+use super::{Format, NO, WRONG_USE, now, show};
 use crate::config::{self, Examined};
 use crate::document::{Findings, Severity, Spotted};
 use crate::mapping;
@@ -14,7 +14,7 @@ use crate::secrets::{Environment, Means};
 pub(super) fn run(path: &Path, environment: &Environment, format: Format) -> ExitCode {
     let findings = Findings::new();
     // Where the configuration is wrong the mappings are looked at all the same.
-    let Examined { config, mappings, identities } = config::examine(path, environment, &findings);
+    let Examined { config, mappings, identities } = config::examine(path, environment, now(), &findings);
     let means = Means { environment, identities: &identities };
     let loaded = mappings.as_ref().and_then(|mappings| mapping::load(mappings, means, &findings));
     if let (Some(config), Some(loaded)) = (&config, &loaded) {

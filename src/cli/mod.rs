@@ -30,8 +30,10 @@ use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::config::{self, Config};
 use crate::document::{BYTE_ORDER_MARK, Findings};
+use crate::domain::time::{Clock, Timestamp};
 use crate::mapping::{self, Loaded};
 use crate::secrets::Environment;
+use crate::server::SystemClock;
 
 /// Lets legacy passport clients keep logging in while everything behind them moves to Keycloak.
 #[derive(Debug, Parser)]
@@ -221,6 +223,11 @@ fn environment() -> Environment {
     std::env::vars_os().map(|(name, value)| (name.to_string_lossy().into_owned(), value)).collect()
 }
 
+/// The time of day. No command has another.
+fn now() -> Timestamp {
+    SystemClock::new().now()
+}
+
 /// A file's bytes without the mark that some programs write before UTF-8.
 fn unmarked(bytes: &[u8]) -> &[u8] {
     bytes.strip_prefix(BYTE_ORDER_MARK.encode_utf8(&mut [0; 4]).as_bytes()).unwrap_or(bytes)
@@ -229,7 +236,7 @@ fn unmarked(bytes: &[u8]) -> &[u8] {
 /// The configuration; where it is refused its findings have been said.
 fn configured(path: &Path, environment: &Environment) -> Result<Config, ExitCode> {
     let findings = Findings::new();
-    config::load(path, environment, &findings).ok_or_else(|| {
+    config::load(path, environment, now(), &findings).ok_or_else(|| {
         let _ = show::findings(&findings.into_sorted(), Format::Human, &mut anstream::stderr());
         ExitCode::from(WRONG_USE)
     })
@@ -242,7 +249,7 @@ fn in_part<T>(
     part: impl FnOnce(&Path, &Environment, &Findings) -> Option<T>,
 ) -> Result<T, ExitCode> {
     let (findings, own) = (Findings::new(), Findings::new());
-    let is_whole = config::load(path, environment, &findings).is_some();
+    let is_whole = config::load(path, environment, now(), &findings).is_some();
     let part = part(path, environment, &own);
     if !is_whole {
         let mut told = findings.into_sorted();
@@ -261,7 +268,7 @@ fn in_part<T>(
 /// The configuration and its mappings; where either is refused, its findings and what follows from that have been said.
 fn loaded(path: &Path, environment: &Environment, so: &str) -> Result<(Config, Loaded), ExitCode> {
     let findings = Findings::new();
-    let config = config::load(path, environment, &findings);
+    let config = config::load(path, environment, now(), &findings);
     let loaded =
         config.as_ref().and_then(|config| mapping::load(&config.mappings, config.means(environment), &findings));
     config.zip(loaded).ok_or_else(|| {

@@ -9,7 +9,7 @@ use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, Error, Signa
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
-use crate::server::TlsMaterial;
+use crate::relay::TlsMaterial;
 
 /// A session with whoever holds the key of that certificate.
 ///

@@ -11,12 +11,11 @@ use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios, tc
 use secrecy::{ExposeSecret, SecretString};
 use zeroize::Zeroizing;
 
-use super::{WRONG_USE, show};
-use crate::domain::time::Clock;
+use super::{WRONG_USE, now, show};
 use crate::mapping;
 use crate::secrets::age::{self, Identity, Recipient};
 use crate::secrets::{Environment, bare};
-use crate::server::{SystemClock, SystemEntropy};
+use crate::server::SystemEntropy;
 
 /// No secret is longer.
 const LONGEST: u64 = 64 * 1024;
@@ -68,7 +67,7 @@ pub(super) fn keygen() -> ExitCode {
     let Some((recipient, secret)) = text else {
         return printed(Err("this machine's cryptography makes no key".to_owned()));
     };
-    let now = SystemClock::new().now().rfc3339();
+    let now = now().rfc3339();
     let secret = secret.expose_secret();
     let file = Zeroizing::new(format!("# created: {now}\n# public key: {recipient}\n{secret}\n"));
     let written = show::data().write_all(file.as_bytes());

@@ -10,8 +10,8 @@ use secrecy::SecretString;
 use super::load::{identities, ops_token, overlaid, readable};
 use super::{audit, listen, store};
 use crate::document::{Findings, Lost, Reader, Table};
+use crate::relay::TlsMaterial;
 use crate::secrets::{Environment, Identities, Means, Sources};
-use crate::server::TlsMaterial;
 use crate::telemetry::audit::AuditSettings;
 
 /// How operators ask a running bridge.
@@ -34,6 +34,7 @@ pub fn ops_access(path: &Path, environment: &Environment, findings: &Findings) -
     let absent = (!lost.may_hold(["listen", "ops"])).then_some(listen::OPS);
     let address = listen::ops(&mut file, absent)?;
     let tls = file.section("tls").and_then(|mut tls| listen::material(tls.section("ops")?, sources));
+    let tls = tls.map(|(material, _)| material);
     let token = file.section("ops").and_then(|section| ops_token(section, sources));
     let is_known =
         (tls.is_some() || !lost.may_hold(["tls", "ops"])) && (token.is_some() || !lost.may_hold(["ops", "token"]));

@@ -6,9 +6,10 @@ use zeroize::Zeroizing;
 
 use super::load::pem;
 use crate::document::{Findings, Origin, Reader, Spotted};
-use crate::domain::time::Clock;
+use crate::domain::time::Timestamp;
+use crate::relay::certificate::NEAR;
+use crate::relay::{Piece, TlsMaterial};
 use crate::secrets::{Sources, warn_of_readers};
-use crate::server::{NEAR, Piece, SystemClock, TlsMaterial};
 
 /// Addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -151,7 +152,8 @@ fn clash(one: SocketAddr, other: SocketAddr) -> bool {
         && (ip == other_ip || ip.is_unspecified() || other_ip.is_unspecified())
 }
 
-pub(super) fn tls(section: Option<Reader<'_>>, listen: &Listen, sources: Sources<'_>) -> TlsListeners {
+/// What each listener shows; whether that counts is said by the time of now.
+pub(super) fn tls(section: Option<Reader<'_>>, listen: &Listen, sources: Sources<'_>, now: Timestamp) -> TlsListeners {
     let Some(mut section) = section else { return TlsListeners::default() };
     for (key, address) in [("gateway", listen.gateway), ("authz", listen.authz), ("realm", listen.realm)] {
         if let Some(origin) = section.origin_of(key).filter(|_| address.is_none()) {
@@ -160,7 +162,13 @@ pub(super) fn tls(section: Option<Reader<'_>>, listen: &Listen, sources: Sources
             section.findings().warning("unused-key", &origin, message, hint);
         }
     }
-    let mut of = |key| section.section(key).and_then(|section| material(section, sources));
+    let mut of = |key| {
+        let section = section.section(key)?;
+        let findings = section.findings();
+        let (material, origin) = material(section, sources)?;
+        warn_of_its_time(&material, now, &origin, findings);
+        Some(material)
+    };
     let listeners = TlsListeners {
         legacy: of("legacy"),
         gateway: of("gateway"),
@@ -172,7 +180,8 @@ pub(super) fn tls(section: Option<Reader<'_>>, listen: &Listen, sources: Sources
     listeners
 }
 
-pub(super) fn material(mut section: Reader<'_>, sources: Sources<'_>) -> Option<TlsMaterial> {
+/// What a listener shows, and where its certificate is named.
+pub(super) fn material(mut section: Reader<'_>, sources: Sources<'_>) -> Option<(TlsMaterial, Origin)> {
     let (certificate, key) =
         (section.required_filled("certificate", "a path"), section.required_filled("key", "a path"));
     let client_ca = section.filled("client_ca", "a path");
@@ -203,15 +212,13 @@ pub(super) fn material(mut section: Reader<'_>, sources: Sources<'_>) -> Option<
     if !faults.is_empty() {
         return None;
     }
-    warn_of_its_time(&material, &certificate.origin, findings);
-    Some(material)
+    Some((material, certificate.origin))
 }
 
 /// A certificate that is over, or does not count yet, is shown all the same: some clients look at none, and a bridge that is
 /// down helps nobody.
-fn warn_of_its_time(material: &TlsMaterial, origin: &Origin, findings: &Findings) {
+fn warn_of_its_time(material: &TlsMaterial, now: Timestamp, origin: &Origin, findings: &Findings) {
     let (Some(begin), Some(end)) = (material.begins(), material.ends()) else { return };
-    let now = SystemClock::new().now();
     let day = end.rfc3339();
     let hint = "put the next one in its place: a reload shows it".to_owned();
     if begin > now {

@@ -12,6 +12,7 @@ use tracing_subscriber::filter::LevelFilter;
 
 use super::{Config, OpsDoor, audit, gateway, limits, listen, otk, patience, realm, store};
 use crate::document::{Findings, Lost, Origin, Reader, Severity, Spotted, Table, parse, salvaged};
+use crate::domain::time::Timestamp;
 use crate::mapping::Place;
 use crate::relay::Trust;
 use crate::secrets::files::{self, Unfit};
@@ -26,9 +27,9 @@ const PREFIX: &str = "PASSBRIDGE__";
 /// A configuration may be long, but not like this.
 const LONGEST: u64 = 1024 * 1024;
 
-/// Loads the configuration. `None`: there are errors among the findings.
-pub fn load(path: &Path, environment: &Environment, findings: &Findings) -> Option<Config> {
-    examine(path, environment, findings).config
+/// Loads the configuration, as it is to be judged now. `None`: there are errors among the findings.
+pub fn load(path: &Path, environment: &Environment, now: Timestamp, findings: &Findings) -> Option<Config> {
+    examine(path, environment, now, findings).config
 }
 
 /// What a look at the mappings needs, even if the rest of the configuration is wrong.
@@ -43,7 +44,7 @@ pub struct Examined {
 }
 
 /// Loads the configuration, and tells where the mappings are even if the rest of it is wrong.
-pub fn examine(path: &Path, environment: &Environment, findings: &Findings) -> Examined {
+pub fn examine(path: &Path, environment: &Environment, now: Timestamp, findings: &Findings) -> Examined {
     let directory = path.parent().unwrap_or(Path::new("."));
     let Some(table) = read(path, findings) else {
         return Examined { config: None, mappings: None, identities: Identities::unreadable() };
@@ -53,7 +54,7 @@ pub fn examine(path: &Path, environment: &Environment, findings: &Findings) -> E
     let identities = file.section("secrets").map(|section| identities(section, sources)).unwrap_or_default();
     let sources = Sources { directory, means: Means { environment, identities: &identities } };
     let mappings = Place { old_server: file.has("otk"), ..mappings(file.section("mappings"), sources) };
-    let config = config(file, sources, mappings.clone()).filter(|_| !findings.blocked());
+    let config = config(file, sources, mappings.clone(), now).filter(|_| !findings.blocked());
     Examined { config, mappings: Some(mappings), identities }
 }
 
@@ -138,12 +139,12 @@ fn mappings(section: Option<Reader<'_>>, sources: Sources<'_>) -> Place {
     Place::new(sources.directory.join(path))
 }
 
-fn config(mut file: Reader<'_>, sources: Sources<'_>, mappings: Place) -> Option<Config> {
+fn config(mut file: Reader<'_>, sources: Sources<'_>, mappings: Place, now: Timestamp) -> Option<Config> {
     let findings = file.findings();
     let (listen, of_gateway) = listen::read(file.section("listen"), findings);
     let Server { workers, trusted_proxies, drain, of_drain } = server(file.section("server"));
     let (mut gateway, route_clients) = gateway::read(file.section("gateway"), &listen, sources);
-    let tls = listen::tls(file.section("tls"), &listen, sources);
+    let tls = listen::tls(file.section("tls"), &listen, sources, now);
     let of_realm = file.origin_of("realm");
     let realm = file.required_section("realm").and_then(|section| realm::read(section, sources));
     if let Some(((realm, _), origin)) = realm.as_ref().zip(of_drain.or(of_realm)) {

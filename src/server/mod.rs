@@ -9,7 +9,6 @@
 mod address;
 mod answer;
 mod body;
-mod certificate;
 mod clock;
 mod connection;
 mod control;
@@ -41,11 +40,10 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-pub use certificate::{NEAR, ends};
 pub use clock::{SystemClock, SystemEntropy};
 pub use loads::Loads;
 pub use start::{Start, StartError, start};
-pub use tls::{Piece, TlsMaterial, provide_tls};
+pub use tls::provide_tls;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 

@@ -147,9 +147,10 @@ impl Reloading {
     }
 
     fn prepare(&self, current: &Config, findings: &Findings) -> Option<Prepared> {
+        let now = self.shared.bridge.clock.now();
         let (config, loaded, found) = patiently(|| {
             let findings = Findings::new();
-            let mut config = config::load(&self.files.config, &self.files.environment, &findings);
+            let mut config = config::load(&self.files.config, &self.files.environment, now, &findings);
             if let Some(config) = &mut config {
                 config.identities = mem::take(&mut config.identities).after(&current.identities);
             }

@@ -24,7 +24,7 @@ use super::moves::{self, Remembered};
 use super::reload::{Files, Reloading, Ways};
 use super::scarcity::{Room, Scarcity};
 use super::shared::Shared;
-use super::tls::{BOTH, Tls, TlsMaterial, provide_tls};
+use super::tls::{BOTH, Tls, provide_tls};
 use super::worker::Worker;
 use crate::config::{self, Config, Listen};
 use crate::document::{Finding, Findings};
@@ -35,6 +35,7 @@ use crate::keycloak::{Keycloak, Keys, RealmStatus};
 use crate::lifecycle::{apart, give_back, thread};
 use crate::mapping::{self, Guard, Snapshot};
 use crate::otk::OldServer;
+use crate::relay::TlsMaterial;
 use crate::secrets::Environment;
 use crate::store::{Measures, TokenStore};
 use crate::telemetry::audit::Audit;
@@ -68,9 +69,10 @@ pub enum StartError {
 /// The configuration is refused, or the machine will not.
 pub fn start(start: Start) -> Result<Running, StartError> {
     provide_tls();
+    let now = start.clock.now();
     let (config, loaded, findings) = apart(|| {
         let findings = Findings::new();
-        let config = config::load(&start.config, &start.environment, &findings);
+        let config = config::load(&start.config, &start.environment, now, &findings);
         let load = |config: &Config| mapping::load(&config.mappings, config.means(&start.environment), &findings);
         let loaded = config.as_ref().and_then(load);
         (config, loaded, findings)

@@ -2,17 +2,15 @@
 
 use std::process::ExitCode;
 
-use super::super::{NO, secret as old, show};
+use super::super::{NO, now, secret as old, show};
 use super::{Action, Add, Reference, Slot, Undone, learned, plain, taken, twice, uses};
 use crate::config::Config;
 use crate::domain::client::Stage;
-use crate::domain::time::Clock;
 use crate::mapping::edit::{
     self, Addition, BACK, Desk, Known, NewClient, NewSecret, SecretSlots, is_back, is_back_at, reason_back,
 };
 use crate::mapping::entries::Entry;
 use crate::secrets::Means;
-use crate::server::SystemClock;
 
 /// Adds a client that no file has.
 pub(super) fn add(config: &Config, means: Means<'_>, add: &Add) -> Result<ExitCode, Undone> {
@@ -120,7 +118,7 @@ fn reason(why: &str) -> Result<(), Undone> {
 }
 
 fn moved(config: &Config, desk: Desk<'_>, entry: &Entry, to: To<'_>, why: &str) -> Result<ExitCode, Undone> {
-    let at = SystemClock::new().now().rfc3339();
+    let at = now().rfc3339();
     let changed = desk.change(entry, |table| {
         edit::stage(table, to.stage, &at, why);
         to.percent.map_or(Ok(()), |percent| edit::percent(table, percent))

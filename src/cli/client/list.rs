@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use serde_json::{Map, Value, json};
 
-use super::super::{Format, NO, WRONG_USE, show as view};
+use super::super::{Format, NO, WRONG_USE, now, show as view};
 use super::uses::{self, Uses};
 use super::{counted, fares, learned, plain, refused, taken};
 use crate::config::{self, Config, Examined};
@@ -51,7 +51,7 @@ pub(super) fn list(path: &Path, environment: &Environment, stage: Option<&str>, 
 /// The configuration, unless something in it is wrong, and where the mappings are, which need not hang on that.
 fn known(path: &Path, environment: &Environment) -> Result<(Option<Config>, Place), ExitCode> {
     let findings = Findings::new();
-    let Examined { config, mappings, .. } = config::examine(path, environment, &findings);
+    let Examined { config, mappings, .. } = config::examine(path, environment, now(), &findings);
     let refused = || {
         let _ = view::findings(&findings.into_sorted(), Format::Human, &mut anstream::stderr());
         ExitCode::from(WRONG_USE)

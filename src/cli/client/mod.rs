@@ -16,7 +16,7 @@ use clap::builder::{PossibleValuesParser, StringValueParser, TypedValueParser};
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::show::counted;
-use super::{Format, NO, WRONG_USE, show};
+use super::{Format, NO, WRONG_USE, now, show};
 use crate::config::{self, Config, Examined};
 use crate::document::{Findings, Severity};
 use crate::domain::client::Stage;
@@ -224,7 +224,7 @@ fn with(
     act: impl FnOnce(&Config, Means<'_>) -> Result<ExitCode, Undone>,
 ) -> ExitCode {
     let findings = Findings::new();
-    let Examined { config: Some(config), .. } = config::examine(path, environment, &findings) else {
+    let Examined { config: Some(config), .. } = config::examine(path, environment, now(), &findings) else {
         let _ = show::findings(&findings.into_sorted(), Format::Human, &mut anstream::stderr());
         show::complain("the configuration has errors; nothing was changed");
         return ExitCode::from(WRONG_USE);

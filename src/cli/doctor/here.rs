@@ -2,12 +2,12 @@
 
 use serde_json::Value;
 
-use super::super::ask;
+use super::super::{ask, now};
 use super::finding::Finding;
 use crate::config::Config;
 use crate::domain::refusal::sentence;
-use crate::domain::time::{Clock, Timestamp};
-use crate::server::{NEAR, SystemClock};
+use crate::domain::time::Timestamp;
+use crate::relay::certificate::NEAR;
 use crate::store::{Loss, RedisMode, StoreSettings, Unseen, losses};
 
 /// Looks at this side.
@@ -35,13 +35,13 @@ pub(super) fn look(config: &Config) -> Vec<Finding> {
 fn not_yet(whose: &str, begin: Timestamp) -> Option<Finding> {
     let day = begin.rfc3339();
     let hint = "keep the one before it in its place until then; or is this machine's clock behind?";
-    (begin > SystemClock::new().now())
+    (begin > now())
         .then(|| Finding::error("certificate-not-yet", format!("{whose} counts only from {day} on")).hint(hint))
 }
 
 /// Whether a certificate is over, or will be soon.
 pub(super) fn certificate(whose: &str, end: Timestamp) -> Option<Finding> {
-    let now = SystemClock::new().now();
+    let now = now();
     let day = end.rfc3339();
     if end <= now {
         let hint = "put the next one in its place";

@@ -18,7 +18,7 @@ use futures_util::{StreamExt, stream};
 use secrecy::SecretString;
 use tokio::runtime;
 
-use super::{Format, NO, WRONG_USE, secret, show};
+use super::{Format, NO, WRONG_USE, now, secret, show};
 use crate::config::{self, Config};
 use crate::document::Findings;
 use crate::domain::client::Client;
@@ -83,7 +83,7 @@ pub(super) fn run(path: &Path, environment: &Environment, asked: &Asked) -> Exit
 /// What is looked at. Whoever names clients is not stopped by faults of others, as of a variable that is set for the bridge alone.
 fn read(path: &Path, environment: &Environment, ids: &[String]) -> Result<(Config, Table), ExitCode> {
     let findings = Findings::new();
-    let config = config::load(path, environment, &findings);
+    let config = config::load(path, environment, now(), &findings);
     let table = config
         .as_ref()
         .and_then(|config| mapping::load_in_part(&config.mappings, config.means(environment), &findings));

@@ -5,14 +5,15 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
+use super::super::now;
 use super::finding::Finding;
 use super::here;
 use crate::config::Config;
 use crate::domain::client::Client;
-use crate::domain::time::{Clock, Timestamp};
+use crate::domain::time::Timestamp;
 use crate::keycloak::probe::{Described, Door, Probe, Unanswered, login};
 use crate::relay::BadCertificate;
-use crate::server::{SystemClock, ends};
+use crate::relay::certificate::ends;
 
 /// Clocks that differ by more are told.
 const SKEW: Duration = Duration::from_secs(5);
@@ -84,7 +85,7 @@ fn one(url: &str, described: &Described, config: &Config) -> Vec<Finding> {
         findings.push(Finding::warning("issuer-unknown", message).hint(hint));
     }
     if let Some(theirs) = described.date.and_then(Timestamp::of) {
-        findings.extend(skew(url, theirs, SystemClock::new().now()));
+        findings.extend(skew(url, theirs, now()));
     }
     if let Some(end) = described.certificate.as_deref().and_then(ends) {
         findings.extend(here::certificate(&format!("the certificate of {url}"), end));

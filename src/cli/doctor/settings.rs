@@ -5,6 +5,7 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
+use super::super::now;
 use super::finding::Finding;
 use super::realm;
 use crate::config::Config;
@@ -12,10 +13,9 @@ use crate::domain::client::Client;
 use crate::domain::promise::{RealmLife, RefreshLife, honest};
 use crate::domain::refresh::Rotation;
 use crate::domain::table::Table;
-use crate::domain::time::{Clock, Timestamp};
+use crate::domain::time::Timestamp;
 use crate::keycloak::probe::{Probe, Unanswered};
 use crate::keycloak::wire::claims;
-use crate::server::SystemClock;
 
 /// The realm's settings, and the way to those of its clients.
 pub(super) struct Settings {
@@ -44,7 +44,7 @@ pub(super) async fn read(
             .hint(hint)
     };
     let token = probe.reader(url, id, secret).await.map_err(refused)?;
-    let issued = claims(token.expose_secret()).iat.map(|iat| (Timestamp::from_secs(iat), SystemClock::new().now()));
+    let issued = claims(token.expose_secret()).iat.map(|iat| (Timestamp::from_secs(iat), now()));
     let realm = probe.administration(url, "", &token).await.map_err(refused)?;
     let scopes = probe.administration(url, "/client-scopes", &token).await.map_err(refused)?;
     let names = scopes.as_array().into_iter().flatten().filter_map(|scope| scope["name"].as_str());

@@ -15,8 +15,8 @@ use super::super::{ask, pinned};
 use super::wire::{Received, Reply};
 use crate::config::Config;
 use crate::domain::time::Clock;
-use crate::relay::{BadCertificate, Trust, speaks_no_tls};
-use crate::server::{SystemClock, TlsMaterial};
+use crate::relay::{BadCertificate, TlsMaterial, Trust, speaks_no_tls};
+use crate::server::SystemClock;
 
 /// For a connection, and for each piece of a reply: longer than a bridge waits for its realm.
 const PATIENCE: Duration = Duration::from_secs(30);

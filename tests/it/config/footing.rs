@@ -11,10 +11,12 @@ use passbridge::mapping::watch::Watch;
 use passbridge::secrets::{Environment, Means};
 use passbridge::server::SystemEntropy;
 
+use crate::support::BEGIN;
+
 /// What a load of these files rests on, and whether nothing is wrong with them.
 fn survey(path: &Path, environment: &Environment) -> (Footing, bool) {
     let findings = Findings::new();
-    let Examined { mappings, identities, .. } = examine(path, environment, &findings);
+    let Examined { mappings, identities, .. } = examine(path, environment, BEGIN, &findings);
     let means = Means { environment, identities: &identities };
     let loaded = mappings.and_then(|mappings| mapping::load(&mappings, means, &findings));
     (findings.footing(), loaded.is_some())

@@ -9,10 +9,12 @@ use std::time::Duration;
 
 use passbridge::config::{self, Config};
 use passbridge::document::{Finding, Findings};
+use passbridge::domain::time::Timestamp;
 use passbridge::secrets::Environment;
 use passbridge::store::{RedisMode, StoreSettings};
 use secrecy::ExposeSecret;
 
+use crate::support::BEGIN;
 use crate::support::planted::{Planted, error, warning};
 use crate::support::tls::Authority;
 
@@ -46,9 +48,13 @@ impl Site {
     }
 
     fn load(&self) -> (Option<Config>, Findings) {
+        self.load_at(BEGIN)
+    }
+
+    fn load_at(&self, now: Timestamp) -> (Option<Config>, Findings) {
         let environment: Environment = self.environment.iter().cloned().collect();
         let findings = Findings::new();
-        (config::load(&self.path(), &environment, &findings), findings)
+        (config::load(&self.path(), &environment, now, &findings), findings)
     }
 
     #[track_caller]
@@ -536,6 +542,27 @@ fn a_client_ca_that_is_none_is_told_by_its_name() {
         (found.code, found.message.as_str()),
         ("unfit-certificate", "`tls.legacy.client_ca` has no PEM certificate in it")
     );
+}
+
+#[test]
+fn a_certificates_time_is_judged_by_the_time_that_is_handed_in() {
+    let authority = Authority::new();
+    let site = Site::new(&beside("[tls]\nlegacy = { certificate = \"c.pem\", key = \"c.key\" }"));
+    for (shown, day, told) in [
+        (authority.shown("localhost", Some(2027)), "2026-11-30", None),
+        (authority.shown("localhost", Some(2027)), "2026-12-03", Some("certificate-expiring")),
+        (authority.shown("localhost", Some(2027)), "2027-01-01", Some("certificate-expired")),
+        (authority.shown_from("localhost", 2027), "2026-12-31", Some("certificate-not-yet")),
+        (authority.shown_from("localhost", 2027), "2027-01-01", None),
+    ] {
+        let (certificate, key) = shown.pem();
+        site.write("c.pem", &certificate);
+        site.write("c.key", &key);
+        let now = humantime::parse_rfc3339(&format!("{day}T00:00:00Z")).unwrap();
+        let (config, findings) = site.load_at(Timestamp::of(now).unwrap());
+        let codes: Vec<_> = findings.into_sorted().iter().map(|finding| finding.code).collect();
+        assert_eq!((config.is_some(), codes), (true, told.into_iter().collect()), "on {day}");
+    }
 }
 
 #[test]
@@ -1071,7 +1098,7 @@ fn a_file_that_is_not_there_is_told_with_what_to_do() {
 #[test]
 fn where_the_mappings_are_is_known_even_if_the_rest_is_wrong() {
     let site = Site::new("[mappings]\npath = \"there\"\n[limits]\nbody = 1\n");
-    let examined = config::examine(&site.path(), &Environment::default(), &Findings::new());
+    let examined = config::examine(&site.path(), &Environment::default(), BEGIN, &Findings::new());
     assert!(examined.config.is_none());
     assert_eq!(examined.mappings.unwrap().path, site.directory.path().join("there"));
 }

@@ -11,13 +11,14 @@ use passbridge::domain::client::Stage;
 use passbridge::mapping;
 use passbridge::secrets::Environment;
 
+use crate::support::BEGIN;
 use crate::support::planted::{assert_meant, slips};
 
 #[test]
 fn a_fresh_clone_passes_its_own_check() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/passbridge.toml");
     let (environment, findings) = (Environment::default(), Findings::new());
-    let config = config::load(&path, &environment, &findings).unwrap();
+    let config = config::load(&path, &environment, BEGIN, &findings).unwrap();
     let loaded = mapping::load(&config.mappings, &environment, &findings).unwrap();
     let found = findings.into_sorted();
     // A clone's files may be readable for everybody; nothing else may be worth a word.
@@ -98,7 +99,7 @@ fn load(text: &str) -> Findings {
     let path = directory.path().join("passbridge.toml");
     fs::write(&path, text).unwrap();
     let findings = Findings::new();
-    let _ = config::load(&path, &Environment::default(), &findings);
+    let _ = config::load(&path, &Environment::default(), BEGIN, &findings);
     findings
 }
 

@@ -24,7 +24,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::support::world::{INTROSPECT, REVOKE};
-use crate::support::{ManualClock, NEW_SECRET, OLD_SECRET, PATIENCE, Plan, Seeded, TOKEN, World, client};
+use crate::support::{BEGIN, ManualClock, NEW_SECRET, OLD_SECRET, PATIENCE, Plan, Seeded, TOKEN, World, client};
 
 /// What a client hears: status and body.
 pub type Said = (u16, serde_json::Value);
@@ -91,7 +91,7 @@ impl Living {
         let environment = [("OLD_SECRET", OLD_SECRET), ("NEW_SECRET", NEW_SECRET)];
         let environment = environment.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         let findings = Findings::new();
-        let config = config::load(&ground.files.config(), &environment, &findings).unwrap();
+        let config = config::load(&ground.files.config(), &environment, BEGIN, &findings).unwrap();
         let Manner { rotation, recheck_after } = manner;
         let policy = Policy { rotation, recheck_after, ..config.policy() };
         let loaded = mapping::load(&config.mappings, &environment, &findings).unwrap();
