@@ -20,6 +20,7 @@ pub mod refresh;
 pub mod refusal;
 pub mod scope;
 pub mod seal;
+pub mod set_back;
 pub mod shadow;
 pub mod table;
 pub mod time;

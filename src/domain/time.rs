@@ -12,6 +12,9 @@ pub struct Timestamp(u64);
 /// `9999-12-31T23:59:59Z`.
 const LAST: Timestamp = Timestamp::from_secs(253_402_300_799);
 
+/// The clocks of two instances differ by less.
+pub const CLOCKS_DIFFER: Duration = Duration::from_secs(60);
+
 impl Timestamp {
     /// The end of time: what never ends.
     pub const NEVER: Self = Self(u64::MAX);

@@ -81,8 +81,7 @@ impl Exchange {
         token: &OpaqueToken,
         record: Arc<AccessRecord>,
     ) -> Result<Standing, Refusal> {
-        let recheck_after = self.bridge.policy.load().recheck_after;
-        match decide_access(&record, self.bridge.clock.now(), recheck_after) {
+        match self.decided(&record) {
             AccessDecision::Over(over) => Ok(Standing::Over(over)),
             AccessDecision::Use => good(token, record),
             // Seldom, and big: what most uses are shall not carry the room for it.
@@ -90,6 +89,12 @@ impl Exchange {
                 Box::pin(self.attended(token, record)).await
             }
         }
+    }
+
+    fn decided(&self, record: &AccessRecord) -> AccessDecision {
+        let Bridge { clock, set_back, policy, .. } = &*self.bridge;
+        let now = clock.now();
+        decide_access(record, now, set_back.found(now, clock.monotonic()), policy.load().recheck_after)
     }
 
     /// The same, where the realm may have to be asked first.
@@ -101,8 +106,7 @@ impl Exchange {
         let mut waits = Waits::new(self.bridge.policy.load().patience);
         let mut over_as_they_came = 0;
         loop {
-            let recheck_after = self.bridge.policy.load().recheck_after;
-            match decide_access(&record, self.bridge.clock.now(), recheck_after) {
+            match self.decided(&record) {
                 AccessDecision::Over(over) => return Ok(Standing::Over(over)),
                 AccessDecision::Use => return good(token, record),
                 AccessDecision::UseAndRenew => {

@@ -54,6 +54,7 @@ use crate::domain::dialect::{Dialect, Endpoint, Grant, GrantKind};
 use crate::domain::issue::Moment;
 use crate::domain::refresh::Rotation;
 use crate::domain::refusal::{Cause, Fault, Refusal, sentence};
+use crate::domain::set_back::SetBack;
 use crate::domain::time::{Clock, Timestamp};
 use crate::domain::translate::ParameterLimit;
 use crate::domain::unseen;
@@ -80,6 +81,8 @@ pub struct Bridge {
     pub store_tries: StoreTries,
     /// Time.
     pub clock: Arc<dyn Clock>,
+    /// When it was set back.
+    pub set_back: SetBack,
     /// Chance.
     pub entropy: Arc<dyn Entropy>,
     /// What a reload may change.

@@ -108,11 +108,11 @@ impl Keycloak {
     /// The realm did not grant; [`NotGranted::fate`] says what became of what was sent.
     pub async fn grant(&self, request: &RealmRequest) -> Result<Granted, NotGranted> {
         let granted = self.by_each_secret(&request.client, |secret| async move {
-            let (asked, begun) = (self.clock.now(), self.clock.monotonic());
+            let begun = self.clock.monotonic();
             let grant = self.ask(request, secret).await?;
-            // Where the clock was set back meanwhile no life counts from a moment that is still to come.
+            // By the clock as it is now: whoever set it meanwhile makes no life longer or shorter.
             let took = self.clock.monotonic().saturating_sub(begun);
-            Ok((grant, asked.min(self.clock.now().minus(took))))
+            Ok((grant, self.clock.now().minus(took)))
         });
         let (slot, (grant, asked)) = granted.await?;
         Ok(Granted { grant, slot, asked })

@@ -29,6 +29,7 @@ use super::worker::Worker;
 use crate::config::{self, Config, Listen};
 use crate::document::{Finding, Findings};
 use crate::domain::chance::{Entropy, random};
+use crate::domain::set_back::SetBack;
 use crate::domain::time::Clock;
 use crate::exchange::{Bridge, Canaries, Doubts, Flights, Heard, Shadows, StoreTries};
 use crate::keycloak::{Keycloak, Keys, RealmStatus};
@@ -280,6 +281,7 @@ fn bridge(
         store,
         store_tries: StoreTries::default(),
         clock: Arc::clone(&start.clock),
+        set_back: SetBack::new(start.clock.now(), start.clock.monotonic()),
         entropy: Arc::clone(&start.entropy),
         policy: ArcSwap::from_pointee(config.policy()),
         flights: Flights::default(),

@@ -141,6 +141,8 @@ struct For<'a> {
     data_key: &'a SealingKey,
     generation: u32,
     scope: &'a Arc<str>,
+    /// How long it could be refreshed so far.
+    renewable_until: Timestamp,
 }
 
 fn pair(what: &For<'_>, grant: &RealmGrant, moment: Moment<'_>) -> Pair {
@@ -149,7 +151,7 @@ fn pair(what: &For<'_>, grant: &RealmGrant, moment: Moment<'_>) -> Pair {
     let rules = &client.dialect.tokens;
     let life = RealmLife { access: grant.access_life, refresh: grant.refresh.as_ref().into() };
     let promise = promise::honest(client.promise(), rules.rounding, life.after(now.since(given)));
-    let renewal_until = renewable_until(grant, given);
+    let renewal_until = renewable_until(grant, given, what.renewable_until);
 
     let access = OpaqueToken::mint(entropy, rules.shape, now);
     let access_record = AccessRecord {
@@ -192,9 +194,11 @@ fn renewal(grant: &RealmGrant, id: &FamilyId, data_key: &SealingKey, entropy: &d
     Some(data_key.seal_token(token, binding(REALM_REFRESH, id), entropy))
 }
 
-/// When it ends; at once, where there is none.
-fn renewable_until(grant: &RealmGrant, given: Timestamp) -> Timestamp {
-    grant.refresh.as_ref().map_or(given, |refresh| refresh.until(given))
+/// When it ends; at once, where there is none. No sooner than the one before it: the clock may be behind for a while, and what is over the realm itself
+/// refuses. One without an end gives no other that.
+fn renewable_until(grant: &RealmGrant, given: Timestamp, before: Timestamp) -> Timestamp {
+    let before = before.ends().unwrap_or(given);
+    grant.refresh.as_ref().map_or(given, |refresh| refresh.until(given).max(before))
 }
 
 /// Random bytes that a login takes: the family's id, its data key, two UUIDs, and the nonces of four seals.
@@ -208,7 +212,9 @@ pub fn mint(asked: Asked<'_>, grant: &RealmGrant, moment: Moment<'_>) -> Issued 
     let id = FamilyId::random(entropy);
     let data_key = SealingKey::random(entropy);
     let scope: Arc<str> = scope::to_legacy(client, asked.scope, grant.scope.as_deref()).into();
-    let pair = pair(&For { client, family: id, data_key: &data_key, generation: 0, scope: &scope }, grant, moment);
+    let what =
+        For { client, family: id, data_key: &data_key, generation: 0, scope: &scope, renewable_until: moment.given };
+    let pair = pair(&what, grant, moment);
     let family = Family {
         id,
         client: client.legacy_id.clone(),
@@ -262,8 +268,9 @@ pub fn rotate(family: &Family, asked: Asked<'_>, used: Used<'_>, grant: &RealmGr
     .into();
     let generation = family.generation.saturating_add(1);
     let data_key = used.data_key;
+    let (client, renewable_until) = (asked.client, family.renewal_until);
     let pair =
-        pair(&For { client: asked.client, family: family.id, data_key, generation, scope: &scope }, grant, moment);
+        pair(&For { client, family: family.id, data_key, generation, scope: &scope, renewable_until }, grant, moment);
     let reply = pair.reply(asked.grant_type, &scope);
     let sealed = SealingKey::of_reply(used.token).seal(&reply.to_bytes(), binding(REPLY, &family.id), entropy);
     // Every UUID is remembered as long as its family lives: any of them ends it, and reuse is told from nonsense.
@@ -306,7 +313,8 @@ pub fn renew(
         };
         (fingerprint, AccessRecord { fate, ..record })
     };
-    let family = behind(family, renewal(grant, &family.id, data_key, entropy), renewable_until(grant, given));
+    let until = renewable_until(grant, given, family.renewal_until);
+    let family = behind(family, renewal(grant, &family.id, data_key, entropy), until);
     let family = Family { members: prolonged(&family.members, family.renewal_until), ..family };
     (family, access.into_iter().map(renewed).collect())
 }

@@ -38,7 +38,7 @@ use std::time::Duration;
 use super::family::{AccessFate, AccessRecord, Ending, Family, FamilyState, RefreshRecord};
 use super::grant::{Fate, NotGranted};
 use super::refusal::Cause;
-use super::time::Timestamp;
+use super::time::{CLOCKS_DIFFER, Timestamp};
 
 /// The realm's "Revoke Refresh Token". With it a used refresh token that comes again ends the whole session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -183,12 +183,16 @@ pub enum Over {
 const GOOD_ENOUGH: Duration = Duration::from_secs(1);
 /// The JWT is renewed ahead when a fifth of its life, at most this, is left.
 const RENEW_AHEAD: Duration = Duration::from_secs(60);
-/// The clocks of two instances differ by less.
-const CLOCKS_DIFFER: Duration = Duration::from_secs(60);
 
-/// Decides. `recheck_after`: how long a session that the realm ended without telling us may go unnoticed.
+/// Decides. `set_back`: what the clock said when it was last found set back. `recheck_after`: how long a session that the realm ended without telling us
+/// may go unnoticed.
 #[must_use]
-pub fn decide_access(record: &AccessRecord, now: Timestamp, recheck_after: Duration) -> AccessDecision {
+pub fn decide_access(
+    record: &AccessRecord,
+    now: Timestamp,
+    set_back: Timestamp,
+    recheck_after: Duration,
+) -> AccessDecision {
     let (jwt_since, jwt_until) = match &record.fate {
         AccessFate::Over(ending) => return AccessDecision::Over(Over::Ended(*ending)),
         AccessFate::Live { jwt_since, jwt_until, .. } => (*jwt_since, *jwt_until),
@@ -200,7 +204,8 @@ pub fn decide_access(record: &AccessRecord, now: Timestamp, recheck_after: Durat
         return AccessDecision::RenewFirst;
     }
     // Where the clock was set back since it was given, nobody knows when it ends.
-    if now.since(jwt_since) >= recheck_after || jwt_since > now.plus(CLOCKS_DIFFER) {
+    let is_of_another_time = jwt_since < set_back || jwt_since > now.plus(CLOCKS_DIFFER);
+    if now.since(jwt_since) >= recheck_after || is_of_another_time {
         return AccessDecision::Recheck;
     }
     let ahead = (jwt_until.since(jwt_since) / 5).min(RENEW_AHEAD);

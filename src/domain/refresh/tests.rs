@@ -6,6 +6,8 @@ use crate::domain::refusal::{Fault, Refusal};
 use crate::domain::seal::Sealed;
 
 const NOW: Timestamp = Timestamp::from_secs(1_000_000);
+/// When the clock was set back.
+const NEVER: Timestamp = Timestamp::from_secs(0);
 const GRACE: Duration = Duration::from_secs(60);
 const ENDINGS: [Ending; 5] =
     [Ending::Revoked, Ending::RevokedByOperator, Ending::SessionEnded, Ending::Reused, Ending::Replaced];
@@ -223,7 +225,7 @@ fn used(jwt: u64, later: u64, recheck_after: u64) -> AccessDecision {
     let sealed = || Sealed::from_bytes(Vec::new());
     let fate =
         AccessFate::Live { jwt: sealed(), jwt_since: NOW, jwt_until: NOW.plus(seconds(jwt)), key: sealed().into() };
-    decide_access(&access(fate), NOW.plus(seconds(later)), seconds(recheck_after))
+    decide_access(&access(fate), NOW.plus(seconds(later)), NEVER, seconds(recheck_after))
 }
 
 fn access(fate: AccessFate) -> AccessRecord {
@@ -280,7 +282,7 @@ fn what_a_clock_said_that_was_set_back_since_is_not_believed() {
         let sealed = || Sealed::from_bytes(Vec::new());
         let (jwt_since, jwt_until) = (NOW.plus(seconds(ahead)), NOW.plus(seconds(ahead + 300)));
         let fate = AccessFate::Live { jwt: sealed(), jwt_since, jwt_until, key: sealed().into() };
-        decide_access(&access(fate), NOW, seconds(900))
+        decide_access(&access(fate), NOW, NEVER, seconds(900))
     };
     assert_eq!(given(3600), AccessDecision::Recheck);
     assert_eq!(given(61), AccessDecision::Recheck);
@@ -297,7 +299,8 @@ fn past_its_promise_an_access_uuid_has_expired_whatever_its_jwt() {
 fn what_ended_stays_ended_before_and_after_its_promise() {
     for ending in ENDINGS {
         for later in [0, 3600] {
-            let decision = decide_access(&access(AccessFate::Over(ending)), NOW.plus(seconds(later)), seconds(900));
+            let record = access(AccessFate::Over(ending));
+            let decision = decide_access(&record, NOW.plus(seconds(later)), NEVER, seconds(900));
             assert_eq!(decision, AccessDecision::Over(Over::Ended(ending)));
         }
     }

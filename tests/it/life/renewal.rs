@@ -592,3 +592,51 @@ fn jwts_that_live_shorter_than_the_realm_takes_are_not_asked_for_again_and_again
     let reply = waiting.reply().unwrap();
     assert_eq!((reply.status, refreshes(&world).len()), (500, 2));
 }
+
+#[test]
+fn a_login_that_was_used_while_the_clock_was_set_back_lives_on_once_it_is_right() {
+    let world = rotation("on").start();
+    let (access, uuid) = login(&world);
+    world.clock.set_back(3600);
+    assert!(world.active(&access));
+    assert_eq!(refreshes(&world).len(), 1, "its JWT is of a time to come");
+    world.clock.set_ahead(3600);
+    world.turn(10);
+    assert!(world.active(&access));
+    let (_, uuid) = refreshed(&world, &uuid);
+    world.clock.set_back(3600);
+    let (_, uuid) = refreshed(&world, &uuid);
+    world.clock.set_ahead(3600);
+    world.turn(10);
+    refreshed(&world, &uuid);
+}
+
+#[test]
+fn a_jwt_that_is_older_than_the_step_is_asked_for_anew_where_the_clock_was_set_back_since() {
+    let world = rotation("on").start();
+    world.realm.usually(Mood::Grant(Granting { expires_in: 300, ..minutes() }));
+    let (access, _) = login(&world);
+    world.turn(220);
+    assert!(world.active(&access) && refreshes(&world).is_empty());
+    world.clock.set_back(200);
+    assert!(world.active(&access));
+    assert_eq!(refreshes(&world).len(), 1);
+    world.turn(1);
+    assert!(world.active(&access));
+    assert_eq!(refreshes(&world).len(), 1, "that one was given since");
+}
+
+#[test]
+fn a_clock_that_is_set_ahead_while_the_realm_is_asked_takes_nothing_from_the_promise() {
+    let world = rotation("on").start();
+    let gate = gated(&world, Mood::Grant(Granting::default()));
+    let waiting = send(&world, &passport(OLD_ID, OLD_SECRET));
+    eventually("the realm is asked", || world.realm.asked("token").len() == 1);
+    world.clock.set_ahead(3600);
+    gate.notify_one();
+    let login = reply(&world, waiting);
+    assert_eq!(login.json("expires_in"), 3600);
+    world.turn(3500);
+    assert!(world.active(&login.text("access_token")));
+    refreshed(&world, &login.text("refresh_token"));
+}

@@ -10,6 +10,8 @@ use passbridge::document::Findings;
 use passbridge::domain::family::FamilyState;
 use passbridge::domain::opaque::{OpaqueToken, TokenUse};
 use passbridge::domain::refresh::Rotation;
+use passbridge::domain::set_back::SetBack;
+use passbridge::domain::time::Clock as _;
 use passbridge::exchange::{Bridge, Canaries, Doubts, Exchange, Flights, Heard, Policy, Shadows, StoreTries};
 use passbridge::keycloak::{Keycloak, Keys, RealmStatus};
 use passbridge::legacy::request::Incoming;
@@ -103,6 +105,7 @@ impl Living {
             store: TokenStore::open(&config.store, Arc::<ManualClock>::clone(&clock)).unwrap(),
             store_tries: StoreTries::default(),
             clock: Arc::<ManualClock>::clone(&clock),
+            set_back: SetBack::new(clock.now(), clock.monotonic()),
             entropy,
             policy: ArcSwap::from_pointee(policy),
             flights: Flights::default(),
