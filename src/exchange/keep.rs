@@ -102,7 +102,7 @@ impl Exchange {
         access.extend(self.just_ended(&known.value, &rotated.family, moment.believed).await?);
         if plan.client.dialect.tokens.refresh_ends_old_access {
             // A record of a UUID that is forgotten at the same time would stay for ever.
-            let old = self.live_access(&rotated.family).await?;
+            let old = self.live_access(&rotated.family, moment.believed).await?;
             let replaced = |record| AccessRecord { fate: AccessFate::Over(Ending::Replaced), ..record };
             access.extend(old.into_iter().map(|(fingerprint, record)| (fingerprint, replaced(record))));
         }
@@ -123,7 +123,7 @@ impl Exchange {
         granted: &Granted,
     ) -> Result<Change, StoreError> {
         let moment = self.moment(granted.asked);
-        let mut alike = self.live_access(&known.value).await?;
+        let mut alike = self.live_access(&known.value, moment.now).await?;
         alike.retain(|(_, record)| record.scope == wish.scope);
         let (family, access) = issue::renew(&known.value, alike, &plan.data_key, &granted.grant, moment);
         Ok(Change { access, ..Change::of(known.version, family) })
@@ -147,9 +147,12 @@ impl Exchange {
         Ok(records)
     }
 
-    /// The records of the family's access UUIDs that are still good.
-    async fn live_access(&self, family: &Family) -> Result<Vec<(Fingerprint, AccessRecord)>, StoreError> {
-        let now = self.bridge.clock.now();
+    /// The records of the family's access UUIDs that are still good then.
+    async fn live_access(
+        &self,
+        family: &Family,
+        now: Timestamp,
+    ) -> Result<Vec<(Fingerprint, AccessRecord)>, StoreError> {
         let mut records = Vec::new();
         for member in family.members.iter().filter(|member| member.token_use == TokenUse::Access && member.until > now)
         {

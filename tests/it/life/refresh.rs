@@ -610,6 +610,17 @@ fn a_dialect_can_end_the_old_access_uuid_with_its_refresh() {
 }
 
 #[test]
+fn a_clock_that_leaps_ahead_for_a_moment_leaves_no_old_access_uuid_that_its_refresh_shall_end() {
+    let world = strict("ends_old_access = true").start();
+    world.realm.usually(Mood::Grant(Granting { refresh_expires_in: Some(36_000), ..Granting::default() }));
+    let (first, uuid) = login(&world);
+    world.clock.set_ahead(3700);
+    refreshed(&world, &uuid);
+    world.clock.set_back(3700);
+    assert!(!world.active(&first));
+}
+
+#[test]
 fn a_dialect_can_end_the_login_of_a_reused_refresh_uuid_here_and_at_the_realm() {
     let world = strict("reuse_ends_family = true").start();
     let (first, uuid) = login(&world);
