@@ -13,6 +13,8 @@ use crate::domain::time::{Clock, Timestamp};
 #[derive(Debug)]
 pub(super) struct Days {
     ours: Mutex<Horizon>,
+    /// How far ours is believed where Redis does not say what time it is: a first look proves nothing.
+    alone: Mutex<Horizon>,
     /// What Redis said, and when by time that only runs forward. `None`: it does not say.
     theirs: Mutex<Option<(Timestamp, Duration)>>,
 }
@@ -25,7 +27,8 @@ pub(super) fn asked() -> Cmd {
 impl Days {
     pub(super) fn new(clock: &dyn Clock) -> Self {
         let (day, running) = (clock.now(), clock.monotonic());
-        Self { ours: Mutex::new(Horizon::new(day, running)), theirs: Mutex::new(None) }
+        let (ours, alone) = (Horizon::new(day, running), Horizon::unproven(day, running));
+        Self { ours: Mutex::new(ours), alone: Mutex::new(alone), theirs: Mutex::new(None) }
     }
 
     /// Takes down what Redis answered. Where this user may not ask, our own clock counts alone.
@@ -38,10 +41,19 @@ impl Days {
         }
     }
 
-    fn believed(&self, now: Timestamp, running: Duration) -> Timestamp {
+    fn theirs(&self, running: Duration) -> Option<Timestamp> {
+        self.theirs.lock().map(|(day, then)| day.plus(running.saturating_sub(then)))
+    }
+
+    /// From when on Redis is told how long to remember something: it shall be as long as was promised, and no longer.
+    pub(super) fn counted_from(&self, now: Timestamp, running: Duration) -> Timestamp {
         let ours = self.ours.lock().at(now, running);
-        let theirs = *self.theirs.lock();
-        theirs.map_or(ours, |(day, then)| ours.min(day.plus(running.saturating_sub(then))))
+        self.theirs(running).map_or(ours, |theirs| ours.min(theirs))
+    }
+
+    fn believed(&self, now: Timestamp, running: Duration) -> Timestamp {
+        let (ours, alone) = (self.counted_from(now, running), self.alone.lock().at(now, running));
+        self.theirs(running).map_or(ours.min(alone), |_| ours)
     }
 }
 

@@ -311,7 +311,7 @@ impl Redis {
     fn ttl(&self, until: Timestamp) -> Option<u64> {
         let until = until.ends()?;
         // 139 years at most: Redis refuses what its own clock, in milliseconds, cannot add to.
-        let now = self.believed(self.clock.now());
+        let now = self.days.counted_from(self.clock.now(), self.clock.monotonic());
         Some(until.millis().saturating_sub(now.millis()).clamp(1, 1 << 42))
     }
 }

@@ -68,6 +68,23 @@ fn an_instance_that_starts_with_its_clock_ahead_drops_no_login_of_the_others() {
 }
 
 #[test]
+fn nor_does_one_whose_user_may_not_ask_what_time_it_is() {
+    let server = Server::start();
+    let now = time_of(&server);
+    server.cli(&["ACL", "SETUSER", "default", "-time"]);
+    let right = instance(&server, now);
+    let login = block_on(right.kept());
+    let ahead = instance(&server, now.plus(24 * HOUR));
+    for _ in 0..3 {
+        block_on(ahead.store.sweep(ahead.now())).unwrap();
+        ahead.clock.pass(HOUR / 4);
+    }
+    assert!(ahead.store.believed(ahead.now()) < now);
+    assert!(block_on(right.store.access(&login.access)).unwrap().is_some());
+    assert!(block_on(right.store.family(login.id())).unwrap().is_some());
+}
+
+#[test]
 fn a_record_that_came_back_after_its_login_was_ended_is_ended_by_the_next_try() {
     let server = Server::start();
     let world = World::open(&single(&server));
