@@ -283,13 +283,14 @@ impl Writer {
     /// Removes files that are old enough; the chain says so first. One that cannot be removed is no want of writing.
     fn forget(&mut self, now: Timestamp) -> io::Result<()> {
         let mut files = self.directory.list()?;
-        let (today, mut next) = (now.secs() / DAY, None);
+        let (today, mut behind) = (now.secs() / DAY, None);
         for file in files.iter_mut().rev() {
-            // One whose day is still to come was begun while the clock was ahead for a moment: by the file behind it that was over.
-            file.day = next.filter(|_| file.day > today + 1).unwrap_or(file.day);
-            next = Some(file.day);
+            // The clock may have been wrong, but the file behind it is of no earlier day: each is kept after that, and one of a day to come is of that.
+            let day = behind.filter(|_| file.day > today + 1).unwrap_or(file.day);
+            file.day = behind.unwrap_or(day).max(day + 1);
+            behind = Some(day);
         }
-        let is_old = |day: u64| ((day + 1) * DAY).saturating_add(self.settings.keep.as_secs()) <= now.secs();
+        let is_old = |over: u64| (over * DAY).saturating_add(self.settings.keep.as_secs()) <= now.secs();
         // Never the last, which is written to.
         let old: Vec<_> = files.windows(2).take_while(|pair| is_old(pair[0].day)).collect();
         let Some([_, kept]) = old.last() else { return Ok(()) };

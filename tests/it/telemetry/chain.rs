@@ -279,6 +279,26 @@ fn a_clock_that_was_ahead_for_a_moment_leaves_a_file_that_takes_no_other_day_and
 }
 
 #[test]
+fn what_was_written_while_a_machine_did_not_know_the_year_is_kept_as_long_as_what_came_behind_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let kept = Kept::begin(directory.path(), 2, 1 << 20);
+    kept.refuse(1);
+    kept.clock.set_ahead(20_000 * 86_400);
+    kept.refuse(1);
+    kept.look();
+    let written = files(directory.path()).unwrap();
+    assert_eq!(written.len(), 2);
+    kept.clock.turn(Duration::from_mins(61));
+    kept.look();
+    assert!(written[0].exists(), "{:?}", files(directory.path()));
+    kept.clock.turn(Duration::from_secs(2 * 86_400));
+    eventually("it is forgotten", || !written[0].exists());
+    assert!(written[1].exists());
+    kept.end();
+    intact(directory.path());
+}
+
+#[test]
 fn a_clock_that_is_wrong_at_the_start_has_nothing_forgotten_for_an_hour() {
     let directory = ten();
     let clock = Arc::<ManualClock>::default();
