@@ -198,13 +198,13 @@ impl Client {
         for (slot, secret) in self.legacy_secrets.iter().enumerate() {
             let was = before.legacy_secrets.iter().position(|other| other.same(secret));
             if let Some(at) = was.and_then(|was| before.legacy_uses.at(was)) {
-                self.legacy_uses.mark(slot, at);
+                self.legacy_uses.was(slot, at);
             }
         }
         for (slot, secret) in self.client_secrets.iter().enumerate() {
             let was = before.client_secrets.iter().position(|other| same(other, secret));
             if let Some(at) = was.and_then(|was| before.client_uses.at(was)) {
-                self.client_uses.mark(slot, at);
+                self.client_uses.was(slot, at);
             }
         }
     }
