@@ -98,30 +98,40 @@ pub(super) fn copy(path: &Path, environment: &Environment, to: &Path) -> ExitCod
     };
     let opened = TokenStore::open(&to.store, clock.clone()).map_err(|error| to.store.not_opened(&error));
     match opened.and_then(|to| run(&source, &to, clock.now()).map_err(|error| sentence(&error))) {
-        Ok(Copied { logins, forgotten, newer, untold, differing, damaged }) => {
-            show::say(&format!("{logins} logins copied, and {untold} revocations that the realm must still be told"));
-            if forgotten > 0 {
-                show::say(&format!("{forgotten} logins are forgotten by now, and were left behind"));
-            }
-            if newer > 0 {
-                let hint = "hint: was it meant the other way round?";
-                show::say(&format!("{newer} logins have gone on there, and were left as they are\n  {hint}"));
-            }
-            if differing > 0 {
-                let what = "how canaries and shadows of clients fare";
-                show::say(&format!("{} of {what} is another there, and was left", show::counted(differing, "record")));
-            }
-            if damaged > 0 {
-                show::complain(&format!("{} cannot be read, and stayed behind", show::counted(damaged, "record")));
-                return ExitCode::from(NO);
-            }
-            ExitCode::SUCCESS
-        }
+        Ok(copied) => told(&copied, clock.now()),
         Err(sentence) => {
             show::complain(&sentence);
             ExitCode::from(NO)
         }
     }
+}
+
+/// Says what became of it.
+fn told(copied: &Copied, now: Timestamp) -> ExitCode {
+    let Copied { logins, forgotten, newer, untold, differing, damaged } = *copied;
+    show::say(&format!("{logins} logins copied, and {untold} revocations that the realm must still be told"));
+    let none_else = logins + newer + damaged == 0;
+    if forgotten > 0 {
+        let words = format!("{forgotten} logins are forgotten by now, and were left behind");
+        if none_else {
+            let hint = format!("hint: is this machine's clock right? It says {}", now.rfc3339());
+            show::complain(&format!("{words}: all that there are\n  {hint}"));
+        } else {
+            show::say(&words);
+        }
+    }
+    if newer > 0 {
+        let hint = "hint: was it meant the other way round?";
+        show::say(&format!("{newer} logins have gone on there, and were left as they are\n  {hint}"));
+    }
+    if differing > 0 {
+        let what = "how canaries and shadows of clients fare";
+        show::say(&format!("{} of {what} is another there, and was left", show::counted(differing, "record")));
+    }
+    if damaged > 0 {
+        show::complain(&format!("{} cannot be read, and stayed behind", show::counted(damaged, "record")));
+    }
+    if damaged > 0 || forgotten > 0 && none_else { ExitCode::from(NO) } else { ExitCode::SUCCESS }
 }
 
 /// Whether two settings are of one store, however its path is written.

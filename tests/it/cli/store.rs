@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
+use std::time::Duration;
 
 use passbridge::domain::family::{AccessFate, Ending, Family};
 use passbridge::domain::time::Clock;
@@ -171,6 +172,23 @@ fn a_record_that_is_damaged_stays_behind_when_all_others_are_copied_and_is_told(
     assert_eq!(copied.status.code(), Some(1), "{}", talk(&copied));
     let said = talk(&copied);
     assert!(said.contains("2 logins copied") && said.contains("1 record cannot be read, and stayed behind"), "{said}");
+}
+
+#[test]
+fn a_copy_that_leaves_every_login_behind_as_forgotten_did_not_go_well_and_asks_for_the_clock() {
+    let mut world = Plan::new().files();
+    std::fs::copy(world.config(), world.path().join("to.toml")).unwrap();
+    world.change("store", "path", "\"old\"");
+    let clock = Arc::new(SystemClock::new());
+    let long_ago = clock.now().minus(Duration::from_hours(24));
+    let store = TokenStore::open(&embedded(&world.path().join("old")), clock).unwrap();
+    block_on(store.put(large_login(&Seeded::new(0), long_ago, OLD_ID).new)).unwrap();
+    block_on(store.close());
+    drop(store);
+    let copied = run(&world, &["store", "copy", "--to", "to.toml"], "");
+    assert_eq!(copied.status.code(), Some(1), "{}", talk(&copied));
+    let words = "1 logins are forgotten by now, and were left behind: all that there are\n  hint: is this machine's clock right? It says 20";
+    assert!(talk(&copied).contains(words), "{}", talk(&copied));
 }
 
 #[test]
