@@ -19,6 +19,7 @@ mod terminal;
 mod token;
 mod turns;
 mod unread;
+mod unsynced;
 
 use std::fs;
 use std::io::Write;
