@@ -26,6 +26,29 @@ fn a_fresh_clone_passes_its_own_check() {
     assert_eq!(loaded.table.dialects().keys().map(String::as_str).collect::<Vec<_>>(), ["otk-old", "otk-passport"]);
 }
 
+/// What a dialect says, but for these sections.
+fn without<'t>(dialect: &'t str, sections: &[&str]) -> Vec<&'t str> {
+    let mut is_of_those = false;
+    let kept = dialect.lines().filter(|line| {
+        if line.starts_with('[') {
+            is_of_those = sections.iter().any(|section| line.starts_with(section));
+        }
+        !is_of_those && !line.is_empty() && !line.starts_with('#')
+    });
+    kept.collect()
+}
+
+#[test]
+fn the_older_dialect_is_the_other_one_but_for_what_it_says_of_scopes_and_of_who_logs_in() {
+    let read = |name: &str| {
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("mappings/dialects").join(name)).unwrap()
+    };
+    let (older, other) = (read("otk-old.toml"), read("otk-passport.toml"));
+    assert_ne!(without(&older, &[]), without(&other, &[]));
+    let differ = ["[causes.scope]", "[causes.resource_owner]"];
+    assert_eq!(without(&older, &differ), without(&other, &differ));
+}
+
 /// Envoy asks no second time where its question has met the end of a connection that nobody used for a while.
 #[test]
 fn envoy_ends_an_idle_connection_before_the_bridge_does() {
