@@ -48,6 +48,13 @@ impl Reader<'_> {
             self.findings().error("wrong-type", &found.origin, message, "write a list: [\"...\"]");
             return None;
         };
+        // No network and no URL of ours begins so.
+        if text.trim_start().strip_prefix('[').is_some_and(|rest| rest.trim_start().starts_with(['"', '\''])) {
+            let message = format!("`{}` is written as a list is in a file", self.path(key));
+            let hint = "in a variable, write what it lists with commas between, without brackets and quotes";
+            self.findings().error("bad-value", &found.origin, message, hint);
+            return None;
+        }
         Some(words(&text).map(|word| Spotted { value: word.to_owned(), origin: found.origin.clone() }).collect())
     }
 

@@ -327,7 +327,11 @@ impl<'f> Reader<'f> {
                 "wrong-type",
                 &found.origin,
                 format!("`{name}` is {kind}, wanted a list of tables"),
-                format!("begin each with [[{name}]]"),
+                if found.origin.is_variable() {
+                    format!("set a variable for each key of each, by its number from 0: {}__0__KEY", found.origin)
+                } else {
+                    format!("begin each with [[{name}]]")
+                },
             );
             return Vec::new();
         };

@@ -188,6 +188,19 @@ fn a_route_can_come_from_the_environment_by_its_number() {
 }
 
 #[test]
+fn a_list_that_stands_in_a_variable_as_in_a_file_is_told_how_it_stands_there() {
+    for (variable, value, code, hint) in [
+        ("SERVER__TRUSTED_PROXIES", "[\"10.0.0.0/8\"]", "bad-value", "with commas between"),
+        ("REALM__URLS", " [ 'http://a', 'http://b' ]", "bad-value", "with commas between"),
+        ("GATEWAY__ROUTE", "[{ prefix = \"/x\" }]", "wrong-type", "$PASSBRIDGE__GATEWAY__ROUTE__0__KEY"),
+    ] {
+        let found = Site::new(&beside("")).with(&format!("PASSBRIDGE__{variable}"), value).only();
+        assert_eq!(found.code, code, "{found}");
+        assert!(found.hint.as_ref().is_some_and(|it| it.contains(hint)), "{found:?}");
+    }
+}
+
+#[test]
 fn a_variable_takes_the_place_of_a_secret_of_another_kind() {
     let named = beside("[ops]\ntoken = { env = \"GONE\" }");
     let site = Site::new(&named).with("PASSBRIDGE__OPS__TOKEN__FILE", "ops.token");
