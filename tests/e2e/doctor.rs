@@ -149,6 +149,7 @@ fn lifetimes_rotation_and_scopes_are_compared_where_a_reader_may_look() {
     assert!(codes(&findings, Some("switched_off")).contains(&"client-disabled"), "{findings:#?}");
     assert_eq!(status, 1, "a client is switched off");
     assert!(!unseen(&findings, "the clock of"), "the reader's token tells the realm's time: {findings:#?}");
+    assert!(!unseen(&findings, "client policies"), "the reader's roles let it read them: {findings:#?}");
     let stats = keycloak.admin("GET", "/client-session-stats", &Value::Null).json();
     let of_reader = stats.as_array().unwrap().iter().any(|client| client["clientId"] == "realm_reader");
     assert!(!of_reader, "the reader's token opened no session: {stats}");

@@ -25,7 +25,12 @@ pub(super) struct Settings {
     realm: Value,
     /// The names of its scopes.
     scopes: Vec<String>,
+    /// What its client policies are found to do.
+    policies: Vec<Finding>,
 }
+
+/// What a client policy may demand of a login that the bridge does not do.
+const DEMANDS: [&str; 3] = ["dpop-bind-enforcer", "holder-of-key-enforcer", "reject-ropc-grant"];
 
 /// Reads them; or a note of what stays unseen.
 pub(super) async fn read(
@@ -47,15 +52,40 @@ pub(super) async fn read(
     let issued = claims(token.expose_secret()).iat.map(|iat| (Timestamp::from_secs(iat), now()));
     let realm = probe.administration(url, "", &token).await.map_err(refused)?;
     let scopes = probe.administration(url, "/client-scopes", &token).await.map_err(refused)?;
+    let policies = policies(probe, url, &token).await.unwrap_or_else(|lost| {
+        vec![Finding::unchecked("the realm's client policies", format!("`{id}` was to read them: {}", lost.sentence))]
+    });
     let names = scopes.as_array().into_iter().flatten().filter_map(|scope| scope["name"].as_str());
     let scopes = names.map(str::to_owned).collect();
-    Ok(Settings { token, issued, realm, scopes })
+    Ok(Settings { token, issued, realm, scopes, policies })
+}
+
+/// Looks for policies that lock out whomever their conditions meet: whom they do, the realm alone can say.
+async fn policies(probe: &Probe, url: &str, token: &SecretString) -> Result<Vec<Finding>, Unanswered> {
+    let policies = probe.administration(url, "/client-policies/policies", token).await?;
+    let profiles = probe.administration(url, "/client-policies/profiles?include-global-profiles=true", token).await?;
+    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
+    let profiles = [list(&profiles["profiles"]), list(&profiles["globalProfiles"])].concat();
+    let mut findings = Vec::new();
+    for policy in list(&policies["policies"]).iter().filter(|policy| policy["enabled"] == true) {
+        let its = profiles.iter().filter(|profile| list(&policy["profiles"]).contains(&profile["name"]));
+        let demanded: Vec<Value> = its.flat_map(|profile| list(&profile["executors"])).collect();
+        for demand in DEMANDS.iter().filter(|demand| demanded.iter().any(|one| one["executor"] == **demand)) {
+            let name = policy["name"].as_str().unwrap_or_default();
+            let message =
+                format!("the realm's client policy `{name}` has `{demand}`: clients that it meets cannot log in");
+            let hint = "in Keycloak, Realm settings, Client policies: have its conditions spare the bridge's clients";
+            findings.push(Finding::warning("policy-forbids", message).hint(hint));
+        }
+    }
+    Ok(findings)
 }
 
 impl Settings {
     /// Holds configuration and dialects against the realm.
     pub(super) fn look(&self, url: &str, config: &Config, table: &Table) -> Vec<Finding> {
-        let mut findings: Vec<Finding> = self.rotation(config.manner.rotation).into_iter().collect();
+        let mut findings = self.policies.clone();
+        findings.extend(self.rotation(config.manner.rotation));
         findings.extend(self.issued.and_then(|(theirs, ours)| realm::skew(url, theirs, ours)));
         for (name, dialect) in table.dialects() {
             for word in dialect.realm.scopes.iter().flatten().filter(|word| !self.scopes.contains(word)) {
@@ -117,33 +147,105 @@ impl Settings {
             let message = format!("`{}` is switched off at the realm", client.client_id);
             findings.push(Finding::error("client-disabled", message).hint("in Keycloak, enable the client"));
         }
-        if let Some(life) = self.life(own) {
-            let promise = client.promise();
-            let honest = honest(promise, client.dialect.tokens.rounding, life);
-            if !honest.kept {
-                let [promised, kept] = [promise, honest.lifetime].map(humantime::format_duration);
-                let message =
-                    format!("{promised} are promised, and the realm's tokens last {kept}: that is told instead");
-                let hint = "lengthen the realm's session (idle, max) for this client, or shorten the promise";
-                findings.push(Finding::warning("promise-short", message).hint(hint));
-            }
+        findings.extend(switches(&client.client_id, own));
+        let promise = client.promise();
+        let lives = self.lives(own, client).into_iter();
+        let told = lives.map(|life| honest(promise, client.dialect.tokens.rounding, life));
+        if let Some(short) = told.filter(|told| !told.kept).min_by_key(|told| told.lifetime) {
+            let [promised, kept] = [promise, short.lifetime].map(humantime::format_duration);
+            let message = format!("{promised} are promised, and the realm's tokens last {kept}: that is told instead");
+            let hint = "lengthen the realm's session (idle, max) for this client, or shorten the promise";
+            findings.push(Finding::warning("promise-short", message).hint(hint));
         }
         Ok(findings)
     }
 
-    /// The client's own settings, where it has any, else the realm's.
-    fn life(&self, own: &Value) -> Option<RealmLife> {
-        let attribute = |name: &str| own["attributes"][name].as_str().and_then(|text| text.parse().ok());
-        let set = |name: &str| attribute(name).filter(|seconds: &u64| *seconds > 0).map(Duration::from_secs);
-        let shorter = |one: Option<Duration>, other: Option<Duration>| match (one, other) {
-            (Some(one), Some(other)) => Some(one.min(other)),
-            (one, other) => one.or(other),
-        };
-        let idle = shorter(set("client.session.idle.timeout"), seconds(&self.realm["ssoSessionIdleTimeout"]))?;
-        let max = shorter(set("client.session.max.lifespan"), seconds(&self.realm["ssoSessionMaxLifespan"]))?;
-        let access = set("access.token.lifespan").or(seconds(&self.realm["accessTokenLifespan"]))?;
-        Some(RealmLife { access: access.min(max), refresh: RefreshLife::Lasts(idle.min(max)) })
+    /// How long the logins of a client live there: those without an end and the others have settings of their own.
+    fn lives(&self, own: &Value, client: &Client) -> Vec<RealmLife> {
+        const OFFLINE: &str = "offline_access";
+        let always = own["defaultClientScopes"].as_array().into_iter().flatten().any(|scope| scope == OFFLINE);
+        let asked = client.scopes.iter().any(|(_, words)| words.split(' ').any(|word| word == OFFLINE));
+        let online = (!always).then(|| self.online(own));
+        let offline = (always || asked).then(|| self.offline(own));
+        online.into_iter().chain(offline).flatten().collect()
     }
+
+    /// The client's own settings, where it has any, else the realm's.
+    fn online(&self, own: &Value) -> Option<RealmLife> {
+        let of_client = |its: &str, realms: &str| set(own, its).or(self.seconds(realms));
+        let idle = of_client("client.session.idle.timeout", "clientSessionIdleTimeout");
+        let max = of_client("client.session.max.lifespan", "clientSessionMaxLifespan");
+        let idle = shorter(idle, self.seconds("ssoSessionIdleTimeout"))?;
+        let max = shorter(max, self.seconds("ssoSessionMaxLifespan"))?;
+        let access = self.access(own)?.min(max);
+        Some(RealmLife { access, refresh: refresh(own, RefreshLife::Lasts(idle.min(max))) })
+    }
+
+    /// The same of those that ask for `offline_access`: the realm tells them no end but by its switch for one.
+    fn offline(&self, own: &Value) -> Option<RealmLife> {
+        let access = self.access(own)?;
+        if self.realm["offlineSessionMaxLifespanEnabled"] != true {
+            return Some(RealmLife { access, refresh: refresh(own, RefreshLife::Endless) });
+        }
+        let of_client = |its: &str, realms: &str| set(own, its).or(self.seconds(realms));
+        let idle = of_client("client.offline.session.idle.timeout", "clientOfflineSessionIdleTimeout");
+        let max = of_client("client.offline.session.max.lifespan", "clientOfflineSessionMaxLifespan");
+        let idle = shorter(idle, self.seconds("offlineSessionIdleTimeout"));
+        let max = shorter(max, self.seconds("offlineSessionMaxLifespan"))?;
+        let lasts = shorter(idle, Some(max))?;
+        Some(RealmLife { access: access.min(max), refresh: refresh(own, RefreshLife::Lasts(lasts)) })
+    }
+
+    fn access(&self, own: &Value) -> Option<Duration> {
+        set(own, "access.token.lifespan").or(self.seconds("accessTokenLifespan"))
+    }
+
+    fn seconds(&self, name: &str) -> Option<Duration> {
+        seconds(&self.realm[name])
+    }
+}
+
+/// What a client is told to do that the bridge does not, and what it is not given.
+fn switches(id: &str, own: &Value) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (attribute, what, switch) in [
+        ("dpop.bound.access.tokens", "proofs of a key (DPoP)", "Require DPoP bound tokens"),
+        (
+            "tls.client.certificate.bound.access.tokens",
+            "a client's certificate (mutual TLS)",
+            "OAuth 2.0 Mutual TLS Certificate Bound Access Tokens",
+        ),
+    ] {
+        if own["attributes"][attribute] == "true" {
+            let message = format!("the realm binds tokens of `{id}` to {what}, which the bridge does not show");
+            let hint = format!("in Keycloak, Advanced of this client: switch off {switch}");
+            findings.push(Finding::error("tokens-bound", message).hint(hint));
+        }
+    }
+    if is_without_refresh(own) {
+        let message = format!("the realm gives `{id}` no refresh tokens, and hears of no revocation of its logins");
+        let hint = "in Keycloak, Advanced of this client: switch on Use refresh tokens";
+        findings.push(Finding::warning("no-refresh-tokens", message).hint(hint));
+    }
+    findings
+}
+
+fn is_without_refresh(own: &Value) -> bool {
+    own["attributes"]["use.refresh.tokens"] == "false"
+}
+
+fn refresh(own: &Value, life: RefreshLife) -> RefreshLife {
+    if is_without_refresh(own) { RefreshLife::None } else { life }
+}
+
+/// A time among a client's own settings.
+fn set(own: &Value, name: &str) -> Option<Duration> {
+    let seconds = own["attributes"][name].as_str()?.parse().ok()?;
+    (seconds > 0).then(|| Duration::from_secs(seconds))
+}
+
+fn shorter(one: Option<Duration>, other: Option<Duration>) -> Option<Duration> {
+    one.into_iter().chain(other).min()
 }
 
 fn seconds(value: &Value) -> Option<Duration> {

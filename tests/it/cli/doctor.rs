@@ -337,3 +337,84 @@ fn a_reader_sees_the_realms_clock_its_scopes_and_its_longest_session() {
         world.realm.asked("SSO").iter().all(|seen| seen.header("authorization").unwrap() == format!("Bearer {jwt}"))
     );
 }
+
+/// What a reader is told, of a realm with these settings among the usual ones, and a client with these of its own.
+fn read(realm: &str, own: &str, policies: &str) -> Vec<Value> {
+    let world = Plan::new().files();
+    healthy(&world);
+    for _ in 0..3 {
+        world.realm.next_at("token", Mood::Refuse(400, "invalid_grant", "a"));
+    }
+    let json = |text: &str| Mood::answer(200, "application/json", text);
+    world.realm.usually_at("token", json("{\"access_token\":\"e30.e30.c2ln\",\"expires_in\":60}"));
+    let usual = "\"ssoSessionIdleTimeout\":36000,\"ssoSessionMaxLifespan\":36000,\"accessTokenLifespan\":300";
+    world.realm.usually_at("SSO", json(&format!("{{{usual}{realm}}}")));
+    world.realm.usually_at("client-scopes", json("[]"));
+    world.realm.usually_at(&format!("clients?clientId={NEW_ID}"), json(&format!("[{{\"enabled\":true{own}}}]")));
+    world.realm.usually_at("policies", json(policies));
+    let profiles = "{\"profiles\":[{\"name\":\"ours\",\"executors\":[{\"executor\":\"dpop-bind-enforcer\"}]}],
+        \"globalProfiles\":[{\"name\":\"theirs\",\"executors\":[{\"executor\":\"pkce-enforcer\"},{\"executor\":\"reject-ropc-grant\"}]}]}";
+    world.realm.usually_at("profiles?include-global-profiles=true", json(profiles));
+    doctor(&world, &["--reader", "reader"]).1
+}
+
+/// What is said with this code.
+fn said(findings: &[Value], code: &str) -> Vec<String> {
+    let those = findings.iter().filter(|finding| finding["code"] == code);
+    those.map(|finding| finding["message"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn a_reader_sees_what_a_client_is_told_to_do_that_the_bridge_does_not() {
+    let of = |attribute: &str, value: &str| read("", &format!(",\"attributes\":{{\"{attribute}\":\"{value}\"}}"), "{}");
+    for attribute in ["dpop.bound.access.tokens", "tls.client.certificate.bound.access.tokens"] {
+        let findings = of(attribute, "true");
+        assert_eq!(said(&findings, "tokens-bound").len(), 1, "{findings:#?}");
+        assert_eq!(said(&of(attribute, "false"), "tokens-bound").len(), 0);
+    }
+    let findings = of("use.refresh.tokens", "false");
+    assert_eq!(said(&findings, "no-refresh-tokens").len(), 1, "{findings:#?}");
+    let kept = "1h are promised, and the realm's tokens last 5m: that is told instead";
+    assert_eq!(said(&findings, "promise-short"), [kept]);
+    let findings = of("use.refresh.tokens", "true");
+    assert_eq!((said(&findings, "no-refresh-tokens").len(), said(&findings, "promise-short").len()), (0, 0));
+}
+
+#[test]
+fn a_reader_sees_every_end_of_a_session_that_the_realm_and_the_client_set() {
+    const OFFLINE: &str = ",\"defaultClientScopes\":[\"offline_access\"]";
+    const END: &str =
+        ",\"offlineSessionMaxLifespanEnabled\":true,\"offlineSessionIdleTimeout\":36000,\"offlineSessionMaxLifespan\":";
+    let own = |attribute: &str| format!(",\"attributes\":{{\"{attribute}\":\"600\"}}");
+    for (realm, own, is_short) in [
+        (String::new(), String::new(), false),
+        (",\"clientSessionIdleTimeout\":600".to_owned(), String::new(), true),
+        (",\"clientSessionMaxLifespan\":600".to_owned(), String::new(), true),
+        (",\"clientSessionMaxLifespan\":0".to_owned(), String::new(), false),
+        (String::new(), own("client.session.max.lifespan"), true),
+        (format!("{END}600"), String::new(), false),
+        (format!("{END}600"), OFFLINE.to_owned(), true),
+        (format!("{END}36000"), OFFLINE.to_owned(), false),
+        (format!("{END}36000"), own("client.offline.session.idle.timeout") + OFFLINE, true),
+        (END.replacen("true", "false", 1) + "600", OFFLINE.to_owned(), false),
+        (",\"clientSessionIdleTimeout\":600".to_owned(), OFFLINE.to_owned(), false),
+    ] {
+        let kept = "1h are promised, and the realm's tokens last 10m: that is told instead";
+        let expected = if is_short { vec![kept] } else { vec![] };
+        assert_eq!(said(&read(&realm, &own, "{}"), "promise-short"), expected, "{realm} {own}");
+    }
+}
+
+#[test]
+fn a_reader_sees_policies_of_the_realm_that_may_lock_clients_out() {
+    let policy = |name: &str, enabled: bool, profile: &str| {
+        format!("{{\"name\":\"{name}\",\"enabled\":{enabled},\"profiles\":[\"{profile}\"]}}")
+    };
+    let all = [policy("a", true, "ours"), policy("b", false, "ours"), policy("c", true, "theirs")].join(",");
+    let findings = read("", "", &format!("{{\"policies\":[{all}]}}"));
+    let words = |name: &str, demand: &str| {
+        format!("the realm's client policy `{name}` has `{demand}`: clients that it meets cannot log in")
+    };
+    let expected = [words("a", "dpop-bind-enforcer"), words("c", "reject-ropc-grant")];
+    assert_eq!(said(&findings, "policy-forbids"), expected, "{findings:#?}");
+}
