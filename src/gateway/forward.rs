@@ -85,28 +85,21 @@ impl Way {
         // Nobody who wants another protocol shares his connection.
         let own = asking.head.headers.contains_key(header::UPGRADE);
         let mut last = "the route has no server".to_owned();
+        let now = clock.monotonic();
         // Of one server nobody need know how it fares.
-        let now = self.has_others().then(|| clock.monotonic());
-        for server in in_turn(&self.servers, &self.next, now) {
+        for server in in_turn(&self.servers, &self.next, self.has_others().then_some(now)) {
             let asking = Asking { host: asking.host.or(server.host()), ..asking };
             let before = server.before();
             // Of those that are kept one is tried: what fails again is not sent a third time (RFC 9112 section 9.3.1).
             let mut is_again = false;
             loop {
-                let (line, is_fresh) = match (!is_again).then(|| server.take(own)).flatten() {
-                    Some(line) => (line, false),
-                    // Seldom, and big with its TLS: a call that needs none shall not carry the room for it.
-                    None => {
-                        match Box::pin(server.connect((own, is_again), self.bounds.connect_timeout, exchange.tasks()))
-                            .await
-                        {
-                            Ok(line) => (line, true),
-                            Err(error) => {
-                                self.pass_over(server, &error, exchange);
-                                last = format!("{}: {error}", server.authority());
-                                break;
-                            }
-                        }
+                let times = (now, self.bounds.connect_timeout);
+                let (line, is_fresh) = match server.line((own, is_again), times, exchange.tasks()).await {
+                    Ok(line) => line,
+                    Err(error) => {
+                        self.pass_over(server, &error, exchange);
+                        last = format!("{}: {error}", server.authority());
+                        break;
                     }
                 };
                 let awaited = Awaited::new((self, exchange), (server, before), &progress);

@@ -50,6 +50,8 @@ pub(super) struct Shared {
     /// The server's own name, for a client that names none.
     authority: Authority,
     places: Arc<Places>,
+    /// When, by the monotonic clock.
+    pub(super) opened: Duration,
 }
 
 /// The places on a connection.
@@ -102,11 +104,12 @@ impl Shared {
     }
 }
 
-/// Speaks HTTP/2 over a connection. `most`: how many requests at once its server takes on one, as far as that is known; it is told anew.
+/// Speaks HTTP/2 over a connection that was opened just now. `most`: how many requests at once its server takes on one, as far as that is known; it is told
+/// anew.
 pub(super) async fn shared(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     (scheme, authority): (Scheme, Authority),
-    most: &Arc<AtomicUsize>,
+    (most, opened): (&Arc<AtomicUsize>, Duration),
     tasks: &Tasks,
 ) -> Result<Shared, String> {
     let places = Arc::new(Places { taken: AtomicUsize::new(0), most: Arc::clone(most) });
@@ -130,7 +133,7 @@ pub(super) async fn shared(
         })
         .await;
     });
-    Ok(Shared { sender, scheme, authority, places })
+    Ok(Shared { sender, scheme, authority, places, opened })
 }
 
 impl Shared {

@@ -22,6 +22,8 @@ use crate::relay::{Trust, dial};
 const KEPT: usize = 128;
 /// How long a server that refused, or was silent for too long, is passed over while there are others.
 const PASSED_OVER: Duration = Duration::from_secs(5);
+/// How old a connection may be that is used for another call: a name may have moved since, and its calls are to follow.
+const OLD: Duration = Duration::from_secs(5 * 60);
 
 /// One server.
 #[derive(Debug)]
@@ -116,23 +118,65 @@ impl Server {
         self.close();
     }
 
-    /// A connection that is open, as far as one can know. `own`: for what cannot share one.
-    pub(super) fn take(&self, own: bool) -> Option<Line> {
+    /// A connection, and whether it is new. `own`: for what cannot share one; `alone`: for what may have cost others theirs.
+    ///
+    /// # Errors
+    /// None can be opened, and none is kept. One that is old is better than none: where a name is not found, say.
+    pub(super) async fn line(
+        &self,
+        (own, alone): (bool, bool),
+        (now, patience): (Duration, Duration),
+        tasks: &Tasks,
+    ) -> Result<(Line, bool), String> {
+        if !alone && let Some(line) = self.take(own, now) {
+            return Ok((line, false));
+        }
+        // Seldom, and big with its TLS: a call that needs none shall not carry the room for it.
+        match Box::pin(self.connect((own, alone), (now, patience), tasks)).await {
+            Ok(line) => Ok((line, true)),
+            Err(error) if alone => Err(error),
+            Err(error) => self.take_old(own, now).map(|line| (line, false)).ok_or(error),
+        }
+    }
+
+    /// A connection that is open, as far as one can know, and not old.
+    fn take(&self, own: bool, now: Duration) -> Option<Line> {
         if self.http2
             && !own
-            && let Some(line) = self.board()
+            && let Some(line) = self.board(now)
         {
             return Some(line);
         }
         let mut idle = self.idle.lock();
-        let wire = std::iter::from_fn(|| idle.pop_back()).find_map(|mut wire| wire.is_idle().then_some(wire));
-        wire.map(Line::Own)
+        let young = || idle.iter().rposition(|wire| !is_old(wire.opened, now)).and_then(|at| idle.remove(at));
+        std::iter::from_fn(young).find_map(|mut wire| wire.is_idle().then_some(Line::Own(wire)))
     }
 
-    fn board(&self) -> Option<Line> {
+    fn board(&self, now: Duration) -> Option<Line> {
         let mut shared = self.shared.lock();
         shared.retain(|line| !line.is_closed());
-        shared.iter().find_map(Shared::board)
+        shared.iter().filter(|line| !is_old(line.opened, now)).find_map(Shared::board)
+    }
+
+    /// One that is old, as if it had been opened now: nobody need wait again so soon for what cannot be opened.
+    fn take_old(&self, own: bool, now: Duration) -> Option<Line> {
+        let boarded = |line: &mut Shared| line.board().inspect(|_| line.opened = now);
+        if self.http2
+            && !own
+            && let Some(line) = self.shared.lock().iter_mut().find_map(boarded)
+        {
+            return Some(line);
+        }
+        let mut idle = self.idle.lock();
+        let mut wire = std::iter::from_fn(|| idle.pop_back()).find_map(|mut wire| wire.is_idle().then_some(wire))?;
+        wire.opened = now;
+        Some(Line::Own(wire))
+    }
+
+    /// Lets go of those that are old: one that is shared closes once its calls have ended.
+    fn retire(&self, now: Duration) {
+        self.idle.lock().retain(|wire| !is_old(wire.opened, now));
+        self.shared.lock().retain(|line| !is_old(line.opened, now));
     }
 
     /// Keeps a connection for the next request.
@@ -188,22 +232,23 @@ impl Server {
         opened.unwrap_or_else(|_| Err(late.to_owned()))
     }
 
-    /// A new connection. `own`: for what cannot share one; `alone`: for what may have cost others theirs.
-    pub(super) async fn connect(
+    /// A new connection, in whose place those that are old go.
+    async fn connect(
         &self,
         (own, alone): (bool, bool),
-        patience: Duration,
+        (now, patience): (Duration, Duration),
         tasks: &Tasks,
     ) -> Result<Line, String> {
         let http2 = self.http2 && !own;
         let io = self.open(http2, patience).await?;
+        self.retire(now);
         let scheme = match &io {
             Io::Clear(_) if http2 => Scheme::HTTP,
             Io::Secure(stream) if stream.get_ref().1.alpn_protocol() == Some(b"h2") => Scheme::HTTPS,
-            Io::Clear(_) | Io::Secure(_) => return Ok(Line::Own(Wire::new(io))),
+            Io::Clear(_) | Io::Secure(_) => return Ok(Line::Own(Wire::new(io, now))),
         };
         let authority = Authority::try_from(self.authority()).map_err(|error| error.to_string())?;
-        let line = line::shared(io, (scheme, authority), &self.most, tasks).await?;
+        let line = line::shared(io, (scheme, authority), (&self.most, now), tasks).await?;
         if alone { line.board().ok_or_else(closed) } else { self.share(line) }
     }
 
@@ -217,6 +262,11 @@ impl Server {
         shared.push(line);
         boarded
     }
+}
+
+/// `opened`, `now`: by the monotonic clock.
+fn is_old(opened: Duration, now: Duration) -> bool {
+    now.saturating_sub(opened) >= OLD
 }
 
 fn closed() -> String {

@@ -15,6 +15,7 @@ mod sending;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::FutureExt;
@@ -47,6 +48,8 @@ pub(super) struct Wire {
     read: BytesMut,
     /// Room for the next request: memory that was just used is at hand.
     room: Vec<u8>,
+    /// When, by the monotonic clock.
+    pub(super) opened: Duration,
 }
 
 /// An answer.
@@ -84,8 +87,8 @@ pub(super) enum Over {
 
 impl Wire {
     /// Over a connection that was just opened.
-    pub(super) fn new(io: Io) -> Self {
-        Self { io, read: BytesMut::new(), room: Vec::new() }
+    pub(super) fn new(io: Io, opened: Duration) -> Self {
+        Self { io, read: BytesMut::new(), room: Vec::new(), opened }
     }
 
     /// Closes it so that its server hears of a failure.
@@ -243,7 +246,7 @@ mod tests {
                 while has_budget_remaining() {
                     consume_budget().now_or_never();
                 }
-                Wire::new(Io::Clear(stream)).is_idle()
+                Wire::new(Io::Clear(stream), Duration::ZERO).is_idle()
             })
         };
         assert_eq!((is_idle(false), is_idle(true)), (true, false));

@@ -249,6 +249,29 @@ fn a_connection_that_is_told_to_go_is_replaced_and_nobody_notices() {
 }
 
 #[test]
+fn an_old_shared_connection_gets_no_other_call_and_closes_once_its_own_have_ended() {
+    let api = Http2Api::gated();
+    let world = clear(&api);
+    let uuid = uuid(&world);
+    let mut first = begun(&world, &uuid);
+    eventually("the first is there", || api.waiting() == 1);
+    world.turn(299);
+    let mut second = begun(&world, &uuid);
+    eventually("so is the second", || api.waiting() == 2);
+    assert_eq!(api.connections(), 1);
+    world.turn(1);
+    let mut third = begun(&world, &uuid);
+    eventually("and the third", || api.waiting() == 3);
+    assert_eq!((api.connections(), api.closed()), (2, 0));
+    api.let_go(3);
+    for connection in [&mut first, &mut second, &mut third] {
+        assert_eq!(connection.reply().unwrap().status, 200);
+        drain(connection);
+    }
+    eventually("the old one closes", || api.closed() == 1);
+}
+
+#[test]
 fn an_api_that_speaks_no_http2_is_down() {
     let api = FakeApi::start(|mut caller| {
         let mut piece = [0; 64];

@@ -1,6 +1,7 @@
 //! The connection to an API, as the API sees it.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpListener;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 
@@ -87,13 +88,51 @@ fn a_connection_that_the_api_has_closed_is_not_taken() {
 }
 
 #[test]
+fn a_connection_that_is_five_minutes_old_is_not_used_for_another_call() {
+    let api = FakeApi::saying(GOOD);
+    let world = plan(&api, "").start();
+    let uuid = uuid(&world);
+    for (later, connections) in [(0, 1), (299, 1), (1, 2), (299, 2), (1, 3)] {
+        world.turn(later);
+        assert_eq!(call(&world, &get("/api", &uuid)).status, 200);
+        assert_eq!(api.connections(), connections);
+    }
+}
+
+#[test]
+fn an_old_connection_is_better_than_none_and_then_for_as_long_again() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let upstream = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        // Nobody else gets in.
+        drop(listener);
+        let mut line = String::new();
+        let mut lines = BufReader::new(stream.try_clone().unwrap());
+        while lines.read_line(&mut line).unwrap() > 0 {
+            if std::mem::take(&mut line) == "\r\n" {
+                stream.write_all(GOOD).unwrap();
+            }
+        }
+    });
+    let world = routes(&format!("{{ prefix = \"/api\", upstream = \"{upstream}\" }}")).start();
+    let uuid = uuid(&world);
+    for _ in 0..3 {
+        for later in [0, 300, 0] {
+            world.turn(later);
+            assert_eq!(call(&world, &get("/api", &uuid)).status, 200);
+        }
+    }
+}
+
+#[test]
 fn an_answer_that_comes_before_the_request_has_ended_is_passed_on_at_once() {
     let (go, gate) = channel::<()>();
     let gate = Mutex::new(gate);
     let api = FakeApi::start(move |mut caller| {
         let mut line = String::new();
         while !line.ends_with("\r\n\r\n") {
-            std::io::BufRead::read_line(&mut caller.stream, &mut line).unwrap();
+            BufRead::read_line(&mut caller.stream, &mut line).unwrap();
         }
         caller.say(b"HTTP/1.1 202 Accepted\r\nContent-Length: 5\r\n\r\nearly");
         let mut body = [0; 4];

@@ -39,6 +39,7 @@ pub struct Seen2 {
 struct State {
     seen: Mutex<Vec<Seen2>>,
     connections: AtomicUsize,
+    closed: AtomicUsize,
     /// One for each answer; none are taken where there is no gate.
     gate: Option<Semaphore>,
     waiting: AtomicUsize,
@@ -87,6 +88,7 @@ impl Http2Api {
         let state = Arc::new(State {
             seen: Mutex::default(),
             connections: AtomicUsize::new(0),
+            closed: AtomicUsize::new(0),
             gate,
             waiting: AtomicUsize::new(0),
             streams,
@@ -101,13 +103,14 @@ impl Http2Api {
                 let (acceptor, state, away) = (acceptor.clone(), Arc::clone(&state), state.away.lock().clone());
                 handle.spawn(async move {
                     match acceptor {
-                        None => serve(stream, state, away).await,
+                        None => serve(stream, Arc::clone(&state), away).await,
                         Some(acceptor) => {
                             if let Ok(stream) = acceptor.accept(stream).await {
-                                serve(stream, state, away).await;
+                                serve(stream, Arc::clone(&state), away).await;
                             }
                         }
                     }
+                    state.closed.fetch_add(1, Ordering::SeqCst);
                 });
             }
         });
@@ -125,6 +128,11 @@ impl Http2Api {
 
     pub fn connections(&self) -> usize {
         self.state.connections.load(Ordering::SeqCst)
+    }
+
+    /// Connections that are closed by now.
+    pub fn closed(&self) -> usize {
+        self.state.closed.load(Ordering::SeqCst)
     }
 
     /// Requests that wait for their answer.
