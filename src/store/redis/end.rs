@@ -31,7 +31,7 @@ impl Redis {
             let record = record::encode(keys::state(id).as_bytes(), &over);
             let ttl = self.ttl(ending::kept_until(&over));
             let next = Next { family: id, expected: known.version.0, fence: None, record: &record, ttl };
-            let answers = self.write_an_end(vec![scripts::commit(&next)], true).await?;
+            let answers = self.write_an_end(vec![scripts::commit(&next, &self.unknown.attempt())], true).await?;
             match became(id, answers) {
                 Ok(()) => return Ok(Some(before)),
                 Err(CommitError::Conflict | CommitError::Fenced) => {}

@@ -42,13 +42,17 @@ impl Unknown {
         let _owned_already = self.owner.set(owner);
     }
 
+    /// A name for an attempt to change a family.
+    pub(super) fn attempt(&self) -> String {
+        let owner = self.owner.get().copied().unwrap_or_default();
+        format!("{owner:016x}.{}", self.asked.fetch_add(1, Ordering::Relaxed))
+    }
+
     /// How to ask for a lease. Whoever asks beside it is somebody else.
     pub(super) fn question(&self, family: FamilyId) -> Question {
         let mut question = self.families.lock().remove(&family).unwrap_or_default();
-        if let Some(owner) = self.owner.get()
-            && question.name.is_empty()
-        {
-            question.name = format!("{owner:016x}.{}", self.asked.fetch_add(1, Ordering::Relaxed));
+        if self.owner.get().is_some() && question.name.is_empty() {
+            question.name = self.attempt();
         }
         question
     }

@@ -254,7 +254,7 @@ impl Redis {
     }
 
     async fn next(&self, next: &Next<'_>) -> Result<(), CommitError> {
-        let answers = self.write(vec![scripts::commit(next)], true).await?;
+        let answers = self.write(vec![scripts::commit(next, &self.unknown.attempt())], true).await?;
         became(next.family, answers)
     }
 

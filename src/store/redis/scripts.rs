@@ -53,15 +53,16 @@ return redis.call('HDEL', KEYS[1], ARGV[1])";
 /// Answers 0 done, 1 conflict, 2 fenced, 3 unknown.
 ///
 /// In a cluster it is sent again by itself where its connection broke before the answer. Then the next state is there, and it is
-/// this very record: done. No two who decide write the same (fence, time and seals differ), but where they end a login for the same
-/// cause at the same time; then both have ended it.
+/// this very record, under the name of this very attempt: done. Two who end a login for the same cause at the same time write the
+/// same record, each under a name of its own: one has ended it.
 const COMMIT: &str = r"
 local version = redis.call('HGET', KEYS[1], 'v')
 if not version then return 3 end
-if version == tostring(tonumber(ARGV[1]) + 1) and redis.call('HGET', KEYS[1], 'd') == ARGV[3] then return 0 end
+if version == tostring(tonumber(ARGV[1]) + 1) and redis.call('HGET', KEYS[1], 'w') == ARGV[5]
+  and redis.call('HGET', KEYS[1], 'd') == ARGV[3] then return 0 end
 if version ~= ARGV[1] then return 1 end
 if ARGV[2] ~= '' and tonumber(redis.call('GET', KEYS[2]) or '0') > tonumber(ARGV[2]) then return 2 end
-redis.call('HSET', KEYS[1], 'v', tostring(tonumber(version) + 1), 'd', ARGV[3])
+redis.call('HSET', KEYS[1], 'v', tostring(tonumber(version) + 1), 'd', ARGV[3], 'w', ARGV[5])
 if ARGV[4] == '' then
   redis.call('PERSIST', KEYS[1])
   redis.call('PERSIST', KEYS[2])
@@ -135,9 +136,10 @@ pub(super) struct Next<'a> {
     pub(super) ttl: Option<u64>,
 }
 
-pub(super) fn commit(next: &Next<'_>) -> Cmd {
+/// Nobody else names an attempt so, and whoever tries again takes another name.
+pub(super) fn commit(next: &Next<'_>, attempt: &str) -> Cmd {
     let mut command = eval(COMMIT, &[keys::state(next.family), keys::fence(next.family)]);
-    command.arg(next.expected).arg(text(next.fence)).arg(next.record).arg(text(next.ttl));
+    command.arg(next.expected).arg(text(next.fence)).arg(next.record).arg(text(next.ttl)).arg(attempt);
     command
 }
 

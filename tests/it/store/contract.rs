@@ -44,6 +44,7 @@ macro_rules! contract {
             a_family_that_ended_leaves_a_tombstone_until_its_promised_end,
             an_ended_family_keeps_nothing_of_the_realm,
             the_first_ending_stays,
+            of_many_who_end_a_family_at_once_one_has_ended_it,
             ending_an_unknown_family_does_nothing,
             a_change_decided_before_the_end_does_not_bring_the_family_back,
             a_lease_excludes_others_until_it_is_released,
@@ -256,6 +257,17 @@ pub async fn the_first_ending_stays(world: &World) {
 }
 
 pub async fn ending_an_unknown_family_does_nothing(world: &World) {
+pub async fn of_many_who_end_a_family_at_once_one_has_ended_it(world: &World) {
+    let login = world.kept().await;
+    let ends = (0..8).map(|_| world.store.end(login.id(), Ending::RevokedByOperator));
+    let mut found = Vec::new();
+    for ended in futures_util::future::join_all(ends).await {
+        found.push(ended.unwrap().unwrap());
+    }
+    assert_eq!(found.iter().filter(|family| !family.is_over()).count(), 1, "the others heard that it was over");
+    assert!(found.contains(&login.new.family), "as it was before");
+}
+
     assert_eq!(world.store.end(FamilyId([9; 16]), Ending::Revoked).await.unwrap(), None);
 }
 
