@@ -34,6 +34,8 @@ struct Shared {
     /// Whether it has answered once: before that, nothing is known of any secret.
     is_read: AtomicBool,
     is_learning: AtomicBool,
+    /// One that the store may have or not: it did not say.
+    in_doubt: Mutex<Option<String>>,
 }
 
 impl std::fmt::Debug for Learned {
@@ -81,6 +83,16 @@ impl Learned {
         kept.truncate(most);
         *hashes = kept;
         shared.is_read.store(true, Ordering::Release);
+    }
+
+    /// The store did not say that it has this one.
+    pub fn doubts(&self, hash: &str) {
+        *self.shared().in_doubt.lock() = Some(hash.to_owned());
+    }
+
+    /// Whether it has it, by what is kept; yes is said once.
+    pub fn turns_up(&self, kept: &[String]) -> bool {
+        self.shared().in_doubt.lock().take_if(|hash| kept.contains(hash)).is_some()
     }
 
     /// Whether what is kept was ever taken.
@@ -132,6 +144,14 @@ mod tests {
         assert_eq!(learned.hashes(), texts(&["d", "b"]));
         learned.take(texts(&["b", "e"]), 2);
         assert_eq!(learned.hashes(), texts(&["b", "e"]));
+    }
+
+    #[test]
+    fn what_the_store_may_have_turns_up_once() {
+        let learned = Learned::default();
+        learned.doubts("a");
+        assert!(!learned.turns_up(&texts(&["b"])));
+        assert!(learned.turns_up(&texts(&["b", "a"])) && !learned.turns_up(&texts(&["b", "a"])));
     }
 
     #[test]

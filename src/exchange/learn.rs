@@ -10,8 +10,11 @@ use super::{Bridge, Exchange, store_failed};
 use crate::domain::client::{Client, LegacySecret, Presented};
 use crate::domain::refusal::Refusal;
 use crate::mapping::{Lesson, Shown, Snapshot};
-use crate::store::{Memo, StoreError, TokenStore};
+use crate::store::{Memo, StoreError};
 use crate::telemetry::log;
+
+/// So often a secret is learned anew where another instance learned one of the same client meanwhile.
+const TRIES: usize = 8;
 
 const READING: &str = "reading what was learned of a secret";
 
@@ -49,7 +52,7 @@ impl Exchange {
                 continue;
             }
             match self.bridge.look(client).await {
-                Ok(()) => {}
+                Ok(_) => {}
                 Err(error) if learned.is_read() => log::store(READING, &error),
                 Err(error) => return Err(store_failed(error)),
             }
@@ -82,7 +85,8 @@ impl Exchange {
         let has = |hash: &String| {
             client.legacy_secrets.iter().any(|one| matches!(one, LegacySecret::Hash(there) if there == hash))
         };
-        let Some(kept) = kept(store, client).await.map_err(failed)? else {
+        let kept = store.memo(&name(client)).await.map_err(failed)?;
+        let Some(kept) = hashes_in(kept.as_deref()) else {
             return Err("nothing is forgotten: what was learned cannot be read; a newer bridge may have written it");
         };
         if !kept.iter().all(has) {
@@ -94,55 +98,79 @@ impl Exchange {
     }
 }
 
-/// The hashes that the store has; `None`: they cannot be read.
-async fn kept(store: &TokenStore, client: &Client) -> Result<Option<Vec<String>>, StoreError> {
-    let kept = store.memo(&name(client)).await?;
-    Ok(kept.map_or_else(|| Some(Vec::new()), |bytes| postcard::from_bytes(&bytes).ok()))
+/// The hashes in what the store has; `None`: they cannot be read.
+fn hashes_in(kept: Option<&[u8]>) -> Option<Vec<String>> {
+    kept.map_or_else(|| Some(Vec::new()), |bytes| postcard::from_bytes(bytes).ok())
 }
 
 impl Bridge {
-    /// Takes what the store has, and gives it what it has not: what another instance wrote over in the same moment, or it lost.
-    async fn look(&self, client: &Client) -> Result<(), StoreError> {
-        let Some((_, learned)) = client.learned() else { return Ok(()) };
-        let kept = kept(&self.store, client).await?.unwrap_or_default();
-        let before = kept.len();
-        learned.take(kept, client.learnable());
-        let hashes = learned.hashes();
-        if hashes.len() > before
-            && let Err(error) = self.keep(client, &hashes).await
-        {
-            log::store("keeping what was learned of a secret, which is tried again", &error);
+    /// Takes what the store has, and gives it what it has not: what it lost. Answers what it has then.
+    async fn look(&self, client: &Client) -> Result<Option<Vec<u8>>, StoreError> {
+        let Some((_, learned)) = client.learned() else { return Ok(None) };
+        let kept = self.store.memo(&name(client)).await?;
+        let hashes = hashes_in(kept.as_deref()).unwrap_or_default();
+        let before = hashes.len();
+        if learned.turns_up(&hashes) {
+            // The store said that it has not kept it, or nothing at all.
+            self.edge.learned(&client.legacy_id, before);
         }
-        Ok(())
+        learned.take(hashes, client.learnable());
+        let hashes = learned.hashes();
+        if hashes.len() > before {
+            match self.keep(client, kept.as_deref(), &hashes).await {
+                Ok(Some(given)) => return Ok(Some(given)),
+                // Another instance was faster: it is for the next look.
+                Ok(None) => {}
+                Err(error) => log::store("keeping what was learned of a secret, which is tried again", &error),
+            }
+        }
+        Ok(kept)
     }
 
-    async fn keep(&self, client: &Client, hashes: &[String]) -> Result<(), StoreError> {
+    /// Keeps these in place of what was read. Answers what the store has now; `None`: another instance keeps something else.
+    async fn keep(
+        &self,
+        client: &Client,
+        read: Option<&[u8]>,
+        hashes: &[String],
+    ) -> Result<Option<Vec<u8>>, StoreError> {
         // A list of texts is encoded into memory, which cannot fail.
-        let value = postcard::to_stdvec(hashes).unwrap_or_default();
-        self.store.memo_put(&Memo { name: name(client), value }).await
+        let memo = Memo { name: name(client), value: postcard::to_stdvec(hashes).unwrap_or_default() };
+        Ok(self.store.memo_replace(read, &memo).await?.then_some(memo.value))
     }
 
     async fn take_lesson(&self, snapshot: &Snapshot, shown: &Shown) {
-        let client = &shown.client;
-        // Another instance may have learned it. What cannot be read shall not be written over.
-        if let Err(error) = self.look(client).await {
-            log::store(READING, &error);
-            self.edge.lesson_lost(&client.legacy_id);
-            return;
-        }
-        let Some(Lesson::New(hash)) = self.guard.lesson(snapshot, shown, Arc::clone(&self.entropy)).await else {
-            return;
+        let lost = |what, error| {
+            log::store(what, &error);
+            self.edge.lesson_lost(&shown.client.legacy_id);
         };
-        let Some((_, learned)) = client.learned() else { return };
-        let hashes = learned.with(hash, client.learnable());
-        // Kept before it counts: what a restart would forget lets nobody in.
-        if let Err(error) = self.keep(client, &hashes).await {
-            log::store("keeping what was learned of a secret, which is tried again at its next use", &error);
-            self.edge.lesson_lost(&client.legacy_id);
-            return;
+        let Some((_, learned)) = shown.client.learned() else { return };
+        for _ in 0..TRIES {
+            // Another instance may have learned it. What cannot be read shall not be written over.
+            let kept = match self.look(&shown.client).await {
+                Ok(kept) => kept,
+                Err(error) => return lost(READING, error),
+            };
+            let Some(Lesson::New(hash)) = self.guard.lesson(snapshot, shown, Arc::clone(&self.entropy)).await else {
+                return;
+            };
+            let hashes = learned.with(hash, shown.client.learnable());
+            // Kept before it counts: what a restart would forget lets nobody in.
+            match self.keep(&shown.client, kept.as_deref(), &hashes).await {
+                Ok(Some(_)) => {
+                    self.edge.learned(&shown.client.legacy_id, hashes.len());
+                    learned.take(hashes, shown.client.learnable());
+                    return self.guard.remember(snapshot, shown);
+                }
+                // Making a hash takes long: another instance has learned one meanwhile, perhaps this one.
+                Ok(None) => {}
+                Err(error) => {
+                    if let Some(hash) = hashes.first() {
+                        learned.doubts(hash);
+                    }
+                    return lost("keeping what was learned of a secret, which is tried again at its next use", error);
+                }
+            }
         }
-        self.edge.learned(&client.legacy_id, hashes.len());
-        learned.take(hashes, client.learnable());
-        self.guard.remember(snapshot, shown);
     }
 }

@@ -232,6 +232,14 @@ impl TokenStore {
         }
     }
 
+    /// The same, if what was remembered under that name is still `before`; answers whether it is done. Beside it nobody puts one of that name.
+    pub async fn memo_replace(&self, before: Option<&[u8]>, memo: &Memo) -> Result<bool, StoreError> {
+        match self {
+            Self::Embedded(store) => store.memo_replace(before, memo).await,
+            Self::Redis(store) => store.memo_replace(before, memo).await,
+        }
+    }
+
     /// Forgets what is remembered under a name, if anything is.
     pub async fn memo_delete(&self, name: &str) -> Result<(), StoreError> {
         match self {

@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::thread;
 
+use super::store::line::Line;
 use super::store::servers::Server;
 use super::support::{Answer, Bridge, Keycloak, Old, Passport, Wish, eventually, form, free_ports, send};
 
@@ -44,12 +45,12 @@ fn old_server() -> u16 {
 const LEARNS: &str = "stage = \"legacy\"\nlegacy_secret = { learn = true }";
 
 /// An old server, and a store in Redis.
-fn further(redis: &Server) -> String {
+fn further(redis: u16) -> String {
     format!(
         "[otk]\nurl = \"http://127.0.0.1:{}\"\n[ops]\ntoken = {{ env = \"WRONG\" }}\n\
          [store]\nkind = \"redis\"\nurls = [\"redis://127.0.0.1:{}\"]\n",
         old_server(),
-        redis.port
+        redis
     )
 }
 
@@ -100,7 +101,7 @@ fn lesson(bridge: &Bridge, secret: &str, kept: u64) {
 #[test]
 fn what_one_of_two_instances_learned_the_other_one_accepts_and_either_writes_all_of_it() {
     let (keycloak, redis) = (Keycloak::shared(), Server::start());
-    let further = further(&redis);
+    let further = further(redis.port);
     let client = Old::with("back_office", LEARNS);
     let [one, other] = [(); 2].map(|()| Bridge::configured(&keycloak.url(), &[client], "rotation = \"off\"", &further));
 
@@ -134,9 +135,27 @@ fn what_one_of_two_instances_learned_the_other_one_accepts_and_either_writes_all
 }
 
 #[test]
+fn what_another_instance_learned_in_the_meantime_is_not_written_over() {
+    let redis = Server::start();
+    let line = Line::to(redis.port);
+    let [nobody] = free_ports();
+    let realm = format!("http://127.0.0.1:{nobody}/auth/realms/SSO");
+    let client = Old::with("back_office", LEARNS);
+    let [one, other] = [line.port, redis.port].map(|port| Bridge::configured(&realm, &[client], "", &further(port)));
+    line.hold_at("learned/back_office");
+    assert!(is_old(&login(&one, Old::SECRET)));
+    eventually("it has read that nothing is learned", || line.is_held());
+    lesson(&other, SECOND, 1);
+    line.mend();
+    lesson(&one, Old::SECRET, 2);
+    let [one, other] = [one, other].map(Bridge::kill_and_restart);
+    assert_eq!([learned(&one), learned(&other)], [2, 2], "{}", one.log());
+}
+
+#[test]
 fn while_what_was_learned_cannot_be_read_nobody_hears_that_the_right_secret_is_wrong() {
     let (keycloak, redis) = (Keycloak::shared(), Server::start());
-    let further = further(&redis);
+    let further = further(redis.port);
     let client = Old::with("back_office", LEARNS);
     let bridge = Bridge::configured(&keycloak.url(), &[client], "rotation = \"off\"", &further);
     lesson(&bridge, Old::SECRET, 1);

@@ -82,6 +82,8 @@ pub struct Embedded {
     jobs: Option<mpsc::Sender<Job>>,
     writer: Option<JoinHandle<()>>,
     horizon: Mutex<Horizon>,
+    /// One memo is replaced at a time.
+    replacing: tokio::sync::Mutex<()>,
 }
 
 impl Embedded {
@@ -100,7 +102,7 @@ impl Embedded {
             .name("store-writer".to_owned())
             .spawn(move || writer.run())
             .map_err(|error| StoreError::CannotOpen { path: path.to_owned(), cause: Arc::new(error) })?;
-        Ok(Self { shared, jobs: Some(jobs), writer: Some(writer), horizon })
+        Ok(Self { shared, jobs: Some(jobs), writer: Some(writer), horizon, replacing: tokio::sync::Mutex::default() })
     }
 
     async fn ask<T, E: From<StoreError>>(
@@ -220,6 +222,14 @@ impl Embedded {
     pub(super) async fn memo_put(&self, memo: &Memo) -> Result<(), StoreError> {
         let entries = vec![Entry::record(&keys::memo(&memo.name), &memo.value)];
         self.write(|reply| Job::Write { entries, reply }).await
+    }
+
+    pub(super) async fn memo_replace(&self, before: Option<&[u8]>, memo: &Memo) -> Result<bool, StoreError> {
+        let _one_at_a_time = self.replacing.lock().await;
+        if self.memo(&memo.name)?.as_deref() != before {
+            return Ok(false);
+        }
+        self.memo_put(memo).await.map(|()| true)
     }
 
     pub(super) async fn memo_delete(&self, name: &str) -> Result<(), StoreError> {

@@ -2,7 +2,7 @@
 
 use redis::{FromRedisValue, cmd};
 
-use super::{Redis, bytes, corrupt, keys};
+use super::{Redis, bytes, corrupt, keys, scripts};
 use crate::store::memo::Memo;
 use crate::store::{Gathered, StoreError, record};
 
@@ -28,6 +28,17 @@ impl Redis {
         let record = record::encode(memo.name.as_bytes(), &memo.value);
         let put = cmd("HSET").arg(keys::MEMOS).arg(&memo.name).arg(record).to_owned();
         self.write(vec![put], true).await.map(drop)
+    }
+
+    pub(in crate::store) async fn memo_replace(&self, before: Option<&[u8]>, memo: &Memo) -> Result<bool, StoreError> {
+        let stored = |value: &[u8]| record::encode(memo.name.as_bytes(), &value);
+        let replace = scripts::memo(&memo.name, &before.map(stored).unwrap_or_default(), &stored(&memo.value));
+        let answers = self.write(vec![replace], true).await?;
+        answers
+            .into_iter()
+            .next()
+            .map_or(Ok(false), FromRedisValue::from_redis_value)
+            .map_err(|_| corrupt(keys::MEMOS, record::Damage::Shape))
     }
 
     pub(in crate::store) async fn memo_delete(&self, name: &str) -> Result<(), StoreError> {

@@ -72,6 +72,13 @@ else
 end
 return 0";
 
+/// A memo in place of what was read, if that is there yet; without it, if nothing is. Sent again by itself it finds its own: done.
+const MEMO: &str = r"
+local there = redis.call('HGET', KEYS[1], ARGV[1]) or ''
+if there ~= ARGV[2] and there ~= ARGV[3] then return 0 end
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
+return 1";
+
 /// Before a script: it may write though Redis has no room left.
 const THOUGH_FULL: &str = "#!lua flags=allow-oom\n";
 
@@ -111,6 +118,12 @@ pub(super) fn release(family: FamilyId, fence: u64) -> Cmd {
 pub(super) fn told(family: FamilyId, word: &[u8]) -> Cmd {
     let mut command = eval(TOLD, &[keys::OUTBOX.to_owned()]);
     command.arg(family.to_string()).arg(word);
+    command
+}
+
+pub(super) fn memo(name: &str, before: &[u8], record: &[u8]) -> Cmd {
+    let mut command = eval(MEMO, &[keys::MEMOS.to_owned()]);
+    command.arg(name).arg(before).arg(record);
     command
 }
 

@@ -50,6 +50,7 @@ macro_rules! contract {
             a_lease_excludes_others_until_it_is_released,
             the_outbox_keeps_a_revocation_until_it_is_deleted,
             a_memo_is_kept_until_it_is_forgotten,
+            of_many_who_replace_what_they_read_one_does_and_nothing_is_written_over,
             a_sweep_drops_a_family_after_its_last_uuid_and_not_before,
             a_sweep_does_a_bounded_amount_and_says_that_more_is_due,
             a_family_that_was_extended_is_swept_at_its_new_end,
@@ -256,7 +257,6 @@ pub async fn the_first_ending_stays(world: &World) {
     assert_eq!(record.fate, AccessFate::Over(Ending::Revoked));
 }
 
-pub async fn ending_an_unknown_family_does_nothing(world: &World) {
 pub async fn of_many_who_end_a_family_at_once_one_has_ended_it(world: &World) {
     let login = world.kept().await;
     let ends = (0..8).map(|_| world.store.end(login.id(), Ending::RevokedByOperator));
@@ -268,6 +268,7 @@ pub async fn of_many_who_end_a_family_at_once_one_has_ended_it(world: &World) {
     assert!(found.contains(&login.new.family), "as it was before");
 }
 
+pub async fn ending_an_unknown_family_does_nothing(world: &World) {
     assert_eq!(world.store.end(FamilyId([9; 16]), Ending::Revoked).await.unwrap(), None);
 }
 
@@ -342,6 +343,22 @@ pub async fn a_memo_is_kept_until_it_is_forgotten(world: &World) {
     world.store.memo_delete("a/crm").await.unwrap();
     world.store.memo_delete("a/crm").await.unwrap();
     assert_eq!(world.store.memos().await.unwrap().records, [memo("b/crm", b"")]);
+}
+
+pub async fn of_many_who_replace_what_they_read_one_does_and_nothing_is_written_over(world: &World) {
+    let memo = |value: &[u8]| Memo { name: "a/crm".to_owned(), value: value.to_vec() };
+    for before in [None, Some(&b"0"[..])] {
+        let values = ["1", "2", "3", "4"].map(|number| memo(&[before.unwrap_or_default(), number.as_bytes()].concat()));
+        let replaced = values.iter().map(|value| world.store.memo_replace(before, value));
+        let replaced = futures_util::future::join_all(replaced).await.into_iter().map(Result::unwrap);
+        let done: Vec<Memo> = replaced.zip(&values).filter(|(done, _)| *done).map(|(_, memo)| memo.clone()).collect();
+        assert_eq!(world.store.memos().await.unwrap().records, done);
+        assert_eq!(done.len(), 1);
+        world.store.memo_put(&memo(b"0")).await.unwrap();
+    }
+    world.store.memo_delete("a/crm").await.unwrap();
+    assert!(!world.store.memo_replace(Some(b"0"), &memo(b"1")).await.unwrap(), "what was forgotten is not there");
+    assert!(world.store.memos().await.unwrap().records.is_empty());
 }
 
 pub async fn the_outbox_keeps_a_revocation_until_it_is_deleted(world: &World) {
