@@ -1,6 +1,6 @@
 //! Shadow: what the bridge would have answered is found out beside the old server's answer, by a task for which no client waits.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +16,7 @@ use crate::domain::client::{Client, Stage};
 use crate::domain::dialect::{Dialect, Endpoint};
 use crate::domain::family::FamilyId;
 use crate::domain::grant::RealmGrant;
+use crate::domain::opaque::Fingerprint;
 use crate::domain::refusal::Refusal;
 use crate::domain::shadow::{Beside, Tally, Took, Verdict, verdict};
 use crate::domain::time::{Timestamp, millis};
@@ -24,7 +25,7 @@ use crate::legacy::request::{self, Incoming};
 use crate::legacy::sole::sole;
 use crate::legacy::{reply, told};
 use crate::mapping::Snapshot;
-use crate::store::Memo;
+use crate::store::{Memo, StoreError, TokenStore};
 use crate::telemetry::log;
 
 /// So many logins are compared at the same time, all workers together; more are counted and left out.
@@ -33,31 +34,82 @@ const MOST: usize = 16;
 /// What one process compared of the clients at stage shadow, and the store does not have yet.
 #[derive(Debug)]
 pub struct Shadows {
+    /// When this process began.
+    began: Timestamp,
     pending: Mutex<HashMap<Arc<str>, Tally>>,
     /// One writes at a time: it adds to what is there.
     writing: tokio::sync::Mutex<()>,
+    /// Clients with a staging that is over, of which the store may have a tally yet.
+    over: Mutex<HashSet<(Arc<str>, Fingerprint)>>,
     places: Arc<Semaphore>,
 }
 
-impl Default for Shadows {
-    fn default() -> Self {
+impl Shadows {
+    /// Of a process that begins.
+    #[must_use]
+    pub fn new(began: Timestamp) -> Self {
         Self {
+            began,
             pending: Mutex::default(),
             writing: tokio::sync::Mutex::default(),
+            over: Mutex::default(),
             places: Arc::new(Semaphore::new(MOST)),
         }
     }
-}
 
-impl Shadows {
-    fn with(&self, client: &Client, now: Timestamp, act: impl FnOnce(&mut Tally)) {
+    fn with(&self, client: &Client, begun: Timestamp, act: impl FnOnce(&mut Tally)) {
         let staging = client.staging();
         let mut pending = self.pending.lock();
-        let tally = pending.entry(Arc::clone(&client.legacy_id)).or_insert_with(|| Tally::new(staging, now));
+        let tally = pending.entry(Arc::clone(&client.legacy_id)).or_insert_with(|| Tally::new(staging, begun));
         if tally.staging != staging {
-            *tally = Tally::new(staging, now);
+            *tally = Tally::new(staging, begun);
         }
         act(tally);
+    }
+
+    /// Since when a client is at this stage, where no load of this process staged it: a command has written it down, else since the start.
+    fn begun(&self, client: &Client, now: Timestamp) -> Timestamp {
+        let moved = client.moved.as_ref().and_then(|moved| humantime::parse_rfc3339(&moved.at).ok());
+        moved.and_then(Timestamp::of).unwrap_or(self.began).min(now)
+    }
+
+    /// A load has staged this client.
+    pub fn begin(&self, client: &Client, now: Timestamp) {
+        self.with(client, now, |_nothing_yet| ());
+    }
+
+    /// Forgets what was compared at a staging that a load has ended: where it is staged the same way again, it begins anew.
+    pub fn end(&self, client: &Client) {
+        let (id, staging) = (Arc::clone(&client.legacy_id), client.staging());
+        let mut pending = self.pending.lock();
+        if pending.get(&id).is_some_and(|tally| tally.staging == staging) {
+            pending.remove(&id);
+        }
+        self.over.lock().insert((id, staging));
+    }
+
+    fn is_over(&self, client: &Client) -> bool {
+        self.over.lock().contains(&(Arc::clone(&client.legacy_id), client.staging()))
+    }
+
+    /// Has the store forget it, too; what it does not take now is for the next time.
+    pub async fn forget_over(&self, store: &TokenStore) {
+        let over: Vec<_> = self.over.lock().iter().cloned().collect();
+        for one in over {
+            let _one_at_a_time = self.writing.lock().await;
+            // It may have been staged the same way again, and compared.
+            if !self.over.lock().contains(&one) {
+                continue;
+            }
+            let forgotten = match kept(store, &one.0, one.1).await {
+                Ok(Some(_)) => store.memo_delete(&name(&one.0)).await,
+                Ok(None) => Ok(()),
+                Err(error) => Err(error),
+            };
+            if forgotten.is_ok() {
+                self.over.lock().remove(&one);
+            }
+        }
     }
 
     fn pending(&self, client: &Client) -> Option<Tally> {
@@ -91,8 +143,15 @@ pub(super) struct Said {
     pub(super) took: Duration,
 }
 
-fn name(client: &Client) -> String {
-    format!("shadow/{}", client.legacy_id)
+fn name(client: &str) -> String {
+    format!("shadow/{client}")
+}
+
+/// What the store has of a client at this staging.
+async fn kept(store: &TokenStore, client: &str, staging: Fingerprint) -> Result<Option<Tally>, StoreError> {
+    let bytes = store.memo(&name(client)).await?;
+    let tally = bytes.and_then(|bytes| postcard::from_bytes::<Tally>(&bytes).ok());
+    Ok(tally.filter(|tally| tally.staging == staging))
 }
 
 impl Exchange {
@@ -189,7 +248,8 @@ impl Exchange {
         let is_same = snapshot.table.client(&client.legacy_id).is_some_and(|now| now.staging() == client.staging());
         if is_same {
             let now = self.bridge.clock.now();
-            self.bridge.shadows.with(client, now, |tally| tally.add(now, verdict, took));
+            let shadows = &self.bridge.shadows;
+            shadows.with(client, shadows.begun(client, now), |tally| tally.add(now, verdict, took));
         }
         is_same
     }
@@ -214,18 +274,22 @@ impl Exchange {
             None => more,
         };
         let value = postcard::to_stdvec(&whole).map_err(drop)?;
-        let kept = self.bridge.store.memo_put(&Memo { name: name(client), value }).await;
+        let kept = self.bridge.store.memo_put(&Memo { name: name(&client.legacy_id), value }).await;
         kept.map_err(|error| {
             log::store("keeping what was compared; it is kept with the next comparison", &error);
-        })
+        })?;
+        // What is there now is of this time.
+        self.bridge.shadows.over.lock().remove(&(Arc::clone(&client.legacy_id), client.staging()));
+        Ok(())
     }
 
     /// What the store has of this staging.
     async fn kept_tally(&self, client: &Client) -> Result<Option<Tally>, ()> {
-        let bytes = self.bridge.store.memo(&name(client)).await;
-        let bytes = bytes.map_err(|error| log::store("reading what was compared", &error))?;
-        let tally = bytes.and_then(|bytes| postcard::from_bytes::<Tally>(&bytes).ok());
-        Ok(tally.filter(|tally| tally.staging == client.staging()))
+        if self.bridge.shadows.is_over(client) {
+            return Ok(None);
+        }
+        let kept = kept(&self.bridge.store, &client.legacy_id, client.staging()).await;
+        kept.map_err(|error| log::store("reading what was compared", &error))
     }
 
     /// What was compared of a client at stage shadow; `None`: it is at another.
@@ -234,13 +298,15 @@ impl Exchange {
             return None;
         }
         let kept = self.kept_tally(client).await.ok().flatten();
-        let pending = self.bridge.shadows.pending(client);
+        let shadows = &self.bridge.shadows;
+        let pending = shadows.pending(client);
+        let nothing = || Tally::new(client.staging(), shadows.begun(client, self.bridge.clock.now()));
         match (kept, pending) {
             (Some(mut kept), Some(pending)) => {
                 kept.join(pending);
                 Some(kept)
             }
-            (kept, pending) => kept.or(pending).or_else(|| Some(Tally::new(client.staging(), self.bridge.clock.now()))),
+            (kept, pending) => Some(kept.or(pending).unwrap_or_else(nothing)),
         }
     }
 }

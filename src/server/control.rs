@@ -103,11 +103,12 @@ impl Control {
         if timeout(DRAIN, tasks.ended()).await.is_err() {
             log::cut_off(tasks.cut_off());
         }
-        let Bridge { store, flights, edge, canaries, .. } = &*shared.bridge;
+        let Bridge { store, flights, edge, canaries, shadows, .. } = &*shared.bridge;
         // What this process alone knows, the next one shall know.
         let tell = async {
             flights.take_all_back(store).await;
             canaries.forget_over(store).await;
+            shadows.forget_over(store).await;
         };
         let _in_time = timeout(DRAIN, tell).await;
         store.close().await;
@@ -131,6 +132,7 @@ async fn take_back(bridge: Arc<Bridge>, end: CancellationToken) {
     while end.run_until_cancelled(ticks.tick()).await.is_some() {
         bridge.flights.take_all_back(&bridge.store).await;
         bridge.canaries.forget_over(&bridge.store).await;
+        bridge.shadows.forget_over(&bridge.store).await;
     }
 }
 

@@ -197,10 +197,10 @@ impl Reloading {
             let mut moves = moves::between(was, comes);
             moves.extend(remembered.iter().flat_map(|remembered| remembered.back(was, comes)));
             let canaries = canaries(was, comes);
-            let over = stagings_over(was, comes);
-            (Arc::new(before.followed_by(loaded)), moves, canaries, over)
+            let stagings = [staged_otherwise(was, comes), staged_otherwise(comes, was)];
+            (Arc::new(before.followed_by(loaded)), moves, canaries, stagings)
         };
-        let ((next, moves, canaries, over), _) = self.reading.of(|| patiently(gone_through));
+        let ((next, moves, canaries, [over, begun]), _) = self.reading.of(|| patiently(gone_through));
         self.replace_certificates(&config);
         // From here to the table nothing is waited for: no login asks a new realm with the secrets of an old table.
         self.ways.gateways.iter().for_each(|gateway| gateway.replace_routes(&config.gateway));
@@ -214,7 +214,10 @@ impl Reloading {
         }
         bridge.snapshot.store(Arc::clone(&next));
         for client in &over {
-            bridge.canaries.end(client);
+            if client.stage == Stage::Canary { bridge.canaries.end(client) } else { bridge.shadows.end(client) }
+        }
+        for client in begun.iter().filter(|client| client.stage == Stage::Shadow) {
+            bridge.shadows.begin(client, bridge.clock.now());
         }
         // Log and audit are no work to step back at: workers wait for them.
         bridge.edge.loaded(next.generation, &next.digest, next.table.len());
@@ -267,10 +270,11 @@ fn canaries(before: &Table, now: &Table) -> Vec<(Arc<str>, bool)> {
     ended.map(named(false)).chain(begun.map(named(true))).collect()
 }
 
-/// Clients at stage canary as they were, where a load ends that or stages them anew.
-fn stagings_over(before: &Table, now: &Table) -> Vec<Arc<Client>> {
-    let is_over = |was: &Client| now.client(&was.legacy_id).is_none_or(|now| now.staging() != was.staging());
-    before.clients().filter(|was| was.stage == Stage::Canary && is_over(was)).cloned().collect()
+/// Clients at stage canary or shadow as one table has them, where the other has them at another stage, staged at another time, or not at all.
+fn staged_otherwise(here: &Table, there: &Table) -> Vec<Arc<Client>> {
+    let is_other = |one: &Client| there.client(&one.legacy_id).is_none_or(|other| other.staging() != one.staging());
+    let is_watched = |one: &Client| matches!(one.stage, Stage::Canary | Stage::Shadow);
+    here.clients().filter(|one| is_watched(one) && is_other(one)).cloned().collect()
 }
 
 /// A reload that nothing can stop any more.

@@ -288,7 +288,7 @@ fn bridge(
         doubts: Doubts::default(),
         keys: Keys::default(),
         canaries: Canaries::default(),
-        shadows: Shadows::default(),
+        shadows: Shadows::new(start.clock.now()),
         heard: Heard::default(),
         untold: Notify::new(),
         metrics,

@@ -275,6 +275,70 @@ fn what_was_compared_outlives_a_crash_and_begins_anew_with_the_next_staging() {
 }
 
 #[test]
+fn what_was_compared_begins_anew_where_the_entry_was_edited_and_then_edited_back() {
+    let old = FakeOld::start();
+    let mut world = shadow(&old, "").start();
+    let load = |world: &mut World, stage: &str| {
+        world.change_clients(&[client(OLD_ID, &format!("stage = \"{stage}\""))]);
+        world.running().reload().unwrap();
+    };
+    for meanwhile in ["legacy", "live"] {
+        login(&world);
+        eventually("it is compared", || told(&world)["counts"]["agreed"] == 1);
+        world.turn(60);
+        load(&mut world, "shadow");
+        assert_eq!(told(&world)["counts"]["agreed"], 1, "a load that changes nothing of it");
+        load(&mut world, meanwhile);
+        load(&mut world, "shadow");
+        let anew = told(&world);
+        assert_eq!(
+            (&anew["counts"]["agreed"], &anew["last"]),
+            (&0.into(), &serde_json::json!([])),
+            "{meanwhile}: {anew}"
+        );
+        login(&world);
+        eventually("it is compared", || told(&world)["counts"]["agreed"] != 0);
+        let first = told(&world);
+        assert_eq!((&first["counts"]["agreed"], &first["since"]), (&1.into(), &anew["since"]), "{meanwhile}");
+        world.restart();
+        assert_eq!(told(&world), first, "the store has forgotten what was before, and nothing else");
+        load(&mut world, meanwhile);
+        load(&mut world, "shadow");
+        world.restart();
+        assert_eq!(told(&world)["counts"]["agreed"], 0, "the store has forgotten it, too");
+    }
+}
+
+#[test]
+fn nothing_was_compared_since_the_client_was_staged_whenever_one_asks() {
+    let old = FakeOld::start();
+    let mut world = shadow(&old, "").start();
+    let since = |world: &World| told(world)["since"].as_str().unwrap().to_owned();
+    let begin = since(&world);
+    world.turn(60);
+    assert_eq!(since(&world), begin, "the start of the bridge");
+    world.change_clients(&[client(OLD_ID, "stage = \"legacy\"")]);
+    world.running().reload().unwrap();
+    world.change_clients(&[client(OLD_ID, "stage = \"shadow\"")]);
+    world.running().reload().unwrap();
+    let loaded = since(&world);
+    assert!(loaded > begin, "{loaded}");
+    world.turn(60);
+    login(&world);
+    comes(&world, "agreed", 1);
+    assert_eq!(since(&world), loaded, "the load that staged it, not the first comparison");
+    let at = "2020-02-02T02:02:02Z";
+    let moved = format!("stage = \"shadow\"\nstage_change = {{ from = \"legacy\", at = \"{at}\", why = \"a test\" }}");
+    world.change_clients(&[client(OLD_ID, &moved)]);
+    world.running().reload().unwrap();
+    world.restart();
+    assert_eq!(since(&world), at, "a command staged it before the bridge began");
+    login(&world);
+    comes(&world, "agreed", 1);
+    assert_eq!(since(&world), at);
+}
+
+#[test]
 fn an_old_server_that_is_down_is_a_server_error_as_at_legacy_and_decides_nothing() {
     let old = FakeOld::start();
     let world = shadow(&old, "").set("otk", "timeout", "\"100ms\"").start();
