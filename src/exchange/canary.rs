@@ -5,9 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
 
-use super::Exchange;
 use super::stage::Ask;
+use super::{Bridge, Exchange};
 use crate::domain::canary::{Figures, StepBack, Window};
 use crate::domain::client::{Client, Stage};
 use crate::domain::opaque::Fingerprint;
@@ -207,12 +209,29 @@ impl Exchange {
         self.bridge.canaries.with(client, |watched| watched.window.at_the_old_server(refused));
     }
 
-    /// Shows of every client at stage canary whether its logins went back to the old server before this process began.
-    pub async fn show_canaries(&self) {
-        let snapshot = self.bridge.snapshot.load_full();
-        for client in snapshot.table.clients().filter(|client| client.stage == Stage::Canary) {
-            if let Ok(step_back) = self.kept(client).await {
-                self.bridge.edge.canary(&client.legacy_id, step_back.is_some());
+    /// Shows of every client at stage canary whether its logins went back to the old server: before this process began, and, until the end,
+    /// by what another instance found, though nobody logs in here.
+    pub async fn show_canaries(&self, end: &CancellationToken) {
+        self.look_at_canaries().await;
+        while self.bridge.store.is_shared() && end.run_until_cancelled(sleep(LOOK_AGAIN)).await.is_some() {
+            self.look_at_canaries().await;
+        }
+    }
+
+    async fn look_at_canaries(&self) {
+        let Bridge { snapshot, canaries, clock, edge, .. } = &*self.bridge;
+        let used = snapshot.load_full();
+        for client in used.table.clients().filter(|client| client.stage == Stage::Canary) {
+            let is_as_staged =
+                || snapshot.load().table.client(&client.legacy_id).is_some_and(|now| now.staging() == client.staging());
+            if !is_as_staged() || canaries.with(client, |watched| watched.step_back.is_some()) {
+                continue;
+            }
+            let asked = clock.monotonic();
+            // What the store does not tell now, it tells the next time, of the others too.
+            let Ok(step_back) = self.kept(client).await else { return };
+            if is_as_staged() {
+                edge.canary(&client.legacy_id, canaries.with(client, |watched| watched.hear(step_back, asked)));
             }
         }
     }

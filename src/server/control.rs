@@ -93,7 +93,7 @@ impl Control {
         keep(&tasks, &shared.bridge, take_back);
         keep(&tasks, &self.reloading, look);
         let teller = self.reloading.teller();
-        keep(&tasks, &teller, |teller, _| async move { teller.show_canaries().await });
+        keep(&tasks, &teller, |teller, end| async move { teller.show_canaries(&end).await });
         keep(&tasks, &teller, |teller, end| async move { teller.tell(&end).await });
         shared.stop.cancelled().await;
         log::draining();

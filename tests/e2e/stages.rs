@@ -5,6 +5,7 @@ use std::net::{TcpListener, TcpStream};
 use std::thread;
 
 use super::gateway::api::{Api, values};
+use super::store::servers::Server;
 use super::support::{Answer, Bridge, Keycloak, Old, Passport, Wish, eventually, free_ports, send};
 
 /// A UUID of the old server's.
@@ -162,4 +163,28 @@ fn a_canary_parts_passports_for_good_and_steps_back_where_the_realm_refuses_them
     staged(&bridge, &["client", "stage", "test_api", "canary", "--percent", "50", "--why", "the test is over"]);
     let answer = bridge.login("test_api", &realm[0], "client_registration");
     assert_eq!((answer.status, is_old(&answer)), (200, false), "staged again, it begins anew: {answer:?}");
+}
+
+#[test]
+fn a_step_back_is_shown_by_another_instance_too_though_nobody_logs_in_there() {
+    let (redis, old, [nobody]) = (Server::start(), old_gateway(), free_ports());
+    let further = format!(
+        "[otk]\nurl = \"http://127.0.0.1:{old}\"\n[store]\nkind = \"redis\"\nurls = [\"redis://127.0.0.1:{}\"]\n",
+        redis.port
+    );
+    let client = Old::with("test_api", "stage = \"canary\"\ncanary = { percent = 99 }");
+    let realm = format!("http://127.0.0.1:{nobody}/auth/realms/SSO");
+    let [one, other] = [(); 2].map(|()| Bridge::configured(&realm, &[client], "", &further));
+    let shows = |bridge: &Bridge, back: u8| {
+        let line = format!("\npassbridge_canary_stepped_back{{client=\"test_api\"}} {back}\n");
+        send(bridge.ops, "GET", "/metrics", &[], "").body.contains(&line)
+    };
+    eventually("both show that it did not", || [&one, &other].iter().all(|bridge| shows(bridge, 0)));
+    let logins = (90_000..90_200).take_while(|number: &u32| {
+        let user = number.to_string().leak();
+        one.login("test_api", &Passport::of(&Wish { user, ..Wish::default() }), "client_registration");
+        !shows(&one, 1)
+    });
+    assert!((49..199).contains(&logins.count()), "{}", one.log());
+    eventually("the other one shows it, too", || shows(&other, 1));
 }
