@@ -23,6 +23,11 @@ const ALGORITHMS: [Algorithm; 9] = [
     Algorithm::EdDSA,
 ];
 
+/// Also an algorithm that nobody here has heard of is none.
+const NO_JWT: Refused = "the logout token is no JWT, or signed in a way that is not known here: set the client's ID token signature algorithm to RS256, PS256 or ES256";
+const SHARED: Refused = "the logout token is signed with a secret, which proves nothing here: set the client's ID token signature algorithm to RS256, PS256 or ES256";
+const NO_KEY: Refused = "the realm's key cannot be used (of EdDSA Ed25519 alone can): set the client's ID token signature algorithm to RS256, PS256 or ES256";
+
 /// What a logout token says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogoutToken {
@@ -65,9 +70,9 @@ struct Claims {
 /// # Errors
 /// It is no JWT, or one of a kind that no realm sends.
 pub fn key_id(token: &str) -> Result<String, Refused> {
-    let header = decode_header(token).map_err(|_| "the logout token is no JWT")?;
+    let header = decode_header(token).map_err(|_| NO_JWT)?;
     if !ALGORITHMS.contains(&header.alg) {
-        return Err("the logout token is signed in a way that no realm signs");
+        return Err(SHARED);
     }
     header.kid.ok_or("the logout token names no key")
 }
@@ -77,10 +82,10 @@ pub fn key_id(token: &str) -> Result<String, Refused> {
 /// # Errors
 /// What is wrong with it.
 pub fn read(token: &str, keys: &JwkSet, now: Timestamp) -> Result<LogoutToken, Refused> {
-    let header = decode_header(token).map_err(|_| "the logout token is no JWT")?;
+    let header = decode_header(token).map_err(|_| NO_JWT)?;
     let jwk =
         keys.find(&key_id(token)?).ok_or("the logout token is signed by a key that the realm does not publish")?;
-    let key = DecodingKey::from_jwk(jwk).map_err(|_| "the realm's key cannot be used")?;
+    let key = DecodingKey::from_jwk(jwk).map_err(|_| NO_KEY)?;
     let mut validation = Validation::new(header.alg);
     validation.validate_exp = false; // by our own clock, below
     validation.validate_aud = false; // by the mapping
