@@ -116,9 +116,11 @@ pub fn read(
     sent: &Sent<'_>,
 ) -> Result<RealmGrant, NotGranted> {
     match status {
-        200 => {
-            granted(body).ok_or_else(|| unknown("the realm's 200 is no token answer, or has a token that fits no call"))
-        }
+        200 => match granted(body) {
+            Some(grant) if kind == GrantKind::Refresh && is_over(&grant) => Err(session_over()),
+            Some(grant) => Ok(grant),
+            None => Err(unknown("the realm's 200 is no token answer, or has a token that fits no call")),
+        },
         429 | 503 => Err(unspent(Fault::Upstream, format!("the realm answered {}", told(status, body, sent)))),
         400..=499 if status != 408 => Err(refused((status, body), kind, rules, sent)),
         300..=399 => {
@@ -137,7 +139,8 @@ fn granted(body: &[u8]) -> Option<RealmGrant> {
     let Seconds(access_life) = answer.expires_in;
     let life = match answer.refresh_expires_in {
         None => Some(access_life),
-        Some(Seconds(Duration::ZERO)) => None,
+        // 0 says that an offline session has no end; beside an access token of 0 it is the last second of a session.
+        Some(Seconds(Duration::ZERO)) if !access_life.is_zero() => None,
         Some(Seconds(life)) => Some(life),
     };
     // The realm would hear an empty one as not sent (RFC 6749 section 3.2).
@@ -150,6 +153,17 @@ fn granted(body: &[u8]) -> Option<RealmGrant> {
         user: claims.preferred_username.or(claims.sub),
         access_token: answer.access_token,
     })
+}
+
+/// Whether nothing of it lives for a second: so the realm grants a refresh in the last second of a session.
+fn is_over(grant: &RealmGrant) -> bool {
+    grant.access_life.is_zero() && grant.refresh.as_ref().is_some_and(|refresh| refresh.life == Some(Duration::ZERO))
+}
+
+fn session_over() -> NotGranted {
+    let detail = "the realm's session is at its end: what it granted has no second to live";
+    let refusal = Refusal::client(Cause::RefreshToken, detail);
+    NotGranted { refusal, fate: Fate::Settled, our_credentials: false }
 }
 
 /// Whether an API can be shown this token (RFC 6750 section 2.1, `b64token`); it need not be a JWT. A UUID for any other would open nothing.
@@ -243,6 +257,7 @@ mod tests {
             assert_eq!(read(access, refresh), hour, "{access}");
         }
         assert_eq!(read("60", "0.0"), Some((60, None)));
+        assert_eq!(read("0", "0"), Some((0, Some(Duration::ZERO))), "the last second of a session");
         for none in ["-1", "-1.0", "1e300", "\"60\""] {
             assert_eq!(read(none, "60"), None, "{none}");
         }

@@ -569,6 +569,26 @@ fn a_promise_that_a_refresh_cannot_keep_is_told_to_client_and_operators() {
     noted(&world, "promise_short", 1.0);
 }
 
+#[test]
+fn a_refresh_that_the_realm_grants_in_the_last_second_of_its_session_is_the_logins_end() {
+    for renews in [false, true] {
+        let world = rotation("on").set("realm", "recheck_after", "\"5m\"").start();
+        let (access, uuid) = login(&world);
+        world.realm.usually_at(
+            "token",
+            Mood::Grant(Granting { expires_in: 0, refresh_expires_in: Some(0), ..Granting::default() }),
+        );
+        if renews {
+            world.turn(300);
+            assert!(!world.active(&access));
+        }
+        refused(&refresh(&world, &uuid));
+        refused(&refresh(&world, &uuid));
+        assert!(!world.active(&access));
+        assert_eq!(refreshes(&world).len(), 1, "the realm is asked no more");
+    }
+}
+
 fn strict(line: &str) -> Plan {
     let dialect = include_str!("../../../mappings/dialects/otk-passport.toml");
     let (key, _) = line.split_once(" = ").unwrap();
