@@ -83,7 +83,7 @@ fn behind(id: &str, door: Result<Door, Unanswered>) -> Option<Finding> {
         Ok(Door::Passport(_)) => return None,
         Ok(Door::NoDirectGrants) => {
             Finding::error("direct-grants-off", format!("direct access grants are off for `{id}`"))
-                .hint("in Keycloak, switch on Direct access grants")
+                .hint("in Keycloak, switch on Direct access grants; or a client policy prohibits them (reject-ropc-grant)")
         }
         Ok(Door::UserName) => {
             Finding::error("flow-not-bound", format!("a login of `{id}` is asked for a user name, not for a passport"))

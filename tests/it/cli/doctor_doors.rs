@@ -149,6 +149,17 @@ fn a_client_that_the_realms_settings_do_not_have_is_told_to_a_reader() {
     assert!(told(&findings, "client-unknown", "message").contains(&format!("no client `{NEW_ID}`")));
 }
 
+#[test]
+fn a_client_policy_that_prohibits_the_password_grant_is_told_as_a_grant_that_is_off() {
+    let world = Plan::new().files();
+    healthy(&world);
+    let prohibited = "resource owner password credentials grant is prohibited.";
+    world.realm.usually_at("token", Mood::Refuse(400, "invalid_grant", prohibited));
+    let (status, findings) = doctor(&world, &[]);
+    assert_eq!((status, codes(&findings)), (Some(1), vec!["direct-grants-off"]), "{findings:#?}");
+    assert!(told(&findings, "direct-grants-off", "hint").contains("reject-ropc-grant"), "{findings:#?}");
+}
+
 fn login(program: &Program) -> u16 {
     program.ask(&post(TOKEN, &passport(OLD_ID, OLD_SECRET))).status
 }

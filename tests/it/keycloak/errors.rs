@@ -4,7 +4,7 @@ use crate::support::tls::{Authority, TlsFront};
 use crate::support::{Mood, NEW_SECRET, OLD_ID, OLD_SECRET, Plan, World, client, passport};
 
 /// Error, description, what the client hears, whose fault.
-const ROWS: [(&str, &str, (u16, &str), &str); 16] = [
+const ROWS: [(&str, &str, (u16, &str), &str); 17] = [
     ("invalid_client", "Invalid client or Invalid client credentials", (500, "server_error"), "operator"),
     ("unauthorized_client", "Invalid client or Invalid client credentials", (500, "server_error"), "operator"),
     ("unauthorized_client", "Client not allowed for direct access grants", (400, "unauthorized_client"), "operator"),
@@ -13,6 +13,12 @@ const ROWS: [(&str, &str, (u16, &str), &str); 16] = [
     ("not_allowed", "Offline tokens not allowed for the user or client", (400, "invalid_scope"), "client"),
     ("invalid_grant", "Invalid user credentials", (401, "invalid_request"), "client"),
     ("invalid_grant", "Account is not fully set up", (401, "invalid_request"), "client"),
+    (
+        "invalid_grant",
+        "resource owner password credentials grant is prohibited.",
+        (400, "unauthorized_client"),
+        "operator",
+    ),
     ("invalid_grant", "Account disabled", (401, "invalid_request"), "client"),
     ("invalid_request", "Missing parameter: username", (500, "server_error"), "operator"),
     ("invalid_request", "Missing form parameter: grant_type", (500, "server_error"), "upstream"),

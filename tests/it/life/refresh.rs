@@ -589,6 +589,23 @@ fn a_refresh_that_the_realm_grants_in_the_last_second_of_its_session_is_the_logi
     }
 }
 
+#[test]
+fn what_operators_have_switched_on_at_the_realm_is_their_fault_and_the_login_lives() {
+    for (error, slip) in [
+        ("invalid_scope", "Client no longer has requested consent from user"),
+        ("invalid_grant", "Client certificate missing, or its thumbprint and one in the token did NOT match"),
+    ] {
+        let world = rotation("on").start();
+        let (access, uuid) = login(&world);
+        let faults = format!("passbridge_faults_total{{client=\"{OLD_ID}\",fault=\"operator\"}}");
+        world.realm.next(Mood::Refuse(400, error, slip));
+        server_error(&refresh(&world, &uuid));
+        assert!((world.metric(&faults) - 1.0).abs() < f64::EPSILON, "{slip}");
+        assert!(world.active(&access), "{slip}");
+        refreshed(&world, &uuid);
+    }
+}
+
 fn strict(line: &str) -> Plan {
     let dialect = include_str!("../../../mappings/dialects/otk-passport.toml");
     let (key, _) = line.split_once(" = ").unwrap();
