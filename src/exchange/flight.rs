@@ -282,6 +282,7 @@ impl Exchange {
                 let state = after_failure(&failure, rotation);
                 let rests = state == FamilyState::Resting;
                 if let FamilyState::Over(ending) = state {
+                    self.word_of_what_stays(plan, &known.value, &failure).await?;
                     self.bridge.store.end(plan.family, ending).await.map_err(store_failed)?;
                 } else if let Err(refusal) = self.change_state(known, state, lease).await {
                     if rests {

@@ -5,14 +5,17 @@ use std::sync::Arc;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::access::data_key;
+use super::flight::Plan;
 use super::{Exchange, Known, store_failed};
 use crate::domain::client::Client;
 use crate::domain::family::{Ending, Family, FamilyId, RefreshRecord};
+use crate::domain::grant::NotGranted;
 use crate::domain::issue::{REALM_REFRESH, REFRESH_KEY, binding};
 use crate::domain::opaque::{Fingerprint, OpaqueToken, TokenUse};
 use crate::domain::refusal::{Fault, Refusal};
 use crate::domain::seal::{Binding, SealingKey};
 use crate::domain::time::Timestamp;
+use crate::keycloak::wire;
 use crate::legacy::reply::{self, Reply, Says};
 use crate::store::PendingRevocation;
 use crate::telemetry::Trail;
@@ -122,6 +125,20 @@ impl Exchange {
         let Some(token) = token else { return Ok(false) };
         self.leave_word(client, family.id, &token, family.renewal_until).await?;
         Ok(true)
+    }
+
+    /// A realm that refuses a refresh for another reason than its session's end may keep the session, and count it among those of its user: it is told
+    /// that the login is over here. Before that end: a crash between the two forgets nothing.
+    pub(super) async fn word_of_what_stays(
+        &self,
+        plan: &Plan,
+        family: &Family,
+        refused: &NotGranted,
+    ) -> Result<(), Refusal> {
+        match open_renewal(family, &plan.data_key).filter(|_| !wire::says_gone(refused)) {
+            Some(token) => self.leave_word(&plan.client, family.id, &token, family.renewal_until).await,
+            None => Ok(()),
+        }
     }
 
     /// Leaves word for the realm, durably: `tell` passes it on at once, or when the realm is back. The session ends by itself at

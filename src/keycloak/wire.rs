@@ -166,6 +166,12 @@ fn session_over() -> NotGranted {
     NotGranted { refusal, fate: Fate::Settled, our_credentials: false }
 }
 
+/// Whether the realm said that the session of a refresh token is gone, and did not refuse the token for another reason while the session may stay.
+#[must_use]
+pub fn says_gone(refused: &NotGranted) -> bool {
+    refused.refusal.detail.contains("Session not active")
+}
+
 /// Whether an API can be shown this token (RFC 6750 section 2.1, `b64token`); it need not be a JWT. A UUID for any other would open nothing.
 fn fits_a_call(token: &str) -> bool {
     let text = token.trim_end_matches('=');

@@ -5,7 +5,7 @@ use passbridge::domain::seal::Sealed;
 use passbridge::domain::time::Timestamp;
 use passbridge::store::{PendingRevocation, TokenStore};
 
-use super::{login, refreshed, revoke, rotation, told};
+use super::{login, refresh, refreshed, refused, revoke, rotation, told};
 use crate::store::damage::flip;
 use crate::store::world::{ManualClock, block_on, embedded};
 use crate::support::{Granting, Mood, NEW_SECRET, OLD_ID, Plan, World, client, eventually};
@@ -200,6 +200,27 @@ fn a_session_that_the_realm_keeps_because_of_a_slip_on_our_side_is_told_again() 
 }
 
 #[test]
+fn a_session_that_the_realm_may_keep_when_it_refuses_a_refresh_is_ended_there() {
+    for (word, stays) in [("User disabled", true), ("Stale token", true), ("Session not active", false)] {
+        let world = rotation("on").start();
+        world.realm.usually_at("logout", Mood::ended());
+        let (access, uuid) = login(&world);
+        world.realm.next_at("token", Mood::Refuse(400, "invalid_grant", word));
+        refused(&refresh(&world, &uuid));
+        assert!(!world.active(&access), "{word}");
+        if stays {
+            let newest = world.realm.tokens().pop().unwrap();
+            eventually("it is told", || told(&world) == [newest.as_str()] && untold(&world) == 0);
+        }
+        // Were there a word of the one that is gone, it was told by the time that a later one is.
+        let (another, _) = login(&world);
+        revoke(&world, &another);
+        eventually("the realm heard the other", || told(&world).last() == world.realm.tokens().last());
+        assert_eq!(told(&world).len(), if stays { 2 } else { 1 }, "{word}");
+    }
+}
+
+#[test]
 fn it_is_dropped_when_the_session_has_ended_by_itself() {
     let world = of("ended-by-itself", "").start();
     let access = login_of(&world, "ended-by-itself");
@@ -311,7 +332,7 @@ fn a_word_that_a_late_grant_leaves_lives_as_long_as_the_session_that_it_prolonge
     eventually("the older one is told", || told(&world).len() == 1 && untold(&world) == 0);
     world.realm.next_at("logout", Mood::answer(503, "text/html", "booting"));
     gate.notify_one();
-    super::refused(&super::reply(&world, waiting));
+    refused(&super::reply(&world, waiting));
     eventually("it was tried", || told(&world).len() == 2);
     world.turn(60); // the older token would have ended by now
     hurry(&world);
@@ -334,7 +355,7 @@ fn a_newer_word_is_not_forgotten_with_the_one_that_was_just_told() {
     revoke(&world, &access);
     eventually("the older one is being told", || told(&world).len() == 1);
     refresh.notify_one();
-    super::refused(&super::reply(&world, waiting));
+    refused(&super::reply(&world, waiting));
     logout.notify_one();
     eventually("the newer one is told too", || told(&world).last() == world.realm.tokens().last());
     eventually("nothing is left", || untold(&world) == 0);
