@@ -6,7 +6,7 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use secrecy::{ExposeSecret, SecretString};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::{Number, Value};
 
 use super::form;
@@ -83,19 +83,38 @@ struct ErrorAnswer {
     error_description: Option<String>,
 }
 
-/// The claims of an access token that we look at. It came from the realm itself, so its signature is not checked again.
+/// The claims of an access token that we look at. It came from the realm itself, so its signature is not checked again. Mappers of the realm write
+/// what they like: a claim of another type costs no other one.
 #[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
 pub struct Claims {
     /// Session.
+    #[serde(deserialize_with = "text")]
     pub sid: Option<String>,
     /// Subject.
+    #[serde(deserialize_with = "text")]
     pub sub: Option<String>,
     /// The user's name.
+    #[serde(deserialize_with = "text")]
     pub preferred_username: Option<String>,
     /// What it opens, in the realm's words; text, where it is a realm as we know it.
     pub scope: Option<Value>,
     /// When it was issued, by the realm's clock: seconds since 1970.
+    #[serde(deserialize_with = "number")]
     pub iat: Option<u64>,
+}
+
+/// A text, or a number by its digits.
+fn text<'de, D: Deserializer<'de>>(claim: D) -> Result<Option<String>, D::Error> {
+    Ok(match Value::deserialize(claim)? {
+        Value::String(text) => Some(text),
+        Value::Number(number) => Some(number.to_string()),
+        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
+    })
+}
+
+fn number<'de, D: Deserializer<'de>>(claim: D) -> Result<Option<u64>, D::Error> {
+    Ok(Value::deserialize(claim)?.as_u64())
 }
 
 /// Reads the claims; nothing where it is no JWT.
@@ -267,6 +286,22 @@ mod tests {
         for none in ["-1", "-1.0", "1e300", "\"60\""] {
             assert_eq!(read(none, "60"), None, "{none}");
         }
+    }
+
+    #[test]
+    fn a_claim_of_another_type_costs_no_other_one() {
+        let read = |payload: &str| {
+            let claims = claims(&format!("e30.{}.", URL_SAFE_NO_PAD.encode(payload)));
+            [claims.preferred_username, claims.sub, claims.sid].map(Option::unwrap_or_default).join(" ")
+        };
+        let payload = |name: &str, sid: &str, iat: &str| {
+            read(&format!(r#"{{"sid":{sid},"sub":"x","preferred_username":{name},"iat":{iat}}}"#))
+        };
+        assert_eq!(payload(r#""90502""#, r#""s""#, "1"), "90502 x s");
+        assert_eq!(payload("90502", "7", "1"), "90502 x 7");
+        assert_eq!(payload(r#"["90502"]"#, "{}", "-1.5"), " x ");
+        assert_eq!(payload("null", "true", "[]"), " x ");
+        assert_eq!(read(r#"{"sub":"x"}"#), " x ");
     }
 
     #[test]
