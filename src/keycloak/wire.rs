@@ -200,10 +200,7 @@ fn fits_a_call(token: &str) -> bool {
 
 fn refused((status, body): (u16, &[u8]), kind: GrantKind, rules: &RealmRules, sent: &Sent<'_>) -> NotGranted {
     let Ok(answer) = serde_json::from_slice::<ErrorAnswer>(body) else {
-        return unspent(
-            Fault::Operator,
-            format!("the realm answered {status} without an OAuth error: is its URL right?"),
-        );
+        return unspent(Fault::Operator, format!("the realm answered {status} {}", no_oauth_error(status, body)));
     };
     let description = answer.error_description.as_deref().unwrap_or_default();
     let fits = |row: &&crate::domain::dialect::RealmErrorRow| {
@@ -223,6 +220,16 @@ fn refused((status, body): (u16, &[u8]), kind: GrantKind, rules: &RealmRules, se
             fate: Fate::Settled,
             our_credentials: false,
         },
+    }
+}
+
+/// What an answer of 4xx may be that is no OAuth error.
+fn no_oauth_error(status: u16, body: &[u8]) -> &'static str {
+    let is_a_page = body.trim_ascii_start().starts_with(b"<");
+    if is_a_page && status != 404 && status != 405 {
+        "with a page for browsers: a step of its direct grant flow that is not made for one (such as session limits), or a proxy before it?"
+    } else {
+        "without an OAuth error: is its URL right?"
     }
 }
 

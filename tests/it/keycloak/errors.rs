@@ -80,6 +80,25 @@ fn the_realms_sentence_is_told_to_operators_in_one_bounded_line() {
 }
 
 #[test]
+fn a_page_for_browsers_is_told_as_what_it_may_be_and_a_wrong_url_as_that() {
+    let page = "\n<!DOCTYPE html><title>Sign in to Test realm</title>";
+    let of_the_flow = "the realm answered 403 with a page for browsers: a step of its direct grant flow that is not made for one \
+        (such as session limits), or a proxy before it?";
+    let of_the_url = |status: u16| format!("the realm answered {status} without an OAuth error: is its URL right?");
+    for (id, status, body, detail) in [
+        ("of-a-step-for-browsers", 403, page, of_the_flow.to_owned()),
+        ("of-a-page-that-is-not-there", 404, page, of_the_url(404)),
+        ("of-a-wrong-method", 405, page, of_the_url(405)),
+        ("of-no-page", 403, "no", of_the_url(403)),
+    ] {
+        let world = Plan::new().client(&client(id, "")).start();
+        world.realm.next(Mood::answer(status, "text/html", body));
+        assert_eq!(world.token(&passport(id, OLD_SECRET)).said(), (500, "server_error".to_owned()), "{id}");
+        assert_eq!(world.log(id)[0]["detail"], detail);
+    }
+}
+
+#[test]
 fn what_is_wrong_with_the_realms_certificate_is_told_to_operators_alone() {
     let authority = Authority::new();
     for (id, shown, detail) in [
