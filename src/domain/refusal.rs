@@ -4,6 +4,7 @@
 
 use std::borrow::Cow;
 use std::error::Error;
+use std::time::Duration;
 use std::{fmt, iter};
 
 /// What a legacy client can be told. Each has a row in every dialect (CONTRACT section 3), but for the one that nobody hears.
@@ -134,6 +135,14 @@ impl Refusal {
     pub const fn caller_gone() -> Self {
         let detail = Cow::Borrowed("the caller was gone before its answer");
         Self { cause: Cause::CallerGone, fault: Fault::Client, detail }
+    }
+
+    /// The same, of one that waited for a server which had not answered after so long. Where that was `in_vain` it is not the caller who has to act.
+    #[must_use]
+    pub fn left_waiting(server: &str, after: Duration, in_vain: bool) -> Self {
+        let fault = if in_vain { Fault::Upstream } else { Fault::Client };
+        let detail = format!("the caller was gone after {:.1} s; {server} had not answered", after.as_secs_f64());
+        Self { cause: Cause::CallerGone, fault, detail: detail.into() }
     }
 
     /// A refusal that is somebody else's fault: the client hears `server_error`.

@@ -25,6 +25,7 @@ use super::{Bounds, Flag, Stream};
 use crate::exchange::{Bridge, Exchange};
 use crate::lifecycle::{Tasks, others_first};
 use crate::relay::Trust;
+use crate::telemetry::Trail;
 
 /// Why there is no answer.
 #[derive(Debug)]
@@ -76,7 +77,7 @@ impl Way {
         &self,
         asking: Asking<'_>,
         body: Stream,
-        exchange: &Exchange,
+        (exchange, trail): (&Exchange, &mut Trail),
     ) -> Result<(Response<Stream>, Option<Wire>), Failed> {
         // Before a connection is taken: it is looked at as late as can be.
         others_first().await;
@@ -94,15 +95,16 @@ impl Way {
             let mut is_again = false;
             loop {
                 let times = (now, self.bounds.connect_timeout);
+                let awaited = Awaited::new((self, exchange), (server, before), (&progress, trail));
                 let (line, is_fresh) = match server.line((own, is_again), times, exchange.tasks()).await {
                     Ok(line) => line,
                     Err(error) => {
+                        awaited.end();
                         self.pass_over(server, &error, exchange);
                         last = format!("{}: {error}", server.authority());
                         break;
                     }
                 };
-                let awaited = Awaited::new((self, exchange), (server, before), &progress);
                 let asked = self.ask(line, (asking, flow), (server, exchange), &progress).await;
                 awaited.end();
                 match asked {
@@ -186,6 +188,7 @@ impl Way {
                 tasks,
                 idle,
                 place: None,
+                call: Default::default(),
             }))
         };
         let of = (&**server, &**progress, asking.waiting);
@@ -307,14 +310,12 @@ pub struct Answer {
     tasks: Tasks,
     idle: Duration,
     /// What the rest of the request keeps.
-    place: Option<Arc<dyn Send + Sync>>,
+    pub(super) place: Option<Arc<dyn Send + Sync>>,
+    /// The call that it answers, when that is written down.
+    pub(super) call: (Trail, StatusCode),
 }
 
 impl Answer {
-    pub(super) fn keep(&mut self, place: Arc<dyn Send + Sync>) {
-        self.place = Some(place);
-    }
-
     /// Over HTTP/2 nobody says so before the end.
     pub(super) fn is_last_word(&self) -> bool {
         match self.flow.as_ref().map(Flow::inner) {
@@ -337,7 +338,8 @@ impl Body for Answer {
         if let Poll::Ready(Some(Err(why))) = polled {
             // Where the client's own body broke off the API is not to blame.
             if self.progress.broken().is_none() {
-                self.bridge.edge.answer_cut(self.server.authority(), &why.to_string());
+                let (call, status) = (&self.call.0, self.call.1.as_u16());
+                self.bridge.edge.answer_cut((call, status), self.server.authority(), &why.to_string());
             }
             self.broken = Some(why);
             cx.waker().wake_by_ref();

@@ -1,5 +1,7 @@
 //! Calls with UUIDs that the bridge does not know: to the old API, unchanged, while there is one (OPERATOR section 5).
 
+use std::time::Duration;
+
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Response};
 
@@ -89,7 +91,9 @@ impl Gateway {
         let clock = &self.exchange.bridge().clock;
         let asked_at = clock.monotonic();
         let asking = Asking { head, host, origin: &Origin::default(), bearer: None, waiting: from.waiting.as_ref() };
-        let answer = way.send(asking, body, &self.exchange).await;
+        // So it is where nobody is left to hear an answer.
+        trail.passed = Some(Passed { client: None, said: Err("gone"), took: Duration::ZERO });
+        let answer = way.send(asking, body, (&self.exchange, &mut *trail)).await;
         let said = match &answer {
             Ok((response, _)) => Some(Ok(response.status().as_u16())),
             Err(Failed::Down(_) | Failed::Unheard(_)) => Some(Err("down")),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::Version;
+use http::{StatusCode, Version};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
@@ -15,6 +15,7 @@ use super::copied::{Copied, Kept};
 use super::flow::Broken;
 use super::forward::Answer;
 use crate::lifecycle::Tasks;
+use crate::telemetry::Trail;
 
 /// A body on its way.
 pub enum Stream {
@@ -66,7 +67,15 @@ impl Stream {
     /// Keeps a place for as long as the rest of a request that was answered early is sent.
     pub fn keep(&mut self, place: Arc<dyn Send + Sync>) {
         match self {
-            Self::Api(answer) => answer.keep(place),
+            Self::Api(answer) => answer.place = Some(place),
+            Self::Whole(_) | Self::Client(_) | Self::Http2(_) | Self::Copied(_) => {}
+        }
+    }
+
+    /// Keeps the trail of the call that it answers with this status, which is written down by now: what becomes of the answer is told with it.
+    pub fn answers(&mut self, call: Trail, status: StatusCode) {
+        match self {
+            Self::Api(answer) => answer.call = (call, status),
             Self::Whole(_) | Self::Client(_) | Self::Http2(_) | Self::Copied(_) => {}
         }
     }

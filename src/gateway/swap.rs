@@ -163,7 +163,7 @@ impl Gateway {
     ) -> Result<(Response<Stream>, Option<Wire>), Turned> {
         let has_body = !body.is_end_stream();
         let (body, kept) = if has_body { body.copied() } else { (body, None) };
-        let answered = match way.send(asking, body, &self.exchange).await {
+        let answered = match way.send(asking, body, (&self.exchange, &mut *trail)).await {
             Ok(answered) => answered,
             Err(failed) => {
                 let again = kept.as_ref().and_then(Kept::whole).filter(|_| matches!(failed, Failed::Unheard(_)));
@@ -190,9 +190,9 @@ impl Gateway {
         way: &Way,
         asking: Asking<'_>,
         body: Stream,
-        trail: &Trail,
+        trail: &mut Trail,
     ) -> Result<(Response<Stream>, Option<Wire>), Turned> {
-        let sent = way.send(asking, body, &self.exchange).await;
+        let sent = way.send(asking, body, (&self.exchange, &mut *trail)).await;
         sent.map_err(|failed| self.failed(failed, trail))
     }
 

@@ -5,7 +5,9 @@ use std::time::Duration;
 use super::flow::Progress;
 use super::forward::Way;
 use super::pool::{Before, Server};
+use crate::domain::refusal::Refusal;
 use crate::exchange::Exchange;
+use crate::telemetry::Trail;
 
 /// How long an answer may take until it is worth a look whether anybody still waits for it.
 pub(super) const LONG: Duration = Duration::from_secs(1);
@@ -13,15 +15,17 @@ pub(super) const LONG: Duration = Duration::from_secs(1);
 /// So long a caller has to have waited until his leaving says anything of the server: whoever leaves at once says nothing.
 const IN_VAIN: Duration = Duration::from_secs(2);
 
-/// A call that a server was asked. Where it is let go before its end its caller has left, who may have less patience than `gateway.timeout`.
+/// A call that a server is asked. Where it is let go before its end its caller has left, who may have less patience than `gateway.timeout`.
 pub(super) struct Awaited<'a> {
     way: &'a Way,
     exchange: &'a Exchange,
     server: &'a Server,
     before: Before,
     progress: &'a Progress,
-    /// `None`: it has ended, or there is no other server.
+    /// `None`: there is no other server.
     since: Option<Duration>,
+    /// `None`: it has ended.
+    trail: Option<&'a mut Trail>,
 }
 
 impl<'a> Awaited<'a> {
@@ -29,25 +33,42 @@ impl<'a> Awaited<'a> {
     pub(super) fn new(
         (way, exchange): (&'a Way, &'a Exchange),
         (server, before): (&'a Server, Before),
-        progress: &'a Progress,
+        (progress, trail): (&'a Progress, &'a mut Trail),
     ) -> Self {
         let since = way.has_others().then(|| exchange.bridge().clock.monotonic());
-        Self { way, exchange, server, before, progress, since }
+        Self { way, exchange, server, before, progress, since, trail: Some(trail) }
     }
 
     /// What became of it others tell.
     pub(super) fn end(mut self) {
-        self.since = None;
+        self.trail = None;
+    }
+
+    /// Says in the trail whom the call waited for, until it was let go.
+    fn tell(&self, trail: &mut Trail, now: Duration, in_vain: bool) {
+        let (name, after) = (self.server.authority(), now.saturating_sub(trail.began));
+        trail.refusal = Some(match &mut trail.passed {
+            None => Refusal::left_waiting(name, after, in_vain),
+            Some(passed) => {
+                passed.took = after;
+                Refusal::left_waiting(&format!("the old API (`otk.api`), {name},"), after, in_vain)
+            }
+        });
     }
 }
 
 impl Drop for Awaited<'_> {
     fn drop(&mut self) {
-        let Some(since) = self.since.filter(|_| !self.exchange.tasks().are_cut_off()) else { return };
+        let Some(trail) = self.trail.take().filter(|_| !self.exchange.tasks().are_cut_off()) else { return };
+        // Whoever has not said everything was waited for himself.
+        if self.progress.is_awaited() {
+            return;
+        }
+        let (now, last_part) = (self.exchange.bridge().clock.monotonic(), self.progress.last_part());
         // As with a call that waits to its end: a server is waited for from the last part of the request on, and no part of it is a sign of life.
-        let since = since.max(self.progress.last_part());
-        let waited = self.exchange.bridge().clock.monotonic().saturating_sub(since);
-        if waited >= IN_VAIN && !self.progress.is_awaited() && self.server.is_silent_since(self.before) {
+        let in_vain = |since: Duration| now.saturating_sub(since.max(last_part)) >= IN_VAIN;
+        self.tell(trail, now, in_vain(trail.began));
+        if self.since.is_some_and(in_vain) && self.server.is_silent_since(self.before) {
             self.way.pass_over(
                 self.server,
                 "nobody was answered while a caller waited, until he broke off",

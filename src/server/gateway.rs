@@ -1,5 +1,6 @@
 //! The listeners of API calls and of authorization questions: who calls from where, and the trail of it.
 
+use std::mem;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -105,7 +106,9 @@ pub(super) async fn call(
     };
     peer.turn.waiting().set(false);
     let is_refused = trail.refusal.is_some();
-    asked.answered(response.status());
+    let status = response.status();
+    asked.answered(status);
+    response.body_mut().answers(mem::take(&mut asked.trail), status);
     // Once it is written down: who hangs up ends this here.
     others_first().await;
     if is_too_much {

@@ -2,7 +2,6 @@
 //! gone, and one that a panic ends.
 
 use std::thread;
-use std::time::Duration;
 
 use http::StatusCode;
 
@@ -25,13 +24,13 @@ pub(super) struct Unanswered<'s> {
     pub(super) trail: Trail,
     bridge: &'s Bridge,
     tasks: &'s Tasks,
-    started: Duration,
     is_answered: bool,
 }
 
 impl<'s> Unanswered<'s> {
     pub(super) fn new(bridge: &'s Bridge, tasks: &'s Tasks, trail: Trail) -> Self {
-        Self { trail, bridge, tasks, started: bridge.clock.monotonic(), is_answered: false }
+        let trail = Trail { began: bridge.clock.monotonic(), ..trail };
+        Self { trail, bridge, tasks, is_answered: false }
     }
 
     /// Writes down what it was answered, unless nobody was there to hear it.
@@ -42,7 +41,7 @@ impl<'s> Unanswered<'s> {
     }
 
     fn write(&self, status: u16) {
-        let took = self.bridge.clock.monotonic().saturating_sub(self.started);
+        let took = self.bridge.clock.monotonic().saturating_sub(self.trail.began);
         self.bridge.edge.request(&self.trail, status, took);
     }
 }
@@ -58,7 +57,9 @@ impl Drop for Unanswered<'_> {
         } else if self.tasks.are_cut_off() {
             (Refusal::server(Fault::Ourselves, cut_off), NONE)
         } else {
-            (Refusal::caller_gone(), GONE)
+            // Whoever was waited for may have been told of by now.
+            let told = self.trail.refusal.take().filter(|refusal| refusal.cause == Cause::CallerGone);
+            (told.unwrap_or(const { Refusal::caller_gone() }), GONE)
         };
         self.trail.refusal = Some(refusal);
         self.write(status);

@@ -46,9 +46,9 @@ impl Edge {
         }
     }
 
-    /// An API broke its answer off, when its client had heard the head.
-    pub fn answer_cut(&self, server: &str, why: &str) {
-        log::answer_cut(server, why);
+    /// An API broke its answer to this call off, when its client had heard this status.
+    pub fn answer_cut(&self, call: (&Trail, u16), server: &str, why: &str) {
+        log::answer_cut(call, server, why);
         self.metrics.answers_cut.inc();
     }
 

@@ -187,8 +187,11 @@ pub fn not_accepted(error: &io::Error, files: Option<u64>, count: u64) {
 }
 
 /// Says that an API broke its answer off behind the head: the line of the call had no more than that to tell.
-pub fn answer_cut(server: &str, detail: &str) {
-    tracing::warn!(event = "answer_cut", server, detail);
+pub fn answer_cut((call, status): (&Trail, u16), server: &str, detail: &str) {
+    let client = call.client.as_ref().map(|client| &*client.legacy_id);
+    let address = call.address.map(|address| address.to_string());
+    let (family, token) = (call.family.map(|family| family.to_string()), call.token.map(|token| token.short()));
+    tracing::warn!(event = "answer_cut", client, address, status, family, token, server, detail);
 }
 
 /// Says that a server of several is not asked for a while, which no call's own line tells: another answers it.

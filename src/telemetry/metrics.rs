@@ -191,7 +191,7 @@ impl Metrics {
         registry.register("old_server_seconds", "What the old server took", self.old_seconds.clone());
         registry.register(
             "old_api",
-            "API calls that the old API was to answer, by answer (2xx, ..., down, slow)",
+            "API calls that the old API was to answer, by answer (2xx, ..., down, slow, gone)",
             self.old_api.clone(),
         );
         registry.register(

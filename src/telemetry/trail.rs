@@ -16,6 +16,8 @@ use crate::domain::unseen::{is_unseen, one_line};
 /// What happened, before it is written down.
 #[derive(Debug, Default)]
 pub struct Trail {
+    /// When it began, by the monotonic clock.
+    pub began: Duration,
     /// The endpoint, where the path has one.
     pub endpoint: Option<Endpoint>,
     /// The legacy client's address.

@@ -10,7 +10,9 @@ use socket2::SockRef;
 
 use super::{call, connect, get, gone, open, plan, refused, routes, told, until, uuid};
 use crate::support::api2::Http2Api;
-use crate::support::frames::{self, CANCEL, DATA, END_HEADERS, Frames, HEADERS, NO_ERROR, PING, RST_STREAM};
+use crate::support::frames::{
+    self, CANCEL, DATA, END_HEADERS, END_STREAM, Frames, HEADERS, NO_ERROR, PING, RST_STREAM,
+};
 use crate::support::{Connection, FakeApi, OLD_ID, OLD_SECRET, PATIENCE, TOKEN, World, eventually, passport, post};
 
 #[test]
@@ -159,16 +161,57 @@ fn a_caller_that_breaks_off_does_not_keep_his_place_until_the_api_answers() {
             .all(|other| other.write(&get("/none", "none")) && other.reply().is_some_and(|reply| reply.status == 404))
     });
     eventually("it is counted", || gone(&world, "api", OLD_ID) == 2);
+    let detail = format!("the caller was gone after 0.0 s; {} had not answered", api.address());
+    assert_eq!(left(&world, "api"), ["caller_gone", "client", &detail], "no time has passed by the bridge's clock");
+}
+
+#[test]
+fn an_api_that_lets_its_callers_wait_until_they_leave_is_named_and_to_blame() {
+    let api = FakeApi::start(|mut caller| while caller.request().is_some() {});
+    let world = plan(&api, "").set("gateway", "timeout", "\"10m\"").start();
+    let uuid = uuid(&world);
+    let mut client = Frames::open(world.running().addresses().gateway.unwrap());
+    client.send(HEADERS, END_HEADERS | END_STREAM, 1, &super::http2::head("GET", &uuid, &[]));
+    eventually("it waits", || api.seen().len() == 1);
+    world.turn(12);
+    client.send(RST_STREAM, 0, 1, &CANCEL.to_be_bytes());
+    eventually("it is gone", || gone(&world, "api", OLD_ID) == 1);
+    let detail = format!("the caller was gone after 12.0 s; {} had not answered", api.address());
+    assert_eq!(left(&world, "api"), ["caller_gone", "upstream", &detail]);
+    let blamed = |fault| world.metric(&format!("passbridge_faults_total{{client=\"{OLD_ID}\",fault=\"{fault}\"}}"));
+    assert!((blamed("upstream") - 1.0).abs() < 0.1 && blamed("client") < 0.1);
+}
+
+#[test]
+fn a_caller_that_leaves_in_the_middle_of_his_body_blames_no_api_however_long_he_took() {
+    let api = FakeApi::start(|mut caller| {
+        caller.head();
+        let _cut = caller.stream.read_to_end(&mut Vec::new());
+    });
+    let world = plan(&api, "").start();
+    let uuid = uuid(&world);
+    let mut client = Frames::open(world.running().addresses().gateway.unwrap());
+    client.send(HEADERS, END_HEADERS, 1, &super::http2::head("POST", &uuid, &[]));
+    client.send(DATA, 0, 1, b"abc");
+    eventually("it is on its way", || api.connections() == 1);
+    world.turn(12);
+    client.send(RST_STREAM, 0, 1, &CANCEL.to_be_bytes());
+    eventually("it is gone", || gone(&world, "api", OLD_ID) == 1);
     told_as_gone(&world, "api");
+}
+
+/// Outcome, fault and detail of whoever has left.
+#[track_caller]
+fn left(world: &World, endpoint: &str) -> [String; 3] {
+    let lines = world.log("\"status\":499");
+    let line = lines.iter().find(|line| line["endpoint"] == endpoint).expect("the log tells it");
+    ["outcome", "fault", "detail"].map(|member| line[member].as_str().unwrap().to_owned())
 }
 
 /// The log says what it was, and not that it was a bad request.
 #[track_caller]
 fn told_as_gone(world: &World, endpoint: &str) {
-    let lines = world.log("\"status\":499");
-    let line = lines.iter().find(|line| line["endpoint"] == endpoint).expect("the log tells it");
-    let told = [&line["outcome"], &line["fault"], &line["detail"]];
-    assert_eq!(told, ["caller_gone", "client", "the caller was gone before its answer"]);
+    assert_eq!(left(world, endpoint), ["caller_gone", "client", "the caller was gone before its answer"]);
 }
 
 /// His body is no bad one: he has not said all of it.

@@ -10,9 +10,10 @@ use parking_lot::Mutex;
 
 use super::http2::{ask, on_http2};
 use super::{call, connect, get, nowhere, open, plan, refused, told, until, uuid};
+use crate::support::frames::{CANCEL, END_HEADERS, END_STREAM, Frames, HEADERS, RST_STREAM};
 use crate::support::tls::{Authority, TlsFront};
 use crate::support::world::REVOKE;
-use crate::support::{Connection, FakeApi, OLD_ID, OLD_SECRET, PATIENCE, Plan, World, post};
+use crate::support::{Connection, FakeApi, OLD_ID, OLD_SECRET, PATIENCE, Plan, World, eventually, post};
 
 /// A token of the old server.
 const OLDS: &str = "01d00000-0000-4000-8000-000000000001";
@@ -217,6 +218,25 @@ fn an_old_api_that_is_down_is_named_in_the_log_and_one_that_is_slow_too() {
         assert_eq!((&line["old_server"], &line["fault"]), (&word.into(), &"upstream".into()), "{line}");
         assert!((world.metric(&format!("passbridge_old_api_total{{answer=\"{word}\"}}")) - 1.0).abs() < 0.1, "{word}");
     }
+}
+
+#[test]
+fn an_old_api_whose_caller_leaves_before_it_answers_is_named_and_counted() {
+    let hanging = FakeApi::start(|mut caller| while caller.request().is_some() {});
+    let world = between(&FakeApi::good(), &hanging);
+    let mut client = Frames::open(world.running().addresses().gateway.unwrap());
+    client.send(HEADERS, END_HEADERS | END_STREAM, 1, &super::http2::head("GET", OLDS, &[]));
+    eventually("it waits", || hanging.seen().len() == 1);
+    world.turn(12);
+    client.send(RST_STREAM, 0, 1, &CANCEL.to_be_bytes());
+    let gone = "passbridge_old_api_total{answer=\"gone\"}";
+    eventually("it is counted", || (world.metric(gone) - 1.0).abs() < 0.1);
+    let lines = world.log(&hanging.address().to_string());
+    let line = lines.iter().find(|line| line["status"] == 499).expect("the log tells it");
+    assert_eq!((&line["old_server"], &line["fault"]), (&"gone".into(), &"upstream".into()), "{line}");
+    let detail =
+        format!("the caller was gone after 12.0 s; the old API (`otk.api`), {}, had not answered", hanging.address());
+    assert_eq!((&line["detail"], line["old_ms"].as_f64()), (&detail.into(), Some(12_000.0)));
 }
 
 #[test]

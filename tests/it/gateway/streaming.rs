@@ -11,7 +11,7 @@ use socket2::SockRef;
 use super::{connect, get, open, plan, until, uuid, web_socket};
 use crate::support::api::Caller;
 use crate::support::frames::{self, Frames};
-use crate::support::{FakeApi, PATIENCE, World, eventually};
+use crate::support::{FakeApi, OLD_ID, PATIENCE, World, eventually};
 
 #[test]
 fn an_answer_is_seen_before_it_has_ended() {
@@ -208,6 +208,10 @@ fn is_told_as_cut(world: &World, api: &FakeApi) {
     let of_it: Vec<_> = lines.iter().filter(|line| line["server"] == api.address().to_string()).collect();
     assert!(of_it.len() == 1 && of_it[0]["level"] == "WARN", "{lines:?}");
     assert_eq!(of_it[0]["detail"], "the answer broke off");
+    let whose = ["client", "address", "status"].map(|member| of_it[0][member].to_string());
+    assert_eq!(whose, [format!("\"{OLD_ID}\""), "\"127.0.0.1\"".to_owned(), "200".to_owned()], "{lines:?}");
+    let logins = world.log("\"grant\":");
+    assert!(logins.iter().any(|login| ["family", "token"].iter().all(|member| login[member] == of_it[0][member])));
     assert!((world.metric("passbridge_api_answers_cut_total") - 1.0).abs() < 0.1);
 }
 
