@@ -1,7 +1,10 @@
 //! The legacy listener's one handler: reads a request within bounds, has it answered, and writes its trail.
 
+use std::future::poll_fn;
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Context;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -111,12 +114,21 @@ pub(super) async fn handle(
     let trail = &mut asked.trail;
     // Hyper by itself closes behind lengths that contradict each other (RFC 9112 section 6.1).
     let mut close = false;
+    let mut has_waited = false;
     let path = head.uri.path();
     let reply = match read(service, &head.headers, body).await {
         Ok(body) => {
             let incoming = Incoming { method: &head.method, uri: &head.uri, headers: &head.headers, body: &body };
-            let answering = service.exchange.answer(&incoming, address, trail);
-            let answered = AssertUnwindSafe(answering).catch_unwind().await;
+            let answered = {
+                let answering = service.exchange.answer(&incoming, address, trail);
+                let mut answering = pin!(AssertUnwindSafe(answering).catch_unwind());
+                let look = |cx: &mut Context<'_>| {
+                    let looked = answering.as_mut().poll(cx);
+                    has_waited |= looked.is_pending();
+                    looked
+                };
+                poll_fn(look).await
+            };
             answered.unwrap_or_else(|_| service.exchange.refuse(path, Refusal::server(Fault::Ourselves, PANIC), trail))
         }
         Err(refusal) => {
@@ -126,6 +138,9 @@ pub(super) async fn handle(
         }
     };
     let is_ours = trail.passed.is_none();
+    if has_waited {
+        asked.done(turn).await;
+    }
     asked.answered(reply.status);
     let response = respond(reply, close);
     if is_ours {

@@ -5,10 +5,12 @@ use std::thread;
 
 use http::StatusCode;
 
+use super::malformed::Turn;
 use crate::domain::refusal::{Cause, Fault, Refusal};
 use crate::exchange::Bridge;
-use crate::lifecycle::Tasks;
+use crate::lifecycle::{Tasks, others_first};
 use crate::telemetry::Trail;
+use crate::telemetry::trail::Note;
 
 /// What is told of a request that a panic has ended.
 pub(super) const PANIC: &str = "a panic while answering";
@@ -25,12 +27,23 @@ pub(super) struct Unanswered<'s> {
     bridge: &'s Bridge,
     tasks: &'s Tasks,
     is_answered: bool,
+    /// The work for it is done, and stands; whether anybody hears of that is not known yet.
+    is_done: bool,
 }
 
 impl<'s> Unanswered<'s> {
     pub(super) fn new(bridge: &'s Bridge, tasks: &'s Tasks, trail: Trail) -> Self {
         let trail = Trail { began: bridge.clock.monotonic(), ..trail };
-        Self { trail, bridge, tasks, is_answered: false }
+        Self { trail, bridge, tasks, is_answered: false, is_done: false }
+    }
+
+    /// Looks, where the work for it took a while, whether whoever asked over this connection has broken it off meanwhile. This ends here then.
+    pub(super) async fn done(&mut self, turn: &Turn) {
+        self.is_done = true;
+        turn.waiting().set(true);
+        // Hyper has a look at the connection before it comes back.
+        others_first().await;
+        turn.waiting().set(false);
     }
 
     /// Writes down what it was answered, unless nobody was there to hear it.
@@ -50,6 +63,10 @@ impl Drop for Unanswered<'_> {
     fn drop(&mut self) {
         if self.is_answered {
             return;
+        }
+        if self.is_done && !thread::panicking() && !self.tasks.are_cut_off() {
+            self.trail.notes.push(Note::Unheard);
+            return self.write(GONE);
         }
         let cut_off = "cut off: the time that `server.drain` gives to what is in flight was over";
         let (refusal, status) = if thread::panicking() {

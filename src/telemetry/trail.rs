@@ -99,6 +99,8 @@ pub enum Note {
     Outlived,
     /// A login that the canary had chosen for the realm was passed on: the bridge did not find out who it was.
     Unproved,
+    /// It was served, and the caller was gone before its answer: what was done for it stands.
+    Unheard,
 }
 
 impl Note {
@@ -118,6 +120,7 @@ impl Note {
             Self::RealmUntold => "realm_untold",
             Self::Outlived => "outlived_login",
             Self::Unproved => "unproved",
+            Self::Unheard => "unheard",
         }
     }
 }

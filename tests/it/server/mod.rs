@@ -6,3 +6,4 @@ mod drain;
 mod operators;
 mod reload;
 mod tls;
+mod unheard;
