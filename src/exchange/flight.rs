@@ -32,6 +32,8 @@ use crate::telemetry::trail::Note;
 pub(super) enum Landing {
     /// Decide again. The note is for operators.
     Done(Option<Note>),
+    /// The same, and nobody was asked: somebody else was before this one.
+    Overtaken,
     /// Another instance is asking; decide again in a moment.
     Elsewhere,
     /// The realm did not grant.
@@ -138,15 +140,11 @@ impl Waits {
         Self { flights: 0, looks: 0, most_looks: patience.max(LEASE).as_millis() / LOOK_AGAIN.as_millis() }
     }
 
-    pub(super) fn has_waited(&self) -> bool {
-        self.flights + self.looks > 0
-    }
-
     /// Whether to decide again; waits a moment where another instance is asking.
     pub(super) async fn once_more(&mut self, landing: Landing, store: &TokenStore) -> Result<(), Refusal> {
         match landing {
             Landing::Failed(refusal) | Landing::NoSuchScope(refusal, _) => return Err(refusal),
-            Landing::Done(_) => self.flights += 1,
+            Landing::Done(_) | Landing::Overtaken => self.flights += 1,
             Landing::Elsewhere => {
                 self.looks += 1;
                 tokio::time::sleep(LOOK_AGAIN).await;
@@ -171,15 +169,20 @@ impl Exchange {
     /// Joins the family's flight, or begins it, and waits for its end. A scope that was refused to somebody else is no answer to
     /// whoever asks for another: he decides again.
     pub(super) async fn fly(self: &Arc<Self>, plan: Plan) -> Landing {
+        self.fly_or_join(plan).await.0
+    }
+
+    /// The same, and whether it was nobody else's flight.
+    pub(super) async fn fly_or_join(self: &Arc<Self>, plan: Plan) -> (Landing, bool) {
         let asked = plan.purpose.scope();
-        let mut watch = self.board(plan);
+        let (mut watch, is_ours) = self.board(plan);
         let in_time = timeout(self.bridge.policy.load().patience + LEASE, watch.wait_for(Option::is_some));
         let landed = tokio::select! {
             landed = in_time => landed,
             // It flies on: what the realm gave is kept once the disk answers.
-            error = self.store_hangs() => return Landing::Failed(store_failed(error)),
+            error = self.store_hangs() => return (Landing::Failed(store_failed(error)), is_ours),
         };
-        match landed {
+        let landing = match landed {
             Ok(Ok(landing)) => match landing.clone() {
                 None => Landing::Done(None),
                 Some(Landing::NoSuchScope(_, theirs)) if theirs != asked => Landing::Done(None),
@@ -187,7 +190,8 @@ impl Exchange {
             },
             Ok(Err(_)) => Landing::Failed(Refusal::server(Fault::Ourselves, "a flight ended without an answer")),
             Err(_) => Landing::Failed(took_too_long(&self.bridge.store)),
-        }
+        };
+        (landing, is_ours)
     }
 
     /// Comes back once the store's disk hangs.
@@ -200,10 +204,10 @@ impl Exchange {
         }
     }
 
-    /// Joins the family's flight, or begins it.
-    pub(super) fn board(self: &Arc<Self>, plan: Plan) -> watch::Receiver<Option<Landing>> {
+    /// Joins the family's flight, or begins it: whether it does.
+    pub(super) fn board(self: &Arc<Self>, plan: Plan) -> (watch::Receiver<Option<Landing>>, bool) {
         let sender = match self.bridge.flights.begin(plan.family) {
-            Begun::Already(watch) => return watch,
+            Begun::Already(watch) => return (watch, false),
             Begun::Now(sender) => sender,
         };
         let watch = sender.subscribe();
@@ -218,7 +222,7 @@ impl Exchange {
             drop(under_way);
             let _nobody_waits = sender.send(Some(landing));
         });
-        watch
+        (watch, true)
     }
 
     fn tell_of_renewal(&self, plan: &Plan, refusal: &Refusal) {
@@ -254,18 +258,18 @@ impl Exchange {
 
     async fn under_lease(&self, plan: &Plan, lease: Lease) -> Result<Landing, Refusal> {
         let Some(known) = self.bridge.store.family(plan.family).await.map_err(store_failed)? else {
-            return Ok(Landing::Done(None));
+            return Ok(Landing::Overtaken);
         };
         let known = self.bridge.flights.as_it_is(known);
         let rotation = self.bridge.policy.load().rotation;
         match decide_asking(&known.value.state, Flight { asking: false, rotation }) {
             RefreshDecision::Ask if self.is_overtaken(&plan.purpose, &known.value).await? => {
-                return Ok(Landing::Done(None));
+                return Ok(Landing::Overtaken);
             }
             RefreshDecision::Ask => {}
             RefreshDecision::Lose => return self.change_state(known, FamilyState::Unrefreshable, lease).await,
             RefreshDecision::Wait | RefreshDecision::Replay | RefreshDecision::Reuse | RefreshDecision::Refuse(_) => {
-                return Ok(Landing::Done(None));
+                return Ok(Landing::Overtaken);
             }
         }
         let Some(request) = question::of(plan, &known.value)? else {
@@ -274,7 +278,7 @@ impl Exchange {
         // Replicas that are away are heard of before the realm is asked: a pair that one Redis alone has is answered to nobody.
         let is_written_down = !rotation.forgives() || self.bridge.store.waits_for_replicas();
         let known = if is_written_down { self.write_down(known, lease).await? } else { Some(known) };
-        let Some(known) = known else { return Ok(Landing::Done(None)) };
+        let Some(known) = known else { return Ok(Landing::Overtaken) };
         match self.ask(&request, lease).await {
             Ok(granted) => self.keep(plan, known, granted, lease).await,
             Err(failure) => {
@@ -350,11 +354,11 @@ impl Exchange {
         lease: Lease,
     ) -> Result<Landing, Refusal> {
         if known.value.state == state {
-            return Ok(Landing::Done(None));
+            return Ok(Landing::Overtaken);
         }
         let change = Change { fence: Some(lease.fence), ..Change::of(known.version, Family { state, ..known.value }) };
         match self.bridge.store.commit(change).await {
-            Ok(()) | Err(CommitError::Conflict | CommitError::Fenced | CommitError::Unknown) => Ok(Landing::Done(None)),
+            Ok(()) | Err(CommitError::Conflict | CommitError::Fenced | CommitError::Unknown) => Ok(Landing::Overtaken),
             Err(CommitError::Store(error)) => Err(store_failed(error)),
         }
     }

@@ -35,7 +35,7 @@ impl Exchange {
     ) -> Result<Reply, Refusal> {
         let mut came = self.bridge.clock.now(); // whoever comes before a pair is made is no re-user of its UUID, however long that takes
         let presented = self.presented(known, grant, trail).await?;
-        let asked_at = self.bridge.clock.monotonic();
+        let mut has_asked = false;
         let mut waits = Waits::new(self.bridge.policy.load().patience * 2);
         loop {
             let found = self.bridge.store.family(presented.record.family).await.map_err(store_failed)?;
@@ -52,7 +52,7 @@ impl Exchange {
                     let (told, age) = self.replay(&family, &presented.token)?;
                     trail.token = Some(told.access.fingerprint(TokenUse::Access));
                     trail.notes.extend((told.expires_in < known.client.promise()).then_some(Note::PromiseShort));
-                    trail.notes.extend((!waits.has_waited()).then_some(Note::Replayed));
+                    trail.notes.extend((!has_asked).then_some(Note::Replayed));
                     let expires_in = told.expires_in.saturating_sub(age);
                     return Ok(token_reply(
                         known,
@@ -64,8 +64,14 @@ impl Exchange {
                 RefreshDecision::Ask | RefreshDecision::Wait | RefreshDecision::Lose => {}
             }
             let plan = self.plan(known, grant_type, grant, &presented)?;
-            let landing = self.fly(plan).await;
-            trail.realm = Some(self.bridge.clock.monotonic().saturating_sub(asked_at));
+            let asked_at = self.bridge.clock.monotonic();
+            let (landing, is_ours) = self.fly_or_join(plan).await;
+            // One question is one, however many wait for its answer.
+            if is_ours && !matches!(landing, Landing::Elsewhere | Landing::Overtaken) {
+                has_asked = true;
+                let took = self.bridge.clock.monotonic().saturating_sub(asked_at);
+                trail.realm = Some(trail.realm.unwrap_or_default() + took);
+            }
             if let Landing::Done(Some(note)) = &landing {
                 trail.notes.push(*note);
             }

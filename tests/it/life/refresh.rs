@@ -182,6 +182,9 @@ fn fifty_at_once_make_one_call_and_get_one_answer() {
     assert_eq!(replies[0].status, 200, "{}", replies[0].body);
     assert!(replies.iter().all(|reply| reply.body == replies[0].body));
     assert_eq!(refreshes(&world).len(), 1);
+    noted(&world, "replayed", 49.0);
+    let asked = world.metric("passbridge_realm_seconds_count");
+    assert!((asked - 2.0).abs() < 0.1, "the login and one refresh, not {asked}");
 }
 
 #[test]
