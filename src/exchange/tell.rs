@@ -87,11 +87,8 @@ impl Exchange {
     pub async fn tell(&self, end: &CancellationToken) {
         let mut unheard = Unheard::default();
         while !end.is_cancelled() {
-            match self.tell_all(&mut unheard).await {
-                Ok(untold) => {
-                    self.bridge.metrics.untold.set(i64::try_from(untold).unwrap_or(i64::MAX));
-                }
-                Err(error) => log::store("reading what the realm must be told", &error),
+            if let Err(error) = self.tell_all(&mut unheard).await {
+                log::store("reading what the realm must be told", &error);
             }
             tokio::select! {
                 () = end.cancelled() => {}
@@ -100,9 +97,9 @@ impl Exchange {
         }
     }
 
-    /// Goes through the outbox once. Answers how many revocations the realm still has not heard: damaged ones, which nobody can
-    /// tell, are of them, and are said where there are others than before.
-    async fn tell_all(&self, unheard: &mut Unheard) -> Result<usize, StoreError> {
+    /// Goes through the outbox once, and shows from its beginning on how many revocations the realm has not heard: it may take its time for
+    /// each. Damaged ones, which nobody can tell, are of them, and are said where there are others than before.
+    async fn tell_all(&self, unheard: &mut Unheard) -> Result<(), StoreError> {
         let now = self.bridge.clock.monotonic();
         let outbox = self.bridge.store.outbox().await?;
         if outbox.damaged > unheard.damaged {
@@ -110,20 +107,24 @@ impl Exchange {
         }
         unheard.damaged = outbox.damaged;
         unheard.keep(&outbox.records);
-        let mut untold = outbox.damaged;
+        let show = |untold: usize| self.bridge.metrics.untold.set(i64::try_from(untold).unwrap_or(i64::MAX));
+        let mut untold = outbox.damaged + outbox.records.len();
+        show(untold);
         for pending in outbox.records {
             if !unheard.is_due(&pending.family, now) {
-                untold += 1;
-            } else if let Err(refusal) = self.tell_one(&pending, unheard).await {
-                untold += 1;
+                continue;
+            }
+            if let Err(refusal) = self.tell_one(&pending, unheard).await {
                 if unheard.add(&pending, now) {
                     log::revocation(&pending.client, pending.family, "untold", &refusal.detail);
                 }
             } else {
                 self.bridge.store.outbox_delete(&pending).await?;
+                untold -= 1;
+                show(untold);
             }
         }
-        Ok(untold)
+        Ok(())
     }
 
     /// Tells it, unless there is nothing to be told any more.

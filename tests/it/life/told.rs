@@ -1,9 +1,12 @@
 //! What the realm must still be told of revocations, while it is away.
 
+use std::sync::Arc;
+
 use passbridge::domain::family::FamilyId;
 use passbridge::domain::seal::Sealed;
 use passbridge::domain::time::Timestamp;
 use passbridge::store::{PendingRevocation, TokenStore};
+use tokio::sync::Notify;
 
 use super::{login, refresh, refreshed, refused, revoke, rotation, told};
 use crate::store::damage::flip;
@@ -67,6 +70,19 @@ fn a_realm_that_is_away_keeps_no_revoked_uuid_alive_and_is_told_when_it_is_back(
     let seen = world.realm.asked("logout").pop().unwrap();
     assert_eq!(seen.field("client_id").as_deref(), Some("test_api"));
     assert_eq!(seen.field("client_secret").as_deref(), Some(NEW_SECRET));
+}
+
+#[test]
+fn what_the_realm_takes_its_time_to_hear_is_shown_meanwhile() {
+    let world = of("told-slowly", "").start();
+    let access = login_of(&world, "told-slowly");
+    let gate = Arc::new(Notify::new());
+    world.realm.next_at("logout", Mood::Gate(Arc::clone(&gate), Box::new(Mood::ended())));
+    revoke_by(&world, "told-slowly", &access);
+    eventually("it is asked", || told(&world).len() == 1);
+    assert!((world.metric("passbridge_revocations_untold") - 1.0).abs() < 0.1);
+    gate.notify_one();
+    eventually("it has heard", || world.metric("passbridge_revocations_untold") < 0.1);
 }
 
 #[test]
