@@ -14,6 +14,9 @@ use super::learned::Learned;
 use super::opaque::Fingerprint;
 use super::shadow::Beside;
 
+/// What metrics call all whom no mapping has, and whoever did not prove to be a client.
+pub const STRANGERS: &str = "unknown";
+
 /// Where a client stands in its migration (OPERATOR section 5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Stage {

@@ -9,7 +9,7 @@ use super::hash::{Parameters, Unfit};
 use super::load::Dialects;
 use crate::document::{Findings, Origin, Reader, Spotted, Value};
 use crate::domain::canary::Canary;
-use crate::domain::client::{Client, LegacySecret, MOST_SECRETS, Moved, Stage};
+use crate::domain::client::{Client, LegacySecret, MOST_SECRETS, Moved, STRANGERS, Stage};
 use crate::domain::dialect::Dialect;
 use crate::domain::last_use::LastUse;
 use crate::domain::shadow::Beside;
@@ -42,7 +42,7 @@ pub(super) struct Surroundings<'a> {
 /// Reads a client.
 pub(super) fn read(mut entry: Reader<'_>, around: Surroundings<'_>) -> Read {
     let Surroundings { dialects, sources, old_server } = around;
-    let legacy_id = filled(&mut entry, "legacy_id");
+    let legacy_id = legacy_id(&mut entry);
     let legacy_secrets = legacy_secrets(&mut entry, around);
     let client_id = filled(&mut entry, "client_id");
     let client_secrets =
@@ -79,6 +79,16 @@ pub(super) fn read(mut entry: Reader<'_>, around: Surroundings<'_>) -> Read {
         }))
     };
     Read { client: whole(), legacy_id, client_id }
+}
+
+fn legacy_id(entry: &mut Reader<'_>) -> Option<Spotted<String>> {
+    let id = filled(entry, "legacy_id")?;
+    if id.value == STRANGERS {
+        let message = format!("metrics call all `{STRANGERS}` who did not prove to be a client");
+        let hint = "what is counted of this client and of them is one; log and audit tell it from them";
+        entry.findings().warning("shared-series", &id.origin, message, hint);
+    }
+    Some(id)
 }
 
 fn filled(entry: &mut Reader<'_>, key: &'static str) -> Option<Spotted<String>> {

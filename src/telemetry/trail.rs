@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::domain::client::{Client, Stage};
+use crate::domain::client::{Client, STRANGERS, Stage};
 use crate::domain::dialect::Endpoint;
 use crate::domain::family::FamilyId;
 use crate::domain::opaque::{Fingerprint, OpaqueToken, TokenUse};
@@ -158,7 +158,7 @@ impl Trail {
     /// The client's id as metrics name it: known clients by id, all strangers by one word.
     #[must_use]
     pub fn client_label(&self) -> &str {
-        self.whose().map_or("unknown", |client| &*client.legacy_id)
+        self.whose().map_or(STRANGERS, |client| &*client.legacy_id)
     }
 
     /// The client's stage, where it is known.

@@ -396,6 +396,12 @@ fn clients_are_held_side_by_side_and_both_places_are_named() {
             "the new client `new` serves two old ones",
             "cannot tell this one from the one at ",
         ),
+        warning(
+            "shared-series",
+            client("") + &client("legacy_id = ▲\"unknown\"\nclient_id = \"fourth\""),
+            "metrics call all `unknown`",
+            "of this client and of them is one",
+        ),
     ]);
     let site = Site::new(&client(""));
     site.write("clients/b.toml", &client("client_id = \"another\""));
