@@ -50,6 +50,10 @@ test-java: ## The Keycloak provider's and the test programs' unit tests
 test-static: ## The program is static, answers, serves and drains
 	scripts/test-static
 
+.PHONY: test-shipped
+test-shipped: ## The same of what ships, built as the image builds it: a quarter of an hour, so no part of `make test`
+	scripts/test-shipped
+
 .PHONY: test-compose
 test-compose: ## docker-compose.yml means what it should
 	scripts/test-compose

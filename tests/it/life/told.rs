@@ -365,8 +365,8 @@ fn a_newer_word_is_not_forgotten_with_the_one_that_was_just_told() {
     let waiting = super::send(&world, &super::refreshing(&next));
     super::until_asked(&world, 2);
     // The realm hears of the older token slowly: in the meantime the refresh lands, and leaves word of the newer one.
-    let logout = std::sync::Arc::new(tokio::sync::Notify::new());
-    let slow = Mood::Gate(std::sync::Arc::clone(&logout), Box::new(Mood::ended()));
+    let logout = Arc::new(Notify::new());
+    let slow = Mood::Gate(Arc::clone(&logout), Box::new(Mood::ended()));
     world.realm.next_at("logout", slow);
     revoke(&world, &access);
     eventually("the older one is being told", || told(&world).len() == 1);

@@ -112,7 +112,7 @@ impl Living {
             doubts: Doubts::default(),
             keys: Keys::default(),
             canaries: Canaries::default(),
-            shadows: Shadows::new(crate::support::BEGIN),
+            shadows: Shadows::new(BEGIN),
             heard: Heard::default(),
             untold: Notify::new(),
             edge: Edge::new(Arc::clone(&metrics), None),
