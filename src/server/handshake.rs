@@ -26,6 +26,17 @@ enum Cause {
 }
 
 impl Cause {
+    const ALL: [Self; 8] = [
+        Self::NoTls,
+        Self::NoCertificate,
+        Self::CertificateRefused,
+        Self::CallerRefused,
+        Self::NothingInCommon,
+        Self::BrokenOff,
+        Self::Slow,
+        Self::Broken,
+    ];
+
     const fn word(self) -> &'static str {
         match self {
             Self::NoTls => "no_tls",
@@ -114,6 +125,7 @@ pub(super) struct Failures {
 
 impl Failures {
     pub(super) fn new(listener: &'static str, clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Self {
+        metrics.handshakes(listener, Cause::ALL.into_iter().map(Cause::word));
         Self { listener, metrics, news: News::new(clock) }
     }
 

@@ -176,8 +176,8 @@ fn can_ask(config: &Config, clock: &Arc<dyn Clock>) -> Result<(), StartError> {
 /// TLS of each listener, in the order of [`Doors`].
 fn tls(config: &Config, clock: &Arc<dyn Clock>, metrics: &Arc<Metrics>) -> Result<[Option<Tls>; 5], StartError> {
     let tls = |listener, protocols, material: &Option<TlsMaterial>| {
-        let failures = Failures::new(listener, Arc::clone(clock), Arc::clone(metrics));
-        let tls = material.as_ref().map(|material| Tls::new(protocols, material, failures));
+        let failures = || Failures::new(listener, Arc::clone(clock), Arc::clone(metrics));
+        let tls = material.as_ref().map(|material| Tls::new(protocols, material, failures()));
         tls.transpose().map_err(StartError::Failed)
     };
     Ok([

@@ -16,7 +16,9 @@ use super::labels::{
 };
 use super::stored::StoreMetrics;
 use super::trail::{Trail, class};
+use crate::domain::client::STRANGERS;
 use crate::domain::dialect::Endpoint;
+use crate::domain::refusal::{Cause, Fault};
 use crate::domain::shadow::Outcome;
 use crate::domain::time::Timestamp;
 
@@ -90,7 +92,7 @@ impl Metrics {
     #[must_use]
     pub fn new() -> Self {
         let mut registry = Registry::with_prefix("passbridge");
-        let mut metrics = Self {
+        let metrics = Self {
             requests: Family::default(),
             faults: Family::default(),
             notes: Family::default(),
@@ -146,8 +148,21 @@ impl Metrics {
         metrics.register_audit(&mut registry);
         metrics.register_connections(&mut registry);
         metrics.store.register(&mut registry);
-        metrics.registry = registry;
-        metrics
+        Self { registry, ..metrics }.begun()
+    }
+
+    /// Series that can be known beforehand begin at nothing: whoever compares two looks does not see that one grew which was not there.
+    fn begun(self) -> Self {
+        for fault in Fault::ALL {
+            self.faults.get_or_create(&FaultLabels { client: STRANGERS.to_owned(), fault: fault.word() }).inc_by(0);
+        }
+        for outcome in ["ok", Cause::InvalidRequest.word(), Cause::ServerError.word()] {
+            self.logouts.get_or_create(&OutcomeLabels { outcome }).inc_by(0);
+        }
+        for answer in ["1xx", "2xx", "3xx", "4xx", "5xx", "down", "slow", "gone"] {
+            self.old_api.get_or_create(&AnswerLabels { answer }).inc_by(0);
+        }
+        self
     }
 
     fn register_realm(&self, registry: &mut Registry) {
@@ -314,6 +329,13 @@ impl Metrics {
     /// Counts one time that a server was passed over.
     pub fn server_passed_over(&self, server: &str) {
         self.passed_over.get_or_create(&ServerLabels { server: server.to_owned() }).inc();
+    }
+
+    /// Counts failed TLS handshakes of this listener from now on, none of any of these causes so far.
+    pub fn handshakes(&self, listener: &'static str, causes: impl Iterator<Item = &'static str>) {
+        for cause in causes {
+            self.handshakes.get_or_create(&HandshakeLabels { listener, cause }).inc_by(0);
+        }
     }
 
     /// Counts one failed TLS handshake; how many there were of this cause at this listener.

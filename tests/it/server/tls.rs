@@ -153,7 +153,10 @@ fn when_the_certificate_in_use_ends_is_shown() {
     fs::write(world.path().join("server.key"), &server.key).unwrap();
     world.running().reload().unwrap_err();
     assert_eq!(ends(), "2871763200", "the last good one is shown");
-    assert!(!world.ops("/metrics").body.contains("timestamp_seconds{listener=\"ops\"}"), "it shows none");
+    let metrics = world.ops("/metrics").body;
+    assert!(!metrics.contains("timestamp_seconds{listener=\"ops\"}"), "it shows none");
+    let failed = "passbridge_handshakes_failed_total{listener=\"legacy\",cause=\"no_tls\"}";
+    assert!(metrics.contains(&format!("\n{failed} 0\n")), "counted from the start: {metrics}");
 }
 
 #[test]

@@ -129,6 +129,21 @@ fn every_metric_is_documented_by_its_name() {
     }
 }
 
+/// Whoever compares two looks sees no growth in a series that was not there before.
+#[test]
+fn series_that_can_be_known_at_the_start_are_there_before_their_first_event() {
+    let metrics = World::new().ops("/metrics").body;
+    for series in [
+        "faults_total{client=\"unknown\",fault=\"upstream\"}",
+        "logouts_total{outcome=\"server_error\"}",
+        "old_api_total{answer=\"gone\"}",
+        "api_answers_cut_total",
+    ] {
+        assert!(metrics.contains(&format!("\npassbridge_{series} 0\n")), "{series}: {metrics}");
+    }
+    assert!(!metrics.contains("passbridge_handshakes_failed_total{"), "no listener speaks TLS");
+}
+
 #[test]
 fn what_the_store_does_is_measured() {
     let world = World::new();
