@@ -235,7 +235,10 @@ fn a_secret_that_the_store_could_not_keep_is_told_and_learned_later() {
     });
     assert!(!counted("kept") && program.lines("learned").is_empty());
     eventually("the log says why", || {
-        program.lines("store").iter().any(|line| line["what"].as_str().unwrap().starts_with("keeping what was"))
+        program
+            .lines("store")
+            .iter()
+            .any(|line| line["what"].as_str().is_some_and(|what| what.starts_with("keeping what was")))
     });
     program.limit("unlimited");
     within(Duration::from_secs(90), "there is room", || {
