@@ -8,7 +8,7 @@ use crate::domain::dialect::Slot;
 use crate::domain::family::{AccessRecord, Family, RefreshRecord};
 use crate::domain::opaque::{OpaqueToken, TokenUse};
 use crate::domain::refresh::{Flight, RefreshDecision, decide_refresh};
-use crate::domain::refusal::{Cause, Refusal};
+use crate::domain::refusal::Refusal;
 use crate::domain::scope;
 use crate::domain::wiped::Wiped;
 use crate::keycloak::wire;
@@ -20,8 +20,7 @@ use crate::telemetry::trail::Note;
 impl Exchange {
     pub(super) async fn introspect(self: &Arc<Self>, known: &Known<'_>, trail: &mut Trail) -> Result<Reply, Refusal> {
         let parameters = &known.request.parameters;
-        let token =
-            parameters.value("token").ok_or_else(|| Refusal::client(Cause::InvalidRequest, "`token` is missing"))?;
+        let token = parameters.value("token").ok_or_else(|| known.request.lacks("token"))?;
         let Some(token) = OpaqueToken::parse(token) else { return Ok(inactive(known)) };
         // Without the hint a refresh token is not active, so that no API takes it for an access token (CONTRACT section 2).
         if parameters.value("token_type_hint") == Some("refresh_token") {

@@ -316,7 +316,7 @@ fn speaks(client: &Client, dialects: &[Arc<Dialect>]) -> Result<(), Refusal> {
 /// The grant that a token request asks for, and its `grant_type`.
 fn asked_grant<'k>(request: &'k LegacyRequest, client: &'k Client) -> Result<(&'k str, &'k Grant), Refusal> {
     let word = request.parameters.value("grant_type");
-    let word = word.ok_or_else(|| Refusal::client(Cause::InvalidRequest, "`grant_type` is missing"))?;
+    let word = word.ok_or_else(|| request.lacks("grant_type"))?;
     let grant = client.dialect.grants.get(word);
     let unknown = || Refusal::client(Cause::GrantUnsupported, "the dialect has no such grant");
     Ok((word, grant.ok_or_else(unknown)?))

@@ -44,13 +44,6 @@ impl Gateway {
         })
     }
 
-    /// Refuses a question that is not looked at.
-    #[must_use]
-    pub fn turn_question_away(&self, refusal: Refusal, trail: &mut Trail) -> Response<Stream> {
-        trail.endpoint = Some(Endpoint::Authz);
-        whole(self.refuse(Endpoint::Authz, refusal, trail))
-    }
-
     /// As [`Gateway::authorize`] for a question of Envoy's over gRPC: the status that the client would hear, and the answer in its frame.
     pub async fn check(&self, asked: &Asked, trail: &mut Trail) -> (StatusCode, Bytes) {
         trail.endpoint = Some(Endpoint::Authz);

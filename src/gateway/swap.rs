@@ -84,11 +84,11 @@ impl Gateway {
         self.exchange.turn(None, refusal).reply(endpoint, trail)
     }
 
-    /// The same, as an answer to a call.
+    /// The same, as an answer to a call, or to a question.
     #[must_use]
-    pub fn turn_away(&self, refusal: Refusal, trail: &mut Trail) -> Response<Stream> {
-        trail.endpoint = Some(Endpoint::Api);
-        whole(self.refuse(Endpoint::Api, refusal, trail))
+    pub fn turn_away(&self, endpoint: Endpoint, refusal: Refusal, trail: &mut Trail) -> Response<Stream> {
+        trail.endpoint = Some(endpoint);
+        whole(self.refuse(endpoint, refusal, trail))
     }
 
     /// What a client sends with its call. `unread`: is set where its connection ends by what is not read of it.
@@ -300,8 +300,5 @@ pub(super) fn refusal(failed: Failed) -> Refusal {
 
 /// An answer of our own.
 pub(super) fn whole(reply: Reply) -> Response<Stream> {
-    let mut response = Response::new(Stream::Whole(reply.body));
-    *response.status_mut() = reply.status;
-    *response.headers_mut() = reply.headers;
-    response
+    Response::from(reply).map(Stream::Whole)
 }

@@ -3,7 +3,7 @@
 use std::fmt::{self, Write as _};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 
 use crate::domain::dialect::{Dialect, Endpoint, Member, Piece, Slot};
 use crate::domain::refusal::Cause;
@@ -23,6 +23,14 @@ pub struct Reply {
 impl fmt::Debug for Reply {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Reply({}, {} bytes)", self.status, self.body.len())
+    }
+}
+
+impl From<Reply> for Response<Bytes> {
+    fn from(Reply { status, headers, body }: Reply) -> Self {
+        let mut response = Self::new(body);
+        (*response.status_mut(), *response.headers_mut()) = (status, headers);
+        response
     }
 }
 

@@ -98,9 +98,9 @@ pub(super) async fn call(
     let body = service.gateway.body(body, version, peer.turn.unread());
     let read = body.read();
     let mut response = if is_too_much {
-        service.gateway.turn_away(too_many(), trail)
+        service.gateway.turn_away(Endpoint::Api, too_many(), trail)
     } else if service.is_beyond(&head) {
-        service.gateway.turn_away(malformed(Malformed::Head), trail)
+        service.gateway.turn_away(Endpoint::Api, malformed(Malformed::Head), trail)
     } else {
         service.gateway.call((&mut head, body), &from, trail).await
     };
@@ -188,7 +188,7 @@ pub(super) async fn question(
     drop(body);
     let mut asked = service.asked(service.from(peer, &head.headers).address);
     let response = if is_beyond {
-        service.gateway.turn_question_away(malformed(Malformed::Head), &mut asked.trail)
+        service.gateway.turn_away(Endpoint::Authz, malformed(Malformed::Head), &mut asked.trail)
     } else {
         service.gateway.authorize(&head, &mut asked.trail).await
     };

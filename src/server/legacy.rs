@@ -171,9 +171,7 @@ async fn read(service: &LegacyService, headers: &HeaderMap, body: Coming) -> Res
 }
 
 fn respond(reply: Reply, close: bool) -> Response<Stream> {
-    let mut response = Response::new(Stream::Whole(reply.body));
-    *response.status_mut() = reply.status;
-    *response.headers_mut() = reply.headers;
+    let mut response = Response::from(reply).map(Stream::Whole);
     if close {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
