@@ -16,6 +16,7 @@ use tokio::time::timeout;
 use super::Flag;
 use super::flow::Broken;
 use super::http2_body::Http2Body;
+use super::stream::Place;
 use crate::lifecycle::Tasks;
 
 /// So long its sender may be silent while he is heard out, and so long that may take.
@@ -90,12 +91,14 @@ pub struct Heard {
     /// Bytes that are still listened to.
     left: u64,
     tasks: Tasks,
+    /// What a request takes up is taken up until its body has been heard.
+    place: Option<Place>,
 }
 
 impl Heard {
     /// Of so many bytes.
-    pub(super) fn new(body: Incoming, bytes: u64, tasks: &Tasks) -> Self {
-        Self { body: Some(Http2Body(body)), left: bytes, tasks: tasks.clone() }
+    pub(super) fn new(body: Incoming, bytes: u64, (tasks, place): (&Tasks, Option<Place>)) -> Self {
+        Self { body: Some(Http2Body(body)), left: bytes, tasks: tasks.clone(), place }
     }
 }
 
@@ -126,9 +129,10 @@ impl Body for Heard {
 impl Drop for Heard {
     fn drop(&mut self) {
         if let Some(body) = self.body.take().filter(|body| !body.is_end_stream()) {
-            let left = self.left;
+            let (left, place) = (self.left, self.place.take());
             self.tasks.run(async move {
                 let _over = timeout(HEARD_OUT.1, hear_out(body, left)).await;
+                drop(place);
             });
         }
     }

@@ -21,7 +21,7 @@ use super::request::{Asking, Unfit};
 use super::routes::Upstream;
 use super::waiting::{Awaited, LONG};
 use super::wire::{self, NoAnswer, Over, Reading, Wire};
-use super::{Bounds, Flag, Stream};
+use super::{Bounds, Flag, Place, Stream};
 use crate::exchange::{Bridge, Exchange};
 use crate::lifecycle::{Tasks, others_first};
 use crate::relay::Trust;
@@ -310,7 +310,7 @@ pub struct Answer {
     tasks: Tasks,
     idle: Duration,
     /// What the rest of the request keeps.
-    pub(super) place: Option<Arc<dyn Send + Sync>>,
+    pub(super) place: Option<Place>,
     /// The call that it answers, when that is written down.
     pub(super) call: (Trail, StatusCode),
 }
@@ -380,7 +380,7 @@ impl Drop for Answer {
 }
 
 /// Sends the rest of a request that was answered early, as long as that goes on.
-async fn finish(mut rest: Box<Reading>, progress: Arc<Progress>, idle: Duration, _place: Option<Arc<dyn Send + Sync>>) {
+async fn finish(mut rest: Box<Reading>, progress: Arc<Progress>, idle: Duration, _place: Option<Place>) {
     loop {
         let before = progress.parts();
         if timeout(idle, rest.send_rest()).await.is_ok() || progress.parts() == before {

@@ -40,7 +40,7 @@ pub use flag::Flag;
 pub use flow::{Broken, has_left};
 use http::HeaderValue;
 pub use old_api::OldApi;
-pub use stream::Stream;
+pub use stream::{Place, Stream};
 pub use swap::Gateway;
 pub use tunnel::Switch;
 

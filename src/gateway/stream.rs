@@ -17,6 +17,9 @@ use super::forward::Answer;
 use crate::lifecycle::Tasks;
 use crate::telemetry::Trail;
 
+/// What a request takes up of what there is for all, as long as this is held.
+pub type Place = Arc<dyn Send + Sync>;
+
 /// A body on its way.
 pub enum Stream {
     /// All of it is here.
@@ -33,12 +36,17 @@ pub enum Stream {
 
 impl Stream {
     /// A client's, by the rules of the protocol that it speaks. `unread`: is set where a connection ends by it; `bytes`: of those it is heard out.
-    pub(super) fn of(body: Incoming, version: Version, unread: &Flag, (bytes, tasks): (u64, &Tasks)) -> Self {
+    pub(super) fn of(
+        body: Incoming,
+        version: Version,
+        unread: &Flag,
+        (bytes, heard): (u64, (&Tasks, Option<Place>)),
+    ) -> Self {
         // Over HTTP/2 the end of one whose length is told to be nothing may come by itself.
         if body.is_end_stream() || body.size_hint().exact() == Some(0) {
             Self::nothing()
         } else if version == Version::HTTP_2 {
-            Self::Http2(Box::new(Heard::new(body, bytes, tasks)))
+            Self::Http2(Box::new(Heard::new(body, bytes, heard)))
         } else {
             Self::Client(ClientBody::new(body, unread))
         }
@@ -65,7 +73,7 @@ impl Stream {
     }
 
     /// Keeps a place for as long as the rest of a request that was answered early is sent.
-    pub fn keep(&mut self, place: Arc<dyn Send + Sync>) {
+    pub fn keep(&mut self, place: Place) {
         match self {
             Self::Api(answer) => answer.place = Some(place),
             Self::Whole(_) | Self::Client(_) | Self::Http2(_) | Self::Copied(_) => {}

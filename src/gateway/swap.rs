@@ -16,6 +16,7 @@ use super::host::named;
 use super::request::{Asking, Bearer, Carried, carried, only_there, rewrite, sane, written};
 use super::routes::{Route, alike, find};
 use super::routing::Routing;
+use super::stream::Place;
 use super::tunnel::Switch;
 use super::wire::Wire;
 use super::{Bounds, Flag, From, GatewaySettings, Stream};
@@ -91,10 +92,10 @@ impl Gateway {
         whole(self.refuse(endpoint, refusal, trail))
     }
 
-    /// What a client sends with its call. `unread`: is set where its connection ends by what is not read of it.
+    /// What a client sends with its call. `unread`: is set where its connection ends by what is not read of it; `place`: over HTTP/2 the call takes it up.
     #[must_use]
-    pub fn body(&self, body: Incoming, version: Version, unread: &Flag) -> Stream {
-        Stream::of(body, version, unread, (self.bounds.body, self.exchange.tasks()))
+    pub fn body(&self, body: Incoming, version: Version, unread: &Flag, place: Option<Place>) -> Stream {
+        Stream::of(body, version, unread, (self.bounds.body, (self.exchange.tasks(), place)))
     }
 
     /// What runs beside a call.

@@ -22,7 +22,7 @@ use super::unanswered::Unanswered;
 use crate::domain::dialect::Endpoint;
 use crate::domain::refusal::{Cause, Fault, Refusal};
 use crate::exchange::Bridge;
-use crate::gateway::{From, Gateway, Stream};
+use crate::gateway::{From, Gateway, Place, Stream};
 use crate::lifecycle::others_first;
 use crate::telemetry::Trail;
 
@@ -83,7 +83,7 @@ pub(super) async fn call(
     streams: Option<&Arc<Streams>>,
     request: Request<Incoming>,
 ) -> Response<Said> {
-    let stream = streams.map(Streams::open);
+    let stream = streams.map(|streams| streams.open().map(Arc::new));
     if stream.is_none() {
         peer.turn.take();
     }
@@ -95,14 +95,18 @@ pub(super) async fn call(
     let mut asked = service.asked(from.address);
     let trail = &mut asked.trail;
     let (has_body, is_of_length) = (!body.is_end_stream(), body.size_hint().exact().is_some());
-    let body = service.gateway.body(body, version, peer.turn.unread());
-    let read = body.read();
+    let mut read = None;
     let mut response = if is_too_much {
         service.gateway.turn_away(Endpoint::Api, too_many(), trail)
-    } else if service.is_beyond(&head) {
-        service.gateway.turn_away(Endpoint::Api, malformed(Malformed::Head), trail)
     } else {
-        service.gateway.call((&mut head, body), &from, trail).await
+        let place = stream.clone().flatten().map(|open| open as Place);
+        let body = service.gateway.body(body, version, peer.turn.unread(), place);
+        read = body.read();
+        if service.is_beyond(&head) {
+            service.gateway.turn_away(Endpoint::Api, malformed(Malformed::Head), trail)
+        } else {
+            service.gateway.call((&mut head, body), &from, trail).await
+        }
     };
     peer.turn.waiting().set(false);
     let is_refused = trail.refusal.is_some();

@@ -73,8 +73,7 @@ impl Drop for Part {
 }
 
 impl Streamed {
-    pub(super) fn new(mut answer: Stream, place: OpenStream, (patience, tasks): (Duration, Tasks)) -> Self {
-        let place = Arc::new(place);
+    pub(super) fn new(mut answer: Stream, place: Arc<OpenStream>, (patience, tasks): (Duration, Tasks)) -> Self {
         answer.keep(Arc::<OpenStream>::clone(&place));
         let held = Held {
             answer: Mutex::new(Some(answer)),

@@ -471,6 +471,32 @@ fn whoever_is_refused_while_he_sends_a_body_is_heard_out() {
 }
 
 #[test]
+fn whoever_is_heard_out_takes_up_his_place_until_then() {
+    let api = FakeApi::good();
+    let world = plan(&api, "").set("limits", "connections", "6").start();
+    let uuid = uuid(&world);
+    let mut frames = Frames::open(world.running().addresses().gateway.unwrap());
+    let refused: Vec<u32> = (1..12).step_by(2).collect();
+    for stream in &refused {
+        frames.send(frames::HEADERS, frames::END_HEADERS, *stream, &head("POST", "none-of-ours", &[]));
+        assert!(frames.until(frames::DATA).unwrap().body.starts_with(b"{"), "it is refused, this way or that");
+    }
+    let called = |frames: &mut Frames, stream| {
+        frames.send(frames::HEADERS, frames::END_STREAM | frames::END_HEADERS, stream, &head("GET", &uuid, &[]));
+        frames.until(frames::DATA).unwrap().body == b"good"
+    };
+    assert!(!called(&mut frames, 101), "all places are taken");
+    for stream in refused {
+        frames.send(frames::DATA, frames::END_STREAM, stream, b"");
+    }
+    let mut stream = 101;
+    eventually("there is a place again", || {
+        stream += 2;
+        called(&mut frames, stream)
+    });
+}
+
+#[test]
 fn a_drain_finishes_what_is_under_way_and_takes_nothing_more() {
     let (say, asked) = channel::<()>();
     let (open, gate) = channel::<()>();

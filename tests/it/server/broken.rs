@@ -15,6 +15,7 @@ fn a_store_whose_writer_has_ended_refuses_logins_before_the_realm_is_asked_and_e
     world.clock.break_at("store-writer", Look::Passed);
     let lost = world.token(&passport(OLD_ID, OLD_SECRET));
     assert_eq!((lost.status, world.clock.has_broken()), (500, true), "{}", lost.body);
+    eventually("it is seen", || world.metric("passbridge_store_writable") == 0.0);
     let asked = world.realm.asked("token").len();
     for _ in 0..2 {
         let refused = world.token(&passport(OLD_ID, OLD_SECRET));

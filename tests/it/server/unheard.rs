@@ -10,22 +10,21 @@ use tokio::sync::Notify;
 
 use crate::support::{Granting, Mood, OLD_SECRET, Plan, TOKEN, World, client, eventually, passport, post};
 
-const ID: &str = "gone-early";
-
 fn gated(world: &World) -> Arc<Notify> {
     let gate = Arc::new(Notify::new());
     world.realm.next_at("token", Mood::Gate(Arc::clone(&gate), Box::new(Mood::Grant(Granting::default()))));
     gate
 }
 
-/// The lines of token requests of this world's own client.
-fn told(world: &World) -> Vec<serde_json::Value> {
-    let of_it = |line: &serde_json::Value| line["client"] == ID && line["endpoint"] == "token";
-    world.log(ID).into_iter().filter(of_it).collect()
+/// The lines of token requests of a client that no other world has.
+fn told(world: &World, id: &str) -> Vec<serde_json::Value> {
+    let of_it = |line: &serde_json::Value| line["client"] == id && line["endpoint"] == "token";
+    world.log(id).into_iter().filter(of_it).collect()
 }
 
 #[test]
 fn a_client_that_breaks_off_before_its_login_is_answered_is_told_as_gone_and_its_login_stands() {
+    const ID: &str = "breaks-off";
     let world = Plan::new().client(&client(ID, "")).start();
     let gate = gated(&world);
     let mut caller = TcpStream::connect(world.legacy()).unwrap();
@@ -34,8 +33,8 @@ fn a_client_that_breaks_off_before_its_login_is_answered_is_told_as_gone_and_its
     SockRef::from(&caller).set_linger(Some(Duration::ZERO)).unwrap();
     drop(caller);
     gate.notify_one();
-    eventually("it is told", || told(&world).len() == 1);
-    let line = told(&world).remove(0);
+    eventually("it is told", || told(&world, ID).len() == 1);
+    let line = told(&world, ID).remove(0);
     assert_eq!((&line["status"], &line["outcome"]), (&499.into(), &"ok".into()), "{line}");
     assert_eq!((&line["notes"], &line["level"]), (&"unheard".into(), &"WARN".into()), "{line}");
     let counted = |labels: &str| world.metric(&format!("passbridge_{labels}"));
@@ -50,6 +49,7 @@ fn a_client_that_breaks_off_before_its_login_is_answered_is_told_as_gone_and_its
 
 #[test]
 fn a_client_that_only_shuts_its_side_behind_its_request_hears_its_answer_and_is_told_as_served() {
+    const ID: &str = "shuts-its-side";
     let world = Plan::new().client(&client(ID, "")).start();
     let gate = gated(&world);
     let mut caller = world.connect();
@@ -58,7 +58,7 @@ fn a_client_that_only_shuts_its_side_behind_its_request_hears_its_answer_and_is_
     eventually("the realm is asked", || world.realm.count() == 1);
     gate.notify_one();
     assert_eq!(world.checked(caller.reply().expect("a reply")).status, 200);
-    eventually("it is told", || !told(&world).is_empty());
-    let line = told(&world).pop().unwrap();
+    eventually("it is told", || !told(&world, ID).is_empty());
+    let line = told(&world, ID).pop().unwrap();
     assert_eq!((&line["status"], line.get("notes")), (&200.into(), None), "{line}");
 }
