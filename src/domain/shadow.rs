@@ -323,9 +323,8 @@ impl Tally {
         }
     }
 
-    /// Counts what was counted elsewhere, or before.
+    /// Counts what was counted elsewhere, or later.
     pub fn join(&mut self, other: Self) {
-        self.since = self.since.min(other.since);
         for (count, more) in self.counts.iter_mut().zip(other.counts) {
             *count += more;
         }

@@ -36,6 +36,8 @@ const MOST: usize = 16;
 pub struct Shadows {
     /// When this process began.
     began: Timestamp,
+    /// Clients that a load of it staged: how, and when.
+    staged: Mutex<HashMap<Arc<str>, (Fingerprint, Timestamp)>>,
     pending: Mutex<HashMap<Arc<str>, Tally>>,
     /// One writes at a time: it adds to what is there.
     writing: tokio::sync::Mutex<()>,
@@ -50,6 +52,7 @@ impl Shadows {
     pub fn new(began: Timestamp) -> Self {
         Self {
             began,
+            staged: Mutex::default(),
             pending: Mutex::default(),
             writing: tokio::sync::Mutex::default(),
             over: Mutex::default(),
@@ -67,20 +70,23 @@ impl Shadows {
         act(tally);
     }
 
-    /// Since when a client is at this stage, where no load of this process staged it: a command has written it down, else since the start.
+    /// Since when a client is at this stage: since the load of this process that staged it; where there was none a command has written it down, else
+    /// since the start.
     fn begun(&self, client: &Client, now: Timestamp) -> Timestamp {
-        let moved = client.moved.as_ref().and_then(|moved| humantime::parse_rfc3339(&moved.at).ok());
-        moved.and_then(Timestamp::of).unwrap_or(self.began).min(now)
+        let staged = self.staged.lock().get(&client.legacy_id).filter(|staged| staged.0 == client.staging()).copied();
+        let moved = || humantime::parse_rfc3339(&client.moved.as_ref()?.at).ok().and_then(Timestamp::of);
+        staged.map(|(_, at)| at).or_else(moved).unwrap_or(self.began).min(now)
     }
 
     /// A load has staged this client.
     pub fn begin(&self, client: &Client, now: Timestamp) {
-        self.with(client, now, |_nothing_yet| ());
+        self.staged.lock().insert(Arc::clone(&client.legacy_id), (client.staging(), now));
     }
 
     /// Forgets what was compared at a staging that a load has ended: where it is staged the same way again, it begins anew.
     pub fn end(&self, client: &Client) {
         let (id, staging) = (Arc::clone(&client.legacy_id), client.staging());
+        self.staged.lock().remove(&id);
         let mut pending = self.pending.lock();
         if pending.get(&id).is_some_and(|tally| tally.staging == staging) {
             pending.remove(&id);
@@ -266,6 +272,7 @@ impl Exchange {
     }
 
     async fn add_to_kept(&self, client: &Client, more: Tally) -> Result<(), ()> {
+        let was_over = self.bridge.shadows.is_over(client);
         let whole = match self.kept_tally(client).await? {
             Some(mut kept) => {
                 kept.join(more);
@@ -278,8 +285,10 @@ impl Exchange {
         kept.map_err(|error| {
             log::store("keeping what was compared; it is kept with the next comparison", &error);
         })?;
-        // What is there now is of this time.
-        self.bridge.shadows.over.lock().remove(&(Arc::clone(&client.legacy_id), client.staging()));
+        // What is there now is of this time, unless that has ended meanwhile.
+        if was_over {
+            self.bridge.shadows.over.lock().remove(&(Arc::clone(&client.legacy_id), client.staging()));
+        }
         Ok(())
     }
 

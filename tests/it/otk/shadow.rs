@@ -324,9 +324,11 @@ fn nothing_was_compared_since_the_client_was_staged_whenever_one_asks() {
     let loaded = since(&world);
     assert!(loaded > begin, "{loaded}");
     world.turn(60);
-    login(&world);
-    comes(&world, "agreed", 1);
-    assert_eq!(since(&world), loaded, "the load that staged it, not the first comparison");
+    for count in 1..=2 {
+        login(&world);
+        comes(&world, "agreed", count);
+        assert_eq!(since(&world), loaded, "the load that staged it, whatever was compared");
+    }
     let at = "2020-02-02T02:02:02Z";
     let moved = format!("stage = \"shadow\"\nstage_change = {{ from = \"legacy\", at = \"{at}\", why = \"a test\" }}");
     world.change_clients(&[client(OLD_ID, &moved)]);
