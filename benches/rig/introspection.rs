@@ -129,7 +129,8 @@ fn fill(site: &Site, client: &Arc<Client>, count: usize) -> Vec<String> {
                 .map(|number| {
                     let asked = Asked { client, grant_type: "passport", scope: Some("client_registration") };
                     let now = clock.now();
-                    let moment = Moment { given: now, now, believed: now, entropy: &SystemEntropy };
+                    let moment =
+                        Moment { given: now, now, believed: now, was_set_back: false, entropy: &SystemEntropy };
                     issue::mint(asked, &grant(number), moment)
                 })
                 .collect();

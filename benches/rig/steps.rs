@@ -174,7 +174,7 @@ fn mint(client: &Arc<Client>, answer: &[u8]) -> Issued {
 fn mint_of(client: &Arc<Client>, granted: &passbridge::domain::grant::RealmGrant) -> Issued {
     let asked = Asked { client, grant_type: "passport", scope: Some("client_registration") };
     let now = SystemClock::new().now();
-    issue::mint(asked, granted, Moment { given: now, now, believed: now, entropy: &SystemEntropy })
+    issue::mint(asked, granted, Moment { given: now, now, believed: now, was_set_back: false, entropy: &SystemEntropy })
 }
 
 fn reply_of(client: &Client, issued: &Issued) -> reply::Reply {

@@ -170,9 +170,10 @@ impl Exchange {
 
     /// This moment, for what the realm was asked at `given`.
     fn moment(&self, given: Timestamp) -> Moment<'_> {
-        let Bridge { clock, entropy, store, .. } = &*self.bridge;
+        let Bridge { clock, entropy, store, set_back, .. } = &*self.bridge;
         let now = clock.now();
-        Moment { given, now, believed: store.believed(now), entropy: &**entropy }
+        let was_set_back = set_back.found(now, clock.monotonic()).millis() > 0;
+        Moment { given, now, believed: store.believed(now), was_set_back, entropy: &**entropy }
     }
 
     /// Work that goes on when the client that began it has gone.

@@ -7,12 +7,15 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use jsonwebtoken::jwk::JwkSet;
 use tokio::sync::Mutex;
+use tokio::time::timeout;
 
 use super::Keycloak;
-use crate::domain::refusal::Refusal;
+use crate::domain::refusal::{Fault, Refusal};
 
 /// A flood of invented key ids makes no more than one question in this time. The realm waits a few seconds for its logout to be heard.
 const AT_MOST_EVERY: Duration = Duration::from_secs(1);
+/// So long a logout whose key is known waits for the realm to say that it still has it: a realm that hangs holds up none.
+const WHILE_KNOWN: Duration = Duration::from_secs(3);
 /// So long a key counts that the realm may have taken away meanwhile.
 const GOOD_FOR: Duration = Duration::from_mins(5);
 
@@ -74,7 +77,11 @@ impl Keys {
             return Ok(Arc::clone(&known.keys));
         }
         let begun_before = self.begun.load(Ordering::SeqCst);
-        let mut asked = self.asked.lock().await;
+        let mut asked = match self.asked.try_lock() {
+            Ok(asked) => asked,
+            Err(_somebody_asks) if known.has(key_id) => return Ok(Arc::clone(&known.keys)),
+            Err(_somebody_asks) => self.asked.lock().await,
+        };
         let known = self.known.load_full();
         if known.has_lately(key_id, now) {
             return Ok(Arc::clone(&known.keys));
@@ -91,15 +98,17 @@ impl Keys {
         // Whoever asks and is called off has heard nothing: the number is said behind the answer.
         asked.at = Some((at, None));
         let number = self.begun.fetch_add(1, Ordering::SeqCst) + 1;
-        let why = match keycloak.keys().await {
-            Ok(keys) => {
+        let patience = if known.has(key_id) { WHILE_KNOWN } else { Duration::MAX };
+        let why = match timeout(patience, keycloak.keys()).await {
+            Ok(Ok(keys)) => {
                 self.known.store(Arc::new(Known { keys: Arc::new(keys), since: at }));
                 None
             }
-            Err(failure) => {
+            Ok(Err(failure)) => {
                 let Refusal { fault, detail, .. } = failure.refusal;
                 Some(Refusal::server(fault, format!("the realm's keys cannot be had: {detail}")))
             }
+            Err(_late) => Some(Refusal::server(Fault::Upstream, "the realm's keys cannot be had: it is slow")),
         };
         let answer = answered(&self.known.load_full(), key_id, why.as_ref());
         *asked = Asked { number, at: Some((at, why)) };

@@ -151,7 +151,7 @@ fn pair(what: &For<'_>, grant: &RealmGrant, moment: Moment<'_>) -> Pair {
     let rules = &client.dialect.tokens;
     let life = RealmLife { access: grant.access_life, refresh: grant.refresh.as_ref().into() };
     let promise = promise::honest(client.promise(), rules.rounding, life.after(now.since(given)));
-    let renewal_until = renewable_until(grant, given, what.renewable_until);
+    let renewal_until = renewable_until(grant, &moment, what.renewable_until);
 
     let access = OpaqueToken::mint(entropy, rules.shape, now);
     let access_record = AccessRecord {
@@ -194,11 +194,12 @@ fn renewal(grant: &RealmGrant, id: &FamilyId, data_key: &SealingKey, entropy: &d
     Some(data_key.seal_token(token, binding(REALM_REFRESH, id), entropy))
 }
 
-/// When it ends; at once, where there is none. No sooner than the one before it: the clock may be behind for a while, and what is over the realm itself
-/// refuses. One without an end gives no other that.
-fn renewable_until(grant: &RealmGrant, given: Timestamp, before: Timestamp) -> Timestamp {
-    let before = before.ends().unwrap_or(given);
-    grant.refresh.as_ref().map_or(given, |refresh| refresh.until(given).max(before))
+/// When it ends; at once, where there is none. Where the clock was set back no sooner than the one before it: that may be right again before long, and what
+/// is over the realm itself refuses. One without an end gives no other that.
+fn renewable_until(grant: &RealmGrant, moment: &Moment<'_>, before: Timestamp) -> Timestamp {
+    let given = moment.given;
+    let least = before.ends().filter(|_| moment.was_set_back).unwrap_or(given);
+    grant.refresh.as_ref().map_or(given, |refresh| refresh.until(given).max(least))
 }
 
 /// Random bytes that a login takes: the family's id, its data key, two UUIDs, and the nonces of four seals.
@@ -313,7 +314,7 @@ pub fn renew(
         };
         (fingerprint, AccessRecord { fate, ..record })
     };
-    let until = renewable_until(grant, given, family.renewal_until);
+    let until = renewable_until(grant, &moment, family.renewal_until);
     let family = behind(family, renewal(grant, &family.id, data_key, entropy), until);
     let family = Family { members: prolonged(&family.members, family.renewal_until), ..family };
     (family, access.into_iter().map(renewed).collect())
@@ -328,6 +329,8 @@ pub struct Moment<'a> {
     pub now: Timestamp,
     /// What of that is believed where somebody is forgotten for good (`domain/horizon.rs`).
     pub believed: Timestamp,
+    /// Whether this process has found the clock set back (`domain/set_back.rs`).
+    pub was_set_back: bool,
     /// Chance.
     pub entropy: &'a dyn Entropy,
 }

@@ -2,14 +2,15 @@
 //! is lost at a power cut.
 
 use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 
 use crate::support::program::Program;
 use crate::support::world::REVOKE;
 use crate::support::{OLD_ID, OLD_SECRET, Plan, TOKEN, eventually, passport, post};
 
-/// A program whose syncs fail until this is dropped, or the binary is gone, however that ended: a child traces it as long as its standard input is open.
-struct Unsynced(Child);
+/// A program whose syncs fail until this is dropped, or the binary is gone, however that ended: a child traces it as long as its standard input is open,
+/// and what it says of each new thread is taken.
+struct Unsynced(Child, BufReader<ChildStdout>);
 
 impl Unsynced {
     fn make(program: &Program) -> Self {
@@ -25,9 +26,10 @@ impl Unsynced {
 fn trace(mut shell: Command, program: &Program) -> Option<Unsynced> {
     let script = "strace -f -o /dev/null -e trace=fsync,fdatasync -e inject=fsync,fdatasync:error=EIO -p \"$1\" 2>&1 & cat; kill $!; wait";
     shell.args(["-c", script, "-"]).arg(program.id().to_string()).stdin(Stdio::piped()).stdout(Stdio::piped());
-    let mut tracer = Unsynced(shell.spawn().ok()?);
-    let mut said = String::new();
-    BufReader::new(tracer.0.stdout.take()?).read_line(&mut said).ok()?;
+    let mut child = shell.spawn().ok()?;
+    let heard = BufReader::new(child.stdout.take()?);
+    let (mut tracer, mut said) = (Unsynced(child, heard), String::new());
+    tracer.1.read_line(&mut said).ok()?;
     said.contains(" attached").then_some(tracer)
 }
 

@@ -376,6 +376,18 @@ fn where_the_realm_gives_no_keys_one_that_it_gave_counts_on() {
 }
 
 #[test]
+fn a_logout_by_a_known_key_does_not_wait_for_a_realm_that_hangs() {
+    let world = hearing(rotation("on").set("realm", "timeout", "\"5m\""));
+    heard(&told_by(&world, "first", "1", &KEY));
+    let (access, _) = login(&world);
+    world.realm.usually_at("certs", Mood::Hang);
+    world.turn(300);
+    heard(&told_by(&world, "first", "2", &KEY));
+    assert!(!world.active(&access));
+    assert_eq!(fetched(&world), 2);
+}
+
+#[test]
 fn logouts_that_come_at_once_while_the_keys_are_fetched_are_all_heard() {
     let world = hearing(rotation("on"));
     let (access, _) = login(&world);
