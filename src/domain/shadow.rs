@@ -388,7 +388,7 @@ mod tests {
         };
         let mut whole = part(5..11);
         whole.join(part(1..5));
-        assert_eq!((whole.differing(), whole.count(Outcome::LeftOut), whole.since), (10, 2, at(1)));
+        assert_eq!((whole.differing(), whole.count(Outcome::LeftOut), whole.since), (10, 2, at(5)));
         assert_eq!((whole.asked, whole.old_ms, whole.realm_ms), (10, 20, 30));
         let words: Vec<&str> = whole.last.iter().map(|one| one.words.split('\u{fffd}').next().unwrap()).collect();
         assert_eq!(words, ["3", "4", "5", "6", "7", "8", "9", "10"]);

@@ -87,6 +87,7 @@ impl Way {
         let own = asking.head.headers.contains_key(header::UPGRADE);
         let mut last = "the route has no server".to_owned();
         let now = clock.monotonic();
+        let mut since = now;
         // Of one server nobody need know how it fares.
         for server in in_turn(&self.servers, &self.next, self.has_others().then_some(now)) {
             let asking = Asking { host: asking.host.or(server.host()), ..asking };
@@ -95,11 +96,12 @@ impl Way {
             let mut is_again = false;
             loop {
                 let times = (now, self.bounds.connect_timeout);
-                let awaited = Awaited::new((self, exchange), (server, before), (&progress, trail));
+                let awaited = Awaited::new((self, exchange), (server, before), (&progress, trail), since);
                 let (line, is_fresh) = match server.line((own, is_again), times, exchange.tasks()).await {
                     Ok(line) => line,
                     Err(error) => {
                         awaited.end();
+                        since = clock.monotonic();
                         self.pass_over(server, &error, exchange);
                         last = format!("{}: {error}", server.authority());
                         break;
@@ -113,7 +115,7 @@ impl Way {
                         return Ok(answered);
                     }
                     Err(Unanswered::NotSent(again, over, why)) => {
-                        flow = again;
+                        (flow, since) = (again, clock.monotonic());
                         last = format!("{}: no answer began: {why}", server.authority());
                         if server.is_to_blame(over, is_fresh, before) {
                             self.pass_over(server, &last, exchange);

@@ -52,6 +52,8 @@ pub(super) struct Shared {
     places: Arc<Places>,
     /// When, by the monotonic clock.
     pub(super) opened: Duration,
+    /// When somebody last began to open another in its place.
+    pub(super) replaced: Option<Duration>,
 }
 
 /// The places on a connection.
@@ -133,7 +135,7 @@ pub(super) async fn shared(
         })
         .await;
     });
-    Ok(Shared { sender, scheme, authority, places, opened })
+    Ok(Shared { sender, scheme, authority, places, opened, replaced: None })
 }
 
 impl Shared {

@@ -92,7 +92,7 @@ impl Gateway {
         let asked_at = clock.monotonic();
         let asking = Asking { head, host, origin: &Origin::default(), bearer: None, waiting: from.waiting.as_ref() };
         // So it is where nobody is left to hear an answer.
-        trail.passed = Some(Passed { client: None, said: Err("gone"), took: Duration::ZERO });
+        trail.passed = Some(Passed { client: None, said: Err(Passed::GONE), took: Duration::ZERO });
         let answer = way.send(asking, body, (&self.exchange, &mut *trail)).await;
         let said = match &answer {
             Ok((response, _)) => Some(Ok(response.status().as_u16())),

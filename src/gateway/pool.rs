@@ -20,6 +20,8 @@ use crate::relay::{Trust, dial};
 
 /// Idle connections that are kept; more are closed.
 const KEPT: usize = 128;
+/// So long whoever opens a connection in the place of one that is old and shared has for it: others go on with that one.
+const REPLACED: Duration = Duration::from_secs(5);
 /// How long a server that refused, or was silent for too long, is passed over while there are others.
 const PASSED_OVER: Duration = Duration::from_secs(5);
 /// How old a connection may be that is used for another call: a name may have moved since, and its calls are to follow.
@@ -155,7 +157,14 @@ impl Server {
     fn board(&self, now: Duration) -> Option<Line> {
         let mut shared = self.shared.lock();
         shared.retain(|line| !line.is_closed());
-        shared.iter().filter(|line| !is_old(line.opened, now)).find_map(Shared::board)
+        let is_replaced = |line: &Shared| line.replaced.is_some_and(|since| now.saturating_sub(since) < REPLACED);
+        let boarded =
+            shared.iter().filter(|line| !is_old(line.opened, now) || is_replaced(line)).find_map(Shared::board);
+        if boarded.is_none() {
+            // Whoever finds that opens another in their place; those who come meanwhile need not.
+            shared.iter_mut().for_each(|line| line.replaced = Some(now));
+        }
+        boarded
     }
 
     /// One that is old, as if it had been opened now: nobody need wait again so soon for what cannot be opened.

@@ -22,20 +22,20 @@ pub(super) struct Awaited<'a> {
     server: &'a Server,
     before: Before,
     progress: &'a Progress,
-    /// `None`: there is no other server.
-    since: Option<Duration>,
+    /// When this server's turn came.
+    since: Duration,
     /// `None`: it has ended.
     trail: Option<&'a mut Trail>,
 }
 
 impl<'a> Awaited<'a> {
-    /// From now on, of a server that fared like that before.
+    /// `since` then, of a server that fared like that before.
     pub(super) fn new(
         (way, exchange): (&'a Way, &'a Exchange),
         (server, before): (&'a Server, Before),
         (progress, trail): (&'a Progress, &'a mut Trail),
+        since: Duration,
     ) -> Self {
-        let since = way.has_others().then(|| exchange.bridge().clock.monotonic());
         Self { way, exchange, server, before, progress, since, trail: Some(trail) }
     }
 
@@ -66,9 +66,9 @@ impl Drop for Awaited<'_> {
         }
         let (now, last_part) = (self.exchange.bridge().clock.monotonic(), self.progress.last_part());
         // As with a call that waits to its end: a server is waited for from the last part of the request on, and no part of it is a sign of life.
-        let in_vain = |since: Duration| now.saturating_sub(since.max(last_part)) >= IN_VAIN;
-        self.tell(trail, now, in_vain(trail.began));
-        if self.since.is_some_and(in_vain) && self.server.is_silent_since(self.before) {
+        let in_vain = now.saturating_sub(self.since.max(last_part)) >= IN_VAIN;
+        self.tell(trail, now, in_vain);
+        if in_vain && self.way.has_others() && self.server.is_silent_since(self.before) {
             self.way.pass_over(
                 self.server,
                 "nobody was answered while a caller waited, until he broke off",

@@ -10,7 +10,7 @@ use crate::domain::refusal::{Cause, Fault, Refusal};
 use crate::exchange::Bridge;
 use crate::lifecycle::{Tasks, others_first};
 use crate::telemetry::Trail;
-use crate::telemetry::trail::Note;
+use crate::telemetry::trail::{Note, Passed};
 
 /// What is told of a request that a panic has ended.
 pub(super) const PANIC: &str = "a panic while answering";
@@ -67,6 +67,10 @@ impl Drop for Unanswered<'_> {
         if self.is_done && !thread::panicking() && !self.tasks.are_cut_off() {
             self.trail.notes.push(Note::Unheard);
             return self.write(GONE);
+        }
+        if thread::panicking() || self.tasks.are_cut_off() {
+            // It is we who are gone.
+            self.trail.passed.take_if(|passed| passed.said == Err(Passed::GONE));
         }
         let cut_off = "cut off: the time that `server.drain` gives to what is in flight was over";
         let (refusal, status) = if thread::panicking() {

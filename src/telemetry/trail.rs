@@ -54,6 +54,9 @@ pub struct Passed {
 }
 
 impl Passed {
+    /// Why there is no answer to whoever did not wait for it.
+    pub const GONE: &str = "gone";
+
     /// `2xx` and so on; or why there is no answer.
     #[must_use]
     pub fn class(&self) -> &'static str {
