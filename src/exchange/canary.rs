@@ -9,11 +9,12 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::stage::Ask;
+use super::staged::{self, Staged};
 use super::{Bridge, Exchange};
 use crate::domain::canary::{Figures, StepBack, Window};
 use crate::domain::client::{Client, Stage};
 use crate::domain::opaque::Fingerprint;
-use crate::store::{Memo, StoreError, TokenStore};
+use crate::store::{Memo, TokenStore};
 use crate::telemetry::log;
 
 /// So long this process goes by what it knows; then it looks whether another instance has stepped back.
@@ -93,12 +94,7 @@ impl Canaries {
     pub async fn forget_over(&self, store: &TokenStore) {
         let over: Vec<_> = self.over.lock().iter().cloned().collect();
         for one in over {
-            let forgotten = match kept(store, &one.0, one.1).await {
-                Ok(Some(_)) => store.memo_delete(&name(&one.0)).await,
-                Ok(None) => Ok(()),
-                Err(error) => Err(error),
-            };
-            if forgotten.is_ok() {
+            if staged::forget::<StepBack>(store, &name(&one.0), one.1).await.is_ok() {
                 self.over.lock().remove(&one);
             }
         }
@@ -109,11 +105,10 @@ fn name(client: &str) -> String {
     format!("step_back/{client}")
 }
 
-/// The step back that the store has of a client at this staging.
-async fn kept(store: &TokenStore, client: &str, staging: Fingerprint) -> Result<Option<StepBack>, StoreError> {
-    let bytes = store.memo(&name(client)).await?;
-    let step_back = bytes.and_then(|bytes| postcard::from_bytes::<StepBack>(&bytes).ok());
-    Ok(step_back.filter(|step_back| step_back.staging == staging))
+impl Staged for StepBack {
+    fn staging(&self) -> Fingerprint {
+        self.staging
+    }
 }
 
 impl Exchange {
@@ -166,7 +161,8 @@ impl Exchange {
         if self.bridge.canaries.over.lock().contains(&(Arc::clone(id), staging)) {
             return Ok(None);
         }
-        kept(&self.bridge.store, id, staging).await.map_err(|error| log::store("reading a step back", &error))
+        let kept = staged::kept(&self.bridge.store, &name(id), staging).await;
+        kept.map_err(|error| log::store("reading a step back", &error))
     }
 
     async fn keep_step_back(&self, client: &Client, step_back: &StepBack) {

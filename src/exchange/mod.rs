@@ -29,6 +29,7 @@ mod revoke;
 mod seldom;
 mod shadow;
 mod stage;
+mod staged;
 mod tell;
 
 use std::borrow::Borrow;

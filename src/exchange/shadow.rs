@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
+use super::staged::{self, Staged};
 use super::{Exchange, asked_grant, speaks};
 use crate::domain::client::{Client, Stage};
 use crate::domain::dialect::{Dialect, Endpoint};
@@ -25,7 +26,7 @@ use crate::legacy::request::{self, Incoming};
 use crate::legacy::sole::sole;
 use crate::legacy::{reply, told};
 use crate::mapping::Snapshot;
-use crate::store::{Memo, StoreError, TokenStore};
+use crate::store::{Memo, TokenStore};
 use crate::telemetry::log;
 
 /// So many logins are compared at the same time, all workers together; more are counted and left out.
@@ -107,12 +108,7 @@ impl Shadows {
             if !self.over.lock().contains(&one) {
                 continue;
             }
-            let forgotten = match kept(store, &one.0, one.1).await {
-                Ok(Some(_)) => store.memo_delete(&name(&one.0)).await,
-                Ok(None) => Ok(()),
-                Err(error) => Err(error),
-            };
-            if forgotten.is_ok() {
+            if staged::forget::<Tally>(store, &name(&one.0), one.1).await.is_ok() {
                 self.over.lock().remove(&one);
             }
         }
@@ -153,11 +149,10 @@ fn name(client: &str) -> String {
     format!("shadow/{client}")
 }
 
-/// What the store has of a client at this staging.
-async fn kept(store: &TokenStore, client: &str, staging: Fingerprint) -> Result<Option<Tally>, StoreError> {
-    let bytes = store.memo(&name(client)).await?;
-    let tally = bytes.and_then(|bytes| postcard::from_bytes::<Tally>(&bytes).ok());
-    Ok(tally.filter(|tally| tally.staging == staging))
+impl Staged for Tally {
+    fn staging(&self) -> Fingerprint {
+        self.staging
+    }
 }
 
 impl Exchange {
@@ -297,7 +292,7 @@ impl Exchange {
         if self.bridge.shadows.is_over(client) {
             return Ok(None);
         }
-        let kept = kept(&self.bridge.store, &client.legacy_id, client.staging()).await;
+        let kept = staged::kept(&self.bridge.store, &name(&client.legacy_id), client.staging()).await;
         kept.map_err(|error| log::store("reading what was compared", &error))
     }
 
