@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use super::flight::Landing;
 use crate::domain::family::{Family, FamilyId, FamilyState};
 use crate::store::{Change, CommitError, Lease, StoreError, TokenStore, Versioned};
+use crate::telemetry::News;
 
 /// So often is it remembered at most that nothing was spent, the newest; of more, a crash could not know it either.
 const MOST_UNSPENT: usize = 10_000;
@@ -23,9 +24,6 @@ const MOST_LOOKS: u8 = 60;
 
 /// So long the realm is asked nothing that can wait, once it was away or has let somebody wait in vain.
 const BACK_OFF: Duration = Duration::from_secs(10);
-
-/// Of renewals of one client that fail is one told in so long: each of its API calls may begin one.
-const TOLD_EVERY: Duration = Duration::from_secs(60);
 
 /// Flights of this process, and what came of them.
 #[derive(Debug, Default)]
@@ -41,8 +39,8 @@ pub struct Flights {
     alone_for: DashMap<String, Duration>,
     /// For which client the realm failed last in such a way that it may have heard, and when.
     failed: Mutex<Option<(String, Duration)>>,
-    /// When a renewal of each client that failed was last told, of as many.
-    told: DashMap<String, Duration>,
+    /// Clients of which a renewal failed: each of its API calls may begin one.
+    told: News<String>,
 }
 
 /// What became of the wish to fly.
@@ -182,12 +180,7 @@ impl Flights {
 
     /// Whether it is time to tell of a renewal of this client that failed.
     pub(super) fn is_to_be_told(&self, client: &str, now: Duration) -> bool {
-        match self.told.entry(client.to_owned()) {
-            Entry::Occupied(there) if now.saturating_sub(*there.get()) < TOLD_EVERY => return false,
-            Entry::Occupied(mut there) => drop(there.insert(now)),
-            Entry::Vacant(free) => drop(free.insert(now)),
-        }
-        true
+        self.told.is_news(client.to_owned(), now)
     }
 
     /// Whether it was so a short while ago.

@@ -18,7 +18,7 @@ use crate::domain::family::{Ending, Family, FamilyState};
 use crate::domain::opaque::{OpaqueToken, TokenUse};
 use crate::domain::refusal::Refusal;
 use crate::domain::time::Timestamp;
-use crate::exchange::{Ended, Revoked, Selector};
+use crate::exchange::{Bridge, Ended, Revoked, Selector};
 
 /// Which logins are meant: exactly one of these.
 #[derive(Deserialize)]
@@ -92,9 +92,12 @@ impl FromRequestParts<Arc<OpsService>> for Authorized {
     async fn from_request_parts(parts: &mut Parts, service: &Arc<OpsService>) -> Result<Self, Response> {
         let address = parts.extensions.get::<Caller>().map(|caller| caller.0);
         authorized(service, &parts.headers).map_err(|sentence| {
-            service.bridge.metrics.ops_refused.inc();
-            if let Some(address) = address.filter(|address| service.refused_callers.is_news(*address)) {
-                service.bridge.edge.operator_refused(address, parts.uri.path(), sentence);
+            let Bridge { metrics, clock, edge, .. } = &*service.bridge;
+            metrics.ops_refused.inc();
+            if let Some(address) = address
+                && service.refused_callers.is_news(address, clock.monotonic())
+            {
+                edge.operator_refused(address, parts.uri.path(), sentence);
             }
             let denied = Denied { status: StatusCode::UNAUTHORIZED, sentence }.answer();
             ([(header::WWW_AUTHENTICATE, CHALLENGE)], denied).into_response()

@@ -118,6 +118,7 @@ fn refused(bad: &BadCertificate) -> String {
 #[derive(Debug)]
 pub(super) struct Failures {
     listener: &'static str,
+    clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
     /// Of whom the log has told.
     news: News<(Cause, IpAddr)>,
@@ -126,7 +127,7 @@ pub(super) struct Failures {
 impl Failures {
     pub(super) fn new(listener: &'static str, clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Self {
         metrics.handshakes(listener, Cause::ALL.into_iter().map(Cause::word));
-        Self { listener, metrics, news: News::new(clock) }
+        Self { listener, clock, metrics, news: News::of_strangers() }
     }
 
     /// The certificate that the listener shows from now on ends then.
@@ -136,7 +137,7 @@ impl Failures {
 
     pub(super) fn tell(&self, address: IpAddr, Failure { cause, detail }: &Failure) {
         let count = self.metrics.handshake_failed(self.listener, cause.word());
-        if self.news.is_news((*cause, address)) {
+        if self.news.is_news((*cause, address), self.clock.monotonic()) {
             log::handshake_failed(self.listener, (address, cause.word()), detail, count);
         }
     }

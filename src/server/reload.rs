@@ -76,7 +76,7 @@ impl Reloading {
             own: ArcSwap::from_pointee(config.own_directories()),
             refused: Mutex::new(Vec::new()),
             needs_restart: Mutex::new(Vec::new()),
-            refused_callers: News::new(Arc::clone(&shared.bridge.clock)),
+            refused_callers: News::of_strangers(),
             since: shared.bridge.clock.now(),
             stop: shared.stop.clone(),
         });

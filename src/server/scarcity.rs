@@ -67,6 +67,7 @@ enum Want {
 #[derive(Debug)]
 pub(super) struct Scarcity {
     pub(super) room: Room,
+    clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
     /// Which want was told.
     news: News<Want>,
@@ -74,13 +75,14 @@ pub(super) struct Scarcity {
 
 impl Scarcity {
     pub(super) fn new(room: Room, clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Self {
-        Self { room, metrics, news: News::new(clock) }
+        Self { room, clock, metrics, news: News::default() }
     }
 
     /// A connection was closed, as there are as many as may be: at this listener, or at all whose bound is `limits.connections`.
     pub(super) fn turned_away(&self, listener: Option<&str>) {
         self.metrics.turned_away.inc();
-        if self.news.is_news(if listener.is_some() { Want::Room } else { Want::Connections }) {
+        let want = if listener.is_some() { Want::Room } else { Want::Connections };
+        if self.news.is_news(want, self.clock.monotonic()) {
             let Room { connections, few_files } = self.room;
             log::turned_away(listener, (connections, few_files), self.metrics.turned_away.get());
         }
@@ -89,7 +91,7 @@ impl Scarcity {
     /// The kernel has a connection for us and we could not take it.
     pub(super) fn not_accepted(&self, error: &io::Error) {
         self.metrics.not_accepted.inc();
-        if self.news.is_news(Want::Files) {
+        if self.news.is_news(Want::Files, self.clock.monotonic()) {
             log::not_accepted(error, getrlimit(Resource::Nofile).current, self.metrics.not_accepted.get());
         }
     }

@@ -1,6 +1,6 @@
 //! The edge: what happened becomes, from one source, a log line, metrics and a row of the audit.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -10,29 +10,28 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use super::audit::{Audit, Entry, Then};
-use super::{Metrics, Trail, log};
+use super::{Metrics, News, Trail, log};
 use crate::domain::canary::Figures;
 use crate::domain::client::Stage;
 use crate::domain::family::Family;
 use crate::domain::shadow::{Took, Verdict};
-
-/// So often the log tells that the same server is passed over; the metrics count each time.
-const QUIET: Duration = Duration::from_mins(1);
 
 /// Writes down what happened.
 #[derive(Debug)]
 pub struct Edge {
     metrics: Arc<Metrics>,
     audit: Option<Audit>,
-    /// Servers of APIs of which the log has told that they are passed over: when, and whether it has told since that they are back.
-    passed_over: Mutex<HashMap<String, (Duration, bool)>>,
+    /// That a server of an API is passed over.
+    servers: News<String>,
+    /// Those of which the log has told that, and not since that they are back.
+    passed_over: Mutex<HashSet<String>>,
 }
 
 impl Edge {
     /// With or without an audit.
     #[must_use]
     pub fn new(metrics: Arc<Metrics>, audit: Option<Audit>) -> Self {
-        Self { metrics, audit, passed_over: Mutex::default() }
+        Self { metrics, audit, servers: News::default(), passed_over: Mutex::default() }
     }
 
     /// A request was answered.
@@ -55,18 +54,15 @@ impl Edge {
     /// Calls go to other servers of an API in the place of this one, as it refuses them or hangs.
     pub fn server_passed_over(&self, server: &str, why: &str, now: Duration) {
         self.metrics.server_passed_over(server);
-        let mut known = self.passed_over.lock();
-        if known.get(server).is_some_and(|(told, _)| now.saturating_sub(*told) < QUIET) {
-            return;
+        if self.servers.is_news(server.to_owned(), now) {
+            self.passed_over.lock().insert(server.to_owned());
+            log::server_passed_over(server, why);
         }
-        known.insert(server.to_owned(), (now, false));
-        log::server_passed_over(server, why);
     }
 
     /// One that was passed over answers again.
     pub fn server_back(&self, server: &str) {
-        if let Some((_, is_back @ false)) = self.passed_over.lock().get_mut(server) {
-            *is_back = true;
+        if self.passed_over.lock().remove(server) {
             log::server_back(server);
         }
     }

@@ -1,79 +1,67 @@
 //! What the log tells of the same again only after a while: others cause it, as often as they like.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::hash::Hash;
-use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use crate::domain::time::Clock;
-
 /// So long the same is no news; the metrics count each time.
 const QUIET: Duration = Duration::from_mins(1);
-/// News in that time, at most: strangers from everywhere fill no disk.
+/// News of strangers in that time, at most: from everywhere they fill no disk.
 const MOST: usize = 20;
 
-/// Knows what was told.
+/// Knows what was told, and when.
 #[derive(Debug)]
 pub struct News<K> {
-    clock: Arc<dyn Clock>,
-    /// What was told, and since when this is gathered.
-    told: Mutex<(Duration, HashSet<K>)>,
+    most: usize,
+    told: Mutex<HashMap<K, Duration>>,
 }
 
 impl<K: Eq + Hash> News<K> {
-    /// Nothing was told yet.
-    pub fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clock, told: Mutex::default() }
+    /// Of what strangers cause.
+    pub fn of_strangers() -> Self {
+        Self { most: MOST, told: Mutex::default() }
     }
 
-    /// Whether this is to be told. From then on it is not, for a while.
-    pub fn is_news(&self, what: K) -> bool {
-        let now = self.clock.monotonic();
+    /// Whether this is to be told now. From then on it is not, for a while.
+    pub fn is_news(&self, what: K, now: Duration) -> bool {
+        let is_quiet = |since: &Duration| now.saturating_sub(*since) < QUIET;
         let mut told = self.told.lock();
-        let (since, what_was) = &mut *told;
-        if now.saturating_sub(*since) >= QUIET {
-            *since = now;
-            what_was.clear();
+        if told.len() >= self.most {
+            told.retain(|_, since| is_quiet(since));
         }
-        what_was.len() < MOST && what_was.insert(what)
+        if told.len() >= self.most || told.get(&what).is_some_and(is_quiet) {
+            return false;
+        }
+        told.insert(what, now);
+        true
+    }
+}
+
+/// Of what there are only so many: clients, servers.
+impl<K> Default for News<K> {
+    fn default() -> Self {
+        Self { most: usize::MAX, told: Mutex::default() }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::net::IpAddr;
-    use std::sync::atomic::{AtomicU64, Ordering};
 
     use super::*;
-    use crate::domain::time::Timestamp;
-
-    #[derive(Debug, Default)]
-    struct Seconds(AtomicU64);
-
-    impl Clock for Seconds {
-        fn now(&self) -> Timestamp {
-            Timestamp::from_secs(0)
-        }
-
-        fn monotonic(&self) -> Duration {
-            Duration::from_secs(self.0.load(Ordering::Relaxed))
-        }
-    }
 
     #[test]
     fn a_caller_is_news_once_a_minute_for_each_cause_and_strangers_from_everywhere_are_no_flood() {
-        let clock = Arc::new(Seconds::default());
-        let news = News::new(Arc::clone(&clock) as Arc<dyn Clock>);
+        let news = News::of_strangers();
+        let is_news = |what, seconds| news.is_news(what, Duration::from_secs(seconds));
         let caller = |number: u8| IpAddr::from([192, 0, 2, number]);
-        assert!(news.is_news(("no TLS", caller(1))) && news.is_news(("broken off", caller(1))));
-        assert!(!news.is_news(("no TLS", caller(1))));
-        let told = (2..=200).filter(|&number| news.is_news(("no TLS", caller(number)))).count();
+        assert!(is_news(("no TLS", caller(1)), 0) && is_news(("broken off", caller(1)), 0));
+        assert!(!is_news(("no TLS", caller(1)), 0));
+        let told = (2..=200).filter(|&number| is_news(("no TLS", caller(number)), 0)).count();
         assert_eq!(told, MOST - 2);
-        clock.0.store(59, Ordering::Relaxed);
-        assert!(!news.is_news(("no TLS", caller(1))));
-        clock.0.store(60, Ordering::Relaxed);
-        assert!(news.is_news(("no TLS", caller(1))));
+        assert!(!is_news(("no TLS", caller(1)), 59));
+        assert!(is_news(("no TLS", caller(1)), 60));
     }
 }
