@@ -17,9 +17,9 @@ use hyper::upgrade::OnUpgrade;
 use super::gateway::{GatewayService, call, question};
 use super::http2::Streams;
 use super::legacy::{self, LegacyService};
-use super::malformed::{Speech, Turn};
 use super::routed::Routed;
 use super::streamed::Streamed;
+use super::turn::{Speech, Turn};
 use crate::gateway::Stream;
 
 /// Who answers.

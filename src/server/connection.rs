@@ -20,9 +20,10 @@ use super::answer::{Answering, Answers, Peer};
 use super::hearing::HEARD_OUT;
 use super::http2;
 use super::listener::BACKLOG;
-use super::malformed::{Refuse, Spoken};
+use super::malformed::Refuse;
 use super::reset::Reset;
 use super::scarcity::Scarcity;
+use super::spoken::Spoken;
 use super::tls::Tls;
 use crate::config::Config;
 use crate::lifecycle::{Tasks, others_first};
@@ -240,9 +241,9 @@ mod tests {
     use axum::Router;
     use tokio_util::sync::CancellationToken;
 
-    use super::super::legacy::Tuning;
     use super::super::listener::listen;
     use super::super::routed::Routed;
+    use super::super::tuning::Tuning;
     use super::*;
     use crate::server::SystemClock;
     use crate::telemetry::Metrics;

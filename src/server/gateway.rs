@@ -15,9 +15,9 @@ use super::address::{client_address, is_trusted};
 use super::answer::{Peer, Said};
 use super::grpc;
 use super::http2::{self, Streams};
-use super::legacy::{Malformed, Tuning, bytes_of, malformed};
-use super::malformed::Refuse;
+use super::malformed::Malformed;
 use super::streamed::Streamed;
+use super::tuning::Tuning;
 use super::unanswered::Unanswered;
 use crate::domain::dialect::Endpoint;
 use crate::domain::refusal::{Cause, Fault, Refusal};
@@ -39,17 +39,6 @@ pub(super) struct GatewayService {
     pub(super) head_bytes: usize,
     /// How long whoever is answered over HTTP/2 may take nothing of it.
     pub(super) unread_timeout: Duration,
-}
-
-/// Answers what is no HTTP, and leaves the trail that any other refusal leaves.
-pub(super) fn refuse_malformed(service: &GatewayService, endpoint: Endpoint) -> Refuse {
-    let (gateway, bridge) = (Arc::clone(&service.gateway), Arc::clone(&service.bridge));
-    Refuse(Arc::new(move |peer, why| {
-        let mut trail = Trail { address: Some(peer.to_canonical()), endpoint: Some(endpoint), ..Trail::default() };
-        let reply = gateway.refuse(endpoint, malformed(why), &mut trail);
-        bridge.edge.request(&trail, reply.status.as_u16(), Duration::ZERO);
-        bytes_of(&reply)
-    }))
 }
 
 impl GatewayService {
@@ -103,7 +92,7 @@ pub(super) async fn call(
         let body = service.gateway.body(body, version, peer.turn.unread(), place);
         read = body.read();
         if service.is_beyond(&head) {
-            service.gateway.turn_away(Endpoint::Api, malformed(Malformed::Head), trail)
+            service.gateway.turn_away(Endpoint::Api, Malformed::Head.refusal(), trail)
         } else {
             service.gateway.call((&mut head, body), &from, trail).await
         }
@@ -192,7 +181,7 @@ pub(super) async fn question(
     drop(body);
     let mut asked = service.asked(service.from(peer, &head.headers).address);
     let response = if is_beyond {
-        service.gateway.turn_away(Endpoint::Authz, malformed(Malformed::Head), &mut asked.trail)
+        service.gateway.turn_away(Endpoint::Authz, Malformed::Head.refusal(), &mut asked.trail)
     } else {
         service.gateway.authorize(&head, &mut asked.trail).await
     };

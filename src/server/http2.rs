@@ -18,8 +18,8 @@ use tokio::time::{sleep, timeout};
 use super::answer::{Answering, Peer};
 use super::connection::{ConnectionLimits, Serving, permit};
 use super::leaving::Leaving;
-use super::malformed::Spoken;
 use super::reset::Reset;
+use super::spoken::Spoken;
 use crate::gateway::Flag;
 use crate::lifecycle::Tasks;
 

@@ -5,20 +5,17 @@ use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Context;
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use futures_util::FutureExt;
 use http::{HeaderMap, HeaderValue, Request, Response, header};
 use hyper::body::Incoming as Coming;
-use ipnet::IpNet;
 
 use super::address::client_address;
 use super::answer::{Peer, Said};
 use super::body::{Unread, whole};
-use super::malformed::Refuse;
+use super::tuning::Tuning;
 use super::unanswered::{PANIC, Unanswered};
-use crate::config::Config;
 use crate::domain::refusal::{Cause, Fault, Refusal};
 use crate::exchange::Exchange;
 use crate::gateway::Stream;
@@ -34,71 +31,6 @@ pub struct LegacyService {
     pub exchange: Arc<Exchange>,
     /// What a reload may change.
     pub tuning: Arc<ArcSwap<Tuning>>,
-}
-
-/// What a reload may change.
-#[derive(Debug)]
-pub struct Tuning {
-    /// Bytes of a body.
-    pub body: usize,
-    /// For reading a body.
-    pub body_timeout: Duration,
-    /// Networks whose word about the client's address counts.
-    pub trusted: Vec<IpNet>,
-}
-
-impl Tuning {
-    pub(super) fn of(config: &Config) -> Self {
-        Self {
-            body: config.limits.body,
-            body_timeout: config.limits.body_timeout,
-            trusted: config.trusted_proxies.clone(),
-        }
-    }
-}
-
-/// Answers what is no HTTP, and leaves the trail that any other refusal leaves.
-pub fn refuse_malformed(service: Arc<LegacyService>) -> Refuse {
-    Refuse(Arc::new(move |peer, why| {
-        let mut trail = Trail { address: Some(peer.to_canonical()), ..Trail::default() };
-        let reply = service.exchange.refuse("", malformed(why), &mut trail);
-        service.exchange.bridge().edge.request(&trail, reply.status.as_u16(), Duration::ZERO);
-        bytes_of(&reply)
-    }))
-}
-
-/// Why hyper refuses, as its status says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Malformed {
-    /// It is no HTTP.
-    Unreadable,
-    /// The target is longer than any may be.
-    Target,
-    /// The head is too long, or has too many lines.
-    Head,
-}
-
-pub(super) fn malformed(why: Malformed) -> Refusal {
-    let detail = match why {
-        Malformed::Unreadable => "the request is no HTTP that can be read (TLS where clear text is spoken, perhaps)",
-        Malformed::Target => "the request's target is longer than any may be",
-        Malformed::Head => "the request's head is longer than `limits.head`, or has more lines than `limits.headers`",
-    };
-    Refusal::client(Cause::InvalidRequest, detail)
-}
-
-/// A whole answer, after which the connection is closed.
-pub(super) fn bytes_of(reply: &Reply) -> Vec<u8> {
-    let mut bytes = format!("HTTP/1.1 {}\r\n", reply.status).into_bytes();
-    for (name, value) in &reply.headers {
-        bytes.extend_from_slice(name.as_str().as_bytes());
-        bytes.extend_from_slice(b": ");
-        bytes.extend_from_slice(value.as_bytes());
-        bytes.extend_from_slice(b"\r\n");
-    }
-    bytes.extend_from_slice(format!("connection: close\r\ncontent-length: {}\r\n\r\n", reply.body.len()).as_bytes());
-    bytes.extend_from_slice(&reply.body);
-    bytes
 }
 
 /// Answers a request of a legacy client, whatever its path is: paths are the dialects' own.

@@ -30,9 +30,12 @@ mod retired;
 mod routed;
 mod scarcity;
 mod shared;
+mod spoken;
 mod start;
 mod streamed;
 mod tls;
+mod tuning;
+mod turn;
 mod unanswered;
 mod worker;
 

@@ -8,11 +8,11 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
 use super::RefusedLoad;
-use super::legacy::Tuning;
 use super::loads::{LONG, Reading};
 use super::moves::{self, Move, Remembered};
 use super::retired::Retired;
 use super::shared::Shared;
+use super::tuning::Tuning;
 use crate::config::{self, Config};
 use crate::document::{Finding, Findings, Origin, Severity};
 use crate::domain::client::{Client, Stage};

@@ -17,7 +17,7 @@ use tower::ServiceExt;
 
 use super::answer::Peer;
 use super::body::{Unread, whole};
-use super::legacy::Tuning;
+use super::tuning::Tuning;
 use crate::ops::Caller;
 use crate::relay::hops::{NOT_PLAIN, is_framed_plainly};
 

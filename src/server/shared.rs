@@ -8,10 +8,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::answer::Answers;
 use super::connection::{ConnectionLimits, Serving};
-use super::gateway::{self, GatewayService};
-use super::legacy::{self, LegacyService, Tuning};
+use super::gateway::GatewayService;
+use super::legacy::LegacyService;
+use super::malformed::Refuse;
 use super::scarcity::Scarcity;
 use super::tls::Tls;
+use super::tuning::Tuning;
 use crate::config::Config;
 use crate::domain::dialect::Endpoint;
 use crate::exchange::{Bridge, Exchange};
@@ -19,6 +21,7 @@ use crate::gateway::Gateway;
 use crate::keycloak::{Keycloak, RealmStatus};
 use crate::lifecycle::Tasks;
 use crate::otk::OldServer;
+use crate::telemetry::Trail;
 
 /// Of so many connections API calls leave one to logins and to the questions of other proxies.
 const SPARED: usize = 8;
@@ -59,11 +62,11 @@ impl Shared {
 
     /// What one worker serves legacy clients with.
     pub(super) fn legacy(&self, config: &Config, exchange: Arc<Exchange>, permits: Arc<Semaphore>) -> Serving {
-        let service = Arc::new(LegacyService { exchange, tuning: Arc::clone(&self.tuning) });
-        let refuse = Some(legacy::refuse_malformed(Arc::clone(&service)));
+        let refusing = Arc::clone(&exchange);
+        let refuse = move |refusal, trail: &mut Trail| refusing.refuse("", refusal, trail);
         Serving {
-            answers: Answers::Legacy(service),
-            refuse,
+            answers: Answers::Legacy(Arc::new(LegacyService { exchange, tuning: Arc::clone(&self.tuning) })),
+            refuse: Some(Refuse::by(&self.bridge, None, refuse)),
             limits: ConnectionLimits::of(config),
             tls: self.tls_legacy.clone(),
             permits,
@@ -95,9 +98,13 @@ impl Shared {
         // Who uploads hears why not, however much of it he says first.
         let heard_out = usize::try_from(bounds.body).unwrap_or(usize::MAX).max(limits.heard_out);
         let limits = ConnectionLimits { unread_timeout: bounds.idle_timeout, heard_out, ..limits };
-        let serving = |answers, refuse, tls: &Option<Tls>| Serving {
+        let refuse = |endpoint| {
+            let gateway = Arc::clone(&gateway);
+            Refuse::by(&self.bridge, Some(endpoint), move |refusal, trail| gateway.refuse(endpoint, refusal, trail))
+        };
+        let serving = |answers, endpoint, tls: &Option<Tls>| Serving {
             answers,
-            refuse: Some(refuse),
+            refuse: Some(refuse(endpoint)),
             limits: limits.clone(),
             tls: tls.clone(),
             permits: Arc::clone(&legacy.permits),
@@ -107,12 +114,10 @@ impl Shared {
             scarcity: Arc::clone(&self.scarcity),
         };
         let (calls, questions) = (service(&self.tls_gateway), service(&self.tls_authz));
-        let refuse = gateway::refuse_malformed;
-        let (bad_call, bad_question) = (refuse(&calls, Endpoint::Api), refuse(&questions, Endpoint::Authz));
         // Nobody is served yet, so that these are all of them.
         let spared = legacy.permits.available_permits() / SPARED;
-        let calls = Serving { spared, ..serving(Answers::Calls(Arc::new(calls)), bad_call, &self.tls_gateway) };
-        let questions = serving(Answers::Questions(Arc::new(questions)), bad_question, &self.tls_authz);
+        let calls = Serving { spared, ..serving(Answers::Calls(Arc::new(calls)), Endpoint::Api, &self.tls_gateway) };
+        let questions = serving(Answers::Questions(Arc::new(questions)), Endpoint::Authz, &self.tls_authz);
         (gateway, [calls, questions])
     }
 

@@ -5,7 +5,7 @@ use std::thread;
 
 use http::StatusCode;
 
-use super::malformed::Turn;
+use super::turn::Turn;
 use crate::domain::refusal::{Cause, Fault, Refusal};
 use crate::exchange::Bridge;
 use crate::lifecycle::{Tasks, others_first};
