@@ -2,7 +2,7 @@
 //! he has not read by then of our last words would be lost to him (RFC 9112 section 9.6): most clients read when they have sent everything.
 
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, ReadBuf};
@@ -39,15 +39,23 @@ impl Hearing {
         cx: &mut Context<'_>,
     ) -> Poll<()> {
         let silence = patience.min(SILENCE.0);
-        if self.over.get_or_insert_with(|| Box::pin(sleep(silence * SILENCE.1))).as_mut().poll(cx).is_ready() {
+        if self.poll_over(silence * SILENCE.1, cx).is_ready() || self.poll_scraps(stream, cx).is_ready() {
             return Poll::Ready(());
         }
+        self.poll_silent(silence, cx)
+    }
+
+    /// `Ready`: he has been listened to for so long in all.
+    pub(super) fn poll_over(&mut self, all: Duration, cx: &mut Context<'_>) -> Poll<()> {
+        self.over.get_or_insert_with(|| Box::pin(sleep(all))).as_mut().poll(cx)
+    }
+
+    /// Reads what is there and forgets it. `Ready`: nothing more will come, or more than is listened to.
+    pub(super) fn poll_scraps(&mut self, stream: &mut (impl AsyncRead + Unpin), cx: &mut Context<'_>) -> Poll<()> {
         let mut scrap = [0; SCRAP];
         while self.left > 0 {
             let mut more = ReadBuf::new(&mut scrap);
-            if Pin::new(&mut *stream).poll_read(cx, &mut more).is_pending() {
-                return self.silent.get_or_insert_with(|| Box::pin(sleep(silence))).as_mut().poll(cx);
-            }
+            let _the_end_too = ready!(Pin::new(&mut *stream).poll_read(cx, &mut more));
             let length = more.filled().len();
             if length == 0 {
                 break;
@@ -55,6 +63,13 @@ impl Hearing {
             self.left = self.left.saturating_sub(length);
             self.silent = None;
         }
+        Poll::Ready(())
+    }
+
+    /// `Ready`: he has been silent for so long, since he was heard or this was told.
+    pub(super) fn poll_silent(&mut self, silence: Duration, cx: &mut Context<'_>) -> Poll<()> {
+        ready!(self.silent.get_or_insert_with(|| Box::pin(sleep(silence))).as_mut().poll(cx));
+        self.silent = None;
         Poll::Ready(())
     }
 }

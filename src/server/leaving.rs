@@ -8,15 +8,13 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Sleep, sleep};
 
+use super::hearing::{HEARD_OUT, Hearing};
 use super::reset::Reset;
 use crate::gateway::Flag;
 
 /// How often it is looked whether all is sent; and so long whoever has heard the end may be silent.
 const LOOK: Duration = Duration::from_secs(1);
-/// For so many bytes he is heard out.
-const HEARD_OUT: usize = 1 << 20;
 
 /// A stream that is closed when its other side has read everything.
 pub(super) struct Leaving<S> {
@@ -25,33 +23,13 @@ pub(super) struct Leaving<S> {
     leave: Flag,
     /// How long the end may take, all of it.
     patience: Duration,
-    deadline: Option<Pin<Box<Sleep>>>,
-    next_look: Option<Pin<Box<Sleep>>>,
     is_shut: bool,
-    heard: usize,
+    hearing: Hearing,
 }
 
 impl<S> Leaving<S> {
     pub(super) fn new(stream: S, leave: Flag, patience: Duration) -> Self {
-        Self { stream, leave, patience, deadline: None, next_look: None, is_shut: false, heard: 0 }
-    }
-}
-
-impl<S: AsyncRead + Unpin> Leaving<S> {
-    /// Reads what is there and forgets it. `Ready`: nothing more will come, or more than is listened to.
-    fn poll_heard_out(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let mut scrap = [0; 2048];
-        while self.heard < HEARD_OUT {
-            let mut more = ReadBuf::new(&mut scrap);
-            let read = ready!(Pin::new(&mut self.stream).poll_read(cx, &mut more));
-            match more.filled().len() {
-                0 => break,
-                _ if read.is_err() => break,
-                length => self.heard += length,
-            }
-            self.next_look = None;
-        }
-        Poll::Ready(())
+        Self { stream, leave, patience, is_shut: false, hearing: Hearing::of(HEARD_OUT) }
     }
 }
 
@@ -66,8 +44,7 @@ impl<S: Reset + AsyncRead + AsyncWrite + Unpin> AsyncWrite for Leaving<S> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        let patience = this.patience;
-        if this.deadline.get_or_insert_with(|| Box::pin(sleep(patience))).as_mut().poll(cx).is_ready() {
+        if this.hearing.poll_over(this.patience, cx).is_ready() {
             return Poll::Ready(Ok(()));
         }
         loop {
@@ -75,14 +52,13 @@ impl<S: Reset + AsyncRead + AsyncWrite + Unpin> AsyncWrite for Leaving<S> {
                 ready!(Pin::new(&mut this.stream).poll_shutdown(cx))?;
                 this.is_shut = true;
             }
-            if this.poll_heard_out(cx).is_ready() {
+            if this.hearing.poll_scraps(&mut this.stream, cx).is_ready() {
                 return Poll::Ready(Ok(()));
             }
-            ready!(this.next_look.get_or_insert_with(|| Box::pin(sleep(LOOK))).as_mut().poll(cx));
+            ready!(this.hearing.poll_silent(LOOK, cx));
             if this.is_shut {
                 return Poll::Ready(Ok(()));
             }
-            this.next_look = None;
         }
     }
 
