@@ -30,12 +30,11 @@ const BACK_OFF: Duration = Duration::from_secs(10);
 pub struct Flights {
     under_way: DashMap<FamilyId, watch::Receiver<Option<Landing>>>,
     /// Those under which a family may say *asking* though nothing was spent: the store failed to answer that write, or to take it back once
-    /// the realm had surely spent nothing. How often it was looked
-    /// whether they do; who was looked at longest ago comes first.
+    /// the realm had surely spent nothing. How often it was looked whether they do; who was looked at longest ago comes first.
     unspent: Mutex<VecDeque<(Lease, u8)>>,
     /// Until when the realm is asked nothing that can wait, for anybody.
     alone_until: Mutex<Duration>,
-    /// The same for each client, no more of them than there are.
+    /// Until when it is asked nothing that can wait for a client, no more of them than there are.
     alone_for: DashMap<String, Duration>,
     /// For which client the realm failed last in such a way that it may have heard, and when.
     failed: Mutex<Option<(String, Duration)>>,
@@ -123,7 +122,7 @@ impl Flights {
         }
     }
 
-    /// The same of one.
+    /// Says of one family durably that nothing was spent.
     pub(super) async fn take_back(&self, store: &TokenStore, lease: Lease) -> Result<(), StoreError> {
         let is_settled = is_settled(store, lease).await?;
         let mut unspent = self.unspent.lock();

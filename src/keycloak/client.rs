@@ -31,7 +31,7 @@ const LONGEST_ANSWER: usize = 256 * 1024;
 const NOT_THERE: RangeInclusive<u16> = 502..=504;
 
 /// So long whoever looks at a URL that was passed over waits for its keys.
-const GLANCE: Duration = Duration::from_secs(1);
+const FOR_KEYS: Duration = Duration::from_secs(1);
 
 /// Whoever wakes so much too late has stood still, and looks for so long at what has come meanwhile.
 const LATE: Duration = Duration::from_secs(1);
@@ -229,7 +229,7 @@ impl Keycloak {
     async fn look_at_one_passed_over(&self) -> Option<usize> {
         let (index, urls) = self.endpoints.to_be_looked_at(self.clock.monotonic())?;
         let question = self.http.get(urls.certs.clone()).headers(self.headers.clone());
-        let answer = timeout(GLANCE.min(self.timeout), question.send()).await.ok()?.ok()?;
+        let answer = timeout(FOR_KEYS.min(self.timeout), question.send()).await.ok()?.ok()?;
         (answer.status() == StatusCode::OK).then_some(index)
     }
 

@@ -40,7 +40,7 @@ pub enum Answers {
 pub struct Peer {
     /// Its address.
     pub address: IpAddr,
-    /// The same, as `X-Forwarded-For` has it.
+    /// Its address as `X-Forwarded-For` has it.
     pub said: HeaderValue,
     /// Whose turn to speak it is.
     pub turn: Turn,

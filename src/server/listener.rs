@@ -26,7 +26,7 @@ pub fn listen(address: SocketAddr, count: usize) -> io::Result<Vec<TcpListener>>
     Ok(listeners)
 }
 
-/// The same sockets with what each is for, for the runtime of this thread.
+/// Listening sockets with what each is for, as the runtime of this thread has them.
 ///
 /// # Errors
 /// The kernel watches no more of them.

@@ -76,7 +76,7 @@ impl Turn {
         self.0.cut_short.set(true);
     }
 
-    /// The same, for whoever holds the body of a request.
+    /// Whether it was cut short, for whoever holds the body of a request.
     pub(super) fn unread(&self) -> &Flag {
         &self.0.cut_short
     }

@@ -18,7 +18,7 @@ pub(super) const PANIC: &str = "a panic while answering";
 /// The status of a request that nobody has answered.
 const NONE: u16 = 0;
 
-/// The same where nobody was there to hear an answer, as nginx's log has it.
+/// Its status where nobody was there to hear an answer, as nginx's log has it.
 const GONE: u16 = 499;
 
 /// A request that somebody works for.

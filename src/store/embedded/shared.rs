@@ -27,7 +27,8 @@ use crate::domain::time::Clock;
 
 /// How long files that shall be opened anew wait for the last reader.
 const PATIENCE: Duration = Duration::from_secs(1);
-const GLANCE: Duration = Duration::from_micros(200);
+/// Between two looks whether he has gone.
+const AGAIN_AFTER: Duration = Duration::from_micros(200);
 
 /// So many records are laid out at once: a login waits for no more than a millisecond.
 const PORTION: usize = 200;
@@ -275,8 +276,8 @@ fn within(patience: Duration, is_so: impl Fn() -> bool) -> bool {
         if waited >= patience {
             return false;
         }
-        std::thread::park_timeout(GLANCE);
-        waited = waited.saturating_add(GLANCE);
+        std::thread::park_timeout(AGAIN_AFTER);
+        waited = waited.saturating_add(AGAIN_AFTER);
     }
     true
 }

@@ -18,8 +18,8 @@ use tokio::time::timeout;
 
 use super::kept::Kept;
 
-/// So long is a Sentinel waited for.
-const GLANCE: Duration = Duration::from_millis(500);
+/// So long is a Sentinel waited for; then it is mute.
+const MUTE: Duration = Duration::from_millis(500);
 
 /// Host and port.
 pub(super) type Address = (String, u16);
@@ -112,7 +112,7 @@ impl Sentinel {
         // The first knows a new master a little earlier, the second which configuration that is of.
         pipe.add_command(cmd("SENTINEL").arg("GET-MASTER-ADDR-BY-NAME").arg(name).to_owned());
         pipe.add_command(cmd("SENTINEL").arg("MASTER").arg(name).to_owned());
-        let answers = timeout(GLANCE, pipe.query_async::<(Option<Address>, Value)>(&mut connection)).await;
+        let answers = timeout(MUTE, pipe.query_async::<(Option<Address>, Value)>(&mut connection)).await;
         let answers = answers.unwrap_or_else(|_| Err(RedisError::from((ErrorKind::Io, "a Sentinel does not answer"))));
         if answers.is_err() {
             self.open.forget(number);
@@ -131,7 +131,7 @@ impl Sentinel {
 }
 
 async fn open(client: Client) -> RedisResult<MultiplexedConnection> {
-    let config = AsyncConnectionConfig::new().set_connection_timeout(Some(GLANCE)).set_response_timeout(Some(GLANCE));
-    let opened = timeout(GLANCE, client.get_multiplexed_async_connection_with_config(&config)).await;
+    let config = AsyncConnectionConfig::new().set_connection_timeout(Some(MUTE)).set_response_timeout(Some(MUTE));
+    let opened = timeout(MUTE, client.get_multiplexed_async_connection_with_config(&config)).await;
     opened.unwrap_or_else(|_| Err(RedisError::from((ErrorKind::Io, "a Sentinel does not answer"))))
 }

@@ -48,7 +48,7 @@ pub struct AuditSettings {
 const QUEUE: usize = 32_768;
 
 /// Between two looks whether the writer has ended.
-const GLANCE: Duration = Duration::from_millis(1);
+const NEXT_LOOK: Duration = Duration::from_millis(1);
 
 /// Refusals of callers who proved nothing, written one by one, at most so many in a minute.
 const STRANGERS: u32 = 600;
@@ -147,8 +147,8 @@ impl Audit {
                 log::audit_lost(self.disk.waiting() + self.queue.max_capacity() - self.queue.capacity());
                 return Ok(());
             }
-            park_timeout(GLANCE);
-            waited += GLANCE;
+            park_timeout(NEXT_LOOK);
+            waited += NEXT_LOOK;
         }
         writer.join()
     }
