@@ -80,6 +80,7 @@ fn route(mut section: Reader<'_>, sources: Sources<'_>) -> Option<(Route, Vec<Sp
     let keep_host = section.word("upstream_host", &[("client", true), ("upstream", false)]);
     let pass_jwt = section.word("bearer_jwt", &[("refuse", false), ("pass", true)]);
     let pass_anonymous = section.word("anonymous", &[("refuse", false), ("pass", true)]);
+    let pass_interim = section.word("interim_responses", &[("drop", false), ("pass", true)]);
     for (key, word) in [("bearer_jwt", &pass_jwt), ("anonymous", &pass_anonymous)] {
         if let Some(word) = word.as_ref().filter(|word| word.value && clients.is_some()) {
             let hint = "leave it out, or route such calls without `clients`".to_owned();
@@ -104,6 +105,7 @@ fn route(mut section: Reader<'_>, sources: Sources<'_>) -> Option<(Route, Vec<Sp
         keep_host: keep_host.is_none_or(|word| word.value),
         pass_jwt: pass_jwt.is_some_and(|word| word.value),
         pass_anonymous: pass_anonymous.is_some_and(|word| word.value),
+        pass_interim: pass_interim.is_some_and(|word| word.value),
     };
     Some((route, clients))
 }

@@ -162,7 +162,7 @@ mod tests {
 
     fn from(is_trusted: bool) -> From {
         let peer = HeaderValue::from_static("10.0.0.1");
-        From { peer, address: [10, 0, 0, 1].into(), is_trusted, is_secure: false, waiting: None }
+        From { peer, address: [10, 0, 0, 1].into(), is_trusted, is_secure: false, waiting: None, interim: None }
     }
 
     #[test]

@@ -17,6 +17,7 @@ mod forward;
 mod headers;
 pub mod host;
 mod http2_body;
+mod interim;
 mod line;
 mod old_api;
 mod path;
@@ -39,6 +40,7 @@ pub use client_body::swallows;
 pub use flag::Flag;
 pub use flow::{Broken, has_left};
 use http::HeaderValue;
+pub use interim::Interim;
 pub use old_api::OldApi;
 pub use stream::{Place, Stream};
 pub use swap::Gateway;
@@ -102,4 +104,6 @@ pub struct From {
     pub is_secure: bool,
     /// Is set where the caller waits for long; `None`: its leaving is heard of anyway.
     pub waiting: Option<Flag>,
+    /// Takes what an API says before its answer; `None`: the client's protocol leaves no place for that, or nobody here could write it.
+    pub interim: Option<Interim>,
 }

@@ -90,7 +90,14 @@ impl Gateway {
         let upgrade = unchanged(head).map_err(|refusal| self.exchange.turn(None, refusal))?;
         let clock = &self.exchange.bridge().clock;
         let asked_at = clock.monotonic();
-        let asking = Asking { head, host, origin: &Origin::default(), bearer: None, waiting: from.waiting.as_ref() };
+        let asking = Asking {
+            head,
+            host,
+            origin: &Origin::default(),
+            bearer: None,
+            waiting: from.waiting.as_ref(),
+            interim: None,
+        };
         // So it is where nobody is left to hear an answer.
         trail.passed = Some(Passed { client: None, said: Err(Passed::GONE), took: Duration::ZERO });
         let answer = way.send(asking, body, (&self.exchange, &mut *trail)).await;

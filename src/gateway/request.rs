@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderValue, Method, Uri, Version, header};
 use super::headers::{Origin, forwarded, join_cookies, one_length, takes_trailers};
 use super::path::resolved;
 use super::routes::Route;
-use super::{Flag, From};
+use super::{Flag, From, Interim};
 use crate::domain::opaque::OpaqueToken;
 use crate::domain::refusal::{Cause, Fault, Refusal};
 use crate::exchange::Locked;
@@ -164,6 +164,8 @@ pub(super) struct Asking<'a> {
     pub(super) bearer: Option<&'a Bearer>,
     /// Whoever is to hear that it takes long.
     pub(super) waiting: Option<&'a Flag>,
+    /// Whoever is told what the server says before its answer.
+    pub(super) interim: Option<&'a Interim>,
 }
 
 /// The head as the API gets it, without its host and the credentials that a bearer takes the place of. Returns what it says of where the

@@ -35,6 +35,8 @@ pub struct Route {
     pub pass_jwt: bool,
     /// What carries no token goes on as it is.
     pub pass_anonymous: bool,
+    /// What the API says before its answer goes on to clients of HTTP/1.1.
+    pub pass_interim: bool,
 }
 
 /// One server.
@@ -176,6 +178,7 @@ mod tests {
             keep_host: true,
             pass_jwt: false,
             pass_anonymous: false,
+            pass_interim: false,
         }
     }
 

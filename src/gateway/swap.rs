@@ -147,6 +147,7 @@ impl Gateway {
             origin: &origin,
             bearer,
             waiting: from.waiting.as_ref(),
+            interim: from.interim.as_ref().filter(|_| route.pass_interim),
         };
         let answered = self.ask(way, (asking, body), token, trail).await?;
         let answer = self.answer(answered, client.filter(|_| upgrade.is_some()));

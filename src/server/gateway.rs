@@ -50,6 +50,7 @@ impl GatewayService {
             is_trusted: is_trusted(peer.address, &tuning.trusted),
             is_secure: self.is_secure,
             waiting: None,
+            interim: None,
         }
     }
 
@@ -80,7 +81,9 @@ pub(super) async fn call(
     let (mut head, body) = request.into_parts();
     let version = head.version;
     let waiting = streams.is_none().then(|| peer.turn.waiting().clone());
-    let from = From { waiting, ..service.from(peer, &head.headers) };
+    // RFC 9110 section 15.2: to a client of HTTP/1.0 none is said.
+    let interim = (version == Version::HTTP_11).then(|| peer.turn.interim().clone());
+    let from = From { waiting, interim, ..service.from(peer, &head.headers) };
     let mut asked = service.asked(from.address);
     let trail = &mut asked.trail;
     let (has_body, is_of_length) = (!body.is_end_stream(), body.size_hint().exact().is_some());

@@ -24,8 +24,10 @@ pub(super) struct Spoken<S: Reset> {
     stream: S,
     refuse: Option<(Refuse, IpAddr)>,
     turn: Turn,
-    /// What hyper believes to be written already.
+    /// What hyper believes to be written already, or knows nothing of.
     pending: Vec<u8>,
+    /// All is written that was said so far, and the last request has no answer: what is said before that has its place here.
+    is_before: bool,
     /// How long the other side may take nothing.
     patience: Duration,
     deadline: Option<Pin<Box<Sleep>>>,
@@ -67,6 +69,7 @@ impl<S: Reset> Spoken<S> {
             refuse,
             turn,
             pending: Vec::new(),
+            is_before: false,
             patience,
             deadline: None,
             in_pieces: false,
@@ -101,6 +104,7 @@ impl<S: Reset> Spoken<S> {
 }
 
 impl<S: Reset + AsyncWrite + Unpin> Spoken<S> {
+    /// Writes what is pending.
     fn poll_pending(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.pending.is_empty() {
             let tried = Pin::new(&mut self.stream).poll_write(cx, &self.pending);
@@ -113,6 +117,15 @@ impl<S: Reset + AsyncWrite + Unpin> Spoken<S> {
         Poll::Ready(Ok(()))
     }
 
+    /// The same, and what an API has said before its answer. Where bytes of the answer before are still to come nothing is put among them.
+    fn poll_before(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_pending(cx))?;
+        if let Some(interim) = self.is_before.then(|| self.turn.interim().take()).flatten() {
+            self.pending = interim;
+        }
+        self.poll_pending(cx)
+    }
+
     /// The dialect's words in place of hyper's, where it is hyper that speaks.
     fn replacement(&self, bytes: &[u8]) -> Option<Vec<u8>> {
         let (refuse, peer) = self.refuse.as_ref().filter(|_| self.turn.is_free())?;
@@ -122,7 +135,8 @@ impl<S: Reset + AsyncWrite + Unpin> Spoken<S> {
 
 impl<S: Reset + AsyncRead + AsyncWrite + Unpin> AsyncWrite for Spoken<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        ready!(self.poll_pending(cx))?;
+        ready!(self.poll_before(cx))?;
+        self.is_before = false;
         if let Some(spoken) = self.replacement(bytes) {
             self.turn.cuts_short();
             self.pending = spoken;
@@ -146,7 +160,8 @@ impl<S: Reset + AsyncRead + AsyncWrite + Unpin> AsyncWrite for Spoken<S> {
             let first = pieces.iter().find(|piece| !piece.is_empty());
             return self.poll_write(cx, first.map_or(&[], |piece| piece));
         }
-        ready!(self.poll_pending(cx))?;
+        ready!(self.poll_before(cx))?;
+        self.is_before = false;
         let tried = match together(pieces, &mut [0; SHORT]) {
             Some(short) => Pin::new(&mut self.stream).poll_write(cx, short),
             None => Pin::new(&mut self.stream).poll_write_vectored(cx, pieces),
@@ -159,7 +174,7 @@ impl<S: Reset + AsyncRead + AsyncWrite + Unpin> AsyncWrite for Spoken<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.poll_pending(cx))?;
+        ready!(self.poll_before(cx))?;
         // Hyper flushes at every turn, and reads nothing while an answer is awaited.
         if self.turn.waiting().is_set() && self.stream.poll_broken_off(cx).is_ready() {
             return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
@@ -168,6 +183,7 @@ impl<S: Reset + AsyncRead + AsyncWrite + Unpin> AsyncWrite for Spoken<S> {
         ready!(self.in_time(tried, cx))?;
         // Hyper flushes when it has written all that it holds.
         self.turn.written();
+        self.is_before = self.turn.is_before_an_answer();
         Poll::Ready(Ok(()))
     }
 

@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-use crate::gateway::{Flag, Switch};
+use crate::gateway::{Flag, Interim, Switch};
 
 /// Whose words a connection carries: hyper's own, unless somebody else has taken the turn.
 #[derive(Clone, Debug, Default)]
@@ -26,6 +26,8 @@ struct Words {
     to_the_close: AtomicBool,
     /// Their caller has been waiting for long.
     waiting: Flag,
+    /// What is said to theirs before they are.
+    interim: Interim,
     switch: Switch,
 }
 
@@ -46,6 +48,7 @@ const ANSWERED: u8 = 2;
 impl Turn {
     /// A request is here, its head whole.
     pub(super) fn asked(&self) {
+        drop(self.0.interim.take());
         self.0.request.store(ASKED, Ordering::Relaxed);
     }
 
@@ -86,6 +89,11 @@ impl Turn {
         &self.0.waiting
     }
 
+    /// For whoever hears what is to be said before the next answer.
+    pub(super) fn interim(&self) -> &Interim {
+        &self.0.interim
+    }
+
     /// Who may have the connection behind an answer.
     pub(super) fn switch(&self) -> &Switch {
         &self.0.switch
@@ -108,6 +116,11 @@ impl Turn {
         if self.is_free() && self.0.request.load(Ordering::Relaxed) == ANSWERED {
             self.0.request.store(NONE, Ordering::Relaxed);
         }
+    }
+
+    /// Of an answer nothing is written, where all that was said so far is.
+    pub(super) fn is_before_an_answer(&self) -> bool {
+        self.0.request.load(Ordering::Relaxed) != ANSWERED
     }
 
     pub(super) fn is_free(&self) -> bool {

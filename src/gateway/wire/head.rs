@@ -28,7 +28,7 @@ pub(super) enum Framing {
 /// The head of a request behind `bytes`, and how its body is framed: as its length says, which is told where it was not.
 /// `length`: of the body, where that is known.
 pub(super) fn written(
-    Asking { head, host, origin, bearer, waiting: _ }: Asking<'_>,
+    Asking { head, host, origin, bearer, .. }: Asking<'_>,
     (has_body, length): (bool, Option<u64>),
     mut bytes: Vec<u8>,
 ) -> Result<(Vec<u8>, Framing), Unfit> {
@@ -77,7 +77,7 @@ fn framed(bytes: &mut Vec<u8>, headers: &HeaderMap, length: Option<u64>) -> Fram
 }
 
 /// Writes one line, the name as old servers expect it: `Content-Length`.
-pub(super) fn line(bytes: &mut Vec<u8>, name: &HeaderName, value: &HeaderValue) {
+pub(in super::super) fn line(bytes: &mut Vec<u8>, name: &HeaderName, value: &HeaderValue) {
     let (name, begin) = (name.as_str().as_bytes(), bytes.len());
     bytes.extend_from_slice(name);
     let words = std::iter::once(0).chain(memchr::memchr_iter(b'-', name).map(|dash| dash + 1));
@@ -256,7 +256,7 @@ mod tests {
     }
 
     const fn asking<'a>(head: &'a Parts, origin: &'a Origin) -> Asking<'a> {
-        Asking { head, host: None, origin, bearer: None, waiting: None }
+        Asking { head, host: None, origin, bearer: None, waiting: None, interim: None }
     }
 
     #[test]

@@ -28,6 +28,7 @@ use super::Stream;
 use super::flow::Flow;
 use super::request::{Asking, Unfit};
 use head::Answered;
+pub(super) use head::line;
 pub(super) use io::Io;
 use reading::Rest;
 pub(super) use reading::{End, Reading};
@@ -112,6 +113,7 @@ impl Wire {
         let head = asking.head;
         let is_head = head.method == Method::HEAD;
         let is_safe = head.method.is_safe() && body.is_end_stream();
+        let interim = asking.interim;
         let (mut wire, mut is_heard) = (self, false);
         let sending = Sending::new(asking, body, std::mem::take(&mut wire.room));
         let mut sending = sending.map_err(NoAnswer::Unfit)?;
@@ -120,8 +122,13 @@ impl Wire {
             match answered {
                 Ok(mut answered) => match answered.rest(is_head) {
                     Ok(Some(rest)) => break (answered, rest),
-                    // Informational (RFC 9110 section 15.2); the answer is still to come.
-                    Ok(None) => is_heard = true,
+                    // The answer is still to come.
+                    Ok(None) => {
+                        is_heard = true;
+                        if let Some(interim) = interim {
+                            interim.pass(answered.parts);
+                        }
+                    }
                     Err(why) => return Err(NoAnswer::Lost(why.to_owned(), Over::Connection)),
                 },
                 Err(why) if sending.is_untouched() || is_safe && !is_heard && wire.read.is_empty() => {

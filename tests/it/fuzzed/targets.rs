@@ -107,6 +107,7 @@ fn route(prefix: &str) -> Route {
         keep_host: false,
         pass_jwt: false,
         pass_anonymous: false,
+        pass_interim: false,
     }
 }
 

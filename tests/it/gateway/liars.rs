@@ -69,9 +69,9 @@ fn interim_answers_without_an_end_are_not_waited_for_without_an_end() {
     heard.recv_timeout(PATIENCE).expect("the API's connection is closed");
 }
 
-/// RFC 9110 section 15.2: whoever cannot send an interim answer on may leave it out.
+/// Old clients take them for the answer (RFC 8297 section 3). A route that passes them: `interim`.
 #[test]
-fn early_hints_are_left_out_and_the_final_answer_comes_whole() {
+fn early_hints_are_left_out_where_nobody_wants_them_and_the_final_answer_comes_whole() {
     let api = FakeApi::start(|mut caller| {
         while caller.request().is_some() {
             for _ in 0..3 {

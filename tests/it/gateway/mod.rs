@@ -14,6 +14,7 @@ mod http2;
 mod http2_ends;
 mod http2_out;
 mod http2_slow;
+mod interim;
 mod liars;
 mod many;
 mod old_api;

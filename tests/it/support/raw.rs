@@ -171,6 +171,15 @@ impl<S: Read + Write> Connection<S> {
         Some(RawReply { status, head, body })
     }
 
+    /// So many bytes, as they came.
+    #[track_caller]
+    pub fn next_bytes(&mut self, count: usize) -> Vec<u8> {
+        while self.buffer.len() < count {
+            assert!(self.more(), "closed: {}", String::from_utf8_lossy(&self.buffer));
+        }
+        self.buffer.drain(..count).collect()
+    }
+
     /// Waits for an interim answer, which must come before any other.
     #[track_caller]
     pub fn wait_for_interim(&mut self) {
