@@ -21,6 +21,7 @@ use crate::exchange::Exchange;
 use crate::gateway::Stream;
 use crate::legacy::reply::Reply;
 use crate::legacy::request::Incoming;
+use crate::lifecycle::others_first;
 use crate::relay::hops::{NOT_PLAIN, is_framed_plainly};
 use crate::telemetry::Trail;
 
@@ -74,6 +75,10 @@ pub(super) async fn handle(
         asked.done(turn).await;
     }
     asked.answered(reply.status);
+    if !has_waited {
+        // Else whoever sends much ahead would be answered many hundred times before anybody else is heard.
+        others_first().await;
+    }
     let response = respond(reply, close);
     if is_ours {
         return response.map(Said::Stream);

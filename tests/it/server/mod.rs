@@ -1,5 +1,6 @@
 //! Listeners, reload and drain, from the outside.
 
+mod ahead;
 mod broken;
 mod dashboard;
 mod drain;
