@@ -225,7 +225,7 @@ pub enum Placement {
 }
 
 /// An id and the secret that came with it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Credentials {
     /// The id.
     pub id: String,
@@ -234,7 +234,7 @@ pub struct Credentials {
 }
 
 /// What a request says about its sender.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Presented {
     /// Where it stood.
     pub placement: Placement,

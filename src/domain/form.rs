@@ -3,7 +3,7 @@
 use super::wiped::Wiped;
 
 /// Names and values as the client sent them, form-decoded.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Form(Vec<(String, Wiped<String>)>);
 
 impl std::fmt::Debug for Form {

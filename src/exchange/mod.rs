@@ -45,6 +45,7 @@ pub use doubt::Doubts;
 pub use flights::Flights;
 pub use login::StoreTries;
 pub use logout::Heard;
+use old::Aside;
 pub use operator::{Ended, Found, Revoked, Selector};
 pub use shadow::Shadows;
 use tokio::sync::Notify;
@@ -141,19 +142,21 @@ struct Known<'a> {
     address: IpAddr,
 }
 
-/// The endpoint that was called, the dialects that have it, and the legacy client's address.
-#[derive(Clone, Copy)]
+/// The endpoint that was called, the dialects that have it, and the request as it came and as it was read.
 struct Called<'a> {
+    snapshot: &'a Arc<Snapshot>,
     endpoint: Endpoint,
     dialects: &'a [Arc<Dialect>],
     address: IpAddr,
+    incoming: &'a Incoming<'a>,
+    request: Result<LegacyRequest, Refusal>,
 }
 
-/// A request, and the old server that may have to answer it.
-#[derive(Clone, Copy)]
-struct Asked<'a> {
-    incoming: &'a Incoming<'a>,
-    aside: Option<&'a old::Aside<'a>>,
+impl Called<'_> {
+    /// What a caller hears of whom nobody knows who it is.
+    fn stranger(&self) -> &Arc<Dialect> {
+        self.dialects.first().unwrap_or(self.snapshot.table.default_dialect())
+    }
 }
 
 impl Exchange {
@@ -203,8 +206,9 @@ impl Exchange {
             return Turned { dialect, refusal }.reply(Endpoint::Token, trail);
         };
         trail.endpoint = Some(endpoint);
-        let decided = self.decide(&snapshot, Called { endpoint, dialects, address }, incoming, trail).await;
-        decided.unwrap_or_else(|turned| turned.reply(endpoint, trail))
+        let request = request::read(endpoint, dialects, incoming);
+        let called = Called { snapshot: &snapshot, endpoint, dialects, address, incoming, request };
+        self.decide(&called, trail).await.unwrap_or_else(|turned| turned.reply(endpoint, trail))
     }
 
     /// The dialect's words for a request that could not even be read, e.g. one whose body is too long.
@@ -217,23 +221,14 @@ impl Exchange {
         Turned { dialect: Arc::clone(dialect), refusal }.reply(trail.endpoint.unwrap_or(Endpoint::Token), trail)
     }
 
-    async fn decide(
-        self: &Arc<Self>,
-        snapshot: &Arc<Snapshot>,
-        called: Called<'_>,
-        incoming: &Incoming<'_>,
-        trail: &mut Trail,
-    ) -> Result<Reply, Turned> {
-        let Some(aside) = self.aside(snapshot, called, incoming).await else {
-            return self.here(snapshot, called, Asked { incoming, aside: None }, trail).await;
-        };
-        let stranger = called.dialects.first().unwrap_or(snapshot.table.default_dialect());
-        let hearer = aside.look.named.first().map_or(stranger, |client| &client.dialect);
+    async fn decide(self: &Arc<Self>, called: &Called<'_>, trail: &mut Trail) -> Result<Reply, Turned> {
+        let Some(aside) = self.aside(called).await else { return self.here(called, None, trail).await };
+        let hearer = aside.look.named.first().map_or(called.stranger(), |client| &client.dialect);
         let to_hearer = |refusal| Turned { dialect: Arc::clone(hearer), refusal };
         if self.passes_the_door(&aside).await.map_err(to_hearer)? {
             return self.pass(&aside, trail).await.map_err(to_hearer);
         }
-        let reply = self.here(snapshot, called, Asked { incoming, aside: Some(&aside) }, trail).await;
+        let reply = self.here(called, Some(&aside), trail).await;
         let Some(client) = aside.chosen() else { return reply };
         if reply.is_err() && trail.client.is_none() {
             return self.pass_unproved(&aside, client, trail).await.map_err(to_hearer);
@@ -245,18 +240,15 @@ impl Exchange {
     /// Answers by ourselves, once it is known who asks.
     async fn here(
         self: &Arc<Self>,
-        snapshot: &Snapshot,
-        called: Called<'_>,
-        asked: Asked<'_>,
+        called: &Called<'_>,
+        aside: Option<&Aside<'_>>,
         trail: &mut Trail,
     ) -> Result<Reply, Turned> {
-        let Called { endpoint, dialects, address } = called;
-        let Asked { incoming, aside } = asked;
-        let stranger = dialects.first().unwrap_or(snapshot.table.default_dialect());
-        let to_stranger = |refusal| Turned { dialect: Arc::clone(stranger), refusal };
-        let request = request::read(endpoint, dialects, incoming).map_err(|refusal| {
+        let Called { snapshot, endpoint, dialects, address, incoming, request } = called;
+        let to_stranger = |refusal| Turned { dialect: Arc::clone(called.stranger()), refusal };
+        let request = request.as_ref().map_err(|refusal| {
             trail.claim_sole(&glance(dialects, incoming).ids, &snapshot.table);
-            to_stranger(refusal)
+            to_stranger(refusal.clone())
         })?;
         if let Some(reading) = request.presented.readings.first() {
             let named = snapshot.table.named(&request.presented);
@@ -265,18 +257,18 @@ impl Exchange {
         }
         self.recall(snapshot, &request.presented).await.map_err(to_stranger)?;
         let client =
-            self.bridge.guard.authenticate(snapshot, &request.presented, address).await.map_err(to_stranger)?;
+            self.bridge.guard.authenticate(snapshot, &request.presented, *address).await.map_err(to_stranger)?;
         trail.client = Some(Arc::clone(&client));
         let to_client = |refusal| Turned { dialect: Arc::clone(&client.dialect), refusal };
         speaks(&client, dialects).map_err(to_client)?;
-        let word = request.parameters.value("grant_type").filter(|_| endpoint == Endpoint::Token);
+        let word = request.parameters.value("grant_type").filter(|_| *endpoint == Endpoint::Token);
         trail.grant = word.filter(|word| client.dialect.grants.contains_key(*word)).map(str::to_owned);
         if let Some(aside) = aside
             && self.passes_known(aside, &client).await.map_err(to_client)?
         {
             return self.pass(aside, trail).await.map_err(to_client);
         }
-        let known = Known { client: &client, request: &request, address };
+        let known = Known { client: &client, request, address: *address };
         self.serve(&known, trail).await.map_err(to_client)
     }
 

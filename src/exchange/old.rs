@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, StatusCode, Uri};
-use zeroize::Zeroizing;
 
 use super::shadow::{Copied, Said};
 use super::stage::{Ask, Look, MOST_TOKENS, Side, at_the_door, once_known};
@@ -12,12 +11,11 @@ use super::{Called, Exchange, store_failed};
 use crate::domain::client::{Client, Credentials, Presented, Stage};
 use crate::domain::opaque::{OpaqueToken, TokenUse};
 use crate::domain::refusal::{Fault, Refusal};
-use crate::legacy::glance::glance;
+use crate::legacy::glance::{Glance, glance};
 use crate::legacy::reply::Reply;
-use crate::legacy::request::{self, Incoming};
+use crate::legacy::request::Incoming;
 use crate::legacy::sole::sole;
 use crate::legacy::told;
-use crate::mapping::Snapshot;
 use crate::otk::{Lost, OldServer};
 use crate::telemetry::Trail;
 use crate::telemetry::trail::{Note, Passed};
@@ -28,11 +26,9 @@ pub(super) struct Aside<'a> {
     pub(super) look: Look,
     /// A login that goes to the realm, of a client at stage canary.
     is_chosen: bool,
-    incoming: &'a Incoming<'a>,
-    snapshot: Arc<Snapshot>,
-    called: Called<'a>,
+    called: &'a Called<'a>,
     /// What the one client shows, and nobody else beside it; looked for where that makes a difference.
-    shown: Option<Presented>,
+    shown: Option<&'a Presented>,
 }
 
 impl Aside<'_> {
@@ -48,48 +44,39 @@ impl Aside<'_> {
 
     /// The client that it means, for the log: also where id and secret are exchanged or put together, so that the secret is not told as an id.
     fn meant(&self) -> Option<&Arc<Client>> {
-        let Called { endpoint, dialects, .. } = self.called;
-        let table = &self.snapshot.table;
-        let by_both = || table.named(&request::read(endpoint, dialects, self.incoming).ok()?.presented);
+        let table = &self.called.snapshot.table;
+        let by_both = || table.named(&self.called.request.as_ref().ok()?.presented);
         let by_id = || table.whose(self.look.claimed.as_deref()?);
         self.look.named.first().or_else(by_both).or_else(by_id)
     }
 
     /// The request, for who looks at it when its client has its answer.
     fn copy(&self) -> Copied {
-        let Incoming { method, uri, headers, body } = *self.incoming;
+        let Called { snapshot, dialects, address, request, .. } = self.called;
         Copied {
-            snapshot: Arc::clone(&self.snapshot),
-            endpoint: self.called.endpoint,
-            dialects: self.called.dialects.to_vec(),
-            method: method.clone(),
-            uri: uri.clone(),
-            headers: headers.clone(),
-            body: Zeroizing::new(body.to_vec()),
-            address: self.called.address,
+            snapshot: Arc::clone(snapshot),
+            dialects: dialects.to_vec(),
+            address: *address,
+            request: request.clone(),
+            is_sole: self.shown.is_some(),
         }
     }
 }
 
 impl Exchange {
     /// Looks whose a request is; nothing where there is no old server.
-    pub(super) async fn aside<'a>(
-        &self,
-        snapshot: &Arc<Snapshot>,
-        called: Called<'a>,
-        incoming: &'a Incoming<'a>,
-    ) -> Option<Aside<'a>> {
+    pub(super) async fn aside<'a>(&self, called: &'a Called<'a>) -> Option<Aside<'a>> {
         let old = self.old_server.load_full()?;
-        let glance = glance(called.dialects, incoming);
-        let look = Look::at(&glance, called.endpoint, called.dialects, |id| snapshot.table.client(id));
+        let glance = glance(called.dialects, called.incoming);
+        let look = Look::at(&glance, called.endpoint, called.dialects, |id| called.snapshot.table.client(id));
         let (is_chosen, shown) = match look.only() {
             Some(client) => {
                 let is_chosen = self.is_chosen(client, look.ask, look.passport.as_deref()).await;
-                (is_chosen, shown(called, incoming, look.ask, client))
+                (is_chosen, shown(called, &glance, look.ask, client))
             }
             None => (false, None),
         };
-        Some(Aside { old, look, is_chosen, incoming, snapshot: Arc::clone(snapshot), called, shown })
+        Some(Aside { old, look, is_chosen, called, shown })
     }
 
     /// Whether the old server answers, before anybody has proved anything.
@@ -138,14 +125,14 @@ impl Exchange {
     /// nothing brings nobody back, and holds nobody up. It is, where the request names this client alone, with one secret, and that is right: so say
     /// the tokens that the old server `gave` for it, or the bridge, which has seen it right before.
     fn is_the_clients(&self, aside: &Aside<'_>, client: &Client, gave: bool) -> bool {
-        let knows = |reading: &Credentials| self.bridge.guard.knows(&aside.snapshot, client, &reading.secret);
-        aside.shown.as_ref().is_some_and(|shown| gave || shown.readings.iter().any(knows))
+        let knows = |reading: &Credentials| self.bridge.guard.knows(aside.called.snapshot, client, &reading.secret);
+        aside.shown.is_some_and(|shown| gave || shown.readings.iter().any(knows))
     }
 
     /// Whether the mapping is wrong about what the old server has given tokens for. What cannot be found out is not.
     async fn is_wrong_here(&self, aside: &Aside<'_>) -> bool {
-        let Some(shown) = &aside.shown else { return false };
-        let looked = self.bridge.guard.look_at_accepted(&aside.snapshot, shown, aside.called.address).await;
+        let Some(shown) = aside.shown else { return false };
+        let looked = self.bridge.guard.look_at_accepted(aside.called.snapshot, shown, aside.called.address).await;
         looked.is_err_and(|refusal| refusal.fault == Fault::Client)
     }
 
@@ -174,7 +161,7 @@ impl Exchange {
         }
         let clock = &self.bridge.clock;
         let asked_at = clock.monotonic();
-        let answer = aside.old.pass(unchanged(aside.incoming)?, &self.tasks).await;
+        let answer = aside.old.pass(unchanged(aside.called.incoming)?, &self.tasks).await;
         // A client is named here by who it says to be: the old server finds out whether that is so.
         let client = aside.look.only().cloned();
         let said = answer.as_ref().map(|answer| answer.status.as_u16()).map_err(Lost::word);
@@ -189,7 +176,7 @@ impl Exchange {
         if let (Some(id), Ok(200)) = (claimed, said) {
             trail.claim(id, true);
         }
-        let first = aside.shown.as_ref().and_then(|shown| shown.readings.first());
+        let first = aside.shown.and_then(|shown| shown.readings.first());
         if let (Some(client), Some(first), true) = (&client, first, gave) {
             self.learn(client, first.secret.clone(), aside.called.address);
         }
@@ -211,16 +198,16 @@ fn gives_tokens(client: &Client, status: StatusCode, headers: &HeaderMap, body: 
 
 /// The credentials of a request for tokens that names this client alone, with one secret: what the old server will have accepted if it gives any.
 /// Looked for of a client that learns or is watched.
-fn shown(called: Called<'_>, incoming: &Incoming<'_>, ask: Ask, client: &Client) -> Option<Presented> {
+fn shown<'a>(called: &'a Called<'_>, glance: &Glance, ask: Ask, client: &Client) -> Option<&'a Presented> {
     let asks_for_tokens = match ask {
         Ask::Login | Ask::Refresh => true,
         Ask::Odd | Ask::About => false,
     };
-    let is_looked_at = client.learned().is_some() || client.stage == Stage::Canary;
+    let is_looked_at = client.learned().is_some() || matches!(client.stage, Stage::Canary | Stage::Shadow);
     if !asks_for_tokens || !is_looked_at {
         return None;
     }
-    let shown = sole(called.dialects, incoming)?;
+    let shown = sole(called.dialects, called.incoming, called.request.as_ref().ok()?, glance)?;
     shown.readings.iter().all(|reading| *reading.id == *client.legacy_id).then_some(shown)
 }
 

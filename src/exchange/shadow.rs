@@ -6,10 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Uri};
+use http::HeaderMap;
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
-use zeroize::Zeroizing;
 
 use super::staged::{self, Staged};
 use super::{Exchange, asked_grant, speaks};
@@ -22,8 +21,7 @@ use crate::domain::refusal::Refusal;
 use crate::domain::shadow::{Beside, Tally, Took, Verdict, verdict};
 use crate::domain::time::{Timestamp, millis};
 use crate::domain::translate::{self, Translated};
-use crate::legacy::request::{self, Incoming};
-use crate::legacy::sole::sole;
+use crate::legacy::request::LegacyRequest;
 use crate::legacy::{reply, told};
 use crate::mapping::Snapshot;
 use crate::store::{Memo, TokenStore};
@@ -124,16 +122,14 @@ impl Shadows {
     }
 }
 
-/// A request, kept until it is compared.
+/// A login, kept until it is compared.
 pub(super) struct Copied {
     pub(super) snapshot: Arc<Snapshot>,
-    pub(super) endpoint: Endpoint,
     pub(super) dialects: Vec<Arc<Dialect>>,
-    pub(super) method: Method,
-    pub(super) uri: Uri,
-    pub(super) headers: HeaderMap,
-    pub(super) body: Zeroizing<Vec<u8>>,
     pub(super) address: IpAddr,
+    pub(super) request: Result<LegacyRequest, Refusal>,
+    /// It carries one id and one secret alone.
+    pub(super) is_sole: bool,
 }
 
 /// What the old server said to it.
@@ -168,7 +164,7 @@ impl Exchange {
         };
         let (exchange, client) = (Arc::clone(self), Arc::clone(client));
         self.tasks.run(async move {
-            let (verdict, realm) = exchange.compare(&client, &copied, &said).await;
+            let (verdict, realm) = exchange.compare(&client, copied, &said).await;
             let took = Took { realm_ms: realm.map(millis), ..took };
             if exchange.count(&client, &verdict, took) {
                 exchange.keep_tally(&client).await; // durable before anyone hears of it
@@ -179,12 +175,12 @@ impl Exchange {
     }
 
     /// Holds both against each other; and how long the realm took, where it was asked.
-    async fn compare(&self, client: &Arc<Client>, copied: &Copied, said: &Said) -> (Verdict, Option<Duration>) {
+    async fn compare(&self, client: &Arc<Client>, copied: Copied, said: &Said) -> (Verdict, Option<Duration>) {
         let Some(status) = said.status else { return (Verdict::lost(), None) };
         let wish = match self.would_ask(copied, verdict(status) == Some(true)).await {
             Ok(wish) => wish,
             Err(refusal) => {
-                let ours = reply::refusal(&client.dialect, copied.endpoint, refusal.cause).status.as_u16();
+                let ours = reply::refusal(&client.dialect, Endpoint::Token, refusal.cause).status.as_u16();
                 return (Verdict::refused_here(status, &refusal, ours), None);
             }
         };
@@ -209,21 +205,20 @@ impl Exchange {
     }
 
     /// Goes the way of a login up to the question to the realm.
-    async fn would_ask(&self, copied: &Copied, is_accepted: bool) -> Result<Translated, Refusal> {
-        let Copied { method, uri, headers, body, dialects, .. } = copied;
-        let incoming = Incoming { method, uri, headers, body };
-        let request = request::read(copied.endpoint, dialects, &incoming)?;
-        self.recall(&copied.snapshot, &request.presented).await?;
-        let (guard, snapshot, address) = (&self.bridge.guard, &copied.snapshot, copied.address);
-        let client = if is_accepted && sole(dialects, &incoming).is_some() {
-            guard.look_at_accepted(snapshot, &request.presented, address).await?
+    async fn would_ask(&self, copied: Copied, is_accepted: bool) -> Result<Translated, Refusal> {
+        let Copied { snapshot, dialects, address, request, is_sole } = copied;
+        let request = request?;
+        self.recall(&snapshot, &request.presented).await?;
+        let guard = &self.bridge.guard;
+        let client = if is_accepted && is_sole {
+            guard.look_at_accepted(&snapshot, &request.presented, address).await?
         } else {
-            guard.look(snapshot, &request.presented, address).await?
+            guard.look(&snapshot, &request.presented, address).await?
         };
-        speaks(&client, dialects)?;
+        speaks(&client, &dialects)?;
         let (_, grant) = asked_grant(&request, &client)?;
         let limit = self.bridge.policy.load().parameter;
-        translate::to_realm(&client, grant, &request.parameters, Some(copied.address), limit)
+        translate::to_realm(&client, grant, &request.parameters, Some(address), limit)
     }
 
     /// Ends a session that nobody uses, and whether that is done. Where the realm cannot hear it now, word is left for it as of any revocation.

@@ -12,7 +12,7 @@ use crate::domain::form::Form;
 use crate::domain::refusal::{Cause, Refusal};
 
 /// A request to one of the old server's endpoints, before anybody knows whether its sender may make it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct LegacyRequest {
     /// Which endpoint.
     pub endpoint: Endpoint,

@@ -7,10 +7,11 @@ use http::header::{self, HeaderName};
 use secrecy::ExposeSecret;
 
 use super::form;
-use super::glance::{Glance, glance, plain};
-use super::request::{self, Incoming};
+use super::glance::{Glance, plain};
+use super::request::{Incoming, LegacyRequest};
 use crate::domain::client::Presented;
 use crate::domain::dialect::{Dialect, Endpoint};
+use crate::domain::form::Form;
 
 /// By these a server may know a client without its secret (RFC 7521).
 const OTHERWISE: [&str; 3] = ["client_assertion", "client_assertion_type", "assertion"];
@@ -21,34 +22,41 @@ const CHARSETS: [&str; 4] = ["utf-8", "us-ascii", "iso-8859-1", "windows-1251"];
 /// The id and the secret of a token request, in all its readings. Nothing where another server could have gone by others than these: of two ids or
 /// secrets, whichever it looked at may be somebody else's. What no legacy client sends is not weighed: it is such a request.
 #[must_use]
-pub fn sole(dialects: &[Arc<Dialect>], incoming: &Incoming<'_>) -> Option<Presented> {
-    let presented = request::read(Endpoint::Token, dialects, incoming).ok()?.presented;
-    let Glance { ids, pairs, .. } = glance(dialects, incoming);
+pub fn sole<'r>(
+    dialects: &[Arc<Dialect>],
+    incoming: &Incoming<'_>,
+    request: &'r LegacyRequest,
+    glance: &Glance,
+) -> Option<&'r Presented> {
+    let LegacyRequest { endpoint, parameters, presented, .. } = request;
+    let Glance { ids, pairs, .. } = glance;
+    let query = incoming.query().unwrap_or_default().as_bytes();
     let first = presented.readings.first()?;
     let is_secret = |shown: &str| presented.readings.iter().any(|reading| reading.secret.expose_secret() == shown);
     let mut secrets = dialects.iter().flat_map(|dialect| pairs.values(&dialect.credentials.secret));
-    let is_one = ids.as_slice() == [first.id.as_str()]
+    // There, what was read are all the parameters of the body.
+    let is_one = *endpoint == Endpoint::Token
+        && ids.as_slice() == [first.id.as_str()]
         && secrets.all(is_secret)
         && OTHERWISE.iter().all(|name| pairs.values(name).next().is_none())
         && !first.secret.expose_secret().is_empty()
         && has_plain_headers(dialects, incoming.headers)
-        && [incoming.body, incoming.query().unwrap_or_default().as_bytes()].iter().all(|part| is_plain(dialects, part));
+        && is_plain(dialects, incoming.body, parameters)
+        && form::parse(query).is_ok_and(|form| is_plain(dialects, query, &form));
     is_one.then_some(presented)
 }
 
-/// Whether every server finds the same pairs in a form. Some part them at `;` or at a line's end, some once the whole is decoded; and to some names are
+/// Whether every server finds these pairs in a form. Some part them at `;` or at a line's end, some once the whole is decoded; and to some names are
 /// the same in letters of another case, or with another sign for `_`.
-fn is_plain(dialects: &[Arc<Dialect>], part: &[u8]) -> bool {
+fn is_plain(dialects: &[Arc<Dialect>], part: &[u8], form: &Form) -> bool {
     let parts = |byte: &u8| matches!(byte, b';' | b'\r' | b'\n');
     let has_plain_name = |name: &str| is_plain_name(name) && !is_like_a_credentials(dialects, name);
     // A signature in base64 may well have lines.
     let has_plain_value = |value: &str| !value.contains(['&', ';', '\0']);
     !part.iter().any(parts)
-        && form::parse(part).is_ok_and(|form| {
-            form.pairs().all(|(name, value)| {
-                (is_a_credentials(dialects, name) || has_plain_name(name)) && has_plain_value(value)
-            })
-        })
+        && form
+            .pairs()
+            .all(|(name, value)| (is_a_credentials(dialects, name) || has_plain_name(name)) && has_plain_value(value))
 }
 
 /// Whether a server finds no other credentials in the headers, and reads the form in a charset like ours.
@@ -98,6 +106,7 @@ mod tests {
     use http::{HeaderValue, Method, Uri};
 
     use super::*;
+    use crate::legacy::{glance::glance, request};
     use crate::mapping::dialect::shipped;
 
     fn of(authorization: Option<&str>, target: &str, body: &str) -> Option<(String, String)> {
@@ -112,8 +121,10 @@ mod tests {
         }
         let uri: Uri = target.parse().unwrap();
         let incoming = Incoming { method: &Method::POST, uri: &uri, headers: &headers, body: body.as_bytes() };
-        let found = sole(&[shipped("otk-passport")], &incoming);
-        let first = found.as_ref().and_then(|presented| presented.readings.first());
+        let dialects = [shipped("otk-passport")];
+        let request = request::read(Endpoint::Token, &dialects, &incoming).ok()?;
+        let found = sole(&dialects, &incoming, &request, &glance(&dialects, &incoming));
+        let first = found.and_then(|presented| presented.readings.first());
         first.map(|reading| (reading.id.clone(), reading.secret.expose_secret().to_owned()))
     }
 
