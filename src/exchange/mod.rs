@@ -157,6 +157,18 @@ impl Called<'_> {
     fn stranger(&self) -> &Arc<Dialect> {
         self.dialects.first().unwrap_or(self.snapshot.table.default_dialect())
     }
+
+    /// Whom it means, for the log, by `ids` that it has and by what it shows; and whether that is a client: also where id and secret are exchanged or
+    /// put together, so that the secret is not told as an id.
+    fn meant<'m>(&'m self, ids: &'m [String]) -> Option<(&'m str, bool)> {
+        let table = &self.snapshot.table;
+        let presented = self.request.as_ref().ok().map(|request| &request.presented);
+        let by_id = ids.iter().find_map(|id| table.client(id));
+        let by_both = || table.named(presented?);
+        let client = by_id.or_else(by_both).or_else(|| table.whose(ids.first()?));
+        let id = || ids.first().or_else(|| Some(&presented?.readings.first()?.id));
+        client.map(|client| (&*client.legacy_id, true)).or_else(|| Some((id()?.as_str(), false)))
+    }
 }
 
 impl Exchange {
@@ -246,15 +258,12 @@ impl Exchange {
     ) -> Result<Reply, Turned> {
         let Called { snapshot, endpoint, dialects, address, incoming, request } = called;
         let to_stranger = |refusal| Turned { dialect: Arc::clone(called.stranger()), refusal };
-        let request = request.as_ref().map_err(|refusal| {
-            trail.claim_sole(&glance(dialects, incoming).ids, &snapshot.table);
-            to_stranger(refusal.clone())
-        })?;
-        if let Some(reading) = request.presented.readings.first() {
-            let named = snapshot.table.named(&request.presented);
-            let id = named.map_or(reading.id.as_str(), |client| &*client.legacy_id);
-            trail.claim(id, named.is_some());
+        let ids = request.as_ref().map_or_else(|_| glance(dialects, incoming).ids, |_| Vec::new());
+        // Of two ids in what cannot be read either may be meant.
+        if let (Some((id, is_known)), [] | [_]) = (called.meant(&ids), ids.as_slice()) {
+            trail.claim(id, is_known);
         }
+        let request = request.as_ref().map_err(|refusal| to_stranger(refusal.clone()))?;
         self.recall(snapshot, &request.presented).await.map_err(to_stranger)?;
         let client =
             self.bridge.guard.authenticate(snapshot, &request.presented, *address).await.map_err(to_stranger)?;

@@ -42,14 +42,6 @@ impl Aside<'_> {
         self.login_at(Stage::Canary).filter(|_| self.is_chosen)
     }
 
-    /// The client that it means, for the log: also where id and secret are exchanged or put together, so that the secret is not told as an id.
-    fn meant(&self) -> Option<&Arc<Client>> {
-        let table = &self.called.snapshot.table;
-        let by_both = || table.named(&self.called.request.as_ref().ok()?.presented);
-        let by_id = || table.whose(self.look.claimed.as_deref()?);
-        self.look.named.first().or_else(by_both).or_else(by_id)
-    }
-
     /// The request, for who looks at it when its client has its answer.
     fn copy(&self) -> Copied {
         let Called { snapshot, dialects, address, request, .. } = self.called;
@@ -154,10 +146,9 @@ impl Exchange {
 
     /// Has the old server answer.
     pub(super) async fn pass(self: &Arc<Self>, aside: &Aside<'_>, trail: &mut Trail) -> Result<Reply, Refusal> {
-        let meant = aside.meant();
-        let claimed = meant.map(|client| &*client.legacy_id).or(aside.look.claimed.as_deref());
-        if let Some(id) = claimed {
-            trail.claim(id, meant.is_some());
+        let meant = aside.called.meant(&aside.look.ids);
+        if let Some((id, is_known)) = meant {
+            trail.claim(id, is_known);
         }
         let clock = &self.bridge.clock;
         let asked_at = clock.monotonic();
@@ -173,7 +164,7 @@ impl Exchange {
             self.went_to_the_old_server(client, said.is_ok_and(|status| (400..500).contains(&status)));
         }
         let took = clock.monotonic().saturating_sub(asked_at);
-        if let (Some(id), Ok(200)) = (claimed, said) {
+        if let (Some((id, _)), Ok(200)) = (meant, said) {
             trail.claim(id, true);
         }
         let first = aside.shown.and_then(|shown| shown.readings.first());

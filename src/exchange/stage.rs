@@ -46,8 +46,8 @@ pub(super) enum Ask {
 /// A request as it looks before anybody has proved anything.
 #[derive(Debug)]
 pub(super) struct Look {
-    /// An id that it has, known or not.
-    pub(super) claimed: Option<String>,
+    /// The ids that it has, known or not.
+    pub(super) ids: Vec<String>,
     /// The clients that it names and that there are.
     pub(super) named: Vec<Arc<Client>>,
     /// It names one of them, and nobody else, known or not.
@@ -69,9 +69,9 @@ impl Look {
         client: impl Fn(&str) -> Option<&'t Arc<Client>>,
     ) -> Self {
         let named: Vec<_> = glance.ids.iter().filter_map(|id| client(id)).cloned().collect();
-        let claimed = glance.ids.first().cloned();
+        let ids = glance.ids.clone();
         let is_of_one = matches!(named.as_slice(), [only] if glance.names_nobody_but(&only.legacy_id));
-        let mut look = Self { claimed, named, is_of_one, ask: Ask::Odd, tokens: Vec::new(), passport: None };
+        let mut look = Self { ids, named, is_of_one, ask: Ask::Odd, tokens: Vec::new(), passport: None };
         match endpoint {
             Endpoint::Revoke | Endpoint::Introspect => {
                 (look.ask, look.tokens) = (Ask::About, texts(&glance.pairs, ["token"]));

@@ -10,7 +10,6 @@ use crate::domain::dialect::Endpoint;
 use crate::domain::family::FamilyId;
 use crate::domain::opaque::{Fingerprint, OpaqueToken, TokenUse};
 use crate::domain::refusal::Refusal;
-use crate::domain::table::Table;
 use crate::domain::unseen::{is_unseen, one_line};
 
 /// What happened, before it is written down.
@@ -148,14 +147,6 @@ impl Trail {
         } else {
             one_line(id, LONGEST_CLAIM, GAP, worded)
         });
-    }
-
-    /// The same of a request that could not be read, where it names one id alone.
-    pub fn claim_sole(&mut self, ids: &[String], table: &Table) {
-        if let [id] = ids {
-            let client = table.whose(id);
-            self.claim(client.map_or(id, |client| &client.legacy_id), client.is_some());
-        }
     }
 
     /// The client's id as metrics name it: known clients by id, all strangers by one word.
