@@ -68,7 +68,7 @@ impl Guard {
                 Err(unknown("its old secret is to be learned, and this one is not learned yet"))
             }
             (Ok(Outcome::Wrong), Some(_)) => Err(wrong("the secret is wrong")),
-            (Err(_), _) => Err(unknown("the verification of a secret was lost")),
+            (Err(_), _) => Err(unknown("too many secrets wait to be verified, or the verification was lost")),
         }
     }
 }

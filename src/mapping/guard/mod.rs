@@ -179,7 +179,9 @@ impl Guard {
             let Some(waiting) = self.pool.run_once(key, question.network, move |argon| asked.answer(argon)) else {
                 return Err(Refusal::server(Fault::Ourselves, "too many secrets wait to be verified"));
             };
-            let lost = |_| Refusal::server(Fault::Ourselves, "the verification of a secret was lost");
+            let lost = |_| {
+                Refusal::server(Fault::Ourselves, "too many secrets wait to be verified, or the verification was lost")
+            };
             match waiting.answer.await.map_err(lost)? {
                 // Too many from the other one's network say nothing of this one.
                 Outcome::Unverified(_) if waiting.has_joined => {}

@@ -58,19 +58,28 @@ impl<A> Queue<A> {
     }
 
     fn push(&mut self, network: IpAddr, job: Job<A>) -> bool {
-        if self.closed || self.length >= WAITING {
+        let own = self.waiting.get(&network).map_or(0, VecDeque::len);
+        if self.closed || own >= WAITING_OF_ONE || self.length >= WAITING && !self.makes_room_beside(own) {
             return false;
         }
         let line = self.waiting.entry(network).or_default();
-        if line.len() >= WAITING_OF_ONE {
-            return false;
-        }
         if line.is_empty() {
             self.turns.push_back(network);
         }
         self.joined.extend(job.key.map(|key| (key, Vec::new())));
         line.push_back(job);
         self.length += 1;
+        true
+    }
+
+    /// Sends the last one of the longest line away, for a line that stays shorter with one more: where the queue is full the flood has filled it.
+    fn makes_room_beside(&mut self, own: usize) -> bool {
+        let longest = self.waiting.values_mut().max_by_key(|line| line.len());
+        let Some(sent_away) = longest.filter(|line| line.len() > own + 1).and_then(VecDeque::pop_back) else {
+            return false;
+        };
+        sent_away.key.and_then(|key| self.joined.remove(&key));
+        self.length = self.length.saturating_sub(1);
         true
     }
 
@@ -241,7 +250,41 @@ mod tests {
         let mut queue = Queue::new();
         let network = |number: u8| IpAddr::from([192, 0, 2, number]);
         let mut fill = |number: u8| (0..WAITING).filter(|_| queue.push(network(number), job(0))).count();
-        assert_eq!([fill(1), fill(2), fill(3)], [WAITING_OF_ONE, WAITING - WAITING_OF_ONE, 0]);
+        assert_eq!([fill(1), fill(2)], [WAITING_OF_ONE, WAITING - WAITING_OF_ONE]);
+        assert_eq!([fill(3), fill(1)], [WAITING / 3, 0], "as many as the others have then");
+        assert_eq!(queue.length, WAITING);
+    }
+
+    #[test]
+    fn whoever_comes_to_a_full_queue_has_the_place_of_the_last_one_of_the_longest_line() {
+        let mut queue = Queue::new();
+        let network = |number: u8| IpAddr::from([192, 0, 2, number]);
+        for number in [1, 2] {
+            assert!((0..WAITING_OF_ONE).all(|_| queue.push(network(number), job(number))));
+        }
+        assert!(queue.push(network(3), job(3)));
+        assert_eq!(drained(&mut queue)[..4], [1, 2, 3, 1]);
+    }
+
+    #[test]
+    fn whoever_is_sent_away_hears_of_it_and_so_does_whoever_asked_the_same() {
+        let pool = Pool::start(1).unwrap();
+        let network = |number: u8| IpAddr::from([192, 0, 2, number]);
+        let (release, held) = std::sync::mpsc::channel::<()>();
+        let begun = pool.run(network(9), move |_| held.recv().is_err()).unwrap();
+        while pool.shared.queue.lock().length > 0 {
+            std::thread::yield_now();
+        }
+        let wait = |number: u8| pool.run(network(number), |_| true).unwrap();
+        let others: Vec<_> =
+            [1, 2].into_iter().flat_map(|number| vec![number; WAITING_OF_ONE - 1]).chain([5]).map(wait).collect();
+        let last = pool.run_once([7; 32], network(2), |_| true).unwrap();
+        let joined = pool.run_once([7; 32], network(4), |_| true).unwrap();
+        let newcomer = pool.run(network(3), |_| true).unwrap();
+        assert!(last.answer.blocking_recv().is_err() && joined.answer.blocking_recv().is_err());
+        assert!(pool.shared.queue.lock().joined.is_empty());
+        drop(release);
+        assert!([begun, newcomer].into_iter().chain(others).all(|one| one.blocking_recv() == Ok(true)));
     }
 
     #[test]
