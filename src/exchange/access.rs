@@ -157,7 +157,7 @@ impl Exchange {
     /// lost may cost the login. And what is in the way of asking is told, and takes nothing from the JWT.
     async fn ahead(&self, token: &OpaqueToken, record: &AccessRecord) -> Option<Plan> {
         let Bridge { flights, clock, .. } = &*self.bridge;
-        if flights.realm_is_left_alone(&record.client, clock.monotonic()) {
+        if flights.respite.is_needed(&record.client, clock.monotonic()) {
             return None;
         }
         match self.renewal(token, record).await {
@@ -173,7 +173,7 @@ impl Exchange {
     async fn recheck(self: &Arc<Self>, plan: Plan) {
         let Bridge { flights, clock, .. } = &*self.bridge;
         if timeout(RECHECK, self.fly(plan)).await.is_err() {
-            flights.leave_realm_alone(clock.monotonic());
+            flights.respite.begin(clock.monotonic());
         }
     }
 

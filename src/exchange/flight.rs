@@ -260,7 +260,7 @@ impl Exchange {
         let Some(known) = self.bridge.store.family(plan.family).await.map_err(store_failed)? else {
             return Ok(Landing::Overtaken);
         };
-        let known = self.bridge.flights.as_it_is(known);
+        let known = self.bridge.flights.unspent.as_it_is(known);
         let rotation = self.bridge.policy.load().rotation;
         match decide_asking(&known.value.state, Flight { asking: false, rotation }) {
             RefreshDecision::Ask if self.is_overtaken(&plan.purpose, &known.value).await? => {
@@ -290,7 +290,7 @@ impl Exchange {
                     self.bridge.store.end(plan.family, ending).await.map_err(store_failed)?;
                 } else if let Err(refusal) = self.change_state(known, state, lease).await {
                     if rests {
-                        self.bridge.flights.unspent(lease);
+                        self.bridge.flights.unspent.add(lease);
                     }
                     return Err(refusal);
                 }
@@ -303,7 +303,7 @@ impl Exchange {
     fn spare_realm(&self, plan: &Plan, failure: &NotGranted) {
         if failure.refusal.fault == Fault::Upstream {
             let (flights, now) = (&self.bridge.flights, self.bridge.clock.monotonic());
-            flights.realm_failed(&plan.client.legacy_id, failure.fate == Fate::Unknown, now);
+            flights.respite.failed(&plan.client.legacy_id, failure.fate == Fate::Unknown, now);
         }
     }
 
@@ -327,7 +327,7 @@ impl Exchange {
         let change = Change { fence: Some(lease.fence), ..Change::of(known.version, family.clone()) };
         match self.bridge.store.commit(change).await {
             Ok(()) => {
-                self.bridge.flights.written_down(family.id);
+                self.bridge.flights.unspent.written_down(family.id);
                 Ok(Some(Versioned { value: family, version: Version(known.version.0 + 1) }))
             }
             Err(CommitError::Conflict | CommitError::Fenced | CommitError::Unknown) => Ok(None),
@@ -342,9 +342,9 @@ impl Exchange {
     /// hear, for a crash and for other instances.
     async fn take_back(&self, lease: Lease, error: &StoreError) {
         let flights = &self.bridge.flights;
-        flights.not_sent(lease, error);
+        flights.unspent.not_sent(lease, error);
         // Where this fails too, the memory of this process serves, and it is tried again.
-        let _taken_back = flights.take_back(&self.bridge.store, lease).await;
+        let _taken_back = flights.unspent.take_back(&self.bridge.store, lease).await;
     }
 
     async fn change_state(

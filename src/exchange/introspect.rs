@@ -93,7 +93,7 @@ impl Exchange {
         }
         trail.family = Some(record.family);
         let family = self.bridge.store.family(record.family).await.map_err(store_failed)?;
-        let family = family.map(|family| self.bridge.flights.as_it_is(family));
+        let family = family.map(|family| self.bridge.flights.unspent.as_it_is(family));
         let usable = |family: &Versioned<Family>| {
             let asking = self.bridge.flights.asking(&record.family);
             let flight = Flight { asking, rotation: self.bridge.policy.load().rotation };

@@ -106,7 +106,7 @@ impl Control {
         let Bridge { store, flights, edge, canaries, shadows, .. } = &*shared.bridge;
         // What this process alone knows, the next one shall know.
         let tell = async {
-            flights.take_all_back(store).await;
+            flights.unspent.take_all_back(store).await;
             canaries.forget_over(store).await;
             shadows.forget_over(store).await;
         };
@@ -130,7 +130,7 @@ async fn take_back(bridge: Arc<Bridge>, end: CancellationToken) {
     let mut ticks = interval(TAKE_BACK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while end.run_until_cancelled(ticks.tick()).await.is_some() {
-        bridge.flights.take_all_back(&bridge.store).await;
+        bridge.flights.unspent.take_all_back(&bridge.store).await;
         bridge.canaries.forget_over(&bridge.store).await;
         bridge.shadows.forget_over(&bridge.store).await;
     }
