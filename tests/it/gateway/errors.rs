@@ -4,8 +4,10 @@ use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::channel;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use passbridge::domain::opaque::{OpaqueToken, TokenUse};
 use socket2::{Domain, SockRef, Socket, Type};
 
@@ -241,6 +243,32 @@ fn a_server_that_hangs_is_passed_over_when_a_caller_has_waited_in_vain_and_left(
             assert_eq!(call(&world, &get("/api", &uuid)).status, 200);
         }
         assert_eq!(hung.seen().len(), 3);
+    }
+}
+
+/// Each has its time from its own turn on: what one took before it failed says nothing of the one that is asked next.
+#[test]
+fn a_server_is_not_blamed_for_the_time_that_another_took_before_it() {
+    for scheme in ["http", "https"] {
+        let (fail, word) = channel::<()>();
+        let word = Mutex::new(word);
+        // It hears no head, or no certificate of it is seen.
+        let slow = FakeApi::start(move |_caller| word.lock().recv().unwrap());
+        let hung = FakeApi::start(|mut caller| while caller.request().is_some() {});
+        let first = format!("{scheme}://localhost:{}", slow.address().port());
+        let world = of_several(&[first, hung.url()]).set("gateway", "connect_timeout", "\"1m\"").start();
+        let caller = Leaving::begin(&world, &uuid(&world), false);
+        eventually("the first is asked", || slow.connections() == 1);
+        world.turn(12);
+        fail.send(()).unwrap();
+        eventually("the second hangs", || hung.seen().len() == 1);
+        caller.leave(&world);
+        let second = hung.address();
+        let detail = format!("the caller was gone after 12.0 s; {second} had not answered");
+        let lines = world.log(&second.to_string());
+        let line = lines.iter().find(|line| line["status"] == 499).expect("the log tells it");
+        assert_eq!((&line["detail"], &line["fault"]), (&detail.into(), &"client".into()), "{line}");
+        assert!(self::lines(&world, "server_passed_over", second).is_empty(), "{scheme}");
     }
 }
 

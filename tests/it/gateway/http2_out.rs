@@ -104,7 +104,8 @@ fn a_grpc_call_passes_whole_from_end_to_end() {
 
 fn secure(url: &str, authority: &Authority) -> World {
     let route = format!("[{{ prefix = \"/api\", upstream = \"{url}\", http2 = true, ca = \"api-ca.pem\" }}]");
-    let mut world = Plan::new().set("listen", "gateway", "\"127.0.0.1:0\"").set("gateway", "route", &route).files();
+    let plan = Plan::new().set("listen", "gateway", "\"127.0.0.1:0\"").set("gateway", "route", &route);
+    let mut world = plan.set("gateway", "connect_timeout", "\"1m\"").files();
     fs::write(world.path().join("api-ca.pem"), &authority.pem).unwrap();
     world.begin();
     world
@@ -269,6 +270,32 @@ fn an_old_shared_connection_gets_no_other_call_and_closes_once_its_own_have_ende
         drain(connection);
     }
     eventually("the old one closes", || api.closed() == 1);
+}
+
+#[test]
+fn one_call_opens_another_in_the_place_of_an_old_shared_connection_and_meanwhile_the_others_go_on_over_that_one() {
+    let authority = Authority::new();
+    let api = Http2Api::over_tls(&authority.shown("localhost", None));
+    let world = secure(&api.url("https", "localhost"), &authority);
+    let uuid = uuid(&world);
+    let answered = |mut connection: Connection| assert_eq!(connection.reply().map(|reply| reply.status), Some(200));
+    answered(begun(&world, &uuid));
+    world.turn(300);
+    let mute = api.mute();
+    let opening = begun(&world, &uuid);
+    eventually("one opens another", || api.connections() == 2);
+    let others: Vec<_> = (0..20).map(|_| begun(&world, &uuid)).collect();
+    others.into_iter().for_each(answered);
+    assert_eq!((api.connections(), api.seen().len()), (2, 21), "nobody else opens one, or waits for it");
+    world.turn(5);
+    let next = begun(&world, &uuid);
+    eventually("of one that never comes another call makes up", || api.connections() == 3);
+    answered(begun(&world, &uuid));
+    drop(mute);
+    [opening, next].into_iter().for_each(answered);
+    eventually("the old one closes", || api.closed() >= 1);
+    answered(begun(&world, &uuid));
+    assert_eq!(api.connections(), 3);
 }
 
 #[test]

@@ -7,13 +7,14 @@ use std::sync::mpsc::channel;
 use http::Request;
 use http_body_util::BodyExt;
 use parking_lot::Mutex;
+use passbridge::domain::opaque::{OpaqueToken, TokenUse};
 
 use super::http2::{ask, on_http2};
 use super::{call, connect, get, nowhere, open, plan, refused, told, until, uuid};
 use crate::support::frames::{CANCEL, END_HEADERS, END_STREAM, Frames, HEADERS, RST_STREAM};
 use crate::support::tls::{Authority, TlsFront};
 use crate::support::world::REVOKE;
-use crate::support::{Connection, FakeApi, OLD_ID, OLD_SECRET, PATIENCE, Plan, World, eventually, post};
+use crate::support::{Connection, FakeApi, Look, OLD_ID, OLD_SECRET, PATIENCE, Plan, World, eventually, post};
 
 /// A token of the old server.
 const OLDS: &str = "01d00000-0000-4000-8000-000000000001";
@@ -237,6 +238,50 @@ fn an_old_api_whose_caller_leaves_before_it_answers_is_named_and_counted() {
     let detail =
         format!("the caller was gone after 12.0 s; the old API (`otk.api`), {}, had not answered", hanging.address());
     assert_eq!((&line["detail"], line["old_ms"].as_f64()), (&detail.into(), Some(12_000.0)));
+}
+
+/// Of a call with this token that nobody has answered: its line.
+#[track_caller]
+fn unanswered(world: &World, token: &str) -> serde_json::Value {
+    let token = OpaqueToken::parse(token).unwrap().fingerprint(TokenUse::Access).short();
+    let lines = || world.log(&format!("\"token\":\"{token}\"")).into_iter().filter(|line| line["status"] == 0);
+    eventually("it is told", || lines().count() > 0);
+    lines().next().unwrap()
+}
+
+#[test]
+fn a_call_that_ends_by_our_own_fault_says_nothing_of_an_old_api_that_was_to_answer_it() {
+    const DRAINED: &str = "01d00000-0000-4000-8000-0000000d2a1d";
+    const PANICKED: &str = "01d00000-0000-4000-8000-0000000fa171";
+    let (answer, word) = channel::<()>();
+    let word = Mutex::new(word);
+    let old = FakeApi::start(move |mut caller| {
+        while caller.request().is_some() && word.lock().recv().is_ok() {
+            caller.say(ANSWER);
+        }
+    });
+    let mut world = with_old(&FakeApi::good(), &old.url()).set("server", "drain", "\"0s\"").start();
+    let begin = |world: &World, token: &str, asked: usize| {
+        world.plant_text(token);
+        let mut caller = connect(world);
+        caller.write(&get("/old", token));
+        eventually("it waits", || old.seen().len() == asked);
+        caller
+    };
+    let mut caller = begin(&world, PANICKED, 1);
+    world.clock.break_at("worker-0", Look::Passed);
+    answer.send(()).unwrap();
+    assert!(caller.is_closed() && world.clock.has_broken());
+    let line = unanswered(&world, PANICKED);
+    assert_eq!((&line["detail"], &line["fault"]), (&"a panic while answering".into(), &"ourselves".into()), "{line}");
+    assert_eq!(line.get("old_server"), None, "{line}");
+    assert!(world.metric("passbridge_old_api_total{answer=\"gone\"}") < 0.1);
+    let mut caller = begin(&world, DRAINED, 2);
+    world.end();
+    assert!(caller.is_closed());
+    let line = unanswered(&world, DRAINED);
+    assert!(line["detail"].as_str().unwrap().starts_with("cut off: ") && line["fault"] == "ourselves", "{line}");
+    assert_eq!(line.get("old_server"), None, "{line}");
 }
 
 #[test]

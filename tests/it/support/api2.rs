@@ -47,6 +47,8 @@ struct State {
     streams: u32,
     /// Tells the connections so far to go.
     away: Mutex<CancellationToken>,
+    /// Connections come by here once they are accepted, before anything is said.
+    door: tokio::sync::Mutex<()>,
 }
 
 /// An API. Answers `good` with the trailer `grpc-status: 0`; a path with `reset` in it by giving the stream up,
@@ -93,6 +95,7 @@ impl Http2Api {
             waiting: AtomicUsize::new(0),
             streams,
             away: Mutex::default(),
+            door: tokio::sync::Mutex::default(),
         });
         let handle = runtime.handle.clone();
         let api = Self { address, state: Arc::clone(&state), _runtime: runtime };
@@ -102,6 +105,7 @@ impl Http2Api {
                 state.connections.fetch_add(1, Ordering::SeqCst);
                 let (acceptor, state, away) = (acceptor.clone(), Arc::clone(&state), state.away.lock().clone());
                 handle.spawn(async move {
+                    drop(state.door.lock().await);
                     match acceptor {
                         None => serve(stream, Arc::clone(&state), away).await,
                         Some(acceptor) => {
@@ -143,6 +147,11 @@ impl Http2Api {
     /// Answers so many.
     pub fn let_go(&self, count: usize) {
         self.state.gate.as_ref().expect("there is a gate").add_permits(count);
+    }
+
+    /// Accepts connections as before, and says nothing on those that come until this is dropped.
+    pub fn mute(&self) -> impl Drop + '_ {
+        self.state.door.blocking_lock()
     }
 
     /// Tells every connection so far to go.
