@@ -10,8 +10,8 @@ use super::plan;
 use crate::cli::said::run;
 use crate::support::raw::post_body;
 use crate::support::{
-    FakeOld, Granting, Mood, NEW_ID, OLD_ID, OLD_SECRET, OldMood, Plan, RawReply, TOKEN, World, client, eventually,
-    passport, post,
+    FakeOld, Granting, Look, Mood, NEW_ID, OLD_ID, OLD_SECRET, OldMood, Plan, RawReply, TOKEN, World, client,
+    eventually, passport, post,
 };
 
 fn shadow(old: &FakeOld, more: &str) -> Plan {
@@ -307,6 +307,27 @@ fn what_was_compared_begins_anew_where_the_entry_was_edited_and_then_edited_back
         world.restart();
         assert_eq!(told(&world)["counts"]["agreed"], 0, "the store has forgotten it, too");
     }
+}
+
+#[test]
+fn a_comparison_that_is_being_kept_while_its_staging_ends_is_not_of_the_next_one() {
+    let old = FakeOld::start();
+    let mut world = shadow(&old, "").start();
+    login(&world);
+    comes(&world, "agreed", 1);
+    let held = world.clock.hold_at("store-writer", Look::Passed);
+    login(&world);
+    eventually("the second is being kept", || world.clock.has_held());
+    for stage in ["legacy", "shadow"] {
+        world.change_clients(&[client(OLD_ID, &format!("stage = \"{stage}\""))]);
+        world.running().reload().unwrap();
+    }
+    drop(held);
+    comes(&world, "agreed", 2);
+    let anew = told(&world);
+    assert_eq!(anew["counts"]["agreed"], 0, "{anew}");
+    world.restart();
+    assert_eq!(told(&world)["counts"]["agreed"], 0, "the store has forgotten it too");
 }
 
 #[test]

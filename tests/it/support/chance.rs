@@ -1,6 +1,7 @@
 //! Time that a test turns by hand, and chance that repeats itself.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::Duration;
 
@@ -19,6 +20,14 @@ pub struct ManualClock {
     set_ahead: AtomicU64,
     /// The thread that is to break, and by which look.
     breaks: Mutex<Option<(&'static str, Look)>>,
+    /// The thread that is to stand still, by which look, and until when.
+    holds: Mutex<Option<(&'static str, Look, Receiver<()>)>>,
+}
+
+/// Lets a thread that stands still go on when it is dropped.
+#[derive(Debug)]
+pub struct Held {
+    _let_go: Sender<()>,
 }
 
 /// What a clock is asked for.
@@ -56,7 +65,21 @@ impl ManualClock {
         self.breaks.lock().is_none()
     }
 
+    /// The next look of this kind by the thread of this name takes until what this gives is dropped.
+    pub fn hold_at(&self, thread: &'static str, look: Look) -> Held {
+        let (sender, until) = channel();
+        *self.holds.lock() = Some((thread, look, until));
+        Held { _let_go: sender }
+    }
+
+    /// Whether that look has begun.
+    pub fn has_held(&self) -> bool {
+        self.holds.lock().is_none()
+    }
+
     fn look(&self, look: Look) {
+        let held = self.holds.lock().take_if(|(name, at, _)| *at == look && thread::current().name() == Some(*name));
+        let _let_go = held.map(|(_, _, until)| until.recv());
         let broken = self.breaks.lock().take_if(|(name, at)| *at == look && thread::current().name() == Some(*name));
         assert!(broken.is_none(), "a fault of the program: {broken:?}");
     }
