@@ -100,4 +100,6 @@ pub struct NotGranted {
     pub fate: Fate,
     /// The realm refused our own credentials for this client.
     pub our_credentials: bool,
+    /// The realm said that the session of the refresh token is gone, and did not refuse it for another reason while the session may stay.
+    pub session_gone: bool,
 }

@@ -15,7 +15,6 @@ use crate::domain::opaque::{Fingerprint, OpaqueToken, TokenUse};
 use crate::domain::refusal::{Fault, Refusal};
 use crate::domain::seal::{Binding, SealingKey};
 use crate::domain::time::Timestamp;
-use crate::keycloak::wire;
 use crate::legacy::reply::{self, Reply, Says};
 use crate::store::PendingRevocation;
 use crate::telemetry::Trail;
@@ -135,7 +134,7 @@ impl Exchange {
         family: &Family,
         refused: &NotGranted,
     ) -> Result<(), Refusal> {
-        match open_renewal(family, &plan.data_key).filter(|_| !wire::says_gone(refused)) {
+        match open_renewal(family, &plan.data_key).filter(|_| !refused.session_gone) {
             Some(token) => self.leave_word(&plan.client, family.id, &token, family.renewal_until).await,
             None => Ok(()),
         }

@@ -182,13 +182,7 @@ fn is_over(grant: &RealmGrant) -> bool {
 fn session_over() -> NotGranted {
     let detail = "the realm's session is at its end: what it granted has no second to live";
     let refusal = Refusal::client(Cause::RefreshToken, detail);
-    NotGranted { refusal, fate: Fate::Settled, our_credentials: false }
-}
-
-/// Whether the realm said that the session of a refresh token is gone, and did not refuse the token for another reason while the session may stay.
-#[must_use]
-pub fn says_gone(refused: &NotGranted) -> bool {
-    refused.refusal.detail.contains("Session not active")
+    NotGranted { refusal, fate: Fate::Settled, our_credentials: false, session_gone: false }
 }
 
 /// Whether an API can be shown this token (RFC 6750 section 2.1, `b64token`); it need not be a JWT. A UUID for any other would open nothing.
@@ -197,6 +191,9 @@ fn fits_a_call(token: &str) -> bool {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'+' | b'/');
     !text.is_empty() && text.bytes().all(fits)
 }
+
+/// What the realm says of a refresh token whose session is gone.
+const SESSION_GONE: &str = "Session not active";
 
 fn refused((status, body): (u16, &[u8]), kind: GrantKind, rules: &RealmRules, sent: &Sent<'_>) -> NotGranted {
     let Ok(answer) = serde_json::from_slice::<ErrorAnswer>(body) else {
@@ -209,16 +206,19 @@ fn refused((status, body): (u16, &[u8]), kind: GrantKind, rules: &RealmRules, se
             && row.grant.is_none_or(|grant| grant == kind)
     };
     let detail = format!("the realm answered {}", in_words(status, &answer, sent));
+    let session_gone = description.contains(SESSION_GONE);
     match rules.errors.iter().find(fits) {
         Some(row) => NotGranted {
             refusal: Refusal { cause: row.cause, fault: row.fault, detail: detail.into() },
             fate: if row.spent { Fate::Settled } else { Fate::Unspent },
             our_credentials: row.our_credentials,
+            session_gone,
         },
         None => NotGranted {
             refusal: Refusal::server(Fault::Upstream, detail),
             fate: Fate::Settled,
             our_credentials: false,
+            session_gone,
         },
     }
 }
@@ -265,12 +265,14 @@ pub(super) fn printable(text: &str) -> String {
 
 /// Nothing was spent.
 pub(super) fn unspent(fault: Fault, detail: impl Into<Cow<'static, str>>) -> NotGranted {
-    NotGranted { refusal: Refusal::server(fault, detail), fate: Fate::Unspent, our_credentials: false }
+    let refusal = Refusal::server(fault, detail);
+    NotGranted { refusal, fate: Fate::Unspent, our_credentials: false, session_gone: false }
 }
 
 /// Nobody knows whether something was spent.
 pub(super) fn unknown(detail: impl Into<Cow<'static, str>>) -> NotGranted {
-    NotGranted { refusal: Refusal::server(Fault::Upstream, detail), fate: Fate::Unknown, our_credentials: false }
+    let refusal = Refusal::server(Fault::Upstream, detail);
+    NotGranted { refusal, fate: Fate::Unknown, our_credentials: false, session_gone: false }
 }
 
 #[cfg(test)]

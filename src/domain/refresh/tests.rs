@@ -184,7 +184,8 @@ fn who_needs_the_realm_for_an_access_uuid_is_decided_alike() {
 }
 
 fn failed(cause: Cause, fate: Fate) -> NotGranted {
-    NotGranted { refusal: Refusal { cause, fault: Fault::Upstream, detail: "".into() }, fate, our_credentials: false }
+    let refusal = Refusal { cause, fault: Fault::Upstream, detail: "".into() };
+    NotGranted { refusal, fate, our_credentials: false, session_gone: false }
 }
 
 #[test]
