@@ -18,7 +18,8 @@ const MAY_USE: [(&str, &[&str]); 19] = [
     ("keycloak", &["domain", "relay"]),
     // Carries bytes to the old server and back; whose they are `exchange` decides.
     ("otk", &["domain", "lifecycle", "relay"]),
-    ("store", &["domain"]),
+    // What looks after the way to a Redis, for everybody.
+    ("store", &["domain", "lifecycle"]),
     ("mapping", &["domain", "document", "secrets"]),
     ("telemetry", &["domain", "document", "lifecycle"]),
     ("exchange", &["domain", "legacy", "keycloak", "otk", "mapping", "store", "telemetry", "lifecycle"]),

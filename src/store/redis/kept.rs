@@ -2,10 +2,14 @@
 //!
 //! Whoever comes while it is made waits for that one, and does not make another; nobody drops what was made since.
 
+use std::panic::AssertUnwindSafe;
+
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
 use parking_lot::Mutex;
 use redis::RedisResult;
+
+use super::link::failed;
 
 pub(super) struct Kept<C: Clone>(Mutex<Place<C>>);
 
@@ -21,7 +25,7 @@ impl<C: Clone> Default for Kept<C> {
     }
 }
 
-impl<C: Clone> Kept<C> {
+impl<C: Clone + 'static> Kept<C> {
     /// The connection and its number; made by this where there is none.
     pub(super) async fn connection(
         &self,
@@ -32,7 +36,10 @@ impl<C: Clone> Kept<C> {
             if let Some(newest) = &place.newest {
                 (place.number, newest.clone())
             } else {
-                let newest = make().shared();
+                // Once it has panicked a shared future does so for whoever comes, for good: it fails instead, and is made again.
+                let made = AssertUnwindSafe(make()).catch_unwind();
+                let made = made.map(|made| made.unwrap_or_else(|_panic| Err(failed("a panic while connecting"))));
+                let newest = made.boxed().shared();
                 place.number += 1;
                 place.newest = Some(newest.clone());
                 (place.number, newest)
@@ -118,6 +125,14 @@ mod tests {
         let kept = Kept::<usize>::default();
         let error = || redis::RedisError::from((redis::ErrorKind::Io, "refused"));
         assert!(block_on(kept.connection(|| ready(Err(error())).boxed())).is_err());
+        assert_eq!(block_on(kept.connection(|| ready(Ok(1)).boxed())), Ok((2, 1)));
+    }
+
+    #[test]
+    fn one_whose_making_panicked_is_made_again_by_the_next() {
+        let kept = Kept::<usize>::default();
+        let broken = || async { panic!("a fault of the program") }.boxed();
+        assert!(block_on(kept.connection(broken)).is_err());
         assert_eq!(block_on(kept.connection(|| ready(Ok(1)).boxed())), Ok((2, 1)));
     }
 }

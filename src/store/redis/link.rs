@@ -29,7 +29,9 @@ use super::super::settings::{Password, RedisMode, RedisSettings, Wait};
 use super::group::{Confirmed, Group};
 use super::kept::Kept;
 use super::sentinel::{Address, Master, Sentinels};
+use crate::lifecycle::Tasks;
 use secrecy::ExposeSecret;
+use tokio_util::sync::CancellationToken;
 
 /// For a connection.
 const CONNECT: Duration = Duration::from_secs(2);
@@ -122,7 +124,9 @@ impl Link {
         };
         let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(no_thread)?;
         let handle = runtime.handle().clone();
-        handle.spawn(Arc::clone(&way).watch());
+        let _inside = handle.enter();
+        let watched = Arc::clone(&way);
+        Tasks::new(CancellationToken::new()).keep(move || Arc::clone(&watched).watch());
         #[expect(clippy::disallowed_methods, reason = "the store's one thread; it ends when the store is dropped")]
         Builder::new()
             .name("store-redis".to_owned())
