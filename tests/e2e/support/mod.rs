@@ -3,6 +3,8 @@
 mod bridge;
 mod http;
 mod keycloak;
+#[path = "../../it/support/meanwhile.rs"]
+pub mod meanwhile;
 mod passport;
 #[path = "../../it/support/pem.rs"]
 pub mod pem;

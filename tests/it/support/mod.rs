@@ -6,6 +6,7 @@ pub mod capture;
 pub mod chance;
 pub mod frames;
 pub mod jwt;
+pub mod meanwhile;
 pub mod old;
 pub mod pattern;
 pub mod pem;
