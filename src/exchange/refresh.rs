@@ -72,8 +72,11 @@ impl Exchange {
                 let took = self.bridge.clock.monotonic().saturating_sub(asked_at);
                 trail.realm = Some(trail.realm.unwrap_or_default() + took);
             }
-            if let Landing::Done(Some(note)) = &landing {
-                trail.notes.push(*note);
+            // It may have joined one flight and begun another: a word is one, however many say it.
+            if let Landing::Done(Some(note)) = landing
+                && !trail.notes.contains(&note)
+            {
+                trail.notes.push(note);
             }
             waits.once_more(landing, &self.bridge.store).await?;
         }

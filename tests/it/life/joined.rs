@@ -1,8 +1,8 @@
 //! Whoever joins a flight that somebody else began, for something else.
 
-use super::{gated, login, meanwhile, pair, refreshes, refreshing, reply, rotation, send, until_asked};
+use super::{gated, login, meanwhile, noted, pair, refreshes, refreshing, reply, rotation, send, until_asked};
 use crate::support::world::INTROSPECT;
-use crate::support::{Connection, Granting, Mood, OLD_ID, OLD_SECRET, World, post};
+use crate::support::{Connection, Granting, Mood, OLD_ID, OLD_SECRET, World, client, post};
 
 fn minutes() -> Granting {
     Granting { expires_in: 60, refresh_expires_in: Some(36_000), ..Granting::default() }
@@ -84,4 +84,28 @@ fn who_asked_for_the_same_hears_the_same_and_the_realm_is_asked_once() {
     gate.notify_one();
     assert!(using.into_iter().all(|using| reply(&world, using).json("active") == false));
     assert_eq!(refreshes(&world).len(), 2, "the refresh and one renewal");
+}
+
+#[test]
+fn a_refresh_that_waits_for_a_renewal_and_asks_itself_notes_the_second_secret_once() {
+    let more = "client_secret = [{ env = \"NEW_SECRET\" }, { env = \"NEXT_SECRET\" }]";
+    let plan = rotation("on").without_clients().client(&client(OLD_ID, more));
+    let world = plan.environment("NEXT_SECRET", "planted-next-secret").start();
+    world.realm.usually(Mood::Grant(minutes()));
+    let (access, uuid) = login(&world);
+    world.turn(120);
+    let wrong = || Mood::Refuse(401, "unauthorized_client", "Invalid client or Invalid client credentials");
+    let gate = gated(&world, wrong());
+    let using = asking(&world, &access);
+    until_asked(&world, 1);
+    // After the renewal's second question comes the first of the refresh.
+    world.realm.next_at("token", Mood::Grant(minutes()));
+    world.realm.next_at("token", wrong());
+    let plain = send(&world, &refreshing(&uuid));
+    meanwhile(&world);
+    gate.notify_one();
+    assert_eq!(reply(&world, using).json("active"), true);
+    assert_eq!(reply(&world, plain).status, 200);
+    assert_eq!(refreshes(&world).len(), 4, "each asked with both secrets");
+    noted(&world, "second_secret", 1.0);
 }
