@@ -130,9 +130,15 @@ impl Entry {
         }
     }
 
-    /// A refusal of somebody who proved nothing: anybody may cause any number of them.
-    pub(super) fn is_strangers(&self) -> bool {
-        self.client.is_none() && self.fault.is_some()
+    pub(super) fn is_refusal(&self) -> bool {
+        self.fault.is_some()
+    }
+
+    /// A refusal of somebody who proved nothing, or of a call or question: a UUID is enough for those, also one that is over. Anybody may cause any
+    /// number of them. Of who proved to be a client, what would have let in or changed something is written each time.
+    pub(super) fn is_bounded(&self) -> bool {
+        let changes = matches!(self.what, "login" | "refresh" | "revocation" | "logout");
+        self.is_refusal() && (self.client.is_none() || !changes)
     }
 }
 

@@ -2,19 +2,20 @@
 //! chained to the one before, so that what is missing or changed shows.
 //!
 //! One thread writes. Workers hand it what it shall write through a bounded queue and never wait: where the queue is full, or
-//! strangers are refused faster than is worth a line each, it is counted, and a record says how many are missing.
+//! somebody is refused faster than is worth a line each, it is counted, and a record says how many are missing. Whatever is
+//! refused, there is room for who is let in.
 
 mod chain;
 mod directory;
 mod disk;
 mod entry;
+mod missing;
 mod verify;
 mod writer;
 
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, JoinHandle, park_timeout};
 use std::time::Duration;
 
@@ -28,6 +29,7 @@ pub use verify::{Fault, Verdict, verify};
 
 use self::directory::Directory;
 use self::disk::{Disk, PATIENCE};
+use self::missing::{Bounds, Missing, Why};
 use self::writer::Writer;
 use super::{Metrics, log};
 use crate::domain::time::{Clock, Timestamp};
@@ -47,11 +49,11 @@ pub struct AuditSettings {
 /// Entries that wait to be written, at most.
 const QUEUE: usize = 32_768;
 
+/// Room in it that refusals leave to who is let in.
+const KEPT_FREE: usize = QUEUE / 2;
+
 /// Between two looks whether the writer has ended.
 const NEXT_LOOK: Duration = Duration::from_millis(1);
-
-/// Refusals of callers who proved nothing, written one by one, at most so many in a minute.
-const STRANGERS: u32 = 600;
 
 /// What the thread that writes is handed.
 #[expect(clippy::large_enum_variant, reason = "nearly all are entries")]
@@ -70,18 +72,9 @@ pub struct Audit {
     queue: Sender<Handed>,
     missing: Arc<Missing>,
     disk: Arc<Disk>,
-    strangers: Mutex<(u64, u32)>,
+    bounds: Mutex<Bounds>,
     end: CancellationToken,
     clock: Arc<dyn Clock>,
-}
-
-/// What was left out since the last record that said so.
-#[derive(Debug, Default)]
-pub(super) struct Missing {
-    /// The queue was full.
-    queue: AtomicU64,
-    /// Too many strangers.
-    strangers: AtomicU64,
 }
 
 impl Audit {
@@ -102,7 +95,7 @@ impl Audit {
         let writer = Writer::new(directory, settings, (Arc::clone(&clock), metrics), seen);
         let ended = end.clone();
         let thread = lifecycle::thread("audit", || Ok(writer.run(waiting, ended)))?;
-        Ok((Self { queue, missing, disk, strangers: Mutex::default(), end, clock }, thread))
+        Ok((Self { queue, missing, disk, bounds: Mutex::default(), end, clock }, thread))
     }
 
     /// The time of day, for an entry.
@@ -112,11 +105,19 @@ impl Audit {
 
     /// Hands over; never waits.
     pub(super) fn record(&self, entry: Entry) {
-        if entry.is_strangers() && !self.may_write_of_a_stranger() {
-            self.missing.strangers.fetch_add(1, Ordering::Relaxed);
-        } else if self.queue.try_send(Handed::Entry(entry)).is_err() {
-            self.missing.queue.fetch_add(1, Ordering::Relaxed);
+        if let Err(why) = self.hand_over(entry) {
+            self.missing.one(why);
         }
+    }
+
+    fn hand_over(&self, entry: Entry) -> Result<(), Why> {
+        if entry.is_bounded() {
+            self.bounds.lock().take(&entry, self.clock.monotonic())?;
+        }
+        if entry.is_refusal() && self.queue.capacity() <= KEPT_FREE {
+            return Err(Why::FullOfRefusals);
+        }
+        self.queue.try_send(Handed::Entry(entry)).map_err(|_| Why::Full)
     }
 
     /// Does something once what was handed over so far is on disk: never, where the queue is full or the process ends before.
@@ -132,8 +133,7 @@ impl Audit {
     /// To be asked every second, until it is closed: has a disk that hangs told, and a thread that has ended by a panic.
     pub(super) fn look(&self) {
         if self.queue.is_closed() {
-            let Missing { queue, strangers } = &*self.missing;
-            self.disk.is_left([queue, strangers].map(|count| count.swap(0, Ordering::Relaxed)).iter().sum());
+            self.disk.is_left(self.missing.take().values().sum());
         } else {
             self.disk.look(self.clock.monotonic());
         }
@@ -151,15 +151,5 @@ impl Audit {
             waited += NEXT_LOOK;
         }
         writer.join()
-    }
-
-    fn may_write_of_a_stranger(&self) -> bool {
-        let minute = self.clock.monotonic().as_secs() / 60;
-        let mut written = self.strangers.lock();
-        if written.0 != minute {
-            *written = (minute, 0);
-        }
-        written.1 = written.1.saturating_add(1);
-        written.1 <= STRANGERS
     }
 }

@@ -1,11 +1,10 @@
 //! The thread that writes. What it cannot write it keeps and tries again each second; a disk that is full stops no login.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fs;
 use std::io::{self, ErrorKind, Write as _};
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::mpsc::Receiver;
@@ -16,7 +15,8 @@ use super::chain::{self, Head};
 use super::directory::{DAY, Directory, Open};
 use super::disk::Disk;
 use super::entry::Entry;
-use super::{AuditSettings, Handed, Missing, STRANGERS, Then};
+use super::missing::{Missing, Why};
+use super::{AuditSettings, Handed, Then};
 use crate::domain::horizon::Horizon;
 use crate::domain::time::{Clock, Timestamp};
 use crate::telemetry::{Metrics, log};
@@ -37,8 +37,8 @@ pub(super) struct Writer {
     metrics: Arc<Metrics>,
     missing: Arc<Missing>,
     disk: Arc<Disk>,
-    /// Left out and counted, and in no record yet: for want of room in the queue, and of strangers.
-    unsaid: [u64; 2],
+    /// Left out and counted, and in no record yet.
+    unsaid: BTreeMap<Why, u64>,
     /// Not written yet.
     pending: VecDeque<Entry>,
     /// Not done yet, as what came before it is not written.
@@ -74,7 +74,7 @@ impl Writer {
             metrics,
             missing,
             disk,
-            unsaid: [0; 2],
+            unsaid: BTreeMap::new(),
             pending: VecDeque::new(),
             after: Vec::new(),
             open: None,
@@ -146,18 +146,16 @@ impl Writer {
 
     /// Counts it at once. The record is made when it can be written: until then one a second would pile up.
     fn say_what_is_missing(&mut self) {
-        let strangers = format!("refusals of strangers beyond {STRANGERS} a minute; each is in the log");
-        let whys = ["the queue was full: records came faster than they could be written", strangers.as_str()];
-        let counts = [&self.missing.queue, &self.missing.strangers];
-        for ((count, unsaid), why) in counts.into_iter().zip(&mut self.unsaid).zip(whys) {
-            let lost = count.swap(0, Ordering::Relaxed);
+        for (why, lost) in self.missing.take() {
             self.metrics.audit_lost.inc_by(lost);
-            *unsaid += lost;
-            if *unsaid > 0 && !self.failing {
-                let lost = Some(std::mem::take(unsaid));
-                let gap = Entry { lost, why: Some(why.to_owned()), ..Entry::new(self.clock.now(), "gap") };
-                self.pending.push_back(gap);
-            }
+            *self.unsaid.entry(why).or_default() += lost;
+        }
+        if self.failing {
+            return;
+        }
+        for (why, lost) in std::mem::take(&mut self.unsaid) {
+            let (client, lost, said) = (why.client(), Some(lost), Some(why.to_string()));
+            self.pending.push_back(Entry { client, lost, why: said, ..Entry::new(self.clock.now(), "gap") });
         }
     }
 

@@ -390,6 +390,33 @@ fn what_is_left_out_while_nothing_can_be_written_is_one_record_however_long_that
     assert!(told.iter().sum::<u64>() == left_out && told.len() <= 2, "{told:?} of {left_out}");
 }
 
+#[test]
+fn refusals_that_wait_leave_room_for_who_is_let_in() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("audit");
+    let kept = Kept::begin(&path, 90, 1 << 20);
+    kept.refuse(1);
+    fs::remove_dir_all(&path).unwrap();
+    kept.refuse_unseen(1);
+    eventually("it is told", || kept.metrics.audit_writable.get() == 0);
+    // More than the queue holds, as many in each minute as are written of strangers.
+    for _ in 0..60 {
+        kept.clock.turn(Duration::from_mins(1));
+        kept.refuse_unseen(600);
+    }
+    kept.edge.began(7, "a digest", 1);
+    fs::create_dir(&path).unwrap();
+    eventually("it is written again", || kept.metrics.audit_writable.get() == 1);
+    kept.end();
+    let text: String = files(&path).unwrap().iter().flat_map(fs::read_to_string).collect();
+    let records: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(records.iter().any(|record| record["what"] == "load" && record["generation"] == 7));
+    let why = "refusals came faster than they could be written; each is in the log";
+    let gaps: Vec<_> = records.iter().filter(|record| record["why"] == why).collect();
+    assert!(gaps.len() == 1 && gaps[0]["lost"].as_u64() > Some(18_000), "{gaps:?}");
+    intact(&path);
+}
+
 /// What each record says that tells of strangers left out.
 fn left_out_of_strangers(path: &Path) -> Vec<u64> {
     let text: String = files(path).unwrap().iter().flat_map(fs::read_to_string).collect();
