@@ -73,7 +73,9 @@ impl Exchange {
                 let parted = self.part(known.client, &named, Ending::Revoked).await?;
                 let is = |told: fn(&Parted) -> bool| parted.as_ref().is_some_and(told);
                 trail.notes.extend(is(|it| it.had_outlived).then_some(Note::Outlived));
-                trail.notes.extend(is(|it| it.was_alive() && !it.realm_told).then_some(Note::RealmUntold));
+                let stays =
+                    parted.as_ref().is_some_and(|it| it.was_alive() && !it.realm_told && !self.has_run_out(&it.family));
+                trail.notes.extend(stays.then_some(Note::RealmUntold));
             }
         }
         Ok(reply::success(&known.client.dialect, Says::Revoked))
@@ -120,10 +122,16 @@ impl Exchange {
 
     /// Leaves word of a family where there is anything to tell. Answers whether there was.
     async fn word_for(&self, client: &Client, family: &Family, named: &Named) -> Result<bool, Refusal> {
-        let token = named.data_key.as_ref().and_then(|data_key| open_renewal(family, data_key));
+        let opens = named.data_key.as_ref().filter(|_| !self.has_run_out(family));
+        let token = opens.and_then(|data_key| open_renewal(family, data_key));
         let Some(token) = token else { return Ok(false) };
         self.leave_word(client, family.id, &token, family.renewal_until).await?;
         Ok(true)
+    }
+
+    /// Whether its session at the realm has ended by itself: its UUIDs may be remembered for longer.
+    fn has_run_out(&self, family: &Family) -> bool {
+        family.renewal.is_some() && self.bridge.store.believed(self.bridge.clock.now()) >= family.renewal_until
     }
 
     /// A realm that refuses a refresh for another reason than its session's end may keep the session, and count it among those of its user: it is told

@@ -255,6 +255,25 @@ fn it_is_dropped_when_the_session_has_ended_by_itself() {
 }
 
 #[test]
+fn no_word_is_left_where_the_session_has_ended_by_itself_before() {
+    let id = "ran-out-before";
+    let world = of(id, "").start();
+    world.turn(3600); // the clock is believed from here on
+    let minute = Granting { refresh_expires_in: Some(60), ..Granting::default() };
+    world.realm.next_at("token", Mood::Grant(minute));
+    let access = login_of(&world, id);
+    world.turn(61);
+    assert!(!world.active(&access), "its UUID is remembered, no more");
+    revoke_by(&world, id, &access);
+    let other = login_of(&world, id);
+    revoke_by(&world, id, &other);
+    eventually("the realm is told of the other", || !outcomes(&world, id).is_empty());
+    assert_eq!((outcomes(&world, id), told(&world).len()), (vec!["told".to_owned()], 1));
+    let noted = world.log(id).into_iter().filter(|line| line["notes"] == "realm_untold").count();
+    assert_eq!(noted, 0, "it has ended there");
+}
+
+#[test]
 fn a_clock_that_leaps_ahead_for_a_moment_drops_no_word() {
     let id = "a-moment-ahead";
     let world = of(id, "").start();
