@@ -68,6 +68,10 @@ impl Way {
         Self { servers, next: AtomicUsize::new(0), bounds }
     }
 
+    pub(super) fn let_go_of_closed(&self) {
+        self.servers.iter().for_each(|server| server.let_go_of_closed());
+    }
+
     pub(super) fn close(&self) {
         self.servers.iter().for_each(|server| server.close());
     }

@@ -193,7 +193,7 @@ impl Server {
         match line {
             Line::Own(wire) => {
                 let mut idle = self.idle.lock();
-                // Nobody watches those that nobody takes: the one that has waited longest is looked at here.
+                // Between two looks at all of them: the one that has waited longest is looked at here.
                 if idle.len() >= KEPT || idle.front_mut().is_some_and(|longest| !longest.is_idle()) {
                     idle.pop_front();
                 }
@@ -211,6 +211,11 @@ impl Server {
                 }
             }
         }
+    }
+
+    /// Closes what its server has closed, of those that nobody takes. One that is shared closes by itself.
+    pub(super) fn let_go_of_closed(&self) {
+        self.idle.lock().retain_mut(Wire::is_idle);
     }
 
     /// Closes what is idle.

@@ -50,6 +50,11 @@ impl Routing {
         self.ways.iter().chain(self.old_api.iter().map(|(_, way)| way))
     }
 
+    /// Closes the connections that their servers have closed.
+    pub(super) fn let_go_of_closed(&self) {
+        self.ways().for_each(|way| way.let_go_of_closed());
+    }
+
     /// Closes the connections that nobody uses, but for those of others too.
     pub(super) fn close(&self, others: Option<&Self>) {
         let is_kept = |way: &Arc<Way>| others.is_some_and(|others| others.ways().any(|other| Arc::ptr_eq(way, other)));

@@ -9,6 +9,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, Version, header};
 use http_body::Body;
 use hyper::body::Incoming;
+use tokio::time::{MissedTickBehavior, interval};
 
 use super::copied::Kept;
 use super::forward::{Failed, Way};
@@ -29,6 +30,9 @@ use crate::lifecycle::Tasks;
 use crate::relay::hops::end_to_end;
 use crate::telemetry::Trail;
 use crate::telemetry::trail::Note;
+
+/// Between two looks at connections that nobody uses.
+const NEXT_LOOK: Duration = Duration::from_secs(5);
 
 /// One worker's gateway.
 #[derive(Debug)]
@@ -64,9 +68,13 @@ impl Gateway {
         before.close(Some(&routing));
     }
 
-    /// Closes connections that nobody uses, when it is told to stop: the last ones close by themselves.
-    pub async fn close_at_end(self: Arc<Self>) {
-        self.exchange.tasks().stop().cancelled().await;
+    /// Lets go of connections that their APIs have closed, as long as calls are taken; then of all that nobody uses: the last ones close by themselves.
+    pub async fn look_after_idle(self: Arc<Self>) {
+        let mut looks = interval(NEXT_LOOK);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        while self.exchange.tasks().stop().run_until_cancelled(looks.tick()).await.is_some() {
+            self.routing.load().let_go_of_closed();
+        }
         self.routing.load().close(None);
     }
 

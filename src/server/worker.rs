@@ -44,7 +44,7 @@ impl Worker {
             for (listener, serving) in doors {
                 open(listener, serving, &tasks);
             }
-            tasks.run(gateway.close_at_end());
+            tasks.run(gateway.look_after_idle());
             tasks.stop().cancelled().await;
             if timeout(drain, tasks.ended()).await.is_err() {
                 log::cut_off(tasks.cut_off());

@@ -1,7 +1,7 @@
 //! What cannot be forwarded, in the dialect's words; and what the log says of it.
 
-use std::io::Write;
-use std::net::{SocketAddr, TcpStream};
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
@@ -424,6 +424,25 @@ fn a_server_that_is_away_is_told_while_others_answer_its_calls_and_so_is_its_ret
     world.turn(5);
     ask(4);
     assert_eq!((told("server_back").len(), back.seen().len()), (1, 2));
+}
+
+#[test]
+fn a_connection_that_the_api_has_closed_is_let_go_though_nobody_calls_any_more() {
+    let (close, closing) = channel();
+    let (let_go, is_let_go) = channel();
+    let played = Mutex::new((closing, let_go));
+    let api = FakeApi::start(move |mut caller| {
+        caller.request();
+        caller.say(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ngood");
+        let (closing, let_go) = &*played.lock();
+        closing.recv().unwrap();
+        caller.stream.get_ref().shutdown(Shutdown::Write).unwrap();
+        let_go.send(matches!(caller.stream.read(&mut [0]), Ok(0))).unwrap();
+    });
+    let world = plan(&api, "").start();
+    assert_eq!(call(&world, &get("/api", &uuid(&world))).status, 200);
+    close.send(()).unwrap();
+    assert!(is_let_go.recv().unwrap(), "its other side is still open");
 }
 
 /// Whoever tries it waits for as long as a connection may take, and nobody else has to.
