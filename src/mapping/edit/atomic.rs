@@ -59,15 +59,13 @@ fn behind(path: &Path, there: bool) -> Result<PathBuf, String> {
 }
 
 fn replace(path: &Path, new: &Path, before: Option<&str>, after: &str) -> Result<(), String> {
-    // Narrow until it has its owner.
-    let mode = if before.is_some() { 0o600 } else { 0o666 };
-    let opened = OpenOptions::new().write(true).create_new(true).mode(mode).open(new);
-    let mut file = opened.map_err(|error| unwritable(&error))?;
+    let usual = usual(new).map_err(|error| unwritable(&error))?;
+    let mut file = narrow(new).map_err(|error| unwritable(&error))?;
     // Before there is anything to be read in it.
     if before.is_some() {
         keep(&file, path)?;
     } else {
-        join(&file, path);
+        join(&file, path, usual);
     }
     file.write_all(after.as_bytes()).map_err(|error| unwritable(&error))?;
     file.sync_all().map_err(|error| unwritable(&error))?;
@@ -82,6 +80,19 @@ fn replace(path: &Path, new: &Path, before: Option<&str>, after: &str) -> Result
     fs::rename(new, path).map_err(|error| unwritable(&error))
 }
 
+/// A file that nobody else opens before it has its owner and mode: whoever has it open then reads it whatever its mode becomes.
+fn narrow(new: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(new)
+}
+
+/// The mode that a file gets here of which nothing is said: by the umask, or by an access list that the directory has for what is made in it.
+fn usual(new: &Path) -> io::Result<fs::Permissions> {
+    let made = OpenOptions::new().write(true).create_new(true).mode(0o666).open(new)?;
+    let permissions = made.metadata().map(|made| made.permissions());
+    fs::remove_file(new)?;
+    permissions
+}
+
 /// Makes a file the one whose place it takes, for everybody: by owner, attributes and mode, in this order, so that it is never
 /// wider meanwhile.
 fn keep(file: &File, old: &Path) -> Result<(), String> {
@@ -89,13 +100,14 @@ fn keep(file: &File, old: &Path) -> Result<(), String> {
 }
 
 /// Makes a new file one for whom its neighbours are, as far as that is allowed: whoever runs this need not be who reads them.
-fn join(file: &File, path: &Path) {
+fn join(file: &File, path: &Path, usual: fs::Permissions) {
     let Some(directory) = path.parent() else { return };
     let neighbours = files::list(directory, &Findings::new()).unwrap_or_default();
     if let Some(neighbour) = neighbours.iter().find(|neighbour| neighbour.is_file()) {
         let _stays_as_made = like(file, neighbour, |name| name == ACCESS_LIST);
     } else if let Ok(directory) = fs::metadata(directory) {
         let _stays_as_made = fchown(file, Some(directory.uid()), Some(directory.gid()));
+        let _stays_as_made = file.set_permissions(usual);
     }
 }
 
@@ -233,6 +245,30 @@ mod tests {
         write(&new, None, "new").unwrap();
         assert_eq!((attribute(&new, LIST), new.metadata().unwrap().mode()), (Some(one_more_reader()), mode));
         assert_eq!(attribute(&new, "user.ticket"), None, "that is about the other one");
+    }
+
+    #[test]
+    fn the_first_file_of_a_directory_has_the_mode_that_any_would_get_there() {
+        let directory = tempfile::tempdir().unwrap();
+        let (new, any) = (directory.path().join("added.toml"), directory.path().join("any"));
+        write(&new, None, "new").unwrap();
+        File::create(&any).unwrap();
+        assert_eq!(new.metadata().unwrap().mode(), any.metadata().unwrap().mode());
+    }
+
+    /// Whoever opened it before it had its mode would read it after.
+    #[test]
+    fn nobody_else_can_open_a_file_before_it_has_its_mode() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("all.toml");
+        let new = directory.path().join(".all.toml.new");
+        usual(&new).unwrap();
+        let made = narrow(&new).unwrap();
+        assert_eq!(made.metadata().unwrap().mode() & 0o7777, 0o600);
+        fs::write(&path, "").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+        join(&made, &directory.path().join("added.toml"), fs::Permissions::from_mode(0o666));
+        assert_eq!(made.metadata().unwrap().mode() & 0o7777, 0o640, "that of its neighbour");
     }
 
     #[test]
