@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use rustls::crypto::aws_lc_rs::sign::any_supported_type;
-use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{Error, RootCertStore, ServerConfig};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
@@ -107,7 +107,9 @@ impl TlsMaterial {
     /// What of it cannot be used.
     pub fn config(&self, protocols: &[&[u8]]) -> Result<ServerConfig, UnfitMaterial> {
         let (certificates, key) = (shown(self)?, key(self)?);
-        let builder = match verifier(self)? {
+        let verifier = verifier(self)?;
+        let asks = verifier.is_some();
+        let builder = match verifier {
             None => ServerConfig::builder().with_no_client_auth(),
             Some(verifier) => ServerConfig::builder().with_client_cert_verifier(verifier),
         };
@@ -117,6 +119,11 @@ impl TlsMaterial {
             }
             UnfitMaterial::new(Piece::Certificate, format!("cannot be used: {error}"))
         })?;
+        // Whoever resumes a session shows no certificate: one that is over by now would let its client in as long as it comes back.
+        if asks {
+            config.session_storage = Arc::new(NoServerSessionStorage {});
+            config.send_tls13_tickets = 0;
+        }
         config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
         Ok(config)
     }

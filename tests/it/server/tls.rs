@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls::version::{TLS12, TLS13};
+use rustls::{ClientConfig, ClientConnection, HandshakeKind, RootCertStore, StreamOwned, SupportedProtocolVersion};
 use tokio::sync::Notify;
 
 use crate::support::pem::pem;
@@ -86,16 +87,25 @@ fn open(address: SocketAddr, (trusted, own): (&Made, Option<&Made>)) -> StreamOw
 }
 
 fn over(address: SocketAddr, config: ClientConfig) -> StreamOwned<ClientConnection, TcpStream> {
-    let client = ClientConnection::new(Arc::new(config), ServerName::try_from("localhost").unwrap()).unwrap();
+    by(address, &Arc::new(config))
+}
+
+/// What was agreed on by one of these is remembered for the next.
+fn by(address: SocketAddr, config: &Arc<ClientConfig>) -> StreamOwned<ClientConnection, TcpStream> {
+    let client = ClientConnection::new(Arc::clone(config), ServerName::try_from("localhost").unwrap()).unwrap();
     let stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     StreamOwned::new(client, stream)
 }
 
 fn client(trusted: &Made, own: Option<&Made>) -> ClientConfig {
+    speaking(rustls::DEFAULT_VERSIONS, trusted, own)
+}
+
+fn speaking(versions: &[&'static SupportedProtocolVersion], trusted: &Made, own: Option<&Made>) -> ClientConfig {
     let mut roots = RootCertStore::empty();
     roots.add(trusted.der.clone()).unwrap();
-    let config = ClientConfig::builder().with_root_certificates(roots);
+    let config = ClientConfig::builder_with_protocol_versions(versions).with_root_certificates(roots);
     match own {
         None => config.with_no_client_auth(),
         Some(own) => {
@@ -126,6 +136,27 @@ fn a_clients_certificate_is_asked_for_where_a_ca_is_configured() {
     assert_eq!(login(&world, &server, Some(&ca)), Some(200));
     assert_eq!(login(&world, &server, None), None);
     assert_eq!(login(&world, &server, Some(&make())), None);
+}
+
+/// A session that is resumed shows no certificate: one that is over would go on to let its client in.
+#[test]
+fn a_client_that_shows_a_certificate_shows_it_at_each_connection_and_others_resume_their_session() {
+    let (server, ca) = (make(), make());
+    for (client_ca, expected) in [(Some(&ca), HandshakeKind::Full), (None, HandshakeKind::Resumed)] {
+        let world = world(&server, client_ca);
+        for version in [&TLS12, &TLS13] {
+            let config = Arc::new(speaking(&[version], &server, client_ca));
+            let ask = || {
+                let mut stream = by(world.legacy(), &config);
+                stream.write_all(&post(TOKEN, &passport(OLD_ID, OLD_SECRET))).unwrap();
+                // A session that is offered comes with the answer.
+                assert!(stream.read(&mut [0; 4096]).unwrap() > 0);
+                stream.conn.handshake_kind()
+            };
+            assert_eq!(ask(), Some(HandshakeKind::Full));
+            assert_eq!(ask(), Some(expected), "{version:?}, asked for a certificate: {}", client_ca.is_some());
+        }
+    }
 }
 
 #[test]
