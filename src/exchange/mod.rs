@@ -47,13 +47,15 @@ pub use login::StoreTries;
 pub use logout::Heard;
 use old::Aside;
 pub use operator::{Ended, Found, Revoked, Selector};
+use secrecy::ExposeSecret;
 pub use shadow::Shadows;
 use tokio::sync::Notify;
 
 use crate::domain::chance::Entropy;
-use crate::domain::client::{Client, Stage};
+use crate::domain::client::{Client, Credentials, Stage};
 use crate::domain::dialect::{Dialect, Endpoint, Grant, GrantKind};
 use crate::domain::issue::Moment;
+use crate::domain::opaque::OpaqueToken;
 use crate::domain::refresh::Rotation;
 use crate::domain::refusal::{Cause, Fault, Refusal, sentence};
 use crate::domain::set_back::SetBack;
@@ -169,6 +171,27 @@ impl Called<'_> {
         let id = || ids.first().or_else(|| Some(&presented?.readings.first()?.id));
         client.map(|client| (&*client.legacy_id, true)).or_else(|| Some((id()?.as_str(), false)))
     }
+
+    /// Has the log tell whom it means. Of an unknown id what could be a secret is not told.
+    fn claim(&self, (id, is_known): (&str, bool), trail: &mut Trail) {
+        let hidden = if is_known { None } else { self.hidden(id) };
+        match hidden {
+            Some(hidden) => trail.claim(&hidden, true),
+            None => trail.claim(id, is_known),
+        }
+    }
+
+    /// What is told in place of an id that no mapping has, where it is known to hold an old secret, or where it alone was shown: a form that wants a
+    /// user and a password is filled with the secret only, or with it twice.
+    fn hidden(&self, id: &str) -> Option<String> {
+        if let Some(before) = self.snapshot.before_secret(id.trim()) {
+            return Some(format!("{before}[secret]"));
+        }
+        let readings = &self.request.as_ref().ok()?.presented.readings;
+        let is_alone = |one: &Credentials| ["", one.id.as_str()].contains(&one.secret.expose_secret());
+        let is_hidden = readings.iter().all(is_alone) && OpaqueToken::parse(id).is_none();
+        is_hidden.then(|| format!("[id alone: {} letters]", id.chars().count()))
+    }
 }
 
 impl Exchange {
@@ -261,7 +284,7 @@ impl Exchange {
         let ids = request.as_ref().map_or_else(|_| glance(dialects, incoming).ids, |_| Vec::new());
         // Of two ids in what cannot be read either may be meant.
         if let (Some((id, is_known)), [] | [_]) = (called.meant(&ids), ids.as_slice()) {
-            trail.claim(id, is_known);
+            called.claim((id, is_known), trail);
         }
         let request = request.as_ref().map_err(|refusal| to_stranger(refusal.clone()))?;
         self.recall(snapshot, &request.presented).await.map_err(to_stranger)?;

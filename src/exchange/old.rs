@@ -147,8 +147,8 @@ impl Exchange {
     /// Has the old server answer.
     pub(super) async fn pass(self: &Arc<Self>, aside: &Aside<'_>, trail: &mut Trail) -> Result<Reply, Refusal> {
         let meant = aside.called.meant(&aside.look.ids);
-        if let Some((id, is_known)) = meant {
-            trail.claim(id, is_known);
+        if let Some(meant) = meant {
+            aside.called.claim(meant, trail);
         }
         let clock = &self.bridge.clock;
         let asked_at = clock.monotonic();

@@ -68,6 +68,9 @@ pub struct Loaded {
     pub footing: Arc<Footing>,
 }
 
+/// In front of a secret no more letters are looked for an id.
+const LONGEST_BEFORE: usize = 80;
+
 /// A table in use, and what belongs to it. Requests hold on to it from beginning to end.
 #[derive(Debug)]
 pub struct Snapshot {
@@ -110,6 +113,17 @@ impl Snapshot {
             }
         }
         Self::with(loaded, self.generation + 1, self.verified.clone())
+    }
+
+    /// What stands in a text before an old secret that was right at this process: a client's id or nothing. `None`: there is none that could be told.
+    /// Hashes of secrets are not asked: that would cost whoever asks much.
+    #[must_use]
+    pub fn before_secret<'t>(&self, text: &'t str) -> Option<&'t str> {
+        let parted = text.char_indices().take(LONGEST_BEFORE).filter_map(|(at, _)| text.split_at_checked(at));
+        let is_so = |(before, rest): &(&str, &str)| {
+            (before.is_empty() || self.table.client(before).is_some()) && self.verified.is_secret(rest)
+        };
+        parted.into_iter().find(is_so).map(|(before, _)| before)
     }
 
     fn with(loaded: Loaded, generation: u64, verified: Verified) -> Self {

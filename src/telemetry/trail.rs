@@ -130,6 +130,13 @@ impl Note {
 /// Characters of a stranger's id that a line bears.
 const LONGEST_CLAIM: usize = 80;
 
+/// Where a sign follows that ids seldom have. Blanks in front are of it.
+fn end_of_id(text: &str) -> usize {
+    let id = text.trim_start();
+    let is_usual = |letter: char| letter.is_alphanumeric() || "-_.".contains(letter);
+    text.len() - id.trim_start_matches(is_usual).len()
+}
+
 fn by_fingerprints(token: &OpaqueToken) -> String {
     let [access, refresh] = [TokenUse::Access, TokenUse::Refresh].map(|token_use| token.fingerprint(token_use).short());
     format!("[UUID {access}/{refresh}]")
@@ -137,15 +144,23 @@ fn by_fingerprints(token: &OpaqueToken) -> String {
 
 impl Trail {
     /// Remembers who a stranger claims to be, bounded and without letters that nobody sees. Unless it is known to be a client's id a token may have
-    /// strayed there, which is not told: a UUID by its fingerprints, as access and as refresh token.
+    /// strayed there, which is not told: a UUID by its fingerprints, as access and as refresh token. Nor is what follows a sign that ids seldom have:
+    /// a secret that was put behind the id.
     pub fn claim(&mut self, id: &str, is_known: bool) {
         const GAP: char = char::REPLACEMENT_CHARACTER;
-        let named = |word| OpaqueToken::parse(word).map(|token| by_fingerprints(&token));
-        let worded = |word| named(word).map_or(Cow::Borrowed(word), Cow::Owned);
+        let named = |word: &str| OpaqueToken::parse(word).map(|token| by_fingerprints(&token));
         self.claimed = Some(if is_known {
             id.chars().map(|letter| if is_unseen(letter) { GAP } else { letter }).take(LONGEST_CLAIM).collect()
         } else {
-            one_line(id, LONGEST_CLAIM, GAP, worded)
+            let (id, behind) = id.split_at(end_of_id(id));
+            let told = |word| named(word).map_or(Cow::Borrowed(word), Cow::Owned);
+            let hidden = |word: &str| match named(word) {
+                Some(named) => Cow::Owned(named),
+                None if word.is_empty() => Cow::Borrowed(""),
+                None => Cow::Borrowed("*"),
+            };
+            let told = one_line(id, LONGEST_CLAIM, GAP, told) + &one_line(behind, LONGEST_CLAIM, GAP, hidden);
+            told.chars().take(LONGEST_CLAIM).collect()
         });
     }
 

@@ -8,8 +8,8 @@ use dashmap::DashMap;
 use crate::domain::chance::{Entropy, random};
 use crate::domain::client::{Client, LegacySecret};
 
-/// No more than this many are kept: two for each of 100,000 clients.
-const MOST: usize = 200_000;
+/// No more than this many are kept: two secrets of each of 100,000 clients, each as this client's and as anybody's.
+const MOST: usize = 400_000;
 
 /// HMAC-SHA-256, under a key that only this process knows, of a secret that was right, of its client, and of all that the
 /// mapping says about that client's old secrets, learned ones included. So an entry fits no more once a reload changes any of them, while a reload
@@ -44,6 +44,16 @@ impl Verified {
             self.seen.clear();
         }
         self.seen.insert(self.hash(client, secret), slot);
+        self.seen.insert(self.of_anybody(secret), slot);
+    }
+
+    /// Whether this was right as a secret of any client. It is remembered for longer than it is right.
+    pub(in crate::mapping) fn is_secret(&self, text: &str) -> bool {
+        self.seen.contains_key(&self.of_anybody(text))
+    }
+
+    fn of_anybody(&self, secret: &str) -> [u8; 32] {
+        self.asked("", None, [secret].into_iter())
     }
 
     /// Whether two secrets are the same. Takes as long wherever they differ, and whatever their lengths.

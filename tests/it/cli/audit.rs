@@ -66,15 +66,15 @@ fn a_time_counts_at_whatever_offset_and_in_whatever_letters_it_is_said() {
 
 #[test]
 fn who_somebody_claims_to_be_ends_where_it_ends() {
-    let mut world = World::new();
-    world.token(&passport("l7xxone from 10.9.9.9 fault=client (the secret is wrong)\u{202e}", OLD_SECRET));
+    let id = "l7xxone from 10.9.9.9 fault=client (the secret is wrong)";
+    let mut world = Plan::new().client(&client(id, "")).start();
+    world.token(&passport(id, "another"));
     world.end();
     let told = out(&run(&world, &["audit"], ""));
-    let expected = "somebody as \"l7xxone from 10.9.9.9 fault=client (the secret is wrong)\u{fffd}\" from 127.0.0.1 ";
-    assert!(told.contains(expected), "{told}");
+    assert!(told.contains(&format!("somebody as \"{id}\" from 127.0.0.1 ")), "{told}");
     // As an older version wrote it.
     let file = passbridge::telemetry::audit::files(&world.store().join("audit")).unwrap().remove(0);
-    let text = fs::read_to_string(&file).unwrap().replace('\u{fffd}', "\u{202e}");
+    let text = fs::read_to_string(&file).unwrap().replace("is wrong)", "is wrong)\u{202e}");
     fs::write(&file, text).unwrap();
     let told = out(&run(&world, &["audit"], ""));
     assert!(told.contains("is wrong)\\u{202e}\" from 127.0.0.1 ") && !told.contains('\u{202e}'), "{told}");

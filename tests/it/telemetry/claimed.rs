@@ -67,7 +67,7 @@ fn an_id_that_a_mapping_has_is_told_though_it_looks_like_a_token() {
 fn letters_that_turn_or_part_a_line_stand_in_none() {
     let mut world = World::new();
     ask(&world, "evil\u{1b}[31m\r\nX\u{202e}abc\u{2028}\u{200b}");
-    let expected = "evil\u{fffd}[31m\u{fffd}\u{fffd}X\u{fffd}abc\u{fffd}\u{fffd}";
+    let expected = "evil\u{fffd}*\u{fffd}\u{fffd}*\u{fffd}*\u{fffd}\u{fffd}";
     assert_eq!(claims(&mut world)[0].0, expected);
 }
 
@@ -118,4 +118,72 @@ fn an_old_secret_that_is_put_together_with_its_id_is_not_told_and_the_id_is() {
     }
     let told: Vec<String> = claims(&mut world).into_iter().map(|(claimed, _)| claimed).collect();
     assert_eq!(told, [OLD_ID, OLD_ID, OLD_ID, OLD_ID, OLD_ID, OLD_ID, "odd client"]);
+}
+
+/// Two clients whose old secret was right before: one lies in the environment, the other is a hash.
+fn with_two_secrets() -> World {
+    let secret = "planted-dor-and-3";
+    let hash = passbridge::mapping::hash(&secret.into(), &passbridge::server::SystemEntropy).unwrap();
+    let hashed = crate::support::client("l7xxhashed", &format!("legacy_secret = {{ hash = \"{hash}\" }}"));
+    let world = Plan::new().environment("UNUSED", secret).client(&hashed).start();
+    for (id, secret) in [(OLD_ID, OLD_SECRET), ("l7xxhashed", secret)] {
+        assert_eq!(world.token(&passport(id, secret)).status, 200);
+    }
+    world
+}
+
+#[test]
+fn an_old_secret_that_was_right_before_and_stands_where_an_id_does_is_not_told() {
+    let mut world = with_two_secrets();
+    for (id, secret) in [(OLD_ID, OLD_SECRET), ("l7xxhashed", "planted-dor-and-3")] {
+        for (shown, beside) in
+            [(secret.to_owned(), "other"), (format!(" {secret}\n"), "other"), (format!("{id}{secret}"), "other")]
+        {
+            assert_eq!(world.token(&passport(&shown, beside)).status, 401);
+        }
+        assert!(world.ask(&post_body(TOKEN, &[], format!("client_id={secret}&x=%zz").as_bytes())).status >= 400);
+        assert_eq!(world.token(&passport(secret, secret)).status, 401);
+        ask(&world, secret);
+    }
+    let told: Vec<String> = claims(&mut world).into_iter().map(|(claimed, _)| claimed).collect();
+    let expected = [OLD_ID, "l7xxhashed"].map(|id| {
+        ["[secret]", "[secret]", &format!("{id}[secret]"), "[secret]", "[secret]", "[secret]"].map(str::to_owned)
+    });
+    assert_eq!(told, expected.concat());
+}
+
+#[test]
+fn an_unknown_id_that_comes_without_a_secret_or_with_itself_as_one_may_be_the_secret_and_is_not_told() {
+    let mut world = World::new();
+    for secret in ["", "planted-never-right"] {
+        assert_eq!(world.token(&passport("planted-never-right", secret)).status, 401);
+    }
+    let basic = format!("Basic {}", STANDARD.encode("planted-never-right:"));
+    assert_eq!(world.ask(&post_with(TOKEN, &[("Authorization", &basic)], &[("grant_type", "x")])).status, 401);
+    // Whoever shows a secret beside it is told.
+    assert_eq!(world.token(&passport("some-client_2.x", "wrong")).status, 401);
+    let told: Vec<String> = claims(&mut world).into_iter().map(|(claimed, _)| claimed).collect();
+    assert_eq!(told[..3], ["[id alone: 19 letters]"; 3].map(str::to_owned));
+    assert_eq!(told[3], "some-client_2.x");
+}
+
+#[test]
+fn what_follows_a_sign_that_ids_seldom_have_is_not_told() {
+    let mut world = World::new();
+    let (id, secret) = (OLD_ID, "planted-never-right");
+    let behind = [
+        format!("{id}/{secret}"),
+        format!("{id} {secret}"),
+        format!(" {id}&client_secret={secret}"),
+        format!("{{\"id\":\"{id}\",\"secret\":\"{secret}\"}}"),
+        format!("l7xxunknown;{secret}"),
+        format!("Клиент {secret}"),
+    ];
+    for shown in &behind {
+        assert_eq!(world.token(&passport(shown, "other")).status, 401);
+    }
+    let told: Vec<String> = claims(&mut world).into_iter().map(|(claimed, _)| claimed).collect();
+    let expected = [&format!("{id}*"), &format!("{id} *"), &format!(" {id}*"), "*", "l7xxunknown*", "Клиент *"];
+    assert_eq!(told, expected.map(str::to_owned));
+    assert!(world.log(secret).is_empty());
 }
