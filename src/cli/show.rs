@@ -79,10 +79,10 @@ fn human(finding: &Finding, excerpt: Option<Excerpt>, out: &mut dyn Write) -> io
         Severity::Warning => AnsiColor::Yellow,
     };
     let style = colour.on_default().bold();
-    let (word, code, origin) = (finding.severity.word(), finding.code, &finding.origin);
+    let (word, code, origin) = (finding.severity.word(), finding.code, plain(&finding.origin.to_string()));
     writeln!(out, "{BOLD}{origin}{BOLD:#}: {style}{word}{style:#}[{code}]: {}", plain(&finding.message))?;
     if let Some(Excerpt { line, before, marked }) = excerpt {
-        let number = origin.line.to_string();
+        let number = finding.origin.line.to_string();
         let (gap, indent, mark) = (" ".repeat(number.len()), " ".repeat(before), "^".repeat(marked));
         writeln!(out, "{DIM}{number} |{DIM:#} {}\n{DIM}{gap} |{DIM:#} {indent}{style}{mark}{style:#}", plain(&line))?;
     }
@@ -110,6 +110,17 @@ pub(super) fn counted(count: usize, word: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_name_of_a_file_with_a_finding_neither_moves_the_cursor_nor_turns_the_line() {
+        let list = crate::document::Findings::new();
+        let origin = crate::document::Origin::file("a\u{1b}[2K\u{9b}31m\u{202e}\u{7}.toml");
+        list.warning("slip", &origin, "a sentence", "a hint");
+        let mut out = Vec::new();
+        findings(&list.into_sorted(), Format::Human, &mut out).unwrap();
+        let told = String::from_utf8(out).unwrap();
+        assert!(told.contains("a\u{fffd}[2K\u{fffd}31m\u{fffd}\u{fffd}.toml"), "{told:?}");
+    }
 
     #[test]
     fn what_comes_from_outside_neither_moves_the_cursor_nor_turns_the_line() {
