@@ -301,7 +301,9 @@ fn realm(mut section: Reader<'_>) -> RealmRules {
     for reader in section.sections("errors") {
         let origin = reader.origin().clone();
         let Some(row) = realm_error(reader) else { continue };
-        if rows.iter().any(|earlier| takes_all(earlier, &row)) {
+        let mut kinds = KINDS.iter().map(|(_, kind)| *kind).filter(|kind| row.grant.is_none_or(|grant| grant == *kind));
+        // Of two earlier rows each may take one kind.
+        if kinds.all(|kind| rows.iter().any(|earlier| takes_all(earlier, &row, kind))) {
             let message = "an earlier row takes every error that this one is for".to_owned();
             let hint = "put it above: of two rows that fit, the first decides";
             findings.warning("unreachable-row", &origin, message, hint);
@@ -314,12 +316,12 @@ fn realm(mut section: Reader<'_>) -> RealmRules {
     RealmRules { errors: rows, scopes, longest_session }
 }
 
-/// Whether a row fits whatever a later one fits.
-fn takes_all(earlier: &RealmErrorRow, later: &RealmErrorRow) -> bool {
+/// Whether a row fits whatever a later one fits at grants of this kind.
+fn takes_all(earlier: &RealmErrorRow, later: &RealmErrorRow, kind: GrantKind) -> bool {
     let contains = |part: &String| later.description.as_ref().is_some_and(|whole| whole.contains(part));
     earlier.error == later.error
         && earlier.description.as_ref().is_none_or(contains)
-        && earlier.grant.is_none_or(|grant| later.grant == Some(grant))
+        && earlier.grant.is_none_or(|grant| grant == kind)
 }
 
 fn realm_error(mut section: Reader<'_>) -> Option<RealmErrorRow> {

@@ -311,11 +311,13 @@ fn a_row_of_the_realms_errors_that_no_error_comes_to_is_a_warning() {
         told("error = \"invalid_grant\"\ngrant = \"login\"\ndescription = \"Account disabled\"\ncause = \"scope\""),
         told("error = \"invalid_scope\"\ncause = \"server_error\""),
     ]);
+    // One row takes it of logins, another of refreshes.
     let below = "[[realm.errors]]\nerror = \"invalid_request\"";
-    is_clean(&with(
-        below,
-        &format!("[[realm.errors]]\nerror = \"invalid_grant\"\ncause = \"server_error\"\n\n{below}"),
-    ));
+    let lines = "error = \"invalid_grant\"\ndescription = \"is prohibited\"\ncause = \"server_error\"";
+    let text = with(below, &format!("▲[[realm.errors]]\n{lines}\n\n{below}"));
+    assert_all_found(&[warning("unreachable-row", text, "an earlier row takes every error", "above")]);
+    // Of refreshes none has taken it here.
+    is_clean(&row(lines).replace('▲', ""));
 }
 
 #[test]
