@@ -162,8 +162,13 @@ fn tell(bridge: &Value, loaded: &Loaded, differences: &[Difference], format: For
     }
     let count = differences.len();
     // A reload changes nothing where a restart is all that is missing.
-    let hint =
-        if differences.is_empty() { "stop the bridge and start it" } else { "SIGHUP makes the bridge read its files" };
+    let hint = if differences.is_empty() {
+        "stop the bridge and start it"
+    } else if differences.iter().any(|one| one.client.is_none()) {
+        "SIGHUP makes the bridge read its files; a dialect that differs still is another version's: stop the bridge and start it"
+    } else {
+        "SIGHUP makes the bridge read its files"
+    };
     show::say(&format!("differences: {count}, generation {generation}\n  hint: {hint}"));
     show::ended(written, NO)
 }

@@ -86,6 +86,9 @@ fn a_dialect_a_section_that_needs_a_restart_and_a_refused_load_are_told() {
     std::fs::write(&file, text).unwrap();
     let (status, told) = diff(&world);
     assert_eq!((status, &told["differences"][0]["what"]), (Some(1), &"dialect otk-passport".into()), "{told:#}");
+    // As it is after an upgrade of the program too, whose own dialect lies in no file.
+    let said = talk(&run(&world, &["diff"], ""));
+    assert!(said.contains("differs still is another version's: stop the bridge and start it"), "{said}");
     std::fs::remove_file(&file).unwrap();
     world.change("server", "workers", "2");
     world.running().reload().unwrap();
