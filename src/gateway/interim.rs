@@ -39,9 +39,14 @@ impl Interim {
             line(&mut said, name, value);
         }
         said.extend_from_slice(b"\r\n");
+        self.say(&said);
+    }
+
+    /// Has these bytes said.
+    pub fn say(&self, said: &[u8]) {
         let mut bytes = self.0.bytes.lock();
         if bytes.len() + said.len() <= MOST {
-            bytes.append(&mut said);
+            bytes.extend_from_slice(said);
             self.0.is_any.set(true);
         }
     }

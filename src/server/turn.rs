@@ -115,6 +115,8 @@ impl Turn {
         }
         if self.is_free() && self.0.request.load(Ordering::Relaxed) == ANSWERED {
             self.0.request.store(NONE, Ordering::Relaxed);
+            // What found no place before it has none behind it.
+            drop(self.0.interim.take());
         }
     }
 
@@ -170,6 +172,19 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Speech<B> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_found_no_place_before_an_answer_is_not_said_behind_it() {
+        let turn = Turn::default();
+        turn.asked();
+        turn.take();
+        turn.interim().say(b"HTTP/1.1 103 Early Hints\r\n\r\n");
+        turn.answered();
+        drop(turn.clone().until_end_of(()));
+        turn.written();
+        assert!(turn.is_before_an_answer());
+        assert_eq!(turn.interim().take(), None);
+    }
 
     #[test]
     fn whoever_is_heard_out_behind_his_last_answer_has_asked_for_something() {
