@@ -23,6 +23,7 @@ mod listener;
 mod loads;
 mod malformed;
 mod moves;
+mod places;
 mod realm;
 mod reload;
 mod reset;

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::answer::Answers;
@@ -11,6 +10,7 @@ use super::connection::{ConnectionLimits, Serving};
 use super::gateway::GatewayService;
 use super::legacy::LegacyService;
 use super::malformed::Refuse;
+use super::places::Places;
 use super::scarcity::Scarcity;
 use super::tls::Tls;
 use super::tuning::Tuning;
@@ -22,9 +22,6 @@ use crate::keycloak::{Keycloak, RealmStatus};
 use crate::lifecycle::Tasks;
 use crate::otk::OldServer;
 use crate::telemetry::Trail;
-
-/// Of so many connections API calls leave one to logins and to the questions of other proxies.
-const SPARED: usize = 8;
 
 #[derive(Debug)]
 pub(super) struct Shared {
@@ -54,14 +51,14 @@ impl Shared {
 
     /// A way through the bridge, with tasks of its own.
     pub(super) fn exchange(&self, config: &Config) -> Result<Arc<Exchange>, String> {
-        let tasks = Tasks::new(self.stop.clone());
+        let tasks = Tasks::new(self.stop.child_token());
         let exchange = Exchange::new(Arc::clone(&self.bridge), self.keycloak(config)?, tasks);
         exchange.replace_old_server(self.old_server(config)?);
         Ok(Arc::new(exchange))
     }
 
     /// What one worker serves legacy clients with.
-    pub(super) fn legacy(&self, config: &Config, exchange: Arc<Exchange>, permits: Arc<Semaphore>) -> Serving {
+    pub(super) fn legacy(&self, config: &Config, exchange: Arc<Exchange>, places: Arc<Places>) -> Serving {
         let refusing = Arc::clone(&exchange);
         let refuse = move |refusal, trail: &mut Trail| refusing.refuse("", refusal, trail);
         Serving {
@@ -69,9 +66,7 @@ impl Shared {
             refuse: Some(Refuse::by(&self.bridge, None, refuse)),
             limits: ConnectionLimits::of(config),
             tls: self.tls_legacy.clone(),
-            permits,
-            spared: 0,
-            bounded_alone: None,
+            places,
             http2: false,
             scarcity: Arc::clone(&self.scarcity),
         }
@@ -107,16 +102,12 @@ impl Shared {
             refuse: Some(refuse(endpoint)),
             limits: limits.clone(),
             tls: tls.clone(),
-            permits: Arc::clone(&legacy.permits),
-            spared: 0,
-            bounded_alone: None,
+            places: Arc::clone(&legacy.places),
             http2: true,
             scarcity: Arc::clone(&self.scarcity),
         };
         let (calls, questions) = (service(&self.tls_gateway), service(&self.tls_authz));
-        // Nobody is served yet, so that these are all of them.
-        let spared = legacy.permits.available_permits() / SPARED;
-        let calls = Serving { spared, ..serving(Answers::Calls(Arc::new(calls)), Endpoint::Api, &self.tls_gateway) };
+        let calls = serving(Answers::Calls(Arc::new(calls)), Endpoint::Api, &self.tls_gateway);
         let questions = serving(Answers::Questions(Arc::new(questions)), Endpoint::Authz, &self.tls_authz);
         (gateway, [calls, questions])
     }

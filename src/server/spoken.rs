@@ -3,16 +3,17 @@
 use std::io;
 use std::net::IpAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Sleep, sleep};
 
 use super::hearing::{HEARD_OUT, Hearing};
 use super::malformed::Refuse;
+use super::places::Guest;
 use super::reset::Reset;
 use super::turn::Turn;
 
@@ -36,7 +37,7 @@ pub(super) struct Spoken<S: Reset> {
     is_shut: bool,
     hearing: Hearing,
     /// What it counts as, where it may outlive whoever serves it.
-    _permit: Option<OwnedSemaphorePermit>,
+    _guest: Option<Arc<Guest>>,
 }
 
 impl<S: Reset> Drop for Spoken<S> {
@@ -55,13 +56,13 @@ impl<S: Reset> Reset for Spoken<S> {
 }
 
 impl<S: Reset> Spoken<S> {
-    /// `permit`: it counts as an open connection to its end, for a tunnel goes on when its connection is served.
+    /// `guest`: it counts as an open connection to its end, for a tunnel goes on when its connection is served.
     pub(super) fn new(
         stream: S,
         (refuse, peer): (Option<Refuse>, IpAddr),
         turn: Turn,
         patience: Duration,
-        permit: Option<OwnedSemaphorePermit>,
+        guest: Option<Arc<Guest>>,
     ) -> Self {
         let refuse = refuse.map(|refuse| (refuse, peer));
         Self {
@@ -75,7 +76,7 @@ impl<S: Reset> Spoken<S> {
             in_pieces: false,
             is_shut: false,
             hearing: Hearing::of(HEARD_OUT),
-            _permit: permit,
+            _guest: guest,
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod abuse;
 mod authz;
+mod crowded;
 mod doubt;
 mod errors;
 mod floods;
