@@ -35,7 +35,12 @@ pub fn glance(dialects: &[std::sync::Arc<Dialect>], incoming: &Incoming<'_>) -> 
         let readings = credentials::basic(value.as_bytes()).unwrap_or_default();
         places.extend((!readings.is_empty()).then(|| readings.into_iter().map(|reading| reading.id).collect()));
     }
-    let is_id = |name: &str| dialects.iter().any(|dialect| plain(&dialect.credentials.id) == plain(name));
+    let fields: Vec<String> = dialects.iter().map(|dialect| bare(&dialect.credentials.id)).collect();
+    let is_id = |name: &str| {
+        // `client_id[]` is a list of them.
+        let name = bare(name.split('[').next().unwrap_or_default());
+        fields.iter().any(|field| name == *field || is_telling(field) && name.ends_with(field.as_str()))
+    };
     for part in [incoming.body, incoming.query().unwrap_or_default().as_bytes()] {
         for (name, value) in part.split(|byte| *byte == b'&').filter_map(pair) {
             if dialects.iter().any(|dialect| dialect.credentials.id == name) && !value.is_empty() {
@@ -60,10 +65,14 @@ fn pair(bytes: &[u8]) -> Option<(String, String)> {
     Some((halves.next()?.ok()?, halves.next()?.ok()?))
 }
 
-/// A parameter's name for those to whom letters of either case are the same, and other signs are `_`.
-pub(super) fn plain(name: &str) -> String {
-    let name = name.split('[').next().unwrap_or_default().trim();
-    name.replace(['-', '.', ' '], "_").to_ascii_lowercase()
+/// A name for those to whom letters of either case are the same, and signs between them are others or none: `Client-Id`, `clientId`.
+pub(super) fn bare(name: &str) -> String {
+    name.chars().filter(char::is_ascii_alphanumeric).map(|letter| letter.to_ascii_lowercase()).collect()
+}
+
+/// Whether a bare name says what it is within a longer one too (`oauth_client_id`). `id` does not: many a name has that in it.
+pub(super) fn is_telling(bare: &str) -> bool {
+    bare.len() > 4
 }
 
 #[cfg(test)]
@@ -95,6 +104,10 @@ mod tests {
             (None, "/t?client.id=gone", ""),
             (None, "/t", "client%20id=gone&client_idx=other"),
             (None, "/t", "client_id[]=gone"),
+            (None, "/t", "client_id%00=gone"),
+            (None, "/t", "clientId=gone"),
+            (None, "/t?CLIENTID=gone", ""),
+            (None, "/t", "oauth_client_id=gone&client_id_of=other"),
         ] {
             assert_eq!(ids(authorization, target, body), ["gone"], "{authorization:?} {target} {body}");
         }

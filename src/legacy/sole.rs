@@ -7,14 +7,15 @@ use http::header::{self, HeaderName};
 use secrecy::ExposeSecret;
 
 use super::form;
-use super::glance::{Glance, plain};
+use super::glance::{Glance, bare, is_telling};
 use super::request::{Incoming, LegacyRequest};
 use crate::domain::client::Presented;
 use crate::domain::dialect::{Dialect, Endpoint};
 use crate::domain::form::Form;
 
-/// By these a server may know a client without its secret (RFC 7521).
-const OTHERWISE: [&str; 3] = ["client_assertion", "client_assertion_type", "assertion"];
+/// What has one of these in its bare name may be a credential to some server: `X-Client-Id`, `oauth_client_id`, `Proxy-Authorization`,
+/// `client_assertion` (RFC 7521).
+const CREDENTIALS: [&str; 7] = ["clientid", "secret", "auth", "credential", "assertion", "apikey", "consumerkey"];
 
 /// In these the letters of forms have the bytes that they have here.
 const CHARSETS: [&str; 4] = ["utf-8", "us-ascii", "iso-8859-1", "windows-1251"];
@@ -38,7 +39,6 @@ pub fn sole<'r>(
     let is_one = *endpoint == Endpoint::Token
         && ids.as_slice() == [first.id.as_str()]
         && secrets.all(is_secret)
-        && OTHERWISE.iter().all(|name| pairs.values(name).next().is_none())
         && !first.secret.expose_secret().is_empty()
         && has_plain_headers(dialects, incoming.headers)
         && is_plain(dialects, incoming.body, parameters)
@@ -47,7 +47,7 @@ pub fn sole<'r>(
 }
 
 /// Whether every server finds these pairs in a form. Some part them at `;` or at a line's end, some once the whole is decoded; and to some names are
-/// the same in letters of another case, or with another sign for `_`.
+/// the same in letters of another case, or with another sign for `_`, or none.
 fn is_plain(dialects: &[Arc<Dialect>], part: &[u8], form: &Form) -> bool {
     let parts = |byte: &u8| matches!(byte, b';' | b'\r' | b'\n');
     let has_plain_name = |name: &str| is_plain_name(name) && !is_like_a_credentials(dialects, name);
@@ -63,15 +63,29 @@ fn is_plain(dialects: &[Arc<Dialect>], part: &[u8], form: &Form) -> bool {
 fn has_plain_headers(dialects: &[Arc<Dialect>], headers: &HeaderMap) -> bool {
     let all = |name: HeaderName| headers.get_all(name).into_iter().map(|value| value.to_str().unwrap_or("?"));
     let is_basic = |value: &str| value.get(..6).is_some_and(|scheme| scheme.eq_ignore_ascii_case("basic "));
-    let is_like = |name: &str| is_a_credentials(dialects, name) || is_like_a_credentials(dialects, name);
-    let is_plain_cookie = |cookie: &str| {
-        let name = cookie.split('=').next().unwrap_or_default().trim();
-        cookie.trim().is_empty() || is_plain_name(name) && !is_like(name)
-    };
+    let is_of_another_use =
+        |name: &HeaderName| name == header::AUTHORIZATION || !is_like_a_credentials(dialects, name.as_str());
+    let has_plain_name = |cookie: &str| cookie.trim().is_empty() || is_plain_name(name_of(cookie));
     all(header::AUTHORIZATION).all(is_basic)
         && all(header::CONTENT_TYPE).all(is_of_a_known_charset)
-        && all(header::COOKIE).flat_map(|cookies| cookies.split(';')).all(is_plain_cookie)
-        && headers.keys().all(|name| !is_like(name.as_str()))
+        && all(header::COOKIE).flat_map(|cookies| cookies.split(';')).all(has_plain_name)
+        && all(header::COOKIE).chain(all(COOKIE2)).all(|cookies| has_no_credentials(dialects, cookies))
+        && headers.keys().all(is_of_another_use)
+}
+
+/// Of RFC 2965, which nobody makes any more and some servers read.
+const COOKIE2: HeaderName = HeaderName::from_static("cookie2");
+
+/// Whether a server finds none in these cookies, wherever it parts them and whether or not it decodes them.
+fn has_no_credentials(dialects: &[Arc<Dialect>], cookies: &str) -> bool {
+    let parts = |sign: char| matches!(sign, ';' | ',' | '&' | '"') || sign.is_whitespace();
+    let is_plain =
+        |text: &str| !text.split(parts).map(name_of).chain([text]).any(|name| is_like_a_credentials(dialects, name));
+    is_plain(cookies) && form::decode(cookies.as_bytes()).is_ok_and(|decoded| is_plain(&decoded))
+}
+
+fn name_of(cookie: &str) -> &str {
+    cookie.split('=').next().unwrap_or_default().trim()
 }
 
 /// Whether a content type says nothing, or one charset alone, and that is like ours.
@@ -98,7 +112,9 @@ fn is_a_credentials(dialects: &[Arc<Dialect>], name: &str) -> bool {
 
 /// Whether some servers take it for the name of a credential.
 fn is_like_a_credentials(dialects: &[Arc<Dialect>], name: &str) -> bool {
-    fields(dialects).any(|field| field != name && plain(field) == plain(name))
+    let name = bare(name);
+    CREDENTIALS.iter().any(|word| name.contains(word))
+        || fields(dialects).map(bare).any(|field| name == field || is_telling(&field) && name.contains(&field))
 }
 
 #[cfg(test)]
@@ -158,6 +174,12 @@ mod tests {
             "client-id=other&",
             "client_id%00=other&",
             "client_id[]=other&",
+            "clientId=other&clientSecret=c&",
+            "clientid=a&",
+            "oauth_client_id=other&",
+            "clientSecret=b&",
+            "authorization=Basic+YTpi&",
+            "Client-Assertion=x&",
             "{\"client_id\":\"other\"}&",
             "=x&",
         ] {
@@ -181,7 +203,26 @@ mod tests {
             ("content-type", "; charset=UTF-8"),
             ("content-type", ";charset=\"windows-1251\""),
             ("cookie", "JSESSIONID=1; lang=ru"),
+            ("cookie", "JSESSIONID=0A1b==.node1; MicexPassportCert=aB3_-x; theme=\"a, b\"; at=12%3A30%2C5;"),
+            ("cookie2", "$Version=1"),
             ("content-encoding", "UTF-8"),
+            ("user-agent", "Apache-HttpClient/4.1 (java 1.5)"),
+            ("accept", "application/json, */*;q=0.1"),
+            ("accept-encoding", "gzip"),
+            ("cache-control", "no-cache"),
+            ("x-requested-with", "XMLHttpRequest"),
+            ("referer", "https://partner.example/clients?id=1"),
+            ("forwarded", "for=192.0.2.1;proto=https"),
+            ("x-forwarded-for", "192.0.2.1, 198.51.100.2"),
+            ("x-forwarded-proto", "https"),
+            ("x-forwarded-host", "old.example"),
+            ("x-forwarded-client-cert", "Hash=ab"),
+            ("x-real-ip", "192.0.2.1"),
+            ("true-client-ip", "192.0.2.1"),
+            ("via", "1.1 proxy"),
+            ("x-request-id", "1"),
+            ("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
+            ("tracestate", "vendor=1"),
         ] {
             let value = if name == "content-type" { format!("{form}{value}") } else { value.to_owned() };
             assert_eq!(with(&[(name, &value)], "/t", body), pair, "{name}: {value}");
@@ -193,8 +234,29 @@ mod tests {
             ("content-type", "; charset=utf-8,utf-7"),
             ("cookie", "client_id=other; client_secret=c"),
             ("cookie", "a=1; Client.Id=other"),
+            ("cookie", "a=1,client_id=other,client_secret=c"),
+            ("cookie", "a=1, client_id=other"),
+            ("cookie", "a=\"1\",client_id=\"other\""),
+            ("cookie", "a=1&client_id=other"),
+            ("cookie", "a=1\tclient_id=other"),
+            ("cookie", "a=1 clientId=other"),
+            ("cookie", "a=1,client%5Fid=other"),
+            ("cookie", "a=%2Cclient%5Fid%3Dother"),
+            ("cookie", "Authorization=Basic YTpi"),
+            ("cookie", "a=1; oauth_token=x"),
+            ("cookie2", "client_id=other"),
             ("client_id", "other"),
             ("client-secret", "c"),
+            ("clientid", "other"),
+            ("x-client-id", "other"),
+            ("x-ibm-client-id", "other"),
+            ("x-client-secret", "c"),
+            ("proxy-authorization", "Basic YTpi"),
+            ("x-authorization", "Basic YTpi"),
+            ("authorization_", "Basic YTpi"),
+            ("authentication", "Basic YTpi"),
+            ("x-auth", "Basic YTpi"),
+            ("x-api-key", "c"),
         ] {
             let value = if name == "content-type" { format!("{form}{value}") } else { value.to_owned() };
             assert_eq!(with(&[(name, &value)], "/t", body), None, "{name}: {value}");
