@@ -7,8 +7,9 @@
 //! - A wrong secret and an unknown client cost the same and read the same: as many hashes are verified for anybody as the client
 //!   with most of them has (invented ones where there are none), and both are refused by one cause. What remains to be told apart
 //!   is a client whose hash costs more or less than most; `check` warns of the cheap ones.
-//! - Wrong secrets are limited by client and by address; beyond the limit they are refused unverified. A secret that was right
-//!   before never is.
+//! - Wrong secrets are limited by client, by client at one address (half of that: so nobody alone shuts a client out) and by address; beyond the limit
+//!   they are left unverified. A secret that was right before never is. Of what is unverified nobody knows whether it is wrong: who showed it
+//!   hears `server_error`, whoever he says to be.
 //!
 //! Must not: keep a clear secret, say to a caller which of the two it was, or occupy a worker.
 
@@ -43,7 +44,7 @@ use crate::domain::time::Clock;
 /// How many wrong secrets are verified before further ones are refused unverified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GuardLimits {
-    /// For one claimed client id.
+    /// For one claimed client id; half of it from one address.
     pub per_client: Rate,
     /// For one address (IPv6: one /64).
     pub per_address: Rate,
@@ -88,6 +89,7 @@ impl fmt::Debug for Lesson {
 #[derive(Debug)]
 struct Books {
     by_client: Attempts<str>,
+    by_both: Attempts<(Arc<str>, IpAddr)>,
     by_address: Attempts<IpAddr>,
     clock: Arc<dyn Clock>,
     verifications: AtomicU64,
@@ -95,10 +97,13 @@ struct Books {
 
 impl Books {
     /// Whether one may be tried; the error says whose were too many.
-    fn may_try(&self, claimed: &str, network: IpAddr) -> Result<(), &'static str> {
+    fn may_try(&self, claimed: &Arc<str>, network: IpAddr) -> Result<(), &'static str> {
         let now = self.clock.monotonic();
         if !self.by_client.may_try(claimed, now) {
             return Err(OF_CLIENT);
+        }
+        if !self.by_both.may_try(&(Arc::clone(claimed), network), now) {
+            return Err(OF_BOTH);
         }
         if self.by_address.may_try(&network, now) { Ok(()) } else { Err(OF_ADDRESS) }
     }
@@ -112,9 +117,10 @@ impl Books {
         Outcome::Wrong
     }
 
-    fn failed(&self, claimed: &str, network: IpAddr) {
+    fn failed(&self, claimed: &Arc<str>, network: IpAddr) {
         let now = self.clock.monotonic();
         self.by_client.failed(claimed, now);
+        self.by_both.failed(&(Arc::clone(claimed), network), now);
         self.by_address.failed(&network, now);
     }
 }
@@ -125,8 +131,10 @@ impl Guard {
     /// # Errors
     /// The machine gives no thread.
     pub fn new(limits: GuardLimits, threads: usize, clock: Arc<dyn Clock>) -> std::io::Result<Self> {
+        let Rate { count, period } = limits.per_client;
         let books = Books {
             by_client: Attempts::new(limits.per_client),
+            by_both: Attempts::new(Rate { count: count.div_ceil(2), period }),
             by_address: Attempts::new(limits.per_address),
             clock,
             verifications: AtomicU64::new(0),
@@ -143,7 +151,8 @@ impl Guard {
     /// Finds the client whose credentials these are, whatever its stage.
     ///
     /// # Errors
-    /// They are nobody's, or there were too many wrong ones; the detail, for the log alone, says which.
+    /// They are nobody's; or it cannot be found out now, as too many wait or there were too many wrong ones: the client hears `server_error`. The detail, for the
+    /// log alone, says which.
     pub async fn authenticate(
         &self,
         snapshot: &Snapshot,
@@ -160,7 +169,8 @@ impl Guard {
                 self.used(&client, slot);
                 Ok(client)
             }
-            (Outcome::Unverified(why), _) => Err(wrong(why)),
+            // Somebody's doing; not a fault of this program.
+            (Outcome::Unverified(why), _) => Err(Refusal::server(Fault::Client, why)),
             (Outcome::Wrong | Outcome::Right(_), None) => Err(wrong(nobodys(snapshot, presented))),
             (Outcome::Wrong, Some(_)) => Err(wrong("the secret is wrong")),
         }
@@ -231,10 +241,10 @@ impl Guard {
     }
 }
 
-const OF_CLIENT: &str =
-    "too many wrong secrets of this client id (`limits.wrong_secrets.per_client`); refused unverified";
+const OF_CLIENT: &str = "too many wrong secrets of this client id (`limits.wrong_secrets.per_client`); left unverified";
+const OF_BOTH: &str = "too many wrong secrets of this client id from this address (half of `limits.wrong_secrets.per_client`); left unverified";
 const OF_ADDRESS: &str = "too many wrong secrets, of whichever clients, from this address (`limits.wrong_secrets.per_address`; \
-                          a proxy's belongs into `server.trusted_proxies`); refused unverified";
+                          a proxy's belongs into `server.trusted_proxies`); left unverified";
 
 /// The client of a reading, unless its credentials stand where its mapping does not allow them.
 fn known<'s>(snapshot: &'s Snapshot, reading: &Credentials, placement: Placement) -> Option<&'s Arc<Client>> {

@@ -46,17 +46,28 @@ fn a_wrong_secret_and_an_unknown_client_are_the_same_in_bytes_and_in_work() {
 }
 
 #[test]
-fn beyond_the_limit_wrong_secrets_are_refused_unverified_and_a_verified_client_is_served() {
+fn beyond_the_limit_secrets_are_left_unverified_which_says_nothing_of_them_and_a_verified_client_is_served() {
     let world =
-        Plan::new().set("limits", "wrong_secrets", "{ per_client = \"3/min\", per_address = \"1000/min\" }").start();
+        Plan::new().set("limits", "wrong_secrets", "{ per_client = \"6/min\", per_address = \"1000/min\" }").start();
     assert_eq!(world.login().status, 200);
-    for _ in 0..3 {
-        assert_eq!(world.token(&passport(OLD_ID, "wrong")).status, 401);
+    let nobody = "nobody-at-the-limit";
+    for id in [OLD_ID, nobody] {
+        for _ in 0..3 {
+            assert_eq!(world.token(&passport(id, "wrong")).status, 401);
+        }
     }
     let verified = world.verifications();
-    let beyond = world.token(&passport(OLD_ID, "wrong"));
-    assert_eq!((beyond.status, world.verifications()), (401, verified), "the same refusal, and no work");
-    assert_eq!(world.login().status, 200, "a secret that was right before is never refused");
+    let [beyond, of_nobody] = [OLD_ID, nobody].map(|id| world.token(&passport(id, "wrong")));
+    assert_eq!((beyond.status, world.verifications()), (500, verified), "no work");
+    assert_eq!(
+        (beyond.header("x-ca-err").as_deref(), beyond.text("error").as_str()),
+        (Some("3003000"), "server_error")
+    );
+    assert_eq!((beyond.status, &beyond.body), (of_nobody.status, &of_nobody.body), "the same, whoever is meant");
+    let told = world.log(nobody).pop().unwrap();
+    assert_eq!((&told["level"], &told["fault"]), (&"INFO".into(), &"client".into()), "{told}");
+    assert!(told["detail"].as_str().unwrap().ends_with("left unverified"), "{told}");
+    assert_eq!(world.login().status, 200, "a secret that was right before is never left so");
     world.turn(61);
     assert_eq!(world.token(&passport(OLD_ID, "wrong")).status, 401);
     assert!(world.verifications() > verified, "a minute later they are verified again");
@@ -70,6 +81,6 @@ fn one_address_cannot_try_many_clients() {
         assert_eq!(world.token(&passport(&format!("nobody-{number}"), OLD_SECRET)).status, 401);
     }
     let verified = world.verifications();
-    assert_eq!(world.token(&passport("nobody-at-all", OLD_SECRET)).status, 401);
+    assert_eq!(world.token(&passport("nobody-at-all", OLD_SECRET)).status, 500);
     assert_eq!(world.verifications(), verified);
 }
