@@ -24,6 +24,7 @@ use secrecy::SecretString;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
+pub use self::table::Comparisons;
 use self::tokens::Denied;
 use crate::document::Finding;
 use crate::domain::refusal::sentence;
@@ -51,6 +52,8 @@ pub struct OpsService {
     pub needs_restart: parking_lot::Mutex<Vec<&'static str>>,
     /// Of whom the log has told that they did not show the token.
     pub refused_callers: News<IpAddr>,
+    /// How often secrets were compared of late.
+    pub comparisons: Comparisons,
     /// When the bridge started.
     pub since: Timestamp,
     /// Set when the bridge drains.

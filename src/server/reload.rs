@@ -22,7 +22,7 @@ use crate::gateway::Gateway;
 use crate::keycloak::Keycloak;
 use crate::lifecycle::patiently;
 use crate::mapping::{self, Loaded};
-use crate::ops::OpsService;
+use crate::ops::{Comparisons, OpsService};
 use crate::otk::OldServer;
 use crate::secrets::Environment;
 use crate::telemetry::{News, log};
@@ -77,6 +77,7 @@ impl Reloading {
             refused: Mutex::new(Vec::new()),
             needs_restart: Mutex::new(Vec::new()),
             refused_callers: News::of_strangers(),
+            comparisons: Comparisons::default(),
             since: shared.bridge.clock.now(),
             stop: shared.stop.clone(),
         });

@@ -107,6 +107,12 @@ impl Edge {
         self.record("learned_read", |entry| of_an_operator(entry, client, by));
     }
 
+    /// An operator asked whether the secrets of so many clients are the same here, and of how many they are not.
+    pub fn secrets_compared(&self, clients: usize, differ: usize, by: Option<IpAddr>) {
+        log::secrets_compared(clients, differ, by);
+        self.record("secrets_compared", |entry| Entry { outcome: "ok", clients: Some(clients), address: by, ..entry });
+    }
+
     /// An operator had them forgotten.
     pub fn learned_forgotten(&self, client: &str, by: Option<IpAddr>) {
         log::learned_forgotten(client, by);

@@ -161,11 +161,10 @@ pub fn turned_away(listener: Option<&str>, (connections, few_files): (usize, boo
 
 /// Says that a caller could not ask anything, as its TLS handshake failed; `count` of them for this cause at this listener so far.
 pub fn handshake_failed(listener: &str, (address, cause): (IpAddr, &str), detail: &str, count: u64) {
-    let address = address.to_string();
     tracing::warn!(
         event = "handshake_failed",
         listener,
-        address,
+        %address,
         cause,
         detail,
         count,
@@ -175,10 +174,9 @@ pub fn handshake_failed(listener: &str, (address, cause): (IpAddr, &str), detail
 
 /// Says that connections cannot be accepted, as the machine has nothing to make them of; `count` tries so far. They wait in the kernel.
 pub fn not_accepted(error: &io::Error, files: Option<u64>, count: u64) {
-    let detail = error.to_string();
     tracing::error!(
         event = "not_accepted",
-        detail,
+        detail = error.to_string(),
         allowed = files,
         count,
         "connections wait to be accepted: raise the limit of open files (systemd: `LimitNOFILE=`, containers: `--ulimit nofile=`) to twice \
@@ -299,10 +297,7 @@ pub fn logout(trail: &Trail) {
     let family = trail.family.map(|family| family.to_string());
     match &trail.refusal {
         None => tracing::info!(event = "logout", client, family, outcome = "ok"),
-        Some(refusal) => {
-            let detail = refusal.detail.as_ref();
-            tracing::warn!(event = "logout", client, family, outcome = refusal.cause.word(), detail);
-        }
+        Some(it) => tracing::warn!(event = "logout", client, family, outcome = it.cause.word(), detail = &*it.detail),
     }
 }
 
@@ -313,14 +308,12 @@ pub fn ended_by_operator(client: &str, family: FamilyId, realm_told: bool, by: O
 
 /// Says that somebody asked at a path of operators without the ops token; `count` requests so far, of whomever.
 pub fn operator_refused(address: IpAddr, path: &str, detail: &str, count: u64) {
-    let address = address.to_string();
-    tracing::warn!(event = "ops_refused", address, path, detail, count);
+    tracing::warn!(event = "ops_refused", %address, path, detail, count);
 }
 
 /// The store was copied into a directory while it was in use, for an operator who asked from there.
 pub fn backed_up(directory: &Path, by: Option<IpAddr>, (records, damaged): (u64, u64)) {
-    let directory = directory.display().to_string();
-    tracing::info!(event = "backed_up", directory, records, damaged, address = by.map(display));
+    tracing::info!(event = "backed_up", directory = %directory.display(), records, damaged, address = by.map(display));
 }
 
 /// Says that an operator was told the hashes of a client's old secrets that were learned.
@@ -331,6 +324,11 @@ pub fn learned_read(client: &str, by: Option<IpAddr>) {
 /// Says that an operator had them forgotten.
 pub fn learned_forgotten(client: &str, by: Option<IpAddr>) {
     tracing::info!(event = "learned_forgotten", client, address = by.map(display));
+}
+
+/// Says that an operator asked whether the secrets of so many clients are the same here, and of how many they are not.
+pub fn secrets_compared(clients: usize, differ: usize, by: Option<IpAddr>) {
+    tracing::info!(event = "secrets_compared", clients, differ, address = by.map(display));
 }
 
 /// Says that records were found that are not what was written; they are let alone.

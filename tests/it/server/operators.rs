@@ -156,6 +156,8 @@ fn what_an_operator_did_is_told_with_where_he_asked_from() {
     let backup = world.path().join("copy");
     run(&world, &["store", "backup", backup.to_str().unwrap()], "").fine();
     assert_eq!(ask(&world, "clients/learned", NEW_SECRET, r#"{"client":"learns"}"#).status, 200);
+    let guess = serde_json::json!({ OLD_ID: "a guess" }).to_string();
+    assert_eq!(ask(&world, "table/secrets", NEW_SECRET, &guess).json("differ")[0], OLD_ID);
     let body = serde_json::json!({ "client": OLD_ID }).to_string();
     assert_eq!(ask(&world, "tokens/revoke", NEW_SECRET, &body).json("ended"), 1);
     world.change_clients(&[client(OLD_ID, ""), client("learns", "client_id = \"other\"")]);
@@ -163,7 +165,7 @@ fn what_an_operator_did_is_told_with_where_he_asked_from() {
     assert_eq!(ask(&world, "clients/learned", NEW_SECRET, r#"{"client":"learns","forget":true}"#).status, 200);
     world.end();
     let audit = world.audit();
-    for what in ["backup", "learned_read", "operator_revocation", "learned_forgotten"] {
+    for what in ["backup", "learned_read", "secrets_compared", "operator_revocation", "learned_forgotten"] {
         let record = audit.iter().find(|record| record["what"] == what).unwrap_or_else(|| panic!("{what}: {audit:?}"));
         assert_eq!((&record["outcome"], &record["address"]), (&"ok".into(), &"127.0.0.1".into()), "{record}");
         let event = match what {
@@ -176,6 +178,19 @@ fn what_an_operator_did_is_told_with_where_he_asked_from() {
     }
     let of_backup = audit.iter().find(|record| record["what"] == "backup").unwrap();
     assert_eq!(of_backup["directory"], backup.to_str().unwrap());
+}
+
+#[test]
+fn whoever_has_the_ops_token_compares_secrets_sixty_times_a_minute_and_no_more() {
+    let mut world = waiting("\"10m\"");
+    let guess =
+        |number: u32| ask(&world, "table/secrets", NEW_SECRET, &format!("{{\"{OLD_ID}\": \"{number}\"}}")).status;
+    assert!((0..60).all(|number| guess(number) == 200));
+    assert_eq!((guess(60), ask(&world, "table/secrets", NEW_SECRET, "{").status), (429, 400));
+    world.turn(60);
+    assert_eq!(guess(61), 200);
+    world.end();
+    assert_eq!(world.audit().iter().filter(|record| record["what"] == "secrets_compared").count(), 61);
 }
 
 #[test]
