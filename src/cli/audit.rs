@@ -148,7 +148,7 @@ fn sentence(record: &Value) -> String {
     for name in ["stage_before", "stage", "grant", "family", "token", "generation", "digest", "clients", "errors"] {
         push(name, format!("{name}={}", plain(&record[name])));
     }
-    for name in ["directory", "version", "clean", "torn", "lost", "through", "realm_told", "fault"] {
+    for name in ["directory", "version", "clean", "torn", "lost", "removed", "through", "realm_told", "fault"] {
         push(name, format!("{name}={}", plain(&record[name])));
     }
     push("notes", format!("notes={}", record["notes"]));
@@ -163,7 +163,7 @@ fn plain(value: &Value) -> String {
 
 fn tell(verdict: &Verdict, format: Format) -> io::Result<()> {
     let mut out = show::data();
-    let Verdict { files, records, first, last, hash, tears, crashes, lost, faults } = verdict;
+    let Verdict { files, records, first, last, hash, tears, crashes, lost, removed, faults } = verdict;
     if format == Format::Json {
         let faults: Vec<Value> = faults
             .iter()
@@ -171,7 +171,8 @@ fn tell(verdict: &Verdict, format: Format) -> io::Result<()> {
             .collect();
         let body = json!({
             "intact": faults.is_empty(), "files": files, "records": records, "first": first, "last": last,
-            "hash": hash, "tears": tears, "unclean_ends": crashes, "lost": lost, "faults": faults,
+            "hash": hash, "tears": tears, "unclean_ends": crashes, "lost": lost, "removed": removed,
+            "faults": faults,
         });
         return writeln!(out, "{body:#}");
     }

@@ -386,6 +386,17 @@ pub fn audit_recovered() {
     tracing::info!(event = "audit", outcome = "recovered");
 }
 
+/// Says that records which this process had written are not in the files any more; `seq` is the last that is.
+pub fn audit_removed(records: u64, seq: u64) {
+    tracing::error!(
+        event = "audit",
+        outcome = "removed",
+        records,
+        seq,
+        "somebody removed or changed files of the audit"
+    );
+}
+
 /// Says how many records were lost at the end of the process, as they could not be written.
 pub fn audit_lost(records: usize) {
     tracing::error!(event = "audit", outcome = "lost", records);

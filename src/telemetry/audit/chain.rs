@@ -50,6 +50,7 @@ pub(super) struct Record {
     pub(super) clean: Option<bool>,
     pub(super) torn: Option<u64>,
     pub(super) lost: Option<u64>,
+    pub(super) removed: Option<u64>,
     pub(super) through: Option<u64>,
 }
 

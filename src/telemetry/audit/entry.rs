@@ -83,6 +83,9 @@ pub struct Entry {
     /// Records that could not be written.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lost: Option<u64>,
+    /// Records that were written, and that this process found removed or changed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub removed: Option<u64>,
     /// Records up to this one were forgotten, as they are old.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub through: Option<u64>,

@@ -26,6 +26,8 @@ pub struct Verdict {
     pub crashes: u64,
     /// Records that could not be written, as the chain itself says.
     pub lost: u64,
+    /// Records that were written and are gone, as the chain itself says: the process that wrote them was alive, and found them removed or changed.
+    pub removed: u64,
     /// What was removed or changed. Empty: nothing.
     pub faults: Vec<Fault>,
 }
@@ -143,6 +145,14 @@ impl Reading<'_> {
         self.verdict.last = record.seq;
         self.verdict.crashes += u64::from(record.clean == Some(false));
         self.verdict.lost += record.lost.unwrap_or(0);
+        if let Some(removed) = record.removed {
+            self.verdict.removed += removed;
+            let (what, were) = if removed == 1 { ("record that was", "was") } else { ("records that were", "were") };
+            self.fault(
+                self.line,
+                format!("{removed} {what} written before this one, by the same process, {were} removed or changed"),
+            );
+        }
         self.through = self.through.max(record.through.unwrap_or(0));
         self.head = Some(record.head());
     }
@@ -158,5 +168,29 @@ impl Reading<'_> {
 
     fn fault(&mut self, line: u64, message: String) {
         self.verdict.faults.push(Fault { file: self.file.to_owned(), line: Some(line), message });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::entry::Entry;
+    use super::*;
+    use crate::domain::time::Timestamp;
+
+    #[test]
+    fn a_gap_of_an_older_version_which_had_one_word_for_every_gap_is_no_fault() {
+        let entry = |what| Entry::new(Timestamp::from_secs(0), what);
+        let why = Some("the disk lost what it had taken".to_owned());
+        for (lost, removed) in [(Some(4), None), (None, Some(4))] {
+            let directory = tempfile::tempdir().unwrap();
+            let gap = Entry { lost, removed, why: why.clone(), ..entry("gap") };
+            let mut head = Head::default();
+            let lines: String =
+                [gap, entry("stop")].iter().map(|entry| chain::seal(&mut head, entry).unwrap()).collect();
+            std::fs::write(directory.path().join("000000000001-1970-01-01.jsonl"), lines).unwrap();
+            let verdict = verify(directory.path()).unwrap();
+            assert_eq!((verdict.records, verdict.lost, verdict.removed), (2, lost.unwrap_or(0), removed.unwrap_or(0)));
+            assert_eq!(verdict.faults.len(), usize::from(removed.is_some()), "{verdict:?}");
+        }
     }
 }

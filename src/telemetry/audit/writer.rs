@@ -47,6 +47,8 @@ pub(super) struct Writer {
     open: Option<Open>,
     /// The last record that surely is on disk.
     head: Head,
+    /// The last record of which this process knows that no failure of the disk takes it.
+    durable: u64,
     /// When this process began; `None`: its record is on its way.
     began: Option<Timestamp>,
     failing: bool,
@@ -79,6 +81,7 @@ impl Writer {
             after: Vec::new(),
             open: None,
             head: Head::default(),
+            durable: 0,
             began,
             failing: false,
             horizon,
@@ -199,7 +202,8 @@ impl Writer {
 
     fn write(&mut self) -> io::Result<()> {
         if self.open.as_ref().is_some_and(Open::is_removed) {
-            self.open = None;
+            // That was no failure of the disk.
+            (self.open, self.durable) = (None, self.head.seq);
         }
         if self.open.is_none() {
             self.resume()?;
@@ -255,19 +259,32 @@ impl Writer {
             if self.pending.front().is_some_and(|entry| entry.torn.is_some()) {
                 self.pending.pop_front();
             }
-            let gone = self.head.seq.saturating_sub(found.head.seq);
-            if gone > 0 {
-                let why = Some("the disk lost what it had taken".to_owned());
-                self.pending.push_front(Entry { lost: Some(gone), why, ..Entry::new(self.clock.now(), "gap") });
-            }
+            self.tell_what_is_gone(&found.head);
         }
         if found.torn > 0 {
             let bytes = found.torn + u64::from(found.open.as_ref().is_some_and(|open| open.unended));
             let why = Some("a write was cut off here".to_owned());
             self.pending.push_front(Entry { torn: Some(bytes), why, ..Entry::new(self.clock.now(), "torn") });
         }
+        self.durable = self.durable.min(found.head.seq);
         (self.head, self.open) = (found.head, found.open);
         Ok(())
+    }
+
+    /// What a disk that fails may lose is what was not durable yet. Whatever else is not there any more somebody removed or changed.
+    fn tell_what_is_gone(&mut self, found: &Head) {
+        let gap = |why: &str| Entry { why: Some(why.to_owned()), ..Entry::new(self.clock.now(), "gap") };
+        let lost = self.head.seq.saturating_sub(self.durable.max(found.seq));
+        if lost > 0 {
+            self.pending.push_front(Entry { lost: Some(lost), ..gap("the disk lost what it had taken") });
+        }
+        let is_other = found.seq == self.head.seq && found.hash != self.head.hash;
+        let removed = self.durable.saturating_sub(found.seq).max(u64::from(is_other));
+        if removed > 0 {
+            log::audit_removed(removed, found.seq);
+            let why = "this process had written them, and they are not in the files any more";
+            self.pending.push_front(Entry { removed: Some(removed), ..gap(why) });
+        }
     }
 
     fn sync(&mut self) -> io::Result<()> {
@@ -275,6 +292,7 @@ impl Writer {
             open.file.sync_data()?;
             open.unsynced = false;
         }
+        self.durable = self.head.seq;
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::{out, run, talk};
-use crate::support::{OLD_ID, OLD_SECRET, Plan, World, client, passport};
+use crate::support::{OLD_ID, OLD_SECRET, Plan, World, client, eventually, passport};
 
 /// A login of each of two clients, the second a day later; the bridge has ended.
 fn two_days() -> World {
@@ -110,6 +110,32 @@ fn verify_says_yes_or_no_and_where() {
     assert_eq!((&verdict["intact"], &verdict["faults"][0]["line"]), (&false.into(), &3.into()), "{verdict}");
     let told = out(&run(&world, &["audit", "verify"], ""));
     assert!(told.contains(":3: this is no record, or was changed"), "{told}");
+}
+
+#[test]
+fn what_a_running_bridge_found_removed_is_told_in_its_log_and_verify_says_no() {
+    let mut world = World::new();
+    world.login();
+    let audit = world.store().join("audit");
+    eventually("the login is written", || world.audit().iter().any(|record| record["what"] == "login"));
+    fs::remove_file(passbridge::telemetry::audit::files(&audit).unwrap().remove(0)).unwrap();
+    world.login();
+    world.end();
+    let told = &world.log("\"removed\"")[0];
+    assert_eq!((&told["event"], &told["seq"], &told["level"]), (&"audit".into(), &0.into(), &"ERROR".into()), "{told}");
+    let removed = told["records"].as_u64().unwrap();
+    assert!(removed >= 2, "the start and the login at least: {told}");
+    let verified = run(&world, &["audit", "verify", "--format", "json"], "");
+    assert_eq!(verified.status.code(), Some(1));
+    let verdict: serde_json::Value = serde_json::from_str(&out(&verified)).unwrap();
+    assert_eq!(
+        (&verdict["intact"], &verdict["removed"], &verdict["lost"]),
+        (&false.into(), &removed.into(), &0.into())
+    );
+    let verified = run(&world, &["audit", "verify"], "");
+    assert!(out(&verified).contains(&format!(":1: {removed} records that were written before")), "{}", out(&verified));
+    assert!(out(&verified).contains(" 0 records that could not be written") && talk(&verified).contains("is not what"));
+    assert!(out(&run(&world, &["audit"], "")).contains(&format!(" gap removed={removed} (")));
 }
 
 #[test]

@@ -426,7 +426,7 @@ fn left_out_of_strangers(path: &Path) -> Vec<u64> {
 }
 
 #[test]
-fn nothing_is_written_into_a_file_that_was_removed_and_what_went_with_it_is_told() {
+fn nothing_is_written_into_a_file_that_was_removed_and_what_went_with_it_is_told_as_removed() {
     let directory = tempfile::tempdir().unwrap();
     let kept = Kept::begin(directory.path(), 90, 1 << 20);
     kept.refuse(3);
@@ -439,8 +439,43 @@ fn nothing_is_written_into_a_file_that_was_removed_and_what_went_with_it_is_told
         .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["what"].as_str().unwrap().to_owned())
         .collect();
     assert_eq!(whats, ["gap", "request", "request", "stop"], "{text}");
-    assert!(text.lines().next().unwrap().contains("\"lost\":4"), "the start and three refusals: {text}");
-    assert_eq!(intact(directory.path()).lost, 4);
+    assert!(text.lines().next().unwrap().contains("\"removed\":4"), "the start and three refusals: {text}");
+    assert!(!text.contains("\"lost\""), "{text}");
+    // The next process goes on from there, and it stays told.
+    Kept::begin(directory.path(), 90, 1 << 20).end();
+    let verdict = verify(directory.path()).unwrap();
+    assert_eq!((verdict.lost, verdict.removed, verdict.records), (0, 4, 6));
+    let told = "4 records that were written before this one, by the same process, were removed or changed";
+    assert_eq!(faults(directory.path()), [told]);
+}
+
+#[test]
+fn a_file_that_is_put_back_without_its_last_records_or_with_others_in_their_place_is_told_as_removed() {
+    for (cut, told) in [(true, "2 records that were"), (false, "1 record that was")] {
+        let directory = tempfile::tempdir().unwrap();
+        let kept = Kept::begin(directory.path(), 90, 1 << 20);
+        kept.refuse(3);
+        let path = last(directory.path());
+        let other = if cut {
+            let text = fs::read_to_string(&path).unwrap();
+            text.lines().take(2).map(|line| format!("{line}\n")).collect::<String>()
+        } else {
+            // As many records, and a chain that is right by itself.
+            let other = tempfile::tempdir().unwrap();
+            let kept = Kept::begin(other.path(), 90, 1 << 20);
+            kept.clock.turn(Duration::from_secs(1));
+            kept.refuse(3);
+            fs::read_to_string(last(other.path())).unwrap()
+        };
+        let aside = directory.path().join("aside");
+        fs::write(&aside, other).unwrap();
+        fs::rename(&aside, &path).unwrap();
+        kept.refuse(1);
+        kept.end();
+        let faults = faults(directory.path());
+        assert!(faults.len() == 1 && faults[0].starts_with(told), "{faults:?}");
+        assert_eq!(verify(directory.path()).unwrap().lost, 0);
+    }
 }
 
 const FULL: &str = "PASSBRIDGE_TEST_FULL_AUDIT";
