@@ -148,7 +148,9 @@ fn sentence(record: &Value) -> String {
     for name in ["stage_before", "stage", "grant", "family", "token", "generation", "digest", "clients", "errors"] {
         push(name, format!("{name}={}", plain(&record[name])));
     }
-    for name in ["directory", "version", "clean", "torn", "lost", "removed", "through", "realm_told", "fault"] {
+    // `realm_told` is an older version's.
+    for name in ["directory", "version", "clean", "torn", "lost", "removed", "through", "realm", "realm_told", "fault"]
+    {
         push(name, format!("{name}={}", plain(&record[name])));
     }
     push("notes", format!("notes={}", record["notes"]));

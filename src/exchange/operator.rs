@@ -53,8 +53,17 @@ pub struct Found {
 pub struct Ended {
     /// As it is now.
     pub family: Family,
-    /// The realm is being told. Else its session runs out by itself: without a UUID nothing opens its refresh token.
+    /// A word to the realm lies in the store; whether it has heard is told by `revocation` in the log. Else its session runs out by itself: without
+    /// a UUID nothing opens its refresh token.
     pub realm_told: bool,
+}
+
+impl Ended {
+    /// What becomes of its session at the realm, as far as is known when it is ended here.
+    #[must_use]
+    pub fn realm(&self) -> &'static str {
+        if self.realm_told { "being told" } else { "its session runs out by itself" }
+    }
 }
 
 /// Logins of which none is alive any more.
@@ -126,7 +135,7 @@ impl Exchange {
         let Some(parted) = parted.filter(Parted::was_alive) else { return };
         let state = FamilyState::Over(Ending::RevokedByOperator);
         let ended = Ended { family: Family { state, ..parted.family }, realm_told: parted.realm_told };
-        self.bridge.edge.ended_by_operator(&ended.family, ended.realm_told, by);
+        self.bridge.edge.ended_by_operator(&ended.family, ended.realm(), by);
         revoked.ended += 1;
         if revoked.logins.len() < MOST {
             revoked.logins.push(ended);

@@ -1,7 +1,7 @@
 //! Questions to the realm that change nothing there: for `doctor`. Each is answered by how the realm refuses it.
 //!
 //! What each answer means was seen on Keycloak 26.7.3. A login without a passport leaves an error event there and nothing else;
-//! a realm that lets one in has its session ended again.
+//! a realm that lets one in is asked to end its session again.
 
 use std::time::{Duration, SystemTime};
 
@@ -78,8 +78,8 @@ pub enum Door {
     Scope(String),
     /// The credentials were refused; the realm's words.
     Credentials(String),
-    /// In: the realm gave tokens to somebody without a passport. That session was ended again.
-    Open,
+    /// In: the realm gave tokens to somebody without a passport. That session was ended again; or one sentence why that is not known.
+    Open(Result<(), String>),
 }
 
 impl Probe {
@@ -147,11 +147,8 @@ impl Probe {
         let told = summary(status, &body);
         match wire::read((status, &body), GrantKind::Login, &client.dialect.realm, &Sent::default()) {
             Ok(grant) => {
-                if let Some(refresh) = grant.refresh {
-                    let token = [("refresh_token", refresh.token.expose_secret())];
-                    let _ended = self.post(url, "logout", Shown(&client.client_id, secret), &token).await?;
-                }
-                Ok(Door::Open)
+                let refresh = grant.refresh.map(|refresh| refresh.token);
+                Ok(Door::Open(self.leave(url, Shown(&client.client_id, secret), refresh).await))
             }
             Err(refused) if refused.our_credentials => Ok(Door::Credentials(told)),
             Err(refused) if refused.refusal.cause == Cause::GrantForbidden => Ok(Door::NoDirectGrants),
@@ -159,6 +156,19 @@ impl Probe {
             Err(_) if told.contains("Missing parameter: username") => Ok(Door::UserName),
             Err(_) if (400..500).contains(&status) && told.contains("invalid_") => Ok(Door::Passport(told)),
             Err(_) => Err(Unanswered::told(format!("it answered {told} to a login without a passport"))),
+        }
+    }
+
+    /// Ends a session that nobody was to be given.
+    ///
+    /// # Errors
+    /// It may be there still; why.
+    async fn leave(&self, url: &str, shown: Shown<'_>, refresh: Option<SecretString>) -> Result<(), String> {
+        let refresh = refresh.ok_or("the realm gave no refresh token, by which a session is ended")?;
+        match self.post(url, "logout", shown, &[("refresh_token", refresh.expose_secret())]).await {
+            Ok((200..=299, _)) => Ok(()),
+            Ok((status, body)) => Err(format!("the realm answered {} to its logout", summary(status, &body))),
+            Err(lost) => Err(format!("the realm was asked to, and {}", lost.sentence)),
         }
     }
 

@@ -191,8 +191,7 @@ fn is_refreshable(family: &Family) -> bool {
 fn describe_ended(ended: &Ended) -> Value {
     let mut described = describe(&ended.family);
     if let Some(object) = described.as_object_mut() {
-        let realm = if ended.realm_told { "told" } else { "its session runs out by itself" };
-        object.insert("realm".to_owned(), realm.into());
+        object.insert("realm".to_owned(), ended.realm().into());
     }
     described
 }

@@ -74,14 +74,14 @@ impl Edge {
         self.record("logout", |entry| Entry::of(entry.at, entry.what, trail));
     }
 
-    /// An operator ended a login, from there.
-    pub fn ended_by_operator(&self, family: &Family, realm_told: bool, by: Option<IpAddr>) {
-        log::ended_by_operator(&family.client, family.id, realm_told, by);
+    /// An operator ended a login, from there; and what becomes of its session at the realm.
+    pub fn ended_by_operator(&self, family: &Family, realm: &'static str, by: Option<IpAddr>) {
+        log::ended_by_operator(&family.client, family.id, realm, by);
         self.record("operator_revocation", |entry| Entry {
             outcome: "ok",
             client: Some(Arc::clone(&family.client)),
             family: Some(family.id.to_string()),
-            realm_told: Some(realm_told),
+            realm: Some(realm),
             address: by,
             ..entry
         });

@@ -301,9 +301,9 @@ pub fn logout(trail: &Trail) {
     }
 }
 
-/// Says that an operator ended a login, and from where.
-pub fn ended_by_operator(client: &str, family: FamilyId, realm_told: bool, by: Option<IpAddr>) {
-    tracing::warn!(event = "ended_by_operator", client, %family, realm_told, address = by.map(display));
+/// Says that an operator ended a login, and from where; and what becomes of its session at the realm.
+pub fn ended_by_operator(client: &str, family: FamilyId, realm: &str, by: Option<IpAddr>) {
+    tracing::warn!(event = "ended_by_operator", client, %family, realm, address = by.map(display));
 }
 
 /// Says that somebody asked at a path of operators without the ops token; `count` requests so far, of whomever.

@@ -31,7 +31,7 @@ fn a_login_of_one_instance_is_found_and_ended_by_the_other_and_a_store_that_is_g
 
     let ended = other.program_told(&["token", "revoke", "--format", "json"], &refresh);
     let told: serde_json::Value = serde_json::from_slice(&ended.stdout).unwrap();
-    assert_eq!((&told["ended"], &told["logins"][0]["realm"]), (&1.into(), &"told".into()), "{}", said(&ended));
+    assert_eq!((&told["ended"], &told["logins"][0]["realm"]), (&1.into(), &"being told".into()), "{}", said(&ended));
     assert!(!one.active("test_api", &access));
 
     redis.kill();

@@ -89,9 +89,16 @@ fn behind(id: &str, door: Result<Door, Unanswered>) -> Option<Finding> {
             Finding::error("flow-not-bound", format!("a login of `{id}` is asked for a user name, not for a passport"))
                 .hint("in Keycloak, bind the passport flow: Advanced, Authentication flow overrides, Direct grant; of all clients at once: Authentication, Bind flow")
         }
-        Ok(Door::Open) => {
-            Finding::error("open-door", format!("the realm let `{id}` in without a passport; that session was ended"))
-                .hint("its direct grant flow has no step that demands a passport and a signature")
+        Ok(Door::Open(ended)) => {
+            let (session, hint) = match ended {
+                Ok(()) => ("that session was ended".to_owned(), ""),
+                Err(why) => (
+                    format!("that session may be there still: {why}"),
+                    "; end what began just now under Sessions of this client",
+                ),
+            };
+            Finding::error("open-door", format!("the realm let `{id}` in without a passport; {session}"))
+                .hint(format!("its direct grant flow has no step that demands a passport and a signature{hint}"))
         }
         Ok(Door::Scope(told)) => {
             Finding::error("scope-refused", format!("the realm refuses `{id}` even without a scope: {told}"))

@@ -142,7 +142,7 @@ async fn at_its_passport<'c>(
         match probe.knock(url, client, secret, fields).await {
             Ok(door @ Door::Passport(_)) => return Some((secret, door)),
             Ok(Door::Credentials(_)) => {}
-            Ok(Door::UserName | Door::NoDirectGrants | Door::Scope(_) | Door::Open) | Err(_) => return None,
+            Ok(Door::UserName | Door::NoDirectGrants | Door::Scope(_) | Door::Open(_)) | Err(_) => return None,
         }
     }
     None

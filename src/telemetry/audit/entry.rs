@@ -53,9 +53,9 @@ pub struct Entry {
     /// The first 12 digits of the UUID's fingerprint.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token: Option<String>,
-    /// Whether the realm is told.
+    /// What becomes of its session at the realm.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub realm_told: Option<bool>,
+    pub realm: Option<&'static str>,
     /// The load that was taken into use.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub generation: Option<u64>,

@@ -150,6 +150,33 @@ fn a_realm_that_lets_in_without_a_passport_is_told_and_its_session_ended() {
 }
 
 #[test]
+fn a_session_behind_an_open_door_is_told_as_ended_only_where_the_realm_has_ended_it() {
+    let open = || Mood::Grant(crate::support::Granting::default());
+    let bare = || Mood::Grant(crate::support::Granting { refresh: false, ..crate::support::Granting::default() });
+    let (no_token, refused) = ("the realm gave no refresh token", "the realm answered 503");
+    for (granted, ending, why) in [
+        (open(), Mood::ended(), None),
+        (bare(), Mood::ended(), Some(no_token)),
+        (open(), Mood::answer(503, "text/plain", "later"), Some(refused)),
+        (open(), Mood::answer(400, "text/plain", "no"), Some("the realm answered 400")),
+        (open(), Mood::Reset, Some("the realm was asked to, and ")),
+    ] {
+        let world = Plan::new().files();
+        healthy(&world);
+        world.realm.usually_at("token", granted);
+        world.realm.usually_at("logout", ending);
+        let (status, findings) = doctor(&world, &[]);
+        assert_eq!((status, codes(&findings)), (Some(1), vec!["open-door"]), "{findings:#?}");
+        let told = findings.iter().find(|finding| finding["code"] == "open-door").unwrap();
+        let (message, hint) = (told["message"].as_str().unwrap(), told["hint"].as_str().unwrap());
+        let session = why
+            .map_or("; that session was ended".to_owned(), |why| format!("; that session may be there still: {why}"));
+        assert!(message.contains(&session), "{message}");
+        assert_eq!(hint.contains("end what began just now"), why.is_some(), "{hint}");
+    }
+}
+
+#[test]
 fn a_realm_that_drops_a_long_parameter_is_told() {
     let world = Plan::new().files();
     healthy(&world);

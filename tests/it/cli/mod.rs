@@ -249,7 +249,7 @@ fn tokens_are_found_and_ended_by_whoever_shows_the_ops_token() {
     let ended = run(&world, &["token", "revoke", "--format", "json"], &access);
     assert_eq!(ended.status.code(), Some(0), "{}", talk(&ended));
     let answer: serde_json::Value = serde_json::from_str(&out(&ended)).unwrap();
-    assert_eq!(answer["logins"][0]["realm"], "told");
+    assert_eq!(answer["logins"][0]["realm"], "being told");
     assert!(!world.active(&access));
     world.change("ops", "token", "{ env = \"NEW_SECRET\" }");
     let refused = run(&world, &["token", "find", "--client", OLD_ID], "");

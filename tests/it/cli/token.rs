@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::said::{Said, run};
 use crate::store::damage::{flip_family, large_login};
 use crate::store::world::{Login, Seeded, block_on};
-use crate::support::{Granting, Mood, OLD_ID, Plan, World, client};
+use crate::support::{Granting, Mood, OLD_ID, Plan, World, client, eventually};
 
 fn world() -> World {
     Plan::new().set("ops", "token", "{ env = \"OLD_SECRET\" }").start()
@@ -46,7 +46,7 @@ fn a_login_is_told_as_it_is_when_it_is_found_and_as_it_is_then_when_it_is_ended(
     let ended = run(&world, &["token", "revoke"], &access).fine();
     let over = format!("login FAMILY of {OLD_ID}: revoked by an operator");
     let born = "born TIME, refreshed 0 times";
-    assert_eq!(words(&ended), [over.as_str(), born, "realm: told", tokens[0], tokens[1]]);
+    assert_eq!(words(&ended), [over.as_str(), born, "realm: being told", tokens[0], tokens[1]]);
     assert_eq!(ended.err, "1 login ended\n");
     assert!(!world.active(&access));
 
@@ -54,6 +54,27 @@ fn a_login_is_told_as_it_is_when_it_is_found_and_as_it_is_then_when_it_is_ended(
     assert_eq!(words(&again), [over.as_str(), born, tokens[0], tokens[1]], "the realm is not told twice");
     assert_eq!(again.err, "none of them was alive\n");
     assert_eq!(words(&run(&world, &["token", "find"], &refresh).fine()), words(&again));
+}
+
+#[test]
+fn while_the_realm_refuses_to_hear_it_nobody_says_that_it_was_told() {
+    let mut world = world();
+    let (access, _) = login(&world);
+    world.realm.usually_at("logout", Mood::answer(503, "text/plain", "later"));
+    let ended = run(&world, &["token", "revoke"], &access).fine();
+    assert!(words(&ended).contains(&"realm: being told".to_owned()), "{ended:?}");
+    eventually("the realm has refused it", || {
+        world.log("\"revocation\"").iter().any(|line| line["outcome"] == "untold")
+    });
+    world.end();
+    let line = &world.log("\"ended_by_operator\"")[0];
+    let records = world.audit();
+    let record = records.iter().find(|record| record["what"] == "operator_revocation").unwrap();
+    for told in [line, record] {
+        assert_eq!((&told["realm"], &told["realm_told"]), (&json!("being told"), &Value::Null), "{told}");
+    }
+    let shown = run(&world, &["audit"], "").fine().out;
+    assert!(shown.contains(" realm=being told\n"), "{shown}");
 }
 
 #[test]

@@ -134,7 +134,7 @@ fn an_operators_revocation_is_told() {
     let records = world.audit();
     let (login, revocation) = (only(&records, "login"), only(&records, "operator_revocation"));
     assert_eq!((&revocation["client"], &revocation["family"]), (&OLD_ID.into(), &login["family"]));
-    assert_eq!(revocation["realm_told"], false);
+    assert_eq!(revocation["realm"], "its session runs out by itself");
 }
 
 #[test]
