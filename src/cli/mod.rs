@@ -124,9 +124,9 @@ enum Store {
 
 #[derive(Debug, Subcommand)]
 enum Token {
-    /// Show where tokens come from, what they may do, and how long
+    /// Show where tokens come from, what they may do, and how long; without an option that of the UUID on standard input
     Find(token::Which),
-    /// End logins here, at once; by UUID the realm is told too, else its session runs out by itself
+    /// End logins here, at once; without an option that of the UUID on standard input: then the realm is told too, else its session runs out by itself
     Revoke(token::Which),
 }
 

@@ -3,7 +3,7 @@
 //! ```` ```sh ```` runs and ends well; ```` ```console ```` shows commands behind `$` and what they say (`...` stands for anything);
 //! ```` ```toml ```` is a mapping file that `check` takes; ```` ```sh elsewhere: FILE ```` is tested by that file.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use crate::support::{Granting, Mood, NEW_SECRET, OLD_ID, OLD_SECRET, Plan, World
 
 /// Each document with how many blocks of it run, and how many are tested elsewhere: so that none gets lost.
 const DOCUMENTS: [(&str, usize, usize); 3] =
-    [("docs/OPERATIONS.md", 6, 2), ("docs/MIGRATION.md", 8, 2), ("mappings/README.md", 4, 1)];
+    [("docs/OPERATIONS.md", 6, 2), ("docs/MIGRATION.md", 9, 2), ("mappings/README.md", 4, 1)];
 
 struct Block {
     info: String,
@@ -98,6 +98,10 @@ impl Site {
                 Mood::Grant(Granting::default())
             },
         );
+        if commands.contains("token find --client partner-a") {
+            let login = self.program.ask(&post("/auth/oauth/v2/token", &passport("partner-a", "planted-a")));
+            assert_eq!(login.status, 200, "{}", login.body);
+        }
         let mut command = Command::new("bash");
         command.args(["-euo", "pipefail", "-c", commands]).current_dir(self.world.path()).env_clear();
         let path = format!("{}:/usr/local/bin:/usr/bin:/bin", self.world.path().join("bin").display());
@@ -202,21 +206,24 @@ fn no_command_stands_in_a_block_that_nobody_runs() {
     }
 }
 
-/// Every command as it is typed, without `passbridge`.
-fn commands() -> BTreeSet<String> {
-    let mut known = BTreeSet::new();
+/// Every command as it is typed, without `passbridge`, and whether it takes an argument that is no option.
+fn commands() -> BTreeMap<String, bool> {
+    let mut known = BTreeMap::new();
     let mut open = vec![String::new()];
     while let Some(above) = open.pop() {
         let mut command = Command::new(env!("CARGO_BIN_EXE_passbridge"));
         let help =
             String::from_utf8(command.args(above.split_whitespace()).arg("--help").output().unwrap().stdout).unwrap();
+        let usage = help.lines().find(|line| line.starts_with("Usage: ")).unwrap();
+        known.insert(
+            above.clone(),
+            usage.split(' ').any(|word| word.starts_with('<') || word.starts_with("[") && word != "[OPTIONS]"),
+        );
         let listed = help.split("Commands:\n").nth(1).unwrap_or_default().split("\n\n").next().unwrap();
         for line in listed.lines().filter(|line| line.starts_with("  ") && !line.starts_with("   ")) {
             let name = line.split_whitespace().next().unwrap();
             if name != "help" {
-                let command = format!("{above} {name}").trim().to_owned();
-                known.insert(command.clone());
-                open.push(command);
+                open.push(format!("{above} {name}").trim().to_owned());
             }
         }
     }
@@ -226,7 +233,7 @@ fn commands() -> BTreeSet<String> {
 #[test]
 fn every_command_that_a_document_names_is_one() {
     let known = commands();
-    assert!(known.contains("client stage") && known.contains("serve"), "{known:?}");
+    assert!(known.contains_key("client stage") && known.contains_key("serve"), "{known:?}");
     for name in [
         "README.md",
         "SECURITY.md",
@@ -240,13 +247,14 @@ fn every_command_that_a_document_names_is_one() {
             let words: Vec<&str> =
                 span.split_whitespace().take_while(|word| word.bytes().all(|byte| byte.is_ascii_lowercase())).collect();
             let Some(first) = words.first() else { continue };
-            assert!(known.contains(*first), "{name}: `passbridge {span}`");
-            let has_more = known.iter().any(|command| command.starts_with(&format!("{first} ")));
-            let second = words.get(1).filter(|_| has_more);
-            assert!(
-                second.is_none_or(|second| known.contains(&format!("{first} {second}"))),
-                "{name}: `passbridge {span}`"
-            );
+            assert!(known.contains_key(*first), "{name}: `passbridge {span}`");
+            let has_more = known.keys().any(|command| command.starts_with(&format!("{first} ")));
+            let command =
+                words.get(1).filter(|_| has_more).map_or((*first).to_owned(), |second| format!("{first} {second}"));
+            let takes = known.get(&command).unwrap_or_else(|| panic!("{name}: `passbridge {span}`"));
+            let behind = span.split_whitespace().nth(command.split(' ').count());
+            let is_argument = behind.is_some_and(|word| word.starts_with(|first: char| first.is_ascii_alphanumeric()));
+            assert!(*takes || !is_argument, "{name}: `passbridge {span}`: it takes no such argument");
         }
     }
 }

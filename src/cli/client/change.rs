@@ -216,7 +216,7 @@ fn sealed(config: &Config) -> Result<NewSecret, Undone> {
 /// Says when each slot was last used: whoever ends one wants to know.
 ///
 /// # Errors
-/// It is the one that was used last.
+/// One is to be ended, and it is the one that was used last, or the bridge has seen neither used.
 fn tell_uses(config: &Config, slot: &Slot, which: &str, entry: &Entry) -> Result<(), String> {
     let told = match uses::of(config, entry) {
         Ok(told) => told,
@@ -234,6 +234,12 @@ fn tell_uses(config: &Config, slot: &Slot, which: &str, entry: &Entry) -> Result
         [first, second] if slot.action == Action::Retire && !slot.yes && first < second => {
             let hint = "hint: `promote` makes it the first one; --yes ends it all the same";
             Err(format!("nothing was changed: the second {which} is the one that was used last\n  {hint}"))
+        }
+        [None, None] if slot.action == Action::Retire && !slot.yes => {
+            let hint = "hint: wait until the client has come again; --yes ends the second all the same";
+            Err(format!(
+                "nothing was changed: the bridge has seen neither {which} used, so it may be the second that is needed\n  {hint}"
+            ))
         }
         _ => Ok(()),
     }

@@ -113,7 +113,7 @@ pub(super) struct Slot {
     /// The realm's secret; without this the old one
     #[arg(long)]
     new: bool,
-    /// Promote or retire though the bridge uses another table than the files have, or retire what was used last
+    /// Promote or retire though the bridge uses another table than the files have, or retire what was used last, or where neither was used
     #[arg(long)]
     yes: bool,
     /// Where the added secret lies: `env:NAME`, `file:PATH`, or `sealed:TEXT`; else it is read from standard input, an old one kept as a hash, a new one sealed

@@ -492,6 +492,36 @@ fn the_secret_that_was_used_last_is_not_ended_by_a_slip() {
 }
 
 #[test]
+fn while_neither_secret_was_used_none_is_ended_by_a_slip() {
+    let mut plan = Plan::new().set("ops", "token", "{ env = \"OPS_TOKEN\" }");
+    plan = plan.environment("OPS_TOKEN", NEW_SECRET).without_clients();
+    let secrets = "legacy_secret = [{ env = \"OLD_SECRET\" }, { env = \"NEW_SECRET\" }]";
+    let world = plan.client(&client(OLD_ID, secrets)).start();
+    let secret = |arguments: &[&str]| {
+        run_with(&world, &[&["client", "secret", OLD_ID], arguments].concat(), &[("OPS_TOKEN", NEW_SECRET)])
+    };
+    let before = all(&world);
+    let told =
+        "the bridge has seen neither old secret used, so it may be the second that is needed\n  hint: wait until";
+    secret(&["retire"]).refused(1, told);
+    assert_eq!(all(&world), before);
+    assert_eq!(world.token(&passport(OLD_ID, NEW_SECRET)).status, 200);
+    secret(&["promote"]).fine();
+    secret(&["retire"]).fine();
+    assert_eq!(world.token(&passport(OLD_ID, NEW_SECRET)).status, 200);
+}
+
+#[test]
+fn where_neither_secret_was_used_the_second_is_ended_by_who_says_yes() {
+    let mut plan = Plan::new().set("ops", "token", "{ env = \"OPS_TOKEN\" }");
+    plan = plan.environment("OPS_TOKEN", NEW_SECRET).without_clients();
+    let secrets = "legacy_secret = [{ env = \"OLD_SECRET\" }, { env = \"NEW_SECRET\" }]";
+    let world = plan.client(&client(OLD_ID, secrets)).start();
+    run_with(&world, &["client", "secret", OLD_ID, "retire", "--yes"], &[("OPS_TOKEN", NEW_SECRET)]).fine();
+    assert_eq!(world.token(&passport(OLD_ID, NEW_SECRET)).status, 401);
+}
+
+#[test]
 fn secrets_are_swapped_and_ended_where_the_bridge_has_what_the_files_say() {
     let world = odd();
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

@@ -72,6 +72,9 @@ fn the_page_names_every_command_and_each_has_a_page() {
         }
     }
     assert!(fs::read_to_string(directory.join("passbridge-client-stage.1")).unwrap().contains("\\-\\-why"));
+    for page in ["find", "revoke"].map(|action| directory.join(format!("passbridge-token-{action}.1"))) {
+        assert!(fs::read_to_string(&page).unwrap().contains("UUID on standard input"), "{}", page.display());
+    }
     let taken = world.path().join("file");
     fs::write(&taken, "").unwrap();
     run(&world, &["man", "--dir", taken.to_str().unwrap()], "").refused(1, "cannot be written into");
