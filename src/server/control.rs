@@ -88,6 +88,7 @@ impl Control {
             open(listener, serving, &tasks);
         }
         keep(&tasks, &shared.bridge, sweep);
+        keep(&tasks, &shared.bridge, try_out);
         keep(&tasks, &shared.bridge, take_back);
         keep(&tasks, &self.reloading, look);
         let teller = self.reloading.teller();
@@ -158,6 +159,17 @@ fn look_at_store(store: &TokenStore, before: (bool, bool)) -> (bool, bool) {
         Some(_) | None => {}
     }
     now
+}
+
+/// Gives a store whose newest write failed something else to write, so that it is seen when it takes writes again though nobody logs in. A disk that
+/// hangs is heard when it answers.
+async fn try_out(bridge: Arc<Bridge>, end: CancellationToken) {
+    let store = &bridge.store;
+    while end.run_until_cancelled(sleep(LOOK)).await.is_some() {
+        if !store.takes_writes() && store.hangs().is_none() && !store.has_ended() {
+            let _look_tells_it = store.try_out().await;
+        }
+    }
 }
 
 async fn sweep(bridge: Arc<Bridge>, end: CancellationToken) {

@@ -337,3 +337,20 @@ fn what_was_surely_not_spent_can_be_sent_again_though_the_store_failed_just_then
     world.turn(1);
     refreshed(&world, &uuid);
 }
+
+#[test]
+fn a_store_is_seen_to_take_writes_again_though_nobody_logs_in() {
+    let world = World::new();
+    world.login();
+    let (store, aside) = (world.store(), world.path().join("aside"));
+    std::fs::rename(&store, &aside).unwrap();
+    assert_eq!(world.token(&passport(OLD_ID, OLD_SECRET)).status, 500);
+    let says = |word: &str| world.ops("/readyz").text("store") == word;
+    assert!(says("refusing"));
+    std::fs::rename(&aside, &store).unwrap();
+    // Past the second for which it is left alone; the sweep comes half a minute later.
+    world.turn(1);
+    eventually("it is tried", || says("writable"));
+    assert_eq!(world.metric("passbridge_store_writable"), 1.0);
+    world.login();
+}
