@@ -188,7 +188,7 @@ fn tokens(file: &mut Reader<'_>) -> Option<TokenRules> {
 pub(super) fn promised(section: &mut Reader<'_>, key: &'static str) -> Option<Spotted<Duration>> {
     let found = section.duration(key)?;
     if !PROMISES.contains(&found.value) {
-        section.bad_value(key, &found.origin, "between one second and one year");
+        section.bad_value(key, &found.origin, "between one second and 366 days");
     }
     Some(found)
 }

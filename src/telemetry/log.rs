@@ -372,13 +372,7 @@ pub fn audit_failed(error: &io::Error) {
 /// Says that an old file of the audit is still there. It is tried again the next day.
 pub fn audit_kept(path: &Path, error: &io::Error) {
     let (file, detail) = (path.display().to_string(), error.to_string());
-    tracing::error!(
-        event = "audit",
-        outcome = "kept",
-        file,
-        detail,
-        "this file is old and cannot be removed: remove it"
-    );
+    tracing::error!(event = "audit", outcome = "kept", file, detail, "this file is old: remove it");
 }
 
 /// Says that the audit is written again.
@@ -388,13 +382,7 @@ pub fn audit_recovered() {
 
 /// Says that records which this process had written are not in the files any more; `seq` is the last that is.
 pub fn audit_removed(records: u64, seq: u64) {
-    tracing::error!(
-        event = "audit",
-        outcome = "removed",
-        records,
-        seq,
-        "somebody removed or changed files of the audit"
-    );
+    tracing::error!(event = "audit", outcome = "removed", records, seq, "somebody removed or changed them");
 }
 
 /// Says how many records were lost at the end of the process, as they could not be written.

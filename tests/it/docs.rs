@@ -217,7 +217,7 @@ fn commands() -> BTreeMap<String, bool> {
         let usage = help.lines().find(|line| line.starts_with("Usage: ")).unwrap();
         known.insert(
             above.clone(),
-            usage.split(' ').any(|word| word.starts_with('<') || word.starts_with("[") && word != "[OPTIONS]"),
+            usage.split(' ').any(|word| word.starts_with('<') || word.starts_with('[') && word != "[OPTIONS]"),
         );
         let listed = help.split("Commands:\n").nth(1).unwrap_or_default().split("\n\n").next().unwrap();
         for line in listed.lines().filter(|line| line.starts_with("  ") && !line.starts_with("   ")) {

@@ -215,7 +215,7 @@ fn lifetimes_that_nobody_means_are_told() {
             "bad-value",
             with("access_token  = \"1h\"", "access_token = ▲\"0s\""),
             "`lifetimes.access_token`",
-            "one year",
+            "366 days",
         ),
         error("bad-value", with("access_token  = \"1h\"", "access_token = ▲\"900y\""), "`lifetimes.access_token`", ""),
         error(

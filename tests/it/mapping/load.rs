@@ -153,7 +153,7 @@ fn wrong_keys_and_values_are_told() {
         error("wrong-type", "client = ▲7\n", "`client` is a whole number, wanted a list of tables", ""),
         error("bad-value", client("legacy_id = ▲\"\""), "`client.legacy_id` is not a text with something in it", ""),
         error("bad-value", client("client_id = ▲\"\""), "`client.client_id`", ""),
-        error("bad-value", client("access_token_lifetime = ▲\"0s\""), "between one second and one year", ""),
+        error("bad-value", client("access_token_lifetime = ▲\"0s\""), "between one second and 366 days", ""),
         error("bad-value", client("access_token_lifetime = ▲\"soon\""), "a duration such as \"10s\"", ""),
         error(
             "unknown-stage",
