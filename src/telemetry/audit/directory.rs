@@ -28,6 +28,7 @@ pub(super) struct Named {
 #[derive(Debug)]
 pub(super) struct Open {
     pub(super) file: File,
+    path: PathBuf,
     pub(super) day: u64,
     pub(super) length: u64,
     /// Its last line does not end.
@@ -52,9 +53,14 @@ pub(super) struct Resumed {
 pub(super) const DAY: u64 = 86_400;
 
 impl Open {
-    /// Whether nobody can find it any more: it takes records as if nothing were, and loses them with the process.
+    /// Whether it is not where it was, and as it was left: it takes records as if nothing were, and who looks there does not find them, or not those of
+    /// before.
     pub(super) fn is_removed(&self) -> bool {
-        self.file.metadata().is_ok_and(|file| file.nlink() == 0)
+        let Ok(held) = self.file.metadata() else { return false };
+        match fs::metadata(&self.path) {
+            Ok(found) => (found.dev(), found.ino()) != (held.dev(), held.ino()) || held.len() < self.length,
+            Err(error) => error.kind() == io::ErrorKind::NotFound,
+        }
     }
 }
 
@@ -80,7 +86,7 @@ impl Directory {
         let path = self.path.join(format!("{first:012}-{}.jsonl", date(day)));
         let file = append(&path)?;
         File::open(&self.path)?.sync_all()?;
-        Ok(Open { length: file.metadata()?.len(), file, day, unended: false, unsynced: false })
+        Ok(Open { length: file.metadata()?.len(), file, path, day, unended: false, unsynced: false })
     }
 
     /// Finds the end of the chain.
@@ -93,7 +99,8 @@ impl Directory {
         }
         let torn = length - whole;
         let clean = torn == 0 && record.as_ref().is_none_or(|record| record.what == "stop");
-        let open = Open { file: append(&last.path)?, day: last.day, length, unended, unsynced: true };
+        let file = append(&last.path)?;
+        let open = Open { file, path: last.path, day: last.day, length, unended, unsynced: true };
         Ok(Resumed { head: record.map(chain::Record::head).unwrap_or_default(), clean, open: Some(open), torn })
     }
 }

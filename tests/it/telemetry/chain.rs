@@ -451,31 +451,50 @@ fn nothing_is_written_into_a_file_that_was_removed_and_what_went_with_it_is_told
 
 #[test]
 fn a_file_that_is_put_back_without_its_last_records_or_with_others_in_their_place_is_told_as_removed() {
-    for (cut, told) in [(true, "2 records that were"), (false, "1 record that was")] {
+    let other = tempfile::tempdir().unwrap();
+    let kept = Kept::begin(other.path(), 90, 1 << 20);
+    kept.clock.turn(Duration::from_secs(1));
+    kept.refuse(3);
+    // As many records, and a chain that is right by itself.
+    let foreign = fs::read_to_string(last(other.path())).unwrap();
+    kept.end();
+    let ways: [(&str, &str, &Change<'_>); 4] = [
+        ("put back without its last two", "2 records that were", &|path| {
+            let text = fs::read_to_string(path).unwrap();
+            let kept: String = text.lines().take(2).map(|line| format!("{line}\n")).collect();
+            replace(path, &kept);
+        }),
+        ("others in their place", "1 record that was", &|path| replace(path, &foreign)),
+        ("cut where it lies", "2 records that were", &|path| {
+            let text = fs::read_to_string(path).unwrap();
+            let kept: usize = text.lines().take(2).map(|line| line.len() + 1).sum();
+            fs::OpenOptions::new().write(true).open(path).unwrap().set_len(kept as u64).unwrap();
+        }),
+        ("moved away", "4 records that were", &|path| fs::rename(path, path.with_extension("aside")).unwrap()),
+    ];
+    for (way, told, change) in ways {
         let directory = tempfile::tempdir().unwrap();
         let kept = Kept::begin(directory.path(), 90, 1 << 20);
         kept.refuse(3);
-        let path = last(directory.path());
-        let other = if cut {
-            let text = fs::read_to_string(&path).unwrap();
-            text.lines().take(2).map(|line| format!("{line}\n")).collect::<String>()
-        } else {
-            // As many records, and a chain that is right by itself.
-            let other = tempfile::tempdir().unwrap();
-            let kept = Kept::begin(other.path(), 90, 1 << 20);
-            kept.clock.turn(Duration::from_secs(1));
-            kept.refuse(3);
-            fs::read_to_string(last(other.path())).unwrap()
-        };
-        let aside = directory.path().join("aside");
-        fs::write(&aside, other).unwrap();
-        fs::rename(&aside, &path).unwrap();
+        let before = kept.metrics.audit_records.get();
+        change(&last(directory.path()));
+        eventually("it is told though nothing happens", || kept.metrics.audit_records.get() > before);
         kept.refuse(1);
         kept.end();
         let faults = faults(directory.path());
-        assert!(faults.len() == 1 && faults[0].starts_with(told), "{faults:?}");
+        assert!(faults.len() == 1 && faults[0].starts_with(told), "{way}: {faults:?}");
         assert_eq!(verify(directory.path()).unwrap().lost, 0);
     }
+}
+
+/// What somebody does to a file.
+type Change<'a> = dyn Fn(&Path) + 'a;
+
+/// Puts a file in another's place at once.
+fn replace(path: &Path, text: &str) {
+    let aside = path.with_extension("new");
+    fs::write(&aside, text).unwrap();
+    fs::rename(aside, path).unwrap();
 }
 
 const FULL: &str = "PASSBRIDGE_TEST_FULL_AUDIT";
