@@ -8,6 +8,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::task::coop::poll_proceed;
 
 use super::hearing::{HEARD_OUT, Hearing};
 use super::reset::Reset;
@@ -15,6 +16,10 @@ use crate::gateway::Flag;
 
 /// How often it is looked whether all is sent; and so long whoever has heard the end may be silent.
 const LOOK: Duration = Duration::from_secs(1);
+
+/// So many bytes cost a connection one of the 128 steps that tokio gives it until others have their turn. They may be frames that ask for nothing,
+/// hundreds of them in what is read in one step, and nobody else counts those.
+const STEP: usize = 256;
 
 /// A stream that is closed when its other side has read everything.
 pub(super) struct Leaving<S> {
@@ -81,6 +86,12 @@ impl<S: Reset + AsyncRead + Unpin> AsyncRead for Leaving<S> {
             // For whoever reads here this is the end.
             return Poll::Ready(Ok(()));
         }
-        Pin::new(&mut self.stream).poll_read(cx, buffer)
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        for _ in 0..buffer.filled().len().saturating_sub(before) / STEP {
+            let Poll::Ready(one) = poll_proceed(cx) else { break };
+            one.made_progress();
+        }
+        read
     }
 }

@@ -1,7 +1,10 @@
 //! Frames of HTTP/2 that cost who reads them more than who sends them: bounded, and felt by nobody else.
 
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 
 use futures_util::FutureExt;
 use futures_util::future::join_all;
@@ -11,7 +14,7 @@ use super::http2::{Sender, ask, getting, on_http2};
 use super::many::{is_served, passbridge, resident, serving};
 use super::{call, get, plan, routes, uuid};
 use crate::support::frames::{self, Frames};
-use crate::support::{FakeApi, World};
+use crate::support::{Connection, FakeApi, World};
 
 const RST_OF: u8 = frames::RST_STREAM;
 const WHOLE: u8 = frames::END_STREAM | frames::END_HEADERS;
@@ -240,5 +243,39 @@ fn uploads_that_their_api_does_not_read_hold_up_no_other_on_their_connection() {
             ended = stuck.fuse() => panic!("nobody reads them: {ended:?}"),
             others = others => others.expect("others are served"),
         }
+    });
+}
+
+#[test]
+fn whoever_says_nothing_but_pings_keeps_nobody_waiting_on_the_same_worker() {
+    let api = FakeApi::good();
+    let world = plan(&api, "").start();
+    let flood = TcpStream::connect(world.running().addresses().gateway.unwrap()).unwrap();
+    let _said_its_preface = Frames::over(flood.try_clone().unwrap());
+    let (ping, answers) = (frames::frame(frames::PING, 0, 0, &[7; 8]), AtomicUsize::new(0));
+    thread::scope(|scope| {
+        scope.spawn(|| while (&flood).write_all(&ping.repeat(4_000)).is_ok() {});
+        scope.spawn(|| {
+            // But for some at the beginning all that is said are pings.
+            let mut piece = vec![0; 64 << 10];
+            while let Ok(read) = (&flood).read(&mut piece)
+                && read > 0
+            {
+                answers.fetch_add(read / ping.len(), Ordering::Relaxed);
+            }
+        });
+        let mut other = Connection::open(world.legacy());
+        let mut meanwhile: Vec<usize> = (0..41)
+            .map(|_| {
+                let before = answers.load(Ordering::Relaxed);
+                other.ask(b"GET /nowhere HTTP/1.1\r\nHost: a\r\n\r\n");
+                answers.load(Ordering::Relaxed) - before
+            })
+            .collect();
+        flood.shutdown(Shutdown::Both).unwrap();
+        meanwhile.sort_unstable();
+        assert!(answers.load(Ordering::Relaxed) > 0, "they are answered");
+        // A quarter of them, for the machine may have kept this thread waiting.
+        assert!(meanwhile[10] < 5_000, "so many of the one are answered for each of the other: {meanwhile:?}");
     });
 }
