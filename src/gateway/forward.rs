@@ -18,6 +18,7 @@ use super::http2_body::Http2Body;
 use super::line::{Line, Load, Shared};
 use super::pool::{Before, Server, in_turn};
 use super::request::{Asking, Unfit};
+use super::room::Crowd;
 use super::routes::Upstream;
 use super::waiting::{Awaited, LONG};
 use super::wire::{self, NoAnswer, Over, Reading, Wire};
@@ -57,6 +58,8 @@ impl Failed {
 pub(super) struct Way {
     servers: Vec<Arc<Server>>,
     next: AtomicUsize,
+    /// Who waits for them.
+    pub(super) crowd: Crowd,
     bounds: Bounds,
 }
 
@@ -65,7 +68,7 @@ impl Way {
     pub(super) fn new(upstreams: &[Upstream], trust: Option<&Trust>, http2: bool, bounds: Bounds) -> Self {
         let server = |upstream: &Upstream| Arc::new(Server::new(upstream.clone(), trust.cloned(), http2));
         let servers = upstreams.iter().map(server).collect();
-        Self { servers, next: AtomicUsize::new(0), bounds }
+        Self { servers, next: AtomicUsize::new(0), crowd: Crowd::at(upstreams), bounds }
     }
 
     pub(super) fn let_go_of_closed(&self) {

@@ -66,7 +66,11 @@ impl Gateway {
             return Err(turned);
         }
         match self.carries_a_stranger(&head.headers, trail).await {
-            Ok(true) => self.pass_on(way, (head, body), host.as_ref(), (from, trail)).await,
+            Ok(true) => {
+                let waiting = routing.wait(way, &self.room);
+                let _waiting = waiting.map_err(|failed| self.exchange.turn(None, unanswered(failed)))?;
+                self.pass_on(way, (head, body), host.as_ref(), (from, trail)).await
+            }
             Ok(false) => Err(turned),
             Err(refusal) => Err(self.exchange.turn(trail.client.as_deref(), refusal)),
         }

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use super::forward::Way;
+use super::forward::{Failed, Way};
 use super::old_api::OldApi;
+use super::room::{Room, Waiting};
 use super::routes::{Route, ordered};
 use super::{Bounds, GatewaySettings};
 
@@ -25,7 +26,13 @@ impl Routing {
             before.ways.get(number).map(Arc::clone)
         };
         let way = |route: &Route| Way::new(&route.upstreams, route.trust.as_ref(), route.http2, bounds);
-        let ways = routes.iter().map(|route| kept(route).unwrap_or_else(|| Arc::new(way(route)))).collect();
+        // Those to the same servers are one.
+        let mut ways: Vec<Arc<Way>> = Vec::new();
+        for route in &routes {
+            let is_here = routes.iter().zip(&ways).find(|(known, _)| known.has_servers_of(route));
+            let there = is_here.map(|(_, way)| Arc::clone(way));
+            ways.push(there.or_else(|| kept(route)).unwrap_or_else(|| Arc::new(way(route))));
+        }
         let old_api = settings.old_api.as_ref().map(|api| {
             let kept = before.and_then(|before| before.old_api.as_ref()).filter(|(known, _)| known == api);
             kept.cloned().unwrap_or_else(|| (api.clone(), Arc::new(api.way(bounds))))
@@ -44,6 +51,12 @@ impl Routing {
     /// The way to the old API, where there is one.
     pub(super) fn old_api(&self) -> Option<&Way> {
         self.old_api.as_ref().map(|(_, way)| &**way)
+    }
+
+    /// A place among the calls that wait for these servers, as long as the calls of others find theirs.
+    pub(super) fn wait<'w>(&self, way: &'w Way, room: &Room) -> Result<Waiting<'w>, Failed> {
+        let has_others = self.ways().any(|other| !std::ptr::eq(&raw const **other, way));
+        way.crowd.join(has_others.then_some(room))
     }
 
     fn ways(&self) -> impl Iterator<Item = &Arc<Way>> {

@@ -15,6 +15,7 @@ use super::copied::Kept;
 use super::forward::{Failed, Way};
 use super::host::named;
 use super::request::{Asking, Bearer, Carried, carried, only_there, rewrite, sane, written};
+use super::room::Room;
 use super::routes::{Route, alike, find};
 use super::routing::Routing;
 use super::stream::Place;
@@ -40,6 +41,7 @@ pub struct Gateway {
     pub(super) exchange: Arc<Exchange>,
     pub(super) routing: ArcSwap<Routing>,
     bounds: Bounds,
+    pub(super) room: Room,
     pub(super) authz_cache: Duration,
 }
 
@@ -54,10 +56,10 @@ pub(super) enum Pass {
 impl Gateway {
     /// Joins the routes to a worker's way through the bridge.
     #[must_use]
-    pub fn new(exchange: Arc<Exchange>, settings: &GatewaySettings) -> Self {
+    pub fn new(exchange: Arc<Exchange>, settings: &GatewaySettings, room: Room) -> Self {
         let bounds = settings.bounds;
         let routing = ArcSwap::from_pointee(Routing::new(settings, bounds, None));
-        Self { exchange, routing, bounds, authz_cache: settings.authz_cache }
+        Self { exchange, routing, bounds, room, authz_cache: settings.authz_cache }
     }
 
     /// Takes other routes and another old API into use. Calls that are under way end as they began.
@@ -140,6 +142,7 @@ impl Gateway {
         let Some((route, way)) = routing.taken(number) else {
             return Err(stranger(Refusal::client(Cause::NotFound, "no route has this host and path")));
         };
+        let _waiting = routing.wait(way, &self.room).map_err(|failed| self.failed(failed, trail))?;
         let client = head.extensions.remove::<Switch>();
         let (bearer, token) = match &pass {
             Pass::Bearer(bearer, token) => {

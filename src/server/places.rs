@@ -78,6 +78,11 @@ impl Places {
         Some(Place { all, call })
     }
 
+    /// Those that API calls may take up.
+    pub(super) fn for_calls(&self) -> Arc<Semaphore> {
+        Arc::clone(&self.calls)
+    }
+
     /// Whether some of those who come get none but of others.
     pub(super) fn are_full(&self) -> bool {
         self.all.available_permits() == 0 || self.calls.available_permits() == 0

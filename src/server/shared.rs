@@ -17,7 +17,7 @@ use super::tuning::Tuning;
 use crate::config::Config;
 use crate::domain::dialect::Endpoint;
 use crate::exchange::{Bridge, Exchange};
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, Room};
 use crate::keycloak::{Keycloak, RealmStatus};
 use crate::lifecycle::Tasks;
 use crate::otk::OldServer;
@@ -78,8 +78,10 @@ impl Shared {
         config: &Config,
         exchange: &Arc<Exchange>,
         legacy: &Serving,
+        workers: usize,
     ) -> (Arc<Gateway>, [Serving; 2]) {
-        let gateway = Arc::new(Gateway::new(Arc::clone(exchange), &config.gateway));
+        let room = Room::new(legacy.places.for_calls(), workers);
+        let gateway = Arc::new(Gateway::new(Arc::clone(exchange), &config.gateway, room));
         let service = |tls: &Option<Tls>| GatewayService {
             gateway: Arc::clone(&gateway),
             bridge: Arc::clone(&self.bridge),

@@ -146,7 +146,7 @@ fn serve(
     let (birth, born) = watch::channel(());
     for (number, (listener, exchange)) in legacy.into_iter().zip(&exchanges).enumerate() {
         let serving = shared.legacy(&config, Arc::clone(exchange), Arc::clone(&places));
-        let (behind, [calls, questions]) = shared.gateway(&config, exchange, &serving);
+        let (behind, [calls, questions]) = shared.gateway(&config, exchange, &serving, workers);
         gateways.push(Arc::clone(&behind));
         let mut doors = vec![(listener, serving)];
         doors.extend(gateway.next().map(|listener| (listener, calls)));

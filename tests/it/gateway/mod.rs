@@ -3,6 +3,7 @@
 mod abuse;
 mod authz;
 mod crowded;
+mod crowds;
 mod doubt;
 mod errors;
 mod floods;

@@ -1,0 +1,130 @@
+//! Places of the gateway: one API that does not answer takes them from the calls to all others, unless somebody counts those that wait for it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::sync::Semaphore;
+
+use super::forward::Failed;
+use super::routes::Upstream;
+
+/// Of so many places the calls of one API may have one, however few are free.
+const FEW: usize = 8;
+
+/// The places that calls have, over all workers: a connection each, or over HTTP/2 a call.
+#[derive(Clone, Debug)]
+pub struct Room {
+    free: Arc<Semaphore>,
+    all: usize,
+    workers: usize,
+}
+
+impl Room {
+    /// Of these, none of which is taken yet.
+    #[must_use]
+    pub fn new(free: Arc<Semaphore>, workers: usize) -> Self {
+        let all = free.available_permits();
+        Self { free, all, workers }
+    }
+
+    /// Whether one API has its share, for which so many calls of one worker wait: half of the places are taken, and no more are free than its
+    /// calls have. So one API that hangs leaves half of them, two leave a third.
+    fn is_short_beside(&self, waiting: usize) -> bool {
+        // Each worker has as many, more or less.
+        let waiting = waiting.saturating_mul(self.workers);
+        waiting > self.all / FEW && {
+            let free = self.free.available_permits();
+            free < self.all / 2 && waiting > free
+        }
+    }
+}
+
+/// How many calls of one worker wait for one API.
+#[derive(Debug, Default)]
+pub(super) struct Crowd {
+    waiting: AtomicUsize,
+    /// Its servers.
+    names: String,
+}
+
+impl Crowd {
+    pub(super) fn at(upstreams: &[Upstream]) -> Self {
+        let names: Vec<&str> = upstreams.iter().map(|upstream| upstream.authority.as_str()).collect();
+        Self { waiting: AtomicUsize::new(0), names: names.join(", ") }
+    }
+
+    /// One call more, unless those before it leave too few of these places to the calls of other APIs. `None`: there are no others.
+    pub(super) fn join(&self, room: Option<&Room>) -> Result<Waiting<'_>, Failed> {
+        if room.is_some_and(|room| room.is_short_beside(self.waiting.load(Ordering::Relaxed))) {
+            let names = &self.names;
+            return Err(Failed::Slow(format!("{names}: so many calls wait for it that others would find no place")));
+        }
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        Ok(Waiting(&self.waiting))
+    }
+}
+
+/// A call that waits for the head of its answer.
+pub(super) struct Waiting<'a>(&'a AtomicUsize);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How many calls may wait at each of these APIs where they come in turns, and what is free then.
+    fn taken(apis: usize, workers: usize, idle: u32) -> (Vec<usize>, usize) {
+        let free = Arc::new(Semaphore::new(700));
+        let room = Room::new(Arc::clone(&free), workers);
+        free.try_acquire_many(idle).unwrap().forget();
+        let crowds: Vec<Crowd> = (0..apis * workers).map(|_| Crowd::default()).collect();
+        let mut waiting: Vec<Vec<Waiting<'_>>> = crowds.iter().map(|_| Vec::new()).collect();
+        for _ in 0..800 {
+            for (crowd, waiting) in crowds.iter().zip(&mut waiting) {
+                if free.available_permits() == 0 {
+                    break;
+                }
+                free.try_acquire().unwrap().forget();
+                match crowd.join(Some(&room)) {
+                    Ok(call) => waiting.push(call),
+                    Err(_) => free.add_permits(1),
+                }
+            }
+        }
+        let of_one = waiting.chunks(workers).map(|of_one| of_one.iter().map(Vec::len).sum()).collect();
+        (of_one, free.available_permits())
+    }
+
+    #[test]
+    fn apis_that_hang_leave_places_to_the_calls_of_others() {
+        assert_eq!(taken(1, 1, 0), (vec![350], 350));
+        assert_eq!(taken(1, 2, 0), (vec![350], 350));
+        let (two, free) = taken(2, 1, 0);
+        assert!(two.iter().all(|of_one| (230..=236).contains(of_one)) && free > 230, "{two:?} {free}");
+        let (four, free) = taken(4, 4, 0);
+        assert!(free > 120, "{four:?} {free}");
+    }
+
+    #[test]
+    fn an_api_that_is_not_waited_for_by_many_is_asked_however_few_places_are_free() {
+        assert_eq!(taken(1, 1, 650), (vec![50], 0));
+    }
+
+    #[test]
+    fn who_has_left_is_not_counted() {
+        let free = Arc::new(Semaphore::new(2));
+        let room = Room::new(Arc::clone(&free), 1);
+        free.try_acquire_many(2).unwrap().forget();
+        let crowd = Crowd::default();
+        let first = crowd.join(Some(&room));
+        assert!(first.is_ok() && crowd.join(Some(&room)).is_err());
+        assert!(crowd.join(None).is_ok(), "nobody else is there whom it could cost anything");
+        drop(first);
+        assert!(crowd.join(Some(&room)).is_ok());
+    }
+}

@@ -1,0 +1,135 @@
+//! One API that does not answer, beside others that do: it takes the places of its own callers, and leaves theirs to those of others.
+
+use std::sync::Arc;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use parking_lot::Mutex;
+
+use super::http2::{ask, getting, on_http2};
+use super::{connect, get, refused, routes, told, uuid};
+use crate::support::{Connection, FakeApi, Plan, World, eventually};
+
+/// An eighth of them is not for calls.
+const CONNECTIONS: usize = 80;
+/// Of the others half, but for one that nobody may have left yet.
+const HALF: std::ops::RangeInclusive<usize> = 33..=36;
+/// A token of the old server.
+const OLDS: &str = "01d00000-0000-4000-8000-000000000001";
+
+/// An API that answers when this is let go.
+fn hanging() -> (FakeApi, Arc<Mutex<()>>) {
+    let gate = Arc::new(Mutex::new(()));
+    let closed = Arc::clone(&gate);
+    let api = FakeApi::start(move |mut caller| {
+        while caller.request().is_some() {
+            drop(closed.lock());
+            caller.say(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nlate");
+        }
+    });
+    (api, gate)
+}
+
+fn bounded(plan: Plan) -> Plan {
+    plan.set("limits", "connections", &CONNECTIONS.to_string()).set("gateway", "timeout", "\"10m\"")
+}
+
+fn beside(bad: &FakeApi, good: &FakeApi) -> World {
+    let route = |prefix: &str, api: &FakeApi| format!("{{ prefix = \"{prefix}\", upstream = \"{}\" }}", api.url());
+    bounded(routes(&format!("{}, {}", route("/bad", bad), route("/api", good)))).start()
+}
+
+/// So many callers that ask this.
+fn callers(world: &World, count: usize, request: &[u8]) -> Vec<Connection> {
+    (0..count)
+        .map(|_| {
+            let mut caller = connect(world);
+            assert!(caller.write(request));
+            caller
+        })
+        .collect()
+}
+
+#[test]
+fn an_api_that_hangs_leaves_half_of_all_places_to_the_calls_of_others() {
+    let ((bad, gate), good) = (hanging(), FakeApi::good());
+    let closed = gate.lock();
+    let world = beside(&bad, &good);
+    let uuid = uuid(&world);
+    let mut waiting = callers(&world, 30, &get("/bad", &uuid));
+    eventually("they wait", || bad.seen().len() == 30);
+    waiting.extend(callers(&world, 8, &get("/bad", &uuid)));
+    eventually("half of all do", || HALF.contains(&bad.seen().len()));
+    let mut more = callers(&world, 28, &get("/bad", &uuid));
+    for caller in &mut more {
+        let reply = caller.reply().expect("at once");
+        assert_eq!(refused(&reply), told(504, "temporarily_unavailable", "3003000"));
+    }
+    assert!(HALF.contains(&bad.seen().len()), "{}", bad.seen().len());
+    assert_eq!(connect(&world).ask(&get("/api", &uuid)).body, "good", "others find a place");
+    assert_eq!(more[0].ask(&get("/api", &uuid)).body, "good", "and who was refused keeps his");
+    world.login();
+    let line = world.log(&format!("\"detail\":\"{}: so many calls wait for it", bad.address())).remove(0);
+    assert_eq!((&line["outcome"], &line["fault"]), (&"api_slow".into(), &"upstream".into()), "{line}");
+
+    drop(closed);
+    for caller in &mut waiting[..30] {
+        assert_eq!(caller.reply().expect("it is asked still").body, "late");
+    }
+    assert_eq!(more[0].ask(&get("/bad", &uuid)).body, "late", "it is asked again as soon as it answers");
+}
+
+#[test]
+fn so_it_is_over_http2_where_each_call_has_a_place() {
+    let ((bad, gate), good) = (hanging(), FakeApi::good());
+    let closed = gate.lock();
+    let world = beside(&bad, &good);
+    let uuid = uuid(&world);
+    on_http2(&world, async |sender| {
+        let calls = (0..60).map(|_| {
+            let (mut sender, request) = (sender.clone(), getting("/bad", &uuid));
+            async move { ask(&mut sender, request).await.status.as_u16() }
+        });
+        let mut calls: FuturesUnordered<_> = calls.collect();
+        for _ in 0..60 - HALF.end() {
+            assert_eq!(calls.next().await, Some(504), "at once");
+        }
+        assert_eq!(ask(&mut sender.clone(), getting("/api", &uuid)).await.body, "good", "others find a place");
+        drop(closed);
+    });
+    assert!(bad.seen().len() <= *HALF.end(), "{}", bad.seen().len());
+}
+
+#[test]
+fn an_old_api_that_hangs_leaves_half_of_all_places_to_the_calls_of_new_ones() {
+    let ((old, gate), good) = (hanging(), FakeApi::good());
+    let closed = gate.lock();
+    let plan = super::plan(&good, "").set("otk", "url", "\"http://127.0.0.1:1\"");
+    let world = bounded(plan.set("otk", "api", &format!("\"{}\"", old.url()))).start();
+    world.plant_text(OLDS);
+    let uuid = uuid(&world);
+    let _waiting = callers(&world, 38, &get("/old", OLDS));
+    eventually("half of all wait", || HALF.contains(&old.seen().len()));
+    for mut caller in callers(&world, 20, &get("/old", OLDS)) {
+        assert_eq!(refused(&caller.reply().expect("at once")).0, 504);
+    }
+    assert_eq!(connect(&world).ask(&get("/api", &uuid)).body, "good", "others find a place");
+    let detail = format!("\"detail\":\"the old API (`otk.api`): {}: so many calls wait for it", old.address());
+    assert!(!world.log(&detail).is_empty());
+    drop(closed);
+}
+
+#[test]
+fn an_api_beside_which_there_is_no_other_has_all_places() {
+    let (api, gate) = hanging();
+    let closed = gate.lock();
+    let route = |prefix: &str| format!("{{ prefix = \"{prefix}\", upstream = \"{}\" }}", api.url());
+    let world = bounded(routes(&format!("{}, {}", route("/api"), route("/as-well")))).start();
+    let uuid = uuid(&world);
+    let mut waiting = callers(&world, 60, &get("/api", &uuid));
+    eventually("all of them wait", || api.seen().len() == 60);
+    drop(closed);
+    for caller in &mut waiting {
+        assert_eq!(caller.reply().expect("it is asked").body, "late");
+    }
+}
