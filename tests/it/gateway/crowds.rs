@@ -5,10 +5,11 @@ use std::sync::Arc;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use parking_lot::Mutex;
+use tokio::time::timeout;
 
 use super::http2::{ask, getting, on_http2};
 use super::{connect, get, refused, routes, told, uuid};
-use crate::support::{Connection, FakeApi, Plan, World, eventually};
+use crate::support::{Connection, FakeApi, PATIENCE, Plan, World, eventually};
 
 /// An eighth of them is not for calls.
 const CONNECTIONS: usize = 80;
@@ -53,8 +54,8 @@ fn callers(world: &World, count: usize, request: &[u8]) -> Vec<Connection> {
 #[test]
 fn an_api_that_hangs_leaves_half_of_all_places_to_the_calls_of_others() {
     let ((bad, gate), good) = (hanging(), FakeApi::good());
-    let closed = gate.lock();
     let world = beside(&bad, &good);
+    let closed = gate.lock();
     let uuid = uuid(&world);
     let mut waiting = callers(&world, 30, &get("/bad", &uuid));
     eventually("they wait", || bad.seen().len() == 30);
@@ -82,8 +83,8 @@ fn an_api_that_hangs_leaves_half_of_all_places_to_the_calls_of_others() {
 #[test]
 fn so_it_is_over_http2_where_each_call_has_a_place() {
     let ((bad, gate), good) = (hanging(), FakeApi::good());
-    let closed = gate.lock();
     let world = beside(&bad, &good);
+    let closed = gate.lock();
     let uuid = uuid(&world);
     on_http2(&world, async |sender| {
         let calls = (0..60).map(|_| {
@@ -92,7 +93,7 @@ fn so_it_is_over_http2_where_each_call_has_a_place() {
         });
         let mut calls: FuturesUnordered<_> = calls.collect();
         for _ in 0..60 - HALF.end() {
-            assert_eq!(calls.next().await, Some(504), "at once");
+            assert_eq!(timeout(PATIENCE, calls.next()).await, Ok(Some(504)), "at once");
         }
         assert_eq!(ask(&mut sender.clone(), getting("/api", &uuid)).await.body, "good", "others find a place");
         drop(closed);
@@ -103,10 +104,10 @@ fn so_it_is_over_http2_where_each_call_has_a_place() {
 #[test]
 fn an_old_api_that_hangs_leaves_half_of_all_places_to_the_calls_of_new_ones() {
     let ((old, gate), good) = (hanging(), FakeApi::good());
-    let closed = gate.lock();
     let plan = super::plan(&good, "").set("otk", "url", "\"http://127.0.0.1:1\"");
     let world = bounded(plan.set("otk", "api", &format!("\"{}\"", old.url()))).start();
     world.plant_text(OLDS);
+    let closed = gate.lock();
     let uuid = uuid(&world);
     let _waiting = callers(&world, 38, &get("/old", OLDS));
     eventually("half of all wait", || HALF.contains(&old.seen().len()));
@@ -122,9 +123,9 @@ fn an_old_api_that_hangs_leaves_half_of_all_places_to_the_calls_of_new_ones() {
 #[test]
 fn an_api_beside_which_there_is_no_other_has_all_places() {
     let (api, gate) = hanging();
-    let closed = gate.lock();
     let route = |prefix: &str| format!("{{ prefix = \"{prefix}\", upstream = \"{}\" }}", api.url());
     let world = bounded(routes(&format!("{}, {}", route("/api"), route("/as-well")))).start();
+    let closed = gate.lock();
     let uuid = uuid(&world);
     let mut waiting = callers(&world, 60, &get("/api", &uuid));
     eventually("all of them wait", || api.seen().len() == 60);
