@@ -183,7 +183,10 @@ fn tell(verdict: &Verdict, format: Format) -> io::Result<()> {
         writeln!(out, "{}{line}: {}", fault.file.display(), fault.message)?;
     }
     writeln!(out, "{records} records in {files} files, {first} to {last}; the last one's hash is {hash}")?;
-    writeln!(out, "{crashes} unclean ends, {tears} cut-off lines, {lost} records that could not be written")?;
+    writeln!(
+        out,
+        "{crashes} unclean ends, {tears} cut-off lines, {lost} records that could not be written, or were left out"
+    )?;
     show::say(if faults.is_empty() {
         "nothing was removed or changed"
     } else if *records == 0 {

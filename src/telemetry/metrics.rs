@@ -56,8 +56,10 @@ pub struct Metrics {
     pub untold: Gauge,
     /// Records of the audit that were written.
     pub audit_records: Counter,
-    /// Records of the audit that were left out.
+    /// Records of the audit that found no room.
     pub audit_lost: Counter,
+    /// Records of the audit that were left out by rule.
+    pub audit_left_out: Counter,
     /// Whether the audit can be written: 1, or 0; 0 too where it is off.
     pub audit_writable: Gauge,
     /// Connections that were closed at once, as there were as many as may be.
@@ -117,6 +119,7 @@ impl Metrics {
             untold: Gauge::default(),
             audit_records: Counter::default(),
             audit_lost: Counter::default(),
+            audit_left_out: Counter::default(),
             audit_writable: Gauge::default(),
             turned_away: Counter::default(),
             gave_way: Counter::default(),
@@ -231,7 +234,12 @@ impl Metrics {
 
     fn register_audit(&self, registry: &mut Registry) {
         registry.register("audit_records", "Records of the audit that were written", self.audit_records.clone());
-        registry.register("audit_lost", "Records of the audit that were left out", self.audit_lost.clone());
+        registry.register("audit_lost", "Records of the audit that found no room", self.audit_lost.clone());
+        registry.register(
+            "audit_left_out",
+            "Refusals beyond what is written of them in a minute",
+            self.audit_left_out.clone(),
+        );
         registry.register(
             "audit_writable",
             "1: the audit can be written; 0: it cannot, or is off",

@@ -246,7 +246,7 @@ fn whatever_is_not_as_it_should_be_has_a_line_of_its_own_with_its_clients() {
         "answers 5xx of the old server: 2 (a 2)",
         "answers 5xx of the old API: 1",
         "answers of APIs that broke off: 1",
-        "records of the audit left out: 1",
+        "records of the audit that found no room: 1",
         "times that a server of a route was passed over: 1 (http://api:1 1)",
         "connections turned away: 1",
         "connections not accepted, for want of open files or memory: 1",

@@ -181,6 +181,7 @@ impl Guard {
     /// The answer to a question, by the verification for another caller where one waits who asks the same.
     async fn answer(&self, question: Question) -> Result<Outcome, Refusal> {
         let key = question.key();
+        let mut was_lost = false;
         loop {
             if let Err(why) = self.books.may_try(&question.claimed, question.network) {
                 return Ok(Outcome::Unverified(why));
@@ -192,7 +193,12 @@ impl Guard {
             let lost = |_| {
                 Refusal::server(Fault::Ourselves, "too many secrets wait to be verified, or the verification was lost")
             };
-            match waiting.answer.await.map_err(lost)? {
+            let answer = waiting.answer.await;
+            // Sent away, perhaps, with whoever asked the same from a network that had more waiting.
+            if answer.is_err() && waiting.has_joined && !std::mem::replace(&mut was_lost, true) {
+                continue;
+            }
+            match answer.map_err(lost)? {
                 // Too many from the other one's network say nothing of this one.
                 Outcome::Unverified(_) if waiting.has_joined => {}
                 Outcome::Wrong if waiting.has_joined => return Ok(self.books.wrong_too(&question)),

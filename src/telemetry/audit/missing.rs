@@ -30,6 +30,11 @@ pub(super) enum Why {
 }
 
 impl Why {
+    /// Whether nothing is wrong: so many are not to be written.
+    pub(super) fn is_a_rule(&self) -> bool {
+        matches!(self, Self::Strangers | Self::Calls(_))
+    }
+
     /// Whose records they are, where they are one client's.
     pub(super) fn client(&self) -> Option<Arc<str>> {
         match self {

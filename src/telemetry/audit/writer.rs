@@ -39,6 +39,8 @@ pub(super) struct Writer {
     disk: Arc<Disk>,
     /// Left out and counted, and in no record yet.
     unsaid: BTreeMap<Why, u64>,
+    /// The minute in which it was last said what is left out by rule.
+    said: u64,
     /// Not written yet.
     pending: VecDeque<Entry>,
     /// Not done yet, as what came before it is not written.
@@ -77,6 +79,7 @@ impl Writer {
             missing,
             disk,
             unsaid: BTreeMap::new(),
+            said: 0,
             pending: VecDeque::new(),
             after: Vec::new(),
             open: None,
@@ -116,7 +119,7 @@ impl Writer {
             self.take(handed);
         }
         self.attempt(false);
-        self.say_what_is_missing();
+        self.say_what_is_missing(true);
         self.pending.push_back(Entry::new(self.clock.now(), "stop"));
         self.attempt(true);
         if !self.pending.is_empty() {
@@ -133,7 +136,7 @@ impl Writer {
 
     fn tick(&mut self) {
         let believed = self.horizon.at(self.clock.now(), self.clock.monotonic());
-        self.say_what_is_missing();
+        self.say_what_is_missing(false);
         self.attempt(true);
         let today = believed.secs() / DAY;
         if !self.failing && self.tidied != Some(today) {
@@ -147,16 +150,25 @@ impl Writer {
         }
     }
 
-    /// Counts it at once. The record is made when it can be written: until then one a second would pile up.
-    fn say_what_is_missing(&mut self) {
+    /// Counts it at once. The record is made when it can be written: until then one a second would pile up; and of what is left out by rule once a
+    /// minute, or at the `end`, or the gaps would be as many as what they stand for.
+    fn say_what_is_missing(&mut self, end: bool) {
         for (why, lost) in self.missing.take() {
-            self.metrics.audit_lost.inc_by(lost);
+            let counter = if why.is_a_rule() { &self.metrics.audit_left_out } else { &self.metrics.audit_lost };
+            counter.inc_by(lost);
             *self.unsaid.entry(why).or_default() += lost;
         }
         if self.failing {
             return;
         }
-        for (why, lost) in std::mem::take(&mut self.unsaid) {
+        let minute = self.clock.monotonic().as_secs() / 60;
+        let is_due = end || self.said != minute;
+        self.said = minute;
+        let (said, unsaid) =
+            std::mem::take(&mut self.unsaid).into_iter().partition(|(why, _)| is_due || !why.is_a_rule());
+        self.unsaid = unsaid;
+        let said: BTreeMap<Why, u64> = said;
+        for (why, lost) in said {
             let (client, lost, said) = (why.client(), Some(lost), Some(why.to_string()));
             self.pending.push_back(Entry { client, lost, why: said, ..Entry::new(self.clock.now(), "gap") });
         }

@@ -1,10 +1,13 @@
 //! Bad input: answered in the dialect's words or cut off, within bounds, and nothing else.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
+
+use tokio::sync::Notify;
 
 use crate::support::program::Program;
 use crate::support::raw::post_body;
-use crate::support::{OLD_ID, OLD_SECRET, Plan, RawReply, TOKEN, World, eventually, passport, post};
+use crate::support::{Granting, Mood, OLD_ID, OLD_SECRET, Plan, RawReply, TOKEN, World, eventually, passport, post};
 
 /// The dialect's words for what cannot be understood, byte for byte.
 const MALFORMED: &str =
@@ -363,14 +366,21 @@ fn what_is_refused_before_it_is_read_is_counted_and_logged_too() {
 }
 
 #[test]
-fn connections_beyond_the_bound_are_closed_at_once_and_others_served() {
+fn connections_beyond_the_bound_are_closed_at_once_where_all_others_are_at_work() {
     let world = Plan::new().set("limits", "connections", "2").start();
+    let gate = Arc::new(Notify::new());
     let mut held = [world.connect(), world.connect()];
     for connection in &mut held {
-        assert_eq!(world.checked(connection.ask(&post(TOKEN, &passport(OLD_ID, OLD_SECRET)))).status, 200);
+        let gated = Mood::Gate(Arc::clone(&gate), Box::new(Mood::Grant(Granting::default())));
+        world.realm.next_at("token", gated);
+        connection.write(&post(TOKEN, &passport(OLD_ID, OLD_SECRET)));
     }
+    eventually("both are at work", || world.realm.count() == 2);
     assert!(world.connect().is_closed());
-    drop(held);
+    gate.notify_waiters();
+    for mut connection in held {
+        assert_eq!(world.checked(connection.reply().unwrap()).status, 200);
+    }
     eventually("there is room again", || {
         let mut connection = world.connect();
         connection.write(&post(TOKEN, &passport(OLD_ID, OLD_SECRET)));
