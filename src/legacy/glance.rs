@@ -39,7 +39,7 @@ pub fn glance(dialects: &[std::sync::Arc<Dialect>], incoming: &Incoming<'_>) -> 
     let is_id = |name: &str| {
         // `client_id[]` is a list of them.
         let name = bare(name.split('[').next().unwrap_or_default());
-        fields.iter().any(|field| name == *field || is_telling(field) && name.ends_with(field.as_str()))
+        fields.contains(&name)
     };
     for part in [incoming.body, incoming.query().unwrap_or_default().as_bytes()] {
         for (name, value) in part.split(|byte| *byte == b'&').filter_map(pair) {
@@ -68,11 +68,6 @@ fn pair(bytes: &[u8]) -> Option<(String, String)> {
 /// A name for those to whom letters of either case are the same, and signs between them are others or none: `Client-Id`, `clientId`.
 pub(super) fn bare(name: &str) -> String {
     name.chars().filter(char::is_ascii_alphanumeric).map(|letter| letter.to_ascii_lowercase()).collect()
-}
-
-/// Whether a bare name says what it is within a longer one too (`oauth_client_id`). `id` does not: many a name has that in it.
-pub(super) fn is_telling(bare: &str) -> bool {
-    bare.len() > 4
 }
 
 #[cfg(test)]
@@ -107,7 +102,7 @@ mod tests {
             (None, "/t", "client_id%00=gone"),
             (None, "/t", "clientId=gone"),
             (None, "/t?CLIENTID=gone", ""),
-            (None, "/t", "oauth_client_id=gone&client_id_of=other"),
+            (None, "/t", "clientId=gone&oauth_client_id=other&target_client_id=other"),
         ] {
             assert_eq!(ids(authorization, target, body), ["gone"], "{authorization:?} {target} {body}");
         }

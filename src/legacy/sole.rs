@@ -7,7 +7,7 @@ use http::header::{self, HeaderName};
 use secrecy::ExposeSecret;
 
 use super::form;
-use super::glance::{Glance, bare, is_telling};
+use super::glance::{Glance, bare};
 use super::request::{Incoming, LegacyRequest};
 use crate::domain::client::Presented;
 use crate::domain::dialect::{Dialect, Endpoint};
@@ -110,9 +110,16 @@ fn is_a_credentials(dialects: &[Arc<Dialect>], name: &str) -> bool {
     fields(dialects).any(|field| field == name)
 }
 
+/// Whether a bare name says what it is within a longer one too (`oauth_client_id`). `id` does not: many a name has that in it.
+fn is_telling(bare: &str) -> bool {
+    bare.len() > 4
+}
+
 /// Whether some servers take it for the name of a credential.
 fn is_like_a_credentials(dialects: &[Arc<Dialect>], name: &str) -> bool {
     let name = bare(name);
+    // Names of certificates, as TLS proxies tell them: `X-SSL-Client-I-DN`.
+    let name = name.strip_suffix("clientidn").unwrap_or(&name);
     CREDENTIALS.iter().any(|word| name.contains(word))
         || fields(dialects).map(bare).any(|field| name == field || is_telling(&field) && name.contains(&field))
 }
@@ -220,6 +227,7 @@ mod tests {
             ("x-real-ip", "192.0.2.1"),
             ("true-client-ip", "192.0.2.1"),
             ("via", "1.1 proxy"),
+            ("x-ssl-client-i-dn", "CN=Partner CA"),
             ("x-request-id", "1"),
             ("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
             ("tracestate", "vendor=1"),

@@ -300,7 +300,6 @@ fn a_retired_client_is_refused_however_its_id_is_written_for_the_old_server() {
         (String::new(), format!("{fields}&Client_Id={OLD_ID}&Client_Secret={secret}")),
         (String::new(), format!("{fields}&client.id={OLD_ID}&client.secret={secret}")),
         (String::new(), format!("{fields}&clientId={OLD_ID}&clientSecret={secret}")),
-        (String::new(), format!("{fields}&oauth_client_id={OLD_ID}&oauth_client_secret={secret}")),
     ] {
         let headers: Vec<_> =
             Some(("Authorization", authorization.as_str())).filter(|it| !it.1.is_empty()).into_iter().collect();
