@@ -15,16 +15,18 @@ const FEW: usize = 8;
 #[derive(Clone, Debug)]
 pub struct Room {
     free: Arc<Semaphore>,
+    /// So many of those that are free are not for calls.
+    spared: usize,
     all: usize,
     workers: usize,
 }
 
 impl Room {
-    /// Of these, none of which is taken yet.
+    /// All but those that are spared, none of which is taken yet.
     #[must_use]
-    pub fn new(free: Arc<Semaphore>, workers: usize) -> Self {
-        let all = free.available_permits();
-        Self { free, all, workers }
+    pub fn new(free: Arc<Semaphore>, spared: usize, workers: usize) -> Self {
+        let all = free.available_permits().saturating_sub(spared);
+        Self { free, spared, all, workers }
     }
 
     /// Whether one API has its share, for which so many calls of one worker wait: half of the places are taken, and no more are free than its
@@ -33,7 +35,7 @@ impl Room {
         // Each worker has as many, more or less.
         let waiting = waiting.saturating_mul(self.workers);
         waiting > self.all / FEW && {
-            let free = self.free.available_permits();
+            let free = self.free.available_permits().saturating_sub(self.spared);
             free < self.all / 2 && waiting > free
         }
     }
@@ -79,14 +81,14 @@ mod tests {
 
     /// How many calls may wait at each of these APIs where they come in turns, and what is free then.
     fn taken(apis: usize, workers: usize, idle: u32) -> (Vec<usize>, usize) {
-        let free = Arc::new(Semaphore::new(700));
-        let room = Room::new(Arc::clone(&free), workers);
+        let free = Arc::new(Semaphore::new(800));
+        let room = Room::new(Arc::clone(&free), 100, workers);
         free.try_acquire_many(idle).unwrap().forget();
         let crowds: Vec<Crowd> = (0..apis * workers).map(|_| Crowd::default()).collect();
         let mut waiting: Vec<Vec<Waiting<'_>>> = crowds.iter().map(|_| Vec::new()).collect();
         for _ in 0..800 {
             for (crowd, waiting) in crowds.iter().zip(&mut waiting) {
-                if free.available_permits() == 0 {
+                if free.available_permits() <= 100 {
                     break;
                 }
                 free.try_acquire().unwrap().forget();
@@ -97,7 +99,7 @@ mod tests {
             }
         }
         let of_one = waiting.chunks(workers).map(|of_one| of_one.iter().map(Vec::len).sum()).collect();
-        (of_one, free.available_permits())
+        (of_one, free.available_permits() - 100)
     }
 
     #[test]
@@ -118,7 +120,7 @@ mod tests {
     #[test]
     fn who_has_left_is_not_counted() {
         let free = Arc::new(Semaphore::new(2));
-        let room = Room::new(Arc::clone(&free), 1);
+        let room = Room::new(Arc::clone(&free), 0, 1);
         free.try_acquire_many(2).unwrap().forget();
         let crowd = Crowd::default();
         let first = crowd.join(Some(&room));

@@ -12,6 +12,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::coop::unconstrained;
 use tokio::time::timeout;
 
@@ -20,7 +21,6 @@ use super::hearing::HEARD_OUT;
 use super::http2;
 use super::listener::BACKLOG;
 use super::malformed::Refuse;
-use super::places::{Guest, Places};
 use super::reset::Reset;
 use super::scarcity::Scarcity;
 use super::spoken::Spoken;
@@ -73,17 +73,15 @@ pub struct Serving {
     /// Where TLS is spoken.
     pub tls: Option<Tls>,
     /// How many connections may be open, over all workers.
-    pub places: Arc<Places>,
+    pub permits: Arc<Semaphore>,
+    /// Of those, how many it leaves to other listeners: whoever waits for an API that hangs is not to keep anybody from logging in.
+    pub spared: usize,
+    /// The listener, where that is a bound of its own; `None`: `limits.connections`, over all of them.
+    pub bounded_alone: Option<&'static str>,
     /// HTTP/2 is spoken too, with whoever begins with its preface.
     pub http2: bool,
     /// Who hears of connections that cannot be had.
     pub(super) scarcity: Arc<Scarcity>,
-}
-
-impl Serving {
-    pub(super) fn is_for_calls(&self) -> bool {
-        matches!(self.answers, Answers::Calls(_))
-    }
 }
 
 /// Accepts from now on, and after a panic of its own too: those who come meanwhile wait in the kernel.
@@ -102,13 +100,7 @@ async fn accept(listener: Arc<TcpListener>, serving: Serving, tasks: Tasks) {
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok(connection) => {
-                begin(connection, &serving, &tasks);
-                if serving.places.are_full() {
-                    // Whoever is to give way ends, and whoever came has asked, before the next one is looked at.
-                    others_first().await;
-                }
-            }
+            Ok(connection) => begin(connection, &serving, &tasks),
             // The caller has gone again; the next may be there already.
             Err(error) if error.kind() == ErrorKind::ConnectionAborted => {}
             // Out of files, or of memory. It stays with the kernel, and waiting a little is all that helps.
@@ -128,19 +120,26 @@ async fn accept(listener: Arc<TcpListener>, serving: Serving, tasks: Tasks) {
     }
 }
 
+/// One of these, unless there are no more than are spared.
+pub(super) fn permit(permits: &Arc<Semaphore>, spared: usize) -> Option<OwnedSemaphorePermit> {
+    if permits.available_permits() <= spared {
+        return None;
+    }
+    Arc::clone(permits).try_acquire_owned().ok()
+}
+
 fn begin((stream, peer): (TcpStream, SocketAddr), serving: &Serving, tasks: &Tasks) {
     // A connection beyond the bound is closed at once: better than one that waits for an answer that will not come.
-    let Some(place) = serving.places.take(serving.is_for_calls()) else {
-        return serving.places.turned_away();
+    let Some(permit) = permit(&serving.permits, serving.spared) else {
+        return serving.scarcity.turned_away(serving.bounded_alone);
     };
     let _ = stream.set_nodelay(true);
     let serving = serving.clone();
-    let inner = tasks.ending_by(tasks.stop().child_token());
-    let peer = Peer::new(peer.ip());
-    let guest = serving.places.seat(place, peer.turn.clone(), inner.stop().clone());
+    let inner = tasks.clone();
     tasks.run(async move {
+        let peer = Peer::new(peer.ip());
         match &serving.tls {
-            None => serve((stream, guest), peer, &serving, &inner).await,
+            None => serve((stream, permit), peer, &serving, &inner).await,
             // Big, and who speaks clear text shall not pay for it.
             Some(tls) => {
                 Box::pin(async {
@@ -151,10 +150,12 @@ fn begin((stream, peer): (TcpStream, SocketAddr), serving: &Serving, tasks: &Tas
                         () = inner.stop().cancelled() => return,
                     };
                     let Some((stream, disowned)) = shaken else { return };
-                    let mut served = pin!(serve((stream, guest), peer, &serving, &inner));
+                    let stop = inner.stop().child_token();
+                    let inner = inner.ending_by(stop.clone());
+                    let mut served = pin!(serve((stream, permit), peer, &serving, &inner));
                     // Whoever is let in by an authority that counts no more ends as at the end of all.
                     if disowned.run_until_cancelled(served.as_mut()).await.is_none() {
-                        inner.stop().cancel();
+                        stop.cancel();
                         served.await;
                     }
                 })
@@ -166,13 +167,13 @@ fn begin((stream, peer): (TcpStream, SocketAddr), serving: &Serving, tasks: &Tas
 
 /// In whichever of the protocols the other side begins with.
 async fn serve(
-    (stream, guest): (impl Reset + AsyncRead + AsyncWrite + Unpin + Send + 'static, Arc<Guest>),
+    (stream, permit): (impl Reset + AsyncRead + AsyncWrite + Unpin + Send + 'static, OwnedSemaphorePermit),
     peer: Peer,
     serving: &Serving,
     tasks: &Tasks,
 ) {
     if !serving.http2 {
-        return serve_http1((stream, guest), peer, serving, tasks).await;
+        return serve_http1((stream, permit), peer, serving, tasks).await;
     }
     let heard = tokio::select! {
         biased;
@@ -184,13 +185,13 @@ async fn serve(
             // Beside the other kind it is big, and whoever speaks that kind shall not pay for it.
             Box::pin(http2::serve(stream, peer, serving, tasks)).await;
         }
-        Ok(Ok((false, stream))) => serve_http1((stream, guest), peer, serving, tasks).await,
+        Ok(Ok((false, stream))) => serve_http1((stream, permit), peer, serving, tasks).await,
         Ok(Err(_)) | Err(_) => {}
     }
 }
 
 async fn serve_http1(
-    (stream, guest): (impl Reset + AsyncRead + AsyncWrite + Unpin + Send + 'static, Arc<Guest>),
+    (stream, permit): (impl Reset + AsyncRead + AsyncWrite + Unpin + Send + 'static, OwnedSemaphorePermit),
     peer: Peer,
     serving: &Serving,
     tasks: &Tasks,
@@ -198,7 +199,7 @@ async fn serve_http1(
     let Peer { address, turn, .. } = peer.clone();
     let answering = Arc::new(Answering { answers: serving.answers.clone(), peer, streams: None });
     // Long bodies go out as they came; elsewhere an answer is one short piece.
-    let is_long = serving.is_for_calls();
+    let is_long = matches!(&answering.answers, Answers::Calls(_));
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
         .header_read_timeout(serving.limits.head_timeout)
@@ -207,8 +208,8 @@ async fn serve_http1(
         .half_close(true) // who has said everything may shut his side and is still answered
         .title_case_headers(true);
     let (refuse, patience) = (serving.refuse.clone(), serving.limits.unread_timeout);
-    let stream =
-        Spoken::new(stream, (refuse, address), turn.clone(), patience, Some(guest)).hears_out(serving.limits.heard_out);
+    let stream = Spoken::new(stream, (refuse, address), turn.clone(), patience, Some(permit))
+        .hears_out(serving.limits.heard_out);
     let stream = if is_long { stream.in_pieces() } else { stream };
     let served =
         http.serve_connection(TokioIo::new(stream), service_fn(|request| Arc::clone(&answering).answer(request)));
@@ -219,8 +220,7 @@ async fn serve_http1(
         _ended = connection.as_mut() => {}
         () = tasks.stop().cancelled() => {
             connection.as_mut().graceful_shutdown();
-            let patience = if turn.has_given_way() { Duration::ZERO } else { HALF_SAID };
-            let is_over = timeout(patience, connection.as_mut()).await.is_ok();
+            let is_over = timeout(HALF_SAID, connection.as_mut()).await.is_ok();
             // Whoever has not said a whole head by then has asked for nothing.
             if !is_over && turn.is_asked() {
                 let _ = connection.await;
@@ -258,20 +258,21 @@ mod tests {
         };
         let tuning = Tuning { body: 0, body_timeout: Duration::from_secs(10), trusted: Vec::new() };
         let router = Router::new().fallback(|| async { "heard" });
-        let scarcity = Arc::new(Scarcity::new(
-            crate::server::scarcity::Room::for_connections(1_000),
-            Arc::new(SystemClock::default()),
-            Arc::new(Metrics::new()),
-        ));
         let routed = Routed { router, longest: 0, tuning: Arc::new(ArcSwap::from_pointee(tuning)) };
         Serving {
             answers: Answers::Router(Arc::new(routed)),
             refuse: None,
             limits,
             tls: None,
-            places: Arc::new(Places::new(1_000, None, Arc::clone(&scarcity))),
+            permits: Arc::new(Semaphore::new(1_000)),
+            spared: 0,
+            bounded_alone: None,
             http2,
-            scarcity,
+            scarcity: Arc::new(Scarcity::new(
+                crate::server::scarcity::Room::for_connections(1_000),
+                Arc::new(SystemClock::default()),
+                Arc::new(Metrics::new()),
+            )),
         }
     }
 

@@ -5,6 +5,7 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -12,7 +13,6 @@ use tokio_util::task::TaskTracker;
 use super::answer::Answers;
 use super::connection::{ConnectionLimits, Serving, open};
 use super::listener::taken;
-use super::places::Places;
 use super::realm;
 use super::reload::Reloading;
 use super::routed::Routed;
@@ -72,7 +72,9 @@ impl Control {
             tls: tls.clone(),
             http2: false,
             // Each its own: whoever reaches the realm's listener shuts no operator out.
-            places: Arc::new(Places::new(CONNECTIONS, Some(listener), Arc::clone(&shared.scarcity))),
+            permits: Arc::new(Semaphore::new(CONNECTIONS)),
+            spared: 0,
+            bounded_alone: Some(listener),
             scarcity: Arc::clone(&shared.scarcity),
         };
         let for_ops = serving("ops", ops::router(self.reloading.ops()), ops::MANY, &shared.tls_ops);

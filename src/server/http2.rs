@@ -12,15 +12,14 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
 
 use super::answer::{Answering, Peer};
-use super::connection::{ConnectionLimits, Serving};
+use super::connection::{ConnectionLimits, Serving, permit};
 use super::leaving::Leaving;
-use super::places::{Place, Places};
 use super::reset::Reset;
 use super::spoken::Spoken;
-use super::turn::Turn;
 use crate::gateway::Flag;
 use crate::lifecycle::Tasks;
 
@@ -42,8 +41,6 @@ const SEND_BUFFER: usize = 64 << 10;
 const AHEAD: u32 = 128 << 10;
 /// So long a client that was told to go may take to say that it has heard, once nothing is under way and all is sent.
 const GOING: Duration = Duration::from_secs(1);
-/// The same where another connection has its place already.
-const GOING_AT_ONCE: Duration = Duration::from_millis(50);
 /// How often a connection is asked whether it is still there, and how long it may take to say so.
 const PING: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(20));
 
@@ -122,15 +119,14 @@ pub(super) struct Streams {
     begun: AtomicU64,
     open: AtomicUsize,
     /// Each costs what a connection of its own would, and counts as one.
-    places: Arc<Places>,
-    are_calls: bool,
-    turn: Turn,
+    permits: Arc<Semaphore>,
+    spared: usize,
 }
 
 /// A request that somebody still works for, or whose answer is still on its way.
 pub(super) struct OpenStream {
     streams: Arc<Streams>,
-    place: Option<Place>,
+    _permit: OwnedSemaphorePermit,
 }
 
 impl Streams {
@@ -141,17 +137,9 @@ impl Streams {
 
     /// `None`: there are too many, over all connections.
     pub(super) fn open(self: &Arc<Self>) -> Option<OpenStream> {
-        if self.open.fetch_add(1, Ordering::Relaxed) == 0 {
-            self.turn.works(true);
-        }
-        let mut open = OpenStream { streams: Arc::clone(self), place: None };
-        open.place = self.places.take(self.are_calls);
-        open.place.is_some().then_some(open)
-    }
-
-    /// How long its client is waited for that was told to go.
-    fn patience(&self) -> Duration {
-        if self.turn.has_given_way() { GOING_AT_ONCE } else { GOING }
+        let permit = permit(&self.permits, self.spared)?;
+        self.open.fetch_add(1, Ordering::Relaxed);
+        Some(OpenStream { streams: Arc::clone(self), _permit: permit })
     }
 
     fn is_idle(&self) -> bool {
@@ -161,9 +149,7 @@ impl Streams {
 
 impl Drop for OpenStream {
     fn drop(&mut self) {
-        if self.streams.open.fetch_sub(1, Ordering::Relaxed) == 1 {
-            self.streams.turn.works(false);
-        }
+        self.streams.open.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -186,9 +172,9 @@ pub(super) async fn serve(
     let stream = Spoken::new(stream, (None, peer.address), peer.turn.clone(), limits.unread_timeout, None);
     let leave = Flag::default();
     let stream = Leaving::new(stream, leave.clone(), limits.unread_timeout);
-    let (begun, open) = (AtomicU64::default(), AtomicUsize::default());
-    let (places, are_calls, turn) = (Arc::clone(&serving.places), serving.is_for_calls(), peer.turn.clone());
-    let streams = Arc::new(Streams { begun, open, places, are_calls, turn });
+    let permits = Arc::clone(&serving.permits);
+    let (begun, open, spared) = (AtomicU64::default(), AtomicUsize::default(), serving.spared);
+    let streams = Arc::new(Streams { begun, open, permits, spared });
     let answers = serving.answers.clone();
     let answering = Arc::new(Answering { answers, peer, streams: Some(Arc::clone(&streams)) });
     let http = builder(limits, tasks);
@@ -205,11 +191,8 @@ pub(super) async fn serve(
     // What is under way is finished; a stream that nobody works for any more holds nothing up.
     connection.as_mut().graceful_shutdown();
     let mut was_idle = streams.is_idle();
-    while timeout(streams.patience(), connection.as_mut()).await.is_err() {
+    while timeout(GOING, connection.as_mut()).await.is_err() {
         let is_idle = streams.is_idle();
-        if is_idle && streams.turn.has_given_way() {
-            return;
-        }
         leave.set(was_idle && is_idle);
         was_idle = is_idle;
     }

@@ -23,7 +23,6 @@ mod listener;
 mod loads;
 mod malformed;
 mod moves;
-mod places;
 mod realm;
 mod reload;
 mod reset;

@@ -81,21 +81,10 @@ impl Scarcity {
     /// A connection was closed, as there are as many as may be: at this listener, or at all whose bound is `limits.connections`.
     pub(super) fn turned_away(&self, listener: Option<&str>) {
         self.metrics.turned_away.inc();
-        self.tell(listener);
-    }
-
-    /// The same, and another one that idled was ended instead.
-    pub(super) fn gave_way(&self, listener: Option<&str>) {
-        self.metrics.gave_way.inc();
-        self.tell(listener);
-    }
-
-    fn tell(&self, listener: Option<&str>) {
         let want = if listener.is_some() { Want::Room } else { Want::Connections };
         if self.news.is_news(want, self.clock.monotonic()) {
             let Room { connections, few_files } = self.room;
-            let counts = (self.metrics.gave_way.get(), self.metrics.turned_away.get());
-            log::turned_away(listener, (connections, few_files), counts);
+            log::turned_away(listener, (connections, few_files), self.metrics.turned_away.get());
         }
     }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::answer::Answers;
@@ -10,7 +11,6 @@ use super::connection::{ConnectionLimits, Serving};
 use super::gateway::GatewayService;
 use super::legacy::LegacyService;
 use super::malformed::Refuse;
-use super::places::Places;
 use super::scarcity::Scarcity;
 use super::tls::Tls;
 use super::tuning::Tuning;
@@ -22,6 +22,9 @@ use crate::keycloak::{Keycloak, RealmStatus};
 use crate::lifecycle::Tasks;
 use crate::otk::OldServer;
 use crate::telemetry::Trail;
+
+/// Of so many connections API calls leave one to logins and to the questions of other proxies.
+const SPARED: usize = 8;
 
 #[derive(Debug)]
 pub(super) struct Shared {
@@ -51,14 +54,14 @@ impl Shared {
 
     /// A way through the bridge, with tasks of its own.
     pub(super) fn exchange(&self, config: &Config) -> Result<Arc<Exchange>, String> {
-        let tasks = Tasks::new(self.stop.child_token());
+        let tasks = Tasks::new(self.stop.clone());
         let exchange = Exchange::new(Arc::clone(&self.bridge), self.keycloak(config)?, tasks);
         exchange.replace_old_server(self.old_server(config)?);
         Ok(Arc::new(exchange))
     }
 
     /// What one worker serves legacy clients with.
-    pub(super) fn legacy(&self, config: &Config, exchange: Arc<Exchange>, places: Arc<Places>) -> Serving {
+    pub(super) fn legacy(&self, config: &Config, exchange: Arc<Exchange>, permits: Arc<Semaphore>) -> Serving {
         let refusing = Arc::clone(&exchange);
         let refuse = move |refusal, trail: &mut Trail| refusing.refuse("", refusal, trail);
         Serving {
@@ -66,7 +69,9 @@ impl Shared {
             refuse: Some(Refuse::by(&self.bridge, None, refuse)),
             limits: ConnectionLimits::of(config),
             tls: self.tls_legacy.clone(),
-            places,
+            permits,
+            spared: 0,
+            bounded_alone: None,
             http2: false,
             scarcity: Arc::clone(&self.scarcity),
         }
@@ -80,7 +85,9 @@ impl Shared {
         legacy: &Serving,
         workers: usize,
     ) -> (Arc<Gateway>, [Serving; 2]) {
-        let room = Room::new(legacy.places.for_calls(), workers);
+        // Nobody is served yet, so that these are all of them.
+        let spared = legacy.permits.available_permits() / SPARED;
+        let room = Room::new(Arc::clone(&legacy.permits), spared, workers);
         let gateway = Arc::new(Gateway::new(Arc::clone(exchange), &config.gateway, room));
         let service = |tls: &Option<Tls>| GatewayService {
             gateway: Arc::clone(&gateway),
@@ -104,12 +111,14 @@ impl Shared {
             refuse: Some(refuse(endpoint)),
             limits: limits.clone(),
             tls: tls.clone(),
-            places: Arc::clone(&legacy.places),
+            permits: Arc::clone(&legacy.permits),
+            spared: 0,
+            bounded_alone: None,
             http2: true,
             scarcity: Arc::clone(&self.scarcity),
         };
         let (calls, questions) = (service(&self.tls_gateway), service(&self.tls_authz));
-        let calls = serving(Answers::Calls(Arc::new(calls)), Endpoint::Api, &self.tls_gateway);
+        let calls = Serving { spared, ..serving(Answers::Calls(Arc::new(calls)), Endpoint::Api, &self.tls_gateway) };
         let questions = serving(Answers::Questions(Arc::new(questions)), Endpoint::Authz, &self.tls_authz);
         (gateway, [calls, questions])
     }

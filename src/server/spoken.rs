@@ -3,17 +3,16 @@
 use std::io;
 use std::net::IpAddr;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Sleep, sleep};
 
 use super::hearing::{HEARD_OUT, Hearing};
 use super::malformed::Refuse;
-use super::places::Guest;
 use super::reset::Reset;
 use super::turn::Turn;
 
@@ -37,7 +36,7 @@ pub(super) struct Spoken<S: Reset> {
     is_shut: bool,
     hearing: Hearing,
     /// What it counts as, where it may outlive whoever serves it.
-    _guest: Option<Arc<Guest>>,
+    _permit: Option<OwnedSemaphorePermit>,
 }
 
 impl<S: Reset> Drop for Spoken<S> {
@@ -56,13 +55,13 @@ impl<S: Reset> Reset for Spoken<S> {
 }
 
 impl<S: Reset> Spoken<S> {
-    /// `guest`: it counts as an open connection to its end, for a tunnel goes on when its connection is served.
+    /// `permit`: it counts as an open connection to its end, for a tunnel goes on when its connection is served.
     pub(super) fn new(
         stream: S,
         (refuse, peer): (Option<Refuse>, IpAddr),
         turn: Turn,
         patience: Duration,
-        guest: Option<Arc<Guest>>,
+        permit: Option<OwnedSemaphorePermit>,
     ) -> Self {
         let refuse = refuse.map(|refuse| (refuse, peer));
         Self {
@@ -76,7 +75,7 @@ impl<S: Reset> Spoken<S> {
             in_pieces: false,
             is_shut: false,
             hearing: Hearing::of(HEARD_OUT),
-            _guest: guest,
+            _permit: permit,
         }
     }
 

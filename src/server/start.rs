@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use arc_swap::ArcSwap;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -20,7 +20,6 @@ use super::control::Control;
 use super::handshake::Failures;
 use super::listener::listen;
 use super::moves::{self, Remembered};
-use super::places::Places;
 use super::reload::{Files, Reloading, Ways};
 use super::scarcity::{Room, Scarcity};
 use super::shared::Shared;
@@ -139,13 +138,12 @@ fn serve(
     let exchange = || shared.exchange(&config).map_err(StartError::Failed);
     let teller = exchange()?;
     let exchanges = iter::repeat_with(exchange).take(workers).collect::<Result<Vec<_>, _>>()?;
-    let places = Places::new(shared.scarcity.room.connections, None, Arc::clone(&shared.scarcity));
-    let (alive, places) = (TaskTracker::new(), Arc::new(places));
+    let (alive, permits) = (TaskTracker::new(), Arc::new(Semaphore::new(shared.scarcity.room.connections)));
     let Doors { legacy, gateway, authz, realm, ops } = doors;
     let (mut gateway, mut authz, mut gateways) = (gateway.into_iter(), authz.into_iter(), Vec::new());
     let (birth, born) = watch::channel(());
     for (number, (listener, exchange)) in legacy.into_iter().zip(&exchanges).enumerate() {
-        let serving = shared.legacy(&config, Arc::clone(exchange), Arc::clone(&places));
+        let serving = shared.legacy(&config, Arc::clone(exchange), Arc::clone(&permits));
         let (behind, [calls, questions]) = shared.gateway(&config, exchange, &serving, workers);
         gateways.push(Arc::clone(&behind));
         let mut doors = vec![(listener, serving)];

@@ -29,8 +29,6 @@ struct Words {
     /// What is said to theirs before they are.
     interim: Interim,
     switch: Switch,
-    /// It has given its place to another connection.
-    has_given_way: AtomicBool,
 }
 
 /// What is written, if anything is, comes from hyper.
@@ -46,8 +44,6 @@ const NONE: u8 = 0;
 const ASKED: u8 = 1;
 /// It is found, and not all written yet.
 const ANSWERED: u8 = 2;
-/// As with [`NONE`], and there was one since somebody last looked for connections that idle.
-const RESTS: u8 = 3;
 
 impl Turn {
     /// A request is here, its head whole.
@@ -63,25 +59,7 @@ impl Turn {
 
     /// Whether somebody waits here for the rest of an answer, or is heard out behind it.
     pub(super) fn is_asked(&self) -> bool {
-        !matches!(self.0.request.load(Ordering::Relaxed), NONE | RESTS) || self.unread().is_set()
-    }
-
-    /// Over HTTP/2: whether one of its requests is under way.
-    pub(super) fn works(&self, does: bool) {
-        self.0.request.store(if does { ASKED } else { RESTS }, Ordering::Relaxed);
-    }
-
-    /// Whether this one gives its place to another connection: nothing is under way, nor was there since this was asked before. A head that is
-    /// not whole is nothing; a tunnel is no idle connection.
-    pub(super) fn gives_way(&self) -> bool {
-        let was = self.0.request.compare_exchange(RESTS, NONE, Ordering::Relaxed, Ordering::Relaxed);
-        let gives_way = was == Err(NONE) && !self.unread().is_set() && !self.is_to_the_close();
-        self.0.has_given_way.store(gives_way, Ordering::Relaxed);
-        gives_way
-    }
-
-    pub(super) fn has_given_way(&self) -> bool {
-        self.0.has_given_way.load(Ordering::Relaxed)
+        self.0.request.load(Ordering::Relaxed) != NONE || self.unread().is_set()
     }
 
     /// Somebody else speaks, until the body that [`Turn::until_end_of`] wraps has ended.
@@ -136,7 +114,7 @@ impl Turn {
             self.0.whose.store(FREE, Ordering::Relaxed);
         }
         if self.is_free() && self.0.request.load(Ordering::Relaxed) == ANSWERED {
-            self.0.request.store(RESTS, Ordering::Relaxed);
+            self.0.request.store(NONE, Ordering::Relaxed);
             // What found no place before it has none behind it.
             drop(self.0.interim.take());
         }

@@ -136,9 +136,9 @@ pub fn few_files(files: u64, taken: usize, wanted: usize) {
     );
 }
 
-/// Says that there are as many connections as may be, at a listener with a bound of its own or at the others: so many were ended so far as they
-/// idled, and so many closed unserved. `few_files`: it is open files that allow so many.
-pub fn turned_away(listener: Option<&str>, (connections, few_files): (usize, bool), (gave_way, count): (u64, u64)) {
+/// Says that connections are closed unserved, as there are as many as may be, at a listener with a bound of its own or at the others;
+/// `count` of them so far. `few_files`: it is open files that allow so many.
+pub fn turned_away(listener: Option<&str>, (connections, few_files): (usize, bool), count: u64) {
     let (whose, mend) = match (listener, few_files) {
         (Some(_), _) => ("this listener takes", "see who holds them"),
         (None, false) => {
@@ -149,13 +149,13 @@ pub fn turned_away(listener: Option<&str>, (connections, few_files): (usize, boo
             "raise the hard limit of these (`open_files` at the start), or see who holds them",
         ),
     };
+    let connections = listener.is_none().then_some(connections);
     tracing::warn!(
         event = "turned_away",
         listener,
-        connections = listener.is_none().then_some(connections),
-        gave_way,
+        connections,
         count,
-        "there are as many connections as {whose}: for a new one that which idles longest is ended, and where none does it is closed: {mend}"
+        "there are as many connections as {whose}, and further ones are closed at once: {mend}"
     );
 }
 

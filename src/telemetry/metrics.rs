@@ -64,8 +64,6 @@ pub struct Metrics {
     pub audit_writable: Gauge,
     /// Connections that were closed at once, as there were as many as may be.
     pub turned_away: Counter,
-    /// Connections that were ended as they idled, and there were as many as may be.
-    pub gave_way: Counter,
     /// Times that a connection could not be accepted; it waits in the kernel.
     pub not_accepted: Counter,
     handshakes: Family<HandshakeLabels, Counter>,
@@ -122,7 +120,6 @@ impl Metrics {
             audit_left_out: Counter::default(),
             audit_writable: Gauge::default(),
             turned_away: Counter::default(),
-            gave_way: Counter::default(),
             not_accepted: Counter::default(),
             handshakes: Family::default(),
             certificates: Family::default(),
@@ -258,11 +255,6 @@ impl Metrics {
             "connections_turned_away",
             "Connections that were closed at once, as there were as many as limits.connections or their listener allows",
             self.turned_away.clone(),
-        );
-        registry.register(
-            "connections_gave_way",
-            "Connections that were ended as they had been idle longest, and there were as many as limits.connections or their listener allows",
-            self.gave_way.clone(),
         );
         registry.register(
             "connections_not_accepted",

@@ -21,7 +21,6 @@ const GROWS = {
   passbridge_audit_lost_total: () => "records of the audit that found no room",
   passbridge_log_lost_total: () => "lines of the log left out",
   passbridge_connections_turned_away_total: () => "connections turned away",
-  passbridge_connections_gave_way_total: () => "idle connections ended for new ones, as there were as many as may be",
   passbridge_connections_not_accepted_total: () => "connections not accepted, for want of open files or memory",
 };
 /** What deserves a look while it is not 0. */

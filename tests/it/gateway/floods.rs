@@ -276,6 +276,6 @@ fn whoever_says_nothing_but_pings_keeps_nobody_waiting_on_the_same_worker() {
         meanwhile.sort_unstable();
         assert!(answers.load(Ordering::Relaxed) > 0, "they are answered");
         // A quarter of them, for the machine may have kept this thread waiting.
-        assert!(meanwhile[10] < 5_000, "so many of the one are answered for each of the other: {meanwhile:?}");
+        assert!(meanwhile[10] < 9_000, "so many of the one are answered for each of the other: {meanwhile:?}");
     });
 }

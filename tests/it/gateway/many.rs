@@ -109,15 +109,7 @@ fn where_few_files_may_be_open_fewer_connections_are_taken_and_that_is_told() {
     assert_eq!((told["allowed"].as_u64(), told["connections"].as_u64()), (Some(200), Some(136)));
     assert!(told["message"].as_str().unwrap().contains("LimitNOFILE="), "{told}");
     let gateway = program.gateway();
-    let half = |address, head: &str| {
-        let mut connection = Connection::open(address);
-        let _turned_away = connection.write(format!("POST {head}Host: a\r\nContent-Length: 4\r\n\r\nha").as_bytes());
-        connection
-    };
-    let mut call = half(gateway, &format!("/api HTTP/1.1\r\nAuthorization: Bearer {uuid}\r\n"));
-    eventually("it is under way", || api.connections() == 1);
-    // Who works gives way to nobody.
-    let held: Vec<Connection> = (0..300).map(|_| half(program.legacy, &format!("{TOKEN} HTTP/1.1\r\n"))).collect();
+    let mut idle: Vec<Connection> = (0..300).map(|_| Connection::open(gateway)).collect();
     eventually("those beyond are turned away", || {
         let text = program.told("/metrics").body;
         text.contains("\npassbridge_connections_turned_away_total 1")
@@ -130,9 +122,8 @@ fn where_few_files_may_be_open_fewer_connections_are_taken_and_that_is_told() {
         turned_away["message"].as_str().unwrap().contains("raise the hard limit"),
         "not what is configured: {turned_away}"
     );
-    assert_eq!(call.ask(b"lf").body, "good");
-    assert_eq!(call.ask(&get("/api", &uuid)).body, "good", "files are left for what stands behind a connection");
-    drop(held);
+    assert_eq!(idle[0].ask(&get("/api", &uuid)).body, "good", "files are left for what stands behind a connection");
+    drop(idle);
     eventually("there is room again", || {
         let mut connection = Connection::open(gateway);
         connection.write(&get("/api", &uuid)) && connection.reply().is_some_and(|reply| reply.body == "good")

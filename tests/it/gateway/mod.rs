@@ -2,7 +2,6 @@
 
 mod abuse;
 mod authz;
-mod crowded;
 mod crowds;
 mod doubt;
 mod errors;

@@ -446,26 +446,3 @@ fn who_begins_to_shake_hands_and_goes_no_further_is_told_and_who_says_nothing_is
     eventually("it is told", || program.lines("handshake_failed").iter().any(|line| line["cause"] == "slow"));
     assert_eq!((failed(&program, ""), &program.lines("handshake_failed")[0]["address"]), (1, &"127.0.0.1".into()));
 }
-
-#[test]
-fn whoever_does_not_come_to_the_end_of_shaking_hands_or_idles_behind_it_gives_way_to_others() {
-    let server = make();
-    let plan = Plan::new().set("limits", "connections", "8").set("limits", "head_timeout", "\"10m\"");
-    let world = spoken_at(plan, "legacy", &server, None);
-    let mut resting = kept(world.legacy(), (&server, None), &post(TOKEN, &passport(OLD_ID, OLD_SECRET)));
-    // Nothing, the beginning of a handshake, and all of it.
-    for said in [b"".as_slice(), &[22, 3, 1, 2, 0, 1]] {
-        let open = |_| {
-            let mut stream = TcpStream::connect(world.legacy()).unwrap();
-            let _it_may_have_given_way = stream.write_all(said);
-            stream
-        };
-        let mut held: Vec<TcpStream> = (0..20).map(open).collect();
-        for _ in 0..20 {
-            assert_eq!(login(&world, &server, None), Some(200));
-        }
-        let ended = held[0].read(&mut [0]);
-        assert!(ended.as_ref().map_or(true, |read| *read == 0), "{ended:?}");
-    }
-    assert!(resting.is_closed());
-}

@@ -61,10 +61,10 @@ impl Kept {
     #[track_caller]
     fn look(&self) {
         for _ in 0..2 {
-            let before = self.metrics.audit_lost.get();
+            let before = self.metrics.audit_left_out.get();
             // Beyond what is written of strangers in a minute; how many those were is written when it is looked.
             self.refuse_unseen(700);
-            eventually("it is looked", || self.metrics.audit_lost.get() > before);
+            eventually("it is looked", || self.metrics.audit_left_out.get() > before);
         }
     }
 
@@ -380,7 +380,7 @@ fn what_is_left_out_while_nothing_can_be_written_is_one_record_however_long_that
     for _ in 0..3 {
         kept.refuse_unseen(5);
         left_out += 5;
-        eventually("it is counted, a second later", || kept.metrics.audit_lost.get() == left_out);
+        eventually("it is counted, a second later", || kept.metrics.audit_left_out.get() == left_out);
     }
     fs::create_dir(&path).unwrap();
     eventually("it is written again", || kept.metrics.audit_writable.get() == 1);
