@@ -67,7 +67,7 @@ impl Gateway {
         }
         match self.carries_a_stranger(&head.headers, trail).await {
             Ok(true) => {
-                let waiting = routing.wait(way, &self.room);
+                let waiting = routing.wait(way, &self.room, trail.began);
                 let _waiting = waiting.map_err(|failed| self.exchange.turn(None, unanswered(failed)))?;
                 self.pass_on(way, (head, body), host.as_ref(), (from, trail)).await
             }
@@ -105,6 +105,9 @@ impl Gateway {
         // So it is where nobody is left to hear an answer.
         trail.passed = Some(Passed { client: None, said: Err(Passed::GONE), took: Duration::ZERO });
         let answer = way.send(asking, body, (&self.exchange, &mut *trail)).await;
+        if answer.is_ok() {
+            way.crowd.has_answered();
+        }
         let said = match &answer {
             Ok((response, _)) => Some(Ok(response.status().as_u16())),
             Err(Failed::Down(_) | Failed::Unheard(_)) => Some(Err("down")),

@@ -1,15 +1,19 @@
 //! Places of the gateway: one API that does not answer takes them from the calls to all others, unless somebody counts those that wait for it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
 use super::forward::Failed;
 use super::routes::Upstream;
+use crate::domain::time::millis;
 
 /// Of so many places the calls of one API may have one, however few are free.
 const FEW: usize = 8;
+/// An API that has answered nobody for so long hangs: one that is merely slow, or much asked, is asked on.
+const HANGS: Duration = Duration::from_secs(2);
 
 /// The places that calls have, over all workers: a connection each, or over HTTP/2 a call.
 #[derive(Clone, Debug)]
@@ -45,6 +49,10 @@ impl Room {
 #[derive(Debug, Default)]
 pub(super) struct Crowd {
     waiting: AtomicUsize,
+    /// It has answered somebody since somebody last looked.
+    has_answered: AtomicBool,
+    /// Since then it has answered nobody who waited, as far as somebody has looked; milliseconds of the monotonic clock.
+    silent_since: AtomicU64,
     /// Its servers.
     names: String,
 }
@@ -52,17 +60,34 @@ pub(super) struct Crowd {
 impl Crowd {
     pub(super) fn at(upstreams: &[Upstream]) -> Self {
         let names: Vec<&str> = upstreams.iter().map(|upstream| upstream.authority.as_str()).collect();
-        Self { waiting: AtomicUsize::new(0), names: names.join(", ") }
+        Self { names: names.join(", "), ..Self::default() }
     }
 
-    /// One call more, unless those before it leave too few of these places to the calls of other APIs. `None`: there are no others.
-    pub(super) fn join(&self, room: Option<&Room>) -> Result<Waiting<'_>, Failed> {
-        if room.is_some_and(|room| room.is_short_beside(self.waiting.load(Ordering::Relaxed))) {
+    /// One call more, unless it hangs and those before it leave too few of these places to the calls of other APIs. `None`: there are no others.
+    pub(super) fn join(&self, room: Option<&Room>, now: Duration) -> Result<Waiting<'_>, Failed> {
+        let waiting = self.waiting.load(Ordering::Relaxed);
+        if waiting == 0 {
+            self.silent_since.store(millis(now), Ordering::Relaxed);
+        }
+        if room.is_some_and(|room| room.is_short_beside(waiting)) && self.hangs(now) {
             let names = &self.names;
             return Err(Failed::Slow(format!("{names}: so many calls wait for it that others would find no place")));
         }
         self.waiting.fetch_add(1, Ordering::Relaxed);
         Ok(Waiting(&self.waiting))
+    }
+
+    /// Somebody has an answer of it.
+    pub(super) fn has_answered(&self) {
+        self.has_answered.store(true, Ordering::Relaxed);
+    }
+
+    fn hangs(&self, now: Duration) -> bool {
+        if self.has_answered.swap(false, Ordering::Relaxed) {
+            self.silent_since.store(millis(now), Ordering::Relaxed);
+        }
+        let silent_since = Duration::from_millis(self.silent_since.load(Ordering::Relaxed));
+        now.saturating_sub(silent_since) >= HANGS
     }
 }
 
@@ -86,13 +111,13 @@ mod tests {
         free.try_acquire_many(idle).unwrap().forget();
         let crowds: Vec<Crowd> = (0..apis * workers).map(|_| Crowd::default()).collect();
         let mut waiting: Vec<Vec<Waiting<'_>>> = crowds.iter().map(|_| Vec::new()).collect();
-        for _ in 0..800 {
+        for second in 0..800 {
             for (crowd, waiting) in crowds.iter().zip(&mut waiting) {
                 if free.available_permits() <= 100 {
                     break;
                 }
                 free.try_acquire().unwrap().forget();
-                match crowd.join(Some(&room)) {
+                match crowd.join(Some(&room), Duration::from_secs(second)) {
                     Ok(call) => waiting.push(call),
                     Err(_) => free.add_permits(1),
                 }
@@ -123,10 +148,26 @@ mod tests {
         let room = Room::new(Arc::clone(&free), 0, 1);
         free.try_acquire_many(2).unwrap().forget();
         let crowd = Crowd::default();
-        let first = crowd.join(Some(&room));
-        assert!(first.is_ok() && crowd.join(Some(&room)).is_err());
-        assert!(crowd.join(None).is_ok(), "nobody else is there whom it could cost anything");
+        let at = Duration::from_secs;
+        let first = crowd.join(Some(&room), at(0));
+        assert!(first.is_ok() && crowd.join(Some(&room), at(2)).is_err());
+        assert!(crowd.join(None, at(2)).is_ok(), "nobody else is there whom it could cost anything");
         drop(first);
-        assert!(crowd.join(Some(&room)).is_ok());
+        assert!(crowd.join(Some(&room), at(2)).is_ok());
+    }
+
+    #[test]
+    fn an_api_that_answers_is_asked_however_many_wait_for_it() {
+        let free = Arc::new(Semaphore::new(2));
+        let room = Room::new(Arc::clone(&free), 0, 1);
+        free.try_acquire_many(2).unwrap().forget();
+        let (crowd, at) = (Crowd::default(), Duration::from_millis);
+        let _waits = crowd.join(Some(&room), at(0));
+        assert!(crowd.join(Some(&room), at(1_999)).is_ok(), "it may answer yet");
+        assert!(crowd.join(Some(&room), at(2_000)).is_err());
+        crowd.has_answered();
+        assert!(crowd.join(Some(&room), at(9_000)).is_ok());
+        assert!(crowd.join(Some(&room), at(10_999)).is_ok());
+        assert!(crowd.join(Some(&room), at(11_000)).is_err(), "nobody else since");
     }
 }

@@ -1,6 +1,7 @@
 //! The routes in use, and the way of each. A call uses one of these from beginning to end.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::forward::{Failed, Way};
 use super::old_api::OldApi;
@@ -54,9 +55,9 @@ impl Routing {
     }
 
     /// A place among the calls that wait for these servers, as long as the calls of others find theirs.
-    pub(super) fn wait<'w>(&self, way: &'w Way, room: &Room) -> Result<Waiting<'w>, Failed> {
+    pub(super) fn wait<'w>(&self, way: &'w Way, room: &Room, now: Duration) -> Result<Waiting<'w>, Failed> {
         let has_others = self.ways().any(|other| !std::ptr::eq(&raw const **other, way));
-        way.crowd.join(has_others.then_some(room))
+        way.crowd.join(has_others.then_some(room), now)
     }
 
     fn ways(&self) -> impl Iterator<Item = &Arc<Way>> {

@@ -142,7 +142,7 @@ impl Gateway {
         let Some((route, way)) = routing.taken(number) else {
             return Err(stranger(Refusal::client(Cause::NotFound, "no route has this host and path")));
         };
-        let _waiting = routing.wait(way, &self.room).map_err(|failed| self.failed(failed, trail))?;
+        let _waiting = routing.wait(way, &self.room, trail.began).map_err(|failed| self.failed(failed, trail))?;
         let client = head.extensions.remove::<Switch>();
         let (bearer, token) = match &pass {
             Pass::Bearer(bearer, token) => {
@@ -161,6 +161,7 @@ impl Gateway {
             interim: from.interim.as_ref().filter(|_| route.pass_interim),
         };
         let answered = self.ask(way, (asking, body), token, trail).await?;
+        way.crowd.has_answered();
         let answer = self.answer(answered, client.filter(|_| upgrade.is_some()));
         answer.map_err(|failed| self.failed(failed, trail))
     }

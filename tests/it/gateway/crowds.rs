@@ -1,9 +1,10 @@
 //! One API that does not answer, beside others that do: it takes the places of its own callers, and leaves theirs to those of others.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
 use parking_lot::Mutex;
 use tokio::time::timeout;
 
@@ -15,6 +16,8 @@ use crate::support::{Connection, FakeApi, PATIENCE, Plan, World, eventually};
 const CONNECTIONS: usize = 80;
 /// Of the others half, but for one that nobody may have left yet.
 const HALF: std::ops::RangeInclusive<usize> = 33..=36;
+/// Whoever answers nobody for so long hangs.
+const HANGS: Duration = Duration::from_secs(2);
 /// A token of the old server.
 const OLDS: &str = "01d00000-0000-4000-8000-000000000001";
 
@@ -59,6 +62,7 @@ fn an_api_that_hangs_leaves_half_of_all_places_to_the_calls_of_others() {
     let uuid = uuid(&world);
     let mut waiting = callers(&world, 30, &get("/bad", &uuid));
     eventually("they wait", || bad.seen().len() == 30);
+    world.clock.turn(HANGS);
     waiting.extend(callers(&world, 8, &get("/bad", &uuid)));
     eventually("half of all do", || HALF.contains(&bad.seen().len()));
     let mut more = callers(&world, 28, &get("/bad", &uuid));
@@ -87,11 +91,17 @@ fn so_it_is_over_http2_where_each_call_has_a_place() {
     let closed = gate.lock();
     let uuid = uuid(&world);
     on_http2(&world, async |sender| {
-        let calls = (0..60).map(|_| {
+        let call = |_| {
             let (mut sender, request) = (sender.clone(), getting("/bad", &uuid));
             async move { ask(&mut sender, request).await.status.as_u16() }
-        });
-        let mut calls: FuturesUnordered<_> = calls.collect();
+        };
+        let mut calls: FuturesUnordered<_> = (0..30).map(call).collect();
+        while bad.seen().len() < 30 {
+            assert_eq!(calls.next().now_or_never(), None, "they wait");
+            tokio::task::yield_now().await;
+        }
+        world.clock.turn(HANGS);
+        calls.extend((30..60).map(call));
         for _ in 0..60 - HALF.end() {
             assert_eq!(timeout(PATIENCE, calls.next()).await, Ok(Some(504)), "at once");
         }
@@ -109,7 +119,10 @@ fn an_old_api_that_hangs_leaves_half_of_all_places_to_the_calls_of_new_ones() {
     world.plant_text(OLDS);
     let closed = gate.lock();
     let uuid = uuid(&world);
-    let _waiting = callers(&world, 38, &get("/old", OLDS));
+    let mut waiting = callers(&world, 30, &get("/old", OLDS));
+    eventually("they wait", || old.seen().len() == 30);
+    world.clock.turn(HANGS);
+    waiting.extend(callers(&world, 8, &get("/old", OLDS)));
     eventually("half of all wait", || HALF.contains(&old.seen().len()));
     for mut caller in callers(&world, 20, &get("/old", OLDS)) {
         assert_eq!(refused(&caller.reply().expect("at once")).0, 504);
