@@ -11,7 +11,7 @@ use super::pool::Server;
 use super::request::{Asking, Carried, carried, unchanged};
 use super::routes::Upstream;
 use super::routing::Routing;
-use super::swap::refusal;
+use super::swap::{crowded, refusal};
 use super::tunnel::Switch;
 use super::{Bounds, From, Gateway, Stream};
 use crate::domain::opaque::TokenUse;
@@ -67,8 +67,13 @@ impl Gateway {
         }
         match self.carries_a_stranger(&head.headers, trail).await {
             Ok(true) => {
-                let waiting = routing.wait(way, &self.room, trail.began);
-                let _waiting = waiting.map_err(|failed| self.exchange.turn(None, unanswered(failed)))?;
+                let _waiting = match routing.wait(way, &self.room, trail.began) {
+                    Ok(waiting) => waiting,
+                    Err(failed) => {
+                        let turned = self.exchange.turn(None, unanswered(failed));
+                        return Ok(crowded(turned, head.version, trail));
+                    }
+                };
                 self.pass_on(way, (head, body), host.as_ref(), (from, trail)).await
             }
             Ok(false) => Err(turned),

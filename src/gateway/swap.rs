@@ -142,7 +142,10 @@ impl Gateway {
         let Some((route, way)) = routing.taken(number) else {
             return Err(stranger(Refusal::client(Cause::NotFound, "no route has this host and path")));
         };
-        let _waiting = routing.wait(way, &self.room, trail.began).map_err(|failed| self.failed(failed, trail))?;
+        let _waiting = match routing.wait(way, &self.room, trail.began) {
+            Ok(waiting) => waiting,
+            Err(failed) => return Ok(crowded(self.failed(failed, trail), head.version, trail)),
+        };
         let client = head.extensions.remove::<Switch>();
         let (bearer, token) = match &pass {
             Pass::Bearer(bearer, token) => {
@@ -310,6 +313,15 @@ pub(super) fn refusal(failed: Failed) -> Refusal {
         Failed::Client(broken) if broken.is_gone() => Refusal::caller_gone(),
         Failed::Client(broken) => Refusal::client(Cause::InvalidRequest, broken.to_string()),
     }
+}
+
+/// What is told for want of places: over HTTP/1 its caller gives his back.
+pub(super) fn crowded(turned: Turned, version: Version, trail: &mut Trail) -> Response<Stream> {
+    let mut response = whole(turned.reply(Endpoint::Api, trail));
+    if version != Version::HTTP_2 {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
 }
 
 /// An answer of our own.
