@@ -80,7 +80,7 @@ pub struct Entry {
     /// Bytes before this record that are none: what a crash left of a line.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub torn: Option<u64>,
-    /// Records that could not be written.
+    /// Records that could not be written, or were left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lost: Option<u64>,
     /// Records that were written, and that this process found removed or changed.

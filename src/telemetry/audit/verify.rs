@@ -24,7 +24,7 @@ pub struct Verdict {
     pub tears: u64,
     /// Starts after an end that was none in order.
     pub crashes: u64,
-    /// Records that could not be written, as the chain itself says.
+    /// Records that could not be written, or were left out, as the chain itself says.
     pub lost: u64,
     /// Records that were written and are gone, as the chain itself says: the process that wrote them was alive, and found them removed or changed.
     pub removed: u64,

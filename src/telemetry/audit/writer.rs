@@ -164,11 +164,10 @@ impl Writer {
         let minute = self.clock.monotonic().as_secs() / 60;
         let is_due = end || self.said != minute;
         self.said = minute;
-        let (said, unsaid) =
-            std::mem::take(&mut self.unsaid).into_iter().partition(|(why, _)| is_due || !why.is_a_rule());
-        self.unsaid = unsaid;
-        let said: BTreeMap<Why, u64> = said;
-        for (why, lost) in said {
+        let unsaid = std::mem::take(&mut self.unsaid).into_iter();
+        let (told, later): (BTreeMap<Why, u64>, _) = unsaid.partition(|(why, _)| is_due || !why.is_a_rule());
+        self.unsaid = later;
+        for (why, lost) in told {
             let (client, lost, said) = (why.client(), Some(lost), Some(why.to_string()));
             self.pending.push_back(Entry { client, lost, why: said, ..Entry::new(self.clock.now(), "gap") });
         }

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
-use super::said::{run, run_with};
+use super::said::{Said, run, run_with};
 use crate::support::{Connection, NEW_ID, NEW_SECRET, OLD_ID, OLD_SECRET, Plan, World, client, eventually, passport};
 
 /// A file with every way of writing that an edit must not disturb.
@@ -467,15 +467,23 @@ fn an_old_secret_is_exchanged_without_a_gap() {
     assert_eq!((lines, text.lines().count()), (1, ODD.lines().count()), "{text}");
 }
 
-#[test]
-fn the_secret_that_was_used_last_is_not_ended_by_a_slip() {
+/// A running bridge whose one client has two old secrets.
+fn with_two_secrets() -> World {
     let mut plan = Plan::new().set("ops", "token", "{ env = \"OPS_TOKEN\" }");
     plan = plan.environment("OPS_TOKEN", NEW_SECRET).without_clients();
     let secrets = "legacy_secret = [{ env = \"OLD_SECRET\" }, { env = \"NEW_SECRET\" }]";
-    let world = plan.client(&client(OLD_ID, secrets)).start();
-    let secret = |arguments: &[&str]| {
-        run_with(&world, &[&["client", "secret", OLD_ID], arguments].concat(), &[("OPS_TOKEN", NEW_SECRET)])
-    };
+    plan.client(&client(OLD_ID, secrets)).start()
+}
+
+/// What is said of them to the command, by whoever may ask the bridge.
+fn of_secrets(world: &World, arguments: &[&str]) -> Said {
+    run_with(world, &[&["client", "secret", OLD_ID], arguments].concat(), &[("OPS_TOKEN", NEW_SECRET)])
+}
+
+#[test]
+fn the_secret_that_was_used_last_is_not_ended_by_a_slip() {
+    let world = with_two_secrets();
+    let secret = |arguments: &[&str]| of_secrets(&world, arguments);
     // The client has changed already.
     assert_eq!(world.token(&passport(OLD_ID, NEW_SECRET)).status, 200);
     for _ in 0..2 {
@@ -493,13 +501,8 @@ fn the_secret_that_was_used_last_is_not_ended_by_a_slip() {
 
 #[test]
 fn while_neither_secret_was_used_none_is_ended_by_a_slip() {
-    let mut plan = Plan::new().set("ops", "token", "{ env = \"OPS_TOKEN\" }");
-    plan = plan.environment("OPS_TOKEN", NEW_SECRET).without_clients();
-    let secrets = "legacy_secret = [{ env = \"OLD_SECRET\" }, { env = \"NEW_SECRET\" }]";
-    let world = plan.client(&client(OLD_ID, secrets)).start();
-    let secret = |arguments: &[&str]| {
-        run_with(&world, &[&["client", "secret", OLD_ID], arguments].concat(), &[("OPS_TOKEN", NEW_SECRET)])
-    };
+    let world = with_two_secrets();
+    let secret = |arguments: &[&str]| of_secrets(&world, arguments);
     let before = all(&world);
     let told =
         "the bridge has seen neither old secret used, so it may be the second that is needed\n  hint: wait until";
@@ -513,11 +516,8 @@ fn while_neither_secret_was_used_none_is_ended_by_a_slip() {
 
 #[test]
 fn where_neither_secret_was_used_the_second_is_ended_by_who_says_yes() {
-    let mut plan = Plan::new().set("ops", "token", "{ env = \"OPS_TOKEN\" }");
-    plan = plan.environment("OPS_TOKEN", NEW_SECRET).without_clients();
-    let secrets = "legacy_secret = [{ env = \"OLD_SECRET\" }, { env = \"NEW_SECRET\" }]";
-    let world = plan.client(&client(OLD_ID, secrets)).start();
-    run_with(&world, &["client", "secret", OLD_ID, "retire", "--yes"], &[("OPS_TOKEN", NEW_SECRET)]).fine();
+    let world = with_two_secrets();
+    of_secrets(&world, &["retire", "--yes"]).fine();
     assert_eq!(world.token(&passport(OLD_ID, NEW_SECRET)).status, 401);
 }
 
@@ -584,10 +584,7 @@ fn a_move_is_told_in_the_audit_with_its_reason() {
 
 #[test]
 fn each_slot_tells_when_its_secret_was_last_used_whatever_slot_it_has_now() {
-    let mut plan = Plan::new().set("ops", "token", "{ env = \"OPS_TOKEN\" }");
-    plan = plan.environment("OPS_TOKEN", NEW_SECRET).without_clients();
-    let secrets = "legacy_secret = [{ env = \"OLD_SECRET\" }, { env = \"NEW_SECRET\" }]";
-    let world = plan.client(&client(OLD_ID, secrets)).start();
+    let world = with_two_secrets();
     let tell = |arguments: &[&str]| run_with(&world, arguments, &[("OPS_TOKEN", NEW_SECRET)]);
     let uses = || {
         let shown = tell(&["client", "show", OLD_ID, "--format", "json"]).fine().json();
@@ -866,13 +863,13 @@ fn whoever_answers_at_the_ops_address_and_is_no_bridge_is_not_taken_for_nobody()
 }
 
 /// Runs the program where something else than this world's bridge is at the ops address.
-pub(super) fn said_at(world: &World, arguments: &[&str], environment: &[(&str, &str)]) -> super::said::Said {
+pub(super) fn said_at(world: &World, arguments: &[&str], environment: &[(&str, &str)]) -> Said {
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_passbridge"));
     command.env_clear().env("OLD_SECRET", OLD_SECRET).env("NEW_SECRET", NEW_SECRET).envs(environment.iter().copied());
     let output = command.arg("--config").arg(world.config()).args(arguments).output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     let status = output.status.code().unwrap();
-    super::said::Said { status, out: text(output.stdout), err: text(output.stderr) }
+    Said { status, out: text(output.stdout), err: text(output.stderr) }
 }
 
 #[test]

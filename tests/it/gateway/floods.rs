@@ -14,6 +14,7 @@ use super::http2::{Sender, ask, getting, on_http2};
 use super::many::{is_served, passbridge, resident, serving};
 use super::{call, get, plan, routes, uuid};
 use crate::support::frames::{self, Frames};
+use crate::support::raw::answered_meanwhile;
 use crate::support::{Connection, FakeApi, World};
 
 const RST_OF: u8 = frames::RST_STREAM;
@@ -264,16 +265,12 @@ fn whoever_says_nothing_but_pings_keeps_nobody_waiting_on_the_same_worker() {
                 answers.fetch_add(read / ping.len(), Ordering::Relaxed);
             }
         });
-        let mut other = Connection::open(world.legacy());
-        let mut meanwhile: Vec<usize> = (0..41)
-            .map(|_| {
-                let before = answers.load(Ordering::Relaxed);
-                other.ask(b"GET /nowhere HTTP/1.1\r\nHost: a\r\n\r\n");
-                answers.load(Ordering::Relaxed) - before
-            })
-            .collect();
+        let meanwhile = answered_meanwhile(
+            &mut Connection::open(world.legacy()),
+            b"GET /nowhere HTTP/1.1\r\nHost: a\r\n\r\n",
+            &answers,
+        );
         flood.shutdown(Shutdown::Both).unwrap();
-        meanwhile.sort_unstable();
         assert!(answers.load(Ordering::Relaxed) > 0, "they are answered");
         // A quarter of them, for the machine may have kept this thread waiting.
         assert!(meanwhile[10] < 9_000, "so many of the one are answered for each of the other: {meanwhile:?}");

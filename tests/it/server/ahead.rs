@@ -5,6 +5,7 @@ use std::net::{Shutdown, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
+use crate::support::raw::answered_meanwhile;
 use crate::support::{Connection, PATIENCE, Plan};
 
 /// Requests that are answered without waiting for anything.
@@ -35,16 +36,8 @@ fn whoever_sends_ahead_keeps_nobody_waiting_on_the_same_worker() {
             while (&flood).write_all(&ahead).is_ok() {}
         });
         scope.spawn(|| count(flood.try_clone().unwrap(), &answers));
-        let mut other = Connection::open(world.legacy());
-        let mut meanwhile: Vec<usize> = (0..41)
-            .map(|_| {
-                let before = answers.load(Ordering::Relaxed);
-                other.ask(AHEAD);
-                answers.load(Ordering::Relaxed) - before
-            })
-            .collect();
+        let meanwhile = answered_meanwhile(&mut Connection::open(world.legacy()), AHEAD, &answers);
         flood.shutdown(Shutdown::Both).unwrap();
-        meanwhile.sort_unstable();
         assert!(answers.load(Ordering::Relaxed) > 0, "they are answered");
         // A quarter of them, for the machine may have kept this thread waiting.
         assert!(meanwhile[10] < 300, "so many of the one are answered for each of the other: {meanwhile:?}");
