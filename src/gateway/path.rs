@@ -1,31 +1,40 @@
 //! PURE: what a path means to a server that resolves it.
 
-use std::borrow::Cow;
+use std::collections::BTreeSet;
 
-/// The path as the most liberal servers would read it: escapes decoded, once and once more, `\` a slash, parameters (`;...`) cut off,
-/// `.` and `..` resolved; where slashes are doubled, one reading makes them one and the other does not. `None`: it climbs over its root, or has
-/// a zero byte in it.
+/// What the path is to servers that read it in different ways, once each has resolved `.` and `..`: escapes left but for those of letters and dots,
+/// decoded, or decoded twice; `\` a slash, or a letter; parameters (`;...`) cut off before that, after it, or part of a name; doubled slashes made one,
+/// or left. Who sees fewer slashes than another may climb further. Empty: there is nothing to resolve in it. `None`: to one of them it climbs over its
+/// root, or has a zero byte in it.
 #[must_use]
-pub fn resolved(path: &str) -> Option<[Cow<'_, str>; 4]> {
+pub fn resolved(path: &str) -> Option<BTreeSet<String>> {
     if is_plain(path) {
-        return Some([path; 4].map(Cow::Borrowed));
+        return Some(BTreeSet::new());
     }
-    let once = decoded(path.as_bytes());
-    let twice = shortened(&decoded(&once));
-    let [first, second] = [once, twice].map(|bytes| String::from_utf8_lossy(&bytes).replace('\\', "/"));
-    if second.contains('\0') {
+    let spelt = also(BTreeSet::from([path.to_owned()]), without_parameters);
+    let decoded = spelt.iter().flat_map(|path| {
+        let once = replaced(path.as_bytes(), escaped);
+        let twice = replaced(&replaced(&once, escaped), overlong);
+        [replaced(path.as_bytes(), escaped_letter), once, twice]
+            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+    });
+    let slashed = also(decoded.collect(), |path| path.replace('\\', "/"));
+    let read = also(slashed, without_parameters);
+    if read.iter().any(|path| path.contains('\0')) {
         return None;
     }
-    let read = |path: &str, merges| read(path, merges).map(Cow::Owned);
-    Some([read(&first, true)?, read(&first, false)?, read(&second, true)?, read(&second, false)?])
+    read.iter().flat_map(|path| [true, false].map(|merges| without_dots(path, merges))).collect()
 }
 
-fn decoded(path: &[u8]) -> Vec<u8> {
-    replaced(path, escaped)
+/// These, and what each of them is besides.
+fn also(paths: BTreeSet<String>, read: fn(&str) -> String) -> BTreeSet<String> {
+    let besides: Vec<_> = paths.iter().map(|path| read(path)).collect();
+    paths.into_iter().chain(besides).collect()
 }
 
-fn shortened(path: &[u8]) -> Vec<u8> {
-    replaced(path, overlong)
+fn without_parameters(path: &str) -> String {
+    let names: Vec<_> = path.split('/').map(|segment| segment.split(';').next().unwrap_or_default()).collect();
+    names.join("/")
 }
 
 fn replaced(path: &[u8], stands_for: fn(&[u8]) -> Option<(u8, usize)>) -> Vec<u8> {
@@ -50,6 +59,11 @@ fn escaped(path: &[u8]) -> Option<(u8, usize)> {
         [b'%', digits @ ..] => Some((hex(digits.get(..2)?)?, 3)),
         _ => None,
     }
+}
+
+/// The same, but for what parts a path: to some servers an escaped slash is none.
+fn escaped_letter(path: &[u8]) -> Option<(u8, usize)> {
+    escaped(path).filter(|(byte, _)| !b"/\\;%".contains(byte))
 }
 
 /// The byte that a sequence at the beginning stands for which UTF-8 has in one byte: forbidden (RFC 3629 section 3), and read all the same by servers
@@ -78,10 +92,10 @@ fn is_plain(path: &str) -> bool {
     })
 }
 
-fn read(decoded: &str, merges: bool) -> Option<String> {
+fn without_dots(path: &str, merges: bool) -> Option<String> {
     let mut kept: Vec<&str> = Vec::new();
-    for segment in decoded.strip_prefix('/').unwrap_or(decoded).split('/') {
-        match segment.split(';').next().unwrap_or_default() {
+    for segment in path.strip_prefix('/').unwrap_or(path).split('/') {
+        match segment {
             "." => {}
             "" if merges => {}
             ".." => drop(kept.pop()?),
@@ -101,10 +115,13 @@ pub fn is_below(path: &str, prefix: &str) -> bool {
 mod tests {
     use super::*;
 
+    fn means(path: &str) -> Vec<String> {
+        resolved(path).unwrap_or_else(|| panic!("{path} climbs")).into_iter().collect()
+    }
+
     #[test]
     fn a_path_is_read_as_the_most_liberal_server_would() {
-        for (path, means) in [
-            ("/api/a", "/api/a"),
+        for (path, meant) in [
             ("/api/./a", "/api/a"),
             ("/api//a", "/api/a"),
             ("/api/../a", "/a"),
@@ -113,52 +130,59 @@ mod tests {
             ("/api/..%5ca", "/a"),
             ("/api/x%5C..%5c..%5ca", "/a"),
             ("/api/..;x=1/a", "/a"),
+            ("/api/..%3bx=1/a", "/a"),
             ("/api/%61dmin", "/api/admin"),
             ("/api;v=1/a;b", "/api/a"),
-            ("/api/a.b/..c", "/api/a.b/..c"),
+            ("/api/%252e%252e/a", "/a"),
+            ("/api/..%252fa", "/a"),
+            ("/api/%25252e", "/api/%2e"),
+            ("/api/%u002e%U002E/a", "/a"),
+            ("/api/%c0%ae%C0%AE%c1%9ca", "/a"),
+            ("/api/%e0%80%ae%e0%80%ae/a", "/a"),
+            ("/api/..%f0%80%80%afa", "/a"),
+            ("/api/%c0%2e./a", "/a"),
+            ("/api/%25e0%2580%25ae./a", "/a"),
         ] {
-            assert_eq!(resolved(path).map(|[merged, ..]| merged).as_deref(), Some(means), "{path}");
+            assert!(means(path).contains(&meant.to_owned()), "{path}: {:?}", means(path));
         }
-        assert_eq!(resolved("/../a"), None);
-        assert_eq!(resolved("/api/%2e%2e/%2e%2e/etc"), None);
-    }
-
-    #[test]
-    fn doubled_slashes_are_read_both_ways() {
-        for (path, one, two) in
-            [("/api//a", "/api/a", "/api//a"), ("/api/..//api/a", "/api/a", "//api/a"), ("/a/", "/a/", "/a/")]
-        {
-            assert_eq!(resolved(path), Some([one.into(), two.into(), one.into(), two.into()]), "{path}");
-        }
-    }
-
-    #[test]
-    fn what_is_escaped_twice_is_read_twice() {
-        for (path, once, twice) in [
-            ("/api/%252e%252e/a", "/api/%2e%2e/a", "/a"),
-            ("/api/..%252fa", "/api/..%2fa", "/a"),
-            ("/api/%25252e", "/api/%252e", "/api/%2e"),
-            ("/api/%u002e%U002E/a", "/a", "/a"),
-            ("/api/%c0%ae%C0%AE%c1%9ca", "/api/\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}a", "/a"),
-            ("/api/%u0430%zz%2", "/api/%u0430%zz%2", "/api/%u0430%zz%2"),
-            ("/api/%e0%80%ae%e0%80%ae/a", "/api/\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}/a", "/a"),
-            ("/api/..%f0%80%80%afa", "/api/..\u{fffd}\u{fffd}\u{fffd}\u{fffd}a", "/a"),
-            ("/api/%c0%2e./a", "/api/\u{fffd}../a", "/a"),
-            ("/api/%25e0%2580%25ae./a", "/api/%e0%80%ae./a", "/a"),
-            // Letters of an old code page.
-            (
-                "/api/%c0%ef%e8%e0%c0%ee",
-                "/api/\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}",
-                "/api/\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}",
-            ),
-            ("/api/%e0%a0%80%f0%90%80%80%c2%80", "/api/\u{800}\u{10000}\u{80}", "/api/\u{800}\u{10000}\u{80}"),
-        ] {
-            let [first, _, second, _] = resolved(path).unwrap();
-            assert_eq!((&*first, &*second), (once, twice), "{path}");
-        }
-        for path in ["/api/%00", "/api/%2500", "/api/%u0000"] {
+        for path in ["/../a", "/api/%2e%2e/%2e%2e/etc", "/api/%00", "/api/%2500", "/api/%u0000"] {
             assert_eq!(resolved(path), None, "{path}");
         }
+    }
+
+    #[test]
+    fn it_is_also_read_as_those_do_who_see_fewer_slashes() {
+        for (path, meant) in [
+            // To nginx `\` is a letter, and so it is to Tomcat where it comes by escape.
+            ("/api/a%5cb/../../other/x", "/other/x"),
+            // Who parts a path before he decodes it: browsers' URLs, Envoy.
+            ("/api/a%2fb/../../other/x", "/other/x"),
+            ("/api/a%252fb/../../other/x", "/other/x"),
+            // Parameters are of Java's servers alone.
+            ("/api/../other/..;/api/x", "/other/..;/api/x"),
+            ("/api/../other/..%3b/api/x", "/other/..;/api/x"),
+            ("/api/%2e%2e/other/..%5capi/x", "/other/..\\api/x"),
+            ("/api/%2e%2e/other/..%2fapi/x", "/other/..%2fapi/x"),
+            // They are cut off before `%3b` is read, so that this is none.
+            ("/api/a/b/..;/..%3b/x", "/api/a/..;/x"),
+        ] {
+            assert!(means(path).contains(&meant.to_owned()), "{path}: {:?}", means(path));
+        }
+    }
+
+    #[test]
+    fn what_all_read_alike_has_one_meaning() {
+        for (path, meant) in [
+            ("/api/a.b/..c/%20", "/api/a.b/..c/ "),
+            ("/api/%u0430%zz%2", "/api/%u0430%zz%2"),
+            // Letters of an old code page.
+            ("/api/%c0%ef%e8%e0%c0%ee", "/api/\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}"),
+            ("/api/%e0%a0%80%f0%90%80%80%c2%80", "/api/\u{800}\u{10000}\u{80}"),
+        ] {
+            assert_eq!(means(path), [meant], "{path}");
+        }
+        assert_eq!(means("/api/a"), [""; 0], "nothing is to be resolved in it");
+        assert_eq!(means("/api/..//api/a"), ["//api/a", "/api/a"], "doubled slashes are read both ways");
     }
 
     #[test]

@@ -75,6 +75,12 @@ fn a_path_that_leaves_its_prefix_is_refused() {
         "/api/%e0%80%ae%e0%80%ae/x",
         "/api/..%f0%80%80%afx",
         "/api/%25e0%2580%25ae./x",
+        // To nginx a `\\` is a letter, to Envoy an escaped slash is, and to either a `;`: they climb further, or come back less.
+        "/api/a%5cb/../../x",
+        "/api/a%2fb/../../x",
+        "/api/../x/..;/api",
+        "/api/%2e%2e/x/..%5capi",
+        "/api/%2e%2e/x/..%2fapi",
         // To whom a string ends in nothing, the rest is not there.
         "/api/..%00/x",
     ] {
