@@ -4,8 +4,8 @@
 
 use std::borrow::Cow;
 use std::error::Error;
+use std::iter;
 use std::time::Duration;
-use std::{fmt, iter};
 
 /// What a legacy client can be told. Each has a row in every dialect (CONTRACT section 3), but for the one that nobody hears.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -148,12 +148,6 @@ impl Refusal {
     /// A refusal that is somebody else's fault: the client hears `server_error`.
     pub fn server(fault: Fault, detail: impl Into<Cow<'static, str>>) -> Self {
         Self { cause: Cause::ServerError, fault, detail: detail.into() }
-    }
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({}): {}", self.cause.word(), self.fault.word(), self.detail)
     }
 }
 

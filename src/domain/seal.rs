@@ -10,7 +10,6 @@ use std::sync::{LazyLock, OnceLock};
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use aws_lc_rs::hmac;
 use secrecy::{ExposeSecret, SecretString};
-use serde::de::Visitor;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use zeroize::{Zeroize, Zeroizing};
 
@@ -75,25 +74,7 @@ impl Serialize for Sealed {
 
 impl<'de> Deserialize<'de> for Sealed {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_byte_buf(SealedBytes)
-    }
-}
-
-struct SealedBytes;
-
-impl Visitor<'_> for SealedBytes {
-    type Value = Sealed;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the bytes of a sealed value")
-    }
-
-    fn visit_bytes<E: serde::de::Error>(self, bytes: &[u8]) -> Result<Sealed, E> {
-        Ok(Sealed(bytes.into()))
-    }
-
-    fn visit_byte_buf<E: serde::de::Error>(self, bytes: Vec<u8>) -> Result<Sealed, E> {
-        Ok(Sealed(bytes.into()))
+        <&[u8]>::deserialize(deserializer).map(|bytes| Self(bytes.into()))
     }
 }
 
@@ -107,18 +88,13 @@ impl fmt::Debug for Sealed {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DoesNotOpen;
 
-impl fmt::Display for DoesNotOpen {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a sealed value does not open with this key: it was changed, or belongs elsewhere")
-    }
-}
-
-impl std::error::Error for DoesNotOpen {}
-
 /// What we sealed does not open: nobody else can be at fault.
 impl From<DoesNotOpen> for Refusal {
-    fn from(error: DoesNotOpen) -> Self {
-        Self::server(Fault::Ourselves, error.to_string())
+    fn from(_: DoesNotOpen) -> Self {
+        Self::server(
+            Fault::Ourselves,
+            "a sealed value does not open with this key: it was changed, or belongs elsewhere",
+        )
     }
 }
 
@@ -257,9 +233,11 @@ impl SealingKey {
 
 /// A data key, wrapped for one access UUID. Once the UUID has opened it, it is at hand: beside what is kept, in memory alone, under a mask that
 /// nothing but the UUID makes, so that the next use costs one hash, and memory tells no more than before.
-#[derive(Clone)]
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct WrappedKey {
     wrapped: Sealed,
+    #[serde(skip)]
     masked: OnceLock<[u8; 32]>,
 }
 
@@ -308,18 +286,6 @@ impl Eq for WrappedKey {}
 impl fmt::Debug for WrappedKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.wrapped.fmt(f)
-    }
-}
-
-impl Serialize for WrappedKey {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.wrapped.serialize(serializer)
-    }
-}
-
-impl<'de> Deserialize<'de> for WrappedKey {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Sealed::deserialize(deserializer).map(Self::from)
     }
 }
 

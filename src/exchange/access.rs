@@ -233,13 +233,8 @@ impl Exchange {
 }
 
 fn good(token: &OpaqueToken, record: Arc<AccessRecord>) -> Result<Standing, Refusal> {
-    match &record.fate {
-        AccessFate::Live { .. } => {
-            let key = data_key(token, &record)?;
-            Ok(Standing::Good(Locked { record, key }))
-        }
-        AccessFate::Over(_) => Ok(Standing::Over(Over::Expired)),
-    }
+    let key = data_key(token, &record)?;
+    Ok(Standing::Good(Locked { record, key }))
 }
 
 /// The family's data key, as this UUID opens it.

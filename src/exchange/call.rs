@@ -97,7 +97,7 @@ impl Exchange {
         };
         // Rare enough to look once more whose it was: the answer is to be in that client's dialect.
         if refusal.cause != Cause::TokenUnknown
-            && let Ok(Some(record)) = self.bridge.store.access(&fingerprint).await.map_err(store_failed)
+            && let Ok(Some(record)) = self.bridge.store.access(&fingerprint).await
         {
             trail.family = Some(record.family);
             trail.client = self.bridge.snapshot.load().table.client(&record.client).cloned();

@@ -11,7 +11,6 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use super::flights::Begun;
 use super::{Exchange, question, store_failed};
 use crate::domain::client::Client;
 use crate::domain::family::{AccessFate, AccessRecord, Family, FamilyId, FamilyState, RefreshRecord};
@@ -206,29 +205,20 @@ impl Exchange {
 
     /// Joins the family's flight, or begins it: whether it does.
     pub(super) fn board(self: &Arc<Self>, plan: Plan) -> (watch::Receiver<Option<Landing>>, bool) {
-        let sender = match self.bridge.flights.begin(plan.family) {
-            Begun::Already(watch) => return (watch, false),
-            Begun::Now(sender) => sender,
-        };
-        let watch = sender.subscribe();
+        let (watch, begun) = self.bridge.flights.begin(plan.family);
+        let Some(sender) = begun else { return (watch, false) };
         let exchange = Arc::clone(self);
         self.tasks.run(async move {
             let under_way = exchange.bridge.flights.until_it_lands(plan.family);
             let landed = exchange.lead(&plan).await;
-            if let Err(refusal) = &landed {
-                exchange.tell_of_renewal(&plan, refusal);
+            if let (Err(refusal), Purpose::Renew(_)) = (&landed, &plan.purpose) {
+                exchange.tell_of(&plan.client.legacy_id, plan.family, refusal);
             }
             let landing = landed.unwrap_or_else(|refusal| plan.purpose.failed(refusal));
             drop(under_way);
             let _nobody_waits = sender.send(Some(landing));
         });
         (watch, true)
-    }
-
-    fn tell_of_renewal(&self, plan: &Plan, refusal: &Refusal) {
-        if matches!(plan.purpose, Purpose::Renew(_)) {
-            self.tell_of(&plan.client.legacy_id, plan.family, refusal);
-        }
     }
 
     /// A renewal is nobody's request, and who begins one may go on with the JWT that there is: so this is what says why it failed, and what

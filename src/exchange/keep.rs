@@ -99,10 +99,14 @@ impl Exchange {
         let moment = self.moment(granted.asked);
         let rotated = issue::rotate(&known.value, asked, used, &granted.grant, moment);
         let mut access = vec![rotated.access];
-        access.extend(self.just_ended(&known.value, &rotated.family, moment.believed).await?);
+        // What is left of those that have ended since the family's newest pair was made, and are remembered on.
+        let made = known.value.replay.as_ref().map_or(known.value.born, |replay| replay.since);
+        let just_ended = |member: &Member| member.until <= moment.believed && member.until > made;
+        let ended = self.access_of(&rotated.family, just_ended).await?.into_iter();
+        access.extend(ended.filter_map(|(fingerprint, record)| Some((fingerprint, issue::ended(record)?))));
         if plan.client.dialect.tokens.refresh_ends_old_access {
             // A record of a UUID that is forgotten at the same time would stay for ever.
-            let old = self.live_access(&rotated.family, moment.believed).await?;
+            let old = self.access_of(&rotated.family, |member| member.until > moment.believed).await?;
             let replaced = |record| AccessRecord { fate: AccessFate::Over(Ending::Replaced), ..record };
             access.extend(old.into_iter().map(|(fingerprint, record)| (fingerprint, replaced(record))));
         }
@@ -123,39 +127,20 @@ impl Exchange {
         granted: &Granted,
     ) -> Result<Change, StoreError> {
         let moment = self.moment(granted.asked);
-        let mut alike = self.live_access(&known.value, moment.now).await?;
+        let mut alike = self.access_of(&known.value, |member| member.until > moment.now).await?;
         alike.retain(|(_, record)| record.scope == wish.scope);
         let (family, access) = issue::renew(&known.value, alike, &plan.data_key, &granted.grant, moment);
         Ok(Change { access, ..Change::of(known.version, family) })
     }
 
-    /// What is left of the records of access UUIDs that have ended since the family's newest pair was made, and are remembered on.
-    async fn just_ended(
-        &self,
-        before: &Family,
-        family: &Family,
-        now: Timestamp,
-    ) -> Result<Vec<(Fingerprint, AccessRecord)>, StoreError> {
-        let made = before.replay.as_ref().map_or(before.born, |replay| replay.since);
-        let is_one =
-            |member: &&Member| member.token_use == TokenUse::Access && member.until <= now && member.until > made;
-        let mut records = Vec::new();
-        for member in family.members.iter().filter(is_one) {
-            let record = self.bridge.store.access(&member.fingerprint).await?;
-            records.extend(record.and_then(issue::ended).map(|record| (member.fingerprint, record)));
-        }
-        Ok(records)
-    }
-
-    /// The records of the family's access UUIDs that are still good then.
-    async fn live_access(
+    /// The records of those access UUIDs of a family.
+    async fn access_of(
         &self,
         family: &Family,
-        now: Timestamp,
+        is_one: impl Fn(&Member) -> bool,
     ) -> Result<Vec<(Fingerprint, AccessRecord)>, StoreError> {
         let mut records = Vec::new();
-        for member in family.members.iter().filter(|member| member.token_use == TokenUse::Access && member.until > now)
-        {
+        for member in family.members.iter().filter(|member| member.token_use == TokenUse::Access && is_one(member)) {
             let record = self.bridge.store.access(&member.fingerprint).await?;
             records.extend(record.map(|record| (member.fingerprint, record)));
         }

@@ -152,7 +152,7 @@ impl Exchange {
         }
         let clock = &self.bridge.clock;
         let asked_at = clock.monotonic();
-        let answer = aside.old.pass(unchanged(aside.called.incoming)?, &self.tasks).await;
+        let answer = aside.old.pass(unchanged(aside.called.incoming), &self.tasks).await;
         // A client is named here by who it says to be: the old server finds out whether that is so.
         let client = aside.look.only().cloned();
         let said = answer.as_ref().map(|answer| answer.status.as_u16()).map_err(Lost::word);
@@ -203,12 +203,10 @@ fn shown<'a>(called: &'a Called<'_>, glance: &Glance, ask: Ask, client: &Client)
 }
 
 /// The request as it came. Its target is a path here, whatever it was to us.
-fn unchanged(incoming: &Incoming<'_>) -> Result<Request<Bytes>, Refusal> {
-    let target = incoming.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
-    let uri: Uri = target.parse().map_err(|_| Refusal::server(Fault::Ourselves, "a target that cannot go on"))?;
+fn unchanged(incoming: &Incoming<'_>) -> Request<Bytes> {
     let mut request = Request::new(Bytes::copy_from_slice(incoming.body));
     request.method_mut().clone_from(incoming.method);
-    *request.uri_mut() = uri;
+    *request.uri_mut() = incoming.uri.path_and_query().cloned().map_or_else(Uri::default, Uri::from);
     request.headers_mut().clone_from(incoming.headers);
-    Ok(request)
+    request
 }

@@ -70,12 +70,11 @@ impl Exchange {
             Some(named) if named.client != known.client.legacy_id => trail.notes.push(Note::Foreign),
             Some(named) => {
                 trail.family = Some(named.family);
-                let parted = self.part(known.client, &named, Ending::Revoked).await?;
-                let is = |told: fn(&Parted) -> bool| parted.as_ref().is_some_and(told);
-                trail.notes.extend(is(|it| it.had_outlived).then_some(Note::Outlived));
-                let stays =
-                    parted.as_ref().is_some_and(|it| it.was_alive() && !it.realm_told && !self.has_run_out(&it.family));
-                trail.notes.extend(stays.then_some(Note::RealmUntold));
+                if let Some(it) = self.part(known.client, &named, Ending::Revoked).await? {
+                    trail.notes.extend(it.had_outlived.then_some(Note::Outlived));
+                    let stays = it.was_alive() && !it.realm_told && !self.has_run_out(&it.family);
+                    trail.notes.extend(stays.then_some(Note::RealmUntold));
+                }
             }
         }
         Ok(reply::success(&known.client.dialect, Says::Revoked))

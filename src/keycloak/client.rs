@@ -290,7 +290,7 @@ pub struct Granted {
 /// Before the connection stood, nothing was spent; after that nobody knows.
 pub(super) fn lost(error: &reqwest::Error) -> NotGranted {
     if error.is_connect() || error.is_builder() {
-        return match bad_certificate(error) {
+        return match BadCertificate::behind(error) {
             Some(bad) => unspent(Fault::Upstream, format!("the realm cannot be reached: {bad}")),
             None if speaks_no_tls(error) => {
                 unspent(Fault::Upstream, "the realm cannot be reached: it speaks no TLS; is it http://?")
@@ -313,11 +313,6 @@ pub(super) fn because(sentence: &str, error: &reqwest::Error) -> String {
         Some(reason) => format!("{sentence}: {}", wire::printable(&reason.to_string())),
         None => sentence.to_owned(),
     }
-}
-
-/// What is wrong with the realm's certificate, where that is why it cannot be reached.
-pub(super) fn bad_certificate(error: &reqwest::Error) -> Option<BadCertificate> {
-    BadCertificate::behind(error)
 }
 
 /// A client that speaks to nobody but the realm: no proxy, no redirects, and only the certificates that are trusted. How long it waits for an answer

@@ -10,7 +10,7 @@ use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderValue}
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
-use super::client::{FORM, RealmSettings, Unusable, bad_certificate, because, headers, http, lost, read};
+use super::client::{FORM, RealmSettings, Unusable, because, headers, http, lost, read};
 use super::repeated::Sent;
 use super::wire::{self, summary};
 use super::{endpoints, form};
@@ -189,13 +189,13 @@ impl Probe {
     /// # Errors
     /// The token does not open it, or it is not there.
     pub async fn administration(&self, url: &str, path: &str, token: &SecretString) -> Result<Value, Unanswered> {
-        let beside = |url: &str| Some(format!("{}/admin/realms/{}", url.rsplit_once("/realms/")?.0, name(url)?));
-        let at = beside(url.trim_end_matches('/'));
-        let at = at.ok_or_else(|| Unanswered::told("its URL does not end in /realms/NAME".to_owned()))?;
+        let parts = url.trim_end_matches('/').rsplit_once("/realms/");
+        let (base, name) = parts.ok_or_else(|| Unanswered::told("its URL does not end in /realms/NAME"))?;
         let mut bearer = HeaderValue::from_str(&format!("Bearer {}", token.expose_secret()))
-            .map_err(|_| Unanswered::told("the token that it gave is no token".to_owned()))?;
+            .map_err(|_| Unanswered::told("the token that it gave is no token"))?;
         bearer.set_sensitive(true);
-        let response = self.send(self.http.get(format!("{at}{path}")).header(AUTHORIZATION, bearer)).await?;
+        let response =
+            self.send(self.http.get(format!("{base}/admin/realms/{name}{path}")).header(AUTHORIZATION, bearer)).await?;
         let status = response.status().as_u16();
         let body = read(response).await.map_err(|lost| Unanswered::told(lost.refusal.detail))?;
         let answer = serde_json::from_slice(&body).ok().filter(|_| status == 200);
@@ -255,11 +255,7 @@ fn gone(error: &reqwest::Error) -> Unanswered {
         Fate::Unspent => detail.into_owned(),
         Fate::Settled | Fate::Unknown => because(&detail, error),
     };
-    Unanswered { heard: false, certificate: bad_certificate(error), sentence }
-}
-
-fn name(url: &str) -> Option<&str> {
-    url.rsplit_once('/').map(|(_, name)| name).filter(|name| !name.is_empty())
+    Unanswered { heard: false, certificate: BadCertificate::behind(error), sentence }
 }
 
 /// `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110 section 5.6.7).

@@ -100,8 +100,7 @@ pub struct Claims {
     /// What it opens, in the realm's words; text, where it is a realm as we know it.
     pub scope: Option<Value>,
     /// When it was issued, by the realm's clock: seconds since 1970.
-    #[serde(deserialize_with = "number")]
-    pub iat: Option<u64>,
+    pub iat: Option<Value>,
 }
 
 /// A text, or a number by its digits.
@@ -111,10 +110,6 @@ fn text<'de, D: Deserializer<'de>>(claim: D) -> Result<Option<String>, D::Error>
         Value::Number(number) => Some(number.to_string()),
         Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
     })
-}
-
-fn number<'de, D: Deserializer<'de>>(claim: D) -> Result<Option<u64>, D::Error> {
-    Ok(Value::deserialize(claim)?.as_u64())
 }
 
 /// Reads the claims; nothing where it is no JWT.

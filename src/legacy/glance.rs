@@ -41,7 +41,7 @@ pub fn glance(dialects: &[std::sync::Arc<Dialect>], incoming: &Incoming<'_>) -> 
         let name = bare(name.split('[').next().unwrap_or_default());
         fields.contains(&name)
     };
-    for part in [incoming.body, incoming.query().unwrap_or_default().as_bytes()] {
+    for part in [incoming.body, incoming.uri.query().unwrap_or_default().as_bytes()] {
         for (name, value) in part.split(|byte| *byte == b'&').filter_map(pair) {
             if dialects.iter().any(|dialect| dialect.credentials.id == name) && !value.is_empty() {
                 places.push(vec![value.clone()]);

@@ -54,14 +54,6 @@ impl fmt::Debug for Incoming<'_> {
     }
 }
 
-impl<'a> Incoming<'a> {
-    /// The query without `?`.
-    #[must_use]
-    pub fn query(&self) -> Option<&'a str> {
-        self.uri.query()
-    }
-}
-
 /// Reads a request. `dialects` are those that have this endpoint at this path: the first one whose credential parameters are
 /// there counts.
 ///
@@ -73,7 +65,7 @@ pub fn read(
     incoming: &Incoming<'_>,
 ) -> Result<LegacyRequest, Refusal> {
     one_of_each(incoming.headers)?;
-    let query = form::parse(incoming.query().unwrap_or_default().as_bytes()).map_err(unreadable)?;
+    let query = form::parse(incoming.uri.query().unwrap_or_default().as_bytes()).map_err(unreadable)?;
     let (parameters, query) = if *incoming.method == Method::POST {
         urlencoded(incoming.headers)?;
         (form::parse(incoming.body).map_err(unreadable)?, Some(query))

@@ -31,7 +31,7 @@ pub fn sole<'r>(
 ) -> Option<&'r Presented> {
     let LegacyRequest { endpoint, parameters, presented, .. } = request;
     let Glance { ids, pairs, .. } = glance;
-    let query = incoming.query().unwrap_or_default().as_bytes();
+    let query = incoming.uri.query().unwrap_or_default().as_bytes();
     let first = presented.readings.first()?;
     let is_secret = |shown: &str| presented.readings.iter().any(|reading| reading.secret.expose_secret() == shown);
     let mut secrets = dialects.iter().flat_map(|dialect| pairs.values(&dialect.credentials.secret));

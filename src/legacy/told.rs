@@ -12,11 +12,9 @@ use crate::domain::shadow::Told;
 /// Whether a reply has an access token, as far as anybody can tell.
 #[must_use]
 pub fn has_token(dialect: &Dialect, headers: &HeaderMap, body: &[u8]) -> bool {
-    let token = |reply: &Map<String, Value>| {
-        let token = reply.get(name(dialect, Slot::AccessToken)?)?;
-        Some(token.as_str().is_some_and(|token| !token.is_empty()))
-    };
-    members(headers, body).is_ok_and(|reply| token(&reply) == Some(true))
+    let is_empty =
+        |reply: &Map<String, Value>| reply.get(name(dialect, Slot::AccessToken)?)?.as_str().map(str::is_empty);
+    members(headers, body).is_ok_and(|reply| is_empty(&reply) == Some(false))
 }
 
 /// Reads a reply with tokens.

@@ -49,7 +49,7 @@ pub(super) async fn read(
             .hint(hint)
     };
     let token = probe.reader(url, id, secret).await.map_err(refused)?;
-    let issued = claims(token.expose_secret()).iat.map(|iat| (Timestamp::from_secs(iat), now()));
+    let issued = claims(token.expose_secret()).iat.and_then(|iat| Some((Timestamp::from_secs(iat.as_u64()?), now())));
     let realm = probe.administration(url, "", &token).await.map_err(refused)?;
     let scopes = probe.administration(url, "/client-scopes", &token).await.map_err(refused)?;
     let policies = policies(probe, url, &token).await.unwrap_or_else(|lost| {

@@ -27,14 +27,6 @@ pub struct Flights {
     told: News<String>,
 }
 
-/// What became of the wish to fly.
-pub(super) enum Begun {
-    /// Somebody flies already.
-    Already(watch::Receiver<Option<Landing>>),
-    /// To be told how it ends.
-    Now(watch::Sender<Option<Landing>>),
-}
-
 /// Takes the flight out of the list when it ends, in whatever way.
 pub(super) struct UnderWay<'a>(&'a Flights, FamilyId);
 
@@ -64,13 +56,16 @@ impl Flights {
         }
     }
 
-    pub(super) fn begin(&self, family: FamilyId) -> Begun {
+    /// The family's flight; whoever begins it is to tell how it ends.
+    pub(super) fn begin(
+        &self,
+        family: FamilyId,
+    ) -> (watch::Receiver<Option<Landing>>, Option<watch::Sender<Option<Landing>>>) {
         match self.under_way.entry(family) {
-            Entry::Occupied(there) => Begun::Already(there.get().clone()),
+            Entry::Occupied(there) => (there.get().clone(), None),
             Entry::Vacant(free) => {
                 let (sender, receiver) = watch::channel(None);
-                free.insert(receiver);
-                Begun::Now(sender)
+                (free.insert(receiver).clone(), Some(sender))
             }
         }
     }
