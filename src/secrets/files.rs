@@ -1,7 +1,7 @@
 //! Files and directories that a load rests on: read within a bound, and stamped, so that a later change shows.
 
 use std::ffi::OsStr;
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
@@ -10,13 +10,14 @@ use crate::document::{Findings, Stamp};
 /// How a path looks now. Follows symbolic links, so that a swapped one shows.
 #[must_use]
 pub fn look(path: &Path) -> Stamp {
-    match fs::metadata(path) {
+    seen(path, &fs::metadata(path))
+}
+
+fn seen(path: &Path, metadata: &io::Result<Metadata>) -> Stamp {
+    match metadata {
+        Ok(metadata) if metadata.is_dir() => names(path).map_or(Stamp::Absent, Stamp::Directory),
+        Ok(metadata) => Stamp::of(metadata),
         Err(_) => Stamp::Absent,
-        Ok(metadata) if metadata.is_dir() => match names(path) {
-            Ok(names) => Stamp::Directory(names),
-            Err(_) => Stamp::Absent,
-        },
-        Ok(metadata) => Stamp::of(&metadata),
     }
 }
 
@@ -49,13 +50,7 @@ pub fn text(path: &Path, most: u64, findings: &Findings) -> Result<String, Unfit
 /// What is in the way, to be put behind the file's name.
 pub fn bytes(path: &Path, most: u64, findings: &Findings) -> Result<Vec<u8>, String> {
     let metadata = fs::metadata(path);
-    let stamp = match &metadata {
-        // As whoever looks for a change sees it.
-        Ok(metadata) if metadata.is_dir() => look(path),
-        Ok(metadata) => Stamp::of(metadata),
-        Err(_) => Stamp::Absent,
-    };
-    findings.rests_on(path, stamp);
+    findings.rests_on(path, seen(path, &metadata));
     match metadata {
         Ok(metadata) if metadata.is_dir() => Err("is a directory".to_owned()),
         // A pipe has its reader wait for whoever is at its other end, and a device may never end.

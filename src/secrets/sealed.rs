@@ -4,12 +4,12 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
-use aws_lc_rs::digest;
 use parking_lot::Mutex;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{LONGEST, Sources, age, bare};
 use crate::document::{Findings, Origin, Spotted, Value};
+use crate::domain::opaque::Fingerprint;
 
 /// The identities that `[secrets]` names, in its order.
 #[derive(Clone, Debug, Default)]
@@ -24,9 +24,9 @@ struct Keys {
     before: Arc<Opened>,
 }
 
-/// Secrets by the SHA-256 of what they were sealed as. The table that was loaded with them has each of them anyway.
+/// Secrets by the fingerprint of what they were sealed as. The table that was loaded with them has each of them anyway.
 #[derive(Default)]
-struct Opened(Mutex<HashMap<[u8; 32], SecretString>>);
+struct Opened(Mutex<HashMap<Fingerprint, SecretString>>);
 
 impl fmt::Debug for Opened {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -77,8 +77,7 @@ impl Identities {
 impl Keys {
     /// The secret that was sealed so, by `open` where nobody knows it.
     fn opened(&self, sealed: &str, open: impl FnOnce() -> Option<SecretString>) -> Option<SecretString> {
-        let digest = digest::digest(&digest::SHA256, sealed.as_bytes());
-        let name = <[u8; 32]>::try_from(digest.as_ref()).ok()?;
+        let name = Fingerprint::of("sealed", sealed.as_bytes());
         let known = self.before.0.lock().get(&name).cloned();
         let secret = known.or_else(open)?;
         self.now.0.lock().insert(name, secret.clone());

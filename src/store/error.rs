@@ -104,15 +104,13 @@ impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::CannotOpen { path, .. } => write!(f, "the token store cannot open {}", path.display()),
-            Self::Busy { path, holder: Some(process) } => {
+            Self::Busy { path, holder } => {
+                let pid = holder.map(|process| format!(" (pid {process})")).unwrap_or_default();
                 write!(
                     f,
-                    "the token store {} belongs to another process (pid {process}): one bridge per directory",
+                    "the token store {} belongs to another process{pid}: one bridge per directory",
                     path.display()
                 )
-            }
-            Self::Busy { path, holder: None } => {
-                write!(f, "the token store {} belongs to another process: one bridge per directory", path.display())
             }
             Self::Format { path, found, known } => write!(
                 f,

@@ -72,7 +72,7 @@ impl TokenStore {
     /// Opens a store that shall be read alone: it is not made, and a Redis is told nothing.
     pub fn open_source(settings: &StoreSettings, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
         match settings {
-            StoreSettings::Embedded { path, .. } if !settings.is_there() => {
+            StoreSettings::Embedded { path, .. } if !embedded::is_store(path) => {
                 Err(StoreError::NotThere { path: path.clone() })
             }
             StoreSettings::Embedded { .. } => Self::open(settings, clock),

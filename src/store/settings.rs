@@ -7,7 +7,7 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 use subtle::ConstantTimeEq;
 
-use super::{embedded, error::StoreError};
+use super::error::StoreError;
 use crate::domain::refusal::{bottom_of, sentence};
 
 /// Which store, and where (OPERATOR section 3, `[store]`).
@@ -25,15 +25,6 @@ pub enum StoreSettings {
 }
 
 impl StoreSettings {
-    /// Whether there is a store to be read; a Redis says so itself when it is opened.
-    #[must_use]
-    pub fn is_there(&self) -> bool {
-        match self {
-            Self::Embedded { path, .. } => embedded::is_store(path),
-            Self::Redis(_) => true,
-        }
-    }
-
     /// Why such a store was not opened, and what to do about that.
     #[must_use]
     pub fn not_opened(&self, error: &StoreError) -> String {

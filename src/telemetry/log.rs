@@ -16,6 +16,7 @@ use super::spool::{Patience, Spool};
 use super::trail::Trail;
 use crate::document::{Finding, Severity};
 use crate::domain::canary::Figures;
+use crate::domain::client::Stage;
 use crate::domain::dialect::Endpoint;
 use crate::domain::family::FamilyId;
 use crate::domain::refusal::{Cause, Fault, Refusal, sentence};
@@ -66,10 +67,10 @@ pub fn request(trail: &Trail, status: u16, took: Duration) {
             tracing::event!(
                 $level,
                 event = "request",
-                endpoint = trail.endpoint.map(crate::domain::dialect::Endpoint::word),
+                endpoint = trail.endpoint.map(Endpoint::word),
                 client = trail.client.as_ref().map(|client| &*client.legacy_id),
                 claimed = trail.claimed.as_deref().filter(|_| trail.client.is_none()),
-                stage = trail.stage().map(crate::domain::client::Stage::word),
+                stage = trail.stage().map(Stage::word),
                 dialect = trail.client.as_ref().map(|client| client.dialect.name.as_str()),
                 grant = trail.grant.as_deref(),
                 address = trail.address.map(display),

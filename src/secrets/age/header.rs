@@ -103,13 +103,11 @@ fn line<'b>(rest: &mut &'b [u8]) -> Result<&'b str, DoesNotOpen> {
 
 /// The first line.
 pub(super) fn begin() -> Vec<u8> {
-    let mut bytes = VERSION.as_bytes().to_vec();
-    bytes.push(b'\n');
-    bytes
+    format!("{VERSION}\n").into_bytes()
 }
 
 /// Says to one recipient how it gets the key. Its 43 digits are one line.
-pub(super) fn stanza(bytes: &mut Vec<u8>, share: &[u8; 32], body: &[u8]) {
+pub(super) fn stanza(bytes: &mut Vec<u8>, Wrapped { share, body }: &Wrapped) {
     bytes.extend_from_slice(format!("-> X25519 {}\n{}\n", BASE64.encode(share), BASE64.encode(body)).as_bytes());
 }
 

@@ -49,13 +49,15 @@ impl Recipient {
         Ok(Self(*bytes(text, RECIPIENT)?))
     }
 
-    /// The key of a value, for this recipient alone: the share that goes with it, and the wrapped key.
-    pub(super) fn wrap(&self, file_key: &FileKey, ephemeral: &Key) -> Option<([u8; 32], Vec<u8>)> {
+    /// The key of a value, for this recipient alone.
+    pub(super) fn wrap(&self, file_key: &FileKey, ephemeral: &Key) -> Option<Wrapped> {
         let share = public(ephemeral)?;
         let key = wrapping(ephemeral, &self.0, [share, self.0])?;
-        let mut body = file_key.to_vec();
-        cipher(&key)?.seal_in_place_append_tag(once(), Aad::empty(), &mut body).ok()?;
-        Some((share, body))
+        let mut body = [0; 32];
+        let (wrapped, tag) = body.split_at_mut(file_key.len());
+        wrapped.copy_from_slice(&**file_key);
+        tag.copy_from_slice(cipher(&key)?.seal_in_place_separate_tag(once(), Aad::empty(), wrapped).ok()?.as_ref());
+        Some(Wrapped { share, body })
     }
 }
 
@@ -122,8 +124,7 @@ fn bytes(text: &str, kind: Hrp) -> Result<Key, MalformedKey> {
         return Err(MalformedKey);
     }
     let mut key = Zeroizing::new([0; 32]);
-    let mut bytes = checked.byte_iter();
-    for (place, byte) in key.iter_mut().zip(&mut bytes) {
+    for (place, byte) in key.iter_mut().zip(checked.byte_iter()) {
         *place = byte;
     }
     let whole = checked.byte_iter().len() == key.len();

@@ -73,8 +73,7 @@ pub fn seal(plain: &[u8], recipients: &[Recipient], entropy: &dyn Entropy) -> Op
     let file_key = Zeroizing::new(random(entropy));
     let mut bytes = header::begin();
     for recipient in recipients {
-        let (share, body) = recipient.wrap(&file_key, &Zeroizing::new(random(entropy)))?;
-        header::stanza(&mut bytes, &share, &body);
+        header::stanza(&mut bytes, &recipient.wrap(&file_key, &Zeroizing::new(random(entropy)))?);
     }
     header::end(&mut bytes, |signed| hmac::sign(&signing_key(&file_key), signed));
     stream::seal(&file_key, random(entropy), plain, &mut bytes)?;
@@ -178,8 +177,7 @@ mod tests {
         let with = |stanza: &str| {
             let mut bytes = header::begin();
             bytes.extend_from_slice(stanza.as_bytes());
-            let (share, body) = identity.recipient().wrap(&file_key, &Zeroizing::new([9; 32])).unwrap();
-            header::stanza(&mut bytes, &share, &body);
+            header::stanza(&mut bytes, &identity.recipient().wrap(&file_key, &Zeroizing::new([9; 32])).unwrap());
             header::end(&mut bytes, |signed| hmac::sign(&signing_key(&file_key), signed));
             stream::seal(&file_key, [3; 16], b"planted", &mut bytes).unwrap();
             open_bytes(&bytes, std::slice::from_ref(&identity)).map(|plain| plain.to_vec())

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use super::super::error::StoreError;
-use super::files::{self, Entry, Files};
+use super::files::{Entry, Files};
 use super::keys;
 use crate::domain::family::FamilyId;
 use crate::domain::time::Timestamp;
@@ -61,13 +61,13 @@ impl ExpiryIndex {
         let first = keys::expiry(self.swept_to.min(horizon), 0).to_vec();
         let end = keys::expiry(horizon, u64::MAX).to_vec();
         let mut due = DueFamilies::default();
-        for pair in files.pairs(first..end) {
-            let (key, bytes) = pair?;
+        for record in files.records::<Vec<FamilyId>>(first..end) {
+            let (key, families) = record?;
             if due.families.len() >= limit {
                 due.more_from = keys::due_in(&key);
                 break;
             }
-            match bytes.and_then(|bytes| files::decode::<Vec<FamilyId>>(&key, &bytes)) {
+            match families {
                 Ok(families) => due.families.extend(families),
                 Err(StoreError::Corrupt { .. }) => due.damaged += 1,
                 Err(error) => return Err(error),

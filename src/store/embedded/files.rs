@@ -275,7 +275,7 @@ fn options() -> KeyspaceCreateOptions {
         .with_kv_separation(Some(beside))
 }
 
-pub(super) fn decode<T: DeserializeOwned>(key: &[u8], bytes: &[u8]) -> Result<T, StoreError> {
+fn decode<T: DeserializeOwned>(key: &[u8], bytes: &[u8]) -> Result<T, StoreError> {
     record::decode(key, bytes)
         .map_err(|damage| StoreError::Corrupt { what: keys::describe(key), cause: Arc::new(damage) })
 }

@@ -1,5 +1,6 @@
 //! What the writer is asked to do, and how each request becomes entries of a batch.
 
+use serde::Serialize;
 use tokio::sync::oneshot;
 
 use super::super::change::{Bundle, Change, PendingRevocation, Swept, Version};
@@ -10,7 +11,7 @@ use super::files::{Entry, Files};
 use super::keys;
 use super::leases::{Leases, Waiting};
 use crate::domain::family::{AccessFate, AccessRecord, Ending, Family, FamilyId, Member, RefreshRecord};
-use crate::domain::opaque::TokenUse;
+use crate::domain::opaque::{Fingerprint, TokenUse};
 use crate::domain::seal::Sealed;
 use crate::domain::time::Timestamp;
 
@@ -45,13 +46,13 @@ pub(super) fn entries_of(bundle: &Bundle) -> Vec<Entry> {
     let mut entries = Vec::with_capacity(3 + access.len() + refresh.len());
     entries.push(Entry::record(&keys::family(family.id), &(1_u64, family)));
     entries.extend(family.session.map(|session| Entry::record(&keys::session(&session), &family.id)));
-    entries.extend(
-        access.iter().map(|(fingerprint, record)| Entry::record(&keys::token(TokenUse::Access, fingerprint), record)),
-    );
-    entries.extend(
-        refresh.iter().map(|(fingerprint, record)| Entry::record(&keys::token(TokenUse::Refresh, fingerprint), record)),
-    );
+    entries.extend(access.iter().map(|token| entry_of_token(TokenUse::Access, token)));
+    entries.extend(refresh.iter().map(|token| entry_of_token(TokenUse::Refresh, token)));
     entries
+}
+
+fn entry_of_token<T: Serialize>(token_use: TokenUse, (fingerprint, record): &(Fingerprint, T)) -> Entry {
+    Entry::record(&keys::token(token_use, fingerprint), record)
 }
 
 pub(super) fn entry_of_pending(pending: &PendingRevocation) -> Entry {
@@ -88,12 +89,8 @@ pub(super) fn commit(files: &Files, leases: &Leases, change: &Change) -> Result<
     }
     let mut entries = Vec::with_capacity(2 + access.len() + refresh.len() + removals.len());
     entries.extend(removals.iter().map(remove_member));
-    entries.extend(
-        access.iter().map(|(fingerprint, record)| Entry::record(&keys::token(TokenUse::Access, fingerprint), record)),
-    );
-    entries.extend(
-        refresh.iter().map(|(fingerprint, record)| Entry::record(&keys::token(TokenUse::Refresh, fingerprint), record)),
-    );
+    entries.extend(access.iter().map(|token| entry_of_token(TokenUse::Access, token)));
+    entries.extend(refresh.iter().map(|token| entry_of_token(TokenUse::Refresh, token)));
     if stored.session != family.session {
         entries.extend(stored.session.map(|session| Entry::remove(&keys::session(&session))));
         entries.extend(family.session.map(|session| Entry::record(&keys::session(&session), &family.id)));

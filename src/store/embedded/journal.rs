@@ -12,13 +12,14 @@
 use std::ffi::OsStr;
 use std::fmt;
 use std::fs::{File, OpenOptions};
-use std::io::{self, BufReader, ErrorKind, Read, Seek, SeekFrom};
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::super::error::StoreError;
+use super::manifest::{cannot_read, paths_in};
 
 const START: u8 = 1;
 const ITEM: u8 = 2;
@@ -44,42 +45,30 @@ impl std::error::Error for DamagedAt {}
 
 /// Looks through all journals in a directory and cuts off a torn last write. Answers how many bytes that were.
 pub(super) fn inspect(directory: &Path) -> Result<u64, StoreError> {
-    let mut journals = journals(directory).map_err(|error| cannot_read(directory, error))?;
+    let mut journals = journals(directory)?;
     journals.sort();
     let newest = journals.pop();
     for (_, path) in journals {
-        let (mut file, broken) = walk(&path)?;
-        let rest = Rest::read(&mut file, broken).map_err(|error| cannot_read(&path, error))?;
+        let (_, rest) = walk(&path)?;
         if !rest.bytes.is_empty() {
-            return Err(damaged(&path, broken.at));
+            return Err(damaged(&path, rest.broken.at));
         }
     }
     let Some((_, path)) = newest else { return Ok(0) };
-    let (mut file, broken) = walk(&path)?;
-    let rest = Rest::read(&mut file, broken).map_err(|error| cannot_read(&path, error))?;
+    let (file, rest) = walk(&path)?;
     if rest.bytes.is_empty() {
         return Ok(0);
     }
     if !rest.is_torn() {
-        return Err(damaged(&path, broken.at));
+        return Err(damaged(&path, rest.broken.at));
     }
-    file.set_len(broken.at).and_then(|()| file.sync_all()).map_err(|error| cannot_read(&path, error))?;
+    file.set_len(rest.broken.at).and_then(|()| file.sync_all()).map_err(|error| cannot_read(&path, error))?;
     Ok(rest.bytes.len() as u64)
 }
 
-fn journals(directory: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
-    let entries = match std::fs::read_dir(directory) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(error),
-    };
-    let paths = entries.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>()?;
-    let numbered = paths.into_iter().filter(|path| path.extension() == Some(OsStr::new("jnl")));
+fn journals(directory: &Path) -> Result<Vec<(u64, PathBuf)>, StoreError> {
+    let numbered = paths_in(directory)?.into_iter().filter(|path| path.extension() == Some(OsStr::new("jnl")));
     Ok(numbered.filter_map(|path| Some((path.file_stem()?.to_str()?.parse().ok()?, path))).collect())
-}
-
-fn cannot_read(path: &Path, error: io::Error) -> StoreError {
-    StoreError::CannotRead { what: path.display().to_string(), cause: Arc::new(error) }
 }
 
 fn damaged(path: &Path, at: u64) -> StoreError {
@@ -87,7 +76,6 @@ fn damaged(path: &Path, at: u64) -> StoreError {
 }
 
 /// Where the whole batches of a journal end.
-#[derive(Clone, Copy, Debug)]
 struct Broken {
     at: u64,
     /// The number of the last whole batch.
@@ -144,8 +132,8 @@ fn sequence_in(start: &[u8]) -> Option<u64> {
     start.get(4..12)?.try_into().ok().map(u64::from_le_bytes)
 }
 
-fn walk(path: &Path) -> Result<(File, Broken), StoreError> {
-    let walked = || -> io::Result<(File, Broken)> {
+fn walk(path: &Path) -> Result<(File, Rest), StoreError> {
+    let walked = || -> io::Result<(File, Rest)> {
         let file = OpenOptions::new().read(true).write(true).open(path)?;
         let length = file.metadata()?.len();
         let mut batches = Batches { reader: BufReader::with_capacity(1 << 20, file), length, at: 0, body: Vec::new() };
@@ -153,7 +141,9 @@ fn walk(path: &Path) -> Result<(File, Broken), StoreError> {
         while let Some(sequence) = batches.next_whole(&mut broken.ends)? {
             broken = Broken { at: batches.at, sequence: Some(sequence), ends: None };
         }
-        Ok((batches.reader.into_inner(), broken))
+        let mut file = batches.reader.into_inner();
+        let rest = Rest::read(&mut file, broken)?;
+        Ok((file, rest))
     };
     walked().map_err(|error| cannot_read(path, error))
 }

@@ -26,7 +26,7 @@ impl std::error::Error for NotWhatCurrentNames {}
 
 /// Checks the list of each tree.
 pub(super) fn inspect(engine: &Path) -> Result<(), StoreError> {
-    for tree in trees(&engine.join("keyspaces"))? {
+    for tree in paths_in(&engine.join("keyspaces"))? {
         let current = tree.join("current");
         // A tree without it was being made when the process ended: fjall makes it anew.
         let Some(named) = read(&current)? else { continue };
@@ -47,7 +47,8 @@ fn parse(current: &[u8]) -> Option<(u64, u128)> {
     (rest == [0]).then(|| (u64::from_le_bytes(*version), u128::from_le_bytes(*checksum)))
 }
 
-fn trees(directory: &Path) -> Result<Vec<PathBuf>, StoreError> {
+/// What is in a directory; nothing where that is not there.
+pub(super) fn paths_in(directory: &Path) -> Result<Vec<PathBuf>, StoreError> {
     match std::fs::read_dir(directory) {
         Ok(entries) => entries.map(|entry| Ok(entry?.path())).collect::<io::Result<_>>(),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
@@ -64,7 +65,7 @@ fn read(path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
     }
 }
 
-fn cannot_read(path: &Path, error: io::Error) -> StoreError {
+pub(super) fn cannot_read(path: &Path, error: io::Error) -> StoreError {
     StoreError::CannotRead { what: path.display().to_string(), cause: Arc::new(error) }
 }
 

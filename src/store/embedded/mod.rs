@@ -294,7 +294,7 @@ impl Embedded {
     }
 
     pub(super) fn hangs(&self) -> Option<StoreError> {
-        self.shared.hangs()
+        self.shared.disk.hangs()
     }
 
     pub(super) fn measured_by(&self, measures: Measures) {
@@ -323,7 +323,7 @@ impl Drop for Embedded {
         let Some(writer) = self.writer.take() else { return };
         let mut waited = Duration::ZERO;
         while !writer.is_finished() {
-            if self.shared.hangs().is_some() || waited >= CLOSING {
+            if self.shared.disk.hangs().is_some() || waited >= CLOSING {
                 return; // it ends with the process, or when the disk answers
             }
             park_timeout(GLANCE);

@@ -160,19 +160,14 @@ impl Shared {
 
     /// Whether the files are open, the newest write did not fail, and the disk does not hang.
     pub(super) fn takes_writes(&self) -> bool {
-        self.files.load().is_some() && !self.is_failing() && self.hangs().is_none()
+        self.files.load().is_some() && !self.is_failing() && self.disk.hangs().is_none()
     }
 
     /// Why it takes no writes.
     pub(super) fn newest_failure(&self) -> Option<StoreError> {
         let failure = || self.failure.load().as_deref().cloned();
         let closed = || self.files.load().is_none().then_some(StoreError::Closed);
-        self.hangs().or_else(failure).or_else(closed)
-    }
-
-    /// What there is to say of the disk where it lets the writer wait for too long.
-    pub(super) fn hangs(&self) -> Option<StoreError> {
-        self.disk.hangs()
+        self.disk.hangs().or_else(failure).or_else(closed)
     }
 
     /// What is answered to whoever is not tried for.

@@ -1,7 +1,7 @@
 //! What makes a directory of an older format one of today's.
 //!
-//! A step for each format in which something has to be changed. A step may be cut off and is then done again from its beginning, because the format is
-//! raised once a step is durable; so each finds its own work done without harm.
+//! What has to be changed may be cut off and is then done again from its beginning, because the format is raised once all of it is durable; so it
+//! finds its own work done without harm.
 
 use super::super::ending;
 use super::super::error::StoreError;
@@ -14,17 +14,11 @@ use crate::domain::family::{Family, FamilyId, FamilyState, RefreshRecord};
 use crate::domain::opaque::TokenUse;
 use crate::domain::time::Timestamp;
 
-type Step = fn(&Files, &mut ExpiryIndex) -> Result<(), StoreError>;
-
-/// From which format each step leads to the next.
-const STEPS: [(u32, Step); 1] = [(1, endless_families_are_not_indexed)];
-
-/// Does the steps that are missing, and writes down each.
+/// Does what is missing, and writes that down.
 pub(super) fn upgrade(directory: &Directory, files: &Files, expiry: &mut ExpiryIndex) -> Result<(), StoreError> {
     let found = directory.format();
-    for (from, step) in STEPS.into_iter().filter(|(from, _)| *from >= found) {
-        step(files, expiry)?;
-        directory.raise_to(from + 1)?;
+    if found == 1 {
+        endless_families_are_not_indexed(files, expiry)?;
     }
     // Format 2 kept the realm's tokens as they came, and they are found so; but who knows no other must not read what is packed.
     if found < FORMAT { directory.raise_to(FORMAT) } else { Ok(()) }

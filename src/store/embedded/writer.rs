@@ -213,11 +213,10 @@ impl Writer {
     /// After a failed write: tries the disk again, once in a while. Before a group, whatever is asked: what the group does is
     /// decided on the files as they are then, and where they could not be opened no read leads to a write that would try.
     fn recover(&mut self) {
-        let clock = Arc::clone(&self.shared.clock);
         if let Some(failed) = self.failed
-            && clock.monotonic().saturating_sub(failed) >= TRY_AGAIN
+            && self.shared.clock.monotonic().saturating_sub(failed) >= TRY_AGAIN
         {
-            self.failed = self.shared.reopen().is_err().then(|| clock.monotonic());
+            self.failed = self.shared.reopen().is_err().then(|| self.shared.clock.monotonic());
         }
     }
 

@@ -13,7 +13,7 @@ use super::super::error::{CommitError, StoreError};
 use super::super::record;
 use super::scan::ids;
 use super::scripts::Next;
-use super::{Redis, keys, listed, state_in};
+use super::{Redis, keys, listed};
 use crate::domain::family::{Family, FamilyId, FamilyState};
 use crate::domain::time::Timestamp;
 
@@ -59,11 +59,10 @@ impl Redis {
 
     /// Answers how many of them stay without a time.
     async fn end_those_over(&self, found: &[FamilyId]) -> Result<usize, StoreError> {
-        let reads = found.iter().map(|id| cmd("HMGET").arg(keys::state(*id)).arg("v").arg("d").to_owned()).collect();
         let (mut stay, mut members) = (0, Vec::new());
-        for (id, answer) in found.iter().zip(self.read_all(reads).await?) {
+        for known in self.families(found).await? {
             // Not there: it is being born, and its list comes before its state. Or damaged: nobody can tell whether it is over.
-            let known = match state_in(&keys::state(*id), answer) {
+            let known = match known {
                 Err(StoreError::Corrupt { .. }) => None,
                 read => read?,
             };

@@ -39,7 +39,7 @@ use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
-use redis::{Cmd, FromRedisValue, RedisError, RedisResult, Value, cmd};
+use redis::{Cmd, FromRedisValue, RedisError, Value, cmd};
 
 use self::clock::Days;
 pub use self::keeping::{Loss, Unseen, losses};
@@ -112,11 +112,10 @@ impl Redis {
             .map_or(Ok(None), FromRedisValue::from_redis_value)
             .map_err(|error| failed(error.into()))?;
         match found {
-            Some(FORMAT) => {}
-            Some(OLDEST..FORMAT) => {
-                let raise = cmd("SET").arg(keys::FORMAT).arg(FORMAT).to_owned();
-                let _raised = if writes { link.run_blocking(vec![raise]).map_err(failed)? } else { Vec::new() };
+            Some(OLDEST..FORMAT) if writes => {
+                link.run_blocking(vec![cmd("SET").arg(keys::FORMAT).arg(FORMAT).to_owned()]).map_err(failed)?;
             }
+            Some(OLDEST..=FORMAT) => {}
             Some(found) => return Err(StoreError::Format { path: path(), found, known: FORMAT }),
             None => return Err(StoreError::NotThere { path: path() }),
         }
@@ -242,7 +241,6 @@ impl Redis {
         // Only now: a client whose refresh came to nothing goes on with the UUIDs that it has.
         let mut gone = if forgotten < until_now { self.stay(&before.value.members, forgotten) } else { Vec::new() };
         gone.extend(self.tokens(&over, &[], forgotten));
-        let forget = |member: &Member| cmd("DEL").arg(keys::token(member.token_use, &member.fingerprint)).to_owned();
         gone.extend(removals.iter().map(forget));
         let moved = before.value.session.filter(|session| family.session != Some(*session));
         gone.extend(moved.map(|session| cmd("DEL").arg(keys::session(&session)).to_owned()));
@@ -354,6 +352,11 @@ fn state_in(key: &str, answer: Value) -> Result<Option<Versioned<Family>>, Store
     Ok(Some(Versioned { value, version: Version(version) }))
 }
 
+/// Removes the record of a UUID.
+fn forget(member: &Member) -> Cmd {
+    cmd("DEL").arg(keys::token(member.token_use, &member.fingerprint)).to_owned()
+}
+
 /// The record of a token in an answer.
 fn token_in<T: serde::de::DeserializeOwned>(key: &str, answer: Value) -> Result<Option<T>, StoreError> {
     let Some(bytes) = bytes(answer) else { return Ok(None) };
@@ -375,8 +378,7 @@ fn listed(family: FamilyId, forgotten: Timestamp) -> Cmd {
 }
 
 fn bytes(value: Value) -> Option<Vec<u8>> {
-    let read: RedisResult<Option<Vec<u8>>> = FromRedisValue::from_redis_value(value).map_err(Into::into);
-    read.ok().flatten()
+    Option::from_redis_value(value).ok().flatten()
 }
 
 fn corrupt(what: &str, damage: record::Damage) -> StoreError {

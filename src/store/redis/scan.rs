@@ -6,7 +6,7 @@ use super::super::change::{Bundle, Find, Gathered, Search, Swept, Versioned};
 use super::super::ending;
 use super::super::error::StoreError;
 use super::super::record::Damage;
-use super::{Redis, corrupt, keys, state_in};
+use super::{Redis, corrupt, forget, keys, state_in};
 use crate::domain::family::{AccessRecord, Family, FamilyId, RefreshRecord};
 use crate::domain::opaque::TokenUse;
 use crate::domain::time::Timestamp;
@@ -56,24 +56,15 @@ impl Redis {
     }
 
     async fn drop_if_due(&self, id: FamilyId, horizon: Timestamp) -> Result<bool, StoreError> {
-        let known = self.family(id).await?;
-        if let Some(family) = &known {
-            let forgotten = ending::remembered_until(&family.value);
+        let mut gone = Vec::new();
+        if let Some(Versioned { value: family, .. }) = self.family(id).await? {
+            let forgotten = ending::remembered_until(&family);
             if forgotten >= horizon {
                 self.write(vec![super::listed(id, forgotten)], false).await?;
                 return Ok(false);
             }
-        }
-        let mut gone = Vec::new();
-        if let Some(family) = &known {
-            gone.extend(
-                family
-                    .value
-                    .members
-                    .iter()
-                    .map(|member| cmd("DEL").arg(keys::token(member.token_use, &member.fingerprint)).to_owned()),
-            );
-            gone.extend(family.value.session.map(|session| cmd("DEL").arg(keys::session(&session)).to_owned()));
+            gone.extend(family.members.iter().map(forget));
+            gone.extend(family.session.map(|session| cmd("DEL").arg(keys::session(&session)).to_owned()));
         }
         gone.push(cmd("DEL").arg(keys::state(id)).arg(keys::fence(id)).to_owned());
         gone.push(cmd("ZREM").arg(keys::list_of(id)).arg(id.to_string()).to_owned());
@@ -172,7 +163,7 @@ impl Redis {
     }
 
     /// Each of these families, if it is there, or what is wrong with it; by one round trip.
-    async fn families(
+    pub(super) async fn families(
         &self,
         ids: &[FamilyId],
     ) -> Result<Vec<Result<Option<Versioned<Family>>, StoreError>>, StoreError> {
