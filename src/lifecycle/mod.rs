@@ -22,6 +22,25 @@ use tokio_util::task::TaskTracker;
 /// How long after a panic a task begins anew that works for everybody.
 const ANEW: Duration = Duration::from_secs(1);
 
+/// The first nap of a thread that waits for something that nobody tells it of, and the longest.
+const NAPS: [Duration; 2] = [Duration::from_micros(200), Duration::from_millis(20)];
+
+/// Whether it becomes so within this time; the thread that asks sleeps meanwhile. Naps double: a busy machine adds a millisecond to each, and thousands
+/// of short ones would be several times as long as they say.
+#[must_use]
+pub fn within(patience: Duration, mut is_so: impl FnMut() -> bool) -> bool {
+    let (mut waited, [mut nap, longest]) = (Duration::ZERO, NAPS);
+    while !is_so() {
+        if waited >= patience {
+            return false;
+        }
+        thread::park_timeout(nap);
+        waited += nap;
+        nap = longest.min(nap * 2);
+    }
+    true
+}
+
 /// The tasks of one thread, and the word that they shall end.
 #[derive(Clone, Debug)]
 pub struct Tasks {
@@ -202,6 +221,18 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+
+    #[test]
+    fn whoever_waits_looks_less_and_less_often_so_that_a_busy_machine_adds_little() {
+        let mut looks = 0;
+        let never = || {
+            looks += 1;
+            false
+        };
+        assert!(!within(Duration::from_millis(100), never));
+        assert_eq!(looks, 12, "seven naps that double, from 0.2 ms on, and four of 20 ms");
+        assert!(within(Duration::ZERO, || true), "it is so already");
+    }
 
     #[test]
     fn whoever_can_read_reads_before_anybody_writes() {

@@ -21,6 +21,7 @@ use super::super::error::{Cause, StoreError};
 use super::super::record;
 use super::{journal, keys, manifest};
 use crate::domain::opaque::Fingerprint;
+use crate::lifecycle::within;
 
 /// Values from this size on lie beside the tree, so that compaction does not move them: JWTs.
 const SEPARATE_FROM: u32 = 256;
@@ -30,6 +31,9 @@ const SEPARATE_FROM: u32 = 256;
 const ACCESS_MEMTABLE: u64 = 16 << 20;
 const OTHERS_MEMTABLE: u64 = 10 << 20;
 const JOURNALS: u64 = 64 << 20;
+
+/// A flush of one tree is waited for no longer.
+const FLUSHING: Duration = Duration::from_secs(2);
 
 /// One entry of a batch: a key, and its value or nothing where it is removed. Made on the caller's thread, in the shape in
 /// which fjall keeps it.
@@ -181,15 +185,8 @@ impl Files {
     /// Moves what is only in journal and memory into sorted files, so that the next opening has nothing to read again.
     pub(super) fn flush(&self) {
         for tree in [&self.access, &self.others] {
-            if tree.rotate_memtable().is_ok() {
-                // Bounded: on a disk that refuses, the journal still has everything.
-                for _ in 0..2_000 {
-                    if tree.sealed_memtable_count() == 0 {
-                        break;
-                    }
-                    std::thread::park_timeout(Duration::from_millis(1));
-                }
-            }
+            // Bounded: on a disk that refuses, the journal still has everything.
+            let _is_flushed = tree.rotate_memtable().is_ok() && within(FLUSHING, || tree.sealed_memtable_count() == 0);
         }
     }
 

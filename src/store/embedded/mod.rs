@@ -34,7 +34,7 @@ mod writer;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::thread::{Builder, JoinHandle, park_timeout};
+use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -52,6 +52,7 @@ use crate::domain::family::{AccessRecord, Ending, Family, FamilyId, RefreshRecor
 use crate::domain::horizon::Horizon;
 use crate::domain::opaque::{Fingerprint, TokenUse};
 use crate::domain::time::{Clock, Timestamp};
+use crate::lifecycle::within;
 pub use backup::{BackedUp, Backup, Progress};
 pub(super) use directory::is_store;
 use disk::PATIENCE;
@@ -71,9 +72,6 @@ const PORTION: usize = 100;
 
 /// The end waits no longer for the writer.
 const CLOSING: Duration = Duration::from_secs(10);
-
-/// Between two looks whether the writer has ended.
-const GLANCE: Duration = Duration::from_millis(1);
 
 /// An open directory.
 #[derive(Debug)]
@@ -321,16 +319,12 @@ impl Drop for Embedded {
     fn drop(&mut self) {
         self.jobs.take();
         let Some(writer) = self.writer.take() else { return };
-        let mut waited = Duration::ZERO;
-        while !writer.is_finished() {
-            if self.shared.disk.hangs().is_some() || waited >= CLOSING {
-                return; // it ends with the process, or when the disk answers
-            }
-            park_timeout(GLANCE);
-            waited += GLANCE;
+        let _ended = within(CLOSING, || writer.is_finished() || self.shared.disk.hangs().is_some());
+        // Else it ends with the process, or when the disk answers.
+        if writer.is_finished() {
+            // Its panic was reported where it happened.
+            drop(writer.join());
         }
-        // Its panic was reported where it happened.
-        drop(writer.join());
     }
 }
 
@@ -419,12 +413,8 @@ mod tests {
         assert!(!shared.is_closed(), "the writer hangs still");
         drop(held);
         // Once the disk answers all is done, and the files are closed.
-        while shared.files().is_ok() || !shared.is_closed() {
-            park_timeout(GLANCE);
-        }
-        while Arc::strong_count(&shared) > 1 {
-            park_timeout(GLANCE);
-        }
+        assert!(within(CLOSING, || shared.is_closed() && shared.files().is_err()));
+        assert!(within(CLOSING, || Arc::strong_count(&shared) == 1));
         assert!(open(directory.path()).memo("last").unwrap().is_some());
     }
 }

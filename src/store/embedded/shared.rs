@@ -24,11 +24,10 @@ use super::upgrade::upgrade;
 use crate::domain::family::AccessRecord;
 use crate::domain::opaque::{Fingerprint, TokenUse};
 use crate::domain::time::Clock;
+use crate::lifecycle::within;
 
 /// How long files that shall be opened anew wait for the last reader.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// Between two looks whether he has gone.
-const AGAIN_AFTER: Duration = Duration::from_micros(200);
 
 /// So many records are laid out at once: a login waits for no more than a millisecond.
 const PORTION: usize = 200;
@@ -262,19 +261,6 @@ fn unshared(files: Arc<Files>, patience: Duration) -> Result<(), Arc<Files>> {
 
 fn is_unshared(files: &Arc<Files>) -> bool {
     Arc::strong_count(files) == 1
-}
-
-/// Whether it becomes so before long.
-fn within(patience: Duration, is_so: impl Fn() -> bool) -> bool {
-    let mut waited = Duration::ZERO;
-    while !is_so() {
-        if waited >= patience {
-            return false;
-        }
-        std::thread::park_timeout(AGAIN_AFTER);
-        waited = waited.saturating_add(AGAIN_AFTER);
-    }
-    true
 }
 
 /// What the writer counts.

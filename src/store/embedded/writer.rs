@@ -128,7 +128,10 @@ impl Writer {
                             drop(reply.send(written.map_err(CommitError::Store)));
                         });
                     }
-                    Err(error) => drop(reply.send(Err(error))),
+                    Err(error) => {
+                        drop(waiting);
+                        drop(reply.send(Err(error)));
+                    }
                 }
             }
             Job::End { family, ending, reply } => {

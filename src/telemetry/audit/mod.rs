@@ -16,7 +16,7 @@ mod writer;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::thread::{self, JoinHandle, park_timeout};
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -33,7 +33,7 @@ use self::missing::{Bounds, Missing, Why};
 use self::writer::Writer;
 use super::{Metrics, log};
 use crate::domain::time::{Clock, Timestamp};
-use crate::lifecycle;
+use crate::lifecycle::{self, within};
 
 /// Where the audit is, and how long.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,9 +51,6 @@ const QUEUE: usize = 32_768;
 
 /// Room in it that refusals leave to who is let in.
 const KEPT_FREE: usize = QUEUE / 2;
-
-/// Between two looks whether the writer has ended.
-const NEXT_LOOK: Duration = Duration::from_millis(1);
 
 /// What the thread that writes is handed.
 #[expect(clippy::large_enum_variant, reason = "nearly all are entries")]
@@ -141,15 +138,11 @@ impl Audit {
 
     /// Waits for the end of its thread, some seconds at most: where the disk hangs, that ends with the process, and what waits is told to be lost.
     pub(super) fn wait(&self, writer: JoinHandle<()>) -> thread::Result<()> {
-        let mut waited = Duration::ZERO;
-        while !writer.is_finished() {
-            if self.disk.hangs() || waited >= PATIENCE {
-                log::audit_lost(self.disk.waiting() + self.queue.max_capacity() - self.queue.capacity());
-                return Ok(());
-            }
-            park_timeout(NEXT_LOOK);
-            waited += NEXT_LOOK;
+        let _ended = within(PATIENCE, || writer.is_finished() || self.disk.hangs());
+        if writer.is_finished() {
+            return writer.join();
         }
-        writer.join()
+        log::audit_lost(self.disk.waiting() + self.queue.max_capacity() - self.queue.capacity());
+        Ok(())
     }
 }
