@@ -5,7 +5,7 @@
 use std::fmt::{self, Write};
 
 use tracing::field::{Field, Visit};
-use tracing::{Event, Level, Metadata, Subscriber};
+use tracing::{Event, Metadata, Subscriber};
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
@@ -41,9 +41,10 @@ where
 }
 
 /// Whether a library's line may hold what the other side sent: h2 tells a head that it refuses, with its path and query, a `TE`, and the words of
-/// a GOAWAY, as they came. It has no line at these levels but for who looks for a bug in it.
+/// a GOAWAY, as they came, and warns of each answer to a ping that nobody sent, with its bytes. It has no line but for who looks for a bug in it, and
+/// whoever sends what it tells of could fill the log.
 fn quotes_callers(of: &Metadata<'_>) -> bool {
-    *of.level() > Level::INFO && of.target().split("::").next() == Some("h2")
+    of.target().split("::").next() == Some("h2")
 }
 
 /// Writes members one behind the other. A value that is not there is not visited.

@@ -248,6 +248,20 @@ fn uploads_that_their_api_does_not_read_hold_up_no_other_on_their_connection() {
 }
 
 #[test]
+fn answers_to_pings_that_nobody_sent_are_no_lines_in_the_log() {
+    let api = FakeApi::good();
+    let (_world, mut program, _uuid) = serving(plan(&api, ""), passbridge());
+    let mut flood = Frames::open(program.gateway());
+    assert!(flood.say(&frames::frame(frames::PING, frames::ACK, 0, b"planted.").repeat(1_000)));
+    flood.send(frames::PING, 0, 0, &[7; 8]);
+    assert!(flood.until(frames::PING).is_some(), "they were read, and what comes behind them is answered");
+    program.signal("TERM");
+    assert!(program.ended().success());
+    let log = program.log();
+    assert!(log.contains("draining") && !log.contains("ping") && !log.contains("planted"), "{log}");
+}
+
+#[test]
 fn whoever_says_nothing_but_pings_keeps_nobody_waiting_on_the_same_worker() {
     let api = FakeApi::good();
     let world = plan(&api, "").start();
