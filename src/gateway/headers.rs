@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 use super::From;
 use super::host::name;
 use crate::relay::forwarded::{FORWARDED_FOR, Hop, hops};
-use crate::relay::hops::{elements, end_to_end};
+use crate::relay::hops::{elements, end_to_end, tells_origin};
 
 static PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 static HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -67,18 +67,6 @@ fn forget(headers: &mut HeaderMap, is_said: impl Fn(&str) -> bool) {
     for name in &said {
         headers.remove(name);
     }
-}
-
-/// Of any proxy's habit, and with `_` for `-` too, as CGI and its heirs read a name.
-fn tells_origin(name: &str) -> bool {
-    const NAMES: [&str; 4] = ["forwarded", "x-real-ip", "x-original-url", "x-rewrite-url"];
-    const FAMILY: &str = "x-forwarded-";
-    let is = |known: &str, name: &str| {
-        known.bytes().zip(name.bytes()).all(|(known, byte)| known == byte || (known, byte) == (b'-', b'_'))
-    };
-    name.starts_with(['x', 'f'])
-        && (name.len() > FAMILY.len() && is(FAMILY, name)
-            || NAMES.iter().any(|known| known.len() == name.len() && is(known, name)))
 }
 
 /// Makes one `Cookie` of the many that HTTP/2 allows (RFC 9113 section 8.2.3).

@@ -25,8 +25,9 @@ pub fn end_to_end(headers: &mut HeaderMap) -> Option<HeaderValue> {
             .filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok())
             .collect();
         upgrades = named.contains(&header::UPGRADE);
-        // What frames or addresses the message is not the sender's to take away, nor what it is judged by here.
-        for name in named.iter().filter(|name| !OURS.contains(name)) {
+        // What frames or addresses the message is not the sender's to take away, nor what it is judged by here. Nor what a proxy before us has said:
+        // some hand on the `Connection` of their client beside their own lines.
+        for name in named.iter().filter(|name| !OURS.contains(name) && !tells_origin(name.as_str())) {
             headers.remove(name);
         }
         headers.remove(header::CONNECTION);
@@ -41,6 +42,19 @@ pub fn end_to_end(headers: &mut HeaderMap) -> Option<HeaderValue> {
         headers.remove(name);
     }
     upgrade
+}
+
+/// Whether it tells where a call came from and what it asked for: of any proxy's habit, and with `_` for `-` too, as CGI and its heirs read a name.
+#[must_use]
+pub fn tells_origin(name: &str) -> bool {
+    const NAMES: [&str; 4] = ["forwarded", "x-real-ip", "x-original-url", "x-rewrite-url"];
+    const FAMILY: &str = "x-forwarded-";
+    let is = |known: &str, name: &str| {
+        known.bytes().zip(name.bytes()).all(|(known, byte)| known == byte || (known, byte) == (b'-', b'_'))
+    };
+    name.starts_with(['x', 'f'])
+        && (name.len() > FAMILY.len() && is(FAMILY, name)
+            || NAMES.iter().any(|known| known.len() == name.len() && is(known, name)))
 }
 
 /// Whether all that frames a body is taken away where it is read: hyper takes chunks away, and what else it is in (RFC 9112 section 7) would

@@ -37,8 +37,9 @@ fn a_strangers_word_about_himself_is_replaced_and_a_trusted_peers_continued() {
         let api = FakeApi::good();
         let world = plan(&api, "").set("server", "trusted_proxies", trusted).start();
         let request = format!(
-            "GET /api HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 1.2.3.4\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: old\r\n\
-             Authorization: Bearer {}\r\n\r\n",
+            // Proxies are there that hand on what their client says of the connection, beside lines of their own.
+            "GET /api HTTP/1.1\r\nHost: a\r\nConnection: X-Forwarded-For, x-forwarded-proto, X-Forwarded-Host\r\nX-Forwarded-For: 1.2.3.4\r\n\
+             X-Forwarded-Proto: https\r\nX-Forwarded-Host: old\r\nAuthorization: Bearer {}\r\n\r\n",
             uuid(&world)
         );
         assert_eq!(call(&world, request.as_bytes()).status, 200);

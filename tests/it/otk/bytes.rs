@@ -34,7 +34,7 @@ fn a_request_reaches_the_old_server_as_it_was_sent() {
     );
     let target = format!("{TOKEN}?a=%2F..%2f;x&b='|{{}}&c");
     let head = format!(
-        "POST {target} HTTP/1.1\r\nHost: old.example.org:8443\r\nContent-Type: application/x-www-form-urlencoded; Charset=utf-8\r\nContent-Length: {}\r\nX-Forwarded-For: 192.0.2.7, 10.0.0.1\r\nCookie: b=2\r\nX-Odd:   two  blanks \r\nCookie: a=1\r\nConnection: keep-alive, X-Own\r\nX-Own: 1\r\nKeep-Alive: 5\r\nExpect: 100-continue\r\n\r\n",
+        "POST {target} HTTP/1.1\r\nHost: old.example.org:8443\r\nContent-Type: application/x-www-form-urlencoded; Charset=utf-8\r\nContent-Length: {}\r\nX-Forwarded-For: 192.0.2.7, 10.0.0.1\r\nCookie: b=2\r\nX-Odd:   two  blanks \r\nCookie: a=1\r\nConnection: keep-alive, X-Own, X-Forwarded-For\r\nX-Own: 1\r\nKeep-Alive: 5\r\nExpect: 100-continue\r\n\r\n",
         body.len()
     );
     let reply = world.connect().ask(&[head.as_bytes(), body.as_bytes()].concat());
