@@ -170,6 +170,7 @@ impl Way {
 
     fn answered(&self, server: &Server, before: Before, (exchange, status): (&Exchange, StatusCode)) {
         let bridge = exchange.bridge();
+        self.crowd.has_answered();
         bridge.metrics.api_answered(server.authority(), status.as_u16());
         if server.answered(before) && self.has_others() {
             bridge.edge.server_back(server.authority());

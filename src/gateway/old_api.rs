@@ -67,7 +67,7 @@ impl Gateway {
         }
         match self.carries_a_stranger(&head.headers, trail).await {
             Ok(true) => {
-                let _waiting = match routing.wait(way, &self.room, trail.began) {
+                let _waiting = match routing.wait(way, &self.room, self.exchange.bridge().clock.monotonic()) {
                     Ok(waiting) => waiting,
                     Err(failed) => {
                         let turned = self.exchange.turn(None, unanswered(failed));
@@ -110,9 +110,6 @@ impl Gateway {
         // So it is where nobody is left to hear an answer.
         trail.passed = Some(Passed { client: None, said: Err(Passed::GONE), took: Duration::ZERO });
         let answer = way.send(asking, body, (&self.exchange, &mut *trail)).await;
-        if answer.is_ok() {
-            way.crowd.has_answered();
-        }
         let said = match &answer {
             Ok((response, _)) => Some(Ok(response.status().as_u16())),
             Err(Failed::Down(_) | Failed::Unheard(_)) => Some(Err("down")),

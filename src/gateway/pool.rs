@@ -263,7 +263,8 @@ impl Server {
         };
         let authority = Authority::try_from(self.authority()).map_err(|error| error.to_string())?;
         let line = line::shared(io, (scheme, authority), (&self.most, now), tasks).await?;
-        if alone { line.board().ok_or_else(closed) } else { self.share(line) }
+        // At the end nobody closes what is kept.
+        if alone || tasks.stop().is_cancelled() { line.board().ok_or_else(closed) } else { self.share(line) }
     }
 
     /// Keeps a new connection, unless many were opened at once and another has room.

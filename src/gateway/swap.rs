@@ -142,7 +142,7 @@ impl Gateway {
         let Some((route, way)) = routing.taken(number) else {
             return Err(stranger(Refusal::client(Cause::NotFound, "no route has this host and path")));
         };
-        let _waiting = match routing.wait(way, &self.room, trail.began) {
+        let _waiting = match routing.wait(way, &self.room, self.exchange.bridge().clock.monotonic()) {
             Ok(waiting) => waiting,
             Err(failed) => return Ok(crowded(self.failed(failed, trail), head.version, trail)),
         };
@@ -164,7 +164,6 @@ impl Gateway {
             interim: from.interim.as_ref().filter(|_| route.pass_interim),
         };
         let answered = self.ask(way, (asking, body), token, trail).await?;
-        way.crowd.has_answered();
         let answer = self.answer(answered, client.filter(|_| upgrade.is_some()));
         answer.map_err(|failed| self.failed(failed, trail))
     }

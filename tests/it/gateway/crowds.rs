@@ -6,11 +6,12 @@ use std::time::Duration;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use super::http2::{ask, getting, on_http2};
 use super::{connect, get, refused, routes, told, uuid};
-use crate::support::{Connection, FakeApi, PATIENCE, Plan, World, eventually};
+use crate::support::{Connection, FakeApi, Granting, Mood, PATIENCE, Plan, World, eventually};
 
 /// An eighth of them is not for calls.
 const CONNECTIONS: usize = 80;
@@ -146,4 +147,41 @@ fn an_api_beside_which_there_is_no_other_has_all_places() {
     for caller in &mut waiting {
         assert_eq!(caller.reply().expect("it is asked").body, "late");
     }
+}
+
+/// Whoever waits for the realm, since an API has refused his JWT, waits for no API: that has answered.
+#[test]
+fn an_api_that_refuses_at_once_is_asked_however_many_wait_for_the_realm() {
+    let refusing = FakeApi::saying(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 2\r\n\r\nno");
+    let world = beside(&refusing, &FakeApi::good());
+    let uuid = uuid(&world);
+    world.turn(61);
+    world.realm.usually(Mood::Hang);
+    let _waiting = callers(&world, 40, &get("/bad", &uuid));
+    eventually("they are refused", || refusing.seen().len() == 40);
+    world.clock.turn(HANGS);
+    let _others = callers(&world, 10, &get("/bad", &uuid));
+    eventually("all of them are", || refusing.seen().len() == 50);
+}
+
+/// It hangs since it was asked, and not since whoever asks it waited for his JWT.
+#[test]
+fn an_api_does_not_hang_for_as_long_as_the_realm_did() {
+    let ((api, gate), realm) = (hanging(), Arc::new(Notify::new()));
+    let world = beside(&api, &FakeApi::good());
+    world.realm.next(Mood::Grant(Granting { expires_in: 300, ..Granting::default() }));
+    let old = uuid(&world);
+    world.turn(300);
+    let fresh = uuid(&world);
+    let closed = gate.lock();
+    world.realm.next(Mood::Gate(realm.clone(), Box::new(Mood::Grant(Granting::default()))));
+    let before = world.realm.count();
+    let _waiting = callers(&world, 40, &get("/bad", &old));
+    eventually("the realm is asked", || world.realm.count() > before);
+    world.clock.turn(2 * HANGS);
+    realm.notify_one();
+    eventually("they have their JWT", || api.seen().len() == 40);
+    let _others = callers(&world, 10, &get("/bad", &fresh));
+    eventually("it is asked still", || api.seen().len() == 50);
+    drop(closed);
 }

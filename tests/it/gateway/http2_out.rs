@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{Read, Write};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -308,4 +309,22 @@ fn an_api_that_speaks_no_http2_is_down() {
     let world = to(&api.url()).start();
     let reply = call(&world, &get("/api", &uuid(&world)));
     assert_eq!(refused(&reply), told(502, "temporarily_unavailable", "3003000"));
+}
+
+/// Nobody looks any more after what is opened then.
+#[test]
+fn a_connection_that_is_opened_at_the_end_does_not_hold_it_up() {
+    let api = Http2Api::start();
+    let mut world = clear(&api);
+    let request = get("/api", &uuid(&world));
+    let (said, rest) = request.split_at(20);
+    let (mut idle, mut caller) = (connect(&world), connect(&world));
+    assert!(caller.write(said));
+    assert_eq!(call(&world, &get("/none", "none")).status, 404, "what was sent before is there too");
+    world.running().stop();
+    assert!(idle.is_closed() && caller.write(rest));
+    assert_eq!(caller.reply().unwrap().status, 200);
+    let began = Instant::now();
+    world.end();
+    assert!(began.elapsed() < Duration::from_secs(15), "{:?}; `server.drain` is 30 s", began.elapsed());
 }
