@@ -13,16 +13,16 @@ use axum::response::{IntoResponse, Response};
 use futures_util::stream::unfold;
 use http::{StatusCode, header};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::OpsService;
-use super::tokens::{Authorized, Denied, Said, answer};
+use super::tokens::{Authorized, Said, denied};
 use crate::domain::refusal::sentence;
 use crate::lifecycle;
-use crate::store::{BackedUp, Progress, StoreError};
+use crate::store::{BackedUp, Backup, Progress, StoreError};
 use crate::telemetry::log;
 
 /// Between two lines.
@@ -44,36 +44,47 @@ pub(super) async fn backup(
         serde_json::from_slice(&body).ok().filter(|asked: &Asked| asked.directory.is_absolute())
     else {
         let sentence = "say `directory`, the whole path of a directory on the bridge's machine";
-        return Denied { status: StatusCode::BAD_REQUEST, sentence }.answer();
-    };
-    if service.own.load().iter().any(|own| lies_in(&directory, own)) {
-        let error = format!("{} is where the bridge keeps files of its own: {ELSEWHERE}", directory.display());
-        return answer(StatusCode::CONFLICT, &json!({"error": error}));
-    }
-    let begun = match service.bridge.store.backup(&directory) {
-        Ok(begun) => begun,
-        Err(error) => return answer(StatusCode::CONFLICT, &json!({"error": sentence(&error)})),
+        return denied(StatusCode::BAD_REQUEST, sentence);
     };
     let progress = Arc::<Progress>::default();
-    let (done, ended) = oneshot::channel();
-    let (copying, bridge) = (Arc::clone(&progress), Arc::clone(&service.bridge));
+    let ((known, begins), (done, ended)) = (oneshot::channel(), oneshot::channel());
+    let (copying, asked) = (Arc::clone(&progress), Arc::clone(&service));
+    // From the first look at that disk on: it may not answer, and operators and the realm are heard on this thread.
     let run = async move {
+        let begun = match begin(&asked, &directory) {
+            Ok(begun) => begun,
+            Err(why) => return drop(known.send(Err(why))),
+        };
+        let _nobody_listens = known.send(Ok(()));
         let ended = begun.run(&copying);
         match &ended {
-            Ok(BackedUp { records, damaged, .. }) => bridge.edge.backed_up(&directory, by, (*records, *damaged)),
+            Ok(BackedUp { records, damaged, .. }) => asked.bridge.edge.backed_up(&directory, by, (*records, *damaged)),
             Err(error) => log::store("a backup; what was copied is removed", error),
         }
         let _nobody_listens = done.send(ended);
     };
     if lifecycle::thread("store-backup", || Ok(run)).is_err() {
-        return answer(StatusCode::INTERNAL_SERVER_ERROR, &json!({"error": "the machine gives no thread"}));
+        return denied(StatusCode::INTERNAL_SERVER_ERROR, "the machine gives no thread");
     }
+    // Whoever hangs up meanwhile gives it up too.
     let told = Told { progress, ended: Some(ended), stop: service.stop.clone() };
+    if let Ok(Err(why)) = begins.await {
+        return denied(StatusCode::CONFLICT, &why);
+    }
     let headers = [(header::CACHE_CONTROL, "no-store"), (header::CONTENT_TYPE, "application/x-ndjson")];
     (headers, Body::from_stream(unfold(told, next_line))).into_response()
 }
 
-const ELSEWHERE: &str = "name a directory that is empty or not there yet, elsewhere";
+/// Settles what is in it, unless it is not to go there.
+fn begin(service: &OpsService, directory: &Path) -> Result<Backup, String> {
+    if service.own.load().iter().any(|own| lies_in(directory, own)) {
+        let directory = directory.display();
+        return Err(format!(
+            "{directory} is where the bridge keeps files of its own: name a directory that is empty or not there yet, elsewhere"
+        ));
+    }
+    service.bridge.store.backup(directory).map_err(|error| sentence(&error))
+}
 
 /// Whether a path leads into a directory, by whichever links. Of one that goes on over what is not there nobody knows.
 fn lies_in(path: &Path, directory: &Path) -> bool {
@@ -115,9 +126,5 @@ async fn next_line(mut told: Told) -> Option<(Result<Bytes, Infallible>, Told)> 
     if told.stop.is_cancelled() {
         told.progress.give_up();
     }
-    Some((Ok(as_line(&line)), told))
-}
-
-fn as_line(line: &Value) -> Bytes {
-    Bytes::from(format!("{line}\n"))
+    Some((Ok(Bytes::from(format!("{line}\n"))), told))
 }

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::{Map, json};
 
 use super::OpsService;
-use super::tokens::{Authorized, Denied, Said, answer};
+use super::tokens::{Authorized, Said, answer, denied};
 
 /// Whose secrets, and whether what was learned of them is to be forgotten.
 #[derive(Deserialize)]
@@ -40,11 +40,11 @@ pub(super) async fn hashes(
     Said(body): Said,
 ) -> Response {
     let Ok(asked) = serde_json::from_slice::<Asked>(&body) else {
-        return Denied { status: StatusCode::BAD_REQUEST, sentence: "say {\"client\": \"ID\"}" }.answer();
+        return denied(StatusCode::BAD_REQUEST, "say {\"client\": \"ID\"}");
     };
     let snapshot = service.bridge.snapshot.load_full();
     let Some(client) = snapshot.table.client(&asked.client) else {
-        return Denied { status: StatusCode::NOT_FOUND, sentence: "the bridge has no such client" }.answer();
+        return denied(StatusCode::NOT_FOUND, "the bridge has no such client");
     };
     if asked.forget {
         return match service.exchange.forget_learned(client).await {
@@ -52,7 +52,7 @@ pub(super) async fn hashes(
                 service.bridge.edge.learned_forgotten(&client.legacy_id, by);
                 answer(StatusCode::OK, &json!({"client": client.legacy_id, "hashes": []}))
             }
-            Err(sentence) => Denied { status: StatusCode::CONFLICT, sentence }.answer(),
+            Err(sentence) => denied(StatusCode::CONFLICT, sentence),
         };
     }
     match service.exchange.learned(client).await {
@@ -60,10 +60,9 @@ pub(super) async fn hashes(
             service.bridge.edge.learned_read(&client.legacy_id, by);
             answer(StatusCode::OK, &json!({"client": client.legacy_id, "hashes": hashes}))
         }
-        None => Denied {
-            status: StatusCode::CONFLICT,
-            sentence: "the mapping that the bridge uses has no { learn = true } for this client",
+        None => {
+            let sentence = "the mapping that the bridge uses has no { learn = true } for this client";
+            denied(StatusCode::CONFLICT, sentence)
         }
-        .answer(),
     }
 }

@@ -25,7 +25,7 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 pub use self::table::Comparisons;
-use self::tokens::Denied;
+use self::tokens::{answer, denied};
 use crate::document::Finding;
 use crate::domain::refusal::sentence;
 use crate::domain::time::Timestamp;
@@ -111,10 +111,6 @@ pub fn router(service: Arc<OpsService>) -> Router {
         .with_state(service)
 }
 
-fn denied(status: StatusCode, sentence: &'static str) -> Response {
-    Denied { status, sentence }.answer()
-}
-
 /// 200 while requests are served, 503 while draining. A refused load shows in the body and changes no status: what was good is
 /// still served.
 async fn readyz(State(service): State<Arc<OpsService>>) -> Response {
@@ -137,8 +133,7 @@ async fn readyz(State(service): State<Arc<OpsService>>) -> Response {
         "store_refuses": refuses,
     });
     let status = if draining { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
-    (status, [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")], format!("{body}\n"))
-        .into_response()
+    answer(status, &body)
 }
 
 async fn metrics(State(service): State<Arc<OpsService>>) -> Response {

@@ -13,7 +13,7 @@ use secrecy::ExposeSecret;
 use serde_json::{Map, Value, json};
 
 use super::OpsService;
-use super::tokens::{Authorized, Denied, Said, answer};
+use super::tokens::{Authorized, Said, answer, denied};
 use crate::exchange::Bridge;
 use crate::mapping::{dialect_digest, proves, shown};
 
@@ -69,12 +69,12 @@ pub(super) async fn secrets(
 ) -> Response {
     let Ok(proofs) = serde_json::from_slice::<BTreeMap<String, String>>(&body) else {
         let sentence = "say {\"ID\": \"proof\"} for each client";
-        return Denied { status: StatusCode::BAD_REQUEST, sentence }.answer();
+        return denied(StatusCode::BAD_REQUEST, sentence);
     };
     let Bridge { clock, edge, .. } = &*service.bridge;
     if !service.comparisons.may_go_on(clock.monotonic()) {
         let sentence = "secrets were compared sixty times in this minute: ask in the next one";
-        return Denied { status: StatusCode::TOO_MANY_REQUESTS, sentence }.answer();
+        return denied(StatusCode::TOO_MANY_REQUESTS, sentence);
     }
     let token = service.token.load_full();
     let key = token.as_ref().as_ref().map(|token| token.expose_secret().as_bytes()).unwrap_or_default();

@@ -33,7 +33,7 @@ enum Asked {
 pub(super) async fn find(_: Authorized, State(service): State<Arc<OpsService>>, Said(body): Said) -> Response {
     let selector = match asked(&body) {
         Ok(selector) => selector,
-        Err(denied) => return denied.answer(),
+        Err(sentence) => return denied(StatusCode::BAD_REQUEST, sentence),
     };
     match service.exchange.find_logins(&selector).await {
         Ok(found) => {
@@ -51,7 +51,7 @@ pub(super) async fn revoke(
 ) -> Response {
     let selector = match asked(&body) {
         Ok(selector) => selector,
-        Err(denied) => return denied.answer(),
+        Err(sentence) => return denied(StatusCode::BAD_REQUEST, sentence),
     };
     match service.exchange.end_logins(&selector, by).await {
         Ok(Revoked { logins, ended, over, damaged }) => {
@@ -63,14 +63,13 @@ pub(super) async fn revoke(
     }
 }
 
-fn asked(body: &[u8]) -> Result<Selector, Denied> {
-    let bad = |sentence| Denied { status: StatusCode::BAD_REQUEST, sentence };
-    let asked = serde_json::from_slice(body).map_err(|_| bad("say one of token, fingerprint, client, user"))?;
+fn asked(body: &[u8]) -> Result<Selector, &'static str> {
+    let asked = serde_json::from_slice(body).map_err(|_| "say one of token, fingerprint, client, user")?;
     Ok(match asked {
-        Asked::Token(text) => Selector::Token(OpaqueToken::parse(&text).ok_or_else(|| bad("that is no UUID of ours"))?),
+        Asked::Token(text) => Selector::Token(OpaqueToken::parse(&text).ok_or("that is no UUID of ours")?),
         Asked::Fingerprint(prefix) => {
             if prefix.len() < 6 || !prefix.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-                return Err(bad("a fingerprint is at least 6 hexadecimal digits"));
+                return Err("a fingerprint is at least 6 hexadecimal digits");
             }
             Selector::Fingerprint(prefix.to_ascii_lowercase())
         }
@@ -99,8 +98,7 @@ impl FromRequestParts<Arc<OpsService>> for Authorized {
             {
                 edge.operator_refused(address, parts.uri.path(), sentence);
             }
-            let denied = Denied { status: StatusCode::UNAUTHORIZED, sentence }.answer();
-            ([(header::WWW_AUTHENTICATE, CHALLENGE)], denied).into_response()
+            ([(header::WWW_AUTHENTICATE, CHALLENGE)], denied(StatusCode::UNAUTHORIZED, sentence)).into_response()
         })?;
         Ok(Self(address))
     }
@@ -118,7 +116,7 @@ impl<S: Send + Sync> FromRequest<S> for Said {
             let status = refused.status();
             let is_long = status == StatusCode::PAYLOAD_TOO_LARGE;
             let sentence = if is_long { "the body is too long" } else { "the body cannot be read" };
-            Denied { status, sentence }.answer()
+            denied(status, sentence)
         })
     }
 }
@@ -134,15 +132,8 @@ fn authorized(service: &OpsService, headers: &HeaderMap) -> Result<(), &'static 
 }
 
 /// Why nothing was done.
-pub(super) struct Denied {
-    pub(super) status: StatusCode,
-    pub(super) sentence: &'static str,
-}
-
-impl Denied {
-    pub(super) fn answer(&self) -> Response {
-        answer(self.status, &json!({"error": self.sentence}))
-    }
+pub(super) fn denied(status: StatusCode, sentence: &str) -> Response {
+    answer(status, &json!({"error": sentence}))
 }
 
 pub(super) fn answer(status: StatusCode, body: &Value) -> Response {
@@ -151,7 +142,7 @@ pub(super) fn answer(status: StatusCode, body: &Value) -> Response {
 }
 
 fn failed(refusal: &Refusal) -> Response {
-    answer(StatusCode::INTERNAL_SERVER_ERROR, &json!({"error": refusal.detail}))
+    denied(StatusCode::INTERNAL_SERVER_ERROR, &refusal.detail)
 }
 
 /// The documented shape (docs/OPERATIONS.md).

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::OpsService;
-use super::tokens::{Authorized, Denied, Said, answer};
+use super::tokens::{Authorized, Said, answer, denied};
 use crate::domain::last_use::LastUse;
 use crate::domain::time::Timestamp;
 
@@ -23,11 +23,11 @@ struct Asked {
 /// Takes `{"client": ID}`; for each slot a time, or null where its secret was not used since the start. Reloads keep it.
 pub(super) async fn uses(_: Authorized, State(service): State<Arc<OpsService>>, Said(body): Said) -> Response {
     let Ok(asked) = serde_json::from_slice::<Asked>(&body) else {
-        return Denied { status: StatusCode::BAD_REQUEST, sentence: "say {\"client\": \"ID\"}" }.answer();
+        return denied(StatusCode::BAD_REQUEST, "say {\"client\": \"ID\"}");
     };
     let snapshot = service.bridge.snapshot.load();
     let Some(client) = snapshot.table.client(&asked.client) else {
-        return Denied { status: StatusCode::NOT_FOUND, sentence: "the bridge has no such client" }.answer();
+        return denied(StatusCode::NOT_FOUND, "the bridge has no such client");
     };
     let body = json!({
         "client": client.legacy_id,
