@@ -12,7 +12,7 @@ use super::Stream;
 use super::flow::Broken;
 
 /// Bytes of a body that is kept; a longer one is not sent again.
-const MOST: u64 = 64 << 10;
+const MOST: usize = 64 << 10;
 
 /// A body on its way, of which a copy is kept as long as it is small and somebody may ask for it.
 pub struct Copied {
@@ -28,7 +28,6 @@ pub(super) struct Kept(Arc<Mutex<Parts>>);
 struct Parts {
     /// Copied, not shared: a part of one byte may lie in a buffer of thousands, and would keep all of it.
     bytes: Vec<u8>,
-    length: u64,
     /// Too long, with trailers, or broken off: it is not what it would have to be.
     is_unfit: bool,
     is_whole: bool,
@@ -37,7 +36,7 @@ struct Parts {
 impl Copied {
     /// `Err`: it is longer than what is kept.
     pub(super) fn of(body: Stream) -> Result<(Self, Kept), Stream> {
-        if body.size_hint().lower() > MOST {
+        if body.size_hint().lower() > MOST as u64 {
             return Err(body);
         }
         let kept = Kept::default();
@@ -57,14 +56,8 @@ impl Parts {
     fn saw(&mut self, frame: Option<&Result<Frame<Bytes>, Broken>>, is_end: bool) {
         match frame {
             Some(Ok(frame)) => match frame.data_ref() {
-                Some(data) => {
-                    self.length += u64::try_from(data.len()).unwrap_or(u64::MAX);
-                    self.is_unfit |= self.length > MOST;
-                    if !self.is_unfit {
-                        self.bytes.extend_from_slice(data);
-                    }
-                }
-                None => self.is_unfit = true,
+                Some(data) if self.bytes.len() + data.len() <= MOST => self.bytes.extend_from_slice(data),
+                Some(_) | None => self.is_unfit = true,
             },
             Some(Err(_)) => self.is_unfit = true,
             None => self.is_whole = true,

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
 use super::protobuf::{Fields, Malformed, Message};
@@ -141,11 +141,7 @@ fn option(name: &HeaderName, value: &HeaderValue) -> Message {
 /// gRPC's frame: not compressed, the length, the message.
 fn framed(message: &Message) -> Bytes {
     let length = u32::try_from(message.0.len()).unwrap_or(u32::MAX);
-    let mut bytes = BytesMut::with_capacity(5 + message.0.len());
-    bytes.put_u8(0);
-    bytes.put_u32(length);
-    bytes.put_slice(&message.0);
-    bytes.freeze()
+    Bytes::from([&[0], &length.to_be_bytes()[..], &message.0].concat())
 }
 
 /// The one message of a call. Compressed ones do not come: we name no compression that we take.

@@ -64,7 +64,7 @@ impl Control {
 
     /// What operators are served with, and the realm.
     fn serving(&self) -> [Serving; 2] {
-        let shared = self.reloading.shared();
+        let shared = &self.reloading.shared;
         let serving = |listener, router, longest, tls: &Option<Tls>| Serving {
             answers: Answers::Router(Arc::new(Routed { router, longest, tuning: Arc::clone(&shared.tuning) })),
             refuse: None,
@@ -77,13 +77,14 @@ impl Control {
             bounded_alone: Some(listener),
             scarcity: Arc::clone(&shared.scarcity),
         };
-        let for_ops = serving("ops", ops::router(self.reloading.ops()), ops::MANY, &shared.tls_ops);
-        let for_realm = serving("realm", realm::router(self.reloading.teller()), realm::LONGEST, &shared.tls_realm);
+        let for_ops = serving("ops", ops::router(Arc::clone(&self.reloading.ops)), ops::MANY, &shared.tls_ops);
+        let for_realm =
+            serving("realm", realm::router(Arc::clone(&self.reloading.ways.teller)), realm::LONGEST, &shared.tls_realm);
         [for_ops, for_realm]
     }
 
     async fn run(self, doors: Vec<(tokio::net::TcpListener, Serving)>) {
-        let shared = self.reloading.shared();
+        let shared = &self.reloading.shared;
         let end = CancellationToken::new();
         let tasks = Tasks::new(end.clone());
         for (listener, serving) in doors {
@@ -93,9 +94,9 @@ impl Control {
         keep(&tasks, &shared.bridge, try_out);
         keep(&tasks, &shared.bridge, take_back);
         keep(&tasks, &self.reloading, look);
-        let teller = self.reloading.teller();
-        keep(&tasks, &teller, |teller, end| async move { teller.show_canaries(&end).await });
-        keep(&tasks, &teller, |teller, end| async move { teller.tell(&end).await });
+        let teller = &self.reloading.ways.teller;
+        keep(&tasks, teller, |teller, end| async move { teller.show_canaries(&end).await });
+        keep(&tasks, teller, |teller, end| async move { teller.tell(&end).await });
         shared.stop.cancelled().await;
         log::draining();
         self.workers.close();
@@ -140,13 +141,13 @@ async fn take_back(bridge: Arc<Bridge>, end: CancellationToken) {
 /// Looks, once a second, at what nobody waits for: has it told once that the store refuses, that the audit's disk hangs, or that of the files; and frees
 /// what a reload has replaced.
 async fn look(reloading: Arc<Reloading>, end: CancellationToken) {
-    let bridge = &reloading.shared().bridge;
+    let bridge = &reloading.shared.bridge;
     let mut told = (false, false);
     while end.run_until_cancelled(sleep(LOOK)).await.is_some() {
         told = look_at_store(&bridge.store, told);
         bridge.edge.look_at_audit();
         reloading.look_at_reading();
-        reloading.retired().free();
+        reloading.retired.free();
     }
 }
 
@@ -177,11 +178,7 @@ async fn try_out(bridge: Arc<Bridge>, end: CancellationToken) {
 async fn sweep(bridge: Arc<Bridge>, end: CancellationToken) {
     let mut ticks = interval(SWEEP);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            () = end.cancelled() => return,
-            _tick = ticks.tick() => {}
-        }
+    while end.run_until_cancelled(ticks.tick()).await.is_some() {
         // A few at a time, so that logins are not held up by what nobody needs any more.
         loop {
             match bridge.store.sweep(bridge.clock.now()).await {

@@ -105,7 +105,7 @@ impl Loads {
 
 /// Loads until nobody can say so any more. Findings are in the log, the metrics and `/readyz`.
 async fn follow(reloading: &Reloading, mut again: mpsc::Receiver<()>) {
-    let bridge = &reloading.shared().bridge;
+    let bridge = &reloading.shared.bridge;
     let mut pause = wait(Duration::ZERO);
     let mut watch = Watch::new(Arc::clone(&bridge.snapshot.load().footing));
     loop {
@@ -116,7 +116,7 @@ async fn follow(reloading: &Reloading, mut again: mpsc::Receiver<()>) {
             },
             () = sleep(pause) => {
                 let begun = bridge.clock.monotonic();
-                let (differs, has_hung) = reloading.reading().of(|| watch.look());
+                let (differs, has_hung) = reloading.reading.of(|| watch.look());
                 let took = bridge.clock.monotonic().saturating_sub(begun);
                 // What hung and does no more is loaded, as it was told that it is not.
                 pause = wait(if has_hung { Duration::ZERO } else { took });

@@ -37,20 +37,12 @@ async fn logout(State(exchange): State<Arc<Exchange>>, body: Bytes) -> Response 
 fn answer(refusal: Option<Refusal>) -> Response {
     let no_store = [(header::CACHE_CONTROL, "no-store")];
     let Some(refusal) = refusal else { return (StatusCode::OK, no_store).into_response() };
-    if refusal.cause == Cause::ServerError {
-        return (
-            StatusCode::INTERNAL_SERVER_ERROR,
-            no_store,
-            axum_json("server_error", "the logout could not be taken; the bridge's log says why"),
-        )
-            .into_response();
-    }
-    (StatusCode::BAD_REQUEST, no_store, axum_json("invalid_request", &refusal.detail)).into_response()
-}
-
-fn axum_json(error: &str, description: &str) -> ([(header::HeaderName, &'static str); 1], String) {
-    (
-        [(header::CONTENT_TYPE, "application/json")],
-        json!({"error": error, "error_description": description}).to_string(),
-    )
+    let (status, error, description) = if refusal.cause == Cause::ServerError {
+        let description = "the logout could not be taken; the bridge's log says why";
+        (StatusCode::INTERNAL_SERVER_ERROR, "server_error", description)
+    } else {
+        (StatusCode::BAD_REQUEST, "invalid_request", &*refusal.detail)
+    };
+    let body = json!({"error": error, "error_description": description}).to_string();
+    (status, no_store, [(header::CONTENT_TYPE, "application/json")], body).into_response()
 }

@@ -59,11 +59,13 @@ pub(super) struct Reloading {
     files: Files,
     /// The configuration in use. Held locked while a reload runs, so that two take turns.
     config: Mutex<Config>,
-    shared: Shared,
-    ways: Ways,
-    ops: Arc<OpsService>,
-    retired: Arc<Retired>,
-    reading: Reading,
+    pub(super) shared: Shared,
+    pub(super) ways: Ways,
+    pub(super) ops: Arc<OpsService>,
+    /// Tables that were replaced.
+    pub(super) retired: Retired,
+    /// What is read of files.
+    pub(super) reading: Reading,
 }
 
 impl Reloading {
@@ -82,30 +84,7 @@ impl Reloading {
             stop: shared.stop.clone(),
         });
         let reading = Reading::new(Arc::clone(&shared.bridge.clock));
-        Self { files, config: Mutex::new(config), shared, ways, ops, retired: Arc::default(), reading }
-    }
-
-    pub(super) fn shared(&self) -> &Shared {
-        &self.shared
-    }
-
-    /// The way to the realm that is no worker's.
-    pub(super) fn teller(&self) -> Arc<Exchange> {
-        Arc::clone(&self.ways.teller)
-    }
-
-    /// Tables that were replaced.
-    pub(super) fn retired(&self) -> Arc<Retired> {
-        Arc::clone(&self.retired)
-    }
-
-    pub(super) fn ops(&self) -> Arc<OpsService> {
-        Arc::clone(&self.ops)
-    }
-
-    /// What is read of files.
-    pub(super) fn reading(&self) -> &Reading {
-        &self.reading
+        Self { files, config: Mutex::new(config), shared, ways, ops, retired: Retired::default(), reading }
     }
 
     /// Has it told once that files are read for long. What comes of that is told as ever.

@@ -82,12 +82,11 @@ impl Shared {
         &self,
         config: &Config,
         exchange: &Arc<Exchange>,
-        legacy: &Serving,
+        permits: &Arc<Semaphore>,
         workers: usize,
     ) -> (Arc<Gateway>, [Serving; 2]) {
-        // Nobody is served yet, so that these are all of them.
-        let spared = legacy.permits.available_permits() / SPARED;
-        let room = Room::new(Arc::clone(&legacy.permits), spared, workers);
+        let spared = self.scarcity.room.connections / SPARED;
+        let room = Room::new(Arc::clone(permits), spared, workers);
         let gateway = Arc::new(Gateway::new(Arc::clone(exchange), &config.gateway, room));
         let service = |tls: &Option<Tls>| GatewayService {
             gateway: Arc::clone(&gateway),
@@ -111,7 +110,7 @@ impl Shared {
             refuse: Some(refuse(endpoint)),
             limits: limits.clone(),
             tls: tls.clone(),
-            permits: Arc::clone(&legacy.permits),
+            permits: Arc::clone(permits),
             spared: 0,
             bounded_alone: None,
             http2: true,

@@ -112,7 +112,9 @@ pub fn start(start: Start) -> Result<Running, StartError> {
         Ok(reloading) => reloading,
         Err(why) => {
             // The audit's last word may take a file, and there may be none before the workers have gone.
-            join(threads);
+            for thread in threads {
+                drop(thread.join());
+            }
             bridge.edge.close();
             if let Some(audit) = audit {
                 drop(bridge.edge.wait(audit));
@@ -144,7 +146,7 @@ fn serve(
     let (birth, born) = watch::channel(());
     for (number, (listener, exchange)) in legacy.into_iter().zip(&exchanges).enumerate() {
         let serving = shared.legacy(&config, Arc::clone(exchange), Arc::clone(&permits));
-        let (behind, [calls, questions]) = shared.gateway(&config, exchange, &serving, workers);
+        let (behind, [calls, questions]) = shared.gateway(&config, exchange, &permits, workers);
         gateways.push(Arc::clone(&behind));
         let mut doors = vec![(listener, serving)];
         doors.extend(gateway.next().map(|listener| (listener, calls)));
@@ -159,11 +161,6 @@ fn serve(
     threads.push(run("ops", || control.begin(ops, realm))?);
     birth.send_replace(());
     Ok(reloading)
-}
-
-/// Waits for the end of threads. A panic of theirs was told where it happened.
-fn join(threads: impl IntoIterator<Item = JoinHandle<()>>) {
-    threads.into_iter().for_each(|thread| drop(thread.join()));
 }
 
 /// Whether the realm and the old server can be asked at all: what that lacks, such as certificates that vouch for them, no file says.

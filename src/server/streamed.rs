@@ -42,12 +42,6 @@ struct Held {
     over: Arc<Notify>,
 }
 
-impl Held {
-    fn parts(&self) -> (u64, u64) {
-        (self.handed.load(Ordering::Relaxed), self.taken.load(Ordering::Relaxed))
-    }
-}
-
 impl Drop for Held {
     fn drop(&mut self) {
         self.over.notify_one();
@@ -102,7 +96,7 @@ async fn watch(held: Weak<Held>, over: Arc<Notify>, patience: Duration) {
     let mut before = (1, 0);
     while timeout(patience, over.notified()).await.is_err() {
         let Some(held) = held.upgrade() else { return };
-        let (handed, taken) = held.parts();
+        let (handed, taken) = (held.handed.load(Ordering::Relaxed), held.taken.load(Ordering::Relaxed));
         if handed != taken && before == (handed, taken) {
             *held.answer.lock() = None;
             *held.place.lock() = None;

@@ -15,6 +15,9 @@ use crate::telemetry::trail::{Note, Passed};
 /// What is told of a request that a panic has ended.
 pub(super) const PANIC: &str = "a panic while answering";
 
+/// The same of one that a drain has.
+const CUT_OFF: &str = "cut off: the time that `server.drain` gives to what is in flight was over";
+
 /// The status of a request that nobody has answered.
 const NONE: u16 = 0;
 
@@ -64,19 +67,14 @@ impl Drop for Unanswered<'_> {
         if self.is_answered {
             return;
         }
-        if self.is_done && !thread::panicking() && !self.tasks.are_cut_off() {
-            self.trail.notes.push(Note::Unheard);
-            return self.write(GONE);
-        }
-        if thread::panicking() || self.tasks.are_cut_off() {
+        let (refusal, status) = if thread::panicking() || self.tasks.are_cut_off() {
             // It is we who are gone.
             self.trail.passed.take_if(|passed| passed.said == Err(Passed::GONE));
-        }
-        let cut_off = "cut off: the time that `server.drain` gives to what is in flight was over";
-        let (refusal, status) = if thread::panicking() {
-            (Refusal::server(Fault::Ourselves, PANIC), NONE)
-        } else if self.tasks.are_cut_off() {
-            (Refusal::server(Fault::Ourselves, cut_off), NONE)
+            let why = if thread::panicking() { PANIC } else { CUT_OFF };
+            (Refusal::server(Fault::Ourselves, why), NONE)
+        } else if self.is_done {
+            self.trail.notes.push(Note::Unheard);
+            return self.write(GONE);
         } else {
             // Whoever was waited for may have been told of by now.
             let told = self.trail.refusal.take().filter(|refusal| refusal.cause == Cause::CallerGone);

@@ -20,8 +20,6 @@ pub(super) enum Chunks {
     Behind,
     /// In the trailers.
     Trailers,
-    /// Behind the body.
-    Over,
 }
 
 /// Something of a body.
@@ -73,11 +71,9 @@ impl Chunks {
                     None => return Ok(None),
                 },
                 Self::Trailers => {
-                    let Some(said) = trailers(read)? else { return Ok(None) };
-                    *self = Self::Over;
-                    return Ok(Some(Piece::End(Some(said).filter(|said| !said.is_empty()))));
+                    let said = trailers(read)?;
+                    return Ok(said.map(|said| Piece::End(Some(said).filter(|said| !said.is_empty()))));
                 }
-                Self::Over => return Ok(Some(Piece::End(None))),
             };
         }
     }

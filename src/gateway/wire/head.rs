@@ -17,9 +17,7 @@ const MOST: usize = 256;
 /// How the body of a request is framed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Framing {
-    /// There is none.
-    Nothing,
-    /// So many bytes are still to come.
+    /// So many bytes are still to come; 0: nothing, or no more.
     Length(u64),
     /// In chunks.
     Chunked,
@@ -52,7 +50,7 @@ pub(super) fn written(
         bearer.write(&mut bytes)?;
         bytes.extend_from_slice(b"\r\n");
     }
-    let framing = if has_body { framed(&mut bytes, &head.headers, length) } else { Framing::Nothing };
+    let framing = if has_body { framed(&mut bytes, &head.headers, length) } else { Framing::Length(0) };
     // RFC 9110 section 8.6: of these methods a server may well want it told that there is no body (411).
     let has_meaning = matches!(head.method, Method::POST | Method::PUT | Method::PATCH);
     if !has_body && has_meaning && !head.headers.contains_key(header::CONTENT_LENGTH) {
@@ -273,12 +271,12 @@ mod tests {
     fn a_body_is_framed_by_its_length_where_one_is_known() {
         let none = "Content-Length: 0\r\n";
         for (method, lines, has_body, length, told, framing) in [
-            ("POST", &[("content-length", "0")][..], false, Some(0), none, Framing::Nothing),
-            ("POST", &[], false, Some(0), none, Framing::Nothing),
-            ("PUT", &[], false, Some(0), none, Framing::Nothing),
-            ("PATCH", &[], false, None, none, Framing::Nothing),
-            ("GET", &[], false, Some(0), "", Framing::Nothing),
-            ("DELETE", &[], false, Some(0), "", Framing::Nothing),
+            ("POST", &[("content-length", "0")][..], false, Some(0), none, Framing::Length(0)),
+            ("POST", &[], false, Some(0), none, Framing::Length(0)),
+            ("PUT", &[], false, Some(0), none, Framing::Length(0)),
+            ("PATCH", &[], false, None, none, Framing::Length(0)),
+            ("GET", &[], false, Some(0), "", Framing::Length(0)),
+            ("DELETE", &[], false, Some(0), "", Framing::Length(0)),
             ("POST", &[], true, Some(4), "Content-Length: 4\r\n", Framing::Length(4)),
             ("POST", &[], true, None, "Transfer-Encoding: chunked\r\n", Framing::Chunked),
         ] {

@@ -15,14 +15,12 @@ use crate::gateway::flow::Broken;
 /// What is still to come of an answer.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Rest {
-    /// So many bytes.
+    /// So many bytes; 0: nothing, or no more.
     Length(u64),
     /// Chunks.
     Chunked(Chunks),
     /// All until the server closes.
     UntilClose,
-    /// Nothing.
-    Over,
 }
 
 /// The rest of an answer.
@@ -75,7 +73,7 @@ impl Reading {
     fn next(&mut self) -> Result<Option<Piece>, &'static str> {
         let read = &mut self.wire.read;
         let here = match &mut self.rest {
-            Rest::Over | Rest::Length(0) => return Ok(Some(Piece::End(None))),
+            Rest::Length(0) => return Ok(Some(Piece::End(None))),
             Rest::Chunked(chunks) => return chunks.next(read),
             Rest::Length(left) => {
                 let here = usize::try_from(*left).unwrap_or(usize::MAX).min(read.len());
@@ -91,7 +89,7 @@ impl Reading {
     fn most(&self) -> usize {
         match self.rest {
             Rest::Length(left) => usize::try_from(left).unwrap_or(LONG_PIECE).clamp(PIECE, LONG_PIECE),
-            Rest::Chunked(_) | Rest::UntilClose | Rest::Over => LONG_PIECE / 2,
+            Rest::Chunked(_) | Rest::UntilClose => LONG_PIECE / 2,
         }
     }
 }
@@ -108,7 +106,7 @@ impl Body for Reading {
             match self.next() {
                 Ok(Some(Piece::Data(data))) => return Poll::Ready(Some(Ok(Frame::data(data)))),
                 Ok(Some(Piece::End(said))) => {
-                    self.rest = Rest::Over;
+                    self.rest = Rest::Length(0);
                     return Poll::Ready(said.map(|said| Ok(Frame::trailers(said))));
                 }
                 Ok(None) => {}
@@ -117,7 +115,7 @@ impl Body for Reading {
             let most = self.most();
             match ready!(self.wire.poll_more(most, cx)) {
                 Ok(0) if self.rest == Rest::UntilClose && !self.sending.is_reset() => {
-                    self.rest = Rest::Over;
+                    self.rest = Rest::Length(0);
                     return Poll::Ready(None);
                 }
                 Ok(0) => return Poll::Ready(Some(Err(Broken::new(&"the answer broke off")))),
@@ -128,13 +126,12 @@ impl Body for Reading {
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(self.rest, Rest::Over | Rest::Length(0))
+        self.rest == Rest::Length(0)
     }
 
     fn size_hint(&self) -> SizeHint {
         match self.rest {
             Rest::Length(left) => SizeHint::with_exact(left),
-            Rest::Over => SizeHint::with_exact(0),
             Rest::Chunked(_) | Rest::UntilClose => SizeHint::default(),
         }
     }

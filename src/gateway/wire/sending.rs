@@ -1,6 +1,7 @@
 //! A request on its way to a server: its head and the first part of its body go in one write.
 
 use std::io::{ErrorKind, IoSlice};
+use std::mem;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -37,7 +38,6 @@ pub(super) struct Sending {
     tail: &'static [u8],
     framing: Framing,
     body: Flow<Stream>,
-    is_over: bool,
     has_begun: bool,
     is_flushed: bool,
     /// What a write was told, where the server takes no more.
@@ -48,11 +48,10 @@ pub(super) struct Sending {
 
 impl Sending {
     pub(super) fn new(asking: Asking<'_>, body: Flow<Stream>, room: Vec<u8>) -> Result<Self, Unfit> {
-        let is_over = body.is_end_stream();
-        let (lead, framing) = written(asking, (!is_over, body.size_hint().exact()), room)?;
+        let (lead, framing) = written(asking, (!body.is_end_stream(), body.size_hint().exact()), room)?;
         let announced = match framing {
             Framing::Chunked => announced(&asking.head.headers),
-            Framing::Nothing | Framing::Length(_) => Vec::new(),
+            Framing::Length(_) => Vec::new(),
         };
         Ok(Self {
             lead,
@@ -61,7 +60,6 @@ impl Sending {
             tail: b"",
             framing,
             body,
-            is_over,
             has_begun: false,
             is_flushed: false,
             refused: None,
@@ -88,8 +86,7 @@ impl Sending {
 
     /// All of it is with the server.
     pub(super) fn is_complete(&self) -> bool {
-        let is_all = self.is_over || self.framing == Framing::Length(0);
-        is_all && self.is_written() && self.is_flushed && self.refused.is_none()
+        self.is_over() && self.is_written() && self.is_flushed && self.refused.is_none()
     }
 
     /// The server does not take the rest of it.
@@ -140,7 +137,12 @@ impl Sending {
         if !self.is_flushed {
             self.is_flushed = ready!(Pin::new(io).poll_flush(cx)).is_ok();
         }
-        if self.is_over || self.framing == Framing::Length(0) { Poll::Ready(Ok(())) } else { Poll::Pending }
+        if self.is_over() { Poll::Ready(Ok(())) } else { Poll::Pending }
+    }
+
+    /// Of the body nothing more is to come.
+    fn is_over(&self) -> bool {
+        self.framing == Framing::Length(0)
     }
 
     fn is_written(&self) -> bool {
@@ -163,13 +165,7 @@ impl Sending {
             self.lead.clear();
             self.done = 0;
         }
-        let ends = Framing::Length(0);
-        while !self.is_over
-            && self.framing != ends
-            && self.lead.len() < SMALL
-            && self.data.is_empty()
-            && self.tail.is_empty()
-        {
+        while !self.is_over() && self.lead.len() < SMALL && self.data.is_empty() && self.tail.is_empty() {
             let Poll::Ready(part) = Pin::new(&mut self.body).poll_frame(cx) else { return Ok(()) };
             self.has_begun = true;
             match part.transpose().map_err(|broken: Broken| Unsent::Body(broken.to_string()))? {
@@ -192,16 +188,14 @@ impl Sending {
                 self.lead.extend_from_slice(format!("{length:X}\r\n").as_bytes());
                 self.tail = b"\r\n";
             }
-            Framing::Nothing | Framing::Length(_) => {
-                let Framing::Length(left) = self.framing else { return Ok(()) };
-                let left =
-                    left.checked_sub(length).ok_or_else(|| Unsent::Body("the body is longer than told".to_owned()))?;
-                self.framing = Framing::Length(left);
+            Framing::Length(left) => {
+                let longer = || Unsent::Body("the body is longer than told".to_owned());
+                *left = left.checked_sub(length).ok_or_else(longer)?;
             }
         }
         if self.lead.len() + data.len() <= SMALL {
             self.lead.extend_from_slice(&data);
-            self.lead.extend_from_slice(std::mem::take(&mut self.tail));
+            self.lead.extend_from_slice(mem::take(&mut self.tail));
         } else {
             self.data = data;
         }
@@ -209,9 +203,8 @@ impl Sending {
     }
 
     fn end(&mut self, trailers: &HeaderMap) -> Result<(), Unsent> {
-        self.is_over = true;
-        match self.framing {
-            Framing::Nothing | Framing::Length(0) => Ok(()),
+        match mem::replace(&mut self.framing, Framing::Length(0)) {
+            Framing::Length(0) => Ok(()),
             Framing::Length(_) => Err(Unsent::Body("the body is shorter than told".to_owned())),
             Framing::Chunked => {
                 self.lead.extend_from_slice(b"0\r\n");
