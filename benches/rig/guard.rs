@@ -28,7 +28,7 @@ pub fn run(wanted: &Wanted, report: &mut Report) {
     let environment = Environment::default();
     let loaded =
         mapping::load(&mapping::Place::new(site.folder.join("mappings")), &environment, &Findings::new()).unwrap();
-    let snapshot = Snapshot::new(loaded, 1, &SystemEntropy);
+    let snapshot = Snapshot::new(loaded, &SystemEntropy);
     let rate = Rate { count: u32::MAX, period: Duration::from_secs(60) };
     let limits = GuardLimits { per_client: rate, per_address: rate };
     let guard = Guard::new(limits, 1, Arc::new(SystemClock::new())).unwrap();

@@ -69,7 +69,7 @@ impl Asked {
         let rate = Rate { count: u32::MAX, period: Duration::from_secs(60) };
         let limits = GuardLimits { per_client: rate, per_address: rate };
         Self {
-            snapshot: Snapshot::new(loaded, 1, &SystemEntropy),
+            snapshot: Snapshot::new(loaded, &SystemEntropy),
             guard: Guard::new(limits, 1, Arc::new(SystemClock::new())).unwrap(),
             clients: (0..FEW).map(|number| legacy_id(number * size / FEW)).collect(),
         }

@@ -40,39 +40,25 @@ enum Action {
     },
 }
 
-pub(super) fn run(path: &Path, environment: &Environment, asked: &Asked) -> ExitCode {
-    let settings = match super::in_part(path, environment, config::audit_alone) {
-        Ok(settings) => settings,
-        Err(status) => return status,
-    };
-    let Some(settings) = settings else {
-        show::complain("no audit is kept\n  hint: [audit] enabled = true");
-        return ExitCode::from(WRONG_USE);
+pub(super) fn run(path: &Path, environment: &Environment, asked: &Asked) -> Result<ExitCode, ExitCode> {
+    let Some(settings) = super::in_part(path, environment, config::audit_alone)? else {
+        return Err(show::failed(WRONG_USE, "no audit is kept\n  hint: [audit] enabled = true"));
     };
     let unreadable = |error: io::Error| {
         let hint = "hint: it lies where the bridge writes it (`audit.path`): run this there, as the bridge's user";
         let (path, words) = (settings.path.display(), show::words(&error));
-        show::complain(&format!("the audit in {path} cannot be read: {words}\n  {hint}"));
-        ExitCode::from(WRONG_USE)
+        show::failed(WRONG_USE, format!("the audit in {path} cannot be read: {words}\n  {hint}"))
     };
     if let Some(Action::Verify { format }) = asked.action {
-        return match verify(&settings.path) {
-            Ok(verdict) => show::ended(tell(&verdict, format), if verdict.faults.is_empty() { 0 } else { NO }),
-            Err(error) => unreadable(error),
-        };
+        let verdict = verify(&settings.path).map_err(unreadable)?;
+        return Ok(show::ended(tell(&verdict, format), if verdict.faults.is_empty() { 0 } else { NO }));
     }
-    let since = match asked.since.as_deref().map(since).transpose() {
-        Ok(since) => since,
-        Err(text) => {
-            let hint = "hint: --since 2026-11-24T12:00:00Z, 2026-11-24T15:00:00+03:00, or 2h";
-            show::complain(&format!("`{text}` is neither a time nor a duration\n  {hint}"));
-            return ExitCode::from(WRONG_USE);
-        }
-    };
-    match files(&settings.path).and_then(|files| list(&files, asked, since)) {
-        Ok(written) => show::ended(written, 0),
-        Err(error) => unreadable(error),
-    }
+    let since = asked.since.as_deref().map(since).transpose().map_err(|text| {
+        let hint = "hint: --since 2026-11-24T12:00:00Z, 2026-11-24T15:00:00+03:00, or 2h";
+        show::failed(WRONG_USE, format!("`{text}` is neither a time nor a duration\n  {hint}"))
+    })?;
+    let written = files(&settings.path).and_then(|files| list(&files, asked, since)).map_err(unreadable)?;
+    Ok(show::ended(written, 0))
 }
 
 fn since(text: &str) -> Result<SystemTime, &str> {

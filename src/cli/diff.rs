@@ -9,7 +9,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value, json};
 
 use super::show::plain;
-use super::{Format, NO, WRONG_USE, ask, show};
+use super::{Format, NO, ask, show};
 use crate::config::Config;
 use crate::domain::table::Table;
 use crate::mapping::{Loaded, dialect_digest, proof, shown};
@@ -27,44 +27,27 @@ struct Difference {
 }
 
 /// Compares; a difference makes the answer a "no".
-pub(super) fn run(path: &Path, environment: &Environment, format: Format) -> ExitCode {
+pub(super) fn run(path: &Path, environment: &Environment, format: Format) -> Result<ExitCode, ExitCode> {
     let so = "configuration or mappings have errors; a bridge would keep its last good table";
-    let (config, loaded) = match super::loaded(path, environment, so) {
-        Ok(loaded) => loaded,
-        Err(status) => return status,
-    };
-    let Ok(token) = ask::token(&config).map_err(|reason| show::complain(&reason)) else {
-        return ExitCode::from(WRONG_USE);
-    };
-    let compared = in_use(&config, token).and_then(|bridge| {
-        let differences = compare(&config, token, &bridge, &loaded)?;
-        Ok((bridge, differences))
-    });
-    match compared {
-        Ok((bridge, differences)) => tell(&bridge, &loaded, &differences, format),
-        Err(Refused::Unanswered(error)) => super::unanswered(config.listen.ops, &error),
-        Err(Refused::Denied(sentence)) => {
-            show::complain(&sentence);
-            ExitCode::from(NO)
-        }
-    }
+    let (config, loaded) = super::loaded(path, environment, so)?;
+    let token = super::ops_token(&config)?;
+    let bridge = read(&config, ask::get_as(&config, "/api/v1/table", token))?;
+    let differences = compare(&config, token, &bridge, &loaded)?;
+    Ok(tell(&bridge, &loaded, &differences, format))
 }
 
-/// Why nothing could be compared.
-enum Refused {
-    Unanswered(io::Error),
-    Denied(String),
+/// What the bridge answers; why it does not has been said.
+fn read(config: &Config, answer: io::Result<ask::Answer>) -> Result<Value, ExitCode> {
+    let answer = answer.map_err(|error| super::unanswered(config.listen.ops, &error))?;
+    answer.told().map_err(|sentence| show::failed(NO, sentence))
 }
 
-fn in_use(config: &Config, token: &SecretString) -> Result<Value, Refused> {
-    read(ask::get_as(config, "/api/v1/table", token))
-}
-
-fn read(answer: io::Result<ask::Answer>) -> Result<Value, Refused> {
-    answer.map_err(Refused::Unanswered)?.told().map_err(Refused::Denied)
-}
-
-fn compare(config: &Config, token: &SecretString, bridge: &Value, loaded: &Loaded) -> Result<Vec<Difference>, Refused> {
+fn compare(
+    config: &Config,
+    token: &SecretString,
+    bridge: &Value,
+    loaded: &Loaded,
+) -> Result<Vec<Difference>, ExitCode> {
     let mut differences = Vec::new();
     let nothing = Map::new();
     let dialects = bridge["dialects"].as_object().unwrap_or(&nothing);
@@ -115,14 +98,15 @@ fn secrets(
     token: &SecretString,
     table: &Table,
     clients: &Map<String, Value>,
-) -> Result<BTreeSet<String>, Refused> {
+) -> Result<BTreeSet<String>, ExitCode> {
     let key = token.expose_secret().as_bytes();
     let both: Vec<_> = table.clients().filter(|client| clients.contains_key(&*client.legacy_id)).collect();
     let mut differ = BTreeSet::new();
     for some in both.chunks(TOGETHER) {
         let proofs: Map<String, Value> =
             some.iter().map(|client| (client.legacy_id.to_string(), proof(client, key).into())).collect();
-        let told = read(ask::post(config, "/api/v1/table/secrets", token, &Value::Object(proofs).to_string()))?;
+        let answer = ask::post(config, "/api/v1/table/secrets", token, &Value::Object(proofs).to_string());
+        let told = read(config, answer)?;
         let ids = told["differ"].as_array().into_iter().flatten().filter_map(Value::as_str);
         differ.extend(ids.map(str::to_owned));
     }
@@ -153,7 +137,7 @@ fn tell(bridge: &Value, loaded: &Loaded, differences: &[Difference], format: For
         show::say(&format!("[{section}] of the configuration was changed and needs a restart"));
     }
     for finding in bridge["refused"].as_array().into_iter().flatten().filter_map(Value::as_str) {
-        show::say(&format!("the last load was refused: {}", plain(finding)));
+        show::say(&format!("the last load was refused: {finding}"));
     }
     let generation = &bridge["generation"];
     if same {

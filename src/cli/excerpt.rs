@@ -50,7 +50,7 @@ impl Excerpts {
 /// there is nothing to hide.
 fn is_about_a_secret(finding: &Finding) -> bool {
     let names = |text: &str| text.split('`').skip(1).step_by(2).any(is_sensitive);
-    finding.code != "missing-key" && (names(&finding.message) || finding.hint.as_deref().is_some_and(names))
+    finding.code != "missing-key" && (names(&finding.message) || names(&finding.hint))
 }
 
 fn is_sensitive(text: &str) -> bool {
@@ -98,15 +98,14 @@ fn is_key(text: &str) -> bool {
 /// The word or the quoted text that begins here.
 fn marked(line: &str, before: usize) -> usize {
     let mut rest = line.chars().skip(before);
-    let length = match rest.next() {
+    match rest.next() {
         Some(quote @ ('"' | '\'')) => {
             let inside = rest.clone().take_while(|c| *c != quote).count();
             if inside < rest.count() { inside + 2 } else { 1 }
         }
         Some(first) if is_word(first) => 1 + rest.take_while(|c| is_word(*c)).count(),
         Some(_) | None => 1,
-    };
-    length.max(1)
+    }
 }
 
 fn is_word(c: char) -> bool {
@@ -138,7 +137,7 @@ mod tests {
     #[test]
     fn a_line_shows_no_secret_where_only_the_finding_says_that_one_stands_there() {
         let found = |code: &'static str, message: &str, hint: &str| {
-            let (message, hint) = (message.to_owned(), Some(hint.to_owned()));
+            let (message, hint) = (message.to_owned(), hint.to_owned());
             Finding { severity: crate::document::Severity::Error, code, origin: Origin::file("a.toml"), message, hint }
         };
         let unset = found("unset-variable", "`client.client_secret` names an environment variable that is not set", "");

@@ -6,7 +6,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use super::{Format, NO, WRONG_USE, ask, show};
+use super::{NO, WRONG_USE, ask, show};
 use crate::config;
 use crate::document::Findings;
 use crate::secrets::Environment;
@@ -17,20 +17,15 @@ pub(super) fn run(path: &Path, environment: &Environment) -> ExitCode {
     let door = config::ops_door(path, environment, &findings);
     let answer = door.map(|door| (door.address, ask::get_at(door, "/readyz")));
     if !matches!(answer, Some((_, Ok(_)))) {
-        let _ = show::findings(&findings.into_sorted(), Format::Human, &mut anstream::stderr());
+        show::tell(&findings.into_sorted());
     }
     match answer {
         Some((_, Ok(answer))) if answer.status == 200 => ExitCode::SUCCESS,
-        Some((_, Ok(_))) => {
-            show::complain("the bridge is not ready");
-            ExitCode::from(NO)
-        }
+        Some((_, Ok(_))) => show::failed(NO, "the bridge is not ready"),
         Some((address, Err(error))) => super::unanswered(address, &error),
-        None => {
-            show::complain(
-                "where the bridge answers operators (`listen.ops`) is not known\n  hint: PASSBRIDGE__LISTEN__OPS=ADDRESS:PORT says it without a file",
-            );
-            ExitCode::from(WRONG_USE)
-        }
+        None => show::failed(
+            WRONG_USE,
+            "where the bridge answers operators (`listen.ops`) is not known\n  hint: PASSBRIDGE__LISTEN__OPS=ADDRESS:PORT says it without a file",
+        ),
     }
 }

@@ -27,6 +27,7 @@ use std::process::ExitCode;
 
 use clap::error::{ContextKind, ErrorKind};
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
+use secrecy::SecretString;
 
 use crate::config::{self, Config};
 use crate::document::{BYTE_ORDER_MARK, Findings};
@@ -158,33 +159,33 @@ const WRONG_USE: u8 = 2;
 #[must_use]
 pub fn run() -> ExitCode {
     if let Err(error) = limited::outlive() {
-        show::complain(&format!("signals cannot be heard: {error}"));
-        return ExitCode::from(NO);
+        return show::failed(NO, format!("signals cannot be heard: {error}"));
     }
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => return misused(&error),
     };
     let config = arguments.config;
-    match arguments.command {
+    let ended = match arguments.command {
         Command::Serve => serve::run(config, environment()),
-        Command::Check { format } => check::run(&config, &environment(), format),
+        Command::Check { format } => Ok(check::run(&config, &environment(), format)),
         Command::Doctor(asked) => doctor::run(&config, &environment(), &asked),
         Command::Diff { format } => diff::run(&config, &environment(), format),
         Command::Replay(asked) => replay::run(&config, &environment(), &asked),
-        Command::Health => health::run(&config, &environment()),
+        Command::Health => Ok(health::run(&config, &environment())),
         Command::Client(client) => client::run(&config, &environment(), client),
-        Command::Secret(Secret::Hash) => secret::hash(),
+        Command::Secret(Secret::Hash) => Ok(secret::hash()),
         Command::Secret(Secret::Seal(asked)) => secret::seal(&config, &environment(), &asked),
-        Command::Secret(Secret::Keygen) => secret::keygen(),
+        Command::Secret(Secret::Keygen) => Ok(secret::keygen()),
         Command::Audit(asked) => audit::run(&config, &environment(), &asked),
         Command::Store(Store::Backup { directory }) => store::backup(&config, &environment(), &directory),
         Command::Store(Store::Copy { to }) => store::copy(&config, &environment(), &to),
-        Command::Completions { shell } => shell::completions(shell),
-        Command::Man { dir } => shell::man(dir.as_deref()),
+        Command::Completions { shell } => Ok(shell::completions(shell)),
+        Command::Man { dir } => Ok(shell::man(dir.as_deref())),
         Command::Token(Token::Find(which)) => token::run(&config, &environment(), "find", &which),
         Command::Token(Token::Revoke(which)) => token::run(&config, &environment(), "revoke", &which),
-    }
+    };
+    ended.unwrap_or_else(|status| status)
 }
 
 /// Says what is wrong with the arguments, or what was asked of them. What stands where a command takes nothing, since it reads a secret
@@ -237,7 +238,7 @@ fn unmarked(bytes: &[u8]) -> &[u8] {
 fn configured(path: &Path, environment: &Environment) -> Result<Config, ExitCode> {
     let findings = Findings::new();
     config::load(path, environment, now(), &findings).ok_or_else(|| {
-        let _ = show::findings(&findings.into_sorted(), Format::Human, &mut anstream::stderr());
+        show::tell(&findings.into_sorted());
         ExitCode::from(WRONG_USE)
     })
 }
@@ -256,7 +257,7 @@ fn in_part<T>(
         // Of a file that is no TOML the whole says nothing else.
         let more: Vec<_> = own.into_sorted().into_iter().filter(|finding| !told.contains(finding)).collect();
         told.extend(more.into_iter().filter(|_| part.is_none()));
-        let _ = show::findings(&told, Format::Human, &mut anstream::stderr());
+        show::tell(&told);
     }
     let part = part.ok_or_else(|| ExitCode::from(WRONG_USE))?;
     if !is_whole {
@@ -272,14 +273,17 @@ fn loaded(path: &Path, environment: &Environment, so: &str) -> Result<(Config, L
     let loaded =
         config.as_ref().and_then(|config| mapping::load(&config.mappings, config.means(environment), &findings));
     config.zip(loaded).ok_or_else(|| {
-        let _ = show::findings(&findings.into_sorted(), Format::Human, &mut anstream::stderr());
-        show::complain(so);
-        ExitCode::from(WRONG_USE)
+        show::tell(&findings.into_sorted());
+        show::failed(WRONG_USE, so)
     })
+}
+
+/// The ops token; where there is none that has been said.
+fn ops_token<'a>(door: impl Into<ask::Door<'a>>) -> Result<&'a SecretString, ExitCode> {
+    ask::token(door).map_err(|reason| show::failed(WRONG_USE, reason))
 }
 
 /// The bridge did not answer.
 fn unanswered(address: SocketAddr, error: &std::io::Error) -> ExitCode {
-    show::complain(&ask::unanswered(address, error));
-    ExitCode::from(NO)
+    show::failed(NO, ask::unanswered(address, error))
 }

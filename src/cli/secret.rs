@@ -41,23 +41,19 @@ pub(super) fn hash() -> ExitCode {
 }
 
 /// Prints a secret sealed to the recipients, or to the one of the configured identity.
-pub(super) fn seal(path: &Path, environment: &Environment, asked: &Seal) -> ExitCode {
+pub(super) fn seal(path: &Path, environment: &Environment, asked: &Seal) -> Result<ExitCode, ExitCode> {
     let mut recipients = asked.recipients.clone();
     if recipients.is_empty() {
-        let config = match super::configured(path, environment) {
-            Ok(config) => config,
-            Err(status) => return status,
-        };
-        let Some(recipient) = config.identities.recipient() else {
+        let recipient = super::configured(path, environment)?.identities.recipient().ok_or_else(|| {
             let hint = "hint: [secrets] identity = { file = \"age.key\" }, or --recipient age1...";
-            return printed(Err(format!("to whom? No identity is configured\n  {hint}")));
-        };
+            show::failed(WRONG_USE, format!("to whom? No identity is configured\n  {hint}"))
+        })?;
         recipients.push(recipient);
     }
-    printed(read().and_then(|secret| {
+    Ok(printed(read().and_then(|secret| {
         let sealed = sealed_bytes(&secret, &recipients)?;
         Ok(if asked.armor { age::armoured(&sealed) } else { age::encoded(&sealed) + "\n" })
-    }))
+    })))
 }
 
 /// Prints a new identity, with its recipient as a comment, as `age-keygen` does.
@@ -81,10 +77,7 @@ pub(super) fn keygen() -> ExitCode {
 fn printed(text: Result<String, String>) -> ExitCode {
     match text {
         Ok(text) => show::ended(show::data().write_all(text.as_bytes()), 0),
-        Err(reason) => {
-            show::complain(&reason);
-            ExitCode::from(WRONG_USE)
-        }
+        Err(reason) => show::failed(WRONG_USE, reason),
     }
 }
 

@@ -9,57 +9,36 @@ use std::sync::Arc;
 use tokio::runtime::{self, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::{Format, NO, WRONG_USE, private, show};
+use super::{NO, WRONG_USE, private, show};
 use crate::secrets::Environment;
 use crate::server::{Loads, Start, StartError, SystemClock, SystemEntropy, start};
 use crate::telemetry::log;
 
 /// Starts, serves, reloads on SIGHUP and when files change, drains on SIGTERM or SIGINT.
-pub(super) fn run(config: PathBuf, environment: Environment) -> ExitCode {
+pub(super) fn run(config: PathBuf, environment: Environment) -> Result<ExitCode, ExitCode> {
     private::keep();
     // Before anything starts: whoever sends a signal as soon as the bridge answers must not end it by that.
-    let signals = match Signals::hear() {
-        Ok(signals) => signals,
-        Err(error) => {
-            show::complain(&format!("signals cannot be heard: {error}"));
-            return ExitCode::from(NO);
-        }
-    };
-    let mut loads = match Loads::new() {
-        Ok(loads) => loads,
-        Err(error) => {
-            show::complain(&format!("no thread `loads`: {error}"));
-            return ExitCode::from(NO);
-        }
-    };
+    let signals = Signals::hear();
+    let signals = signals.map_err(|error| show::failed(NO, format!("signals cannot be heard: {error}")))?;
+    let mut loads = Loads::new().map_err(|error| show::failed(NO, format!("no thread `loads`: {error}")))?;
     let clock = Arc::new(SystemClock::new());
-    let running = match start(Start { config, environment, clock, entropy: Arc::new(SystemEntropy) }) {
-        Ok(running) => running,
-        Err(StartError::Refused(findings)) => {
-            let _ = show::findings(&findings, Format::Human, &mut anstream::stderr());
-            show::complain("the configuration is refused; nothing was started");
-            return ExitCode::from(WRONG_USE);
+    let running = start(Start { config, environment, clock, entropy: Arc::new(SystemEntropy) });
+    let running = running.map_err(|error| match error {
+        StartError::Refused(findings) => {
+            show::tell(&findings);
+            show::failed(WRONG_USE, "the configuration is refused; nothing was started")
         }
-        Err(StartError::Failed(reason)) => {
-            show::complain(&reason);
-            return ExitCode::from(NO);
-        }
-    };
+        StartError::Failed(reason) => show::failed(NO, reason),
+    })?;
     log::panics(running.bridge().metrics.panics.clone());
     running.load_by(&mut loads);
     let broken = signals.until_the_end(loads, running.broken());
     running.stop();
     let ended = running.wait();
     match (broken, ended) {
-        (None, Ok(())) => ExitCode::SUCCESS,
-        (Some(thread), _) => {
-            show::complain(&format!("the thread `{thread}` ended by a panic"));
-            ExitCode::from(NO)
-        }
-        (None, Err(threads)) => {
-            show::complain(&format!("these threads ended by a panic: {threads}"));
-            ExitCode::from(NO)
-        }
+        (None, Ok(())) => Ok(ExitCode::SUCCESS),
+        (Some(thread), _) => Err(show::failed(NO, format!("the thread `{thread}` ended by a panic"))),
+        (None, Err(threads)) => Err(show::failed(NO, format!("these threads ended by a panic: {threads}"))),
     }
 }
 

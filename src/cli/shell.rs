@@ -36,8 +36,7 @@ pub(super) fn man(directory: Option<&Path>) -> ExitCode {
         Err(error) => {
             let hint = "hint: --dir names a directory that you may write, or that may be made";
             let words = show::words(&error);
-            show::complain(&format!("the pages cannot be written into {}: {words}\n  {hint}", directory.display()));
-            ExitCode::from(NO)
+            show::failed(NO, format!("the pages cannot be written into {}: {words}\n  {hint}", directory.display()))
         }
     }
 }

@@ -32,13 +32,18 @@ pub(super) fn complain(sentence: &str) {
     let _unheard = writeln!(stderr(), "{red}error{red:#}: {}", lines(sentence));
 }
 
+/// The same as the end of a command.
+pub(super) fn failed(status: u8, sentence: impl AsRef<str>) -> ExitCode {
+    complain(sentence.as_ref());
+    ExitCode::from(status)
+}
+
 /// The end of a command: its answer, unless its data could not be written. Whoever closes a pipe has seen enough.
 pub(super) fn ended(written: io::Result<()>, answer: impl Into<ExitCode>) -> ExitCode {
     match written {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             let hint = "hint: what was printed is not whole; is there room where it goes?";
-            complain(&format!("standard output cannot be written: {}\n  {hint}", words(&error)));
-            ExitCode::from(WRONG_USE)
+            failed(WRONG_USE, format!("standard output cannot be written: {}\n  {hint}", words(&error)))
         }
         Ok(()) | Err(_) => answer.into(),
     }
@@ -51,6 +56,11 @@ pub(super) fn findings(findings: &[Finding], format: Format, out: &mut dyn Write
         Format::Json => writeln!(out, "{:#}", findings.iter().map(as_json).collect::<serde_json::Value>()),
         Format::Human => findings.iter().try_for_each(|finding| human(finding, excerpts.of(finding), out)),
     }
+}
+
+/// Says them to the person at the terminal.
+pub(super) fn tell(found: &[Finding]) {
+    let _unheard = findings(found, Format::Human, &mut stderr());
 }
 
 /// Standard output, with colour only where it can be seen.
@@ -86,10 +96,7 @@ fn human(finding: &Finding, excerpt: Option<Excerpt>, out: &mut dyn Write) -> io
         let (gap, indent, mark) = (" ".repeat(number.len()), " ".repeat(before), "^".repeat(marked));
         writeln!(out, "{DIM}{number} |{DIM:#} {}\n{DIM}{gap} |{DIM:#} {indent}{style}{mark}{style:#}", plain(&line))?;
     }
-    if let Some(hint) = &finding.hint {
-        writeln!(out, "  {BOLD}hint:{BOLD:#} {}", plain(hint))?;
-    }
-    Ok(())
+    writeln!(out, "  {BOLD}hint:{BOLD:#} {}", plain(&finding.hint))
 }
 
 /// Without what would move a terminal's cursor, change its colours or turn the order of a line: keys, names and ids come from outside.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde_json::Value;
 use tokio::runtime;
 
-use super::{NO, WRONG_USE, ask, configured, in_part, private, show, unanswered};
+use super::{NO, WRONG_USE, ask, configured, in_part, ops_token, private, show, unanswered};
 use crate::config;
 use crate::domain::learned;
 use crate::domain::refusal::sentence;
@@ -36,48 +36,38 @@ struct Copied {
 }
 
 /// Has the running bridge copy its store.
-pub(super) fn backup(path: &Path, environment: &Environment, directory: &Path) -> ExitCode {
-    let access = match in_part(path, environment, config::ops_access) {
-        Ok(access) => access,
-        Err(status) => return status,
-    };
-    let Ok(token) = ask::token(&access).map_err(|reason| show::complain(&reason)) else {
-        return ExitCode::from(WRONG_USE);
-    };
+pub(super) fn backup(path: &Path, environment: &Environment, directory: &Path) -> Result<ExitCode, ExitCode> {
+    let access = in_part(path, environment, config::ops_access)?;
+    let token = ops_token(&access)?;
     let whole = std::path::absolute(directory).unwrap_or_else(|_| directory.to_owned());
     let question = serde_json::json!({ "directory": whole }).to_string();
-    let answer = match ask::post(&access, "/api/v1/store/backup", token, &question) {
-        Ok(answer) => answer,
-        Err(error) => return unanswered(access.address, &error),
-    };
+    let answer = ask::post(&access, "/api/v1/store/backup", token, &question);
+    let answer = answer.map_err(|error| unanswered(access.address, &error))?;
     // The last line says what became of it.
     let last: Value = answer.body.lines().last().and_then(|line| serde_json::from_str(line).ok()).unwrap_or_default();
     let Some(done) = last.get("done") else {
         let sentence = last["error"].as_str().unwrap_or("the bridge went away before the backup was whole");
-        show::complain(&format!("{}{}", show::plain(sentence), answer.hint()));
-        return ExitCode::from(NO);
+        return Err(show::failed(NO, format!("{}{}", show::plain(sentence), answer.hint())));
     };
     let number = |name: &str| done[name].as_u64().unwrap_or_default();
     show::say(&format!("{} records, {} bytes in {}", number("records"), number("bytes"), whole.display()));
     if number("damaged") > 0 {
-        show::complain(&format!("{} of them are damaged, and were copied as they are", number("damaged")));
-        return ExitCode::from(NO);
+        let damaged = number("damaged");
+        return Err(show::failed(NO, format!("{damaged} of them are damaged, and were copied as they are")));
     }
-    ExitCode::SUCCESS
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Copies every login of the configured store into the store of another configuration. Both bridges must be stopped: an embedded
 /// store says so itself, and what a running one would write in the meantime would be missing.
-pub(super) fn copy(path: &Path, environment: &Environment, to: &Path) -> ExitCode {
+pub(super) fn copy(path: &Path, environment: &Environment, to: &Path) -> Result<ExitCode, ExitCode> {
     if let Err(error) = std::fs::metadata(to) {
         let hint = "hint: --to FILE names the configuration of the store that is copied to";
-        show::complain(&format!("{} cannot be read: {}\n  {hint}", to.display(), show::words(&error)));
-        return ExitCode::from(WRONG_USE);
+        let sentence = format!("{} cannot be read: {}\n  {hint}", to.display(), show::words(&error));
+        return Err(show::failed(WRONG_USE, sentence));
     }
-    let (from, to) = match (configured(path, environment), configured(to, environment)) {
-        (Ok(from), Ok(to)) => (from, to),
-        (Err(status), _) | (_, Err(status)) => return status,
-    };
+    let (from, to) = (configured(path, environment), configured(to, environment));
+    let (from, to) = (from?, to?);
     if is_one(&from.store, &to.store) {
         let said = environment.with_prefix("PASSBRIDGE__STORE__").map(|(name, _)| format!("${name}"));
         let said = said.collect::<Vec<_>>().join(", ");
@@ -86,24 +76,16 @@ pub(super) fn copy(path: &Path, environment: &Environment, to: &Path) -> ExitCod
         } else {
             format!("{said} says so for both of them: unset it for this command")
         };
-        show::complain(&format!("both configurations name one store\n  hint: {hint}"));
-        return ExitCode::from(WRONG_USE);
+        return Err(show::failed(WRONG_USE, format!("both configurations name one store\n  hint: {hint}")));
     }
     private::keep();
     provide_tls();
     let clock = Arc::new(SystemClock::new());
-    let source = match TokenStore::open_source(&from.store, clock.clone()) {
-        Ok(source) => source,
-        Err(error) => return not_opened(&from.store, &error),
-    };
+    let source = TokenStore::open_source(&from.store, clock.clone());
+    let source = source.map_err(|error| not_opened(&from.store, &error))?;
     let opened = TokenStore::open(&to.store, clock.clone()).map_err(|error| to.store.not_opened(&error));
-    match opened.and_then(|to| run(&source, &to, clock.now()).map_err(|error| sentence(&error))) {
-        Ok(copied) => told(&copied, clock.now()),
-        Err(sentence) => {
-            show::complain(&sentence);
-            ExitCode::from(NO)
-        }
-    }
+    let copied = opened.and_then(|to| run(&source, &to, clock.now()).map_err(|error| sentence(&error)));
+    Ok(told(&copied.map_err(|sentence| show::failed(NO, sentence))?, clock.now()))
 }
 
 /// Says what became of it.
@@ -148,8 +130,7 @@ fn is_one(one: &StoreSettings, other: &StoreSettings) -> bool {
 /// Why nothing can be copied from there.
 fn not_opened(settings: &StoreSettings, error: &StoreError) -> ExitCode {
     let StoreError::NotThere { .. } = error else {
-        show::complain(&settings.not_opened(error));
-        return ExitCode::from(NO);
+        return show::failed(NO, settings.not_opened(error));
     };
     let hint = match settings {
         StoreSettings::Embedded { .. } => {
@@ -157,8 +138,7 @@ fn not_opened(settings: &StoreSettings, error: &StoreError) -> ExitCode {
         }
         StoreSettings::Redis(_) => "`store.urls` of --config FILE; the number behind a URL is the database",
     };
-    show::complain(&format!("{error}\n  hint: {hint}"));
-    ExitCode::from(WRONG_USE)
+    show::failed(WRONG_USE, format!("{error}\n  hint: {hint}"))
 }
 
 fn run(from: &TokenStore, to: &TokenStore, now: Timestamp) -> Result<Copied, StoreError> {

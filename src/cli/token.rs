@@ -32,28 +32,17 @@ pub(super) struct Which {
 }
 
 /// Finds (`find`) or ends (`revoke`) logins.
-pub(super) fn run(path: &Path, environment: &Environment, action: &str, which: &Which) -> ExitCode {
-    let access = match super::in_part(path, environment, config::ops_access) {
-        Ok(access) => access,
-        Err(status) => return status,
-    };
-    let Ok(token) = ask::token(&access).map_err(|reason| show::complain(&reason)) else {
-        return ExitCode::from(WRONG_USE);
-    };
-    let Ok(question) = question(which).map_err(|reason| show::complain(&reason)) else {
-        return ExitCode::from(WRONG_USE);
-    };
-    let answer = match ask::post_patiently(&access, &format!("/api/v1/tokens/{action}"), token, &question) {
-        Ok(answer) => answer,
-        Err(error) => return super::unanswered(access.address, &error),
-    };
+pub(super) fn run(path: &Path, environment: &Environment, action: &str, which: &Which) -> Result<ExitCode, ExitCode> {
+    let access = super::in_part(path, environment, config::ops_access)?;
+    let token = super::ops_token(&access)?;
+    let question = question(which).map_err(|reason| show::failed(WRONG_USE, reason))?;
+    let answer = ask::post_patiently(&access, &format!("/api/v1/tokens/{action}"), token, &question);
+    let answer = answer.map_err(|error| super::unanswered(access.address, &error))?;
     let told = answer.told().and_then(|body| match body["logins"].as_array() {
         Some(logins) => Ok((logins.clone(), body)),
         None => Err(format!("who answered at {} is no bridge\n  {}", access.address, ask::UNANSWERED)),
     });
-    let Ok((logins, body)) = told.map_err(|sentence| show::complain(&sentence)) else {
-        return ExitCode::from(NO);
-    };
+    let (logins, body) = told.map_err(|sentence| show::failed(NO, sentence))?;
     let written = match which.format {
         Format::Json => writeln!(show::data(), "{body:#}"),
         Format::Human => logins.iter().try_for_each(|login| human(login, &mut show::data())),
@@ -68,7 +57,7 @@ pub(super) fn run(path: &Path, environment: &Environment, action: &str, which: &
         let records = show::counted(usize::try_from(damaged).unwrap_or(usize::MAX), "record");
         show::complain(&format!("{records} of the store cannot be read: a login that is meant may be missing here"));
     }
-    show::ended(written, if logins.is_empty() || damaged > 0 { NO } else { 0 })
+    Ok(show::ended(written, if logins.is_empty() || damaged > 0 { NO } else { 0 }))
 }
 
 /// What is not seen in the list of logins.

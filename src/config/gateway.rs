@@ -35,7 +35,7 @@ pub(super) fn read(
         named.extend(clients);
         if let Some((_, first)) = routes.iter().find(|(known, _)| known.overlaps(&read)) {
             let message = format!("`{}` is routed twice for the same host and clients; first at {first}", read.prefix);
-            findings.error("overlapping-routes", &origin, message, "leave out one of them".to_owned());
+            findings.error("overlapping-routes", &origin, message, "leave out one of them");
         }
         routes.push((read, origin));
     }
@@ -45,7 +45,7 @@ pub(super) fn read(
         section.findings().warning("unused-key", &origin, message, "set `listen.authz`, or leave it out");
     }
     if !routes.is_empty() && listen.gateway.is_none() && listen.authz.is_none() {
-        let hint = "set `listen.gateway` or `listen.authz`".to_owned();
+        let hint = "set `listen.gateway` or `listen.authz`";
         section.findings().warning("unused-routes", section.origin(), "routes that no listener uses", hint);
     }
     section.finish();
@@ -83,7 +83,7 @@ fn route(mut section: Reader<'_>, sources: Sources<'_>) -> Option<(Route, Vec<Sp
     let pass_interim = section.word("interim_responses", &[("drop", false), ("pass", true)]);
     for (key, word) in [("bearer_jwt", &pass_jwt), ("anonymous", &pass_anonymous)] {
         if let Some(word) = word.as_ref().filter(|word| word.value && clients.is_some()) {
-            let hint = "leave it out, or route such calls without `clients`".to_owned();
+            let hint = "leave it out, or route such calls without `clients`";
             let message = format!("`{key}` where the route is for named clients: nobody knows whose such a call is");
             section.findings().warning("unused-key", &word.origin, message, hint);
         }
@@ -157,7 +157,7 @@ fn trust(section: &mut Reader<'_>, upstreams: &[Upstream], sources: Sources<'_>)
     let ca = section.filled("ca", "a path");
     let is_secure = upstreams.iter().any(|upstream| upstream.name.is_some());
     if let Some(ca) = ca.as_ref().filter(|_| !is_secure) {
-        let hint = "leave it out, or let `upstream` begin with https://".to_owned();
+        let hint = "leave it out, or let `upstream` begin with https://";
         section.findings().warning("unused-key", &ca.origin, "`ca` where no upstream speaks TLS", hint);
     }
     let bytes = match &ca {
@@ -171,7 +171,7 @@ fn trust(section: &mut Reader<'_>, upstreams: &[Upstream], sources: Sources<'_>)
         Ok(trust) => Some(trust),
         Err(reason) => {
             let origin = ca.map_or_else(|| section.origin().clone(), |ca| ca.origin);
-            let hint = "ca = \"api-ca.pem\": a PEM file with the certificates to trust".to_owned();
+            let hint = "ca = \"api-ca.pem\": a PEM file with the certificates to trust";
             section.findings().error("unfit-certificate", &origin, format!("`ca` {reason}"), hint);
             None
         }

@@ -75,19 +75,15 @@ pub(super) fn read(section: Option<Reader<'_>>) -> Limits {
         limits.parameter.refuse = word.value;
     }
     if let Some(mut rates) = section.section("wrong_secrets") {
-        rate(&mut rates, "per_client", &mut limits.wrong_secrets.per_client);
-        rate(&mut rates, "per_address", &mut limits.wrong_secrets.per_address);
+        let mut rate = |key, there: &mut Rate| {
+            if let Some(found) = rates.parsed(key, "a rate such as \"60/min\"", Rate::parse) {
+                *there = found.value;
+            }
+        };
+        rate("per_client", &mut limits.wrong_secrets.per_client);
+        rate("per_address", &mut limits.wrong_secrets.per_address);
         rates.finish();
     }
     section.finish();
     limits
-}
-
-fn rate(section: &mut Reader<'_>, key: &'static str, there: &mut Rate) {
-    const WANTED: &str = "a rate such as \"60/min\"";
-    let Some(text) = section.text_for(key, WANTED) else { return };
-    match Rate::parse(&text.value) {
-        Some(rate) => *there = rate,
-        None => section.bad_value(key, &text.origin, WANTED),
-    }
 }

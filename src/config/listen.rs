@@ -51,9 +51,16 @@ pub struct TlsListeners {
 }
 
 impl TlsListeners {
+    /// Each listener by its name, and what it shows.
+    pub(crate) fn each(&self) -> [(&'static str, Option<&TlsMaterial>); 5] {
+        let Self { legacy, gateway, authz, realm, ops } = self;
+        let all = [("legacy", legacy), ("gateway", gateway), ("authz", authz), ("realm", realm), ("ops", ops)];
+        all.map(|(name, material)| (name, material.as_ref()))
+    }
+
     /// Which listeners speak TLS. What they show and ask for is exchanged by a reload.
     pub(super) fn kinds(&self) -> [bool; 5] {
-        [&self.legacy, &self.gateway, &self.authz, &self.realm, &self.ops].map(Option::is_some)
+        self.each().map(|(_, material)| material.is_some())
     }
 }
 
@@ -104,7 +111,7 @@ struct Place {
 /// None where it is off, or no address.
 fn place(section: &mut Reader<'_>, key: &'static str, default: Option<SocketAddr>) -> Option<Place> {
     let written = section.has(key);
-    match address(section, key) {
+    match section.parsed(key, "an address such as \"127.0.0.1:8080\"", |text| text.parse().ok()) {
         Some(found) => Some(Place { address: found.value, origin: Some(found.origin) }),
         None if written => None,
         None => default.map(|address| Place { address, origin: None }),
@@ -130,18 +137,6 @@ fn refuse_clash((name, one): (&str, &Place), (other_name, other): (&str, &Place)
         format!("`listen.{name}` and `listen.{other_name}` are one address"),
         hint,
     );
-}
-
-fn address(section: &mut Reader<'_>, key: &'static str) -> Option<Spotted<SocketAddr>> {
-    const WANTED: &str = "an address such as \"127.0.0.1:8080\"";
-    let text = section.text_for(key, WANTED)?;
-    match text.value.parse() {
-        Ok(value) => Some(Spotted { value, origin: text.origin }),
-        Err(_) => {
-            section.bad_value(key, &text.origin, WANTED);
-            None
-        }
-    }
 }
 
 /// The same port at the same address, or at all addresses, be it written as IPv4 or as IPv6 has it. Port 0 is a free one each time.
@@ -220,7 +215,7 @@ pub(super) fn material(mut section: Reader<'_>, sources: Sources<'_>) -> Option<
 fn warn_of_its_time(material: &TlsMaterial, now: Timestamp, origin: &Origin, findings: &Findings) {
     let (Some(begin), Some(end)) = (material.begins(), material.ends()) else { return };
     let day = end.rfc3339();
-    let hint = "put the next one in its place: a reload shows it".to_owned();
+    let hint = "put the next one in its place: a reload shows it";
     if begin > now {
         let day = begin.rfc3339();
         let hint = "keep the one before it in its place until then; or is this machine's clock behind?";

@@ -46,14 +46,14 @@ fn api(section: &Reader<'_>, text: &Spotted<String>, has_gateway: bool, ca: Opti
         return None;
     };
     if !has_gateway {
-        let hint = "set `listen.gateway`".to_owned();
+        let hint = "set `listen.gateway`";
         section.findings().warning("unused-key", &text.origin, "`otk.api` where no listener takes API calls", hint);
     }
     let trust = match upstream.name {
         Some(_) => match Trust::new(ca) {
             Ok(trust) => Some(trust),
             Err(reason) => {
-                let hint = "ca = \"old-ca.pem\": a PEM file with the certificates to trust".to_owned();
+                let hint = "ca = \"old-ca.pem\": a PEM file with the certificates to trust";
                 section.findings().error("unfit-certificate", &text.origin, format!("`otk.ca` {reason}"), hint);
                 return None;
             }

@@ -162,7 +162,7 @@ struct Url {
 
 fn url(section: &Reader<'_>, text: Spotted<String>) -> Option<Url> {
     if text.value.contains('@') {
-        let hint = "use username = \"...\" and password = { file = \"PATH\" }".to_owned();
+        let hint = "use username = \"...\" and password = { file = \"PATH\" }";
         section.findings().error(
             "clear-text-secret",
             &text.origin,
@@ -237,9 +237,7 @@ fn wait(mut section: Reader<'_>, mode: Option<&RedisMode>) -> Option<Wait> {
         let message = "`store.wait` is not possible with a cluster";
         section.findings().error("bad-value", section.origin(), message, "leave it out, or name one master");
     }
-    if !section.has("replicas") {
-        section.missing("replicas", "replicas = 1");
-    }
+    section.demand("replicas", "replicas = 1");
     let replicas = section.integer("replicas", 1, 16);
     let timeout =
         section.duration_within("timeout", Duration::from_millis(200), Duration::from_millis(1), LONGEST_WAIT);

@@ -82,17 +82,14 @@ pub struct Finding {
     pub origin: Origin,
     /// What is wrong, one sentence without a full stop.
     pub message: String,
-    /// What to do, where we know it.
-    pub hint: Option<String>,
+    /// What to do.
+    pub hint: String,
 }
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}[{}]: {}", self.origin, self.severity.word(), self.code, self.message)?;
-        if let Some(hint) = &self.hint {
-            write!(f, "\n  hint: {hint}")?;
-        }
-        Ok(())
+        let Self { severity, code, origin, message, hint } = self;
+        write!(f, "{origin}: {}[{code}]: {message}\n  hint: {hint}", severity.word())
     }
 }
 
@@ -144,7 +141,7 @@ impl Findings {
             code,
             origin: origin.clone(),
             message: message.into(),
-            hint: Some(hint.into()),
+            hint: hint.into(),
         });
     }
 
@@ -155,7 +152,7 @@ impl Findings {
             code,
             origin: origin.clone(),
             message: message.into(),
-            hint: Some(hint.into()),
+            hint: hint.into(),
         });
     }
 

@@ -20,9 +20,7 @@ impl Reader<'_> {
 
     /// The same, of a list that must be there.
     pub fn required_texts(&mut self, key: &'static str, hint: &str) -> Option<Vec<Spotted<String>>> {
-        if !self.has(key) {
-            self.missing(key, hint);
-        }
+        self.demand(key, hint);
         self.texts(key, hint)
     }
 

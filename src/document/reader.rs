@@ -1,5 +1,6 @@
 //! Takes typed values out of a table and reports what does not fit.
 
+use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -126,13 +127,14 @@ impl<'f> Reader<'f> {
 
     /// A text that must be there.
     pub fn required_text(&mut self, key: &'static str) -> Option<Spotted<String>> {
-        self.demand(key);
+        self.demand(key, format_args!("{key} = \"...\""));
         self.text(key)
     }
 
-    fn demand(&mut self, key: &'static str) {
+    /// Reports a key that must be there, if it is not; whatever stands there is still to be taken.
+    pub fn demand(&mut self, key: &'static str, hint: impl fmt::Display) {
         if !self.has(key) {
-            self.missing(key, format!("{key} = \"...\""));
+            self.missing(key, hint.to_string());
         }
     }
 
@@ -143,7 +145,7 @@ impl<'f> Reader<'f> {
 
     /// The same, where it must be there.
     pub fn required_filled(&mut self, key: &'static str, wanted: &str) -> Option<Spotted<String>> {
-        self.demand(key);
+        self.demand(key, format_args!("{key} = \"...\""));
         self.filled(key, wanted)
     }
 
@@ -159,7 +161,13 @@ impl<'f> Reader<'f> {
         self.table.entries.is_empty()
     }
 
-    fn parsed<T>(&mut self, key: &'static str, wanted: &str, read: impl Fn(&str) -> Option<T>) -> Option<Spotted<T>> {
+    /// A text that means something of a kind.
+    pub fn parsed<T>(
+        &mut self,
+        key: &'static str,
+        wanted: &str,
+        read: impl Fn(&str) -> Option<T>,
+    ) -> Option<Spotted<T>> {
         let text = self.text_for(key, wanted)?;
         match read(&text.value) {
             Some(value) => Some(Spotted { value, origin: text.origin }),
@@ -212,7 +220,7 @@ impl<'f> Reader<'f> {
         if (least..=most).contains(&found.value) {
             return found.value;
         }
-        self.bad_value(key, &found.origin, &between("a duration", least, most));
+        self.bad_value(key, &found.origin, &units::between("a duration", least, most));
         absent
     }
 
@@ -222,7 +230,7 @@ impl<'f> Reader<'f> {
         if (least..=most).contains(&found.value) && found.value.subsec_nanos() == 0 {
             return found.value;
         }
-        self.bad_value(key, &found.origin, &between("whole seconds", least, most));
+        self.bad_value(key, &found.origin, &units::between("whole seconds", least, most));
         absent
     }
 
@@ -305,12 +313,8 @@ impl<'f> Reader<'f> {
 
     /// A table that must be there.
     pub fn required_section(&mut self, key: &'static str) -> Option<Reader<'f>> {
-        let there = self.has(key);
-        let section = self.section(key);
-        if !there {
-            self.missing(key, self.how_a_table_stands(key));
-        }
-        section
+        self.demand(key, self.how_a_table_stands(key));
+        self.section(key)
     }
 
     fn how_a_table_stands(&self, key: &str) -> String {
@@ -391,9 +395,4 @@ impl<'f> Reader<'f> {
             self.findings.error("unknown-key", origin, format!("unknown key {told}"), hint);
         }
     }
-}
-
-fn between(what: &str, least: Duration, most: Duration) -> String {
-    let [least, most] = [least, most].map(humantime::format_duration);
-    format!("{what} from {least} to {most}")
 }

@@ -31,6 +31,12 @@ pub(super) fn written(bytes: u64) -> String {
     unit.map_or_else(|| format!("{bytes} bytes"), |(factor, unit)| format!("{}{unit}", bytes / factor))
 }
 
+/// What is wanted of a duration, with its bounds.
+pub(super) fn between(what: &str, least: Duration, most: Duration) -> String {
+    let [least, most] = [least, most].map(humantime::format_duration);
+    format!("{what} from {least} to {most}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

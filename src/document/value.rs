@@ -25,8 +25,8 @@ pub enum Value {
     Text(String),
     /// A number without a fraction.
     Integer(i64),
-    /// A number with one.
-    Float(f64),
+    /// A number with one: nothing of ours wants one.
+    Float,
     /// `true` or `false`.
     Boolean(bool),
     /// A date or a time: nothing of ours wants one.
@@ -53,7 +53,7 @@ impl Value {
         match self {
             Self::Text(_) => "text",
             Self::Integer(_) => "a whole number",
-            Self::Float(_) => "a fraction",
+            Self::Float => "a fraction",
             Self::Boolean(_) => "true or false",
             Self::Datetime => "a date",
             Self::List(_) => "a list",
@@ -110,9 +110,9 @@ impl Table {
                 code: "wrong-type",
                 origin,
                 message: format!("`{key}` is not a section"),
-                hint: Some(format!(
+                hint: format!(
                     "unset {variable}, or name a key of a section, PASSBRIDGE__SECTION__KEY; in a list of tables the number of one, from 0"
-                )),
+                ),
             }),
         }
     }
@@ -293,9 +293,7 @@ impl<'t> Lines<'t> {
         let value = match value.into_inner() {
             DeValue::String(text) => Value::Text(text.into_owned()),
             DeValue::Integer(number) => Value::Integer(integer(number.as_str(), number.radix())),
-            DeValue::Float(number) => {
-                number.as_str().parse().map_or_else(|_| Value::Text(number.to_string()), Value::Float)
-            }
+            DeValue::Float(_) => Value::Float,
             DeValue::Boolean(truth) => Value::Boolean(truth),
             DeValue::Datetime(_) => Value::Datetime,
             DeValue::Array(list) => Value::List(list.into_iter().map(|item| self.value(item)).collect()),

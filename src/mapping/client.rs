@@ -134,7 +134,7 @@ fn legacy_secrets(entry: &mut Reader<'_>, around: Surroundings<'_>) -> Option<Ve
         let secret = legacy_secret(value, key, around, findings)?;
         if matches!(secret, LegacySecret::Learn(_)) && at.replace(Some(origin.clone())).is_some() {
             let message = format!("`{name}` says twice that it is learned");
-            findings.error("bad-value", &origin, message, "leave one of the two".to_owned());
+            findings.error("bad-value", &origin, message, "leave one of the two");
             return None;
         }
         Some(secret)
@@ -154,13 +154,13 @@ fn learn(mut reader: Reader<'_>, origin: &Origin, key: &str, around: Surrounding
     let learns = reader.boolean("learn", true);
     reader.finish_telling(secrets::is_told);
     if !learns {
-        let hint = "write { learn = true }, or another secret in its place".to_owned();
+        let hint = "write { learn = true }, or another secret in its place";
         findings.error("bad-value", origin, format!("`{key}` says that nothing is learned, and no secret"), hint);
         return None;
     }
     if !around.old_server {
         let message = format!("`{key}` is learned from an old server, and there is no [otk]");
-        let hint = "run `passbridge client secret ID write-learned` before `[otk]` goes, or write { hash = \"...\" }; `passbridge secret hash` makes one".to_owned();
+        let hint = "run `passbridge client secret ID write-learned` before `[otk]` goes, or write { hash = \"...\" }; `passbridge secret hash` makes one";
         findings.error("no-old-server", origin, message, hint);
         return None;
     }
@@ -175,7 +175,7 @@ fn legacy_secret(
     findings: &Findings,
 ) -> Option<LegacySecret> {
     let Value::Table(table) = value.value else {
-        let hint = "use { hash = \"...\" }; `passbridge secret hash` makes one".to_owned();
+        let hint = "use { hash = \"...\" }; `passbridge secret hash` makes one";
         findings.error("clear-text-secret", &value.origin, format!("`{key}` is a secret in clear text"), hint);
         return None;
     };
@@ -193,7 +193,7 @@ fn legacy_secret(
 }
 
 fn checked(hash: Spotted<String>, key: &str, findings: &Findings) -> Option<String> {
-    let hint = "make one with `passbridge secret hash`".to_owned();
+    let hint = "make one with `passbridge secret hash`";
     match Parameters::of(&hash.value) {
         Ok(parameters) => {
             if parameters.weak() {
@@ -221,7 +221,7 @@ fn stage(entry: &mut Reader<'_>, old_server: bool) -> Option<Stage> {
     let found = entry.word_or("stage", &Stage::WORDS, "unknown-stage")?;
     if found.value.needs_old_server() && !old_server {
         let message = format!("stage `{}` needs an old server, and there is no [otk]", found.value.word());
-        let hint = "name it by `otk.url` in passbridge.toml, or move the client to `live`".to_owned();
+        let hint = "name it by `otk.url` in passbridge.toml, or move the client to `live`";
         entry.findings().error("no-old-server", &found.origin, message, hint);
     }
     Some(found.value)
@@ -235,14 +235,12 @@ fn canary(entry: &mut Reader<'_>, stage: Option<Stage>) -> Option<Option<Canary>
             return None;
         }
         if stage == Some(Stage::Canary) {
-            entry.missing("canary", "canary = { percent = 5, step_back_at = 2 }".to_owned());
+            entry.missing("canary", "canary = { percent = 5, step_back_at = 2 }");
             return None;
         }
         return Some(None);
     };
-    if !section.has("percent") {
-        section.missing("percent", "how many of a hundred passports log in at the realm: 1 to 99".to_owned());
-    }
+    section.demand("percent", "how many of a hundred passports log in at the realm: 1 to 99");
     let percent = section.integer("percent", 1, 99);
     let named = section.has("step_back_at");
     let step_back_at = section.integer("step_back_at", 0, 100);
@@ -261,15 +259,13 @@ fn shadow(entry: &mut Reader<'_>) -> Option<Beside> {
     if !entry.has("shadow") {
         return Some(Beside::Look);
     }
-    entry.word_or("shadow", &Beside::WORDS, "bad-value").map(|word| word.value)
+    entry.word("shadow", &Beside::WORDS).map(|word| word.value)
 }
 
 /// What `client stage` leaves for `client rollback`. It decides nothing here, and must mean something there.
 fn stage_change(entry: &mut Reader<'_>) -> Option<Moved> {
     let mut change = entry.section("stage_change")?;
-    if !change.has("from") {
-        change.missing("from", "`client stage` writes this".to_owned());
-    }
+    change.demand("from", "`client stage` writes this");
     let from = change.word_or("from", &Stage::WORDS, "unknown-stage").map(|word| word.value);
     let (at, why) = (change.text("at"), change.text("why"));
     change.finish();
@@ -309,7 +305,7 @@ fn scopes(entry: &mut Reader<'_>, dialect: Option<&Dialect>) -> Vec<(String, Str
             && text.value.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\');
         if !good {
             let message = format!("`{}` is no scope word", text.value);
-            findings.error("bad-value", &text.origin, message, "one word without blanks".to_owned());
+            findings.error("bad-value", &text.origin, message, "one word without blanks");
         }
         good
     };
@@ -343,12 +339,12 @@ fn lifetime(entry: &mut Reader<'_>, dialect: Option<&Dialect>) -> Option<Duratio
         && let Some(longest) = dialect.realm.longest_session
     {
         let promise = found.as_ref().map_or(dialect.tokens.access_token, |own| own.value);
-        if promise > longest + dialect.tokens.rounding {
+        if promise > longest.saturating_add(dialect.tokens.rounding) {
             let [promised, longest] = [promise, longest].map(humantime::format_duration);
             let origin = found.as_ref().map_or(entry.origin(), |own| &own.origin);
             let message =
                 format!("{promised} are promised, and a session of the realm lasts {longest}, says the dialect");
-            let hint = "the client is told the shorter time; shorten the promise, or lengthen the session".to_owned();
+            let hint = "the client is told the shorter time; shorten the promise, or lengthen the session";
             entry.findings().warning("promise-too-long", origin, message, hint);
         }
     }

@@ -245,9 +245,7 @@ fn causes(mut section: Reader<'_>) -> Option<BTreeMap<Cause, CauseRow>> {
 }
 
 fn cause_row(mut section: Reader<'_>) -> Option<CauseRow> {
-    if !section.has("status") {
-        section.missing("status", "status = 400, or another from 400 to 599");
-    }
+    section.demand("status", "status = 400, or another from 400 to 599");
     let status = section.integer("status", 400, 599);
     let error = section.required_text("error");
     let description = section.text("description").map(|text| text.value);
@@ -328,12 +326,9 @@ fn realm_error(mut section: Reader<'_>) -> Option<RealmErrorRow> {
     let error = section.required_text("error");
     let description = section.text("description").map(|text| text.value);
     let grant = section.word("grant", &KINDS).map(|word| word.value);
-    let there = section.has("cause");
+    let hint = "say which cause it means: cause = \"resource_owner\", or another of the dialect's causes";
+    section.demand("cause", hint);
     let cause = cause(&mut section);
-    if !there {
-        let hint = "say which cause it means: cause = \"resource_owner\", or another of the dialect's causes";
-        section.missing("cause", hint);
-    }
     let fault = section
         .word("fault", &Fault::ALL.map(|fault| (fault.word(), fault)))
         .map_or(Fault::Upstream, |word| word.value);

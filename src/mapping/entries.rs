@@ -142,27 +142,22 @@ fn read(mut entry: Reader<'_>, path: &Path) -> Entry {
     let scopes = entry.section("scopes").map(Reader::into_texts).unwrap_or_default();
     let (legacy_secrets, client_secrets) =
         (kinds(&mut entry, "legacy_secret", path), kinds(&mut entry, "client_secret", path));
-    let (may_introspect, allow_query_credentials, mend_unescaped_plus) = (
-        entry.boolean("may_introspect", false),
-        entry.boolean("allow_query_credentials", false),
-        entry.boolean("mend_unescaped_plus", false),
-    );
-    let mut text = |key| entry.text(key).map(|text| text.value);
+    let text = |entry: &mut Reader<'_>, key| entry.text(key).map(|text| text.value);
     Entry {
-        legacy_id: text("legacy_id").unwrap_or_default(),
-        client_id: text("client_id").unwrap_or_default(),
-        stage: text("stage").unwrap_or_default(),
-        dialect: text("dialect").unwrap_or_else(|| DEFAULT_DIALECT.to_owned()),
-        access_token_lifetime: text("access_token_lifetime"),
+        legacy_id: text(&mut entry, "legacy_id").unwrap_or_default(),
+        client_id: text(&mut entry, "client_id").unwrap_or_default(),
+        stage: text(&mut entry, "stage").unwrap_or_default(),
+        dialect: text(&mut entry, "dialect").unwrap_or_else(|| DEFAULT_DIALECT.to_owned()),
+        access_token_lifetime: text(&mut entry, "access_token_lifetime"),
         stage_change,
         canary,
-        shadow: text("shadow"),
+        shadow: text(&mut entry, "shadow"),
         legacy_secrets,
         client_secrets,
         scopes: scopes.into_iter().map(|(legacy, realm)| (legacy.value, realm.value)).collect(),
-        may_introspect,
-        allow_query_credentials,
-        mend_unescaped_plus,
+        may_introspect: entry.boolean("may_introspect", false),
+        allow_query_credentials: entry.boolean("allow_query_credentials", false),
+        mend_unescaped_plus: entry.boolean("mend_unescaped_plus", false),
         file: path.to_owned(),
         origin,
     }

@@ -45,9 +45,7 @@ pub(super) fn read(section: Reader<'_>, credentials: Option<&CredentialFields>) 
 }
 
 fn grant(mut section: Reader<'_>, credentials: Option<&CredentialFields>) -> Option<Grant> {
-    if !section.has("kind") {
-        section.missing("kind", "`login` or `refresh`");
-    }
+    section.demand("kind", "`login` or `refresh`");
     let kind = section.word("kind", &KINDS).map(|word| word.value);
     let scope = section.text("scope");
     if let Some(text) = scope.as_ref().filter(|text| text.value.is_empty()) {
@@ -83,9 +81,7 @@ fn grant(mut section: Reader<'_>, credentials: Option<&CredentialFields>) -> Opt
 
 /// What the realm is sent whatever the client sends.
 fn fixed(mut section: Reader<'_>) -> Texts {
-    if !section.has("grant_type") {
-        section.missing("grant_type", "grant_type = \"password\" for a login, \"refresh_token\" for a refresh");
-    }
+    section.demand("grant_type", "grant_type = \"password\" for a login, \"refresh_token\" for a refresh");
     section.into_texts()
 }
 

@@ -69,8 +69,9 @@ impl Parameters {
 
     /// Hashes a secret under a fresh salt.
     pub(super) fn hash(self, secret: &SecretString, entropy: &dyn Entropy) -> Result<String, String> {
-        let hasher = self.hasher().ok_or("these parameters fit no argon2id hash")?;
-        hasher
+        let parameters = Params::new(self.memory, self.passes, self.lanes, None)
+            .map_err(|_| "these parameters fit no argon2id hash")?;
+        Argon2::new(Algorithm::Argon2id, Version::V0x13, parameters)
             .hash_password_with_salt(secret.expose_secret().as_bytes(), &random::<16>(entropy))
             .map(|hash| hash.to_string())
             .map_err(|error| format!("the secret cannot be hashed: {error}"))
@@ -81,11 +82,6 @@ impl Parameters {
         let Self { memory, passes, lanes } = self;
         let (salt, hash) = ("A".repeat(22), "A".repeat(43));
         format!("$argon2id$v=19$m={memory},t={passes},p={lanes}${salt}${hash}")
-    }
-
-    fn hasher(self) -> Option<Argon2<'static>> {
-        let parameters = Params::new(self.memory, self.passes, self.lanes, None).ok()?;
-        Some(Argon2::new(Algorithm::Argon2id, Version::V0x13, parameters))
     }
 }
 

@@ -16,13 +16,6 @@ const ACTIVE: &[Slot] =
     &[Slot::Scope, Slot::ClientId, Slot::Username, Slot::Subject, Slot::TokenType, Slot::Exp, Slot::Iat];
 const NOTHING: &[Slot] = &[];
 
-/// A list of members, and what it may say.
-struct List {
-    key: &'static str,
-    known: &'static [Slot],
-    is_json: bool,
-}
-
 /// Reads the layout. `None`: something is missing, and the findings say what.
 pub(super) fn read(mut section: Reader<'_>) -> Option<Layout> {
     let content_type = section.required_text("content_type");
@@ -34,7 +27,7 @@ pub(super) fn read(mut section: Reader<'_>) -> Option<Layout> {
     let is_json = content_type.as_ref().is_some_and(|text| text.value.to_ascii_lowercase().contains("json"));
     let line_end = between(&mut section, "line_end", is_json);
     let indent = between(&mut section, "indent", is_json);
-    let mut members = |key, known| list(&mut section, &List { key, known, is_json });
+    let mut members = |key, known| list(&mut section, key, known, is_json);
     let (token, error, revoked) = (members("token", TOKEN), members("error", ERROR), members("revoked", NOTHING));
     let (active, inactive) = (members("active", ACTIVE), members("inactive", NOTHING));
     section.finish();
@@ -60,11 +53,9 @@ fn between(section: &mut Reader<'_>, key: &'static str, is_json: bool) -> String
     text.value
 }
 
-fn list(section: &mut Reader<'_>, list: &List) -> Option<Vec<Member>> {
-    let List { key, known, is_json } = *list;
-    if !section.has(key) {
-        section.missing(key, format!("list what the reply says, in its order: {key} = [...]"));
-    }
+/// A list of members, which may say what is known.
+fn list(section: &mut Reader<'_>, key: &'static str, known: &[Slot], is_json: bool) -> Option<Vec<Member>> {
+    section.demand(key, format_args!("list what the reply says, in its order: {key} = [...]"));
     let (path, findings, whole) = (section.path(key), section.findings(), section.origin_of(key));
     let texts = section.texts_or_none(key)?;
     let wanted = texts.len();
@@ -107,11 +98,10 @@ fn tell_broken(member: &Member, names: &mut BTreeSet<String>, (path, origin): (&
         return findings.error("broken-reply", origin, message, hint);
     };
     for (name, _) in object {
-        if names.contains(&name) {
+        if let Some(name) = names.replace(name) {
             let message = format!("`{path}` says `{name}` twice");
             findings.error("broken-reply", origin, message, "leave one of the two");
         }
-        names.insert(name);
     }
 }
 

@@ -184,7 +184,7 @@ fn clients(around: Surroundings<'_>, shelf: &mut Shelf<'_>) -> Vec<Read> {
         findings.absorb(found);
     }
     if clients.is_empty() && !findings.blocked() {
-        let hint = "add a file; mappings/README.md shows how".to_owned();
+        let hint = "add a file; mappings/README.md shows how";
         let origin = Origin::file(&directory.to_string_lossy());
         findings.warning("no-clients", &origin, "no file here maps a client: nobody can log in", hint);
     }

@@ -99,8 +99,8 @@ pub struct Decoy {
 
 impl Snapshot {
     /// Takes the first load into use.
-    pub fn new(loaded: Loaded, generation: u64, entropy: &dyn Entropy) -> Self {
-        Self::with(loaded, generation, Verified::new(entropy))
+    pub fn new(loaded: Loaded, entropy: &dyn Entropy) -> Self {
+        Self::with(loaded, 1, Verified::new(entropy))
     }
 
     /// Takes another load into use after this one. Secrets that were right stay so for clients whose old secrets the mapping

@@ -51,16 +51,6 @@ pub fn dialect_digest(dialect: &Dialect) -> String {
 /// it: so it goes from who reads the files to the bridge, which says yes or no, and never comes out of a bridge.
 #[must_use]
 pub fn proof(client: &Client, key: &[u8]) -> String {
-    hexadecimal(signed(client, key).as_ref()).collect()
-}
-
-/// Whether this is the proof of a client's secrets. Compared in constant time.
-#[must_use]
-pub fn proves(client: &Client, key: &[u8], shown: &str) -> bool {
-    subtle::ConstantTimeEq::ct_eq(proof(client, key).as_bytes(), shown.as_bytes()).into()
-}
-
-fn signed(client: &Client, key: &[u8]) -> hmac::Tag {
     let mut context = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, key));
     let mut part = |kind: u8, text: &str| {
         context.update(&[kind]);
@@ -79,5 +69,11 @@ fn signed(client: &Client, key: &[u8]) -> hmac::Tag {
     for secret in &client.client_secrets {
         part(4, secret.expose_secret());
     }
-    context.sign()
+    hexadecimal(context.sign().as_ref()).collect()
+}
+
+/// Whether this is the proof of a client's secrets. Compared in constant time.
+#[must_use]
+pub fn proves(client: &Client, key: &[u8], shown: &str) -> bool {
+    subtle::ConstantTimeEq::ct_eq(proof(client, key).as_bytes(), shown.as_bytes()).into()
 }

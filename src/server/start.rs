@@ -90,7 +90,7 @@ pub fn start(start: Start) -> Result<Running, StartError> {
         if config.workers == 0 { std::thread::available_parallelism().map_or(1, NonZero::get) } else { config.workers };
     let (doors, addresses) = Doors::open(&config, workers)?;
     let [tls_legacy, tls_gateway, tls_authz, tls_realm, tls_ops] = tls(&config, &start.clock, &metrics)?;
-    let snapshot = Snapshot::new(loaded, 1, &*start.entropy);
+    let snapshot = Snapshot::new(loaded, &*start.entropy);
     let (bridge, audit) = bridge(&config, snapshot, &start, metrics, workers)?;
     let room = Room::for_connections(config.limits.connections);
     let shared = Shared {

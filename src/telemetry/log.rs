@@ -240,7 +240,7 @@ pub fn findings(findings: &[Finding]) {
     let of = |severity| findings.iter().filter(move |finding| finding.severity == severity);
     let told = of(Severity::Error).chain(of(Severity::Warning)).take(MOST_FINDINGS);
     for finding in told {
-        let (code, place, hint) = (finding.code, finding.origin.to_string(), finding.hint.as_deref());
+        let (code, place, hint) = (finding.code, finding.origin.to_string(), finding.hint.as_str());
         match finding.severity {
             Severity::Error => tracing::error!(event = "finding", code, place, message = finding.message, hint),
             Severity::Warning => tracing::warn!(event = "finding", code, place, message = finding.message, hint),

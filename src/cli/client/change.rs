@@ -175,7 +175,7 @@ pub(super) fn secret(config: &Config, means: Means<'_>, slot: &Slot) -> Result<E
     };
     let taken = taken::wait(config, &changed, &format!("`{}` {what}", slot.id));
     if learns && !learned::forget(config, &slot.id) {
-        return Ok(ExitCode::FAILURE);
+        return Ok(ExitCode::from(NO));
     }
     Ok(taken)
 }

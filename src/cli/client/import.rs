@@ -51,8 +51,7 @@ struct Problem {
 
 impl Problem {
     fn of(finding: &Finding, line: u64) -> Self {
-        let hint = finding.hint.as_ref().map(|hint| format!("\n  hint: {hint}")).unwrap_or_default();
-        Self { line, message: format!("{}{hint}", finding.message) }
+        Self { line, message: format!("{}\n  hint: {}", finding.message, finding.hint) }
     }
 }
 
@@ -121,13 +120,12 @@ pub(super) fn run(config: &Config, means: Means<'_>, import: &Import) -> Result<
     let answer = if let Some(changed) = written? {
         taken::wait(config, &changed, &format!("{} added", counted(planned.len(), "client")))
     } else if problems.is_empty() {
-        let _ = show::findings(&others, Format::Human, &mut anstream::stderr());
+        show::tell(&others);
         let dry = if planned.is_empty() { "nothing to do" } else { "nothing was changed\n  hint: --write adds them" };
         show::say(&format!("{}: {dry}", counted(planned.len(), "client")));
         ExitCode::SUCCESS
     } else {
-        show::complain(&format!("nothing was changed: {}", counted(problems.len(), "problem")));
-        ExitCode::from(NO)
+        show::failed(NO, format!("nothing was changed: {}", counted(problems.len(), "problem")))
     };
     let ended = show::ended(told, answer);
     if changed && ended == ExitCode::from(WRONG_USE) {

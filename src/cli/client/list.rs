@@ -17,11 +17,13 @@ use crate::mapping::entries::{Entry, SecretKind, entries};
 use crate::secrets::Environment;
 
 /// Lists clients, by file and line.
-pub(super) fn list(path: &Path, environment: &Environment, stage: Option<&str>, format: Format) -> ExitCode {
-    let (config, mappings) = match known(path, environment) {
-        Ok(known) => known,
-        Err(status) => return status,
-    };
+pub(super) fn list(
+    path: &Path,
+    environment: &Environment,
+    stage: Option<&str>,
+    format: Format,
+) -> Result<ExitCode, ExitCode> {
+    let (config, mappings) = known(path, environment)?;
     let findings = Findings::new();
     let mut found = entries(&mappings, &findings);
     found.retain(|entry| stage.is_none_or(|stage| entry.stage == stage));
@@ -33,7 +35,7 @@ pub(super) fn list(path: &Path, environment: &Environment, stage: Option<&str>, 
         Format::Human => table(&found, &fares, &mut view::data()),
     };
     let errors = findings.into_sorted();
-    let _ = view::findings(&errors, Format::Human, &mut anstream::stderr());
+    view::tell(&errors);
     view::say(&counted(found.len(), "client"));
     if let Some(config) = &config {
         taken::note(config);
@@ -45,7 +47,7 @@ pub(super) fn list(path: &Path, environment: &Environment, stage: Option<&str>, 
     } else {
         NO
     };
-    view::ended(written, answer)
+    Ok(view::ended(written, answer))
 }
 
 /// The configuration, unless something in it is wrong, and where the mappings are, which need not hang on that.
@@ -53,7 +55,7 @@ fn known(path: &Path, environment: &Environment) -> Result<(Option<Config>, Plac
     let findings = Findings::new();
     let Examined { config, mappings, .. } = config::examine(path, environment, now(), &findings);
     let refused = || {
-        let _ = view::findings(&findings.into_sorted(), Format::Human, &mut anstream::stderr());
+        view::tell(&findings.into_sorted());
         ExitCode::from(WRONG_USE)
     };
     mappings.map(|mappings| (config, mappings)).ok_or_else(refused)
@@ -71,15 +73,9 @@ fn fares_of(config: Option<&Config>, entries: &[Entry]) -> Value {
 }
 
 /// Shows one client.
-pub(super) fn show(path: &Path, environment: &Environment, id: &str, format: Format) -> ExitCode {
-    let (config, mappings) = match known(path, environment) {
-        Ok(known) => known,
-        Err(status) => return status,
-    };
-    let mut entry = match edit::entry(&mappings, id) {
-        Ok(entry) => entry,
-        Err(reason) => return refused(reason),
-    };
+pub(super) fn show(path: &Path, environment: &Environment, id: &str, format: Format) -> Result<ExitCode, ExitCode> {
+    let (config, mappings) = known(path, environment)?;
+    let mut entry = edit::entry(&mappings, id).map_err(refused)?;
     learned::count(config.as_ref(), std::slice::from_mut(&mut entry));
     let asked =
         config.as_ref().map_or_else(|| Err("the configuration has errors".to_owned()), |it| uses::of(it, &entry));
@@ -100,7 +96,7 @@ pub(super) fn show(path: &Path, environment: &Environment, id: &str, format: For
         Format::Json => writeln!(view::data(), "{:#}", Value::Object(as_json(&entry, uses.as_ref(), fares))),
         Format::Human => human(&entry, uses.as_ref(), fares, &mut view::data()),
     };
-    view::ended(written, 0)
+    Ok(view::ended(written, 0))
 }
 
 /// docs/MIGRATION.md has this shape.

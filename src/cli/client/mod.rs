@@ -16,9 +16,9 @@ use clap::builder::{PossibleValuesParser, StringValueParser, TypedValueParser};
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::show::counted;
-use super::{Format, NO, WRONG_USE, now, show};
-use crate::config::{self, Config, Examined};
-use crate::document::{Findings, Severity};
+use super::{Format, NO, WRONG_USE, show};
+use crate::config::{self, Config};
+use crate::document::Severity;
 use crate::domain::client::Stage;
 use crate::domain::unseen::is_unseen;
 use crate::mapping::edit::{self, NewSecret, Refused};
@@ -200,7 +200,7 @@ fn twice(scopes: &[(String, String)]) -> Option<&str> {
 }
 
 /// Runs one of them.
-pub(super) fn run(path: &Path, environment: &Environment, client: Client) -> ExitCode {
+pub(super) fn run(path: &Path, environment: &Environment, client: Client) -> Result<ExitCode, ExitCode> {
     match client {
         Client::List { stage, format } => list::list(path, environment, stage, format),
         Client::Show { id, format } => list::show(path, environment, &id, format),
@@ -222,29 +222,21 @@ fn with(
     path: &Path,
     environment: &Environment,
     act: impl FnOnce(&Config, Means<'_>) -> Result<ExitCode, Undone>,
-) -> ExitCode {
-    let findings = Findings::new();
-    let Examined { config: Some(config), .. } = config::examine(path, environment, now(), &findings) else {
-        let _ = show::findings(&findings.into_sorted(), Format::Human, &mut anstream::stderr());
-        show::complain("the configuration has errors; nothing was changed");
-        return ExitCode::from(WRONG_USE);
-    };
-    act(&config, config.means(environment)).unwrap_or_else(|undone| match undone {
-        Undone::Misused(sentence) => {
-            show::complain(&sentence);
-            ExitCode::from(WRONG_USE)
-        }
+) -> Result<ExitCode, ExitCode> {
+    let config = super::configured(path, environment)
+        .inspect_err(|_| show::complain("the configuration has errors; nothing was changed"))?;
+    act(&config, config.means(environment)).map_err(|undone| match undone {
+        Undone::Misused(sentence) => show::failed(WRONG_USE, sentence),
         Undone::Refused(reason) => refused(reason),
     })
 }
 
 fn refused(refused: Refused) -> ExitCode {
     match refused {
-        Refused::Sentence(sentence) => show::complain(&sentence),
+        Refused::Sentence(sentence) => show::failed(NO, sentence),
         Refused::Unread(sentence, findings) => {
-            let _ = show::findings(&findings, Format::Human, &mut anstream::stderr());
-            show::complain(&sentence);
-            return ExitCode::from(if config::unopened(&findings) { WRONG_USE } else { NO });
+            show::tell(&findings);
+            show::failed(if config::unopened(&findings) { WRONG_USE } else { NO }, sentence)
         }
         Refused::Findings(findings) => {
             let bare = |mut finding: crate::document::Finding| {
@@ -254,12 +246,11 @@ fn refused(refused: Refused) -> ExitCode {
                 finding
             };
             let findings: Vec<_> = findings.into_iter().map(bare).collect();
-            let _ = show::findings(&findings, Format::Human, &mut anstream::stderr());
+            show::tell(&findings);
             let errors = findings.iter().filter(|finding| finding.severity == Severity::Error).count();
-            show::complain(&format!("nothing was changed: the mapping would have {}", counted(errors, "error")));
+            show::failed(NO, format!("nothing was changed: the mapping would have {}", counted(errors, "error")))
         }
     }
-    ExitCode::from(NO)
 }
 
 /// Without what a terminal would act upon.

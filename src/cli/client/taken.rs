@@ -8,7 +8,6 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::super::{NO, ask, show};
-use super::{Format, plain};
 use crate::config::Config;
 use crate::mapping::{self, edit::Changed};
 
@@ -29,7 +28,7 @@ enum Look {
 
 /// Says what changed; the answer is "no" where a bridge runs that does not take it.
 pub(super) fn wait(config: &Config, changed: &Changed, what: &str) -> ExitCode {
-    let _ = show::findings(&changed.warnings, Format::Human, &mut anstream::stderr());
+    show::tell(&changed.warnings);
     let file = changed.file.display();
     show::say(&format!("{file}: {what}"));
     if let Some(note) = &changed.note {
@@ -53,7 +52,7 @@ pub(super) fn wait(config: &Config, changed: &Changed, what: &str) -> ExitCode {
         }
         Look::Lacks(refused) => {
             for finding in refused.iter().filter_map(Value::as_str) {
-                show::say(&plain(finding).replace("\\n", "\n"));
+                show::say(finding);
             }
             show::complain(&if refused.is_empty() {
                 format!(

@@ -33,7 +33,7 @@ async fn secrets<'c>(probe: &Probe, url: &str, client: &'c Client) -> (Option<&'
             Ok(Credentials::Public) => {
                 let message = format!("the realm holds `{}` as public: it takes any secret", client.client_id);
                 let hint = "in Keycloak, switch on Client authentication";
-                return (Some(secret), vec![Finding::error("client-public", message).hint(hint)]);
+                return (Some(secret), vec![Finding::error("client-public", message, hint)]);
             }
             Err(lost) => return (good, vec![unexpected(&lost)]),
         }
@@ -45,12 +45,15 @@ async fn secrets<'c>(probe: &Probe, url: &str, client: &'c Client) -> (Option<&'
             let message = format!("the realm refuses the {which} secret of `{id}`; the other one is right");
             let hint = if slot == 0 { "promote" } else { "retire" };
             let hint = format!("passbridge client secret ID {hint} --new, once the rotation is over");
-            Finding::warning("secret-refused", message).hint(hint)
+            Finding::warning("secret-refused", message, hint)
         } else {
             let which = if client.client_secrets.len() > 1 { which } else { "new" };
             let hint = "is the client id right, the client enabled, the secret that of its Credentials page?";
-            Finding::error("credentials-refused", format!("the realm refuses `{id}` with its {which} secret: {words}"))
-                .hint(hint)
+            Finding::error(
+                "credentials-refused",
+                format!("the realm refuses `{id}` with its {which} secret: {words}"),
+                hint,
+            )
         }
     });
     let findings = findings.collect();
@@ -69,7 +72,7 @@ async fn door(probe: &Probe, url: &str, client: &Client, secret: &SecretString) 
             if let Ok(Door::Scope(told)) = probe.knock(url, client, secret, &[("scope", word)]).await {
                 let message = format!("the realm refuses the scope `{word}`: {told}");
                 let hint = "in Keycloak, add it under Client scopes of this client, as optional";
-                findings.push(Finding::error("scope-refused", message).hint(hint));
+                findings.push(Finding::error("scope-refused", message, hint));
             }
         }
         door = probe.knock(url, client, secret, &[]).await;
@@ -81,14 +84,16 @@ async fn door(probe: &Probe, url: &str, client: &Client, secret: &SecretString) 
 fn behind(id: &str, door: Result<Door, Unanswered>) -> Option<Finding> {
     Some(match door {
         Ok(Door::Passport(_)) => return None,
-        Ok(Door::NoDirectGrants) => {
-            Finding::error("direct-grants-off", format!("direct access grants are off for `{id}`"))
-                .hint("in Keycloak, switch on Direct access grants; or a client policy prohibits them (reject-ropc-grant)")
-        }
-        Ok(Door::UserName) => {
-            Finding::error("flow-not-bound", format!("a login of `{id}` is asked for a user name, not for a passport"))
-                .hint("in Keycloak, bind the passport flow: Advanced, Authentication flow overrides, Direct grant; of all clients at once: Authentication, Bind flow")
-        }
+        Ok(Door::NoDirectGrants) => Finding::error(
+            "direct-grants-off",
+            format!("direct access grants are off for `{id}`"),
+            "in Keycloak, switch on Direct access grants; or a client policy prohibits them (reject-ropc-grant)",
+        ),
+        Ok(Door::UserName) => Finding::error(
+            "flow-not-bound",
+            format!("a login of `{id}` is asked for a user name, not for a passport"),
+            "in Keycloak, bind the passport flow: Advanced, Authentication flow overrides, Direct grant; of all clients at once: Authentication, Bind flow",
+        ),
         Ok(Door::Open(ended)) => {
             let (session, hint) = match ended {
                 Ok(()) => ("that session was ended".to_owned(), ""),
@@ -97,22 +102,27 @@ fn behind(id: &str, door: Result<Door, Unanswered>) -> Option<Finding> {
                     "; end what began just now under Sessions of this client",
                 ),
             };
-            Finding::error("open-door", format!("the realm let `{id}` in without a passport; {session}"))
-                .hint(format!("its direct grant flow has no step that demands a passport and a signature{hint}"))
+            Finding::error(
+                "open-door",
+                format!("the realm let `{id}` in without a passport; {session}"),
+                format!("its direct grant flow has no step that demands a passport and a signature{hint}"),
+            )
         }
-        Ok(Door::Scope(told)) => {
-            Finding::error("scope-refused", format!("the realm refuses `{id}` even without a scope: {told}"))
-                .hint("look at the default client scopes of this client")
-        }
-        Ok(Door::Credentials(told)) => {
-            Finding::error("credentials-refused", format!("the realm refuses `{id}` at its token endpoint: {told}"))
-                .hint("introspection took these credentials: does the realm have another policy for this grant?")
-        }
+        Ok(Door::Scope(told)) => Finding::error(
+            "scope-refused",
+            format!("the realm refuses `{id}` even without a scope: {told}"),
+            "look at the default client scopes of this client",
+        ),
+        Ok(Door::Credentials(told)) => Finding::error(
+            "credentials-refused",
+            format!("the realm refuses `{id}` at its token endpoint: {told}"),
+            "introspection took these credentials: does the realm have another policy for this grant?",
+        ),
         Err(lost) => unexpected(&lost),
     })
 }
 
 fn unexpected(lost: &Unanswered) -> Finding {
     let code = if lost.heard { "unexpected-answer" } else { "realm-unreachable" };
-    Finding::error(code, format!("the realm was asked, and {}", lost.sentence)).hint("the realm's own log says more")
+    Finding::error(code, format!("the realm was asked, and {}", lost.sentence), "the realm's own log says more")
 }

@@ -39,25 +39,21 @@ pub(super) struct Finding {
     /// Where it concerns one client: its old id.
     pub(super) client: Option<String>,
     pub(super) message: String,
-    pub(super) hint: Option<String>,
+    pub(super) hint: String,
 }
 
 impl Finding {
-    pub(super) fn error(code: &'static str, message: impl Into<String>) -> Self {
-        Self { weight: Weight::Error, code, client: None, message: message.into(), hint: None }
+    pub(super) fn error(code: &'static str, message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { weight: Weight::Error, code, client: None, message: message.into(), hint: hint.into() }
     }
 
-    pub(super) fn warning(code: &'static str, message: impl Into<String>) -> Self {
-        Self { weight: Weight::Warning, ..Self::error(code, message) }
+    pub(super) fn warning(code: &'static str, message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { weight: Weight::Warning, ..Self::error(code, message, hint) }
     }
 
     /// Something was not checked; the hint says how it would be.
     pub(super) fn unchecked(what: impl std::fmt::Display, hint: impl Into<String>) -> Self {
-        Self { weight: Weight::Note, ..Self::error("not-checked", format!("not checked: {what}")).hint(hint) }
-    }
-
-    pub(super) fn hint(self, hint: impl Into<String>) -> Self {
-        Self { hint: Some(hint.into()), ..self }
+        Self { weight: Weight::Note, ..Self::error("not-checked", format!("not checked: {what}"), hint) }
     }
 
     pub(super) fn of(self, client: &str) -> Self {
@@ -93,8 +89,5 @@ fn human(finding: &Finding, out: &mut dyn Write) -> io::Result<()> {
     let (word, code) = (finding.weight.word(), finding.code);
     let client = finding.client.as_ref().map(|client| format!("client {}: ", plain(client))).unwrap_or_default();
     writeln!(out, "{style}{word}{style:#}[{code}]: {client}{}", plain(&finding.message))?;
-    if let Some(hint) = &finding.hint {
-        writeln!(out, "  {BOLD}hint:{BOLD:#} {}", plain(hint))?;
-    }
-    Ok(())
+    writeln!(out, "  {BOLD}hint:{BOLD:#} {}", plain(&finding.hint))
 }

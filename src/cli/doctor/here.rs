@@ -12,14 +12,7 @@ use crate::store::{Loss, RedisMode, StoreSettings, Unseen, losses};
 
 /// Looks at this side.
 pub(super) fn look(config: &Config) -> Vec<Finding> {
-    let listeners = [
-        ("legacy", &config.tls.legacy),
-        ("gateway", &config.tls.gateway),
-        ("authz", &config.tls.authz),
-        ("realm", &config.tls.realm),
-        ("ops", &config.tls.ops),
-    ];
-    let shown = listeners.into_iter().filter_map(|(name, material)| Some((name, material.as_ref()?)));
+    let shown = config.tls.each().into_iter().filter_map(|(name, material)| Some((name, material?)));
     let mut findings: Vec<Finding> = shown
         .filter_map(|(name, material)| {
             let whose = format!("the certificate of the listener `{name}`");
@@ -35,8 +28,7 @@ pub(super) fn look(config: &Config) -> Vec<Finding> {
 fn not_yet(whose: &str, begin: Timestamp) -> Option<Finding> {
     let day = begin.rfc3339();
     let hint = "keep the one before it in its place until then; or is this machine's clock behind?";
-    (begin > now())
-        .then(|| Finding::error("certificate-not-yet", format!("{whose} counts only from {day} on")).hint(hint))
+    (begin > now()).then(|| Finding::error("certificate-not-yet", format!("{whose} counts only from {day} on"), hint))
 }
 
 /// Whether a certificate is over, or will be soon.
@@ -45,11 +37,11 @@ pub(super) fn certificate(whose: &str, end: Timestamp) -> Option<Finding> {
     let day = end.rfc3339();
     if end <= now {
         let hint = "put the next one in its place";
-        return Some(Finding::error("certificate-expired", format!("{whose} ended at {day}")).hint(hint));
+        return Some(Finding::error("certificate-expired", format!("{whose} ended at {day}"), hint));
     }
     let hint = "put the next one in its place before";
     (end.since(now) < NEAR)
-        .then(|| Finding::warning("certificate-expiring", format!("{whose} ends soon, at {day}")).hint(hint))
+        .then(|| Finding::warning("certificate-expiring", format!("{whose} ends soon, at {day}"), hint))
 }
 
 /// The store is asked for through the bridge that has it: to open it would be a side effect.
@@ -64,7 +56,7 @@ fn store(config: &Config) -> Option<Finding> {
             let why = body["store_refuses"].as_str().unwrap_or("the bridge's log says why");
             let message = format!("the token store of the running bridge cannot be written: {why}");
             let hint = "docs/OPERATIONS.md, *Bad days*, says what helps; the bridge tries again by itself";
-            Some(Finding::error("store-refusing", message).hint(hint))
+            Some(Finding::error("store-refusing", message, hint))
         }
         None => {
             Some(Finding::unchecked("the token store", format!("who answers at {} is no bridge", config.listen.ops)))
@@ -90,7 +82,7 @@ fn redis(config: &Config) -> Vec<Finding> {
         Err(Unseen::Refused(error)) => {
             let message = format!("Redis does not serve who comes anew as `[store]` says: {}", sentence(&error));
             let hint = "a running bridge lives on the connections that it has: `store.username`, `store.password`, or is Redis not there?";
-            vec![Finding::error("redis-refuses", message).hint(hint)]
+            vec![Finding::error("redis-refuses", message, hint)]
         }
     }
 }
@@ -99,14 +91,19 @@ fn lost(loss: Loss) -> Finding {
     match loss {
         Loss::Evicts(policy) => {
             let message = format!("Redis drops logins when it is full: its `maxmemory-policy` is `{policy}`");
-            Finding::warning("redis-evicts", message).hint(
+            Finding::warning(
+                "redis-evicts",
+                message,
                 "`redis-cli CONFIG SET maxmemory-policy noeviction`, then `redis-cli CONFIG REWRITE`: it refuses logins then, and loses none",
             )
         }
         Loss::ForgetsAtRestart => {
             let message = "Redis forgets all logins when it is restarted: it has neither `appendonly` nor `save`";
-            Finding::warning("redis-forgets", message)
-                .hint("`redis-cli CONFIG SET appendonly yes`, then `redis-cli CONFIG REWRITE`")
+            Finding::warning(
+                "redis-forgets",
+                message,
+                "`redis-cli CONFIG SET appendonly yes`, then `redis-cli CONFIG REWRITE`",
+            )
         }
     }
 }

@@ -47,37 +47,19 @@ pub(super) struct Asked {
 }
 
 /// Looks at everything; errors make the answer a "no", warnings and notes do not.
-pub(super) fn run(path: &Path, environment: &Environment, asked: &Asked) -> ExitCode {
-    let (config, table) = match read(path, environment, &asked.clients) {
-        Ok(read) => read,
-        Err(status) => return status,
-    };
-    let wrong_use = |sentence: &str| {
-        show::complain(sentence);
-        ExitCode::from(WRONG_USE)
-    };
-    let clients = match chosen(&table, &asked.clients) {
-        Ok(clients) => clients,
-        Err(id) => {
-            show::complain(&format!("no file maps the client `{id}`\n  hint: passbridge client list"));
-            return ExitCode::from(NO);
-        }
-    };
-    let reader = match asked.reader.as_ref().map(|id| secret::read().map(|secret| (id.clone(), secret))).transpose() {
-        Ok(reader) => reader,
-        Err(reason) => return wrong_use(&reason),
-    };
+pub(super) fn run(path: &Path, environment: &Environment, asked: &Asked) -> Result<ExitCode, ExitCode> {
+    let (config, table) = read(path, environment, &asked.clients)?;
+    let wrong_use = |sentence: String| show::failed(WRONG_USE, sentence);
+    let clients = chosen(&table, &asked.clients)
+        .map_err(|id| show::failed(NO, format!("no file maps the client `{id}`\n  hint: passbridge client list")))?;
+    let reader = asked.reader.as_ref().map(|id| secret::read().map(|secret| (id.clone(), secret)));
+    let reader = reader.transpose().map_err(wrong_use)?;
     provide_tls();
-    let probe = match Probe::new(&config.realm) {
-        Ok(probe) => probe,
-        Err(unusable) => return wrong_use(&unusable.0),
-    };
-    let runtime = match runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => return wrong_use(&format!("the machine gives no runtime: {error}")),
-    };
+    let probe = Probe::new(&config.realm).map_err(|unusable| wrong_use(unusable.0))?;
+    let runtime = runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| wrong_use(format!("the machine gives no runtime: {error}")))?;
     let visit = Visit { probe, config: &config, table: &table, clients, reader };
-    tell(&runtime.block_on(visit.all()), visit.clients.len(), asked.format)
+    Ok(tell(&runtime.block_on(visit.all()), visit.clients.len(), asked.format))
 }
 
 /// What is looked at. Whoever names clients is not stopped by faults of others, as of a variable that is set for the bridge alone.
@@ -94,14 +76,13 @@ fn read(path: &Path, environment: &Environment, ids: &[String]) -> Result<(Confi
     let has_named = |table: &Table| is_plain && !ids.is_empty() && ids.iter().all(|id| table.client(id).is_some());
     let read = config.zip(table.filter(|table| is_whole || has_named(table)));
     if read.is_none() || !is_whole {
-        let _ = show::findings(&findings, Format::Human, &mut anstream::stderr());
+        show::tell(&findings);
     }
     if read.is_some() && !is_whole {
         show::say("note: the errors above are other clients' and stop nobody here");
     }
     read.ok_or_else(|| {
-        show::complain("configuration or mappings have errors; nobody was asked\n  hint: passbridge check");
-        ExitCode::from(WRONG_USE)
+        show::failed(WRONG_USE, "configuration or mappings have errors; nobody was asked\n  hint: passbridge check")
     })
 }
 

@@ -27,7 +27,7 @@ async fn server(config: &Config, table: &Table) -> Option<Finding> {
     let waiting = table.clients().filter(|client| client.stage.needs_old_server()).count();
     let message = format!("{}: {sentence}; {waiting} of the clients are answered by it", settings.url());
     let hint = "is `otk.url` right, the way open? Where the old server is switched off, leave [otk] out";
-    Some(Finding::error("old-server-unreachable", message).hint(hint))
+    Some(Finding::error("old-server-unreachable", message, hint))
 }
 
 async fn api(config: &Config) -> Option<Finding> {
@@ -35,5 +35,5 @@ async fn api(config: &Config) -> Option<Finding> {
     let why = api.reach(config.gateway.bounds).await.err()?;
     let message = format!("{}: the old API cannot be reached: {why}", api.url());
     let hint = "is `otk.api` right, the way open? Where no UUID of the old server is left, leave the key out";
-    Some(Finding::error("old-api-unreachable", message).hint(hint))
+    Some(Finding::error("old-api-unreachable", message, hint))
 }

@@ -29,8 +29,7 @@ pub(super) async fn look<'a>(probe: &Probe, config: &'a Config, with_reader: boo
             Ok(described) => described,
             Err(gone) if gone.heard => {
                 let hint = "the URL ends in /realms/NAME; older realms have /auth before that";
-                findings
-                    .push(Finding::error("not-a-realm", format!("{url} is no realm: {}", gone.sentence)).hint(hint));
+                findings.push(Finding::error("not-a-realm", format!("{url} is no realm: {}", gone.sentence), hint));
                 continue;
             }
             Err(gone) => {
@@ -47,7 +46,7 @@ pub(super) async fn look<'a>(probe: &Probe, config: &'a Config, with_reader: boo
             Some((first, other)) if other.issuer != described.issuer => {
                 let message = format!("{first} issues as {}, {url} as {}", other.issuer, described.issuer);
                 let hint = "set `realm.public_url`, or the realm's own host name: the URLs must be one realm";
-                findings.push(Finding::error("issuers-differ", message).hint(hint));
+                findings.push(Finding::error("issuers-differ", message, hint));
             }
             Some(_) => {}
             None => answering = Some((url, described)),
@@ -74,7 +73,7 @@ fn unreachable(url: &str, gone: &Unanswered) -> Finding {
             ("certificate-refused", "is this machine's clock right, the certificate the realm's?")
         }
     };
-    Finding::error(code, format!("{url}: {}", gone.sentence)).hint(hint)
+    Finding::error(code, format!("{url}: {}", gone.sentence), hint)
 }
 
 fn one(url: &str, described: &Described, config: &Config) -> Vec<Finding> {
@@ -82,7 +81,7 @@ fn one(url: &str, described: &Described, config: &Config) -> Vec<Finding> {
     if !config.policy().issuers.contains(&described.issuer) {
         let message = format!("{url} issues as {}, which the configuration does not know", described.issuer);
         let hint = format!("set `realm.public_url = \"{}\"`, or its announced logouts are refused", described.issuer);
-        findings.push(Finding::warning("issuer-unknown", message).hint(hint));
+        findings.push(Finding::warning("issuer-unknown", message, hint));
     }
     if let Some(theirs) = described.date.and_then(Timestamp::of) {
         findings.extend(skew(url, theirs, now()));
@@ -98,7 +97,7 @@ pub(super) fn skew(url: &str, theirs: Timestamp, ours: Timestamp) -> Option<Find
     let apart = theirs.since(ours).max(ours.since(theirs));
     let (ahead, behind) = if theirs > ours { ("realm", "bridge") } else { ("bridge", "realm") };
     let message = || format!("the {ahead}'s clock is {} s ahead of the {behind}'s ({url})", apart.as_secs());
-    (apart > SKEW).then(|| Finding::warning("clock-skew", message()).hint("let both machines follow one time server"))
+    (apart > SKEW).then(|| Finding::warning("clock-skew", message(), "let both machines follow one time server"))
 }
 
 /// Whether the realm hands passports and signatures of the configured length to the step that looks at them: an over-long field
@@ -123,7 +122,7 @@ pub(super) async fn parameters(probe: &Probe, url: &str, config: &Config, client
                 let name = &field.realm_name;
                 let message = format!("the realm takes `{name}` of {} characters for something else", long.len());
                 let hint = "a real one of that length may be refused: raise the realm's limit for parameters";
-                return Some(Finding::warning("long-parameter", message).hint(hint));
+                return Some(Finding::warning("long-parameter", message, hint));
             }
         }
         return None;

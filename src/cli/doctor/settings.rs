@@ -45,8 +45,7 @@ pub(super) async fn read(
     };
     let refused = |lost: Unanswered| {
         let hint = "it needs Client authentication, Service accounts, and the roles view-realm and view-clients";
-        Finding::error("reader-refused", format!("`{id}` may not read the realm's settings: {}", lost.sentence))
-            .hint(hint)
+        Finding::error("reader-refused", format!("`{id}` may not read the realm's settings: {}", lost.sentence), hint)
     };
     let token = probe.reader(url, id, secret).await.map_err(refused)?;
     let issued = claims(token.expose_secret()).iat.and_then(|iat| Some((Timestamp::from_secs(iat.as_u64()?), now())));
@@ -75,7 +74,7 @@ async fn policies(probe: &Probe, url: &str, token: &SecretString) -> Result<Vec<
             let message =
                 format!("the realm's client policy `{name}` has `{demand}`: clients that it meets cannot log in");
             let hint = "in Keycloak, Realm settings, Client policies: have its conditions spare the bridge's clients";
-            findings.push(Finding::warning("policy-forbids", message).hint(hint));
+            findings.push(Finding::warning("policy-forbids", message, hint));
         }
     }
     Ok(findings)
@@ -90,7 +89,7 @@ impl Settings {
         for (name, dialect) in table.dialects() {
             for word in dialect.realm.scopes.iter().flatten().filter(|word| !self.scopes.contains(word)) {
                 let message = format!("the dialect `{name}` says that the realm has the scope `{word}`; it has not");
-                findings.push(Finding::error("unknown-scope", message).hint("correct `[realm] scopes` of the dialect"));
+                findings.push(Finding::error("unknown-scope", message, "correct `[realm] scopes` of the dialect"));
             }
             let (said, real) = (dialect.realm.longest_session, seconds(&self.realm["ssoSessionMaxLifespan"]));
             if let (Some(said), Some(real)) = (said, real)
@@ -99,7 +98,7 @@ impl Settings {
                 let [said, real] = [said, real].map(humantime::format_duration);
                 let message = format!("the dialect `{name}` says that a session lasts {said} at most; it is {real}");
                 let hint = "correct `[realm] longest_session` of the dialect";
-                findings.push(Finding::warning("longest-session", message).hint(hint));
+                findings.push(Finding::warning("longest-session", message, hint));
             }
         }
         findings
@@ -109,24 +108,20 @@ impl Settings {
         let on = self.realm["revokeRefreshToken"].as_bool()?;
         match (configured, on) {
             (Rotation::On, true) | (Rotation::Off, false) => None,
-            (Rotation::Off, true) => Some(
-                Finding::error(
-                    "rotation-differs",
-                    "the realm revokes used refresh tokens, and `realm.rotation` is off",
-                )
-                .hint("set `realm.rotation = \"on\"`: a token sent twice would end its session"),
-            ),
-            (Rotation::On, false) => Some(
-                Finding::warning(
-                    "rotation-differs",
-                    "the realm does not revoke used refresh tokens; `realm.rotation` is on",
-                )
-                .hint("set `realm.rotation = \"off\"`: lost answers can then be asked for again"),
-            ),
+            (Rotation::Off, true) => Some(Finding::error(
+                "rotation-differs",
+                "the realm revokes used refresh tokens, and `realm.rotation` is off",
+                "set `realm.rotation = \"on\"`: a token sent twice would end its session",
+            )),
+            (Rotation::On, false) => Some(Finding::warning(
+                "rotation-differs",
+                "the realm does not revoke used refresh tokens; `realm.rotation` is on",
+                "set `realm.rotation = \"off\"`: lost answers can then be asked for again",
+            )),
             (Rotation::Unknown, on) => {
                 let word = if on { "on" } else { "off" };
                 let message = format!("`realm.rotation` is unknown; at the realm it is {word}");
-                Some(Finding::warning("rotation-unknown", message).hint(format!("set `realm.rotation = \"{word}\"`")))
+                Some(Finding::warning("rotation-unknown", message, format!("set `realm.rotation = \"{word}\"`")))
             }
         }
     }
@@ -141,11 +136,11 @@ impl Settings {
         let mut findings = Vec::new();
         let Some(own) = told.get(0) else {
             let message = format!("the realm has no client `{}`", client.client_id);
-            return Ok(vec![Finding::error("client-unknown", message).hint("is `client_id` of its mapping right?")]);
+            return Ok(vec![Finding::error("client-unknown", message, "is `client_id` of its mapping right?")]);
         };
         if own["enabled"] == false {
             let message = format!("`{}` is switched off at the realm", client.client_id);
-            findings.push(Finding::error("client-disabled", message).hint("in Keycloak, enable the client"));
+            findings.push(Finding::error("client-disabled", message, "in Keycloak, enable the client"));
         }
         findings.extend(switches(&client.client_id, own));
         let promise = client.promise();
@@ -155,7 +150,7 @@ impl Settings {
             let [promised, kept] = [promise, short.lifetime].map(humantime::format_duration);
             let message = format!("{promised} are promised, and the realm's tokens last {kept}: that is told instead");
             let hint = "lengthen the realm's session (idle, max) for this client, or shorten the promise";
-            findings.push(Finding::warning("promise-short", message).hint(hint));
+            findings.push(Finding::warning("promise-short", message, hint));
         }
         Ok(findings)
     }
@@ -219,13 +214,13 @@ fn switches(id: &str, own: &Value) -> Vec<Finding> {
         if own["attributes"][attribute] == "true" {
             let message = format!("the realm binds tokens of `{id}` to {what}, which the bridge does not show");
             let hint = format!("in Keycloak, Advanced of this client: switch off {switch}");
-            findings.push(Finding::error("tokens-bound", message).hint(hint));
+            findings.push(Finding::error("tokens-bound", message, hint));
         }
     }
     if is_without_refresh(own) {
         let message = format!("the realm gives `{id}` no refresh tokens, and hears of no revocation of its logins");
         let hint = "in Keycloak, Advanced of this client: switch on Use refresh tokens";
-        findings.push(Finding::warning("no-refresh-tokens", message).hint(hint));
+        findings.push(Finding::warning("no-refresh-tokens", message, hint));
     }
     findings
 }

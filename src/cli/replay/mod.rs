@@ -59,15 +59,9 @@ enum Outcome {
 }
 
 /// Sends all of them, one after the other; a difference makes the answer a "no".
-pub(super) fn run(path: &Path, environment: &Environment, asked: &Asked) -> ExitCode {
+pub(super) fn run(path: &Path, environment: &Environment, asked: &Asked) -> Result<ExitCode, ExitCode> {
     let prepared = captures(&asked.files).and_then(|captures| Ok((captures, target(path, environment, asked)?)));
-    let (captures, target) = match prepared {
-        Ok(prepared) => prepared,
-        Err(reason) => {
-            show::complain(&reason);
-            return ExitCode::from(WRONG_USE);
-        }
-    };
+    let (captures, target) = prepared.map_err(|reason| show::failed(WRONG_USE, reason))?;
     let mut learned = Learned::default();
     let mut report = Report::new(asked.format);
     for capture in captures {
@@ -79,7 +73,7 @@ pub(super) fn run(path: &Path, environment: &Environment, asked: &Asked) -> Exit
             break;
         }
     }
-    report.end(&target)
+    Ok(report.end(&target))
 }
 
 /// All that the files hold, in their order.

@@ -175,9 +175,7 @@ impl Guard {
             (Outcome::Wrong, Some(_)) => Err(wrong("the secret is wrong")),
         }
     }
-}
 
-impl Guard {
     /// The answer to a question, by the verification for another caller where one waits who asks the same.
     async fn answer(&self, question: Question) -> Result<Outcome, Refusal> {
         let key = question.key();

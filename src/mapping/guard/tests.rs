@@ -65,7 +65,7 @@ impl Site {
         let clock = Arc::new(Hand::default());
         let guard = Guard::new(limits, threads, Arc::<Hand>::clone(&clock)).unwrap();
         let loaded = loaded(directory.path(), clients);
-        let snapshot = Snapshot::new(loaded, 1, &SystemEntropy);
+        let snapshot = Snapshot::new(loaded, &SystemEntropy);
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         Self { directory, clock, guard, snapshot, runtime }
     }

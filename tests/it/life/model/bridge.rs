@@ -100,7 +100,7 @@ impl Living {
         let (clock, entropy) = (Arc::clone(&ground.clock), Arc::clone(&ground.entropy));
         let metrics = Arc::new(Metrics::new());
         let bridge = Arc::new(Bridge {
-            snapshot: ArcSwap::from_pointee(Snapshot::new(loaded, 1, &*entropy)),
+            snapshot: ArcSwap::from_pointee(Snapshot::new(loaded, &*entropy)),
             guard: Guard::new(config.limits.wrong_secrets, 1, Arc::<ManualClock>::clone(&clock)).unwrap(),
             store: TokenStore::open(&config.store, Arc::<ManualClock>::clone(&clock)).unwrap(),
             store_tries: StoreTries::default(),
