@@ -198,8 +198,8 @@ fn an_answer_that_cannot_be_read_decides_nothing() {
         old.next(OldMood::Says(bytes));
         assert_eq!(login(&world).status, 200);
         comes(&world, "undecided", number);
-        let line = world.log("\"event\":\"shadow\"").pop().unwrap();
-        assert_eq!((&line["level"], &line["detail"]), (&"DEBUG".into(), &words.into()), "{line}");
+        let told = world.log(words);
+        assert!(told.iter().any(|line| line["event"] == "shadow" && line["level"] == "DEBUG"), "{told:?}");
     }
     assert_eq!(world.realm.asked("logout").len(), 3, "each session that was begun is ended");
 }
