@@ -12,11 +12,11 @@ const READINGS: [fn(&[u8]) -> Option<Vec<u8>>; 7] = [
     |path| Some(replaced(path, overlong)),
     |path| Some(replaced(path, backslash)),
     |path| Some(without_parameters(path)),
-    |path| without_dots(path, true),
-    |path| without_dots(path, false),
+    |path| Some(merged(path)),
+    without_dots,
 ];
 
-/// All that the path may be to servers in a row, each of which reads it in its own way: escapes decoded, or those of letters and dots alone; `\` a slash, or a
+/// All that the path may be to servers in a row, each of which reads it in its own way: escapes decoded, or all but those of slashes; `\` a slash, or a
 /// letter; parameters (`;...`) cut off, or part of a name; `.` and `..` resolved before or behind that; doubled slashes made one, or left. Who sees fewer
 /// slashes than another may climb further. Empty: there is nothing to read in it. `None`: to some it climbs over its root or has a zero byte in it, or
 /// there is no end to what it may be.
@@ -67,9 +67,9 @@ fn escaped(path: &[u8]) -> Option<(u8, usize)> {
     }
 }
 
-/// The same, but for what parts a path: to some servers an escaped slash is none.
+/// The same, but for a slash: to some servers an escaped one is none.
 fn escaped_letter(path: &[u8]) -> Option<(u8, usize)> {
-    escaped(path).filter(|(byte, _)| !b"/\\;%".contains(byte))
+    escaped(path).filter(|(byte, _)| *byte != b'/')
 }
 
 /// The byte that a sequence at the beginning stands for which UTF-8 has in one byte: forbidden (RFC 3629 section 3), and read all the same by servers
@@ -108,12 +108,17 @@ fn without_parameters(path: &[u8]) -> Vec<u8> {
     names.join(&b'/')
 }
 
-fn without_dots(path: &[u8], merges: bool) -> Option<Vec<u8>> {
+fn merged(path: &[u8]) -> Vec<u8> {
+    let mut merged = path.to_vec();
+    merged.dedup_by(|byte, before| (*byte, *before) == (b'/', b'/'));
+    merged
+}
+
+fn without_dots(path: &[u8]) -> Option<Vec<u8>> {
     let mut kept: Vec<&[u8]> = Vec::new();
     for segment in segments(path.strip_prefix(b"/").unwrap_or(path)) {
         match segment {
             b"." => {}
-            b"" if merges => {}
             b".." => drop(kept.pop()?),
             name => kept.push(name),
         }
@@ -180,6 +185,7 @@ mod tests {
             ("/api/a%2fb/../../other/x", "/other/x"),
             ("/api/a%2fb/%2e%2e/%2e%2e/other/x", "/other/x"),
             ("/api/a%252fb/../../other/x", "/other/x"),
+            ("/api/a%2fb/..%3b/%252e%252e/other/x", "/other/x"),
             // Parameters are of Java's servers alone, who cut them off before they decode.
             ("/api/../other/..;/api/x", "/other/..;/api/x"),
             ("/api/../other/..%3b/api/x", "/other/..;/api/x"),
