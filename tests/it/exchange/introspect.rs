@@ -99,3 +99,16 @@ fn a_uuid_outlives_a_restart_on_the_same_files() {
     assert_eq!(world.token(&passport(OLD_ID, OLD_SECRET)).status, 200);
     assert!(world.active(&access));
 }
+
+#[test]
+fn another_clients_refresh_uuid_is_seen_by_resource_servers_alone() {
+    let world =
+        Plan::new().client(&client("other", "")).client(&client("resource-server", "may_introspect = true")).start();
+    let refresh = world.login().text("refresh_token");
+    let hinted = |id: &str| {
+        let said = [("token", refresh.as_str()), ("token_type_hint", "refresh_token")];
+        world.ask(&post(INTROSPECT, &[&[("client_id", id), ("client_secret", OLD_SECRET)], &said[..]].concat())).body
+    };
+    assert_eq!(hinted("other"), INACTIVE);
+    assert!(hinted("resource-server").contains("\"active\":true"));
+}
