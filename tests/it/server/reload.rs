@@ -163,6 +163,21 @@ fn what_needs_a_restart_is_told_and_left_as_it_is() {
         world.log("needs_restart").iter().map(|line| line["section"].as_str().unwrap().to_owned()).collect();
     assert_eq!(told, ["listen", "store", "audit"], "the audit stands in the store's directory");
     assert!(!world.path().join("elsewhere").exists());
+    // Of the limits each that is looked at where something is begun.
+    for (key, value, is_told) in [
+        ("connections", "100", true),
+        ("head", "\"16KiB\"", true),
+        ("headers", "50", true),
+        ("head_timeout", "\"5s\"", true),
+        ("wrong_secrets", "{ per_client = \"1/min\" }", true),
+        ("body", "\"16KiB\"", false),
+    ] {
+        let mut world = World::new();
+        world.change("limits", key, value);
+        world.running().reload().unwrap();
+        let told = world.log("needs_restart").iter().any(|line| line["section"] == "limits");
+        assert_eq!(told, is_told, "{key}");
+    }
 }
 
 #[test]
