@@ -9,7 +9,7 @@ use super::{
     gated, grant, login, mortal, pair, refresh, refreshed, refreshes, refreshing, refused, reply, rotation, send,
     server_error, told, until_asked,
 };
-use crate::support::{Granting, Mood, OLD_ID, OLD_SECRET, Plan, World, eventually, passport};
+use crate::support::{Granting, Look, Mood, OLD_ID, OLD_SECRET, Plan, World, eventually, passport};
 
 /// A realm that may answer late, and is not waited for long.
 fn impatient(word: &str) -> Plan {
@@ -34,6 +34,8 @@ fn losses() -> Vec<Mood> {
         Mood::answer(200, "text/html", "<p>not a token"),
         Mood::answer(200, "application/json", "{}"),
         Mood::answer(200, "application/json", UNFIT),
+        Mood::answer(201, "application/json", "{}"),
+        Mood::answer(408, "text/plain", ""),
         Mood::answer(500, "application/json", "{}"),
         Mood::answer(502, "text/html", "bad gateway"),
         Mood::answer(504, "text/html", "too late"),
@@ -335,6 +337,41 @@ fn what_was_surely_not_spent_can_be_sent_again_though_the_store_failed_just_then
     server_error(&reply(&world, waiting));
     std::fs::rename(&aside, &store).unwrap();
     world.turn(1);
+    refreshed(&world, &uuid);
+}
+
+#[test]
+fn what_was_surely_not_spent_can_be_sent_again_after_a_stop_though_the_store_failed_just_then() {
+    let mut world = rotation("on").start();
+    let (_, uuid) = login(&world);
+    let gate = gated(&world, Mood::answer(503, "text/html", "booting"));
+    let waiting = send(&world, &refreshing(&uuid));
+    until_asked(&world, 1);
+    let (store, aside) = (world.store(), world.path().join("aside"));
+    std::fs::rename(&store, &aside).unwrap(); // it takes nothing more
+    gate.notify_one();
+    server_error(&reply(&world, waiting));
+    std::fs::rename(&aside, &store).unwrap();
+    world.turn(1);
+    world.login(); // it takes writes again
+    world.restart();
+    refreshed(&world, &uuid);
+}
+
+/// The disk is waited for as long as anybody waits for it, which takes five seconds.
+#[test]
+fn a_refresh_that_was_given_up_before_the_realm_was_asked_can_be_sent_again_though_the_store_says_that_it_was() {
+    let world = rotation("on").start();
+    let (_, uuid) = login(&world);
+    let family = family_of(&world, &uuid);
+    let held = world.clock.hold_at("store-writer", Look::Passed); // the disk hangs
+    server_error(&refresh(&world, &uuid));
+    let store = &world.running().bridge().store;
+    let version = || run(store.family(family)).unwrap().unwrap().version;
+    let before = version();
+    drop(held);
+    eventually("what was given up is written", || version() != before && store.takes_writes());
+    assert!(refreshes(&world).is_empty());
     refreshed(&world, &uuid);
 }
 
