@@ -292,6 +292,22 @@ fn a_logout_token_counts_once() {
     assert!(!world.active(&second));
 }
 
+#[test]
+fn a_logout_that_the_store_could_not_take_is_heard_when_the_realm_says_it_again() {
+    let world = hearing(rotation("on"));
+    let (access, _) = login(&world);
+    let token = signed(&header(), &claims(&world, "again"), &KEY);
+    let (store, aside) = (world.store(), world.path().join("aside"));
+    std::fs::rename(&store, &aside).unwrap(); // it takes nothing more
+    let reply = tell(&world, &token);
+    assert_eq!((reply.status, reply.text("error").as_str()), (500, "server_error"), "{}", reply.body);
+    assert!(world.active(&access));
+    std::fs::rename(&aside, &store).unwrap();
+    world.turn(1);
+    heard(&tell(&world, &token));
+    assert!(!world.active(&access));
+}
+
 fn told_by(world: &World, kid: &str, id: &str, key: &KeyPair) -> RawReply {
     tell(world, &signed(&json!({"alg": "RS256", "kid": kid}), &claims(world, id), key))
 }

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use passbridge::domain::family::{AccessRecord, Family};
 use passbridge::domain::opaque::{Fingerprint, OpaqueToken, TokenUse};
 use passbridge::domain::time::Clock;
-use passbridge::store::Bundle;
+use passbridge::store::{Bundle, Change};
 
 use super::{
     OTHER, REVOKED, gated, grant, login, noted, pair, refresh, refreshed, refreshing, refused, reply, revoke, revoking,
@@ -14,7 +14,7 @@ use super::{
 use crate::cli::said::run;
 use crate::store::world::block_on;
 use crate::support::world::REVOKE;
-use crate::support::{OLD_ID, OLD_SECRET, Plan, RawReply, World, client, eventually, passport, post, post_with};
+use crate::support::{Look, OLD_ID, OLD_SECRET, Plan, RawReply, World, client, eventually, passport, post, post_with};
 
 fn revoked(reply: &RawReply) {
     assert_eq!((reply.status, reply.body.as_str()), (200, REVOKED));
@@ -313,6 +313,29 @@ fn a_refresh_in_flight_is_ended_too_and_the_session_that_it_prolonged() {
         is_over(&world, &access, &uuid);
         eventually("nothing is left to be told", || world.metric("passbridge_revocations_untold") == 0.0);
     }
+}
+
+#[test]
+fn a_refresh_that_is_kept_between_a_revocations_two_steps_is_told_with_its_newer_token() {
+    let world = rotation("on").start();
+    let (access, uuid) = login(&world);
+    let store = &world.running().bridge().store;
+    let id = record_of(&world, &access).1.family;
+    let known = || block_on(store.family(id)).unwrap().unwrap();
+    let first = known().value;
+    refreshed(&world, &uuid);
+    let second = known();
+    block_on(store.commit(Change::of(second.version, first))).unwrap();
+    let again = Change::of(known().version, second.value);
+    let held = world.clock.hold_at("store-writer", Look::Passed);
+    let mut waiting = world.connect();
+    waiting.write(&post(REVOKE, &revoking(&access)));
+    eventually("word of the first token is being left", || world.clock.has_held());
+    // Stands behind that word, and before the end.
+    block_on(futures_util::future::join(store.commit(again), async { drop(held) })).0.unwrap();
+    revoked(&reply(&world, waiting));
+    let newest = world.realm.tokens().last().cloned().unwrap();
+    eventually("the realm is told", || told(&world).last() == Some(&newest));
 }
 
 #[test]
