@@ -133,10 +133,26 @@ fn a_changed_a_removed_and_an_exchanged_record_show() {
 
 #[test]
 fn the_first_records_do_not_vanish_without_a_word() {
-    let directory = ten();
-    edit(&last(directory.path()), |lines| drop(lines.drain(..2)));
-    let faults = faults(directory.path());
-    assert_eq!(faults, ["the records before 3 are missing, and none says that they were forgotten"]);
+    let missing =
+        |first: u64| [format!("the records before {first} are missing, and none says that they were forgotten")];
+    for gone in [1, 2] {
+        let directory = ten();
+        edit(&last(directory.path()), |lines| drop(lines.drain(..gone)));
+        assert_eq!(faults(directory.path()), missing(gone as u64 + 1));
+    }
+    // Nor do those behind what was forgotten.
+    let directory = tempfile::tempdir().unwrap();
+    let kept = Kept::begin(directory.path(), 2, 1 << 20);
+    kept.refuse(1);
+    kept.clock.turn(Duration::from_secs(86_400));
+    kept.refuse(2);
+    let [forgotten, oldest] = files(directory.path()).unwrap().try_into().unwrap();
+    kept.clock.turn(Duration::from_secs(2 * 86_400));
+    eventually("the first day is forgotten", || !forgotten.exists());
+    kept.end();
+    let first = intact(directory.path()).first;
+    edit(&oldest, |lines| drop(lines.remove(0)));
+    assert_eq!(faults(directory.path()), missing(first + 1));
 }
 
 #[test]
@@ -233,6 +249,25 @@ fn files_follow_each_other_by_size_and_by_day_and_old_ones_are_forgotten_with_a_
     // And a start goes on where it was.
     Kept::begin(directory.path(), 90, 8 << 10).end();
     assert!(intact(directory.path()).last > verdict.last);
+}
+
+#[test]
+fn a_file_is_kept_to_the_last_second_of_its_time_and_no_longer() {
+    let directory = tempfile::tempdir().unwrap();
+    let kept = Kept::begin(directory.path(), 2, 1 << 20);
+    kept.refuse(1);
+    let first = last(directory.path());
+    // From noon to noon; its own day is over at midnight, and two more are over at another one.
+    kept.clock.turn(Duration::from_hours(24));
+    kept.refuse(1);
+    kept.look();
+    kept.clock.turn(Duration::from_hours(36) - Duration::from_secs(1));
+    kept.look();
+    assert!(first.exists());
+    kept.clock.turn(Duration::from_secs(1));
+    eventually("it is forgotten", || !first.exists());
+    kept.end();
+    intact(directory.path());
 }
 
 #[test]
