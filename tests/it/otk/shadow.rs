@@ -106,6 +106,23 @@ fn where_both_refuse_the_status_counts_and_what_only_the_realm_could_judge_is_un
 }
 
 #[test]
+fn whoever_mistypes_at_the_old_server_locks_nobody_out_at_the_bridge() {
+    let old = FakeOld::start();
+    let limits = "{ per_client = \"1/min\", per_address = \"1/min\" }";
+    let plan = shadow(&old, "").set("limits", "wrong_secrets", limits);
+    let world = plan.client(&client("lives", "")).start();
+    for number in 1..=3 {
+        let wrong = format!("planted-wrong-secret-{number}");
+        assert_eq!(login_with(&world, OLD_ID, &wrong).status, 401);
+        comes(&world, "agreed", number);
+    }
+    let reply = world.token(&passport("lives", OLD_SECRET));
+    assert_eq!((reply.status, reply.header("server")), (200, None), "of the same address: {}", reply.body);
+    login(&world);
+    comes(&world, "agreed", 4);
+}
+
+#[test]
 fn a_login_that_names_somebody_else_beside_the_client_is_not_compared() {
     let old = FakeOld::start();
     let world = shadow(&old, "").start();
