@@ -5,10 +5,11 @@ use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::Duration;
 
-use passbridge::domain::family::{AccessFate, Ending, Family};
-use passbridge::domain::time::Clock;
+use passbridge::domain::family::{AccessFate, Ending, Family, FamilyId};
+use passbridge::domain::seal::Sealed;
+use passbridge::domain::time::{Clock, Timestamp};
 use passbridge::server::SystemClock;
-use passbridge::store::{Change, Memo, TokenStore, Version};
+use passbridge::store::{Change, Memo, PendingRevocation, TokenStore, Version};
 
 use super::said::run_with;
 use super::{out, run, talk};
@@ -261,4 +262,25 @@ fn the_configuration_to_copy_to_is_named_where_it_is_refused() {
     assert_eq!(copied.status.code(), Some(2));
     let said = talk(&copied);
     assert!(said.contains("nowhere.toml") && said.contains("--to FILE") && !said.contains("--config FILE"), "{said}");
+}
+
+#[test]
+fn what_the_realm_must_still_be_told_is_copied() {
+    let mut world = Plan::new().files();
+    std::fs::copy(world.config(), world.path().join("to.toml")).unwrap();
+    world.change("store", "path", "\"old\"");
+    let clock = Arc::new(SystemClock::new());
+    let open = |name: &str| TokenStore::open(&embedded(&world.path().join(name)), clock.clone()).unwrap();
+    let word = PendingRevocation {
+        family: FamilyId([1; 16]),
+        client: OLD_ID.to_owned(),
+        sealed: Sealed::from_bytes(vec![1; 40]),
+        until: Timestamp::NEVER,
+    };
+    let old = open("old");
+    block_on(old.outbox_put(&word)).unwrap();
+    block_on(old.close());
+    let copied = run(&world, &["store", "copy", "--to", "to.toml"], "");
+    assert_eq!(copied.status.code(), Some(0), "{}", talk(&copied));
+    assert_eq!(block_on(open("data").outbox()).unwrap().records, [word], "{}", talk(&copied));
 }

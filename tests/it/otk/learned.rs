@@ -348,6 +348,25 @@ fn what_is_learned_is_written_into_the_file_and_forgotten() {
 }
 
 #[test]
+fn what_is_written_into_the_file_and_could_not_be_forgotten_is_told_and_did_not_go_well() {
+    let old = FakeOld::start();
+    let world = learning(&old, "legacy").start();
+    lesson(&world, OLD_SECRET, 1);
+    let write = || run(&world, &["client", "secret", OLD_ID, "write-learned"], "");
+    let (store, aside) = (world.store(), world.path().join("aside"));
+    std::fs::rename(&store, &aside).unwrap(); // it takes nothing more
+    let said = write();
+    said.refused(1, "has what was learned written down as its old secret");
+    said.refused(1, "note: the store still has what was learned: ");
+    std::fs::rename(&aside, &store).unwrap();
+    world.turn(1);
+    eventually("it takes writes again", || world.ops("/readyz").text("store") == "writable");
+    write().fine();
+    let kept = crate::support::block_on(world.running().bridge().store.memos()).unwrap().records;
+    assert!(!kept.iter().any(|memo| memo.name.starts_with("learned/")), "{kept:?}");
+}
+
+#[test]
 fn what_a_command_that_was_killed_had_written_already_is_forgotten_when_it_is_said_again() {
     let old = FakeOld::start();
     let mut world = learning(&old, "legacy").start();
