@@ -4,8 +4,10 @@
 
 use std::borrow::Cow;
 use std::error::Error;
-use std::iter;
 use std::time::Duration;
+use std::{io, iter};
+
+use rustix::io::Errno;
 
 /// What a legacy client can be told. Each has a row in every dialect (CONTRACT section 3), but for the one that nobody hears.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -155,6 +157,20 @@ impl Refusal {
 #[must_use]
 pub fn bottom_of(error: &dyn Error) -> Option<&(dyn Error + 'static)> {
     iter::successors(error.source(), |&below| below.source()).last()
+}
+
+/// What to raise, where an error says that this process met a limit of files or threads which the machine sets it.
+#[must_use]
+pub fn limit_met(error: &io::Error) -> Option<&'static str> {
+    match Errno::from_io_error(error)? {
+        Errno::MFILE | Errno::NFILE => {
+            Some("more files must be allowed to be open: raise that limit (`ulimit -n`, `LimitNOFILE=` of systemd)")
+        }
+        Errno::AGAIN => Some(
+            "more threads must be allowed: raise that limit (`ulimit -u`, `TasksMax=` of systemd, the container's limit of processes)",
+        ),
+        _ => None,
+    }
 }
 
 /// The sentence of an error for operators, with that.

@@ -29,8 +29,9 @@ use super::worker::Worker;
 use crate::config::{self, Config, Listen};
 use crate::document::{Finding, Findings};
 use crate::domain::chance::{Entropy, random};
+use crate::domain::refusal::limit_met;
 use crate::domain::set_back::SetBack;
-use crate::domain::time::Clock;
+use crate::domain::time::{Clock, Timestamp};
 use crate::exchange::{Bridge, Canaries, Doubts, Flights, Heard, Shadows, StoreTries};
 use crate::keycloak::{Keycloak, Keys, RealmStatus};
 use crate::lifecycle::{apart, give_back, thread};
@@ -71,6 +72,10 @@ pub enum StartError {
 pub fn start(start: Start) -> Result<Running, StartError> {
     provide_tls();
     let now = start.clock.now();
+    if now == Timestamp::default() {
+        // The store's engine knows no earlier one; neither is any certificate or token good then.
+        return Err(StartError::Failed("the clock of this machine says a time before 1970: set it first".to_owned()));
+    }
     let (config, loaded, findings) = apart(|| {
         let findings = Findings::new();
         let config = config::load(&start.config, &start.environment, now, &findings);
@@ -187,7 +192,7 @@ fn tls(config: &Config, clock: &Arc<dyn Clock>, metrics: &Arc<Metrics>) -> Resul
 }
 
 fn logging(config: &Config, metrics: &Metrics) -> Result<log::Writing, StartError> {
-    let failed = |error| StartError::Failed(format!("no thread `log`: {error}"));
+    let failed = |error| StartError::Failed(format!("no thread `log`: {error}{}", hinted(&error)));
     log::begin(&config.log, &metrics.log_lost).map_err(failed)
 }
 
@@ -259,7 +264,7 @@ fn bridge(
     }
     let verifiers = workers.saturating_sub(1).max(1);
     let guard = Guard::new(config.limits.wrong_secrets, verifiers, Arc::clone(&start.clock))
-        .map_err(|error| StartError::Failed(format!("no thread for verifying secrets: {error}")))?;
+        .map_err(|error| StartError::Failed(format!("no thread for verifying secrets: {error}{}", hinted(&error))))?;
     let remembered = config.audit.as_ref().map(|audit| Remembered::read(&audit.path));
     let (edge, thread) = edge(config, &metrics, &start.clock)?;
     edge.began(snapshot.generation, &snapshot.digest, snapshot.table.len());
@@ -302,14 +307,20 @@ fn edge(
     let Some(settings) = config.audit.clone() else { return Ok((Edge::new(Arc::clone(metrics), None), None)) };
     let path = settings.path.display().to_string();
     let (audit, thread) = Audit::start(settings, Arc::clone(clock), Arc::clone(metrics)).map_err(|error| {
-        StartError::Failed(format!("the audit cannot be kept in {path}: {error}; `audit.path` names another place"))
+        let hint = limit_met(&error).unwrap_or("`audit.path` names another place");
+        StartError::Failed(format!("the audit cannot be kept in {path}: {error}; {hint}"))
     })?;
     Ok((Edge::new(Arc::clone(metrics), Some(audit)), Some(thread)))
+}
+
+/// What to raise, where the machine sets a limit that is met.
+fn hinted(error: &io::Error) -> String {
+    limit_met(error).map(|hint| format!("\n  hint: {hint}")).unwrap_or_default()
 }
 
 fn run<F>(name: &str, begin: impl FnOnce() -> io::Result<F>) -> Result<JoinHandle<()>, StartError>
 where
     F: Future + Send + 'static,
 {
-    thread(name, begin).map_err(|error| StartError::Failed(format!("no thread `{name}`: {error}")))
+    thread(name, begin).map_err(|error| StartError::Failed(format!("no thread `{name}`: {error}{}", hinted(&error))))
 }

@@ -4,11 +4,12 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use rustix::io::Errno;
 use secrecy::{ExposeSecret, SecretString};
 use subtle::ConstantTimeEq;
 
 use super::error::StoreError;
-use crate::domain::refusal::{bottom_of, sentence};
+use crate::domain::refusal::{bottom_of, limit_met, sentence};
 
 /// Which store, and where (OPERATOR section 3, `[store]`).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,22 +34,27 @@ impl StoreSettings {
             Self::Embedded { .. } if matches!(error, StoreError::Busy { .. }) => {
                 "stop that one first; or name another directory in `store.path`"
             }
-            Self::Embedded { .. } if meets_a_limit(error) => {
-                "files of 64 MiB and more must be allowed: raise the limit on their size (`ulimit -f`, `LimitFSIZE=` of systemd)"
-            }
-            Self::Embedded { .. } => {
-                "`store.path` must be a directory that this user may write, on a disk that takes writes"
-            }
+            Self::Embedded { .. } => hint_of_files(error),
             Self::Redis(settings) => settings.hint_of(&sentence),
         };
         if error.is_of_the_place() { format!("{sentence}\n  hint: {hint}") } else { sentence }
     }
 }
 
-/// Whether a file became as large as this process may have one, whatever room the disk has.
-fn meets_a_limit(error: &StoreError) -> bool {
+/// What may help where files cannot be opened, by what the system said.
+fn hint_of_files(error: &StoreError) -> &'static str {
     let said = bottom_of(error).and_then(|reason| reason.downcast_ref::<io::Error>());
-    said.is_some_and(|said| said.kind() == io::ErrorKind::FileTooLarge)
+    let is = |errno: Errno| said.and_then(Errno::from_io_error) == Some(errno);
+    // As large as this process may have one, whatever room the disk has.
+    if is(Errno::FBIG) {
+        "files of 64 MiB and more must be allowed: raise the limit on their size (`ulimit -f`, `LimitFSIZE=` of systemd)"
+    } else if is(Errno::NOLCK) || is(Errno::OPNOTSUPP) {
+        "`store.path` must be a directory on a file system that has locks"
+    } else if let Some(hint) = said.and_then(limit_met) {
+        hint
+    } else {
+        "`store.path` must be a directory that this user may write, on a disk that takes writes"
+    }
 }
 
 /// Where a Redis is and how to speak to it.
@@ -125,3 +131,29 @@ impl PartialEq for Password {
 }
 
 impl Eq for Password {}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[test]
+    fn whoever_cannot_open_the_files_is_told_what_helps_by_what_the_system_said() {
+        let settings = StoreSettings::Embedded { path: PathBuf::from("data"), cache_bytes: 0 };
+        for (errno, helps) in [
+            (Errno::MFILE, "more files must be allowed to be open"),
+            (Errno::AGAIN, "more threads must be allowed"),
+            (Errno::NOLCK, "a file system that has locks"),
+            (Errno::OPNOTSUPP, "a file system that has locks"),
+            (Errno::FBIG, "files of 64 MiB and more must be allowed"),
+            (Errno::ACCESS, "a directory that this user may write"),
+            (Errno::ROFS, "on a disk that takes writes"),
+        ] {
+            let cause = Arc::new(io::Error::from(errno));
+            let told = settings.not_opened(&StoreError::CannotOpen { path: PathBuf::from("data/lock"), cause });
+            let (_, hint) = told.split_once("\n  hint: ").unwrap();
+            assert!(hint.contains(helps), "{told}");
+        }
+    }
+}

@@ -23,8 +23,8 @@ const TRIES: u32 = 100;
 pub(super) fn take(directory: &Path) -> Result<Vec<File>, String> {
     let path = directory.join(LOCK);
     let lock = open(&path, directory).map_err(|error| {
-        let kind = words(&error);
-        format!("{} cannot be written: {kind}\n  hint: run this as the owner of the mapping files", path.display())
+        let (kind, hint) = (words(&error), hint_of(&error));
+        format!("{} cannot be written: {kind}\n  hint: {hint}", path.display())
     })?;
     wait(&lock).map_err(|error| told(&path, &error))?;
     let mut locks = vec![lock];
@@ -37,6 +37,14 @@ pub(super) fn take(directory: &Path) -> Result<Vec<File>, String> {
         }
     }
     Ok(locks)
+}
+
+fn hint_of(error: &io::Error) -> &'static str {
+    if error.kind() == ErrorKind::ReadOnlyFilesystem {
+        "they lie where nobody here may write, as a volume of a ConfigMap: change them where they come from"
+    } else {
+        "run this as the owner of the mapping files"
+    }
 }
 
 fn told(path: &Path, error: &io::Error) -> String {
