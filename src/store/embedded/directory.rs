@@ -12,7 +12,8 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::super::error::StoreError;
+use super::super::error::{Cause, StoreError};
+use super::files::is_no_room;
 
 /// The format that this program writes.
 pub(super) const FORMAT: u32 = 3;
@@ -140,7 +141,11 @@ impl Directory {
             file.sync_all()
         });
         let removed = std::fs::remove_file(&path);
-        written.and(removed).map_err(|error| StoreError::CannotWrite { cause: Arc::new(error) })
+        written.and(removed).map_err(|error| {
+            let full = is_no_room(error.kind());
+            let cause: Cause = Arc::new(error);
+            if full { StoreError::Full { cause } } else { StoreError::CannotWrite { cause } }
+        })
     }
 }
 

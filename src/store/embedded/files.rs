@@ -298,7 +298,12 @@ fn not_written(error: Error) -> StoreError {
 }
 
 fn is_full(error: &Error) -> bool {
-    matches!(io_kind(error), Some(ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge))
+    io_kind(error).is_some_and(is_no_room)
+}
+
+/// Whether room is what was lacking.
+pub(super) const fn is_no_room(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge)
 }
 
 #[expect(

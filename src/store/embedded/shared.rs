@@ -110,7 +110,7 @@ impl Shared {
         #[cfg(test)]
         drop(self.disk.hold.lock());
         let written = self.in_its_place().and_then(|()| self.files()).and_then(|files| files.write(entries));
-        let written = written.map_err(|error| self.failed(error));
+        let written = written.map_err(|error| self.failed(self.found_out(error)));
         match written {
             Ok(()) => {
                 if self.is_failing() {
@@ -172,6 +172,16 @@ impl Shared {
     /// What is answered to whoever is not tried for.
     pub(super) fn refusing(&self) -> StoreError {
         StoreError::Refusing { cause: self.newest_failure().map(|failure| Arc::new(failure) as Cause) }
+    }
+
+    /// What a failed write is told by. Where the engine failed in a thread of its own, as when it laid aside what was in memory, it refuses and never
+    /// says why: then the disk is asked.
+    fn found_out(&self, error: StoreError) -> StoreError {
+        if !matches!(error, StoreError::Refusing { cause: None }) || self.is_failing() {
+            return error;
+        }
+        let asked = self.directory.lock().as_ref().map_or(Ok(()), Directory::probe);
+        asked.err().unwrap_or(error)
     }
 
     /// Remembers what failed. That nothing was tried, as something had failed before, is no news: that is told by what it was.
@@ -288,6 +298,7 @@ impl Counts {
 mod tests {
     use super::*;
     use crate::domain::family::{AccessFate, Ending, FamilyId};
+    use crate::domain::refusal::sentence;
     use crate::domain::time::{NoTime, Timestamp};
 
     fn entry(number: usize, client: &str) -> (Fingerprint, Entry) {
@@ -350,6 +361,20 @@ mod tests {
             let kept = shared.failure.load_full().unwrap();
             assert!(matches!(*kept, StoreError::Refusing { cause: None }), "{kept:?}");
         }
+    }
+
+    #[test]
+    fn where_the_engine_refuses_and_does_not_say_why_the_disk_does() {
+        let directory = tempfile::tempdir().unwrap();
+        let shared = open(directory.path());
+        // No probe can be written there.
+        std::fs::create_dir(directory.path().join("probe")).unwrap();
+        let untold = || StoreError::Refusing { cause: None };
+        let words = "the token store cannot write: Is a directory (os error 21)";
+        assert_eq!(sentence(&shared.failed(shared.found_out(untold()))), words);
+        assert_eq!(sentence(&shared.newest_failure().unwrap()), words);
+        let told = "the token store takes no writes since one failed: Is a directory (os error 21)";
+        assert_eq!(sentence(&shared.failed(shared.found_out(untold()))), told);
     }
 
     #[test]
