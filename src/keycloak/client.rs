@@ -15,6 +15,7 @@ use secrecy::SecretString;
 use tokio::time::timeout;
 
 use super::endpoints::{Endpoints, Urls};
+use super::kept::Kept;
 use super::repeated::Sent;
 use super::wire::{self, unknown, unspent};
 use crate::domain::client::Client;
@@ -77,7 +78,7 @@ impl RealmStatus {
 /// One worker's way to the realm. Its connections live and die with the worker.
 #[derive(Debug)]
 pub struct Keycloak {
-    http: reqwest::Client,
+    kept: Kept,
     endpoints: Endpoints,
     headers: HeaderMap,
     timeout: Duration,
@@ -95,11 +96,11 @@ impl Keycloak {
     /// # Errors
     /// A certificate or the public URL cannot be used.
     pub fn new(settings: &RealmSettings, clock: Arc<dyn Clock>, status: Arc<RealmStatus>) -> Result<Self, Unusable> {
-        let http = http(settings, false)?;
+        let kept = Kept::new(settings, clock.monotonic())?;
         let headers = headers(settings)?;
         let endpoints =
             Endpoints::new(&settings.urls).ok_or_else(|| Unusable("`realm.urls` has one that is no URL".to_owned()))?;
-        Ok(Self { http, endpoints, headers, timeout: settings.timeout, clock, status })
+        Ok(Self { kept, endpoints, headers, timeout: settings.timeout, clock, status })
     }
 
     /// Asks for a grant.
@@ -165,9 +166,8 @@ impl Keycloak {
     pub async fn keys(&self) -> Result<JwkSet, NotGranted> {
         let mut last = unspent(Fault::Operator, "no realm URL is configured");
         for (index, urls) in self.endpoints.in_order(None, self.clock.monotonic()) {
-            let question = self.http.get(urls.certs.clone()).headers(self.headers.clone());
             let answer = self.in_time(async {
-                let response = question.send().await.map_err(|error| lost(&error))?;
+                let response = self.ask_for_keys(urls).await.map_err(|error| lost(&error))?;
                 match response.status().as_u16() {
                     200 => read(response).await,
                     status => Err(unspent(Fault::Upstream, format!("the realm answered {status}"))),
@@ -228,9 +228,14 @@ impl Keycloak {
     /// his login. `None`: there is none, or it is not there.
     async fn look_at_one_passed_over(&self) -> Option<usize> {
         let (index, urls) = self.endpoints.to_be_looked_at(self.clock.monotonic())?;
-        let question = self.http.get(urls.certs.clone()).headers(self.headers.clone());
-        let answer = timeout(FOR_KEYS.min(self.timeout), question.send()).await.ok()?.ok()?;
+        let answer = timeout(FOR_KEYS.min(self.timeout), self.ask_for_keys(urls)).await.ok()?.ok()?;
         (answer.status() == StatusCode::OK).then_some(index)
+    }
+
+    async fn ask_for_keys(&self, urls: &Urls) -> reqwest::Result<reqwest::Response> {
+        let mut question = Request::new(Method::GET, urls.certs.clone());
+        question.headers_mut().clone_from(&self.headers);
+        self.kept.ask(question, self.clock.monotonic()).await
     }
 
     async fn post(&self, url: &Url, address: Option<IpAddr>, body: Bytes) -> Result<(u16, Wiped<Vec<u8>>), NotGranted> {
@@ -243,7 +248,7 @@ impl Keycloak {
             headers.insert(FORWARDED_FOR, address);
         }
         self.in_time(async {
-            let response = self.http.execute(question).await.map_err(|error| lost(&error))?;
+            let response = self.kept.ask(question, self.clock.monotonic()).await.map_err(|error| lost(&error))?;
             let status = response.status().as_u16();
             Ok((status, read(response).await?))
         })

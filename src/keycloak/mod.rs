@@ -6,6 +6,7 @@
 mod client;
 mod endpoints;
 mod form;
+mod kept;
 mod keys;
 pub mod logout_token;
 pub mod probe;

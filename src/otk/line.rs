@@ -39,8 +39,16 @@ const LINES: usize = 1000;
 /// Interim answers (1xx) to one request.
 const INTERIM: usize = 100;
 
+/// How old a connection may be that is used for another request: the name may have moved since.
+const OLD: Duration = Duration::from_secs(5 * 60);
+
 /// A way to send one request after another.
-pub(super) type Line = SendRequest<Full<Bytes>>;
+#[derive(Debug)]
+pub(super) struct Line {
+    sender: SendRequest<Full<Bytes>>,
+    /// By the monotonic clock.
+    opened: Duration,
+}
 
 /// How TLS is spoken to the old server.
 #[derive(Clone, Debug)]
@@ -89,18 +97,15 @@ impl Lines {
     ) -> Result<(Response<Incoming>, Line), Lost> {
         let flooded = bounded(&mut request);
         loop {
-            let (mut line, is_fresh) = match self.take() {
-                Some(line) => (line, false),
-                None => (self.open(tasks).await?, true),
-            };
-            if line.ready().await.is_err() {
+            let (mut line, is_fresh) = self.line(tasks).await?;
+            if line.sender.ready().await.is_err() {
                 if is_fresh {
                     return Err(Lost::Down("it closed the connection at once".to_owned()));
                 }
                 continue;
             }
             let answered = tokio::select! {
-                answered = line.try_send_request(request) => answered,
+                answered = line.sender.try_send_request(request) => answered,
                 () = flooded.notified() => {
                     return Err(Lost::Broken(format!("more than {INTERIM} interim answers (1xx) came in its place")));
                 }
@@ -118,7 +123,7 @@ impl Lines {
 
     /// Keeps a connection for the next request. `kept`: how long the server will, where it says so.
     pub(super) fn give_back(&self, line: Line, kept: Option<Duration>, tasks: &Tasks) {
-        if line.is_closed() || tasks.stop().is_cancelled() {
+        if line.sender.is_closed() || tasks.stop().is_cancelled() {
             return;
         }
         let good = kept.map_or(IDLE, |kept| IDLE.min(kept.saturating_sub(LESS)));
@@ -129,11 +134,25 @@ impl Lines {
         }
     }
 
-    fn take(&self) -> Option<Line> {
+    /// A connection, and whether it is new. One that is old is better than none, and then for as long again: where the name is not found, say.
+    async fn line(self: &Arc<Self>, tasks: &Tasks) -> Result<(Line, bool), Lost> {
+        let is_young = |line: &Line, now: Duration| now.saturating_sub(line.opened) < OLD;
+        if let Some((line, _)) = self.take(is_young) {
+            return Ok((line, false));
+        }
+        match self.open(tasks).await {
+            Ok(line) => Ok((line, true)),
+            Err(lost) => self.take(|_, _| true).map(|(line, now)| (Line { opened: now, ..line }, false)).ok_or(lost),
+        }
+    }
+
+    /// The newest of such that are kept, and the time.
+    fn take(&self, is_such: impl Fn(&Line, Duration) -> bool) -> Option<(Line, Duration)> {
         let now = self.clock.monotonic();
         let mut idle = self.idle.lock();
-        idle.retain(|(line, until)| !line.is_closed() && now < *until);
-        idle.pop_back().map(|(line, _)| line)
+        idle.retain(|(line, until)| !line.sender.is_closed() && now < *until);
+        let at = idle.iter().rposition(|(line, _)| is_such(line, now))?;
+        idle.remove(at).map(|(line, _)| (line, now))
     }
 
     /// Opens a connection and closes it.
@@ -143,7 +162,8 @@ impl Lines {
 
     async fn open(self: &Arc<Self>, tasks: &Tasks) -> Result<Line, Lost> {
         let stream = TokioIo::new(self.connected(&self.address).await?);
-        let (line, connection) = http1::Builder::new()
+        let opened = self.clock.monotonic();
+        let (sender, connection) = http1::Builder::new()
             .max_buf_size(HEAD)
             .max_headers(LINES)
             .allow_spaces_after_header_name_in_responses(true)
@@ -165,7 +185,7 @@ impl Lines {
             }
             drop(connection.await);
         });
-        Ok(line)
+        Ok(Line { sender, opened })
     }
 
     async fn connected(&self, address: impl ToSocketAddrs) -> Result<Box<dyn Stream>, Lost> {

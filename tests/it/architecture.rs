@@ -14,8 +14,8 @@ const MAY_USE: [(&str, &[&str]); 19] = [
     // Chance, for what is sealed.
     ("secrets", &["document", "domain"]),
     ("legacy", &["domain"]),
-    // What a certificate that is not trusted is called.
-    ("keycloak", &["domain", "relay"]),
+    // What a certificate that is not trusted is called; and reads those of the system aside, when it asks over new connections.
+    ("keycloak", &["domain", "lifecycle", "relay"]),
     // Carries bytes to the old server and back; whose they are `exchange` decides.
     ("otk", &["domain", "lifecycle", "relay"]),
     // What looks after the way to a Redis, for everybody.

@@ -1,7 +1,7 @@
 //! The old server is down, slow, says too much, or breaks off.
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::sync::Arc;
 
@@ -133,4 +133,47 @@ fn an_old_server_behind_tls_is_spoken_to_only_where_its_certificate_is_trusted()
     world.begin();
     assert_eq!(ask(&world).body, "{}");
     refused(&plan().start(), "down", "TLS: ");
+}
+
+#[test]
+fn a_connection_that_is_five_minutes_old_is_not_used_for_another_request() {
+    let old = FakeOld::start();
+    let world = world(&old, "legacy");
+    for opened in [1, 2, 3] {
+        for _ in 0..100 {
+            let answered = world.connect().ask(&post(TOKEN, &passport(OLD_ID, OLD_SECRET)));
+            assert_eq!((answered.status, old.connections()), (200, opened));
+            // It is not idle for long.
+            world.turn(3);
+        }
+    }
+}
+
+#[test]
+fn an_old_connection_is_better_than_none_and_then_for_as_long_again() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("\"http://{}\"", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        // Nobody else gets in.
+        drop(listener);
+        let (mut heard, mut length) = (BufReader::new(stream.try_clone().unwrap()), 0);
+        let mut line = String::new();
+        while heard.read_line(&mut line).unwrap() > 0 {
+            let said = std::mem::take(&mut line).to_ascii_lowercase();
+            if let Some(told) = said.strip_prefix("content-length:") {
+                length = told.trim().parse().unwrap();
+            }
+            if said == "\r\n" {
+                heard.read_exact(&mut vec![0; length]).unwrap();
+                stream.write_all(b"HTTP/1.1 200 OK\r\nCache-Control: no-store\r\nContent-Length: 2\r\n\r\n{}").unwrap();
+            }
+        }
+    });
+    let plan = Plan::new().without_clients().set("otk", "url", &url);
+    let world = plan.client(&client(OLD_ID, "stage = \"legacy\"")).start();
+    for _ in 0..250 {
+        assert_eq!(ask(&world).body, "{}");
+        world.turn(3);
+    }
 }
