@@ -6,7 +6,8 @@
 use std::future::Future;
 use std::hint::black_box;
 use std::io;
-use std::panic::AssertUnwindSafe;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, Builder, JoinHandle, ScopedJoinHandle};
@@ -15,7 +16,8 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use parking_lot::Mutex;
 use tokio::runtime::{self, Runtime};
-use tokio::time::sleep;
+use tokio::task::spawn_blocking;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -24,6 +26,10 @@ const ANEW: Duration = Duration::from_secs(1);
 
 /// The first nap of a thread that waits for something that nobody tells it of, and the longest.
 const NAPS: [Duration; 2] = [Duration::from_micros(200), Duration::from_millis(20)];
+
+/// How long a thread that looks names up is kept idle, and how often one of them has something to do, so that the last one is kept.
+const KEPT: Duration = Duration::from_secs(10 * 60);
+const KEEPING: Duration = Duration::from_secs(60);
 
 /// Whether it becomes so within this time; the thread that asks sleeps meanwhile. Naps double: a busy machine adds a millisecond to each, and thousands
 /// of short ones would be several times as long as they say.
@@ -112,8 +118,48 @@ impl<F: Future<Output = ()> + Send + 'static> hyper::rt::Executor<F> for Tasks {
     }
 }
 
+/// A runtime for a thread of this name. To look names up it has others, of which some may still wait for an answer that nobody waits for any more when
+/// it ends: who drops it waits for them, `shutdown_background` does not.
+///
+/// # Errors
+/// The machine gives none.
+pub fn runtime(name: &str) -> io::Result<Runtime> {
+    let names = format!("{name}-names");
+    runtime::Builder::new_current_thread().enable_all().thread_name(names).thread_keep_alive(KEPT).build()
+}
+
+/// What looks names up: from now on, and as long as it lasts, a thread for that is there. Where the machine gives no other, names wait for this one.
+/// Without any, tokio panics, and what would have been sent is taken for lost. To be called inside of the runtime.
+///
+/// # Errors
+/// The machine gives no thread.
+pub fn looking_up_names<F: Future>(work: F) -> io::Result<impl Future<Output = F::Output> + use<F>> {
+    // Tried before, so that it is an error, and no panic.
+    thread::scope(|scope| Builder::new().spawn_scoped(scope, || ()).map(drop))?;
+    keep_one()?;
+    Ok(async move {
+        let mut work = pin!(work);
+        loop {
+            if let Ok(given) = timeout(KEEPING, work.as_mut()).await {
+                return given;
+            }
+            let _a_later_one = keep_one();
+        }
+    })
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "there is nothing to be done, nor to be waited for: the thread shall be there"
+)]
+fn keep_one() -> io::Result<()> {
+    let kept = catch_unwind(|| drop(spawn_blocking(|| ())));
+    kept.map_err(|_no_thread| io::Error::other("none to look names up"))
+}
+
 /// Starts a thread with a runtime of its own, which ends when the future does. What makes the future runs at once, on the thread of whoever
-/// asks and inside of that runtime: so it can take sockets, and say that it cannot. What the future gives is let go behind the last task.
+/// asks and inside of that runtime: so it can take sockets, and say that it cannot. What the future gives is let go behind the last task. Whatever it
+/// still looks up then is not waited for.
 ///
 /// # Errors
 /// The machine gives no thread or no runtime, or no future is made.
@@ -121,7 +167,7 @@ pub fn thread<F>(name: &str, begin: impl FnOnce() -> io::Result<F>) -> io::Resul
 where
     F: Future + Send + 'static,
 {
-    let mut unused = Unused(Some(runtime::Builder::new_current_thread().enable_all().build()?));
+    let mut unused = Unused(Some(runtime(name)?));
     let body = {
         let _inside = unused.0.as_ref().map(Runtime::enter);
         begin()?
@@ -130,7 +176,7 @@ where
     Builder::new().name(name.to_owned()).spawn(move || {
         if let Some(runtime) = unused.0.take() {
             let given = runtime.block_on(body);
-            drop(runtime);
+            runtime.shutdown_background();
             drop(given);
         }
     })
@@ -218,7 +264,9 @@ pub fn give_back() {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::sync::Arc;
+    use std::sync::mpsc::channel;
 
     use super::*;
 
@@ -281,6 +329,43 @@ mod tests {
         let begin = || Err::<std::future::Ready<()>, _>(io::Error::other("no socket is to be had"));
         let refused = outer.block_on(async { thread("never", begin) }).unwrap_err();
         assert_eq!(refused.to_string(), "no socket is to be had");
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "as who looks a name up")]
+    fn a_thread_ends_with_its_work_and_waits_for_no_name_that_is_looked_up_still() {
+        let ((silent, answer), (told, ended)) = (channel::<()>(), channel());
+        let begin = || Ok(async move { drop(spawn_blocking(move || answer.recv())) });
+        let ends = thread("ends", begin).unwrap();
+        thread::scope(|scope| {
+            scope.spawn(move || told.send(ends.join().is_ok()).unwrap());
+            assert_eq!(ended.recv_timeout(Duration::from_secs(30)), Ok(true));
+            drop(silent);
+        });
+    }
+
+    /// Threads of this process that have such a name.
+    fn named(name: &str) -> usize {
+        let names = fs::read_dir("/proc/self/task").unwrap().filter_map(|task| {
+            // One may end meanwhile.
+            fs::read_to_string(task.ok()?.path().join("comm")).ok()
+        });
+        names.filter(|there| there.trim_end() == name).count()
+    }
+
+    #[test]
+    fn whoever_looks_names_up_has_a_thread_for_it_before_the_first_and_as_long_as_it_lasts() {
+        let (end, ends) = tokio::sync::oneshot::channel::<()>();
+        let looks = thread("looks", || looking_up_names(ends)).unwrap();
+        let mut looked = 0;
+        // Begun, it names itself.
+        while named("looks-names") == 0 && looked < 10_000 {
+            looked += 1;
+            thread::park_timeout(Duration::from_millis(1));
+        }
+        assert_eq!(named("looks-names"), 1);
+        drop(end);
+        looks.join().unwrap();
     }
 
     #[test]

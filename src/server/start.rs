@@ -34,7 +34,7 @@ use crate::domain::set_back::SetBack;
 use crate::domain::time::{Clock, Timestamp};
 use crate::exchange::{Bridge, Canaries, Doubts, Flights, Heard, Shadows, StoreTries};
 use crate::keycloak::{Keycloak, Keys, RealmStatus};
-use crate::lifecycle::{apart, give_back, thread};
+use crate::lifecycle::{apart, give_back, looking_up_names, thread};
 use crate::mapping::{self, Guard, Snapshot};
 use crate::otk::OldServer;
 use crate::relay::TlsMaterial;
@@ -322,5 +322,6 @@ fn run<F>(name: &str, begin: impl FnOnce() -> io::Result<F>) -> Result<JoinHandl
 where
     F: Future + Send + 'static,
 {
-    thread(name, begin).map_err(|error| StartError::Failed(format!("no thread `{name}`: {error}{}", hinted(&error))))
+    thread(name, || looking_up_names(begin()?))
+        .map_err(|error| StartError::Failed(format!("no thread `{name}`: {error}{}", hinted(&error))))
 }

@@ -59,7 +59,10 @@ pub(super) fn run(path: &Path, environment: &Environment, asked: &Asked) -> Resu
     let runtime = runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| wrong_use(format!("the machine gives no runtime: {error}")))?;
     let visit = Visit { probe, config: &config, table: &table, clients, reader };
-    Ok(tell(&runtime.block_on(visit.all()), visit.clients.len(), asked.format))
+    let found = runtime.block_on(visit.all());
+    // No name is waited for that is still looked up, and no answer of use to anybody.
+    runtime.shutdown_background();
+    Ok(tell(&found, visit.clients.len(), asked.format))
 }
 
 /// What is looked at. Whoever names clients is not stopped by faults of others, as of a variable that is set for the bridge alone.

@@ -21,7 +21,7 @@ use redis::{
     AsyncConnectionConfig, Client, Cmd, ConnectionInfo, IntoConnectionInfo, Pipeline, RedisError, RedisResult,
     TlsCertificates, Value,
 };
-use tokio::runtime::{self, Handle};
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
@@ -29,7 +29,7 @@ use super::super::settings::{Password, RedisMode, RedisSettings, Wait};
 use super::group::{Confirmed, Group};
 use super::kept::Kept;
 use super::sentinel::{Address, Master, Sentinels};
-use crate::lifecycle::Tasks;
+use crate::lifecycle::{self, Tasks, looking_up_names};
 use secrecy::ExposeSecret;
 use tokio_util::sync::CancellationToken;
 
@@ -122,15 +122,19 @@ impl Link {
         let no_thread = |error: std::io::Error| {
             RedisError::from((redis::ErrorKind::Io, "no thread for the store", error.to_string()))
         };
-        let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(no_thread)?;
+        let runtime = lifecycle::runtime("store-redis").map_err(no_thread)?;
         let handle = runtime.handle().clone();
         let _inside = handle.enter();
         let watched = Arc::clone(&way);
         Tasks::new(CancellationToken::new()).keep(move || Arc::clone(&watched).watch());
+        let dropped = looking_up_names(dropped).map_err(no_thread)?;
         #[expect(clippy::disallowed_methods, reason = "the store's one thread; it ends when the store is dropped")]
         Builder::new()
             .name("store-redis".to_owned())
-            .spawn(move || drop(runtime.block_on(dropped)))
+            .spawn(move || {
+                let _end = runtime.block_on(dropped);
+                runtime.shutdown_background();
+            })
             .map_err(no_thread)?;
         Ok(Self { handle, way, group: Arc::default(), _alive: alive })
     }

@@ -64,14 +64,30 @@ fn a_reload_for_which_the_machine_gives_no_thread_is_taken_all_the_same() {
     let one = |number: usize| client(&format!("old-{number}"), &format!("client_id = \"new-{number}\""));
     world.change_clients(&(0..400).map(one).collect::<Vec<_>>());
     let program = Program::serve(&world);
+    keep_from_threads(&program);
+    program.signal("HUP");
+    eventually("all is read again", || program.told("/readyz").json("mappings")["generation"].as_u64() == Some(2));
+}
+
+/// From now on the machine gives it none.
+fn keep_from_threads(program: &Program) {
     let status = fs::read_to_string(format!("/proc/{}/status", program.id())).unwrap();
     let size = status.lines().find_map(|line| line.strip_prefix("VmSize:")?.strip_suffix("kB")?.trim().parse().ok());
     let size: u64 = size.unwrap();
     // Less than the stack of one more.
     let limit = Rlimit { current: Some((size << 10) + (1 << 20)), maximum: None };
     prlimit(Pid::from_raw(program.id().cast_signed()), Resource::As, limit).unwrap();
-    program.signal("HUP");
-    eventually("all is read again", || program.told("/readyz").json("mappings")["generation"].as_u64() == Some(2));
+}
+
+#[test]
+fn the_realms_name_is_looked_up_though_the_machine_gives_no_thread() {
+    let mut world = Plan::new().files();
+    let url = world.realm.url().replace("127.0.0.1", "localhost");
+    world.change("realm", "urls", &format!("[\"{url}\"]"));
+    let program = Program::serve(&world);
+    keep_from_threads(&program);
+    let answered = program.ask(&login());
+    assert_eq!(answered.status, 200, "{}", program.log());
 }
 
 #[test]
