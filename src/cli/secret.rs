@@ -24,15 +24,21 @@ const LONGEST: u64 = 64 * 1024;
 #[derive(Debug, Args)]
 pub(super) struct Seal {
     /// To this public key (`age1...`), in place of the configured identity's; can be given again
-    #[arg(long = "recipient", value_name = "KEY", value_parser = recipient)]
-    recipients: Vec<Recipient>,
+    #[arg(long = "recipient", value_name = "KEY")]
+    recipients: Vec<Key>,
     /// In several lines, as `age --armor` writes it
     #[arg(long)]
     armor: bool,
 }
 
-fn recipient(text: &str) -> Result<Recipient, &'static str> {
-    Recipient::parse(text).map_err(|_| "that is no public key of age (`age1...`)")
+/// A public key; what is none may be the identity itself, and is not kept, so that no message repeats it.
+#[derive(Clone, Debug)]
+struct Key(Option<Recipient>);
+
+impl From<String> for Key {
+    fn from(text: String) -> Self {
+        Self(Recipient::parse(&text).ok())
+    }
 }
 
 /// Prints the hash of a secret.
@@ -42,7 +48,10 @@ pub(super) fn hash() -> ExitCode {
 
 /// Prints a secret sealed to the recipients, or to the one of the configured identity.
 pub(super) fn seal(path: &Path, environment: &Environment, asked: &Seal) -> Result<ExitCode, ExitCode> {
-    let mut recipients = asked.recipients.clone();
+    let mut recipients = asked.recipients.iter().map(|key| key.0).collect::<Option<Vec<_>>>().ok_or_else(|| {
+        let hint = "hint: it is the `public key` that `passbridge secret keygen` and `age-keygen` tell";
+        show::failed(WRONG_USE, format!("what --recipient names is no public key of age (`age1...`)\n  {hint}"))
+    })?;
     if recipients.is_empty() {
         let recipient = super::configured(path, environment)?.identities.recipient().ok_or_else(|| {
             let hint = "hint: [secrets] identity = { file = \"age.key\" }, or --recipient age1...";

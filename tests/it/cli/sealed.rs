@@ -139,6 +139,12 @@ fn without_a_good_identity_it_is_said_once_what_is_missing() {
     assert!(said.out.contains("[secrets] identity"), "{said:?}");
     run(&bare, &["secret", "seal"], "planted-typed").refused(2, "hint: [secrets] identity");
     run(&bare, &["secret", "seal", "--recipient", "age1nonsense"], "planted-typed").refused(2, "no public key of age");
+    // As if it were the public key: what opens all that is sealed.
+    keygen(&bare, "mine.key");
+    let file = fs::read_to_string(bare.path().join("mine.key")).unwrap();
+    let said = run(&bare, &["secret", "seal", "--recipient", file.lines().last().unwrap()], "planted-typed");
+    said.refused(2, "no public key of age");
+    assert!(!said.err.contains("AGE-SECRET-KEY-1"), "{said:?}");
     run(&bare, &["secret", "seal", "planted"], "").refused(2, "the secret comes on standard input");
 }
 
