@@ -47,7 +47,7 @@ pub(super) struct Writer {
     after: Vec<Then>,
     /// `None`: to be found on disk, at the start and after a failure.
     open: Option<Open>,
-    /// The last record that surely is on disk.
+    /// The last record that was written.
     head: Head,
     /// The last record of which this process knows that no failure of the disk takes it.
     durable: u64,
@@ -266,7 +266,9 @@ impl Writer {
         } else {
             // What of the last write is there is not written again, nor what was to be said of an earlier tear.
             let written = usize::try_from(found.head.seq.saturating_sub(self.head.seq)).unwrap_or(usize::MAX);
-            self.pending.drain(..written.min(self.pending.len()));
+            let written = written.min(self.pending.len());
+            self.pending.drain(..written);
+            self.metrics.audit_records.inc_by(written as u64);
             if self.pending.front().is_some_and(|entry| entry.torn.is_some()) {
                 self.pending.pop_front();
             }

@@ -556,7 +556,10 @@ fn an_audit_on_a_full_disk() {
     let pid = std::process::id().to_string();
     assert!(Command::new("prlimit").args(["--pid", &pid, "--fsize=unlimited"]).status().unwrap().success());
     eventually("there is room", || kept.metrics.audit_writable.get() == 1);
+    let metrics = Arc::clone(&kept.metrics);
     kept.end();
+    let records = intact(Path::new(&directory)).records;
+    assert_eq!(metrics.audit_records.get(), records, "also of a batch that the disk took in part");
 }
 
 #[test]
