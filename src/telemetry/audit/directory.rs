@@ -1,7 +1,7 @@
 //! The directory of the audit: `SEQ-DAY.jsonl`, named by their first record and its day (UTC), in the order of their names.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -52,6 +52,9 @@ pub(super) struct Resumed {
 /// A day.
 pub(super) const DAY: u64 = 86_400;
 
+/// Where the last record is looked for first, in bytes from the end. None is nearly as long.
+const NEAR: u64 = 1024 * 1024;
+
 impl Open {
     /// Whether it is not where it was, and as it was left: it takes records as if nothing were, and who looks there does not find them, or not those of
     /// before.
@@ -65,9 +68,13 @@ impl Open {
 }
 
 impl Directory {
-    /// Takes the directory, making it where it does not exist.
+    /// Takes the directory, making it where it does not exist: each that is made is on the disk where it is entered.
     pub(super) fn take(path: &Path) -> io::Result<Self> {
+        let missing: Vec<&Path> = path.ancestors().take_while(|above| !or_here(above).exists()).collect();
         DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+        for above in missing.into_iter().filter_map(Path::parent) {
+            File::open(or_here(above))?.sync_all()?;
+        }
         let mut options = OpenOptions::new();
         let lock = options.write(true).create(true).truncate(false).mode(0o600).open(path.join("lock"))?;
         match lock.try_lock() {
@@ -93,9 +100,9 @@ impl Directory {
     pub(super) fn resume(&self) -> io::Result<Resumed> {
         let mut names = self.list()?;
         let Some(last) = names.pop() else { return Ok(Resumed { clean: true, ..Resumed::default() }) };
-        let Ends { length, whole, unended, mut record } = ends(&last.path)?;
+        let Ends { length, whole, unended, mut record } = ends(File::open(&last.path)?)?;
         while let (None, Some(earlier)) = (&record, names.pop()) {
-            record = ends(&earlier.path)?.record;
+            record = ends(File::open(&earlier.path)?)?.record;
         }
         let torn = length - whole;
         let clean = torn == 0 && record.as_ref().is_none_or(|record| record.what == "stop");
@@ -103,6 +110,11 @@ impl Directory {
         let open = Open { file, path: last.path, day: last.day, length, unended, unsynced: true };
         Ok(Resumed { head: record.map(chain::Record::head).unwrap_or_default(), clean, open: Some(open), torn })
     }
+}
+
+/// A relative path begins in the directory without a name.
+fn or_here(directory: &Path) -> &Path {
+    if directory.as_os_str().is_empty() { Path::new(".") } else { directory }
 }
 
 fn append(path: &Path) -> io::Result<File> {
@@ -120,10 +132,18 @@ struct Ends {
     record: Option<chain::Record>,
 }
 
-/// Reads a file to its end. A record that lacks but its line's end is whole.
-fn ends(path: &Path) -> io::Result<Ends> {
-    let (mut ends, mut line) = (Ends::default(), Vec::new());
-    let mut file = BufReader::new(File::open(path)?);
+/// Looks how a file ends; from its beginning only where no record is near its end: while a disk is full this is asked each second.
+fn ends(mut file: impl Read + Seek) -> io::Result<Ends> {
+    let near = file.seek(SeekFrom::End(0))?.saturating_sub(NEAR);
+    let ends = ends_from(&mut file, near)?;
+    if ends.record.is_none() && near > 0 { ends_from(&mut file, 0) } else { Ok(ends) }
+}
+
+/// Reads a file from there to its end. What begins within a line is no record; one that lacks but its line's end is whole.
+fn ends_from(mut file: impl Read + Seek, begin: u64) -> io::Result<Ends> {
+    file.seek(SeekFrom::Start(begin))?;
+    let (mut ends, mut line) = (Ends { length: begin, ..Ends::default() }, Vec::new());
+    let mut file = BufReader::new(file);
     while file.read_until(b'\n', &mut line)? > 0 {
         ends.length += line.len() as u64;
         ends.unended = !line.ends_with(b"\n");
@@ -163,4 +183,57 @@ fn named(path: &Path) -> Option<(u64, u64)> {
 fn date(day: u64) -> String {
     let at = std::time::UNIX_EPOCH + std::time::Duration::from_secs(day * DAY);
     humantime::format_rfc3339_seconds(at).to_string().chars().take(10).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::io::Cursor;
+
+    use super::super::entry::Entry;
+    use super::*;
+    use crate::domain::time::Timestamp;
+
+    /// A file that tells how much of it is read.
+    struct Counted<'a>(Cursor<Vec<u8>>, &'a Cell<u64>);
+
+    impl Read for Counted<'_> {
+        fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+            let count = self.0.read(into)?;
+            self.1.set(self.1.get() + count as u64);
+            Ok(count)
+        }
+    }
+
+    impl Seek for Counted<'_> {
+        fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+            self.0.seek(to)
+        }
+    }
+
+    /// How a file of so many bytes and these behind it ends, and how many of them are read.
+    fn ends_of(before: u64, last: &str) -> (Ends, u64) {
+        let mut bytes = b"\n".repeat(usize::try_from(before).unwrap());
+        bytes.extend_from_slice(last.as_bytes());
+        let count = Cell::new(0);
+        let ends = ends(Counted(Cursor::new(bytes), &count)).unwrap();
+        (ends, count.get())
+    }
+
+    #[test]
+    fn the_end_of_a_long_file_is_found_without_reading_it_whole() {
+        let mut head = Head::default();
+        let record = chain::seal(&mut head, &Entry::new(Timestamp::from_secs(0), "login")).unwrap();
+        let length = record.len() as u64;
+
+        let (ends, read) = ends_of(3 * NEAR, &format!("{record}torn"));
+        assert_eq!((ends.length, ends.whole, ends.unended), (3 * NEAR + length + 4, 3 * NEAR + length, true));
+        assert_eq!((ends.record.unwrap().head(), read), (head.clone(), NEAR));
+
+        let (ends, read) = ends_of(5, &record);
+        assert_eq!((ends.length, ends.whole, ends.unended, read), (5 + length, 5 + length, false, 5 + length));
+
+        let (ends, _) = ends_of(0, &format!("{record}{}", "\0".repeat(2 * usize::try_from(NEAR).unwrap())));
+        assert_eq!((ends.whole, ends.record.unwrap().head()), (length, head), "far from the end, behind a crash");
+    }
 }

@@ -1,6 +1,9 @@
 //! The real program on a disk that does not say what it has kept: every sync of its files fails, and all else goes well. What was answered without one
 //! is lost at a power cut.
 
+use std::fs;
+use std::process::Command;
+
 use crate::support::meanwhile::Meanwhile;
 use crate::support::program::Program;
 use crate::support::world::REVOKE;
@@ -37,4 +40,17 @@ fn no_answer_is_given_that_the_disk_has_not_said_to_keep() {
     }
     drop(unsynced);
     eventually("it takes writes again", || login().status == 200);
+}
+
+#[test]
+fn the_audits_directory_is_on_the_disk_where_it_is_entered_before_anybody_is_served() {
+    let world = Plan::new().files();
+    let calls = world.path().join("calls");
+    let mut traced = Command::new("strace");
+    traced.args(["-D", "-f", "-y", "-e", "trace=mkdir,mkdirat,fsync", "-o"]).arg(&calls);
+    traced.arg(env!("CARGO_BIN_EXE_passbridge"));
+    let _program = Program::serve_by(&world, traced);
+    let calls = fs::read_to_string(&calls).unwrap();
+    let (_, behind) = calls.split_once(&format!("\"{}/audit\"", world.store().display())).expect("it is made");
+    assert!(behind.contains(&format!("<{}>) ", world.store().display())), "{calls}");
 }
