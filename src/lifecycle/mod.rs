@@ -243,7 +243,7 @@ fn elsewhere<T: Send>(work: impl FnOnce() -> T + Send, first: fn()) -> T {
     done.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
-/// The same beside whoever asks, and nobody waits for it: what it leaves undone ends with the process.
+/// The same as [`patiently`] beside whoever asks, and nobody waits for it: what it leaves undone ends with the process.
 pub fn aside(work: impl FnOnce() + Send + 'static) {
     let stepped_back = || {
         step_back();

@@ -311,7 +311,7 @@ impl TokenStore {
         }
     }
 
-    /// Whether it took the newest write, as [`Statistics::writable`] has it. Costs nothing.
+    /// Whether it took the newest write, as [`Statistics::writable`] has it; of a cluster it is always yes. Costs nothing.
     pub fn takes_writes(&self) -> bool {
         match self {
             Self::Embedded(store) => store.takes_writes(),

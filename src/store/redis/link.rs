@@ -6,6 +6,7 @@
 //! takes writes for a while, and then throws them away. A cluster learns its slots by itself: its connection is dropped only
 //! when nothing of it answers.
 
+use std::io;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -37,7 +38,7 @@ use tokio_util::sync::CancellationToken;
 const CONNECT: Duration = Duration::from_secs(2);
 /// For a connection, asking whom to connect to included: less than who waits for it has patience.
 const MAKING: Duration = Duration::from_secs(4);
-/// For one command and its answer, a new connection included.
+/// For one command and its answer, a new connection included; in a cluster that comes on top.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How often Sentinels are asked who is the master.
 const LOOK: Duration = Duration::from_secs(1);
@@ -119,9 +120,8 @@ impl Link {
     pub(super) fn new(settings: &RedisSettings) -> RedisResult<Self> {
         let way = Arc::new(way(settings)?);
         let (alive, dropped) = oneshot::channel::<()>();
-        let no_thread = |error: std::io::Error| {
-            RedisError::from((redis::ErrorKind::Io, "no thread for the store", error.to_string()))
-        };
+        let no_thread =
+            |error: io::Error| RedisError::from((redis::ErrorKind::Io, "no thread for the store", error.to_string()));
         let runtime = lifecycle::runtime("store-redis").map_err(no_thread)?;
         let handle = runtime.handle().clone();
         let _inside = handle.enter();
@@ -172,7 +172,8 @@ fn all(answers: RedisResult<Answers>) -> RedisResult<Vec<Value>> {
 }
 
 async fn in_time<T>(patience: Duration, work: impl Future<Output = RedisResult<T>>) -> RedisResult<T> {
-    timeout(patience, work).await.unwrap_or_else(|_| Err(failed("Redis did not answer in time")))
+    let late = || io::Error::new(io::ErrorKind::TimedOut, "Redis did not answer in time");
+    timeout(patience, work).await.unwrap_or_else(|_| Err(late().into()))
 }
 
 /// Whether a URL is one of a Redis, as far as it can be told without asking.

@@ -18,8 +18,9 @@ impl Redis {
     pub(super) async fn read_all(&self, commands: Vec<Cmd>) -> Result<Vec<Value>, StoreError> {
         self.open_still()?;
         let mut answers = self.measured(self.link.run(commands.clone())).await;
-        if answers.is_err() {
-            // A read may be asked twice: the connection may have been to a server that is gone.
+        // A read may be asked twice: the connection may have been to a server that is gone. A cluster's leads by itself to who has taken over from
+        // one that is silent, and until then to that one again.
+        if answers.as_ref().is_err_and(|error| !(self.is_cluster && error.is_timeout())) {
             answers = self.measured(self.link.run(commands)).await;
         }
         let cannot_read =

@@ -116,7 +116,10 @@ fn a_node_that_hangs_holds_up_nobody_whose_record_is_on_another() {
         for login in there.iter().take(6) {
             scope.spawn(|| {
                 while !over.load(Ordering::Relaxed) {
+                    let asked = Instant::now();
                     assert!(block_on(world.store.access(&login.access)).is_err(), "nobody has it but who hangs");
+                    let waited = asked.elapsed();
+                    assert!(waited < Duration::from_secs(8), "5 s, and not twice: {waited:?}");
                 }
             });
         }
