@@ -104,7 +104,11 @@ impl Identity {
     /// As a file keeps it. `None`: never, the text is short.
     #[must_use]
     pub fn text(&self) -> Option<SecretString> {
-        bech32::encode_upper::<Bech32>(IDENTITY, self.secret.expose_secret()).ok().map(SecretString::from)
+        let secret = self.secret.expose_secret();
+        // As long as it becomes: a text that grows leaves its beginning in memory that nobody wipes.
+        let mut text = String::with_capacity(bech32::encoded_length::<Bech32>(IDENTITY, secret).ok()?);
+        bech32::encode_upper_to_fmt::<Bech32, _>(&mut text, IDENTITY, secret).ok()?;
+        Some(SecretString::from(text))
     }
 
     /// The key of a value, where it was wrapped for this identity.
