@@ -77,7 +77,13 @@ fn replace(path: &Path, new: &Path, before: Option<&str>, after: &str) -> Result
     if !unchanged {
         return Err("was changed by somebody else meanwhile\n  hint: run the command again".to_owned());
     }
-    fs::rename(new, path).map_err(|error| unwritable(&error))
+    fs::rename(new, path).map_err(|error| {
+        if error.kind() == io::ErrorKind::ResourceBusy {
+            let hint = "mount the directory that it is in, in place of the file";
+            return format!("is mounted by itself, so that nothing can take its place\n  hint: {hint}");
+        }
+        unwritable(&error)
+    })
 }
 
 /// A file that nobody else opens before it has its owner and mode: whoever has it open then reads it whatever its mode becomes.

@@ -266,10 +266,17 @@ fn serve_below_a_read_only_mount(world: &World, directory: &Path) -> (Option<i32
 
 /// Runs the program where a directory of this world is mounted read-only, which binds root too.
 fn below_a_read_only_mount(world: &World, directory: &Path, arguments: &[&str]) -> (Option<i32>, String) {
-    let script = "mount --bind \"$1\" \"$1\" && mount -o remount,bind,ro \"$1\" && cd \"$2\" && shift 2 && exec \"$@\"";
+    below_a_mount(world, (directory, "bind,ro"), arguments)
+}
+
+/// Runs the program where a path of this world is mounted on itself, with these options.
+fn below_a_mount(world: &World, (path, options): (&Path, &str), arguments: &[&str]) -> (Option<i32>, String) {
+    let script = format!(
+        "mount --bind \"$1\" \"$1\" && mount -o remount,{options} \"$1\" && cd \"$2\" && shift 2 && exec \"$@\""
+    );
     let output = Command::new("unshare")
-        .args(["--user", "--map-root-user", "--mount", "sh", "-c", script, "mounted"])
-        .args([directory, world.path()])
+        .args(["--user", "--map-root-user", "--mount", "sh", "-c", &script, "mounted"])
+        .args([path, world.path()])
         .arg(env!("CARGO_BIN_EXE_passbridge"))
         .args(arguments)
         .env("OLD_SECRET", OLD_SECRET)
@@ -364,6 +371,19 @@ fn a_mapping_that_cannot_be_written_is_told_with_what_to_do_and_left_as_it_was()
         assert!(said.contains(&format!("cannot be written: Read-only file system\n  hint: {hint}\n")), "{said}");
     }
     assert!(!fs::read_to_string(clients.join("all.toml")).unwrap().contains("retired"));
+}
+
+#[test]
+fn a_mapping_file_that_is_mounted_by_itself_is_told_with_what_helps_and_left_as_it_was() {
+    let world = Plan::new().files();
+    let file = world.path().join("mappings/clients/all.toml");
+    let stage = ["client", "stage", OLD_ID, "retired", "--why", "a test"];
+    let (status, said) = below_a_mount(&world, (&file, "bind,rw"), &stage);
+    let expected =
+        "is mounted by itself, so that nothing can take its place\n  hint: mount the directory that it is in";
+    assert!(status == Some(1) && said.contains(expected), "{status:?} {said}");
+    assert!(!fs::read_to_string(&file).unwrap().contains("retired"));
+    assert!(!file.with_file_name(".all.toml.new").exists(), "nothing of ours is left beside it");
 }
 
 /// What a bridge says that does not start.
