@@ -24,6 +24,9 @@ const MAPPINGS: &str = "mappings";
 /// Variables that begin so override the file: `PASSBRIDGE__SECTION__KEY`.
 const PREFIX: &str = "PASSBRIDGE__";
 
+/// Names the file of the certificates that the system trusts, as it does to other programs.
+const SYSTEM: &str = "SSL_CERT_FILE";
+
 /// A configuration may be long, but not like this.
 const LONGEST: u64 = 1024 * 1024;
 
@@ -46,6 +49,10 @@ pub struct Examined {
 /// Loads the configuration, and tells where the mappings are even if the rest of it is wrong.
 pub fn examine(path: &Path, environment: &Environment, now: Timestamp, findings: &Findings) -> Examined {
     let directory = path.parent().unwrap_or(Path::new("."));
+    if let Some(system) = environment.value(SYSTEM) {
+        let system = Path::new(system);
+        findings.rests_on(system, files::look(system));
+    }
     let Some(table) = read(path, findings) else {
         return Examined { config: None, mappings: None, identities: Identities::unreadable() };
     };

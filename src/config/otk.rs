@@ -7,7 +7,7 @@ use crate::document::{Reader, Spotted};
 use crate::gateway::OldApi;
 use crate::gateway::routes::{Upstream, port};
 use crate::otk::{OtkSettings, UnknownClients};
-use crate::relay::Trust;
+use crate::relay::{Trust, trusted_by_the_system};
 use crate::secrets::Sources;
 
 /// The old server, and the API that honours its UUIDs. `has_gateway`: API calls are taken.
@@ -35,8 +35,9 @@ pub(super) fn read(
         Some(read) => Some(read?),
         None => None,
     };
+    let system = (tls && trusted.is_none()).then(trusted_by_the_system);
     let unknown_clients = unknown_clients.map_or(UnknownClients::Pass, |word| word.value);
-    Some((OtkSettings { host, port, tls, unknown_clients, timeout, connect_timeout, trusted }, api))
+    Some((OtkSettings { host, port, tls, unknown_clients, timeout, connect_timeout, trusted, system }, api))
 }
 
 /// Where calls with UUIDs of the old server go.

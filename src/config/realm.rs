@@ -6,6 +6,7 @@ use super::load::ca;
 use crate::document::{Reader, Spotted};
 use crate::domain::refresh::Rotation;
 use crate::keycloak::{RealmSettings, is_askable};
+use crate::relay::trusted_by_the_system;
 use crate::secrets::Sources;
 
 /// What the realm is like, beside where it is.
@@ -27,13 +28,15 @@ pub(super) fn read(mut section: Reader<'_>, sources: Sources<'_>) -> Option<(Rea
     let public_url = section.text("public_url").and_then(|text| url(&section, "public_url", text));
     // Where none is a URL nobody knows.
     let is_secure = urls.is_empty() || urls.iter().any(|url| is_secure(url));
-    let trusted = ca(&mut section, is_secure, sources).into_iter().collect();
+    let trusted: Vec<_> = ca(&mut section, is_secure, sources).into_iter().collect();
+    let system = (is_secure && trusted.is_empty()).then(trusted_by_the_system);
     let rotation = section.word("rotation", &Rotation::WORDS).map_or(Rotation::Unknown, |word| word.value);
     let (short, long) = (Duration::from_secs(1), Duration::from_hours(24));
     let recheck_after = section.duration_within("recheck_after", Duration::from_mins(15), short, long);
     section.finish();
     let manner = RealmManner { rotation, recheck_after };
-    (!urls.is_empty()).then_some((RealmSettings { urls, timeout, connect_timeout, public_url, trusted }, manner))
+    let settings = RealmSettings { urls, timeout, connect_timeout, public_url, trusted, system };
+    (!settings.urls.is_empty()).then_some((settings, manner))
 }
 
 fn is_secure(url: &str) -> bool {

@@ -20,6 +20,7 @@ use super::repeated::Sent;
 use super::wire::{self, unknown, unspent};
 use crate::domain::client::Client;
 use crate::domain::grant::{Fate, NotGranted, RealmGrant, RealmRequest};
+use crate::domain::opaque::Fingerprint;
 use crate::domain::refusal::{Fault, Refusal, bottom_of};
 use crate::domain::time::{Clock, Timestamp};
 use crate::domain::wiped::Wiped;
@@ -53,6 +54,8 @@ pub struct RealmSettings {
     pub public_url: Option<String>,
     /// PEM certificates to trust in place of the system's.
     pub trusted: Vec<Vec<u8>>,
+    /// What tells whether the system's have changed, where those are asked.
+    pub system: Option<Fingerprint>,
 }
 
 /// What the last answers of the realm say about it; shared by the workers, shown in `/readyz`.

@@ -19,6 +19,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use tokio::time::timeout;
 
+use crate::domain::opaque::Fingerprint;
 use crate::domain::time::Clock;
 use crate::lifecycle::Tasks;
 use line::{Lines, Secured};
@@ -57,6 +58,8 @@ pub struct OtkSettings {
     pub connect_timeout: Duration,
     /// PEM certificates to trust in place of the system's.
     pub trusted: Option<Vec<u8>>,
+    /// What tells whether the system's have changed, where those are asked.
+    pub system: Option<Fingerprint>,
 }
 
 impl OtkSettings {

@@ -14,4 +14,4 @@ pub use dial::dial;
 #[cfg(test)]
 pub(crate) use dial::tests::silent;
 pub use material::{Piece, TlsMaterial, UnfitMaterial};
-pub use trust::{BadCertificate, Trust, speaks_no_tls};
+pub use trust::{BadCertificate, Trust, speaks_no_tls, trusted_by_the_system};

@@ -12,11 +12,26 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use crate::domain::opaque::Fingerprint;
+
+/// What tells whether the system has come to trust others. Reads its certificates.
+#[must_use]
+pub fn trusted_by_the_system() -> Fingerprint {
+    fingerprint(&rustls_native_certs::load_native_certs().certs)
+}
+
+fn fingerprint(certificates: &[CertificateDer<'_>]) -> Fingerprint {
+    let bytes: Vec<u8> = certificates.iter().flat_map(|certificate| certificate.iter().copied()).collect();
+    Fingerprint::of("trusted by the system", &bytes)
+}
+
 /// Whom a server must be vouched for by.
 #[derive(Clone)]
 pub struct Trust {
     /// Certificates in PEM; `None`: the system's.
     pem: Option<Vec<u8>>,
+    /// Which those were.
+    system: Option<Fingerprint>,
     config: Arc<ClientConfig>,
     /// The same, offering HTTP/2 first.
     http2: Arc<ClientConfig>,
@@ -24,7 +39,7 @@ pub struct Trust {
 
 impl PartialEq for Trust {
     fn eq(&self, other: &Self) -> bool {
-        self.pem == other.pem
+        (&self.pem, self.system) == (&other.pem, other.system)
     }
 }
 
@@ -42,7 +57,7 @@ impl Trust {
     /// # Errors
     /// One sentence about what cannot be used.
     pub fn new(pem: Option<Vec<u8>>) -> Result<Self, String> {
-        let mut roots = RootCertStore::empty();
+        let (mut roots, mut system) = (RootCertStore::empty(), None);
         match &pem {
             Some(pem) => {
                 for certificate in CertificateDer::pem_slice_iter(pem) {
@@ -56,7 +71,9 @@ impl Trust {
                 }
             }
             None => {
-                roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+                let certificates = rustls_native_certs::load_native_certs().certs;
+                system = Some(fingerprint(&certificates));
+                roots.add_parsable_certificates(certificates);
                 if roots.is_empty() {
                     return Err("is needed: this system trusts no certificates of its own".to_owned());
                 }
@@ -67,7 +84,7 @@ impl Trust {
         let config = builder.map_err(|error| error.to_string())?.with_root_certificates(roots).with_no_client_auth();
         let mut http2 = config.clone();
         http2.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        Ok(Self { pem, config: Arc::new(config), http2: Arc::new(http2) })
+        Ok(Self { pem, system, config: Arc::new(config), http2: Arc::new(http2) })
     }
 
     /// The same for who speaks TLS without waiting on a runtime.

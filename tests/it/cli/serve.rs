@@ -8,8 +8,9 @@ use std::process::{Child, Command, Stdio};
 
 use super::{out, run, talk};
 use crate::support::pem::self_signed;
-use crate::support::program::bare;
-use crate::support::{Connection, OLD_ID, Plan, World, client, eventually};
+use crate::support::program::{Program, bare};
+use crate::support::tls::{Authority, TlsFront};
+use crate::support::{Connection, OLD_ID, OLD_SECRET, Plan, TOKEN, World, client, eventually, passport, post};
 
 /// A running program; ended with the test.
 struct Served {
@@ -247,4 +248,30 @@ fn health_asks_where_the_environment_says_whatever_became_of_the_file_and_says_s
     }
     let (status, words) = asked("none.toml", &[("PASSBRIDGE__LISTEN__OPS", "here")]);
     assert!(status == Some(2) && words.contains("$PASSBRIDGE__LISTEN__OPS: "), "{words}");
+}
+
+#[test]
+fn whom_the_system_comes_to_trust_is_trusted_from_the_next_load_on() {
+    let (before, next) = (Authority::new(), Authority::new());
+    for (variable, name) in [("SSL_CERT_FILE", "bundle.pem"), ("SSL_CERT_DIR", "certificates")] {
+        let mut world = Plan::new().files();
+        let front = TlsFront::start(&next.shown("localhost", None), world.realm.address);
+        world.change("realm", "urls", &format!("[\"{}/auth/realms/SSO\"]", front.url("localhost")));
+        let named = world.path().join(name);
+        let is_file = variable == "SSL_CERT_FILE";
+        let bundle = if is_file { named.clone() } else { named.join("bundle.pem") };
+        fs::create_dir_all(bundle.parent().unwrap()).unwrap();
+        fs::write(&bundle, &before.pem).unwrap();
+        let mut command = Command::new("env");
+        command.arg(format!("{variable}={}", named.display())).arg(env!("CARGO_BIN_EXE_passbridge"));
+        let program = Program::serve_by(&world, command);
+        let login = || program.ask(&post(TOKEN, &passport(OLD_ID, OLD_SECRET))).status;
+        assert_eq!(login(), 500);
+        fs::write(&bundle, format!("{}{}", before.pem, next.pem)).unwrap();
+        // A file that a variable names is looked at as those of the configuration are.
+        if !is_file {
+            program.signal("HUP");
+        }
+        eventually("its certificate is trusted", || login() == 200);
+    }
 }
