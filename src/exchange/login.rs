@@ -6,7 +6,7 @@ use super::seldom::Seldom;
 use super::{Bridge, Exchange, Known, store_failed};
 use crate::domain::client::Client;
 use crate::domain::dialect::{Grant, Slot};
-use crate::domain::family::FamilyId;
+use crate::domain::family::{Ending, FamilyId};
 use crate::domain::grant::RealmGrant;
 use crate::domain::issue::{self, Asked, TokenReply};
 use crate::domain::refusal::Refusal;
@@ -54,10 +54,15 @@ impl Exchange {
             trail.notes.push(Note::PromiseShort);
         }
         let (family, access) = (issued.family.family.id, issued.family.access.0);
+        let session = issued.family.family.session;
         trail.family = Some(family);
         if let Err(error) = bridge.store.put(issued.family).await {
             self.end_unkept(known.client, family, granted.grant);
             return Err(store_failed(error));
+        }
+        // A logout from here on finds the login; one of before has left word.
+        if session.is_some_and(|session| bridge.heard.has_ended(&session, asked_at)) {
+            bridge.store.end(family, Ending::SessionEnded).await.map_err(store_failed)?;
         }
         trail.token = Some(access); // durable before anyone hears of it
         Ok(token_reply(known, &issued.reply))

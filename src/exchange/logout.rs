@@ -1,6 +1,7 @@
 //! Back-channel logout: the realm says that a session ended, and its UUIDs are over at once.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use dashmap::DashMap;
 
@@ -17,6 +18,8 @@ use crate::telemetry::Trail;
 #[derive(Debug, Default)]
 pub struct Heard {
     tokens: DashMap<Fingerprint, Timestamp>,
+    /// When each session was heard to have ended, on the monotonic clock, and until when that means anything.
+    sessions: DashMap<Fingerprint, (Duration, Timestamp)>,
     /// The sweeps, by the time of day.
     swept: Seldom,
 }
@@ -29,13 +32,19 @@ impl Heard {
     fn first_time(&self, token: &LogoutToken, now: Timestamp) -> bool {
         if self.is_to_be_swept(now) {
             self.tokens.retain(|_, until| *until > now);
+            self.sessions.retain(|_, (_, until)| *until > now);
         }
         self.tokens.insert(Self::name(token), token.until).is_none()
     }
 
     /// In a flood none of them may be over: that all are looked at shall not be the price of each.
     fn is_to_be_swept(&self, now: Timestamp) -> bool {
-        self.tokens.len() > SWEEP_ABOVE && self.swept.is_first_in(now.secs())
+        self.tokens.len().max(self.sessions.len()) > SWEEP_ABOVE && self.swept.is_first_in(now.secs())
+    }
+
+    /// Whether it was heard that this session has ended since the realm was asked for it: no logout finds a login that is still being kept.
+    pub(super) fn has_ended(&self, session: &Fingerprint, asked: Duration) -> bool {
+        self.sessions.get(session).is_some_and(|heard| heard.0 > asked)
     }
 
     /// What could not be done shall be told again.
@@ -81,6 +90,7 @@ impl Exchange {
     async fn end_session(&self, token: &LogoutToken, trail: &mut Trail) -> Result<(), Refusal> {
         let bridge = &self.bridge;
         let session = Fingerprint::of("session", token.session.as_bytes());
+        bridge.heard.sessions.insert(session, (bridge.clock.monotonic(), token.until));
         let Some(family) = bridge.store.session(&session).await.map_err(store_failed)? else { return Ok(()) };
         trail.family = Some(family);
         let ended = bridge.store.end(family, Ending::SessionEnded).await.map_err(store_failed)?;

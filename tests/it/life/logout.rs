@@ -11,8 +11,10 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use passbridge::domain::time::Clock;
 use serde_json::{Value, json};
 
-use super::{gated, grant, login, refresh, refreshed, refreshes, refused, reply, rotation, send, until_asked};
-use crate::support::{Connection, Granting, Mood, Plan, RawReply, World, eventually, post};
+use super::{gated, grant, login, pair, refresh, refreshed, refreshes, refused, reply, rotation, send, until_asked};
+use crate::support::{
+    Connection, Granting, Look, Mood, OLD_ID, OLD_SECRET, Plan, RawReply, World, eventually, passport, post,
+};
 
 const EVENT: &str = "http://schemas.openid.net/event/backchannel-logout";
 /// What is said of a token that is not what the realm signed, or lacks what each has.
@@ -479,6 +481,39 @@ fn the_realm_may_call_while_it_answers_a_refresh() {
     refused(&reply(&world, waiting));
     // What the refresh prolonged after the logout is ended too.
     eventually("the realm is told", || super::told(&world).last() == world.realm.tokens().last());
+}
+
+#[test]
+fn the_realm_may_end_a_session_while_it_answers_its_login() {
+    let world = hearing(rotation("on"));
+    let gate = gated(&world, grant());
+    let waiting = send(&world, &passport(OLD_ID, OLD_SECRET));
+    eventually("the realm is asked", || world.realm.asked("token").len() == 1);
+    world.turn(1);
+    heard(&tell(&world, &signed(&header(), &claims(&world, "during"), &KEY)));
+    gate.notify_one();
+    let (access, uuid) = pair(&reply(&world, waiting));
+    assert!(!world.active(&access));
+    refused(&refresh(&world, &uuid));
+    let (later, _) = login(&world); // of a session of the same name
+    assert!(world.active(&later));
+}
+
+#[test]
+fn a_logout_that_comes_while_its_login_is_being_kept_ends_it() {
+    let world = hearing(rotation("on"));
+    let gate = gated(&world, grant());
+    let held = world.clock.hold_at("store-writer", Look::Passed);
+    let waiting = send(&world, &passport(OLD_ID, OLD_SECRET));
+    eventually("the realm is asked", || world.realm.asked("token").len() == 1);
+    world.turn(1);
+    gate.notify_one();
+    eventually("the login is being kept", || world.clock.has_held());
+    heard(&tell(&world, &signed(&header(), &claims(&world, "during"), &KEY)));
+    drop(held);
+    let (access, uuid) = pair(&reply(&world, waiting));
+    assert!(!world.active(&access));
+    refused(&refresh(&world, &uuid));
 }
 
 #[test]
