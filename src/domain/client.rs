@@ -172,6 +172,12 @@ impl Client {
         Fingerprint::of("staging", format!("{:?} {canary:?} {moved:?}", self.stage).as_bytes())
     }
 
+    /// Names what is counted of it at that staging, and at no other.
+    #[must_use]
+    pub fn staged(&self) -> (Arc<str>, Fingerprint) {
+        (Arc::clone(&self.legacy_id), self.staging())
+    }
+
     /// How long an access UUID of this client is promised to live.
     #[must_use]
     pub fn promise(&self) -> Duration {

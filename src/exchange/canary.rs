@@ -23,15 +23,16 @@ const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// What one process knows of the clients at stage canary.
 #[derive(Debug, Default)]
 pub struct Canaries {
-    watched: Mutex<HashMap<Arc<str>, Watched>>,
+    watched: Mutex<HashMap<(Arc<str>, Fingerprint), Watched>>,
     /// Clients with a staging that is over, of which the store may have a step back yet.
     over: Mutex<HashSet<(Arc<str>, Fingerprint)>>,
+    /// Many write their step back at a time; nothing is forgotten meanwhile, for what is being written cannot be found yet.
+    writing: tokio::sync::RwLock<()>,
 }
 
 /// One client since it was staged.
 #[derive(Debug)]
 struct Watched {
-    staging: Fingerprint,
     window: Window,
     step_back: Option<StepBack>,
     /// Whether the store has it.
@@ -50,8 +51,8 @@ pub struct Fares {
 }
 
 impl Watched {
-    fn new(staging: Fingerprint) -> Self {
-        Self { staging, window: Window::default(), step_back: None, is_kept: true, looked: None }
+    fn new() -> Self {
+        Self { window: Window::default(), step_back: None, is_kept: true, looked: None }
     }
 
     /// Takes what the store had when it was asked. In the meantime its logins may have gone badly: then this is the newer word.
@@ -66,14 +67,7 @@ impl Watched {
 
 impl Canaries {
     fn with<T>(&self, client: &Client, act: impl FnOnce(&mut Watched) -> T) -> T {
-        let staging = client.staging();
-        let new = || Watched::new(staging);
-        let mut all = self.watched.lock();
-        let watched = all.entry(Arc::clone(&client.legacy_id)).or_insert_with(new);
-        if watched.staging != staging {
-            *watched = new();
-        }
-        act(watched)
+        act(self.watched.lock().entry(client.staged()).or_insert_with(Watched::new))
     }
 
     fn figures(&self, client: &Client) -> Figures {
@@ -82,18 +76,23 @@ impl Canaries {
 
     /// Forgets how a client fared at a staging that a load has ended: where it is staged the same way again, it begins anew.
     pub fn end(&self, client: &Client) {
-        let (id, staging) = (Arc::clone(&client.legacy_id), client.staging());
-        let mut all = self.watched.lock();
-        if all.get(&id).is_some_and(|watched| watched.staging == staging) {
-            all.remove(&id);
-        }
-        self.over.lock().insert((id, staging));
+        self.watched.lock().remove(&client.staged());
+        self.over.lock().insert(client.staged());
+    }
+
+    fn is_over(&self, client: &Client) -> bool {
+        self.over.lock().contains(&client.staged())
     }
 
     /// Has the store forget it, too; what it does not take now is for the next time.
     pub async fn forget_over(&self, store: &TokenStore) {
         let over: Vec<_> = self.over.lock().iter().cloned().collect();
         for one in over {
+            let Ok(_nobody_writes) = self.writing.try_write() else { return };
+            // It may have been staged the same way again, and stepped back.
+            if !self.over.lock().contains(&one) {
+                continue;
+            }
             if staged::forget::<StepBack>(store, &name(&one.0), one.1).await.is_ok() {
                 self.over.lock().remove(&one);
             }
@@ -157,11 +156,10 @@ impl Exchange {
 
     /// The step back that the store has of this staging.
     async fn kept(&self, client: &Client) -> Result<Option<StepBack>, ()> {
-        let (id, staging) = (&client.legacy_id, client.staging());
-        if self.bridge.canaries.over.lock().contains(&(Arc::clone(id), staging)) {
+        if self.bridge.canaries.is_over(client) {
             return Ok(None);
         }
-        let kept = staged::kept(&self.bridge.store, &name(id), staging).await;
+        let kept = staged::kept(&self.bridge.store, &name(&client.legacy_id), client.staging()).await;
         kept.map_err(|error| log::store("reading a step back", &error))
     }
 
@@ -170,11 +168,16 @@ impl Exchange {
             return;
         }
         let Ok(value) = postcard::to_stdvec(step_back) else { return };
+        let canaries = &self.bridge.canaries;
+        let _nothing_is_forgotten = canaries.writing.read().await;
+        let was_over = canaries.is_over(client);
         match self.bridge.store.memo_put(&Memo { name: name(&client.legacy_id), value }).await {
             Ok(()) => {
-                // What is there now is of this time.
-                self.bridge.canaries.over.lock().remove(&(Arc::clone(&client.legacy_id), step_back.staging));
-                self.bridge.canaries.with(client, |watched| watched.is_kept = true);
+                // What is there now is of this time, unless that has ended meanwhile.
+                if was_over {
+                    canaries.over.lock().remove(&client.staged());
+                }
+                canaries.with(client, |watched| watched.is_kept = true);
             }
             Err(error) => log::store("keeping a step back, which holds until the next start only", &error),
         }
@@ -191,7 +194,7 @@ impl Exchange {
                 return None;
             }
             watched.is_kept = false;
-            watched.step_back = Some(StepBack { staging: watched.staging, at, figures });
+            watched.step_back = Some(StepBack { staging: client.staging(), at, figures });
             watched.step_back.clone()
         });
         if let Some(step_back) = stepped {
@@ -256,10 +259,10 @@ mod tests {
         let staging = Fingerprint::of("staging", b"one");
         let at = |secs| StepBack { staging, at: Timestamp::from_secs(secs), figures: Figures::default() };
         let asked = Duration::from_secs(1);
-        let mut watched = Watched::new(staging);
+        let mut watched = Watched::new();
         assert!(!watched.hear(None, asked));
         assert!(watched.hear(Some(at(5)), asked), "another instance has stepped back");
-        let mut watched = Watched { step_back: Some(at(7)), ..Watched::new(staging) };
+        let mut watched = Watched { step_back: Some(at(7)), ..Watched::new() };
         assert!(watched.hear(None, asked));
         assert!(watched.hear(Some(at(5)), asked));
         assert_eq!(watched.step_back.map(|step_back| step_back.at), Some(Timestamp::from_secs(7)));

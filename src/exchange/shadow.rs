@@ -30,6 +30,8 @@ use crate::telemetry::log;
 /// So many logins are compared at the same time, all workers together; more are counted and left out.
 const MOST: usize = 16;
 
+const READING: &str = "reading what was compared";
+
 /// What one process compared of the clients at stage shadow, and the store does not have yet.
 #[derive(Debug)]
 pub struct Shadows {
@@ -37,7 +39,7 @@ pub struct Shadows {
     began: Timestamp,
     /// Clients that a load of it staged: how, and when.
     staged: Mutex<HashMap<Arc<str>, (Fingerprint, Timestamp)>>,
-    pending: Mutex<HashMap<Arc<str>, Tally>>,
+    pending: Mutex<HashMap<(Arc<str>, Fingerprint), Tally>>,
     /// One writes at a time: it adds to what is there.
     writing: tokio::sync::Mutex<()>,
     /// Clients with a staging that is over, of which the store may have a tally yet.
@@ -60,21 +62,26 @@ impl Shadows {
     }
 
     fn with(&self, client: &Client, begun: Timestamp, act: impl FnOnce(&mut Tally)) {
-        let staging = client.staging();
-        let mut pending = self.pending.lock();
-        let tally = pending.entry(Arc::clone(&client.legacy_id)).or_insert_with(|| Tally::new(staging, begun));
-        if tally.staging != staging {
-            *tally = Tally::new(staging, begun);
-        }
-        act(tally);
+        let new = || Tally::new(client.staging(), begun);
+        act(self.pending.lock().entry(client.staged()).or_insert_with(new));
     }
 
     /// Since when a client is at this stage: since the load of this process that staged it; where there was none a command has written it down, else
     /// since the start.
     fn begun(&self, client: &Client, now: Timestamp) -> Timestamp {
-        let staged = self.staged.lock().get(&client.legacy_id).filter(|staged| staged.0 == client.staging()).copied();
         let moved = || humantime::parse_rfc3339(&client.moved.as_ref()?.at).ok().and_then(Timestamp::of);
-        staged.map(|(_, at)| at).or_else(moved).unwrap_or(self.began).min(now)
+        self.loaded(client).or_else(moved).unwrap_or(self.began).min(now)
+    }
+
+    /// When a load of this process staged a client so.
+    fn loaded(&self, client: &Client) -> Option<Timestamp> {
+        let staged = self.staged.lock();
+        staged.get(&client.legacy_id).filter(|staged| staged.0 == client.staging()).map(|(_, at)| *at)
+    }
+
+    /// Whether another instance staged a client otherwise after this process had it staged so: what comes of this staging is late.
+    fn is_outdated(&self, client: &Client, kept: &Tally) -> bool {
+        kept.staging != client.staging() && kept.since > self.loaded(client).unwrap_or(self.began)
     }
 
     /// A load has staged this client.
@@ -84,17 +91,13 @@ impl Shadows {
 
     /// Forgets what was compared at a staging that a load has ended: where it is staged the same way again, it begins anew.
     pub fn end(&self, client: &Client) {
-        let (id, staging) = (Arc::clone(&client.legacy_id), client.staging());
-        self.staged.lock().remove(&id);
-        let mut pending = self.pending.lock();
-        if pending.get(&id).is_some_and(|tally| tally.staging == staging) {
-            pending.remove(&id);
-        }
-        self.over.lock().insert((id, staging));
+        self.staged.lock().remove(&client.legacy_id);
+        self.pending.lock().remove(&client.staged());
+        self.over.lock().insert(client.staged());
     }
 
     fn is_over(&self, client: &Client) -> bool {
-        self.over.lock().contains(&(Arc::clone(&client.legacy_id), client.staging()))
+        self.over.lock().contains(&client.staged())
     }
 
     /// Has the store forget it, too; what it does not take now is for the next time.
@@ -113,12 +116,11 @@ impl Shadows {
     }
 
     fn pending(&self, client: &Client) -> Option<Tally> {
-        self.pending.lock().get(&client.legacy_id).filter(|tally| tally.staging == client.staging()).cloned()
+        self.pending.lock().get(&client.staged()).cloned()
     }
 
     fn take(&self, client: &Client) -> Option<Tally> {
-        let taken = self.pending.lock().remove(&client.legacy_id)?;
-        (taken.staging == client.staging()).then_some(taken)
+        self.pending.lock().remove(&client.staged())
     }
 }
 
@@ -238,10 +240,15 @@ impl Exchange {
         false
     }
 
+    /// Whether the table in use has the client staged so.
+    fn is_as_staged(&self, client: &Client) -> bool {
+        let snapshot = self.bridge.snapshot.load();
+        snapshot.table.client(&client.legacy_id).is_some_and(|now| now.staging() == client.staging())
+    }
+
     /// Counts one; unless the client was staged anew in the meantime.
     fn count(&self, client: &Client, verdict: &Verdict, took: Took) -> bool {
-        let snapshot = self.bridge.snapshot.load();
-        let is_same = snapshot.table.client(&client.legacy_id).is_some_and(|now| now.staging() == client.staging());
+        let is_same = self.is_as_staged(client);
         if is_same {
             let now = self.bridge.clock.now();
             let shadows = &self.bridge.shadows;
@@ -255,20 +262,23 @@ impl Exchange {
         let shadows = &self.bridge.shadows;
         let _one_at_a_time = shadows.writing.lock().await;
         let Some(more) = shadows.take(client) else { return };
-        if self.add_to_kept(client, more.clone()).await.is_err() {
+        if self.add_to_kept(client, more.clone()).await.is_err() && self.is_as_staged(client) {
             // It is tried again with the next one.
             shadows.with(client, more.since, |tally| tally.join(more));
         }
     }
 
     async fn add_to_kept(&self, client: &Client, more: Tally) -> Result<(), ()> {
-        let was_over = self.bridge.shadows.is_over(client);
-        let whole = match self.kept_tally(client).await? {
-            Some(mut kept) => {
+        let shadows = &self.bridge.shadows;
+        let was_over = shadows.is_over(client);
+        let kept = staged::of_any::<Tally>(&self.bridge.store, &name(&client.legacy_id)).await;
+        let whole = match kept.map_err(|error| log::store(READING, &error))? {
+            Some(kept) if shadows.is_outdated(client, &kept) => return Ok(()),
+            Some(mut kept) if kept.staging == more.staging && !was_over => {
                 kept.join(more);
                 kept
             }
-            None => more,
+            Some(_) | None => more,
         };
         let value = postcard::to_stdvec(&whole).map_err(drop)?;
         let kept = self.bridge.store.memo_put(&Memo { name: name(&client.legacy_id), value }).await;
@@ -277,7 +287,7 @@ impl Exchange {
         })?;
         // What is there now is of this time, unless that has ended meanwhile.
         if was_over {
-            self.bridge.shadows.over.lock().remove(&(Arc::clone(&client.legacy_id), client.staging()));
+            shadows.over.lock().remove(&client.staged());
         }
         Ok(())
     }
@@ -288,7 +298,7 @@ impl Exchange {
             return Ok(None);
         }
         let kept = staged::kept(&self.bridge.store, &name(&client.legacy_id), client.staging()).await;
-        kept.map_err(|error| log::store("reading what was compared", &error))
+        kept.map_err(|error| log::store(READING, &error))
     }
 
     /// What was compared of a client at stage shadow; `None`: it is at another.

@@ -1,4 +1,4 @@
-//! What the store keeps of how a client fares at one staging. What it has of another, or what cannot be read, is none.
+//! What the store keeps of how a client fares at one staging. What cannot be read is none.
 
 use serde::de::DeserializeOwned;
 
@@ -11,15 +11,18 @@ pub(super) trait Staged: DeserializeOwned {
     fn staging(&self) -> Fingerprint;
 }
 
-/// What the store has under this name of this staging.
+/// What the store has under this name, of whatever staging.
+pub(super) async fn of_any<T: Staged>(store: &TokenStore, name: &str) -> Result<Option<T>, StoreError> {
+    Ok(store.memo(name).await?.and_then(|bytes| postcard::from_bytes(&bytes).ok()))
+}
+
+/// What it has of this staging.
 pub(super) async fn kept<T: Staged>(
     store: &TokenStore,
     name: &str,
     staging: Fingerprint,
 ) -> Result<Option<T>, StoreError> {
-    let bytes = store.memo(name).await?;
-    let kept = bytes.and_then(|bytes| postcard::from_bytes::<T>(&bytes).ok());
-    Ok(kept.filter(|kept| kept.staging() == staging))
+    Ok(of_any::<T>(store, name).await?.filter(|kept| kept.staging() == staging))
 }
 
 /// Has the store forget it.

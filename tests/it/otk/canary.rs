@@ -1,5 +1,7 @@
 //! Canary: a share of the passports at the realm, watched, and back by itself where that goes badly.
 
+use std::sync::{Arc, Barrier};
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
@@ -7,8 +9,8 @@ use super::plan;
 use crate::cli::said::{Said, run};
 use crate::support::raw::post_body;
 use crate::support::{
-    FakeOld, Mood, OLD_ID, OLD_SECRET, OldMood, Plan, RawReply, TOKEN, World, block_on, client, eventually, passport,
-    post,
+    Connection, FakeOld, Look, Mood, OLD_ID, OLD_SECRET, OldMood, Plan, RawReply, TOKEN, World, block_on, client,
+    eventually, passport, post,
 };
 
 const CANARY: &str = "stage = \"canary\"\ncanary = { percent = 50, step_back_at = 2 }";
@@ -18,6 +20,13 @@ fn canary(old: &FakeOld) -> Plan {
 }
 
 fn login(world: &World, number: usize) -> RawReply {
+    let reply = begin(world, number).reply().unwrap();
+    world.plant(&reply);
+    reply
+}
+
+/// Asks, and waits for no answer.
+fn begin(world: &World, number: usize) -> Connection {
     let certificate = format!("planted-certificate_{number}");
     let mut fields = passport(OLD_ID, OLD_SECRET);
     for field in &mut fields {
@@ -25,9 +34,14 @@ fn login(world: &World, number: usize) -> RawReply {
             field.1 = &certificate;
         }
     }
-    let reply = world.connect().ask(&post(TOKEN, &fields));
-    world.plant(&reply);
-    reply
+    let mut connection = world.connect();
+    connection.write(&post(TOKEN, &fields));
+    connection
+}
+
+fn load(world: &mut World, entry: &str) {
+    world.change_clients(&[client(OLD_ID, entry)]);
+    world.running().reload().unwrap();
 }
 
 fn is_old(reply: &RawReply) -> bool {
@@ -167,10 +181,6 @@ fn a_canary_that_stepped_back_begins_anew_where_its_entry_was_edited_and_then_ed
         assert!(stepped_back(world) && is_old(&login(world, realm[0])));
         world.realm.usually(Mood::Grant(crate::support::Granting::default()));
     };
-    let load = |world: &mut World, entry: &str| {
-        world.change_clients(&[client(OLD_ID, entry)]);
-        world.running().reload().unwrap();
-    };
     for meanwhile in ["stage = \"live\"", &CANARY.replace("50", "60")] {
         steps_back(&world);
         load(&mut world, CANARY);
@@ -187,6 +197,51 @@ fn a_canary_that_stepped_back_begins_anew_where_its_entry_was_edited_and_then_ed
     steps_back(&world);
     world.restart();
     assert!(is_old(&login(&world, realm[0])), "a new step back is kept as ever");
+}
+
+#[test]
+fn a_step_back_that_is_being_kept_while_its_staging_ends_is_not_of_the_next_one() {
+    let old = FakeOld::start();
+    let mut world = canary(&old).start();
+    let (realm, _) = sides(&world, 20);
+    ill(&world);
+    for _ in realm.len()..49 {
+        assert!(!is_old(&login(&world, realm[0])));
+    }
+    assert!(!stepped_back(&world));
+    let held = world.clock.hold_at("store-writer", Look::Passed);
+    let mut last = begin(&world, realm[0]);
+    eventually("the step back is being kept", || world.clock.has_held());
+    load(&mut world, "stage = \"legacy\"");
+    let bridge = world.running().bridge();
+    block_on(bridge.canaries.forget_over(&bridge.store));
+    drop(held);
+    assert_ne!(last.reply().unwrap().status, 200);
+    world.realm.usually(Mood::Grant(crate::support::Granting::default()));
+    load(&mut world, CANARY);
+    assert!(!is_old(&login(&world, realm[0])) && !stepped_back(&world));
+    world.restart();
+    assert!(!is_old(&login(&world, realm[0])) && !stepped_back(&world), "the store has forgotten it, too");
+}
+
+#[test]
+fn a_login_at_the_old_server_that_began_before_a_canary_was_staged_anew_forgets_nothing_of_what_was_counted_since() {
+    let old = FakeOld::start();
+    let mut world = canary(&old).start();
+    let (realm, others) = sides(&world, 20);
+    let (test, before) = (Arc::new(Barrier::new(2)), old.count());
+    old.next(OldMood::Waits(Arc::clone(&test)));
+    let mut waiting = begin(&world, others[0]);
+    eventually("the old server is asked", || old.count() > before);
+    load(&mut world, &CANARY.replace("50", "60"));
+    ill(&world);
+    for _ in 0..49 {
+        assert!(!is_old(&login(&world, realm[0])));
+    }
+    test.wait();
+    assert!(is_old(&waiting.reply().unwrap()));
+    assert_eq!(counted(&world), [49, 49, 0, 0]);
+    assert!(!is_old(&login(&world, realm[0])) && stepped_back(&world), "the fiftieth was the last one");
 }
 
 #[test]

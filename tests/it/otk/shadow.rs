@@ -1,17 +1,22 @@
 //! Shadow: the old server answers, and nobody waits for what the bridge finds out beside it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use passbridge::domain::opaque::Fingerprint;
+use passbridge::domain::shadow::Tally;
+use passbridge::domain::time::Timestamp;
+use passbridge::store::Memo;
 use tokio::sync::Notify;
 
 use super::plan;
 use crate::cli::said::run;
 use crate::support::raw::post_body;
 use crate::support::{
-    FakeOld, Granting, Look, Mood, NEW_ID, OLD_ID, OLD_SECRET, OldMood, Plan, RawReply, TOKEN, World, client,
-    eventually, passport, post,
+    BEGIN, FakeOld, Granting, Look, Mood, NEW_ID, OLD_ID, OLD_SECRET, OldMood, Plan, RawReply, TOKEN, World, block_on,
+    client, eventually, passport, post,
 };
 
 fn shadow(old: &FakeOld, more: &str) -> Plan {
@@ -345,6 +350,52 @@ fn a_comparison_that_is_being_kept_while_its_staging_ends_is_not_of_the_next_one
     assert_eq!(anew["counts"]["agreed"], 0, "{anew}");
     world.restart();
     assert_eq!(told(&world)["counts"]["agreed"], 0, "the store has forgotten it too");
+}
+
+#[test]
+fn comparisons_of_a_staging_that_is_over_take_away_none_of_the_next_one() {
+    let old = FakeOld::start();
+    let mut world = shadow(&old, "").start();
+    let held = world.clock.hold_at("store-writer", Look::Passed);
+    login(&world);
+    eventually("the first is being kept", || world.clock.has_held());
+    login(&world);
+    eventually("the second waits for it", || told(&world)["counts"]["agreed"] == 1);
+    let moved = "{ from = \"legacy\", at = \"2020-02-02T02:02:02Z\", why = \"a test\" }";
+    world.change_clients(&[client(OLD_ID, &format!("stage = \"shadow\"\nstage_change = {moved}"))]);
+    world.running().reload().unwrap();
+    for count in 1..=3 {
+        login(&world);
+        eventually("it waits too", || told(&world)["counts"]["agreed"] == count);
+    }
+    drop(held);
+    comes(&world, "agreed", 5);
+    assert_eq!(told(&world)["counts"]["agreed"], 3);
+    world.restart();
+    assert_eq!(told(&world)["counts"]["agreed"], 3);
+}
+
+#[test]
+fn what_another_instance_has_compared_since_it_was_staged_anew_there_is_not_written_over() {
+    let old = FakeOld::start();
+    let world = shadow(&old, "").start();
+    let store = &world.running().bridge().store;
+    let name = format!("shadow/{OLD_ID}");
+    let has = || block_on(store.memo(&name)).unwrap().unwrap();
+    let elsewhere = |since: Timestamp| {
+        let value = postcard::to_stdvec(&Tally::new(Fingerprint::of("staging", b"elsewhere"), since)).unwrap();
+        block_on(store.memo_put(&Memo { name: name.clone(), value: value.clone() })).unwrap();
+        value
+    };
+    let newer = elsewhere(BEGIN.plus(Duration::from_secs(60)));
+    login(&world);
+    comes(&world, "agreed", 1);
+    assert_eq!(has(), newer);
+    let older = elsewhere(BEGIN);
+    login(&world);
+    comes(&world, "agreed", 2);
+    assert_ne!(has(), older);
+    assert_eq!(told(&world)["counts"]["agreed"], 1);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The old server as far as anybody here needs it: tokens of its own, in the old gateway's words, and every byte that it heard.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, Barrier};
 
 use parking_lot::Mutex;
 
@@ -18,6 +18,8 @@ pub enum OldMood {
     SaysAndCloses(Vec<u8>),
     /// Nothing, until the other side has had enough.
     Hangs,
+    /// What it would say, once the test is here too.
+    Waits(Arc<Barrier>),
     /// An answer of this length.
     Long(usize),
 }
@@ -89,6 +91,10 @@ fn serve(mut caller: Caller, state: &Mutex<State>) {
         let mood = state.lock().moods.pop_front();
         match mood {
             None => caller.say(&answer(&seen, &mut state.lock())),
+            Some(OldMood::Waits(test)) => {
+                test.wait();
+                caller.say(&answer(&seen, &mut state.lock()));
+            }
             Some(OldMood::Says(bytes)) => caller.say(&bytes),
             Some(OldMood::SaysAndCloses(bytes)) => {
                 caller.say(&bytes);
