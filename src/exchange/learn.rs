@@ -17,6 +17,7 @@ use crate::telemetry::log;
 const TRIES: usize = 8;
 
 const READING: &str = "reading what was learned of a secret";
+const LEARNED_MEANWHILE: &str = "nothing is forgotten: another secret was learned meanwhile; put { learn = true } beside the hash again, and `write-learned` writes it too";
 
 fn name(client: &Client) -> String {
     format!("learned/{}", client.legacy_id)
@@ -69,7 +70,8 @@ impl Exchange {
         client.learned().map(|(_, learned)| learned.hashes())
     }
 
-    /// Forgets what was learned of a client whose mapping has all of it, and says no more that it is learned.
+    /// Forgets what was learned of a client whose mapping has all of it, and says no more that it is learned. An empty list is left: whoever goes by the
+    /// table of before shall not take it for lost.
     ///
     /// # Errors
     /// Why it is kept. What was learned while the mapping was being written is nowhere else.
@@ -86,15 +88,14 @@ impl Exchange {
             client.legacy_secrets.iter().any(|one| matches!(one, LegacySecret::Hash(there) if there == hash))
         };
         let kept = store.memo(&name(client)).await.map_err(failed)?;
-        let Some(kept) = hashes_in(kept.as_deref()) else {
+        let Some(hashes) = hashes_in(kept.as_deref()) else {
             return Err("nothing is forgotten: what was learned cannot be read; a newer bridge may have written it");
         };
-        if !kept.iter().all(has) {
-            return Err(
-                "nothing is forgotten: another secret was learned meanwhile; put { learn = true } beside the hash again, and `write-learned` writes it too",
-            );
+        if !hashes.iter().all(has) {
+            return Err(LEARNED_MEANWHILE);
         }
-        store.memo_delete(&name(client)).await.map_err(failed)
+        let given = self.bridge.keep(client, kept.as_deref(), &[]).await.map_err(failed)?;
+        given.map(drop).ok_or(LEARNED_MEANWHILE)
     }
 }
 
@@ -104,19 +105,20 @@ fn hashes_in(kept: Option<&[u8]>) -> Option<Vec<String>> {
 }
 
 impl Bridge {
-    /// Takes what the store has, and gives it what it has not: what it lost. Answers what it has then.
+    /// Takes what the store has, and gives it what it lost, which is not what it was told to forget. Answers what it has then.
     async fn look(&self, client: &Client) -> Result<Option<Vec<u8>>, StoreError> {
         let Some((_, learned)) = client.learned() else { return Ok(None) };
         let kept = self.store.memo(&name(client)).await?;
         let hashes = hashes_in(kept.as_deref()).unwrap_or_default();
         let before = hashes.len();
+        let was_told_to_forget = kept.is_some() && hashes.is_empty();
         if learned.turns_up(&hashes) {
             // The store said that it has not kept it, or nothing at all.
             self.edge.learned(&client.legacy_id, before);
         }
         learned.take(hashes, client.learnable());
         let hashes = learned.hashes();
-        if hashes.len() > before {
+        if hashes.len() > before && !was_told_to_forget {
             match self.keep(client, kept.as_deref(), &hashes).await {
                 Ok(Some(given)) => return Ok(Some(given)),
                 // Another instance was faster: it is for the next look.

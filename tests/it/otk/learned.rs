@@ -1,6 +1,7 @@
 //! Old secrets that nobody knows any more: learned from what the old server accepts, and counted at the realm's side.
 
 use std::path::Path;
+use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
 use super::plan;
@@ -8,8 +9,8 @@ use crate::cli::said::run;
 use crate::support::program::Program;
 use crate::support::raw::post_body;
 use crate::support::{
-    Connection, FakeOld, NEW_SECRET, OLD_ID, OLD_SECRET, OldMood, Plan, RawReply, TOKEN, World, client, eventually,
-    passport, post, within,
+    Connection, FakeOld, NEW_SECRET, OLD_ID, OLD_SECRET, OldMood, Plan, RawReply, TOKEN, World, block_on, client,
+    eventually, passport, post, within,
 };
 
 const LEARN: &str = "legacy_secret = { learn = true } # nobody knows it";
@@ -53,6 +54,12 @@ fn lesson(world: &World, secret: &str, then: u64) {
         assert!(reply.status == 200 && is_old(&reply), "{reply:?}");
         learned(world) == then
     });
+}
+
+/// The hashes that the store has.
+fn kept(world: &World) -> Vec<String> {
+    let kept = block_on(world.running().bridge().store.memo(&format!("learned/{OLD_ID}"))).unwrap();
+    kept.map_or_else(Vec::new, |kept| postcard::from_bytes(&kept).unwrap())
 }
 
 fn contains(directory: &Path, text: &str) -> bool {
@@ -276,10 +283,10 @@ fn what_the_store_lost_of_what_was_learned_it_gets_again() {
     lesson(&world, OLD_SECRET, 1);
     let name = format!("learned/{OLD_ID}");
     let store = &world.running().bridge().store;
-    let has = || crate::support::block_on(store.memo(&name)).unwrap();
+    let has = || block_on(store.memo(&name)).unwrap();
     let before = has();
     assert!(before.is_some());
-    crate::support::block_on(store.memo_delete(&name)).unwrap();
+    block_on(store.memo_delete(&name)).unwrap();
     assert!(has().is_none());
     assert_eq!(learned(&world), 1);
     assert_eq!(has(), before);
@@ -343,8 +350,7 @@ fn what_is_learned_is_written_into_the_file_and_forgotten() {
     }
     let said = write(&[]).fine();
     assert!(said.err.contains("nothing is to be written, and what was learned is forgotten"), "{said:?}");
-    let kept = crate::support::block_on(world.running().bridge().store.memos()).unwrap().records;
-    assert!(kept.is_empty(), "{kept:?}");
+    assert_eq!(kept(&world), [""; 0]);
 }
 
 #[test]
@@ -374,11 +380,53 @@ fn what_a_command_that_was_killed_had_written_already_is_forgotten_when_it_is_sa
     let hash = ask(&world, "").json("hashes")[0].as_str().unwrap().to_owned();
     world.change_clients(&[client(OLD_ID, &format!("legacy_secret = {{ hash = \"{hash}\" }}"))]);
     world.running().reload().unwrap();
-    let memos = || crate::support::block_on(world.running().bridge().store.memos()).unwrap().records;
-    assert_eq!(memos().len(), 1);
+    assert_eq!(kept(&world), [hash]);
     run(&world, &["client", "secret", OLD_ID, "write-learned"], "").fine();
-    assert!(memos().is_empty());
+    assert_eq!(kept(&world), [""; 0]);
     assert_eq!(login(&world, OLD_SECRET).status, 200);
+}
+
+#[test]
+fn what_was_forgotten_does_not_come_back_with_a_login_that_began_before_and_is_learned_anew_alone() {
+    let old = FakeOld::start();
+    old.knows(OLD_ID, SECOND);
+    let mut world = learning(&old, "shadow").start();
+    world.plant_text(SECOND);
+    lesson(&world, OLD_SECRET, 1);
+    let (test, before) = (Arc::new(Barrier::new(2)), old.count());
+    old.next(OldMood::Waits(Arc::clone(&test)));
+    let mut waiting = world.connect();
+    waiting.write(&post(TOKEN, &passport(OLD_ID, OLD_SECRET)));
+    eventually("the old server is asked", || old.count() > before);
+    run(&world, &["client", "secret", OLD_ID, "write-learned"], "").fine();
+    assert_eq!(kept(&world), [""; 0]);
+    world.turn(6);
+    test.wait();
+    world.plant(&waiting.reply().unwrap());
+    let compared = || {
+        let counts = run(&world, &["client", "show", OLD_ID, "--format", "json"], "").fine().json();
+        let counts = counts["fares"]["shadow"]["counts"].clone();
+        counts.as_object().unwrap().values().filter_map(serde_json::Value::as_u64).sum::<u64>()
+    };
+    eventually("all are compared", || compared() == old.count() as u64);
+    assert_eq!(kept(&world), [""; 0]);
+    // The old secret is exchanged, and nobody has told the bridge the new one.
+    let exchanged = |stage: &str| {
+        let secrets = "legacy_secret = [{ env = \"NEW_SECRET\" }, { learn = true }]";
+        client(OLD_ID, &format!("stage = \"{stage}\"\n{secrets}"))
+    };
+    world.change_clients(&[exchanged("live")]);
+    world.running().reload().unwrap();
+    assert_eq!(login(&world, OLD_SECRET).status, 401);
+    world.change_clients(&[exchanged("legacy")]);
+    world.running().reload().unwrap();
+    eventually("the new one is learned", || {
+        assert_eq!(login(&world, SECOND).status, 200);
+        kept(&world).len() == 1
+    });
+    world.change_clients(&[exchanged("live")]);
+    world.running().reload().unwrap();
+    assert_eq!([OLD_SECRET, SECOND].map(|secret| login(&world, secret).status), [401, 200]);
 }
 
 /// Asks what is learned, with the ops token.
