@@ -4,15 +4,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dashmap::DashMap;
+use tokio::time::sleep;
 
 use super::seldom::Seldom;
 use super::{Exchange, store_failed};
-use crate::domain::family::Ending;
+use crate::domain::family::{Ending, Family};
 use crate::domain::opaque::Fingerprint;
 use crate::domain::refusal::{Cause, Fault, Refusal};
 use crate::domain::time::Timestamp;
 use crate::keycloak::logout_token::{self, LogoutToken};
-use crate::telemetry::Trail;
+use crate::store::StoreError;
+use crate::telemetry::{Trail, log};
 
 /// Logout tokens that were heard, until they mean nothing any more.
 #[derive(Debug, Default)]
@@ -23,6 +25,9 @@ pub struct Heard {
     /// The sweeps, by the time of day.
     swept: Seldom,
 }
+
+/// So long after a logout that found no login it is looked for again.
+const LATER: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(10)];
 
 /// So many are remembered before those that are over are swept out.
 const SWEEP_ABOVE: usize = 10_000;
@@ -87,16 +92,42 @@ impl Exchange {
         ended
     }
 
-    async fn end_session(&self, token: &LogoutToken, trail: &mut Trail) -> Result<(), Refusal> {
+    async fn end_session(self: &Arc<Self>, token: &LogoutToken, trail: &mut Trail) -> Result<(), Refusal> {
         let bridge = &self.bridge;
         let session = Fingerprint::of("session", token.session.as_bytes());
         bridge.heard.sessions.insert(session, (bridge.clock.monotonic(), token.until));
-        let Some(family) = bridge.store.session(&session).await.map_err(store_failed)? else { return Ok(()) };
-        trail.family = Some(family);
-        let ended = bridge.store.end(family, Ending::SessionEnded).await.map_err(store_failed)?;
+        let ended = self.end_login_of(&session).await.map_err(store_failed)?;
+        if ended.is_none() && bridge.store.is_shared() {
+            self.end_later(session);
+        }
+        trail.family = ended.as_ref().map(|family| family.id);
         let snapshot = bridge.snapshot.load();
         trail.client = ended.and_then(|family| snapshot.table.client(&family.client).map(Arc::clone));
         Ok(())
+    }
+
+    /// Ends the login of a session, where one is kept.
+    async fn end_login_of(&self, session: &Fingerprint) -> Result<Option<Family>, StoreError> {
+        let store = &self.bridge.store;
+        match store.session(session).await? {
+            Some(family) => store.end(family, Ending::SessionEnded).await,
+            None => Ok(None),
+        }
+    }
+
+    /// Another instance may just be keeping that login, and has not heard of its end.
+    fn end_later(self: &Arc<Self>, session: Fingerprint) {
+        let exchange = Arc::clone(self);
+        self.tasks.run(async move {
+            for wait in LATER {
+                let is_over = exchange.tasks.stop().run_until_cancelled(sleep(wait)).await.is_none();
+                match exchange.end_login_of(&session).await {
+                    Ok(None) if !is_over => {}
+                    Ok(_) => return,
+                    Err(error) => log::store("ending the login of a session that the realm has ended", &error),
+                }
+            }
+        });
     }
 }
 

@@ -2,6 +2,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use parking_lot::Mutex;
 use passbridge::domain::family::FamilyId;
 use passbridge::domain::seal::{Binding, SealingKey};
 use passbridge::domain::time::Timestamp;
@@ -106,19 +107,55 @@ fn a_revoked_uuid_is_dead_at_once_and_its_session_soon_after() {
     }
 }
 
-#[test]
-fn a_session_that_an_administrator_ends_is_dead_here_within_a_second() {
-    let keycloak = Keycloak::shared();
-    let bridge = Bridge::configured(&keycloak.url(), &[Old::of("announced")], "rotation = \"off\"", "# back-channel");
+/// The realm announces logouts of one client, to one bridge at a time.
+static ANNOUNCED: Mutex<()> = Mutex::new(());
+
+/// Has the realm announce them here.
+fn announce(keycloak: &Keycloak, bridge: &Bridge) {
     let mut client = keycloak.client("announced");
     let url = format!("http://127.0.0.1:{}/backchannel-logout", bridge.realm.expect("the listener for the realm"));
     client["attributes"]["backchannel.logout.url"] = json!(url);
     let id = client["id"].as_str().unwrap().to_owned();
     assert_eq!(keycloak.admin("PUT", &format!("/clients/{id}"), &client).status, 204);
+}
+
+/// An administrator ends the only session of this user.
+fn end_session(keycloak: &Keycloak, user: &'static str) {
+    let session = keycloak.sessions(user)[0]["id"].as_str().unwrap().to_owned();
+    assert_eq!(keycloak.admin("DELETE", &format!("/sessions/{session}"), &Value::Null).status, 204);
+}
+
+#[test]
+fn a_logout_that_another_instance_hears_while_its_login_is_being_kept_ends_it() {
+    let _one_at_a_time = ANNOUNCED.lock();
+    let (keycloak, redis) = (Keycloak::shared(), Server::start());
+    let line = Line::to(redis.port);
+    let [one, other] = [line.port, redis.port].map(|port| {
+        let further = format!("# back-channel\n[store]\nkind = \"redis\"\nurls = [\"redis://127.0.0.1:{port}\"]");
+        Bridge::configured(&keycloak.url(), &[Old::of("announced")], "rotation = \"off\"", &further)
+    });
+    announce(keycloak, &other);
+    line.hold_at("pb:s:");
+    let (access, _) = std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| one.pair("announced", "90506"));
+        eventually("the login is being kept", || line.is_held());
+        end_session(keycloak, "90506");
+        other.says("\"event\":\"logout\"");
+        line.mend();
+        waiting.join().unwrap()
+    });
+    eventually("the UUID is dead", || !one.active("announced", &access));
+}
+
+#[test]
+fn a_session_that_an_administrator_ends_is_dead_here_within_a_second() {
+    let _one_at_a_time = ANNOUNCED.lock();
+    let keycloak = Keycloak::shared();
+    let bridge = Bridge::configured(&keycloak.url(), &[Old::of("announced")], "rotation = \"off\"", "# back-channel");
+    announce(keycloak, &bridge);
     let (access, refresh) = bridge.pair("announced", "90506");
     assert!(bridge.active("announced", &access));
-    let session = keycloak.sessions("90506")[0]["id"].as_str().unwrap().to_owned();
-    assert_eq!(keycloak.admin("DELETE", &format!("/sessions/{session}"), &Value::Null).status, 204);
+    end_session(keycloak, "90506");
     let begin = std::time::Instant::now();
     eventually("the UUID is dead", || !bridge.active("announced", &access));
     assert!(begin.elapsed() < std::time::Duration::from_secs(1), "{:?}\n{}", begin.elapsed(), bridge.log());
