@@ -101,7 +101,9 @@ pub(super) fn read(path: &Path) -> Result<Vec<Row>, String> {
     rows.map_err(|reason| format!("{} {reason}", path.display()))
 }
 
-fn known(name: &str) -> Result<&'static str, String> {
+/// A column. In a table that has no header, or parts its fields otherwise, a secret stands where its name belongs: only what reads as a
+/// name, among others that are, is told.
+fn known(name: &str, is_among_others: bool) -> Result<&'static str, String> {
     let found = COLUMNS.into_iter().find(|column| *column == name);
     found.ok_or_else(|| {
         // As spreadsheets save it where the comma stands within numbers.
@@ -110,14 +112,21 @@ fn known(name: &str) -> Result<&'static str, String> {
             Some(_) => "its columns are separated by tabs: save it with commas".to_owned(),
             None => format!("known are {}", COLUMNS.join(", ")),
         };
-        format!("has the unknown column `{name}`\n  hint: {hint}")
+        let is_name = name.len() <= 30 && name.bytes().all(|byte| byte.is_ascii_alphabetic() || b"_ ".contains(&byte));
+        let what = match (is_among_others, is_name) {
+            (false, _) => "has no columns in its first line".to_owned(),
+            (true, false) => "has a column of another name".to_owned(),
+            (true, true) => format!("has the unknown column `{name}`"),
+        };
+        format!("{what}\n  hint: {hint}")
     })
 }
 
 fn of_csv(bytes: &[u8]) -> Result<Vec<Row>, String> {
     let mut reader = csv::ReaderBuilder::new().flexible(true).trim(csv::Trim::Headers).from_reader(bytes);
     let header = reader.headers().map_err(|_| format!("has no header in UTF-8\n  {ENCODING}"))?.clone();
-    let columns = header.iter().map(known).collect::<Result<Vec<_>, _>>()?;
+    let is_header = header.iter().any(|name| COLUMNS.contains(&name));
+    let columns = header.iter().map(|name| known(name, is_header)).collect::<Result<Vec<_>, _>>()?;
     for (index, column) in columns.iter().enumerate() {
         if columns.iter().take(index).any(|other| other == column) {
             return Err(format!("has the column `{column}` twice\n  hint: leave one of the two"));
@@ -183,7 +192,7 @@ fn of_json(bytes: &[u8]) -> Result<Vec<Row>, String> {
 fn of_entry(Fields(entry): Fields, line: u64) -> Result<Row, String> {
     let mut row = Row { line, ..Row::default() };
     for (name, value) in entry {
-        let column = known(&name)?;
+        let column = known(&name, true)?;
         let text = match (value, column) {
             (Field::Text(text), _) => text,
             (Field::Fields(Fields(pairs)), "scopes") => {

@@ -239,6 +239,28 @@ fn a_table_that_is_none_is_refused_with_a_sentence() {
 }
 
 #[test]
+fn a_secret_that_stands_where_the_name_of_a_column_belongs_is_not_told() {
+    let world = Plan::new().files();
+    let row = "l7xx3c0ffee,planted-typed,test_api,planted-typed-new,,live\n";
+    let (semicolons, tabs) = (row.replace(',', ";"), row.replace(',', "\t"));
+    // `run` holds all that is said against what is planted so.
+    for (text, hint) in [
+        (semicolons.as_str(), "its columns are separated by `;`: save it with commas"),
+        (&tabs, "its columns are separated by tabs"),
+        (row, "known are legacy_id, "),
+        ("planted-typed,l7xx3c0ffee,test_api,planted-typed-new\n", "known are legacy_id, "),
+    ] {
+        import(&world, "x.csv", text, &[]).refused(2, &format!("has no columns in its first line\n  hint: {hint}"));
+    }
+    // A secret of letters alone, which reads as a name does.
+    let letters = import(&world, "x.csv", "hunter,shop,shop,other\n", &[]);
+    assert!(letters.status == 2 && !letters.err.contains("hunter"), "{letters:?}");
+    import(&world, "x.csv", "legacy_id,planted-typed-1\n", &[])
+        .refused(2, "has a column of another name\n  hint: known");
+    import(&world, "x.json", "[{\"planted-typed-1\": \"a\"}]", &[]).refused(2, "has a column of another name");
+}
+
+#[test]
 fn what_a_table_has_moves_no_terminal_and_turns_no_line() {
     let world = Plan::new().files();
     let odd = "x\u{1b}[31mR\u{202e}abc\u{9b}q";
