@@ -523,6 +523,16 @@ fn a_pipe_a_device_and_a_directory_are_refused_and_never_waited_for() {
 }
 
 #[test]
+fn a_session_that_lasts_as_long_as_can_be_said_is_as_good_as_any() {
+    let shipped =
+        fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/mappings/dialects/otk-passport.toml")).unwrap();
+    let site = Site::new(&client("dialect = \"mine\""));
+    let realm = format!("\n[realm]\nlongest_session = \"{}s\"\n", u64::MAX);
+    site.write("dialects/mine.toml", &(shipped + &realm).replace("[[realm.errors]]", "[[unused]]"));
+    assert!(site.findings().iter().all(|finding| finding.code != "promise-too-long"), "{:#?}", site.findings());
+}
+
+#[test]
 fn the_digest_changes_with_any_byte_or_name_and_with_nothing_else() {
     let site = Site::new(&client(""));
     let first = site.loaded().digest;
