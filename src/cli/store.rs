@@ -40,6 +40,9 @@ pub(super) fn backup(path: &Path, environment: &Environment, directory: &Path) -
     let access = in_part(path, environment, config::ops_access)?;
     let token = ops_token(&access)?;
     let whole = std::path::absolute(directory).unwrap_or_else(|_| directory.to_owned());
+    if whole.to_str().is_none() {
+        return Err(show::failed(WRONG_USE, "the directory's name is not UTF-8\n  hint: name another"));
+    }
     let question = serde_json::json!({ "directory": whole }).to_string();
     let answer = ask::post(&access, "/api/v1/store/backup", token, &question);
     let answer = answer.map_err(|error| unanswered(access.address, &error))?;

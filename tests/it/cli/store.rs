@@ -1,7 +1,9 @@
 //! `passbridge store`: the running bridge's store is copied, and the copy is a store.
 
+use std::ffi::OsStr;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -95,6 +97,11 @@ fn a_backup_that_cannot_be_is_told_with_what_to_do() {
     let nowhere = run(&world, &["store", "backup", "/proc/nowhere"], "");
     assert_eq!(nowhere.status.code(), Some(1));
     assert!(talk(&nowhere).contains("the token store cannot open /proc/nowhere"), "{}", talk(&nowhere));
+    let mut unnamed = std::process::Command::new(env!("CARGO_BIN_EXE_passbridge"));
+    unnamed.current_dir(world.path()).env_clear().env("OLD_SECRET", OLD_SECRET).env("NEW_SECRET", "planted-new-secret");
+    let unnamed = unnamed.args(["store", "backup"]).arg(OsStr::from_bytes(b"\xff/x")).output().unwrap();
+    assert_eq!(unnamed.status.code(), Some(2), "{}", talk(&unnamed));
+    assert!(talk(&unnamed).contains("the directory's name is not UTF-8\n  hint: "), "{}", talk(&unnamed));
     assert_eq!(run(&world, &["store", "backup"], "").status.code(), Some(2));
     let help = out(&run(&world, &["store", "--help"], ""));
     assert!(
