@@ -103,6 +103,9 @@ fn a_dialect_a_section_that_needs_a_restart_and_a_refused_load_are_told() {
     world.change_clients(&[client(OLD_ID, "")]);
     let (_, told) = diff(&world);
     assert!(told["refused"][0].as_str().unwrap().contains("unknown-key"), "{told:#}");
+    let said = talk(&run(&world, &["diff"], ""));
+    let refused = said.lines().skip_while(|line| !line.starts_with("the last load was refused: "));
+    assert!(refused.skip(1).any(|line| line.starts_with("  hint: ")) && !said.contains('\u{fffd}'), "{said}");
 }
 
 #[test]
