@@ -1,7 +1,7 @@
 //! Asks the running bridge over its ops listener.
 
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
@@ -18,8 +18,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// For an answer that needs a look at every login.
 const LONG: Duration = Duration::from_mins(5);
 
-/// No answer is longer.
-const LONGEST: u64 = 64 * 1024 * 1024;
+/// No answer is longer: the table of 100,000 clients is 80 MB.
+const LONGEST: u64 = 1024 * 1024 * 1024;
 
 /// An answer: its status, and its body.
 pub(super) struct Answer {
@@ -218,7 +218,7 @@ fn asked((address, security): (SocketAddr, Security<'_>), request: &str, patienc
     match session.transpose().map_err(io::Error::other)? {
         None => {
             stream.write_all(request.as_bytes())?;
-            stream.take(LONGEST).read_to_string(&mut text)?;
+            whole(stream, LONGEST, &mut text)?;
             if text.starts_with(ALERT) {
                 return Err(io::Error::new(io::ErrorKind::Unsupported, OVER_TLS));
             }
@@ -228,9 +228,10 @@ fn asked((address, security): (SocketAddr, Security<'_>), request: &str, patienc
             stream.write_all(request.as_bytes()).map_err(|error| {
                 if speaks_no_tls(&error) { io::Error::new(io::ErrorKind::Unsupported, IN_CLEAR) } else { error }
             })?;
-            let read = stream.take(LONGEST).read_to_string(&mut text);
+            let read = whole(stream, LONGEST, &mut text);
             // The answer ends with the connection, which not everybody ends as TLS would have it.
-            read.map(drop).or_else(|error| if text.is_empty() { Err(error) } else { Ok(()) })?;
+            let is_end = |error: &io::Error| error.kind() != io::ErrorKind::FileTooLarge && !text.is_empty();
+            read.or_else(|error| if is_end(&error) { Ok(()) } else { Err(error) })?;
         }
     }
     let unreadable = || io::Error::new(io::ErrorKind::InvalidData, "that was no answer of a bridge");
@@ -239,11 +240,45 @@ fn asked((address, security): (SocketAddr, Security<'_>), request: &str, patienc
     Ok(Answer { status, body: body.to_owned() })
 }
 
-/// Where to ask a listener that listens on all addresses.
+/// Reads to the end. What is cut off is no answer.
+fn whole(answer: impl Read, most: u64, text: &mut String) -> io::Result<()> {
+    let length = answer.take(most + 1).read_to_string(text)?;
+    let long = || io::Error::new(io::ErrorKind::FileTooLarge, format!("its answer is longer than {most} bytes"));
+    if length as u64 > most { Err(long()) } else { Ok(()) }
+}
+
+/// Where to ask a listener that listens on all addresses. Where IPv6 is switched off there is no `::1`, and `[::]` takes IPv4 all the same.
 pub(super) fn reachable(address: SocketAddr) -> SocketAddr {
-    let here = match address {
-        SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
-        SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::LOCALHOST),
+    here(address, || UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)).is_ok())
+}
+
+fn here(address: SocketAddr, has_ipv6: impl Fn() -> bool) -> SocketAddr {
+    let ip = match address.ip() {
+        ip if !ip.is_unspecified() => ip,
+        IpAddr::V6(_) if has_ipv6() => Ipv6Addr::LOCALHOST.into(),
+        IpAddr::V4(_) | IpAddr::V6(_) => Ipv4Addr::LOCALHOST.into(),
     };
-    SocketAddr::new(if address.ip().is_unspecified() { here } else { address.ip() }, address.port())
+    SocketAddr::new(ip, address.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_listens_on_all_addresses_is_asked_at_one_that_this_machine_has() {
+        let asked = |address: &str, has_ipv6| here(address.parse().unwrap(), || has_ipv6).to_string();
+        assert_eq!(asked("[::]:9090", true), "[::1]:9090");
+        assert_eq!(asked("[::]:9090", false), "127.0.0.1:9090");
+        assert_eq!(asked("0.0.0.0:9090", true), "127.0.0.1:9090");
+        assert_eq!(asked("[fe80::1]:9090", false), "[fe80::1]:9090");
+    }
+
+    #[test]
+    fn an_answer_that_is_too_long_is_none() {
+        let mut text = String::new();
+        assert_eq!(whole(&b"1234"[..], 4, &mut text).map_err(|error| error.to_string()), Ok(()));
+        let long = whole(&b"12345"[..], 4, &mut text).map_err(|error| error.to_string());
+        assert_eq!(long, Err("its answer is longer than 4 bytes".to_owned()));
+    }
 }

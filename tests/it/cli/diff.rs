@@ -126,22 +126,36 @@ fn a_bridge_that_began_before_there_was_a_certificate_for_operators_is_told_from
     assert!(moved.err.contains("has it, as generation"), "{moved:?}");
 }
 
-#[test]
-fn an_answer_that_is_cut_off_is_no_bridge_without_clients() {
+/// What `diff` says where this is the answer at the ops address.
+fn answered(body: String) -> std::process::Output {
     let bridge = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let ops = bridge.local_addr().unwrap();
     let world = Plan::new().set("ops", "token", "{ env = \"OLD_SECRET\" }").set("listen", "ops", &format!("\"{ops}\""));
     let world = world.files();
-    let cut = std::thread::spawn(move || {
+    let bridge = std::thread::spawn(move || {
         let (mut asked, _) = bridge.accept().unwrap();
         let _asked = std::io::Read::read(&mut asked, &mut [0; 4096]).unwrap();
-        let answer = b"HTTP/1.0 200 OK\r\nContent-Length: 1000\r\n\r\n{\"clients\": {\"a\"";
-        std::io::Write::write_all(&mut asked, answer).unwrap();
+        let answer = format!("HTTP/1.0 200 OK\r\n\r\n{body}");
+        // Whoever reads it in part goes away before its end.
+        let _ = std::io::Write::write_all(&mut asked, answer.as_bytes());
     });
     let told = run(&world, &["diff"], "");
-    cut.join().unwrap();
+    bridge.join().unwrap();
+    told
+}
+
+#[test]
+fn an_answer_that_is_cut_off_is_no_bridge_without_clients() {
+    let told = answered("{\"clients\": {\"a\"".to_owned());
     assert_eq!((told.status.code(), out(&told).as_str()), (Some(1), ""));
     assert!(talk(&told).contains("answer is cut off"), "{}", talk(&told));
+}
+
+#[test]
+fn the_table_of_a_hundred_thousand_clients_is_read_to_its_end() {
+    let told = answered(format!("{{\"clients\": {{}}, \"generation\": 7{}}}", " ".repeat(80_000_000)));
+    assert!(out(&told).contains(&format!("client {OLD_ID}: in the files only\n")), "{}", talk(&told));
+    assert!(talk(&told).contains("generation 7"), "{}", talk(&told));
 }
 
 #[test]
