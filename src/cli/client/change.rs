@@ -109,8 +109,13 @@ pub(super) fn rollback(config: &Config, means: Means<'_>, id: &str, why: Option<
     moved(config, desk, &entry, To { stage: before, percent: None }, &reason_back(before, why))
 }
 
-/// Refuses a reason that is none.
+/// Refuses a reason that is none, and one of several lines: an editor's line ends would become its own.
 fn reason(why: &str) -> Result<(), Undone> {
+    if why.contains(['\n', '\r']) {
+        return Err(Undone::Misused(
+            "a reason is one line\n  hint: name the ticket, and leave the rest there".to_owned(),
+        ));
+    }
     if !why.trim().is_empty() {
         return Ok(());
     }

@@ -260,6 +260,8 @@ fn what_means_nothing_is_refused_and_changes_nothing() {
     run(&world, &["client", "stage", OLD_ID, "retired"], "").refused(2, "--why");
     run(&world, &["client", "stage", OLD_ID, "retired", "--why", " "], "").refused(2, "hint: --why");
     run(&world, &["client", "rollback", OLD_ID, "--why", ""], "").refused(2, "hint: --why");
+    run(&world, &["client", "stage", OLD_ID, "retired", "--why", "one\ntwo"], "").refused(2, "a reason is one line");
+    run(&world, &["client", "rollback", OLD_ID, "--why", "one\rtwo"], "").refused(2, "a reason is one line\n  hint: ");
     run(&world, &["client", "stage", OLD_ID, "retired", "--why", "rolled back: again"], "")
         .refused(2, "is that of `client rollback`");
     run(&world, &["client", "stage", OLD_ID, "live", "--percent", "5", why[0], why[1]], "")
