@@ -6,6 +6,7 @@ use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::{self, Builder};
 
 use clap::Args;
 use parking_lot::Mutex;
@@ -267,30 +268,34 @@ fn hash(planned: &mut [Planned], recipient: Option<Recipient>) -> Result<(), Str
     let all = planned.iter().filter(|planned| planned.clear.old.is_some()).count();
     let (done, failed) = (AtomicUsize::new(0), Mutex::new(None));
     let shown = io::stderr().is_terminal();
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let share = planned.len().div_ceil(cores).max(1);
-    std::thread::scope(|scope| {
-        for share in planned.chunks_mut(share) {
-            scope.spawn(|| {
-                for planned in share {
-                    if let (Some(clear), Some(recipient)) = (planned.clear.new.take(), recipient) {
-                        match secret::sealed(&clear, &[recipient]) {
-                            Ok(sealed) => planned.client.client_secret = NewSecret::Sealed(sealed),
-                            Err(reason) => *failed.lock() = Some(reason),
-                        }
-                    }
-                    let Some(clear) = planned.clear.old.take() else { continue };
-                    match mapping::hash(&clear, &SystemEntropy) {
-                        Ok(hash) => planned.client.legacy_secret = NewSecret::Hash(hash),
-                        Err(reason) => *failed.lock() = Some(reason),
-                    }
-                    let count = done.fetch_add(1, Ordering::Relaxed) + 1;
-                    if shown {
-                        show::progress(&format!("hashed {count} of {}", counted(all, "old secret")));
-                    }
+    let cores = thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let left = Mutex::new(planned.iter_mut());
+    let next = || left.lock().next();
+    let some = || {
+        while let Some(planned) = next() {
+            if let (Some(clear), Some(recipient)) = (planned.clear.new.take(), recipient) {
+                match secret::sealed(&clear, &[recipient]) {
+                    Ok(sealed) => planned.client.client_secret = NewSecret::Sealed(sealed),
+                    Err(reason) => *failed.lock() = Some(reason),
                 }
-            });
+            }
+            let Some(clear) = planned.clear.old.take() else { continue };
+            match mapping::hash(&clear, &SystemEntropy) {
+                Ok(hash) => planned.client.legacy_secret = NewSecret::Hash(hash),
+                Err(reason) => *failed.lock() = Some(reason),
+            }
+            let count = done.fetch_add(1, Ordering::Relaxed) + 1;
+            if shown {
+                show::progress(&format!("hashed {count} of {}", counted(all, "old secret")));
+            }
         }
+    };
+    thread::scope(|scope| {
+        for _ in 1..cores {
+            // Where the machine gives none, those that there are do the work.
+            let _helper = Builder::new().spawn_scoped(scope, some);
+        }
+        some();
     });
     if shown && all > 0 {
         show::say("");
