@@ -15,6 +15,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use secrecy::SecretString;
+use zeroize::Zeroizing;
 
 pub use sealed::{Identities, identities};
 
@@ -89,7 +90,9 @@ pub fn read(value: Spotted<Value>, key: &str, sources: Sources<'_>, findings: &F
         return read_table(Reader::new(table, key, findings), key, HOW, sources);
     }
     if let Value::Unparsed(text) = value.value {
-        if text.is_empty() {
+        let text = Zeroizing::new(text);
+        let secret = bare(&text);
+        if secret.is_empty() {
             findings.error(
                 "unset-variable",
                 &value.origin,
@@ -98,7 +101,7 @@ pub fn read(value: Spotted<Value>, key: &str, sources: Sources<'_>, findings: &F
             );
             return None;
         }
-        return Some(SecretString::from(text));
+        return Some(SecretString::from(secret));
     }
     // A number may be a secret as well as a text: neither is shown.
     let message = format!("`{key}` is a secret in clear text");
@@ -154,7 +157,7 @@ fn from_environment(
 ) -> Option<SecretString> {
     let value = environment.value(&name.value);
     let reason = match value.map(OsStr::to_str) {
-        Some(Some(value)) if !value.is_empty() => return Some(SecretString::from(value)),
+        Some(Some(value)) if !bare(value).is_empty() => return Some(SecretString::from(bare(value))),
         Some(Some(_)) => "is set to nothing",
         Some(None) => "is not UTF-8",
         None => "is not set",
@@ -200,7 +203,7 @@ fn from_file(name: &Spotted<String>, key: &str, directory: &Path, findings: &Fin
 
 /// The secret that is the file's text.
 fn text_of(path: &Path, findings: &Findings) -> Result<SecretString, String> {
-    let bytes = zeroize::Zeroizing::new(files::bytes(path, LONGEST, findings)?);
+    let bytes = Zeroizing::new(files::bytes(path, LONGEST, findings)?);
     let text = std::str::from_utf8(&bytes).map_err(|_| "is not UTF-8".to_owned())?;
     let secret = bare(text);
     if secret.is_empty() { Err("is empty".to_owned()) } else { Ok(SecretString::from(secret)) }

@@ -138,7 +138,7 @@ fn every_value_can_come_from_the_environment() {
     .with("PASSBRIDGE__LIMITS__WRONG_SECRETS__PER_ADDRESS", "7/h")
     .with("PASSBRIDGE__LIMITS__BODY", "8KiB")
     .with("PASSBRIDGE__LIMITS__OVER_LONG_SIGNATURE", "refuse")
-    .with("PASSBRIDGE__OPS__TOKEN", "planted-secret")
+    .with("PASSBRIDGE__OPS__TOKEN", "planted-secret\n")
     .with("PASSBRIDGE__STORE__CACHE", "1MiB")
     .with("PASSBRIDGE_RUN", "is somebody else's");
     let config = site.loaded();
@@ -235,8 +235,9 @@ fn a_variable_that_means_nothing_is_told_by_its_name() {
     assert_eq!((through.code, through.message.as_str()), ("wrong-type", "`timeout` is not a section"));
     let value = Site::new(REALM).with("PASSBRIDGE__SERVER__WORKERS", "many").only();
     assert_eq!((value.code, value.origin.to_string().as_str()), ("bad-value", "$PASSBRIDGE__SERVER__WORKERS"));
-    let empty = Site::new(REALM).with("PASSBRIDGE__OPS__TOKEN", "").only();
-    assert_eq!(empty.code, "unset-variable");
+    for nothing in ["", "\n"] {
+        assert_eq!(Site::new(REALM).with("PASSBRIDGE__OPS__TOKEN", nothing).only().code, "unset-variable");
+    }
     let old = Site::new(REALM).with("PASSBRIDGE__REALM__TIMEOUT", OsString::from_vec(b"1s\xff".into())).only();
     assert_eq!((old.code, old.origin.to_string().as_str()), ("bad-value", "$PASSBRIDGE__REALM__TIMEOUT"));
     assert!(old.message.contains("is not UTF-8"), "{old}");

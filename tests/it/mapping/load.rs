@@ -39,7 +39,9 @@ impl Site {
     }
 
     fn load(&self) -> (Option<Loaded>, Findings) {
-        let environment: Environment = [("OLD", "planted-secret-old"), ("NEW", "planted-secret-new"), ("EMPTY", "")]
+        // As a Secret of Kubernetes has it that was made of `echo`'s output.
+        let new = "planted-secret-new\n";
+        let environment: Environment = [("OLD", "planted-secret-old"), ("NEW", new), ("EMPTY", ""), ("END", "\r\n")]
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .into_iter()
             .collect();
@@ -313,6 +315,7 @@ fn secrets_that_cannot_be_had_or_may_not_stand_there_are_told() {
             "set NWE where the bridge is started, and here",
         ),
         error("unset-variable", client("client_secret = { env = ▲\"EMPTY\" }"), "which is set to nothing", ""),
+        error("unset-variable", client("client_secret = { env = ▲\"END\" }"), "which is set to nothing", ""),
         error(
             "unreadable-secret",
             client("client_secret = { file = ▲\"gone\" }"),
