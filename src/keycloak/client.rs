@@ -24,7 +24,7 @@ use crate::domain::opaque::Fingerprint;
 use crate::domain::refusal::{Fault, Refusal, bottom_of};
 use crate::domain::time::{Clock, Timestamp};
 use crate::domain::wiped::Wiped;
-use crate::relay::{BadCertificate, speaks_no_tls};
+use crate::relay::{BadCertificate, Trust, speaks_no_tls};
 
 /// No token answer is longer; a longer one is cut off and counts as lost.
 const LONGEST_ANSWER: usize = 256 * 1024;
@@ -347,7 +347,13 @@ pub(super) fn http(settings: &RealmSettings, shows_certificates: bool) -> Result
     if !certificates.is_empty() || settings.urls.iter().all(|url| url.starts_with("http://")) {
         builder = builder.tls_certs_only(certificates);
     }
-    builder.build().map_err(|error| Unusable(format!("no client for the realm can be made: {error}")))
+    builder.build().map_err(|error| {
+        let untrusting = Trust::new(None).err().filter(|_| settings.trusted.is_empty());
+        Unusable(match untrusting {
+            Some(reason) => format!("`realm.ca` {reason}"),
+            None => because("no client for the realm can be made", &error),
+        })
+    })
 }
 
 pub(super) fn headers(settings: &RealmSettings) -> Result<HeaderMap, Unusable> {

@@ -145,7 +145,11 @@ fn a_refused_configuration_starts_nothing_and_touches_nothing() {
 fn a_realm_that_cannot_be_asked_is_known_before_anything_is_touched() {
     for (url, status, words) in [
         ("https://sso.example.org:84430/auth/realms/SSO", 2, "bad-value"),
-        ("https://sso.example.org/auth/realms/SSO", 1, "no client for the realm can be made"),
+        (
+            "https://sso.example.org/auth/realms/SSO",
+            1,
+            "`realm.ca` is needed: this system trusts no certificates of its own",
+        ),
     ] {
         let world = Plan::new().set("realm", "urls", &format!("[\"{url}\"]")).files();
         // A machine that trusts nobody.
