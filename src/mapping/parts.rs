@@ -21,16 +21,18 @@ pub(super) struct Part<'t> {
 }
 
 /// Splits a text before clients. Within a text of several lines such a line would be none of ours, so that a file that has any
-/// stays whole.
+/// stays whole. The first part has the first client too: if `client` is something else before it, that part is no TOML, as the whole.
 pub(super) fn of(text: &str) -> Vec<Part<'_>> {
     let mut parts = Vec::new();
     let (mut rest, mut lines_before) = (text, 0);
+    let mut least = text.find(BEGIN).map_or(text.len(), |first| LENGTH.max(first + 1));
     let splits = !text.contains("\"\"\"") && !text.contains("'''");
     while splits && rest.len() > 2 * LENGTH {
         // Bytes, as the middle of a text may be the middle of a character.
-        let (_, behind) = rest.as_bytes().split_at(LENGTH);
+        let (_, behind) = rest.as_bytes().split_at(least);
         let Some(begin) = behind.windows(BEGIN.len()).position(|window| window == BEGIN.as_bytes()) else { break };
-        let Some((part, more)) = rest.split_at_checked(LENGTH + begin + 1) else { break };
+        let Some((part, more)) = rest.split_at_checked(least + begin + 1) else { break };
+        least = LENGTH;
         parts.push(Part { text: part, lines_before });
         lines_before += part.bytes().filter(|byte| *byte == b'\n').count();
         rest = more;
@@ -100,6 +102,15 @@ mod tests {
         assert_eq!(of("").len(), 1);
         assert_eq!(of(&long("a = \"\"\"\n[[client]]\n\"\"\"", 20_000)).len(), 1);
         assert_eq!(of(&"# no client\n".repeat(100_000)).len(), 1);
+    }
+
+    #[test]
+    fn the_first_part_has_the_first_client_however_far_behind_that_stands() {
+        let client = "[[client]]\nlegacy_id = \"x\"\n";
+        let text = format!("client = []\n{}{}", "# no client\n".repeat(5_000), client.repeat(5_000));
+        let parts = of(&text);
+        assert!(parts.len() > 5 && parts[0].text.ends_with(client), "{}", parts.len());
+        assert_eq!(parts.iter().map(|part| part.text).collect::<String>(), text);
     }
 
     #[test]

@@ -536,6 +536,19 @@ fn a_session_that_lasts_as_long_as_can_be_said_is_as_good_as_any() {
 }
 
 #[test]
+fn a_long_file_is_read_as_a_short_one_whatever_stands_before_its_first_client() {
+    for before in ["client = []\n", "client.legacy_id = \"x\"\n", "[client]\n", "[\"client\".scopes]\n"] {
+        let told = |comments: usize| {
+            let site = Site::new(&format!("{before}{}{}", "# A comment.\n".repeat(comments), client("")));
+            let found = site.findings();
+            assert!(found.iter().any(|finding| finding.code == "duplicate-key"), "{before}: {found:#?}");
+            found.into_iter().map(|finding| (finding.code, finding.message)).collect::<Vec<_>>()
+        };
+        assert_eq!(told(4_000), told(1), "{before}");
+    }
+}
+
+#[test]
 fn the_digest_changes_with_any_byte_or_name_and_with_nothing_else() {
     let site = Site::new(&client(""));
     let first = site.loaded().digest;
