@@ -89,7 +89,7 @@ pub fn verify(path: &Path) -> io::Result<Verdict> {
         }
     }
     reading.loose_ends(true);
-    if reading.verdict.first > 1 && reading.through + 1 < reading.verdict.first {
+    if reading.verdict.first > 1 && reading.through.saturating_add(1) < reading.verdict.first {
         let message =
             format!("the records before {} are missing, and none says that they were forgotten", reading.verdict.first);
         let file = files.first().map_or(path, |named| named.path.as_path()).to_owned();
@@ -130,7 +130,8 @@ impl Reading<'_> {
             self.verdict.tears += u64::from(loose.bytes > 0);
         }
         if let Some(head) = &self.head {
-            let expected = head.seq + 1;
+            // What a file says may be any number.
+            let expected = head.seq.saturating_add(1);
             if record.seq > expected {
                 self.fault(self.line, format!("records {expected} to {} are missing", record.seq - 1));
             } else if record.seq < expected {
@@ -144,9 +145,9 @@ impl Reading<'_> {
         self.verdict.records += 1;
         self.verdict.last = record.seq;
         self.verdict.crashes += u64::from(record.clean == Some(false));
-        self.verdict.lost += record.lost.unwrap_or(0);
+        self.verdict.lost = self.verdict.lost.saturating_add(record.lost.unwrap_or(0));
         if let Some(removed) = record.removed {
-            self.verdict.removed += removed;
+            self.verdict.removed = self.verdict.removed.saturating_add(removed);
             let (what, were) = if removed == 1 { ("record that was", "was") } else { ("records that were", "were") };
             self.fault(
                 self.line,
@@ -176,6 +177,22 @@ mod tests {
     use super::super::entry::Entry;
     use super::*;
     use crate::domain::time::Timestamp;
+
+    #[test]
+    fn numbers_that_no_record_can_have_are_told_and_end_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let most = Some(u64::MAX);
+        let entry = Entry { lost: most, removed: most, through: most, ..Entry::new(Timestamp::from_secs(0), "gap") };
+        let mut head = Head { seq: u64::MAX - 1, ..Head::default() };
+        let last = chain::seal(&mut head, &entry).unwrap();
+        head.seq = 0;
+        let first = chain::seal(&mut head, &entry).unwrap();
+        std::fs::write(directory.path().join("000000000001-1970-01-01.jsonl"), last + &first).unwrap();
+        let verdict = verify(directory.path()).unwrap();
+        assert_eq!((verdict.lost, verdict.removed), (u64::MAX, u64::MAX));
+        let told = format!("record 1 comes where {} should", u64::MAX);
+        assert!(verdict.faults.iter().any(|fault| fault.message == told), "{verdict:?}");
+    }
 
     #[test]
     fn a_gap_of_an_older_version_which_had_one_word_for_every_gap_is_no_fault() {
