@@ -67,11 +67,11 @@ pub(super) fn pieces(text: &[u8]) -> Vec<Piece<'_>> {
     pieces
 }
 
-/// `{{uuid NAME}}` or `{{any NAME}}`, and its length.
+/// `{{uuid NAME}}` or `{{any NAME}}`, and its length. No name has a brace, so that none is looked for behind where the next place may begin.
 fn place(text: &[u8]) -> Option<(Piece<'_>, usize)> {
     let inner = text.strip_prefix(b"{{")?;
-    let end = find(inner, b"}}")?;
-    let inner = inner.get(..end)?;
+    let end = memchr::memchr2(b'{', b'}', inner)?;
+    let (inner, _) = inner.split_at_checked(end).filter(|(_, rest)| rest.starts_with(b"}}"))?;
     let piece = match (inner.strip_prefix(b"uuid "), inner.strip_prefix(b"any ")) {
         (Some(name), _) => Piece::Uuid(name),
         (None, Some(name)) => Piece::Any(name),
@@ -100,6 +100,13 @@ mod tests {
         ];
         assert_eq!(pieces(text.as_bytes()), expected);
         assert_eq!(pieces(b""), [Piece::Text(b"")]);
+    }
+
+    #[test]
+    fn what_begins_places_and_ends_none_is_a_text_and_read_once() {
+        for text in ["{".repeat(4 << 20), "{{uuid ".repeat(1 << 20)] {
+            assert!(pieces(text.as_bytes()) == [Piece::Text(text.as_bytes())], "it is taken apart");
+        }
     }
 
     #[test]
