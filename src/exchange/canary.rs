@@ -27,6 +27,7 @@ pub struct Canaries {
     /// Clients with a staging that is over, of which the store may have a step back yet.
     over: Mutex<HashSet<(Arc<str>, Fingerprint)>>,
     /// Many write their step back at a time; nothing is forgotten meanwhile, for what is being written cannot be found yet.
+    #[expect(clippy::disallowed_types, reason = "it holds no value, and whoever forgets does not wait for it")]
     writing: tokio::sync::RwLock<()>,
 }
 

@@ -5,8 +5,10 @@ use std::collections::BTreeSet;
 /// So many bytes of readings are looked at; a path that has more of them is refused.
 const MOST: usize = 128 << 10;
 
+type Reading = fn(&[u8]) -> Option<Vec<u8>>;
+
 /// What a server may do to a path before it serves it, or hands it on to one that does more. None: the path climbs over its root.
-const READINGS: [fn(&[u8]) -> Option<Vec<u8>>; 7] = [
+const READINGS: [Reading; 7] = [
     |path| Some(replaced(path, escaped)),
     |path| Some(replaced(path, escaped_letter)),
     |path| Some(replaced(path, overlong)),

@@ -131,6 +131,7 @@ mod tests {
                 connect_timeout: Duration::from_secs(2),
                 public_url: None,
                 trusted: Vec::new(),
+                system: None,
             };
             let kept = Kept::new(&settings, Duration::ZERO).unwrap();
             let runtime = Builder::new_current_thread().enable_all().build().unwrap();
