@@ -153,7 +153,7 @@ fn targets_that_are_no_path_reach_no_api() {
         ("OPTIONS * HTTP/1.1", 400),
         ("CONNECT internal.example.org:443 HTTP/1.1", 405),
         ("GET api HTTP/1.1", 400),
-        ("GET /api\\..\\x HTTP/1.1", 404),
+        ("GET /api\\..\\x HTTP/1.1", 400),
         ("GET http:///api HTTP/1.1", 400),
         ("GET ftp://a/api HTTP/1.1", 400),
         ("GET /api HTTP/1.1 HTTP/1.1", 400),
