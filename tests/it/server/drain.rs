@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
+use crate::cli::said::run;
 use crate::support::{Granting, Mood, OLD_ID, OLD_SECRET, TOKEN, World, eventually, passport, post, post_with};
 
 #[test]
@@ -33,6 +34,21 @@ fn gated(world: &World) -> Arc<Notify> {
     let gate = Arc::new(Notify::new());
     world.realm.next(Mood::Gate(gate.clone(), Box::new(Mood::Grant(Granting::default()))));
     gate
+}
+
+#[test]
+fn the_health_check_of_a_container_says_no_while_the_bridge_drains() {
+    let mut world = World::new();
+    let gate = gated(&world);
+    let mut busy = world.connect();
+    busy.write(&post(TOKEN, &passport(OLD_ID, OLD_SECRET)));
+    eventually("the realm is asked", || world.realm.count() == 1);
+    run(&world, &["health"], "").fine();
+    world.running().stop();
+    run(&world, &["health"], "").refused(1, "the bridge is not ready");
+    gate.notify_one();
+    assert_eq!(world.checked(busy.reply().unwrap()).status, 200);
+    world.end();
 }
 
 #[test]

@@ -93,6 +93,19 @@ fn an_ops_token_that_was_exchanged_counts_from_the_reload_on_and_the_one_before_
 }
 
 #[test]
+fn few_digits_are_no_fingerprint_and_end_nobodys_login() {
+    let world = waiting("\"10m\"");
+    let access = world.login().text("access_token");
+    for digits in ["", "a", "abcde", "abcdeg"] {
+        for path in ["tokens/find", "tokens/revoke"] {
+            let reply = ask(&world, path, NEW_SECRET, &serde_json::json!({ "fingerprint": digits }).to_string());
+            assert_eq!(reply.said(), (400, "a fingerprint is at least 6 hexadecimal digits".to_owned()), "{digits}");
+        }
+    }
+    assert!(world.active(&access));
+}
+
+#[test]
 fn a_body_that_does_not_come_is_given_up_after_body_timeout() {
     let world = waiting("\"300ms\"");
     for (address, head) in [
