@@ -15,6 +15,7 @@ use passbridge::store::{RedisMode, StoreSettings};
 use secrecy::ExposeSecret;
 
 use crate::support::BEGIN;
+use crate::support::pem::self_signed;
 use crate::support::planted::{Planted, error, warning};
 use crate::support::tls::Authority;
 
@@ -1052,6 +1053,23 @@ fn certificates_and_secrets_that_cannot_be_had_are_told() {
             "chmod o-r",
         ),
     ]);
+}
+
+#[test]
+fn the_key_of_a_certificate_that_everybody_can_read_is_told() {
+    let (shown, key) = self_signed(&["bridge.example"]);
+    let planted = warning(
+        "world-readable",
+        beside("[tls]\nlegacy = { certificate = \"a.pem\", key = ▲\"a.key\" }"),
+        "can be read by everybody",
+        "chmod o-r",
+    );
+    let site = Site::new(&planted.written());
+    site.write("a.pem", &shown);
+    site.write("a.key", &key);
+    assert!(site.load().1.into_sorted().is_empty());
+    fs::set_permissions(site.directory.path().join("a.key"), fs::Permissions::from_mode(0o644)).unwrap();
+    planted.assert_found("passbridge.toml", site.load().1);
 }
 
 #[test]
