@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use passbridge::domain::family::{AccessFate, Ending, Family, FamilyId};
+use passbridge::domain::opaque::{OpaqueToken, TokenUse};
 use passbridge::domain::seal::Sealed;
 use passbridge::domain::time::{Clock, Timestamp};
 use passbridge::server::SystemClock;
@@ -15,9 +16,9 @@ use passbridge::store::{Change, Memo, PendingRevocation, TokenStore, Version};
 
 use super::said::run_with;
 use super::{out, run, talk};
-use crate::store::damage::{flip_access, large_login};
+use crate::store::damage::{flip_access, large_login, spoil_access};
 use crate::store::world::{Login, Seeded, block_on, embedded};
-use crate::support::{OLD_ID, OLD_SECRET, Plan, World};
+use crate::support::{OLD_ID, OLD_SECRET, Plan, World, eventually};
 
 const BACKUP: &str = "/api/v1/store/backup";
 
@@ -67,7 +68,22 @@ fn every_uuid_that_was_handed_out_before_a_backup_lives_in_a_bridge_that_starts_
 }
 
 fn eventually_logged(world: &World) {
-    crate::support::eventually("the backup is told in the log", || !world.log("\"event\":\"backed_up\"").is_empty());
+    eventually("the backup is told in the log", || !world.log("\"event\":\"backed_up\"").is_empty());
+}
+
+#[test]
+fn a_backup_with_a_damaged_record_in_it_is_made_and_did_not_go_well() {
+    let mut world = world();
+    let access = OpaqueToken::parse(&world.login().text("access_token")).unwrap().fingerprint(TokenUse::Access);
+    world.end();
+    spoil_access(&world.store(), &access);
+    eventually("it starts", || world.try_begin().is_ok());
+    world.change("listen", "ops", &format!("\"{}\"", world.running().addresses().ops));
+    let backup = run(&world, &["store", "backup", "copies/today"], "");
+    assert_eq!(backup.status.code(), Some(1), "{}", talk(&backup));
+    assert!(talk(&backup).contains("1 of them are damaged, and were copied as they are"), "{}", talk(&backup));
+    world.change("store", "path", "\"copies/today\"");
+    world.restart();
 }
 
 #[test]

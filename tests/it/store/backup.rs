@@ -8,6 +8,7 @@ use passbridge::domain::family::{AccessFate, Ending};
 use passbridge::domain::opaque::TokenUse;
 use passbridge::store::{BackedUp, Progress, StoreError};
 
+use super::damage::spoil_access;
 use super::world::{HOUR, Login, World, block_on, embedded};
 
 fn backed_up(world: &World, to: &std::path::Path) -> BackedUp {
@@ -150,13 +151,7 @@ fn a_damaged_record_is_copied_as_it_is_and_counted() {
     let login = block_on(world.kept());
     block_on(world.store.close());
     drop(world);
-    {
-        let files = fjall::Database::builder(directory.path().join("engine")).open().unwrap();
-        let tree = files.keyspace("access", fjall::KeyspaceCreateOptions::default).unwrap();
-        let key = [b"a", login.access.as_bytes().as_slice()].concat();
-        tree.insert(key, b"not what was written").unwrap();
-        files.persist(fjall::PersistMode::SyncAll).unwrap();
-    }
+    spoil_access(directory.path(), &login.access);
     let world = World::open(&embedded(directory.path()));
     assert_eq!(backed_up(&world, place.path()).damaged, 1);
     let copied = World::open(&embedded(place.path()));

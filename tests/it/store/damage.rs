@@ -11,6 +11,7 @@ use passbridge::domain::time::Timestamp;
 use passbridge::store::{Find, PendingRevocation, StoreError, TokenStore};
 
 use super::world::{BEGIN, HOUR, Login, ManualClock, Seeded, World, block_on, embedded};
+use crate::support::{World as Bridge, eventually};
 
 /// A directory as a crash leaves it: copied while the store is open, every login in it acknowledged one by one.
 fn crashed(logins: usize) -> (tempfile::TempDir, Vec<Login>) {
@@ -233,6 +234,24 @@ pub fn flip_access(directory: &Path, access: &Fingerprint) {
     flip(directory, b'a', access.as_bytes());
 }
 
+/// Puts what no record is under a key of this tree, in the directory of a store that was closed.
+pub fn spoil(directory: &Path, tree: &str, key: &[u8]) {
+    // A program that another test is just starting has the files that were open until it becomes that program.
+    let mut opened = None;
+    eventually("nobody holds them", || {
+        opened = fjall::Database::builder(directory.join("engine")).open().ok();
+        opened.is_some()
+    });
+    let files = opened.unwrap();
+    let tree = files.keyspace(tree, fjall::KeyspaceCreateOptions::default).unwrap();
+    tree.insert(key, b"not what was written").unwrap();
+    files.persist(fjall::PersistMode::SyncAll).unwrap();
+}
+
+pub fn spoil_access(directory: &Path, access: &Fingerprint) {
+    spoil(directory, "access", &[b"a", access.as_bytes().as_slice()].concat());
+}
+
 /// Three logins, each with a word that the realm must be told; the first one's family and word are damaged, and the last one's
 /// access record.
 fn damaged() -> (tempfile::TempDir, TokenStore, Vec<Login>) {
@@ -294,4 +313,19 @@ fn a_login_with_a_damaged_record_is_ended_all_the_same() {
         assert!(store.refresh(&logins[2].refresh).await.unwrap().unwrap().key.as_bytes().is_empty());
         assert_eq!(store.access(&logins[2].access).await.unwrap(), None, "nobody can read it, and it opens nothing");
     });
+}
+
+#[test]
+fn what_a_sweep_finds_damaged_is_told_in_the_log() {
+    let mut world = Bridge::new();
+    world.login();
+    world.end();
+    // Of those that are forgotten at the first moment there is: due at every sweep, that of the start among them.
+    spoil(&world.store(), "others", &[b"x", &[0; 16][..]].concat());
+    eventually("it starts", || world.try_begin().is_ok());
+    eventually("it is told", || {
+        let told = world.log("sweeping what has expired");
+        told.iter().any(|line| (&line["event"], &line["damaged"]) == (&"store".into(), &1.into()))
+    });
+    world.login();
 }
