@@ -128,3 +128,25 @@ async fn next_line(mut told: Told) -> Option<(Result<Bytes, Infallible>, Told)> 
     }
     Some((Ok(Bytes::from(format!("{line}\n"))), told))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::SystemClock;
+    use crate::store::{StoreSettings, TokenStore};
+
+    #[test]
+    fn a_backup_whose_caller_hangs_up_is_given_up() {
+        let place = tempfile::tempdir().unwrap();
+        let settings = StoreSettings::Embedded { path: place.path().join("data"), cache_bytes: 1 << 20 };
+        let store = TokenStore::open(&settings, Arc::new(SystemClock::new())).unwrap();
+        let progress = Arc::<Progress>::default();
+        let (_ends, ended) = oneshot::channel();
+        let told = Told { progress: Arc::clone(&progress), ended: Some(ended), stop: CancellationToken::new() };
+        let copy = place.path().join("copy");
+        let begun = store.backup(&copy).unwrap();
+        drop(Body::from_stream(unfold(told, next_line)));
+        assert!(matches!(begun.run(&progress), Err(StoreError::Closed)));
+        assert!(!copy.join("engine").exists(), "what was copied is removed");
+    }
+}
