@@ -15,6 +15,7 @@ mod serve;
 mod shell;
 mod signals;
 mod store;
+mod synced;
 mod terminal;
 mod token;
 mod turns;

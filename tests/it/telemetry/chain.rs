@@ -585,6 +585,39 @@ fn a_full_disk_loses_nothing_that_waits_and_its_cut_off_line_is_told() {
     assert_eq!(verdict.records, 500 + 3, "start, torn, stop");
 }
 
+const UNSYNCED: &str = "PASSBRIDGE_TEST_UNSYNCED_AUDIT";
+
+/// Runs where the syncs of one file fail.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "how this test speaks to the process that it starts")]
+fn an_audit_whose_disk_does_not_keep_a_file() {
+    let Some(directory) = std::env::var_os(UNSYNCED) else { return };
+    let kept = Kept::begin(Path::new(&directory), 2, 1 << 20);
+    let fails = || kept.metrics.audit_writable.get() == 0;
+    kept.refuse_unseen(1);
+    kept.clock.turn(Duration::from_secs(86_400));
+    kept.refuse_unseen(1);
+    eventually("another day begins", || fails() || files(Path::new(&directory)).unwrap().len() == 2);
+    kept.clock.turn(Duration::from_secs(2 * 86_400));
+    eventually("it is told", fails);
+    kept.end();
+}
+
+#[test]
+fn behind_a_file_that_the_disk_does_not_keep_none_is_begun_and_none_is_forgotten_by_its_word() {
+    for (unsynced, left) in [("000000000001-2026-01-15.jsonl", 1), ("000000000004-2026-01-18.jsonl", 3)] {
+        let directory = tempfile::tempdir().unwrap();
+        let syncs = ["-f", "-o", "/dev/null", "-e", "trace=fdatasync", "-e", "inject=fdatasync:error=EIO", "-P"];
+        let mut traced = Command::new("strace");
+        traced.args(syncs).arg(directory.path().join(unsynced)).arg(std::env::current_exe().unwrap());
+        traced.args(["--exact", "telemetry::chain::an_audit_whose_disk_does_not_keep_a_file", "--test-threads=1"]);
+        let output = traced.env(UNSYNCED, directory.path()).output().unwrap();
+        assert!(output.status.success(), "{unsynced}: {}", String::from_utf8_lossy(&output.stdout));
+        let files = files(directory.path()).unwrap();
+        assert_eq!(files.len(), left, "{unsynced}: {files:?}");
+    }
+}
+
 #[test]
 fn what_a_killed_process_had_written_is_intact_and_the_next_one_goes_on() {
     let mut world = World::new();
