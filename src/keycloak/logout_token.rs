@@ -39,7 +39,7 @@ pub struct LogoutToken {
     pub id: String,
     /// The session that ended.
     pub session: String,
-    /// It means nothing any more after this.
+    /// It means nothing any more from this moment on.
     pub until: Timestamp,
 }
 
@@ -111,6 +111,7 @@ pub fn read(token: &str, keys: &JwkSet, now: Timestamp) -> Result<LogoutToken, R
         session: claims
             .sid
             .ok_or("the logout token names no session; switch on \"Backchannel logout session required\"")?,
-        until: Timestamp::from_secs(exp.saturating_add(SKEW)),
+        // Throughout the second that is its last.
+        until: Timestamp::from_secs(exp.saturating_add(SKEW).saturating_add(1)),
     })
 }

@@ -1,6 +1,7 @@
 //! The realm's own logouts: a signed word of it ends a family, and nobody else's does.
 
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::{KeyPair, KeySize};
@@ -8,7 +9,8 @@ use aws_lc_rs::signature::{KeyPair as _, RSA_PKCS1_SHA256};
 use aws_lc_rs::{hmac, rsa};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use passbridge::domain::time::Clock;
+use passbridge::domain::time::{Clock, Timestamp};
+use passbridge::keycloak::logout_token;
 use serde_json::{Value, json};
 
 use super::{gated, grant, login, pair, refresh, refreshed, refreshes, refused, reply, rotation, send, until_asked};
@@ -308,6 +310,20 @@ fn a_logout_that_the_store_could_not_take_is_heard_when_the_realm_says_it_again(
     world.turn(1);
     heard(&tell(&world, &token));
     assert!(!world.active(&access));
+}
+
+/// Of those that were heard many the bridge forgets what is over by then.
+#[test]
+fn a_logout_token_is_remembered_for_as_long_as_it_would_be_taken() {
+    let world = World::new();
+    let claims = claims(&world, "once");
+    let token = signed(&header(), &claims, &KEY);
+    let keys = serde_json::from_value(json!({"keys": [jwk("first", &KEY)]})).unwrap();
+    let read = |at: Timestamp| logout_token::read(&token, &keys, at);
+    let until = read(world.clock.now()).unwrap().until;
+    assert!(until > Timestamp::from_secs(claims["exp"].as_u64().unwrap()), "clocks differ");
+    assert!(read(until.minus(Duration::from_millis(1))).is_ok());
+    assert_eq!(read(until).unwrap_err(), "the logout token is not of this time");
 }
 
 fn told_by(world: &World, kid: &str, id: &str, key: &KeyPair) -> RawReply {
