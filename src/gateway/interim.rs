@@ -60,3 +60,17 @@ impl Interim {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_more_waits_to_be_said_than_a_client_who_reads_nothing_may_cost() {
+        let interim = Interim::default();
+        (0..100).for_each(|_| interim.say(&[b'x'; 1 << 10]));
+        assert_eq!(interim.take().map(|said| said.len()), Some(MOST), "the rest is left out");
+        interim.say(b"again");
+        assert_eq!(interim.take().as_deref(), Some(&b"again"[..]));
+    }
+}

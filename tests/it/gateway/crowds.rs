@@ -1,6 +1,7 @@
 //! One API that does not answer, beside others that do: it takes the places of its own callers, and leaves theirs to those of others.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::stream::FuturesUnordered;
@@ -184,4 +185,30 @@ fn an_api_does_not_hang_for_as_long_as_the_realm_did() {
     let _others = callers(&world, 10, &get("/bad", &fresh));
     eventually("it is asked still", || api.seen().len() == 50);
     drop(closed);
+}
+
+/// So many idle ones are kept of one server.
+const IDLE: usize = 128;
+
+#[test]
+fn of_the_connections_to_an_api_that_a_crowd_needed_no_more_are_kept_than_so_many() {
+    let (gate, open) = (Arc::new(Mutex::new(())), Arc::new(AtomicUsize::new(0)));
+    let (closed, count) = (Arc::clone(&gate), Arc::clone(&open));
+    let api = FakeApi::start(move |mut caller| {
+        count.fetch_add(1, Ordering::SeqCst);
+        while caller.request().is_some() {
+            drop(closed.lock());
+            caller.say(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ngood");
+        }
+        count.fetch_sub(1, Ordering::SeqCst);
+    });
+    let world = super::plan(&api, "").start();
+    let request = get("/api", &uuid(&world));
+    let held = gate.lock();
+    let mut crowd: Vec<_> = (0..IDLE + 12).map(|_| connect(&world)).collect();
+    assert!(crowd.iter_mut().all(|caller| caller.write(&request)));
+    eventually("the API has them all", || open.load(Ordering::SeqCst) == crowd.len());
+    drop(held);
+    assert!(crowd.iter_mut().all(|caller| caller.reply().unwrap().status == 200));
+    eventually("those beyond are closed", || open.load(Ordering::SeqCst) == IDLE);
 }
