@@ -39,12 +39,17 @@ impl Verified {
     }
 
     pub(super) fn insert(&self, client: &Client, secret: &str, slot: usize) {
+        self.keep([self.hash(client, secret), self.of_anybody(secret)], slot);
+    }
+
+    fn keep(&self, hashes: [[u8; 32]; 2], slot: usize) {
         // What fits no more is only dropped here; whoever is dropped with it is verified once more.
         if self.seen.len() >= MOST {
             self.seen.clear();
         }
-        self.seen.insert(self.hash(client, secret), slot);
-        self.seen.insert(self.of_anybody(secret), slot);
+        for hash in hashes {
+            self.seen.insert(hash, slot);
+        }
     }
 
     /// Whether this was right as a secret of any client. It is remembered for longer than it is right.
@@ -95,5 +100,26 @@ impl Verified {
         let mut bytes = [0; 32];
         bytes.copy_from_slice(context.sign().as_ref());
         bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::SystemEntropy;
+
+    #[test]
+    fn no_more_secrets_are_remembered_than_every_client_could_have() {
+        let verified = Verified::new(&SystemEntropy);
+        let hash = |number: usize| {
+            let mut hash = [0; 32];
+            hash[..8].copy_from_slice(&number.to_be_bytes());
+            hash
+        };
+        for number in (0..MOST + 2).step_by(2) {
+            verified.keep([hash(number), hash(number + 1)], 0);
+            assert!(verified.seen.len() <= MOST);
+        }
+        assert!(verified.seen.contains_key(&hash(MOST)), "the newest among them");
     }
 }
