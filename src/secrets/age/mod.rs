@@ -107,6 +107,7 @@ fn derived(secret: &[u8], salt: &[u8], info: &[u8]) -> Key {
 mod tests {
     use std::sync::atomic::{AtomicU64, Ordering};
 
+    use aws_lc_rs::aead::Aad;
     use proptest::prelude::*;
 
     use super::*;
@@ -148,6 +149,25 @@ mod tests {
         }
         assert_eq!(open_bytes(&sealed, &[third]), Err(DoesNotOpen::ToOthers));
         assert_eq!(open_bytes(&sealed, &[]), Err(DoesNotOpen::ToOthers));
+    }
+
+    /// Of age's own format: nobody makes one, and one plain text has one sealed form.
+    #[test]
+    fn an_empty_last_chunk_behind_a_whole_one_is_damage() {
+        let file_key = FileKey::new([7; 16]);
+        let cipher = key::cipher(&derived(&*file_key, &[0; 16], b"payload")).unwrap();
+        let sealed = |ends: &[(usize, bool)]| {
+            let mut payload = vec![0; 16];
+            for (number, (length, last)) in (0_u64..).zip(ends) {
+                let mut chunk = vec![1; *length];
+                cipher.seal_in_place_append_tag(stream::nonce(number, *last), Aad::empty(), &mut chunk).unwrap();
+                payload.extend(chunk);
+            }
+            stream::open(&file_key, &payload).map(|plain| plain.len())
+        };
+        assert_eq!(sealed(&[(stream::CHUNK, true)]), Ok(stream::CHUNK));
+        assert_eq!(sealed(&[(stream::CHUNK, false), (0, true)]), Err(DoesNotOpen::Damaged));
+        assert_eq!(sealed(&[(0, true)]), Ok(0), "of nothing at all");
     }
 
     #[test]

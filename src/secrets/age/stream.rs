@@ -17,7 +17,7 @@ fn key(file_key: &FileKey, salt: &[u8]) -> Key {
 }
 
 /// The chunk's number in 11 bytes, and 1 where it is the last.
-fn nonce(number: u64, last: bool) -> Nonce {
+pub(super) fn nonce(number: u64, last: bool) -> Nonce {
     let mut nonce = [0; NONCE_LEN];
     for (place, byte) in nonce.iter_mut().skip(3).zip(number.to_be_bytes()) {
         *place = byte;
