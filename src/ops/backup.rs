@@ -68,8 +68,10 @@ pub(super) async fn backup(
     }
     // Whoever hangs up meanwhile gives it up too.
     let told = Told { progress, ended: Some(ended), stop: service.stop.clone() };
-    if let Ok(Err(why)) = begins.await {
-        return denied(StatusCode::CONFLICT, &why);
+    match service.stop.run_until_cancelled(begins).await {
+        Some(Ok(Err(why))) => return denied(StatusCode::CONFLICT, &why),
+        Some(_) => {}
+        None => return denied(StatusCode::SERVICE_UNAVAILABLE, "the bridge ends, and that disk does not answer"),
     }
     let headers = [(header::CACHE_CONTROL, "no-store"), (header::CONTENT_TYPE, "application/x-ndjson")];
     (headers, Body::from_stream(unfold(told, next_line))).into_response()
