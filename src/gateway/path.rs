@@ -10,8 +10,9 @@ const LONGEST: usize = 128 << 10;
 type Reading = fn(&[u8]) -> Option<Vec<u8>>;
 
 /// What a server may do to a path before it serves it, or hands it on to one that does more. None: the path climbs over its root.
-const READINGS: [Reading; 7] = [
+const READINGS: [Reading; 8] = [
     |path| Some(replaced(path, escaped)),
+    |path| Some(replaced(path, of_iis)),
     |path| Some(replaced(path, escaped_letter)),
     |path| Some(replaced(path, overlong)),
     |path| Some(replaced(path, backslash)),
@@ -59,16 +60,19 @@ fn replaced(path: &[u8], stands_for: fn(&[u8]) -> Option<(u8, usize)>) -> Vec<u8
 
 /// The byte that an escape at the beginning stands for, and how long the escape is.
 fn escaped(path: &[u8]) -> Option<(u8, usize)> {
-    let hex = |digits: &[u8]| {
-        let value = digits.iter().try_fold(0, |value, digit| Some(value << 4 | char::from(*digit).to_digit(16)?));
-        value.and_then(|value| u8::try_from(value).ok())
-    };
-    match path {
-        // Of IIS.
-        [b'%', b'u' | b'U', digits @ ..] => Some((hex(digits.get(..4)?)?, 6)),
-        [b'%', digits @ ..] => Some((hex(digits.get(..2)?)?, 3)),
-        _ => None,
-    }
+    let digits = path.strip_prefix(b"%")?;
+    Some((hexadecimal(digits.get(..2)?)?, 3))
+}
+
+/// The same of an escape that only IIS has: `%u002e`.
+fn of_iis(path: &[u8]) -> Option<(u8, usize)> {
+    let digits = path.strip_prefix(b"%u").or_else(|| path.strip_prefix(b"%U"))?;
+    Some((hexadecimal(digits.get(..4)?)?, 6))
+}
+
+fn hexadecimal(digits: &[u8]) -> Option<u8> {
+    let value = digits.iter().try_fold(0, |value, digit| Some(value << 4 | char::from(*digit).to_digit(16)?))?;
+    u8::try_from(value).ok()
 }
 
 /// The same, but for a slash: to some servers an escaped one is none.
@@ -196,6 +200,8 @@ mod tests {
             ("/api/a/b/..;/..%3b/x", "/api/a/..;/x"),
             ("/api/%2e%2e/other/..%5capi/x", "/other/..\\api/x"),
             ("/api/%2e%2e/other/..%2fapi/x", "/other/..%2fapi/x"),
+            // None but IIS knows `%u`.
+            ("/api/%2e%2e/other/%u002e%u002e/api/x", "/other/%u002e%u002e/api/x"),
             // One resolves, and the next one decodes.
             ("/api/../other/b/%2e%2e/../api/x", "/other/b/api/x"),
             ("/api/a/../b%2fc/../..%2fother", "/other"),
