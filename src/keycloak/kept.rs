@@ -55,28 +55,32 @@ impl Kept {
             return clients.used.execute(question).await;
         };
         let (used, answer) = match clients.used.execute(question).await {
-            Err(error) if error.is_connect() => (former, former.execute(again).await?),
-            answered => (&clients.used, answered?),
+            Err(error) if error.is_connect() => (former, former.execute(again).await),
+            answered => (&clients.used, answered),
         };
-        self.clients.store(Clients::of(used.clone()));
-        Ok(answer)
+        // One that opens none either is no better: nobody waits for both again.
+        let is_better = !answer.as_ref().is_err_and(reqwest::Error::is_connect);
+        self.clients.store(Clients::of(if is_better { used } else { &clients.used }.clone()));
+        answer
     }
 
     /// Those in use. Whoever finds them old has others made aside, since files may be read for it, and asks over these.
     fn clients(&self, now: Duration) -> Arc<Clients> {
+        let there = self.clients.load_full();
         let (since, now) = (self.since.load(Ordering::Relaxed), millis(now));
         let is_claimed = || self.since.compare_exchange(since, now, Ordering::Relaxed, Ordering::Relaxed).is_ok();
         if now.saturating_sub(since) >= millis(OLD) && is_claimed() {
-            let (settings, clients) = (Arc::clone(&self.settings), Arc::clone(&self.clients));
+            let (settings, clients, used) = (Arc::clone(&self.settings), Arc::clone(&self.clients), there.used.clone());
             aside(move || {
                 // What cannot be made now is tried when as much time has passed again.
-                if let Ok(used) = http(&settings, false) {
-                    let former = Some(clients.load().used.clone());
-                    clients.store(Arc::new(Clients { used, former }));
+                if let Ok(newer) = http(&settings, false) {
+                    // Both are waited for within the time of one answer.
+                    let former = Some(used).filter(|_| settings.connect_timeout * 2 < settings.timeout);
+                    clients.store(Arc::new(Clients { used: newer, former }));
                 }
             });
         }
-        self.clients.load_full()
+        there
     }
 }
 
@@ -124,11 +128,15 @@ mod tests {
 
     impl Asking {
         fn of(address: SocketAddr) -> Self {
+            Self::within(address, Duration::from_secs(2))
+        }
+
+        fn within(address: SocketAddr, connect_timeout: Duration) -> Self {
             crate::server::provide_tls();
             let settings = RealmSettings {
                 urls: vec![format!("http://{address}/realms/a")],
                 timeout: Duration::from_secs(10),
-                connect_timeout: Duration::from_secs(2),
+                connect_timeout,
                 public_url: None,
                 trusted: Vec::new(),
                 system: None,
@@ -170,6 +178,30 @@ mod tests {
             }
             asking.ask(begun + 300);
             assert!(asking.has_made_others());
+        }
+    }
+
+    #[test]
+    fn a_realm_that_nobody_reaches_is_waited_for_once_and_nothing_was_sent() {
+        // One that has no time for both goes by the new ones alone; one that has finds out once that the old ones are no better.
+        for (connect_timeout, tries) in [(Duration::from_secs(6), 0), (Duration::from_secs(1), 1)] {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let asking = Asking::within(listener.local_addr().unwrap(), connect_timeout);
+            drop(listener);
+            let before = asking.kept.clients.load_full();
+            let fails = |now| {
+                let question = Request::new(Method::GET, asking.url.parse().unwrap());
+                let answer = asking.runtime.block_on(asking.kept.ask(question, Duration::from_secs(now)));
+                assert!(answer.unwrap_err().is_connect());
+            };
+            fails(300);
+            assert!((0..10_000).any(|_| {
+                park_timeout(Duration::from_millis(1));
+                !Arc::ptr_eq(&before, &asking.kept.clients.load())
+            }));
+            assert_eq!(asking.kept.clients.load().former.iter().count(), tries);
+            fails(301);
+            assert!(asking.kept.clients.load().former.is_none());
         }
     }
 
