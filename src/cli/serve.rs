@@ -11,7 +11,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{NO, WRONG_USE, private, show};
 use crate::secrets::Environment;
-use crate::server::{Loads, Start, StartError, SystemClock, SystemEntropy, start};
+use crate::server::{Loads, Start, StartError, SystemClock, SystemEntropy, hinted, start};
 use crate::telemetry::log;
 
 /// Starts, serves, reloads on SIGHUP and when files change, drains on SIGTERM or SIGINT.
@@ -20,7 +20,8 @@ pub(super) fn run(config: PathBuf, environment: Environment) -> Result<ExitCode,
     // Before anything starts: whoever sends a signal as soon as the bridge answers must not end it by that.
     let signals = Signals::hear();
     let signals = signals.map_err(|error| show::failed(NO, format!("signals cannot be heard: {error}")))?;
-    let mut loads = Loads::new().map_err(|error| show::failed(NO, format!("no thread `loads`: {error}")))?;
+    let mut loads =
+        Loads::new().map_err(|error| show::failed(NO, format!("no thread `loads`: {error}{}", hinted(&error))))?;
     let clock = Arc::new(SystemClock::new());
     let running = start(Start { config, environment, clock, entropy: Arc::new(SystemEntropy) });
     let running = running.map_err(|error| match error {

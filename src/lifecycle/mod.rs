@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use parking_lot::Mutex;
+use rustix::io::Errno;
 use tokio::runtime::{self, Runtime};
 use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
@@ -27,8 +28,11 @@ const ANEW: Duration = Duration::from_secs(1);
 /// The first nap of a thread that waits for something that nobody tells it of, and the longest.
 const NAPS: [Duration; 2] = [Duration::from_micros(200), Duration::from_millis(20)];
 
+/// A thread that has ended is gone by then.
+const GONE: Duration = Duration::from_millis(2);
+
 /// How long a thread that looks names up is kept idle, and how often one of them has something to do, so that the last one is kept.
-const KEPT: Duration = Duration::from_secs(10 * 60);
+const KEPT: Duration = Duration::from_secs(90);
 const KEEPING: Duration = Duration::from_secs(60);
 
 /// Whether it becomes so within this time; the thread that asks sleeps meanwhile. Naps double: a busy machine adds a millisecond to each, and thousands
@@ -134,8 +138,9 @@ pub fn runtime(name: &str) -> io::Result<Runtime> {
 /// # Errors
 /// The machine gives no thread.
 pub fn looking_up_names<F: Future>(work: F) -> io::Result<impl Future<Output = F::Output> + use<F>> {
-    // Tried before, so that it is an error, and no panic.
+    // Tried before, so that it is an error, and no panic. The machine counts it for a moment longer.
     thread::scope(|scope| Builder::new().spawn_scoped(scope, || ()).map(drop))?;
+    thread::park_timeout(GONE);
     keep_one()?;
     Ok(async move {
         let mut work = pin!(work);
@@ -154,7 +159,7 @@ pub fn looking_up_names<F: Future>(work: F) -> io::Result<impl Future<Output = F
 )]
 fn keep_one() -> io::Result<()> {
     let kept = catch_unwind(|| drop(spawn_blocking(|| ())));
-    kept.map_err(|_no_thread| io::Error::other("none to look names up"))
+    kept.map_err(|_no_thread| Errno::AGAIN.into())
 }
 
 /// Starts a thread with a runtime of its own, which ends when the future does. What makes the future runs at once, on the thread of whoever

@@ -45,7 +45,7 @@ use std::time::Duration;
 
 pub use clock::{SystemClock, SystemEntropy};
 pub use loads::Loads;
-pub use start::{Start, StartError, start};
+pub use start::{Start, StartError, hinted, start};
 pub use tls::provide_tls;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;

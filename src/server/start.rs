@@ -314,7 +314,8 @@ fn edge(
 }
 
 /// What to raise, where the machine sets a limit that is met.
-fn hinted(error: &io::Error) -> String {
+#[must_use]
+pub fn hinted(error: &io::Error) -> String {
     limit_met(error).map(|hint| format!("\n  hint: {hint}")).unwrap_or_default()
 }
 

@@ -76,6 +76,7 @@ const MAY_USE: [(&str, &[&str]); 19] = [
             "mapping",
             "store",
             "config",
+            "lifecycle",
             "server",
             "telemetry",
         ],

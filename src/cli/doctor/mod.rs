@@ -24,9 +24,10 @@ use crate::document::Findings;
 use crate::domain::client::Client;
 use crate::domain::table::Table;
 use crate::keycloak::probe::Probe;
+use crate::lifecycle::looking_up_names;
 use crate::mapping;
 use crate::secrets::Environment;
-use crate::server::provide_tls;
+use crate::server::{hinted, provide_tls};
 use finding::{Finding, Weight};
 
 /// Clients that are looked at side by side: enough to be done with a thousand in a minute, too few to be a load.
@@ -59,7 +60,13 @@ pub(super) fn run(path: &Path, environment: &Environment, asked: &Asked) -> Resu
     let runtime = runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| wrong_use(format!("the machine gives no runtime: {error}")))?;
     let visit = Visit { probe, config: &config, table: &table, clients, reader };
-    let found = runtime.block_on(visit.all());
+    let visited = {
+        let _inside = runtime.enter();
+        looking_up_names(visit.all())
+    };
+    let visited =
+        visited.map_err(|error| wrong_use(format!("no thread to look names up: {error}{}", hinted(&error))))?;
+    let found = runtime.block_on(visited);
     // No name is waited for that is still looked up, and no answer of use to anybody.
     runtime.shutdown_background();
     Ok(tell(&found, visit.clients.len(), asked.format))
