@@ -35,7 +35,7 @@ pub(super) fn read(
         Some(read) => Some(read?),
         None => None,
     };
-    let system = (tls && trusted.is_none()).then(trusted_by_the_system);
+    let system = (tls && trusted.is_none()).then(trusted_by_the_system).flatten();
     let unknown_clients = unknown_clients.map_or(UnknownClients::Pass, |word| word.value);
     Some((OtkSettings { host, port, tls, unknown_clients, timeout, connect_timeout, trusted, system }, api))
 }

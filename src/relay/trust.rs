@@ -14,10 +14,11 @@ use tokio_rustls::client::TlsStream;
 
 use crate::domain::opaque::Fingerprint;
 
-/// What tells whether the system has come to trust others. Reads its certificates.
+/// What tells whether the system has come to trust others; `None`: it trusts nobody. Reads its certificates.
 #[must_use]
-pub fn trusted_by_the_system() -> Fingerprint {
-    fingerprint(&rustls_native_certs::load_native_certs().certs)
+pub fn trusted_by_the_system() -> Option<Fingerprint> {
+    let certificates = rustls_native_certs::load_native_certs().certs;
+    (!certificates.is_empty()).then(|| fingerprint(&certificates))
 }
 
 fn fingerprint(certificates: &[CertificateDer<'_>]) -> Fingerprint {

@@ -273,5 +273,11 @@ fn whom_the_system_comes_to_trust_is_trusted_from_the_next_load_on() {
             program.signal("HUP");
         }
         eventually("its certificate is trusted", || login() == 200);
+        // While it is being exchanged it may be empty: whoever was trusted is, and loads go on.
+        let loads = program.lines("loaded").len();
+        fs::write(&bundle, "").unwrap();
+        program.signal("HUP");
+        eventually("the files are loaded", || program.lines("loaded").len() > loads);
+        assert_eq!((login(), program.lines("load_refused").len()), (200, 0));
     }
 }
