@@ -16,7 +16,7 @@ use crate::mapping::{Loaded, dialect_digest, proof, shown};
 use crate::secrets::Environment;
 
 /// Clients whose secrets are asked for at once.
-const TOGETHER: usize = 1_000;
+const TOGETHER: usize = 3_000;
 
 /// One difference. Without a client: of a dialect.
 struct Difference {

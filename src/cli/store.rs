@@ -110,7 +110,7 @@ fn told(copied: &Copied, now: Timestamp) -> ExitCode {
         show::say(&format!("{newer} logins have gone on there, and were left as they are\n  {hint}"));
     }
     if differing > 0 {
-        let what = "how canaries and shadows of clients fare";
+        let what = "how clients fare, or what was learned of their secrets,";
         show::say(&format!("{} of {what} is another there, and was left", show::counted(differing, "record")));
     }
     if damaged > 0 {

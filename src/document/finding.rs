@@ -89,6 +89,8 @@ pub struct Finding {
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { severity, code, origin, message, hint } = self;
+        // A key has whatever letters it has; lines begin where we say so alone.
+        let [message, hint] = [message, hint].map(|text| text.replace('\n', "\u{fffd}"));
         write!(f, "{origin}: {}[{code}]: {message}\n  hint: {hint}", severity.word())
     }
 }

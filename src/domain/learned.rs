@@ -9,15 +9,17 @@ use parking_lot::Mutex;
 /// So long what was learned here counts; then it is looked whether another instance has learned more.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
-/// Of two lists of hashes as they are kept, the first one with what the second has beside it; `None`: one of the two is no list. An empty first one says
-/// that they were forgotten.
+/// Of two lists of hashes as they are kept, the first one with what the second has beside it. `None`: one of the two is no list, or the first one is
+/// empty, which says that they were forgotten, and nobody can say which is newer.
 #[must_use]
 pub fn both(first: &[u8], second: &[u8]) -> Option<Vec<u8>> {
     let mut hashes: Vec<String> = postcard::from_bytes(first).ok()?;
     let more: Vec<String> = postcard::from_bytes(second).ok()?;
-    let was_forgotten = hashes.is_empty();
+    if hashes.is_empty() && !more.is_empty() {
+        return None;
+    }
     for hash in more {
-        if !was_forgotten && !hashes.contains(&hash) {
+        if !hashes.contains(&hash) {
             hashes.push(hash);
         }
     }
@@ -173,7 +175,7 @@ mod tests {
         let kept = |hashes: &[&str]| postcard::to_stdvec(hashes).unwrap();
         assert_eq!(both(&kept(&["b", "a"]), &kept(&["a", "c"])), Some(kept(&["b", "a", "c"])));
         assert_eq!(both(&kept(&["a"]), &kept(&[])), Some(kept(&["a"])));
-        assert_eq!(both(&kept(&[]), &kept(&["a"])), Some(kept(&[])), "what was forgotten there stays so");
+        assert_eq!(both(&kept(&[]), &kept(&["a"])), None, "what was forgotten there stays so, and is told");
         assert_eq!(both(&kept(&["a"]), &[9]), None);
     }
 

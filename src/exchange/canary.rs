@@ -175,7 +175,7 @@ impl Exchange {
         match self.bridge.store.memo_put(&Memo { name: name(&client.legacy_id), value }).await {
             Ok(()) => {
                 // What is there now is of this time, unless that has ended meanwhile.
-                if was_over {
+                if was_over && self.is_as_staged(client) {
                     canaries.over.lock().remove(&client.staged());
                 }
                 canaries.with(client, |watched| watched.is_kept = true);
@@ -186,7 +186,8 @@ impl Exchange {
 
     /// A login went to the realm. If that goes too badly, it was the last one.
     pub(super) async fn went_to_the_realm(&self, client: &Client, got_tokens: bool) {
-        let Some(canary) = client.canary else { return };
+        // Late ones of a staging that is over decide nothing any more.
+        let Some(canary) = client.canary.filter(|_| self.is_as_staged(client)) else { return };
         let at = self.bridge.clock.now();
         let stepped = self.bridge.canaries.with(client, |watched| {
             watched.window.at_the_realm(got_tokens);
@@ -206,7 +207,9 @@ impl Exchange {
 
     /// A login of a client at stage canary went to the old server.
     pub(super) fn went_to_the_old_server(&self, client: &Client, refused: bool) {
-        self.bridge.canaries.with(client, |watched| watched.window.at_the_old_server(refused));
+        if self.is_as_staged(client) {
+            self.bridge.canaries.with(client, |watched| watched.window.at_the_old_server(refused));
+        }
     }
 
     /// Shows of every client at stage canary whether its logins went back to the old server: before this process began, and, until the end,

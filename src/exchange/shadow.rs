@@ -241,7 +241,7 @@ impl Exchange {
     }
 
     /// Whether the table in use has the client staged so.
-    fn is_as_staged(&self, client: &Client) -> bool {
+    pub(super) fn is_as_staged(&self, client: &Client) -> bool {
         let snapshot = self.bridge.snapshot.load();
         snapshot.table.client(&client.legacy_id).is_some_and(|now| now.staging() == client.staging())
     }

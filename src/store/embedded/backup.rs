@@ -61,8 +61,15 @@ pub struct BackedUp {
 impl Backup {
     /// Settles what is in it: everything that was acknowledged by now.
     pub(super) fn begin(shared: &Arc<Shared>, to: &Path) -> Result<Self, StoreError> {
-        let from = shared.files()?;
         let directory = Directory::fresh(to)?;
+        // Not before: that disk may hang, and the files could not be opened anew, or closed, for as long.
+        let from = match shared.files() {
+            Ok(from) => from,
+            Err(error) => {
+                directory.abandon();
+                return Err(error);
+            }
+        };
         Ok(Self { frozen: from.frozen(), from, shared: Arc::clone(shared), directory })
     }
 

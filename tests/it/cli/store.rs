@@ -268,7 +268,7 @@ fn what_is_remembered_of_a_client_where_it_is_copied_to_stays_and_learned_secret
     for _ in 0..2 {
         let copied = run(&world, &["store", "copy", "--to", "to.toml"], "");
         assert_eq!(copied.status.code(), Some(0), "{}", talk(&copied));
-        let left = "1 record of how canaries and shadows of clients fare is another there, and was left";
+        let left = "1 record of how clients fare, or what was learned of their secrets, is another there, and was left";
         assert!(talk(&copied).contains(left), "{}", talk(&copied));
         let there = TokenStore::open(&embedded(&world.path().join("data")), Arc::new(SystemClock::new())).unwrap();
         let memo = |name: &str| block_on(there.memo(name)).unwrap().unwrap();
