@@ -225,15 +225,13 @@ impl Exchange {
         let Bridge { snapshot, canaries, clock, edge, .. } = &*self.bridge;
         let used = snapshot.load_full();
         for client in used.table.clients().filter(|client| client.stage == Stage::Canary) {
-            let is_as_staged =
-                || snapshot.load().table.client(&client.legacy_id).is_some_and(|now| now.staging() == client.staging());
-            if !is_as_staged() || canaries.with(client, |watched| watched.step_back.is_some()) {
+            if !self.is_as_staged(client) || canaries.with(client, |watched| watched.step_back.is_some()) {
                 continue;
             }
             let asked = clock.monotonic();
             // What the store does not tell now, it tells the next time, of the others too.
             let Ok(step_back) = self.kept(client).await else { return };
-            if is_as_staged() {
+            if self.is_as_staged(client) {
                 edge.canary(&client.legacy_id, canaries.with(client, |watched| watched.hear(step_back, asked)));
             }
         }

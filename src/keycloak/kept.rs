@@ -89,12 +89,16 @@ mod tests {
     use std::io::{BufRead, BufReader, Write};
     use std::net::{SocketAddr, TcpListener};
     use std::sync::atomic::AtomicUsize;
-    use std::thread::{park_timeout, spawn};
+    use std::thread::spawn;
 
     use reqwest::Method;
     use tokio::runtime::{Builder, Runtime};
 
     use super::*;
+    use crate::lifecycle::within;
+
+    /// What is made aside is there by then.
+    const PATIENCE: Duration = Duration::from_secs(10);
 
     /// Answers whoever comes, so many connections and no more; and how many came.
     #[expect(clippy::disallowed_methods, reason = "a server that a test plays, which ends with the process")]
@@ -160,10 +164,7 @@ mod tests {
 
         /// Waits until others are there to be asked over.
         fn has_made_others(&self) -> bool {
-            (0..10_000).any(|_| {
-                park_timeout(Duration::from_millis(1));
-                self.kept.clients.load().former.is_some()
-            })
+            within(PATIENCE, || self.kept.clients.load().former.is_some())
         }
     }
 
@@ -195,10 +196,7 @@ mod tests {
                 assert!(answer.unwrap_err().is_connect());
             };
             fails(300);
-            assert!((0..10_000).any(|_| {
-                park_timeout(Duration::from_millis(1));
-                !Arc::ptr_eq(&before, &asking.kept.clients.load())
-            }));
+            assert!(within(PATIENCE, || !Arc::ptr_eq(&before, &asking.kept.clients.load())));
             assert_eq!(asking.kept.clients.load().former.iter().count(), tries);
             fails(301);
             assert!(asking.kept.clients.load().former.is_none());

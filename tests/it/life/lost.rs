@@ -324,35 +324,32 @@ fn while_the_store_takes_no_writes_no_login_asks_the_realm_and_the_session_of_th
     world.login();
 }
 
-#[test]
-fn what_was_surely_not_spent_can_be_sent_again_though_the_store_failed_just_then() {
-    let world = rotation("on").start();
-    let (_, uuid) = login(&world);
-    let gate = gated(&world, Mood::answer(503, "text/html", "booting"));
-    let waiting = send(&world, &refreshing(&uuid));
-    until_asked(&world, 1);
+/// The realm surely did not spend this refresh UUID's token, and the store failed just then; it is whole again.
+fn unspent_while_the_store_failed(world: &World) -> String {
+    let (_, uuid) = login(world);
+    let gate = gated(world, Mood::answer(503, "text/html", "booting"));
+    let waiting = send(world, &refreshing(&uuid));
+    until_asked(world, 1);
     let (store, aside) = (world.store(), world.path().join("aside"));
     std::fs::rename(&store, &aside).unwrap(); // it takes nothing more
     gate.notify_one();
-    server_error(&reply(&world, waiting));
+    server_error(&reply(world, waiting));
     std::fs::rename(&aside, &store).unwrap();
     world.turn(1);
+    uuid
+}
+
+#[test]
+fn what_was_surely_not_spent_can_be_sent_again_though_the_store_failed_just_then() {
+    let world = rotation("on").start();
+    let uuid = unspent_while_the_store_failed(&world);
     refreshed(&world, &uuid);
 }
 
 #[test]
 fn what_was_surely_not_spent_can_be_sent_again_after_a_stop_though_the_store_failed_just_then() {
     let mut world = rotation("on").start();
-    let (_, uuid) = login(&world);
-    let gate = gated(&world, Mood::answer(503, "text/html", "booting"));
-    let waiting = send(&world, &refreshing(&uuid));
-    until_asked(&world, 1);
-    let (store, aside) = (world.store(), world.path().join("aside"));
-    std::fs::rename(&store, &aside).unwrap(); // it takes nothing more
-    gate.notify_one();
-    server_error(&reply(&world, waiting));
-    std::fs::rename(&aside, &store).unwrap();
-    world.turn(1);
+    let uuid = unspent_while_the_store_failed(&world);
     world.login(); // it takes writes again
     world.restart();
     refreshed(&world, &uuid);
