@@ -16,7 +16,7 @@ use super::routes::Upstream;
 use super::wire::{Io, Over, Wire};
 use crate::domain::time::millis;
 use crate::lifecycle::Tasks;
-use crate::relay::{Trust, dial};
+use crate::relay::{OLD, Trust, dial};
 
 /// Idle connections that are kept; more are closed.
 const KEPT: usize = 128;
@@ -24,8 +24,6 @@ const KEPT: usize = 128;
 const REPLACED: Duration = Duration::from_secs(5);
 /// How long a server that refused, or was silent for too long, is passed over while there are others.
 const PASSED_OVER: Duration = Duration::from_secs(5);
-/// How old a connection may be that is used for another call: a name may have moved since, and its calls are to follow.
-const OLD: Duration = Duration::from_secs(5 * 60);
 
 /// One server.
 #[derive(Debug)]

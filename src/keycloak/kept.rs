@@ -10,9 +10,7 @@ use reqwest::{Client, Request, Response};
 use super::client::{RealmSettings, Unusable, http};
 use crate::domain::time::millis;
 use crate::lifecycle::aside;
-
-/// How old those may be that are used for another request.
-const OLD: Duration = Duration::from_secs(5 * 60);
+use crate::relay::OLD;
 
 /// One worker's.
 #[derive(Debug)]

@@ -23,7 +23,7 @@ use tokio::time::timeout;
 use super::{Lost, OtkSettings};
 use crate::domain::time::Clock;
 use crate::lifecycle::Tasks;
-use crate::relay::{Trust, dial};
+use crate::relay::{OLD, Trust, dial};
 
 /// Idle connections that are kept; more are closed.
 const KEPT: usize = 32;
@@ -38,9 +38,6 @@ const LINES: usize = 1000;
 
 /// Interim answers (1xx) to one request.
 const INTERIM: usize = 100;
-
-/// How old a connection may be that is used for another request: the name may have moved since.
-const OLD: Duration = Duration::from_secs(5 * 60);
 
 /// A way to send one request after another.
 #[derive(Debug)]

@@ -17,6 +17,9 @@ const NEXT_ADDRESS: Duration = Duration::from_millis(250);
 const ALIVE: TcpKeepalive =
     TcpKeepalive::new().with_time(Duration::from_secs(60)).with_interval(Duration::from_secs(10)).with_retries(3);
 
+/// How old a connection may be that is used for another request: the name may have moved since.
+pub const OLD: Duration = Duration::from_secs(5 * 60);
+
 /// Connects to the first address of a name (`host:port`) that answers. `patience`: how long whoever asks will wait; within that each address has its
 /// turn.
 ///

@@ -10,8 +10,8 @@ pub mod hops;
 mod material;
 mod trust;
 
-pub use dial::dial;
 #[cfg(test)]
 pub(crate) use dial::tests::silent;
+pub use dial::{OLD, dial};
 pub use material::{Piece, TlsMaterial, UnfitMaterial};
 pub use trust::{BadCertificate, Trust, speaks_no_tls, trusted_by_the_system};
