@@ -17,6 +17,7 @@ pub mod relay;
 pub mod store;
 
 pub mod config;
+pub mod disk;
 pub mod document;
 pub mod lifecycle;
 pub mod secrets;

@@ -5,8 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each room and the rooms it may use, all of which stand above it: none uses one that uses it. A room that is not here may not be.
-const MAY_USE: [(&str, &[&str]); 19] = [
+const MAY_USE: [(&str, &[&str]); 20] = [
     ("domain", &[]),
+    ("disk", &[]),
     ("document", &[]),
     ("lifecycle", &[]),
     // What the rooms share that hear or send what goes on. When a certificate ends is a time.
@@ -19,9 +20,9 @@ const MAY_USE: [(&str, &[&str]); 19] = [
     // Carries bytes to the old server and back; whose they are `exchange` decides.
     ("otk", &["domain", "lifecycle", "relay"]),
     // What looks after the way to a Redis, for everybody.
-    ("store", &["domain", "lifecycle"]),
+    ("store", &["disk", "domain", "lifecycle"]),
     ("mapping", &["domain", "document", "secrets"]),
-    ("telemetry", &["domain", "document", "lifecycle"]),
+    ("telemetry", &["disk", "domain", "document", "lifecycle"]),
     ("exchange", &["domain", "legacy", "keycloak", "otk", "mapping", "store", "telemetry", "lifecycle"]),
     // Sends calls on; what a UUID is worth `exchange` decides, and how a refusal reads `legacy`.
     ("gateway", &["domain", "legacy", "exchange", "lifecycle", "relay", "telemetry"]),

@@ -6,14 +6,16 @@
 //! data/engine/   fjall's own files
 //! ```
 
-use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
-use std::io::{ErrorKind, Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, ErrorKind, Read, Seek, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::super::error::{Cause, StoreError};
-use super::files::is_no_room;
+use super::super::error::StoreError;
+use super::files::unwritten;
+use super::journal;
+use crate::disk;
 
 /// The format that this program writes.
 pub(super) const FORMAT: u32 = 3;
@@ -21,7 +23,8 @@ pub(super) const FORMAT: u32 = 3;
 /// The oldest that it reads.
 const OLDEST: u32 = 1;
 
-const PROBE: usize = 4 << 20;
+/// What a group of writes has at most.
+const GROUP: u64 = 4 << 20;
 
 /// The directory, ours as long as this value lives.
 #[derive(Debug)]
@@ -70,7 +73,7 @@ impl Directory {
     }
 
     fn locked(path: &Path) -> Result<Self, StoreError> {
-        make(path).map_err(cannot(path))?;
+        disk::make_directory(path).map_err(cannot(path))?;
         let lock = lock(&path.join("lock"), path)?;
         Ok(Self { path: path.to_owned(), format: FORMAT, lock, engine: None })
     }
@@ -94,7 +97,7 @@ impl Directory {
     /// Sees to it that what was entered in it is on the disk, fjall's own directory above all; from now on that has its place, too.
     pub(super) fn settle(&mut self) -> Result<(), StoreError> {
         self.engine = Some(File::open(self.engine()).map_err(cannot(&self.engine()))?);
-        sync(&self.path).map_err(cannot(&self.path))
+        disk::sync_directory(&self.path).map_err(cannot(&self.path))
     }
 
     /// Removes what is in it: it became no store.
@@ -115,7 +118,7 @@ impl Directory {
 
     /// Clears away what a process left behind that was killed while it made the store: fjall goes on from its version marker
     /// only, and writes that before its first tree.
-    fn begin_anew_where_it_never_began(&self) -> std::io::Result<()> {
+    fn begin_anew_where_it_never_began(&self) -> io::Result<()> {
         let engine = self.engine();
         let trees = engine.join("keyspaces");
         let began = engine.join("version").exists() || trees.exists() && std::fs::read_dir(&trees)?.next().is_some();
@@ -129,23 +132,20 @@ impl Directory {
         let is_ours =
             engine.into_iter().chain([(&self.lock, self.path.join("lock"))]).all(|(file, path)| is_at(file, &path));
         let words = "its directory was removed, or another was put in its place";
-        is_ours.then_some(()).ok_or_else(|| StoreError::CannotWrite { cause: Arc::new(std::io::Error::other(words)) })
+        is_ours.then_some(()).ok_or_else(|| StoreError::CannotWrite { cause: Arc::new(io::Error::other(words)) })
     }
 
-    /// Whether the disk takes bytes: it is asked for as many as a group of writes has at most.
+    /// Whether the disk takes bytes: it is asked for as many as a group of writes has at most, beside the copy of the journal that opening makes.
     pub(super) fn probe(&self) -> Result<(), StoreError> {
         self.in_its_place()?;
         let path = self.path.join("probe");
+        let room = GROUP + journal::taken(&self.engine())?;
         let written = File::create(&path).and_then(|mut file| {
-            file.write_all(&vec![1; PROBE])?;
+            io::copy(&mut io::repeat(1).take(room), &mut file)?;
             file.sync_all()
         });
         let removed = std::fs::remove_file(&path);
-        written.and(removed).map_err(|error| {
-            let full = is_no_room(error.kind());
-            let cause: Cause = Arc::new(error);
-            if full { StoreError::Full { cause } } else { StoreError::CannotWrite { cause } }
-        })
+        written.and(removed).map_err(unwritten)
     }
 }
 
@@ -158,7 +158,7 @@ fn is_at(file: &File, path: &Path) -> bool {
     }
 }
 
-fn cannot(path: &Path) -> impl FnOnce(std::io::Error) -> StoreError {
+fn cannot(path: &Path) -> impl FnOnce(io::Error) -> StoreError {
     let path = path.to_owned();
     move |error| StoreError::CannotOpen { path, cause: Arc::new(error) }
 }
@@ -173,23 +173,6 @@ fn format_in(text: &str, directory: &Path) -> Result<u32, StoreError> {
             Err(StoreError::Corrupt { what, cause: Arc::new(error) })
         }
     }
-}
-
-/// Makes a directory and those above it that are not there; each is on the disk where it is entered.
-fn make(path: &Path) -> std::io::Result<()> {
-    let missing: Vec<&Path> =
-        path.ancestors().take_while(|above| !above.as_os_str().is_empty() && !above.exists()).collect();
-    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|error| {
-        // Of a file in its place: "File exists".
-        if error.kind() == ErrorKind::AlreadyExists { ErrorKind::NotADirectory.into() } else { error }
-    })?;
-    missing.into_iter().filter_map(Path::parent).try_for_each(sync)
-}
-
-/// A relative path begins in the directory without a name.
-fn sync(directory: &Path) -> std::io::Result<()> {
-    let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
-    File::open(directory)?.sync_all()
 }
 
 fn lock(file: &Path, directory: &Path) -> Result<File, StoreError> {
@@ -222,11 +205,11 @@ fn lock(file: &Path, directory: &Path) -> Result<File, StoreError> {
 }
 
 /// Writes a small file whole or not at all.
-fn write_whole(path: &Path, text: &str) -> std::io::Result<()> {
+fn write_whole(path: &Path, text: &str) -> io::Result<()> {
     let draft = path.with_extension("new");
     let mut file = File::create(&draft)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
     std::fs::rename(&draft, path)?;
-    path.parent().map_or(Ok(()), sync)
+    path.parent().map_or(Ok(()), disk::sync_directory)
 }

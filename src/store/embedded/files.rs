@@ -285,16 +285,21 @@ fn not_read(error: Error, what: String) -> StoreError {
 }
 
 fn not_written(error: Error) -> StoreError {
-    let full = is_full(&error);
-    let poisoned = matches!(error, Error::Poisoned);
-    let cause: Cause = Arc::new(error);
-    if poisoned {
-        StoreError::Refusing { cause: None }
-    } else if full {
-        StoreError::Full { cause }
-    } else {
-        StoreError::CannotWrite { cause }
+    if matches!(error, Error::Poisoned) {
+        return StoreError::Refusing { cause: None };
     }
+    let full = is_full(&error);
+    lacking(full, Arc::new(error))
+}
+
+/// A file that could not be written.
+pub(super) fn unwritten(error: std::io::Error) -> StoreError {
+    let full = is_no_room(error.kind());
+    lacking(full, Arc::new(error))
+}
+
+const fn lacking(room: bool, cause: Cause) -> StoreError {
+    if room { StoreError::Full { cause } } else { StoreError::CannotWrite { cause } }
 }
 
 fn is_full(error: &Error) -> bool {
@@ -302,7 +307,7 @@ fn is_full(error: &Error) -> bool {
 }
 
 /// Whether room is what was lacking.
-pub(super) const fn is_no_room(kind: ErrorKind) -> bool {
+const fn is_no_room(kind: ErrorKind) -> bool {
     matches!(kind, ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge)
 }
 

@@ -5,21 +5,27 @@
 //! the newest journal, and only as a crash breaks it: pieces of it are missing. That one is cut off, for nobody was told of it.
 //! Everything else that is broken is damage, and is named.
 //!
+//! What can be read of the newest journal need not be on the disk, so that one is written anew (`disk`).
+//!
 //! The format is that of fjall 3 (`journal/entry.rs`): a batch is a start (1, count u32, sequence u64), items (2, type u8,
 //! compression u8, keyspace u64, lengths u16 u32 u32, key, value) or clears (4, keyspace u64), and an end (3, xxh3 of what
 //! lies between u64, `FJL\x03`); little-endian. The rest of the file is zeros, or not there.
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fmt;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::super::error::StoreError;
+use super::files::unwritten;
 use super::manifest::{cannot_read, paths_in};
+use crate::disk;
 
 const START: u8 = 1;
 const ITEM: u8 = 2;
@@ -43,32 +49,39 @@ impl fmt::Display for DamagedAt {
 
 impl std::error::Error for DamagedAt {}
 
-/// Looks through all journals in a directory and cuts off a torn last write. Answers how many bytes that were.
+/// Looks through all journals in a directory, cuts off a torn last write, and sees to it that the rest is on the disk. Answers how many bytes were cut off.
 pub(super) fn inspect(directory: &Path) -> Result<u64, StoreError> {
     let mut journals = journals(directory)?;
-    journals.sort();
     let newest = journals.pop();
-    for (_, path) in journals {
-        let (_, rest) = walk(&path)?;
+    for path in journals {
+        let rest = walk(&path)?;
         if !rest.bytes.is_empty() {
             return Err(damaged(&path, rest.broken.at));
         }
     }
-    let Some((_, path)) = newest else { return Ok(0) };
-    let (file, rest) = walk(&path)?;
-    if rest.bytes.is_empty() {
-        return Ok(0);
-    }
-    if !rest.is_torn() {
+    let Some(path) = newest else { return Ok(0) };
+    let rest = walk(&path)?;
+    if !rest.bytes.is_empty() && !rest.is_torn() {
         return Err(damaged(&path, rest.broken.at));
     }
-    file.set_len(rest.broken.at).and_then(|()| file.sync_all()).map_err(|error| cannot_read(&path, error))?;
+    if rest.broken.at > 0 || !rest.bytes.is_empty() {
+        disk::write_anew(&path, rest.broken.at).map_err(unwritten)?;
+    }
     Ok(rest.bytes.len() as u64)
 }
 
-fn journals(directory: &Path) -> Result<Vec<(u64, PathBuf)>, StoreError> {
-    let numbered = paths_in(directory)?.into_iter().filter(|path| path.extension() == Some(OsStr::new("jnl")));
-    Ok(numbered.filter_map(|path| Some((path.file_stem()?.to_str()?.parse().ok()?, path))).collect())
+/// How much of the disk the newest journal takes, and its copy will.
+pub(super) fn taken(directory: &Path) -> Result<u64, StoreError> {
+    let Some(path) = journals(directory)?.pop() else { return Ok(0) };
+    let journal = std::fs::metadata(&path).map_err(|error| cannot_read(&path, error))?;
+    Ok(journal.blocks() * SECTOR as u64)
+}
+
+/// In the order in which they were written.
+fn journals(directory: &Path) -> Result<Vec<PathBuf>, StoreError> {
+    let journals = paths_in(directory)?.into_iter().filter(|path| path.extension() == Some(OsStr::new("jnl")));
+    let numbered = journals.filter_map(|path| Some((path.file_stem()?.to_str()?.parse::<u64>().ok()?, path)));
+    Ok(numbered.collect::<BTreeMap<_, _>>().into_values().collect())
 }
 
 fn damaged(path: &Path, at: u64) -> StoreError {
@@ -91,7 +104,7 @@ struct Rest {
 }
 
 impl Rest {
-    fn read(file: &mut File, broken: Broken) -> io::Result<Self> {
+    fn read(mut file: File, broken: Broken) -> io::Result<Self> {
         let mut bytes = Vec::new();
         file.seek(SeekFrom::Start(broken.at))?;
         file.read_to_end(&mut bytes)?;
@@ -132,18 +145,16 @@ fn sequence_in(start: &[u8]) -> Option<u64> {
     start.get(4..12)?.try_into().ok().map(u64::from_le_bytes)
 }
 
-fn walk(path: &Path) -> Result<(File, Rest), StoreError> {
-    let walked = || -> io::Result<(File, Rest)> {
-        let file = OpenOptions::new().read(true).write(true).open(path)?;
+fn walk(path: &Path) -> Result<Rest, StoreError> {
+    let walked = || -> io::Result<Rest> {
+        let file = File::open(path)?;
         let length = file.metadata()?.len();
         let mut batches = Batches { reader: BufReader::with_capacity(1 << 20, file), length, at: 0, body: Vec::new() };
         let mut broken = Broken { at: 0, sequence: None, ends: None };
         while let Some(sequence) = batches.next_whole(&mut broken.ends)? {
             broken = Broken { at: batches.at, sequence: Some(sequence), ends: None };
         }
-        let mut file = batches.reader.into_inner();
-        let rest = Rest::read(&mut file, broken)?;
-        Ok((file, rest))
+        Rest::read(batches.reader.into_inner(), broken)
     };
     walked().map_err(|error| cannot_read(path, error))
 }

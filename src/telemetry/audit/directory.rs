@@ -1,11 +1,12 @@
 //! The directory of the audit: `SEQ-DAY.jsonl`, named by their first record and its day (UTC), in the order of their names.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::chain::{self, Head};
+use crate::disk;
 
 /// The directory, ours as long as this value lives.
 #[derive(Debug)]
@@ -65,16 +66,19 @@ impl Open {
             Err(error) => error.kind() == io::ErrorKind::NotFound,
         }
     }
+
+    /// Sees to it that all that can be read of it is on the disk.
+    pub(super) fn write_anew(&mut self) -> io::Result<()> {
+        disk::write_anew(&self.path, self.length)?;
+        self.file = append(&self.path)?;
+        Ok(())
+    }
 }
 
 impl Directory {
     /// Takes the directory, making it where it does not exist: each that is made is on the disk where it is entered.
     pub(super) fn take(path: &Path) -> io::Result<Self> {
-        let missing: Vec<&Path> = path.ancestors().take_while(|above| !or_here(above).exists()).collect();
-        DirBuilder::new().recursive(true).mode(0o700).create(path)?;
-        for above in missing.into_iter().filter_map(Path::parent) {
-            File::open(or_here(above))?.sync_all()?;
-        }
+        disk::make_directory(path)?;
         let mut options = OpenOptions::new();
         let lock = options.write(true).create(true).truncate(false).mode(0o600).open(path.join("lock"))?;
         match lock.try_lock() {
@@ -92,7 +96,7 @@ impl Directory {
     pub(super) fn begin(&self, first: u64, day: u64) -> io::Result<Open> {
         let path = self.path.join(format!("{first:012}-{}.jsonl", date(day)));
         let file = append(&path)?;
-        File::open(&self.path)?.sync_all()?;
+        disk::sync_directory(&self.path)?;
         Ok(Open { length: file.metadata()?.len(), file, path, day, unended: false, unsynced: false })
     }
 
@@ -110,11 +114,6 @@ impl Directory {
         let open = Open { file, path: last.path, day: last.day, length, unended, unsynced: true };
         Ok(Resumed { head: record.map(chain::Record::head).unwrap_or_default(), clean, open: Some(open), torn })
     }
-}
-
-/// A relative path begins in the directory without a name.
-fn or_here(directory: &Path) -> &Path {
-    if directory.as_os_str().is_empty() { Path::new(".") } else { directory }
 }
 
 fn append(path: &Path) -> io::Result<File> {

@@ -51,6 +51,8 @@ pub(super) struct Writer {
     head: Head,
     /// The last record of which this process knows that no failure of the disk takes it.
     durable: u64,
+    /// A sync has failed: what was written before it may be in memory alone, whatever the next one says.
+    unsure: bool,
     /// When this process began; `None`: its record is on its way.
     began: Option<Timestamp>,
     failing: bool,
@@ -85,6 +87,7 @@ impl Writer {
             open: None,
             head: Head::default(),
             durable: 0,
+            unsure: false,
             began,
             failing: false,
             horizon,
@@ -249,9 +252,10 @@ impl Writer {
     }
 
     /// Another day, or enough of this file.
-    fn follow(&self, followed: Option<Open>, day: u64) -> io::Result<Open> {
+    fn follow(&mut self, followed: Option<Open>, day: u64) -> io::Result<Open> {
         if let Some(open) = followed {
-            open.file.sync_data()?;
+            self.open = Some(open);
+            self.sync()?;
             log::audit_followed(self.head.seq, &self.head.hash);
         }
         self.directory.begin(self.head.seq + 1, day)
@@ -259,7 +263,13 @@ impl Writer {
 
     /// Finds the end of the chain on disk, and what it is to go on with.
     fn resume(&mut self) -> io::Result<()> {
-        let found = self.directory.resume()?;
+        let mut found = self.directory.resume()?;
+        // What the process before did not end in order may have failed, too.
+        let unsure = self.unsure || self.began.is_some() && !found.clean;
+        if let Some(open) = found.open.as_mut().filter(|_| unsure) {
+            open.write_anew()?;
+        }
+        self.unsure = false;
         if let Some(began) = self.began.take() {
             let version = Some(env!("CARGO_PKG_VERSION"));
             self.pending.push_front(Entry { version, clean: Some(found.clean), ..Entry::new(began, "start") });
@@ -302,8 +312,9 @@ impl Writer {
 
     fn sync(&mut self) -> io::Result<()> {
         if let Some(open) = self.open.as_mut().filter(|open| open.unsynced) {
+            self.unsure = true;
             open.file.sync_data()?;
-            open.unsynced = false;
+            (self.unsure, open.unsynced) = (false, false);
         }
         self.durable = self.head.seq;
         Ok(())

@@ -2,8 +2,11 @@
 //! is lost at a power cut.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::process::Command;
 
+use super::{out, run};
 use crate::support::meanwhile::Meanwhile;
 use crate::support::program::Program;
 use crate::support::world::REVOKE;
@@ -40,6 +43,54 @@ fn no_answer_is_given_that_the_disk_has_not_said_to_keep() {
     }
     drop(unsynced);
     eventually("it takes writes again", || login().status == 200);
+}
+
+/// Which files the store's journal and the audit's records are in, and drafts of such: their names and inodes.
+fn files(store: &Path) -> [Vec<(String, u64)>; 2] {
+    ["engine", "audit"].map(|directory| {
+        let files = fs::read_dir(store.join(directory)).unwrap().map(Result::unwrap);
+        let named = files.map(|file| (file.file_name().into_string().unwrap(), file.metadata().unwrap().ino()));
+        let is_one = |name: &str| [".jnl", ".jsonl", ".new"].iter().any(|end| name.ends_with(end));
+        let mut named: Vec<_> = named.filter(|(name, _)| is_one(name)).collect();
+        named.sort();
+        named
+    })
+}
+
+#[test]
+fn what_may_be_in_memory_alone_behind_a_failed_sync_or_a_kill_is_written_anew() {
+    let world = Plan::new().files();
+    let mut program = Program::serve(&world);
+    let login = |program: &Program| program.ask(&post(TOKEN, &passport(OLD_ID, OLD_SECRET)));
+    let audit_is = |program: &Program, word: &str| program.told("/readyz").json("audit") == word;
+    assert_eq!(login(&program).status, 200);
+    let first = files(&world.store());
+
+    let unsynced = unsynced(&program);
+    assert_eq!(login(&program).said(), (500, "server_error".to_owned()));
+    eventually("the audit fails, too", || audit_is(&program, "failing"));
+    drop(unsynced);
+    eventually("it takes writes again", || login(&program).status == 200 && audit_is(&program, "writing"));
+    let mended = files(&world.store());
+
+    program.signal("KILL");
+    program.ended();
+    let mut program = Program::serve(&world);
+    assert_eq!(login(&program).status, 200);
+    eventually("the audit is at its end", || files(&world.store())[1] != mended[1]);
+    let anew = files(&world.store());
+    for [before, after] in [[&first, &mended], [&mended, &anew]] {
+        for (before, after) in before.iter().zip(after) {
+            let (names, inodes): (Vec<_>, Vec<_>) = after.iter().cloned().unzip();
+            assert_eq!(names, before.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>());
+            assert!(before.iter().all(|(_, inode)| !inodes.contains(inode)), "{before:?} {after:?}");
+        }
+    }
+
+    program.signal("TERM");
+    assert!(program.ended().success());
+    let verified = run(&world, &["audit", "verify"], "");
+    assert!(verified.status.success(), "{}", out(&verified));
 }
 
 #[test]
