@@ -30,8 +30,6 @@ pub(super) const STREAMS: usize = 100;
 const WINDOW: u32 = 128 << 10;
 /// Bytes of a request that may wait for the server.
 const SEND_BUFFER: usize = 64 << 10;
-/// How often a server is asked whether it is still there while it owes an answer, and how long it may take to say so.
-const PING: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(20));
 
 /// A way to send a request.
 #[derive(Debug)]
@@ -115,15 +113,15 @@ pub(super) async fn shared(
     tasks: &Tasks,
 ) -> Result<Shared, String> {
     let places = Arc::new(Places { taken: AtomicUsize::new(0), most: Arc::clone(most) });
+    // No pings: gRPC servers take more than two in five minutes for abuse, and end all calls of the connection (`too_many_pings`). The kernel asks whether
+    // a silent server is still there (`dial`).
     let mut http = http2::Builder::new(tasks.clone());
     http.timer(TokioTimer::new())
         .max_header_list_size(u32::try_from(HEAD).unwrap_or(u32::MAX))
         .initial_stream_window_size(WINDOW)
         .initial_connection_window_size(WINDOW * u32::try_from(STREAMS).unwrap_or(1))
         .initial_max_send_streams(places.most())
-        .max_send_buf_size(SEND_BUFFER)
-        .keep_alive_interval(Some(PING.0))
-        .keep_alive_timeout(PING.1);
+        .max_send_buf_size(SEND_BUFFER);
     let (sender, connection) = http.handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
     let most = Arc::clone(most);
     tasks.run(async move {

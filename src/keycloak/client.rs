@@ -26,6 +26,9 @@ use crate::domain::time::{Clock, Timestamp};
 use crate::domain::wiped::Wiped;
 use crate::relay::{BadCertificate, Trust, speaks_no_tls};
 
+/// How often a realm that speaks HTTP/2 is asked whether it is still there, and how long it may take to say so: all questions of a worker go over one connection.
+const PING: Duration = Duration::from_secs(5);
+
 /// No token answer is longer; a longer one is cut off and counts as lost.
 const LONGEST_ANSWER: usize = 256 * 1024;
 
@@ -332,6 +335,9 @@ pub(super) fn http(settings: &RealmSettings, shows_certificates: bool) -> Result
         .redirect(reqwest::redirect::Policy::none())
         .connect_timeout(settings.connect_timeout)
         .pool_idle_timeout(Duration::from_secs(20))
+        .http2_keep_alive_interval(PING)
+        .http2_keep_alive_timeout(PING)
+        .http2_keep_alive_while_idle(true)
         .tls_info(shows_certificates)
         .tcp_nodelay(true);
     let mut certificates = Vec::new();

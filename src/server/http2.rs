@@ -181,11 +181,11 @@ pub(super) async fn serve(
     let mut connection =
         pin!(http.serve_connection(TokioIo::new(stream), service_fn(|request| Arc::clone(&answering).answer(request))));
     loop {
-        let before = streams.begun.load(Ordering::Relaxed);
+        let (before, was_idle) = (streams.begun.load(Ordering::Relaxed), streams.is_idle());
         tokio::select! {
             _ended = connection.as_mut() => return,
             () = tasks.stop().cancelled() => break,
-            () = sleep(limits.head_timeout) => if streams.begun.load(Ordering::Relaxed) == before { break },
+            () = sleep(limits.head_timeout) => if was_idle && streams.begun.load(Ordering::Relaxed) == before { break },
         }
     }
     // What is under way is finished; a stream that nobody works for any more holds nothing up.

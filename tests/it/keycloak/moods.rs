@@ -1,14 +1,17 @@
 //! A realm that is down, slow, broken or talks nonsense.
 
+use std::fs;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
+use crate::support::api2::Http2Api;
 use crate::support::program::Program;
+use crate::support::tls::Authority;
 use crate::support::{
     Connection, FakeRealm, Granting, Mood, OLD_ID, OLD_SECRET, Plan, RawReply, TOKEN, World, block_on, eventually,
-    passport, post,
+    passport, post, within,
 };
 
 fn login(world: &World) -> RawReply {
@@ -152,7 +155,7 @@ fn an_answer_that_came_while_the_process_stood_still_is_heard_though_its_time_is
     eventually("the realm is asked", || logins(&world.realm) == 1);
     program.signal("STOP");
     let state = format!("/proc/{}/stat", program.id());
-    eventually("it stands still", || std::fs::read_to_string(&state).unwrap().contains(") T "));
+    eventually("it stands still", || fs::read_to_string(&state).unwrap().contains(") T "));
     gate.notify_one();
     let stopped = Instant::now();
     eventually("its time is over, and more", || stopped.elapsed() > Duration::from_millis(2_500));
@@ -326,4 +329,23 @@ fn an_unknown_fate_is_told_to_operators_as_the_realms_fault() {
     login(&world);
     let fault = format!("passbridge_faults_total{{client=\"{OLD_ID}\",fault=\"upstream\"}}");
     assert!((world.metric(&fault) - 1.0).abs() < f64::EPSILON);
+}
+
+#[test]
+fn a_connection_that_falls_silent_under_the_questions_of_a_whole_worker_is_given_up() {
+    let authority = Authority::new();
+    let realm = Http2Api::over_tls(&authority.shown("localhost", None));
+    let mut plan = Plan::new().set("realm", "ca", "\"realm-ca.pem\"").set("realm", "timeout", "\"1s\"");
+    plan = plan.set("realm", "urls", &format!("[\"{}/auth/realms/SSO\"]", realm.url("https", "localhost")));
+    let mut world = plan.files();
+    fs::write(world.path().join("realm-ca.pem"), &authority.pem).unwrap();
+    world.begin();
+    let asked = || realm.seen().iter().filter(|seen| seen.uri.path().ends_with("/token")).count();
+    assert_eq!(login(&world).said(), (500, "server_error".to_owned()), "it says no JSON");
+    assert_eq!(asked(), 1);
+    realm.fall_silent();
+    within(Duration::from_secs(30), "it is asked over another one", || {
+        login(&world);
+        asked() > 1
+    });
 }

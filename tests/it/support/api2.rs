@@ -47,6 +47,8 @@ struct State {
     streams: u32,
     /// Tells the connections so far to go.
     away: Mutex<CancellationToken>,
+    /// Says nothing any more on the connections so far, and reads nothing.
+    silent: Mutex<CancellationToken>,
     /// Connections come by here once they are accepted, before anything is said.
     door: tokio::sync::Mutex<()>,
 }
@@ -95,6 +97,7 @@ impl Http2Api {
             waiting: AtomicUsize::new(0),
             streams,
             away: Mutex::default(),
+            silent: Mutex::default(),
             door: tokio::sync::Mutex::default(),
         });
         let handle = runtime.handle.clone();
@@ -154,6 +157,11 @@ impl Http2Api {
         self.state.door.blocking_lock()
     }
 
+    /// Falls silent on every connection so far, and keeps them open.
+    pub fn fall_silent(&self) {
+        std::mem::take(&mut *self.state.silent.lock()).cancel();
+    }
+
     /// Tells every connection so far to go.
     pub fn go_away(&self) {
         std::mem::take(&mut *self.state.away.lock()).cancel();
@@ -163,10 +171,12 @@ impl Http2Api {
 async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin + 'static, state: Arc<State>, away: CancellationToken) {
     let mut http = http2::Builder::new(TokioExecutor::new());
     http.max_concurrent_streams(state.streams);
+    let silent = state.silent.lock().clone();
     let service = service_fn(move |request| answer(request, Arc::clone(&state)));
     let mut connection = std::pin::pin!(http.serve_connection(TokioIo::new(stream), service));
     tokio::select! {
         _ended = connection.as_mut() => return,
+        () = silent.cancelled() => std::future::pending().await,
         () = away.cancelled() => connection.as_mut().graceful_shutdown(),
     }
     let _ = connection.await;
