@@ -27,7 +27,8 @@ fn a_real_bash_completes_commands_and_options() {
             words[words.len() - 1],
             words[words.len() - 2],
         );
-        let output = Command::new("bash").args(["--norc", "--noprofile", "-uc", &typed]).output().unwrap();
+        let output =
+            Command::new("bash").env("LC_ALL", "C").args(["--norc", "--noprofile", "-uc", &typed]).output().unwrap();
         let (out, err) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
         assert!(output.status.success() && err.is_empty(), "{err}");
         out.lines().map(str::to_owned).collect::<Vec<_>>()
