@@ -9,7 +9,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use crate::support::program::Program;
+use crate::support::program::{Program, bare};
 use crate::support::{Granting, Mood, NEW_SECRET, OLD_ID, OLD_SECRET, Plan, World, client, passport, post};
 
 /// Each document with how many blocks of it run, and how many are tested elsewhere: so that none gets lost.
@@ -103,7 +103,7 @@ impl Site {
             assert_eq!(login.status, 200, "{}", login.body);
         }
         let mut command = Command::new("bash");
-        command.args(["-euo", "pipefail", "-c", commands]).current_dir(self.world.path()).env_clear();
+        bare(command.args(["-euo", "pipefail", "-c", commands]).current_dir(self.world.path()));
         let path = format!("{}:/usr/local/bin:/usr/bin:/bin", self.world.path().join("bin").display());
         command
             .env("PATH", path)

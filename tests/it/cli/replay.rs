@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::said::{Said, run};
 use crate::support::pem::self_signed;
+use crate::support::program::bare;
 use crate::support::tls::{Authority, TlsFront};
 use crate::support::{OLD_ID, OLD_SECRET, Plan, World, client, eventually};
 
@@ -266,7 +267,7 @@ fn what_became_of_a_request_is_told_while_the_next_one_waits_for_its_answer() {
     let server = TcpListener::bind("127.0.0.1:0").unwrap();
     let against = format!("http://{}", server.local_addr().unwrap());
     let mut command = Command::new(env!("CARGO_BIN_EXE_passbridge"));
-    command.env_clear().arg("replay").arg(folder.path()).args(["--against", &against]);
+    bare(&mut command).arg("replay").arg(folder.path()).args(["--against", &against]);
     let mut program = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     let (mut first, _) = server.accept().unwrap();
     first.write_all(reply.as_bytes()).unwrap();
