@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{call, connect, get, plan, refused, routes, told, uuid};
+use super::{call, connect, get, plan, posting, refused, routes, told, uuid};
 use crate::support::frames::{DATA, END_HEADERS, END_STREAM, Frames, HEADERS, frame};
 use crate::support::{Connection, FakeApi, Granting, Mood, OLD_ID, OLD_SECRET, Plan, TOKEN, World, eventually, post};
 
@@ -138,10 +138,6 @@ fn another_login_is_renewed_on_its_own() {
         assert_eq!(call(&world, &get("/api", uuid)).status, 401);
     }
     assert_eq!(renewals(&world), 2, "once for each login");
-}
-
-fn posting(uuid: &str, framing: &str) -> Vec<u8> {
-    format!("POST /api HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {uuid}\r\n{framing}").into_bytes()
 }
 
 #[test]

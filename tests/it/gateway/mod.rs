@@ -118,6 +118,11 @@ fn get(path: &str, token: &str) -> Vec<u8> {
     format!("GET {path} HTTP/1.1\r\nHost: api.example.org\r\nAuthorization: Bearer {token}\r\n\r\n").into_bytes()
 }
 
+/// A POST with this token. `framing`: further lines of the head, their end, and the body.
+fn posting(uuid: &str, framing: &str) -> Vec<u8> {
+    format!("POST /api HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {uuid}\r\n{framing}").into_bytes()
+}
+
 #[track_caller]
 fn call(world: &World, request: &[u8]) -> RawReply {
     connect(world).ask(request)

@@ -7,14 +7,10 @@ use std::sync::mpsc::channel;
 
 use parking_lot::Mutex;
 
-use super::{call, connect, get, open, plan, routes, until, uuid};
+use super::{call, connect, get, open, plan, posting, routes, until, uuid};
 use crate::support::{FakeApi, eventually};
 
 const GOOD: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ngood";
-
-fn post(uuid: &str, framing: &str) -> Vec<u8> {
-    format!("POST /api HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {uuid}\r\n{framing}").into_bytes()
-}
 
 #[test]
 fn a_connection_is_used_again_after_every_answer_that_tells_its_end() {
@@ -142,7 +138,7 @@ fn an_answer_that_comes_before_the_request_has_ended_is_passed_on_at_once() {
     });
     let world = plan(&api, "").start();
     let mut stream = open(&world);
-    stream.write_all(&post(&uuid(&world), "Content-Length: 4\r\n\r\nbo")).unwrap();
+    stream.write_all(&posting(&uuid(&world), "Content-Length: 4\r\n\r\nbo")).unwrap();
     let answer = until(&mut stream, "early");
     assert!(answer.starts_with("HTTP/1.1 202"), "{answer}");
     stream.write_all(b"dy").unwrap();
@@ -238,7 +234,7 @@ fn a_body_in_chunks_reaches_the_api_whatever_the_method_and_its_trailers_too() {
     let framing = "Transfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n3\r\nabc\r\n0\r\nX-Sum: 6\r\nX-Other: 7\r\n\r\n";
     let mut connection = connect(&world);
     for method in ["POST", "GET"] {
-        let request = String::from_utf8(post(&uuid, framing)).unwrap().replacen("POST", method, 1);
+        let request = String::from_utf8(posting(&uuid, framing)).unwrap().replacen("POST", method, 1);
         let reply = connection.ask(request.as_bytes());
         assert_eq!((reply.status, reply.header("connection")), (200, None), "{method}: the connection is kept");
     }
@@ -260,7 +256,7 @@ fn a_long_body_passes_whole_both_ways() {
     let head = format!("Content-Length: {}\r\n\r\n", body.len());
     let mut connection = connect(&world);
     for _ in 0..2 {
-        let reply = connection.ask(&[post(&uuid(&world), &head), body.clone().into_bytes()].concat());
+        let reply = connection.ask(&[posting(&uuid(&world), &head), body.clone().into_bytes()].concat());
         assert!(reply.status == 200 && reply.body == body);
     }
     assert_eq!(api.connections(), 1);
@@ -336,7 +332,7 @@ fn a_call_that_may_have_done_something_is_not_sent_again() {
         let world = plan(&api, "").start();
         let uuid = uuid(&world);
         assert_eq!(call(&world, &get("/api", &uuid)).body, "good");
-        assert_eq!(call(&world, &post(&uuid, framing)).status, 502);
+        assert_eq!(call(&world, &posting(&uuid, framing)).status, 502);
         assert_eq!(api.seen().len(), 2);
     }
 }

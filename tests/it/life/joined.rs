@@ -1,12 +1,9 @@
 //! Whoever joins a flight that somebody else began, for something else.
 
-use super::{gated, login, meanwhile, noted, pair, refreshes, refreshing, reply, rotation, send, until_asked};
-use crate::support::world::INTROSPECT;
-use crate::support::{Connection, Granting, Mood, OLD_ID, OLD_SECRET, World, client, post};
-
-fn minutes() -> Granting {
-    Granting { expires_in: 60, refresh_expires_in: Some(36_000), ..Granting::default() }
-}
+use super::{
+    asking, gated, login, meanwhile, minutes, noted, pair, refreshes, refreshing, reply, rotation, send, until_asked,
+};
+use crate::support::{Granting, Mood, OLD_ID, World, client};
 
 /// A realm whose JWTs live for a minute.
 fn minute() -> World {
@@ -17,13 +14,6 @@ fn minute() -> World {
 
 fn no_such_scope() -> Mood {
     Mood::Refuse(400, "invalid_scope", "Invalid scopes: email")
-}
-
-fn asking(world: &World, uuid: &str) -> Connection {
-    let fields = [("client_id", OLD_ID), ("client_secret", OLD_SECRET), ("token", uuid)];
-    let mut connection = world.connect();
-    connection.write(&post(INTROSPECT, &fields));
-    connection
 }
 
 fn narrowing(uuid: &str) -> Vec<(&str, &str)> {

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use tokio::sync::Notify;
 
-use crate::support::world::REVOKE;
+use crate::support::world::{INTROSPECT, REVOKE};
 use crate::support::{Connection, Granting, Mood, OLD_ID, OLD_SECRET, Plan, RawReply, TOKEN, World, eventually, post};
 
 /// Another client than the usual one, with the same secrets.
@@ -151,4 +151,17 @@ fn meanwhile(world: &World) {
 
 fn grant() -> Mood {
     Mood::Grant(Granting::default())
+}
+
+/// A grant whose JWT lives for a minute.
+fn minutes() -> Granting {
+    Granting { expires_in: 60, refresh_expires_in: Some(36_000), ..Granting::default() }
+}
+
+/// Asks about a token, and waits for no answer.
+fn asking(world: &World, uuid: &str) -> Connection {
+    let fields = [("client_id", OLD_ID), ("client_secret", OLD_SECRET), ("token", uuid)];
+    let mut connection = world.connect();
+    connection.write(&post(INTROSPECT, &fields));
+    connection
 }

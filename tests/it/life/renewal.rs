@@ -3,17 +3,13 @@
 use std::time::Duration;
 
 use super::{
-    OTHER, gated, login, noted, pair, refresh, refreshed, refreshes, refreshing, refused, reply, rotation, send,
-    server_error, until_asked,
+    OTHER, asking, gated, login, minutes, noted, pair, refresh, refreshed, refreshes, refreshing, refused, reply,
+    rotation, send, server_error, until_asked,
 };
 use crate::support::world::INTROSPECT;
 use crate::support::{
-    BEGIN, Connection, Granting, Mood, OLD_ID, OLD_SECRET, Plan, RawReply, World, client, eventually, passport, post,
+    BEGIN, Granting, Mood, OLD_ID, OLD_SECRET, Plan, RawReply, World, client, eventually, passport, post,
 };
-
-fn minutes() -> Granting {
-    Granting { expires_in: 60, refresh_expires_in: Some(36_000), ..Granting::default() }
-}
 
 fn short() -> Mood {
     Mood::Grant(minutes())
@@ -24,13 +20,6 @@ fn minute(plan: Plan) -> World {
     let world = plan.start();
     world.realm.usually(short());
     world
-}
-
-fn asking(world: &World, uuid: &str) -> Connection {
-    let fields = [("client_id", OLD_ID), ("client_secret", OLD_SECRET), ("token", uuid)];
-    let mut connection = world.connect();
-    connection.write(&post(INTROSPECT, &fields));
-    connection
 }
 
 #[test]

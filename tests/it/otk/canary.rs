@@ -5,7 +5,7 @@ use std::sync::{Arc, Barrier};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use super::plan;
+use super::{is_old, plan};
 use crate::cli::said::{Said, run};
 use crate::support::raw::post_body;
 use crate::support::{
@@ -42,10 +42,6 @@ fn begin(world: &World, number: usize) -> Connection {
 fn load(world: &mut World, entry: &str) {
     world.change_clients(&[client(OLD_ID, entry)]);
     world.running().reload().unwrap();
-}
-
-fn is_old(reply: &RawReply) -> bool {
-    reply.header("server").as_deref() == Some("Old-Gateway")
 }
 
 /// Passports of each side: those that log in at the realm, and the others.

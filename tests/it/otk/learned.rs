@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
-use super::plan;
+use super::{is_old, plan};
 use crate::cli::said::run;
 use crate::support::program::Program;
 use crate::support::raw::post_body;
@@ -29,10 +29,6 @@ fn login(world: &World, secret: &str) -> RawReply {
     let reply = world.connect().ask(&post(TOKEN, &passport(OLD_ID, secret)));
     world.plant(&reply);
     reply
-}
-
-fn is_old(reply: &RawReply) -> bool {
-    reply.header("server").as_deref() == Some("Old-Gateway")
 }
 
 /// How many the bridge says that it has learned.

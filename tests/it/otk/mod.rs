@@ -7,7 +7,7 @@ mod lost;
 mod shadow;
 mod stages;
 
-use crate::support::{FakeOld, OLD_ID, Plan, World, client};
+use crate::support::{FakeOld, OLD_ID, Plan, RawReply, World, client};
 
 /// A bridge in front of an old server, with one client at a stage.
 fn world(old: &FakeOld, stage: &str) -> World {
@@ -16,4 +16,9 @@ fn world(old: &FakeOld, stage: &str) -> World {
 
 fn plan(old: &FakeOld) -> Plan {
     Plan::new().without_clients().set("otk", "url", &format!("\"{}\"", old.url()))
+}
+
+/// Whether the old server said this.
+fn is_old(reply: &RawReply) -> bool {
+    reply.header("server").as_deref() == Some("Old-Gateway")
 }

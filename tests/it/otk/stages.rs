@@ -4,15 +4,11 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value::Null;
 
-use super::{plan, world};
+use super::{is_old, plan, world};
 use crate::cli::said::run;
 use crate::support::raw::post_body;
 use crate::support::world::{INTROSPECT, REVOKE};
 use crate::support::{FakeOld, OLD_ID, OLD_SECRET, RawReply, TOKEN, World, client, passport, post, post_with};
-
-fn is_old(reply: &RawReply) -> bool {
-    reply.header("server").as_deref() == Some("Old-Gateway")
-}
 
 /// Asks without the checks that hold for what the bridge says itself.
 fn ask(world: &World, path: &str, fields: &[(&str, &str)]) -> RawReply {
