@@ -397,7 +397,8 @@ mod tests {
         drop(held);
         block_on(store.memo_put(&memo("next"))).unwrap();
         assert_eq!(store.family(decided.id).unwrap().unwrap().value, decided);
-        assert!(store.lease(decided.id, CLOSING).is_some());
+        // The one who asked after it may hear first, where both were written together.
+        assert!(within(CLOSING, || store.lease(decided.id, CLOSING).is_some()));
     }
 
     #[test]
