@@ -28,8 +28,8 @@ pub(super) fn read(mut section: Reader<'_>, sources: Sources<'_>) -> Option<(Rea
     let public_url = section.text("public_url").and_then(|text| url(&section, "public_url", text));
     // Where none is a URL nobody knows.
     let is_secure = urls.is_empty() || urls.iter().any(|url| is_secure(url));
-    let trusted: Vec<_> = ca(&mut section, is_secure, sources).into_iter().collect();
-    let system = (is_secure && trusted.is_empty()).then(trusted_by_the_system).flatten();
+    let trusted = ca(&mut section, is_secure, sources);
+    let system = (is_secure && trusted.is_none()).then(trusted_by_the_system).flatten();
     let rotation = section.word("rotation", &Rotation::WORDS).map_or(Rotation::Unknown, |word| word.value);
     let (short, long) = (Duration::from_secs(1), Duration::from_hours(24));
     let recheck_after = section.duration_within("recheck_after", Duration::from_mins(15), short, long);

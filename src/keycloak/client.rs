@@ -56,7 +56,7 @@ pub struct RealmSettings {
     /// The realm's public URL: told to it by `X-Forwarded-Host` and `-Proto`, so that tokens carry one issuer.
     pub public_url: Option<String>,
     /// PEM certificates to trust in place of the system's.
-    pub trusted: Vec<Vec<u8>>,
+    pub trusted: Option<Vec<u8>>,
     /// What tells whether the system's have changed, where those are asked.
     pub system: Option<Fingerprint>,
 }
@@ -340,21 +340,18 @@ pub(super) fn http(settings: &RealmSettings, shows_certificates: bool) -> Result
         .http2_keep_alive_while_idle(true)
         .tls_info(shows_certificates)
         .tcp_nodelay(true);
-    let mut certificates = Vec::new();
-    for pem in &settings.trusted {
-        let read = reqwest::Certificate::from_pem_bundle(pem)
-            .map_err(|error| Unusable(format!("a trusted certificate of the realm cannot be read: {error}")))?;
-        certificates.extend(read);
-    }
-    if certificates.is_empty() && !settings.trusted.is_empty() {
+    let read = settings.trusted.as_deref().map(reqwest::Certificate::from_pem_bundle).transpose();
+    let certificates =
+        read.map_err(|error| Unusable(format!("a trusted certificate of the realm cannot be read: {error}")))?;
+    if certificates.as_ref().is_some_and(Vec::is_empty) {
         return Err(Unusable("`realm.ca` has no certificate in it".to_owned()));
     }
     // Without TLS no certificates are needed, and a machine without any is no reason not to start.
-    if !certificates.is_empty() || settings.urls.iter().all(|url| url.starts_with("http://")) {
-        builder = builder.tls_certs_only(certificates);
+    if certificates.is_some() || settings.urls.iter().all(|url| url.starts_with("http://")) {
+        builder = builder.tls_certs_only(certificates.unwrap_or_default());
     }
     builder.build().map_err(|error| {
-        let untrusting = Trust::new(None).err().filter(|_| settings.trusted.is_empty());
+        let untrusting = Trust::new(None).err().filter(|_| settings.trusted.is_none());
         Unusable(match untrusting {
             Some(reason) => format!("`realm.ca` {reason}"),
             None => because("no client for the realm can be made", &error),

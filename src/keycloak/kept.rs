@@ -140,7 +140,7 @@ mod tests {
                 timeout: Duration::from_secs(10),
                 connect_timeout,
                 public_url: None,
-                trusted: Vec::new(),
+                trusted: None,
                 system: None,
             };
             let kept = Kept::new(&settings, Duration::ZERO).unwrap();
