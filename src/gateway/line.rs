@@ -21,9 +21,8 @@ use super::flow::Flow;
 use super::request::Asking;
 use super::wire::{NoAnswer, Over, Wire};
 use crate::lifecycle::Tasks;
+use crate::relay::ANSWER_HEAD;
 
-/// Bytes of an answer's head.
-const HEAD: usize = 128 * 1024;
 /// Requests at once on a shared connection, at most; a server may take fewer (RFC 9113 section 6.5.2).
 pub(super) const STREAMS: usize = 100;
 /// Bytes of an answer that may lie unread here. Each of those requests has as much: a slow reader is not to hold up another.
@@ -117,7 +116,7 @@ pub(super) async fn shared(
     // a silent server is still there (`dial`).
     let mut http = http2::Builder::new(tasks.clone());
     http.timer(TokioTimer::new())
-        .max_header_list_size(u32::try_from(HEAD).unwrap_or(u32::MAX))
+        .max_header_list_size(u32::try_from(ANSWER_HEAD).unwrap_or(u32::MAX))
         .initial_stream_window_size(WINDOW)
         .initial_connection_window_size(WINDOW * u32::try_from(STREAMS).unwrap_or(1))
         .initial_max_send_streams(places.most())

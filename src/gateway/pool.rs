@@ -16,14 +16,12 @@ use super::routes::Upstream;
 use super::wire::{Io, Over, Wire};
 use crate::domain::time::millis;
 use crate::lifecycle::Tasks;
-use crate::relay::{OLD, Trust, dial};
+use crate::relay::{OLD, PASSED_OVER, Trust, dial};
 
 /// Idle connections that are kept; more are closed.
 const KEPT: usize = 128;
 /// So long whoever opens a connection in the place of one that is old and shared has for it: others go on with that one.
 const REPLACED: Duration = Duration::from_secs(5);
-/// How long a server that refused, or was silent for too long, is passed over while there are others.
-const PASSED_OVER: Duration = Duration::from_secs(5);
 
 /// One server.
 #[derive(Debug)]

@@ -7,13 +7,11 @@ use super::forward::Way;
 use super::pool::{Before, Server};
 use crate::domain::refusal::Refusal;
 use crate::exchange::Exchange;
+use crate::relay::IN_VAIN;
 use crate::telemetry::Trail;
 
 /// How long an answer may take until it is worth a look whether anybody still waits for it.
 pub(super) const LONG: Duration = Duration::from_secs(1);
-
-/// So long a caller has to have waited until his leaving says anything of the server: whoever leaves at once says nothing.
-const IN_VAIN: Duration = Duration::from_secs(2);
 
 /// A call that a server is asked. Where it is let go before its end its caller has left, who may have less patience than `gateway.timeout`.
 pub(super) struct Awaited<'a> {

@@ -7,12 +7,7 @@ use std::time::Duration;
 use reqwest::Url;
 
 use crate::domain::time::millis;
-
-/// How long a URL that could not be reached, or gave no answer, is asked after the others, before somebody looks whether it is back.
-const PASSED_OVER: Duration = Duration::from_secs(5);
-
-/// A URL that has answered nobody while somebody waited for so long is passed over too.
-const IN_VAIN: Duration = Duration::from_secs(2);
+use crate::relay::{IN_VAIN, PASSED_OVER};
 
 /// The OpenID Connect endpoints at one of the realm's URLs, parsed once for all requests.
 #[derive(Debug)]

@@ -23,7 +23,7 @@ use tokio::time::timeout;
 use super::{Lost, OtkSettings};
 use crate::domain::time::Clock;
 use crate::lifecycle::Tasks;
-use crate::relay::{OLD, Trust, dial};
+use crate::relay::{ANSWER_HEAD, OLD, Trust, dial};
 
 /// Idle connections that are kept; more are closed.
 const KEPT: usize = 32;
@@ -31,8 +31,6 @@ const KEPT: usize = 32;
 /// a connection, a second less.
 const IDLE: Duration = Duration::from_secs(4);
 const LESS: Duration = Duration::from_secs(1);
-/// Bytes of an answer's head.
-const HEAD: usize = 128 * 1024;
 /// Lines of an answer's head: clients of the old server had no such bound, so that it is far from what one says.
 const LINES: usize = 1000;
 
@@ -161,7 +159,7 @@ impl Lines {
         let stream = TokioIo::new(self.connected(&self.address).await?);
         let opened = self.clock.monotonic();
         let (sender, connection) = http1::Builder::new()
-            .max_buf_size(HEAD)
+            .max_buf_size(ANSWER_HEAD)
             .max_headers(LINES)
             .allow_spaces_after_header_name_in_responses(true)
             .allow_obsolete_multiline_headers_in_responses(true)

@@ -20,6 +20,15 @@ const ALIVE: TcpKeepalive =
 /// How old a connection may be that is used for another request: the name may have moved since.
 pub const OLD: Duration = Duration::from_secs(5 * 60);
 
+/// How long a server that refused, or gave no answer, is passed over while there are others, before somebody looks whether it is back.
+pub const PASSED_OVER: Duration = Duration::from_secs(5);
+
+/// One that has answered nobody while somebody waited for so long is passed over too; whoever leaves sooner says nothing of it.
+pub const IN_VAIN: Duration = Duration::from_secs(2);
+
+/// Bytes of an answer's head.
+pub const ANSWER_HEAD: usize = 128 * 1024;
+
 /// Connects to the first address of a name (`host:port`) that answers. `patience`: how long whoever asks will wait; within that each address has its
 /// turn.
 ///

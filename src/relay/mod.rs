@@ -12,6 +12,6 @@ mod trust;
 
 #[cfg(test)]
 pub(crate) use dial::tests::silent;
-pub use dial::{OLD, dial};
+pub use dial::{ANSWER_HEAD, IN_VAIN, OLD, PASSED_OVER, dial};
 pub use material::{Piece, TlsMaterial, UnfitMaterial};
 pub use trust::{BadCertificate, Trust, speaks_no_tls, trusted_by_the_system};

@@ -27,6 +27,7 @@ use tokio::task::coop::unconstrained;
 use super::Stream;
 use super::flow::Flow;
 use super::request::{Asking, Unfit};
+use crate::relay::ANSWER_HEAD;
 use head::Answered;
 pub(super) use head::line;
 pub(super) use io::Io;
@@ -38,8 +39,6 @@ use sending::{Sending, Unsent};
 const PIECE: usize = 8 * 1024;
 /// The same, of a body that is known to be long.
 const LONG_PIECE: usize = 64 * 1024;
-/// Bytes of an answer's head.
-const HEAD: usize = 128 * 1024;
 
 /// A connection.
 #[derive(Debug)]
@@ -173,7 +172,7 @@ impl Wire {
             {
                 return Poll::Ready(Ok(answered));
             }
-            if self.read.len() >= HEAD {
+            if self.read.len() >= ANSWER_HEAD {
                 return Poll::Ready(Err("the head of the answer is too long".to_owned()));
             }
             if ready!(self.poll_more(PIECE, cx))? == 0 {
