@@ -5,6 +5,7 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 
+use parking_lot::Mutex;
 use rustls::{CertificateError, ClientConfig, RootCertStore};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, ServerName};
@@ -17,8 +18,18 @@ use crate::domain::opaque::Fingerprint;
 /// What tells whether the system has come to trust others; `None`: it trusts nobody. Reads its certificates.
 #[must_use]
 pub fn trusted_by_the_system() -> Option<Fingerprint> {
-    let certificates = rustls_native_certs::load_native_certs().certs;
+    let certificates = of_the_system();
     (!certificates.is_empty()).then(|| fingerprint(&certificates))
+}
+
+/// Reads whom the system trusts. While that is nobody, as where its bundle is being exchanged, whoever was trusted before is: no load hangs on that.
+fn of_the_system() -> Vec<CertificateDer<'static>> {
+    static BEFORE: Mutex<Vec<CertificateDer<'static>>> = Mutex::new(Vec::new());
+    let (read, mut before) = (rustls_native_certs::load_native_certs().certs, BEFORE.lock());
+    if !read.is_empty() {
+        *before = read;
+    }
+    before.clone()
 }
 
 fn fingerprint(certificates: &[CertificateDer<'_>]) -> Fingerprint {
@@ -72,7 +83,7 @@ impl Trust {
                 }
             }
             None => {
-                let certificates = rustls_native_certs::load_native_certs().certs;
+                let certificates = of_the_system();
                 system = Some(fingerprint(&certificates));
                 roots.add_parsable_certificates(certificates);
                 if roots.is_empty() {

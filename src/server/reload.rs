@@ -142,12 +142,7 @@ impl Reloading {
             (config, loaded, findings)
         });
         findings.absorb(found);
-        let (mut config, loaded) = (config?, loaded?);
-        // While the system trusts nobody, as where its bundle is being exchanged, whoever was trusted is: no load hangs on that.
-        config.realm.system = config.realm.system.or(current.realm.system);
-        if let (Some(next), Some(current)) = (&mut config.otk, &current.otk) {
-            next.system = next.system.or(current.system);
-        }
+        let (config, loaded) = (config?, loaded?);
         // A disk that is full leaves files empty: that shall log out nobody.
         if loaded.table.is_empty() && !self.shared.bridge.snapshot.load().table.is_empty() {
             let origin = Origin::file(&config.mappings.join("clients").to_string_lossy());

@@ -257,6 +257,8 @@ fn whom_the_system_comes_to_trust_is_trusted_from_the_next_load_on() {
         let mut world = Plan::new().files();
         let front = TlsFront::start(&next.shown("localhost", None), world.realm.address);
         world.change("realm", "urls", &format!("[\"{}/auth/realms/SSO\"]", front.url("localhost")));
+        // A route of an API asks the same.
+        world.change("gateway", "route", "[{ prefix = \"/api\", upstream = \"https://localhost:1\" }]");
         let named = world.path().join(name);
         let is_file = variable == "SSL_CERT_FILE";
         let bundle = if is_file { named.clone() } else { named.join("bundle.pem") };
