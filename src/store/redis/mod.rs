@@ -321,9 +321,9 @@ fn is_of_a_cluster(link: &Link) -> bool {
     said.is_some_and(|said| said.contains("cluster_enabled:1"))
 }
 
-/// Says which format this is, where nobody does.
+/// Says which format this is, where nobody does. By a script, as all that is kept: a server that takes none, or not from us, is no store.
 fn claim() -> Cmd {
-    cmd("SET").arg(keys::FORMAT).arg(FORMAT).arg("NX").to_owned()
+    scripts::claim(keys::FORMAT, FORMAT)
 }
 
 /// What became of a change.

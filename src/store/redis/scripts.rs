@@ -7,6 +7,9 @@ use crate::domain::family::FamilyId;
 use super::keys;
 use super::leases::Question;
 
+/// What nobody has said yet.
+const CLAIM: &str = "return redis.call('SET', KEYS[1], ARGV[1], 'NX')";
+
 /// A token's record, unless one that is over stands there: an end is never undone. 79 is `O`.
 const KEEP: &str = r"
 local there = redis.call('GETRANGE', KEYS[1], 0, 0)
@@ -88,6 +91,12 @@ const ANY: &str = "return redis.call(ARGV[1], KEYS[1], unpack(ARGV, 2))";
 fn eval(script: &str, keys: &[String]) -> Cmd {
     let mut command = cmd("EVAL");
     command.arg(script.trim_start()).arg(keys.len()).arg(keys);
+    command
+}
+
+pub(super) fn claim(key: &str, value: u32) -> Cmd {
+    let mut command = eval(CLAIM, &[key.to_owned()]);
+    command.arg(value);
     command
 }
 

@@ -3,10 +3,11 @@
 use std::time::{Duration, Instant};
 
 use passbridge::domain::family::{AccessFate, AccessRecord, Ending, Family, FamilyState};
+use passbridge::domain::refusal::sentence;
 use passbridge::domain::seal::Sealed;
 use passbridge::store::{
     Change, CommitError, Loss, Measures, Memo, PendingRevocation, RedisMode, RedisSettings, StoreError, StoreSettings,
-    Unseen, Version, Wait, losses,
+    TokenStore, Unseen, Version, Wait, losses,
 };
 use passbridge::telemetry::Metrics;
 
@@ -340,6 +341,24 @@ fn a_call_whose_record_cannot_be_read_asks_for_it_once() {
         let asked = line.commands().into_iter().filter(|command| command == "GET").count();
         assert_eq!(asked, 2, "the store itself tries a read twice; a Redis that hangs would be waited for as often");
     }
+}
+
+#[test]
+fn a_redis_that_takes_no_scripts_is_no_store_and_one_that_takes_none_any_more_refuses_until_it_does() {
+    let server = Server::start();
+    let world = World::open(&single(&server));
+    let may = |word: &str| assert!(server.cli(&["ACL", "SETUSER", "default", word]).status.success());
+    let is_writable = || world.store.statistics().writable;
+    may("-eval");
+    block_on(world.store.put(world.login().new)).unwrap_err();
+    // As each second: what a login needs is tried again, and not another thing that works.
+    block_on(world.store.outbox()).unwrap();
+    assert!(!is_writable());
+    let refused = TokenStore::open(&single(&server), world.clock.clone()).unwrap_err();
+    assert!(sentence(&refused).to_lowercase().contains("permission"), "{}", sentence(&refused));
+    may("+eval");
+    block_on(world.store.outbox()).unwrap();
+    assert!(is_writable());
 }
 
 #[test]

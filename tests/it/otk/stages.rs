@@ -122,19 +122,19 @@ fn who_names_two_clients_of_two_minds_is_passed_to_nobody() {
 #[test]
 fn a_client_in_no_mapping_is_passed_and_counted_or_refused_as_configured() {
     let old = FakeOld::start();
-    old.knows("stranger", "planted-strange");
+    old.knows("stranger-of-stages", "planted-strange");
     let mut world = world(&old, "live");
-    let reply = ask(&world, TOKEN, &passport("stranger", "planted-strange"));
+    let reply = ask(&world, TOKEN, &passport("stranger-of-stages", "planted-strange"));
     assert_eq!((reply.status, is_old(&reply)), (200, true));
     assert!(is_old(&ask(&world, TOKEN, &[("grant_type", "passport")])), "who names nobody is unknown too");
     let counted = |world: &World, answer: &str| {
         world.metric(&format!("passbridge_old_server_total{{client=\"unknown\",answer=\"{answer}\"}}"))
     };
     assert_eq!((counted(&world, "2xx"), counted(&world, "4xx")), (1.0, 1.0));
-    assert_eq!(world.log("\"claimed\":\"stranger\"").len(), 1, "the log has the id");
+    assert_eq!(world.log("\"claimed\":\"stranger-of-stages\"").len(), 1, "the log has the id");
     world.change("otk", "unknown_clients", "\"refuse\"");
     world.running().reload().unwrap();
-    let refused = world.token(&passport("stranger", "planted-strange"));
+    let refused = world.token(&passport("stranger-of-stages", "planted-strange"));
     assert_eq!(refused.said(), (401, "invalid_client".to_owned()));
     assert_eq!(old.count(), 2);
 }
