@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::load::ca;
 use crate::document::{Reader, Spotted};
 use crate::domain::refresh::Rotation;
-use crate::keycloak::{RealmSettings, is_askable};
+use crate::keycloak::{RealmSettings, is_askable, is_secure};
 use crate::relay::trusted_by_the_system;
 use crate::secrets::Sources;
 
@@ -37,10 +37,6 @@ pub(super) fn read(mut section: Reader<'_>, sources: Sources<'_>) -> Option<(Rea
     let manner = RealmManner { rotation, recheck_after };
     let settings = RealmSettings { urls, timeout, connect_timeout, public_url, trusted, system };
     (!settings.urls.is_empty()).then_some((settings, manner))
-}
-
-fn is_secure(url: &str) -> bool {
-    url.parse().is_ok_and(|uri: http::Uri| uri.scheme_str() == Some("https"))
 }
 
 fn url(section: &Reader<'_>, key: &str, text: Spotted<String>) -> Option<String> {

@@ -14,7 +14,7 @@ use reqwest::{Method, Request, StatusCode, Url};
 use secrecy::SecretString;
 use tokio::time::timeout;
 
-use super::endpoints::{Endpoints, Urls};
+use super::endpoints::{Endpoints, Urls, is_secure};
 use super::kept::Kept;
 use super::repeated::Sent;
 use super::wire::{self, unknown, unspent};
@@ -347,7 +347,7 @@ pub(super) fn http(settings: &RealmSettings, shows_certificates: bool) -> Result
         return Err(Unusable("`realm.ca` has no certificate in it".to_owned()));
     }
     // Without TLS no certificates are needed, and a machine without any is no reason not to start.
-    if certificates.is_some() || settings.urls.iter().all(|url| url.starts_with("http://")) {
+    if certificates.is_some() || !settings.urls.iter().any(|url| is_secure(url)) {
         builder = builder.tls_certs_only(certificates.unwrap_or_default());
     }
     builder.build().map_err(|error| {

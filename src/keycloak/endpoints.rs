@@ -31,6 +31,12 @@ pub fn is_askable(realm: &str) -> bool {
     Urls::of(realm).is_some()
 }
 
+/// Whether a realm is asked over TLS.
+#[must_use]
+pub fn is_secure(realm: &str) -> bool {
+    Url::parse(realm).is_ok_and(|url| url.scheme() == "https")
+}
+
 /// Where a realm's OpenID Connect endpoint is.
 pub(super) fn endpoint(realm: &str, name: &str) -> String {
     format!("{}/protocol/openid-connect/{name}", realm.trim_end_matches('/'))

@@ -14,6 +14,6 @@ mod repeated;
 pub mod wire;
 
 pub use client::{Granted, Keycloak, RealmSettings, RealmStatus, Unusable};
-pub use endpoints::is_askable;
+pub use endpoints::{is_askable, is_secure};
 pub use keys::Keys;
 pub use repeated::Sent;

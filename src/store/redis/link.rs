@@ -18,6 +18,8 @@ use futures_util::future::{BoxFuture, join_all};
 use redis::aio::MultiplexedConnection;
 use redis::cluster::ClusterClient;
 use redis::cluster_async::ClusterConnection;
+use redis::io::tcp::TcpSettings;
+use redis::io::tcp::socket2::TcpKeepalive;
 use redis::{
     AsyncConnectionConfig, Client, Cmd, ConnectionInfo, IntoConnectionInfo, Pipeline, RedisError, RedisResult,
     TlsCertificates, Value,
@@ -210,14 +212,22 @@ fn way(settings: &RedisSettings) -> RedisResult<Way> {
         }
         RedisMode::Cluster => {
             let infos: Vec<_> = infos.into_iter().map(|info| signed_in(info, user)).collect();
-            let mut builder =
-                ClusterClient::builder(infos).connection_timeout(CONNECT).response_timeout(PATIENCE).retries(3);
+            let mut builder = ClusterClient::builder(infos)
+                .connection_timeout(CONNECT)
+                .response_timeout(PATIENCE)
+                .retries(3)
+                .tcp_settings(tcp());
             if let Some(certificates) = tls.filter(|_| settings.ca.is_some()) {
                 builder = builder.certs(certificates);
             }
             Ok(Way::Cluster { client: Box::new(builder.build()?), open: Kept::default(), failures: AtomicU32::new(0) })
         }
     }
+}
+
+/// What waits is sent at once; and one that is silent, as by night, is not forgotten by what stands between.
+fn tcp() -> TcpSettings {
+    TcpSettings::default().set_nodelay(true).set_keepalive(TcpKeepalive::new().with_time(Duration::from_mins(1)))
 }
 
 fn signed_in(info: ConnectionInfo, (username, password): (&Option<String>, &Option<Password>)) -> ConnectionInfo {
@@ -228,7 +238,7 @@ fn signed_in(info: ConnectionInfo, (username, password): (&Option<String>, &Opti
     if let Some(password) = password {
         redis = redis.set_password(password.0.expose_secret());
     }
-    info.set_redis_settings(redis)
+    info.set_redis_settings(redis).set_tcp_settings(tcp())
 }
 
 impl Server {

@@ -16,7 +16,7 @@ use super::contract::{contract, rotated};
 use super::servers::{Server, settings, single};
 use super::world::{BEGIN, HOUR, ManualClock, Seeded, World, block_on};
 use crate::support::pem::self_signed;
-use crate::support::{free_ports, place};
+use crate::support::{eventually, free_ports, place};
 
 fn on_single(test: impl AsyncFn(&World)) {
     let server = Server::start();
@@ -82,6 +82,22 @@ fn nor_does_one_whose_user_may_not_ask_what_time_it_is() {
     assert!(ahead.store.believed(ahead.now()) < now);
     assert!(block_on(right.store.access(&login.access)).unwrap().is_some());
     assert!(block_on(right.store.family(login.id())).unwrap().is_some());
+}
+
+#[test]
+fn every_connection_to_it_is_kept_alive() {
+    let server = Server::start();
+    let world = World::open(&single(&server));
+    block_on(world.kept());
+    let to_it = format!(":{:04X}", server.port);
+    eventually("the kernel looks whether it is still there", || {
+        let table = fs::read_to_string("/proc/self/net/tcp").unwrap();
+        let rows = table.lines().map(|row| row.split_whitespace().collect::<Vec<_>>());
+        let timers: Vec<_> =
+            rows.filter(|row| row[2].ends_with(&to_it) && row[3] == "01").map(|row| row[5].to_owned()).collect();
+        // Which timer runs, and when it goes off: the second is that of `SO_KEEPALIVE`.
+        !timers.is_empty() && timers.iter().all(|timer| timer.starts_with("02:"))
+    });
 }
 
 #[test]
