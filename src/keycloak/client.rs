@@ -24,7 +24,7 @@ use crate::domain::opaque::Fingerprint;
 use crate::domain::refusal::{Fault, Refusal, bottom_of};
 use crate::domain::time::{Clock, Timestamp};
 use crate::domain::wiped::Wiped;
-use crate::relay::{BadCertificate, Trust, speaks_no_tls};
+use crate::relay::{BadCertificate, NO_TLS, Trust, speaks_no_tls};
 
 /// How often a realm that speaks HTTP/2 is asked whether it is still there, and how long it may take to say so: all questions of a worker go over one connection.
 const PING: Duration = Duration::from_secs(5);
@@ -303,9 +303,7 @@ pub(super) fn lost(error: &reqwest::Error) -> NotGranted {
     if error.is_connect() || error.is_builder() {
         return match BadCertificate::behind(error) {
             Some(bad) => unspent(Fault::Upstream, format!("the realm cannot be reached: {bad}")),
-            None if speaks_no_tls(error) => {
-                unspent(Fault::Upstream, "the realm cannot be reached: it speaks no TLS; is it http://?")
-            }
+            None if speaks_no_tls(error) => unspent(Fault::Upstream, format!("the realm cannot be reached: {NO_TLS}")),
             None if error.is_timeout() => {
                 unspent(Fault::Upstream, "the realm cannot be reached: no connection in time (`realm.connect_timeout`)")
             }

@@ -186,15 +186,17 @@ impl Lines {
     async fn connected(&self, address: impl ToSocketAddrs) -> Result<Box<dyn Stream>, Lost> {
         let opened = timeout(self.connect_timeout, self.connect(address)).await;
         opened
-            .unwrap_or_else(|_| Err(format!("no connection within {:?} (`otk.connect_timeout`)", self.connect_timeout)))
+            .unwrap_or_else(|_| {
+                let patience = humantime::format_duration(self.connect_timeout);
+                Err(format!("no connection within {patience} (`otk.connect_timeout`)"))
+            })
             .map_err(Lost::Down)
     }
 
     async fn connect(&self, address: impl ToSocketAddrs) -> Result<Box<dyn Stream>, String> {
         let stream = dial(address, self.connect_timeout).await.map_err(|error| error.to_string())?;
         let Some(secured) = &self.secured else { return Ok(Box::new(stream)) };
-        let stream = secured.trust.shake_hands(&secured.name, false, stream).await;
-        Ok(Box::new(stream.map_err(|error| format!("TLS: {error}"))?))
+        Ok(Box::new(secured.trust.shake_hands(&secured.name, false, stream).await?))
     }
 }
 

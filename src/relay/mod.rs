@@ -14,4 +14,4 @@ mod trust;
 pub(crate) use dial::tests::silent;
 pub use dial::{ANSWER_HEAD, IN_VAIN, OLD, PASSED_OVER, dial};
 pub use material::{Piece, TlsMaterial, UnfitMaterial};
-pub use trust::{BadCertificate, Trust, speaks_no_tls, trusted_by_the_system};
+pub use trust::{BadCertificate, NO_TLS, Trust, speaks_no_tls, trusted_by_the_system};

@@ -193,6 +193,13 @@ fn tls_behind<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e rustls::Error>
     tls_behind(held.map(|held| held as &(dyn Error + 'static)).or_else(|| error.source())?)
 }
 
+/// In the words of every server that is asked over TLS.
+pub const NO_TLS: &str = "it speaks no TLS; is it http://?";
+
 fn said(error: &io::Error) -> String {
-    BadCertificate::behind(error).map_or_else(|| format!("no TLS: {error}"), |bad| bad.to_string())
+    match BadCertificate::behind(error) {
+        Some(bad) => bad.to_string(),
+        None if speaks_no_tls(error) => NO_TLS.to_owned(),
+        None => format!("no TLS: {error}"),
+    }
 }

@@ -15,7 +15,7 @@ use super::super::{ask, pinned};
 use super::wire::{Received, Reply};
 use crate::config::Config;
 use crate::domain::time::Clock;
-use crate::relay::{BadCertificate, TlsMaterial, Trust, speaks_no_tls};
+use crate::relay::{BadCertificate, NO_TLS, TlsMaterial, Trust, speaks_no_tls};
 use crate::server::SystemClock;
 
 /// For a connection, and for each piece of a reply: longer than a bridge waits for its realm.
@@ -132,7 +132,7 @@ fn said(error: &io::Error) -> String {
             "nobody who is trusted vouches for its certificate; `--ca FILE` names who does".to_owned()
         }
         Some(bad) => bad.to_string(),
-        None if speaks_no_tls(error) => "it answers in clear text, not over TLS; is it http:// there?".to_owned(),
+        None if speaks_no_tls(error) => NO_TLS.to_owned(),
         None => words(error),
     }
 }

@@ -312,7 +312,7 @@ fn a_certificate_that_is_not_believed_is_told_in_words() {
         let front = TlsFront::start(shown, world.legacy());
         unanswered(&front.url("127.0.0.1"), words);
     }
-    unanswered(&format!("https://{}", world.legacy()), "it answers in clear text");
+    unanswered(&format!("https://{}", world.legacy()), "it speaks no TLS; is it http://?");
 }
 
 #[test]

@@ -82,7 +82,8 @@ fn an_api_that_speaks_no_tls_is_down() {
     let world = world(&api.url().replace("http://127.0.0.1", "https://localhost"), &authority, "");
     let reply = call(&world, &get("/api", &uuid(&world)));
     assert_eq!(refused(&reply), told(502, "temporarily_unavailable", "3003000"));
-    assert!(!world.log("no TLS: ").is_empty());
+    let port = api.address().port();
+    assert!(!world.log(&format!("localhost:{port}: it speaks no TLS; is it http://?")).is_empty());
 }
 
 #[test]

@@ -132,7 +132,11 @@ fn an_old_server_behind_tls_is_spoken_to_only_where_its_certificate_is_trusted()
     let mut world = world;
     world.begin();
     assert_eq!(ask(&world).body, "{}");
-    refused(&plan().start(), "down", "TLS: ");
+    refused(
+        &plan().start(),
+        "down",
+        "the old server cannot be reached: nobody who is trusted vouches for its certificate",
+    );
 }
 
 #[test]
