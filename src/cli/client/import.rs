@@ -236,7 +236,7 @@ fn client(row: &Row, stage: Option<&str>, dummies: &Dummies) -> Result<(NewClien
     Ok((client, clear))
 }
 
-/// What would be taken as it stands, and is hardly meant so: a blank behind a comma, which nobody sees, or `ENV:NAME`.
+/// What would be taken as it stands, and is hardly meant so: a blank behind a comma, which nobody sees, `ENV:NAME`, or scopes with commas between.
 fn slips(row: &Row) -> Vec<String> {
     let mut wrong = Vec::new();
     for column in ["legacy_id", "legacy_secret", "client_id", "client_secret"] {
@@ -248,6 +248,11 @@ fn slips(row: &Row) -> Vec<String> {
             let hint = "hint: as `env:NAME`, `file:PATH`, `sealed:TEXT`, an old one as `learn`; a secret that reads so is for a file";
             wrong.push(format!("`{column}` is no reference, and looks like one\n  {hint}"));
         }
+    }
+    if let Some(sign) = row.separator() {
+        let what = if sign == '=' { "two `=`".to_owned() } else { format!("`{sign}`") };
+        let hint = "hint: blanks alone separate its words (`a=b c`); a scope that has such a sign goes into an object, in JSON";
+        wrong.push(format!("`scopes` has {what} within a word\n  {hint}"));
     }
     wrong
 }
@@ -312,8 +317,16 @@ fn report(
     let (file, mut out) = (import.file.display().to_string(), show::data());
     if import.format == Format::Json {
         let change = |planned: &Planned| {
-            let client = &planned.client;
-            json!({"line": planned.line, "legacy_id": client.legacy_id, "client_id": client.client_id, "stage": client.stage})
+            let NewClient { legacy_id, client_id, stage, scopes, dialect, .. } = &planned.client;
+            let mut told =
+                json!({"line": planned.line, "legacy_id": legacy_id, "client_id": client_id, "stage": stage});
+            if !scopes.is_empty() {
+                told["scopes"] = scopes.iter().map(|(old, new)| (old.as_str(), new.as_str())).collect();
+            }
+            if let Some(dialect) = dialect {
+                told["dialect"] = dialect.as_str().into();
+            }
+            told
         };
         let changes: Vec<_> = planned.iter().map(change).collect();
         let [problems, warnings] = [problems, warnings].map(|told| {
@@ -325,7 +338,14 @@ fn report(
     }
     for Planned { client, .. } in planned {
         let (old, new) = (plain(&client.legacy_id), plain(&client.client_id));
-        writeln!(out, "add {old} as {new}, at stage {}", client.stage)?;
+        write!(out, "add {old} as {new}, at stage {}", client.stage)?;
+        for (number, (old, new)) in client.scopes.iter().enumerate() {
+            write!(out, "{} {}={}", if number == 0 { ", scopes" } else { "" }, plain(old), plain(new))?;
+        }
+        if let Some(dialect) = &client.dialect {
+            write!(out, ", dialect {}", plain(dialect))?;
+        }
+        writeln!(out)?;
     }
     for (word, told) in [("error", problems), ("warning", warnings)] {
         for Problem { line, message } in told {

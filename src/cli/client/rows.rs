@@ -38,6 +38,15 @@ impl Row {
         self.fields.get(column).map(|text| text.as_str()).filter(|text| !text.is_empty())
     }
 
+    /// A sign in a text of scopes that others put between words, or a second `=` in one. A scope may have either, but is hardly meant to.
+    pub(super) fn separator(&self) -> Option<char> {
+        let mut words = self.field("scopes").unwrap_or_default().split_whitespace();
+        words.find_map(|word| {
+            let other = word.chars().find(|sign| [';', ',', '|'].contains(sign));
+            other.or_else(|| word.matches('=').nth(1).map(|_| '='))
+        })
+    }
+
     /// Legacy words of scopes and the realm's, as they stand there: one may stand there twice.
     pub(super) fn scopes(&self) -> Vec<(String, String)> {
         let pair = |word: &str| {
@@ -102,8 +111,8 @@ pub(super) fn read(path: &Path) -> Result<Vec<Row>, String> {
 }
 
 /// A column. In a table that has no header, or parts its fields otherwise, a secret stands where its name belongs: only what reads as a
-/// name, among others that are, is told.
-fn known(name: &str, is_among_others: bool) -> Result<&'static str, String> {
+/// name, among others that are, is told; of others among those, where it stands.
+fn known(name: &str, among_others: Option<fmt::Arguments<'_>>) -> Result<&'static str, String> {
     let found = COLUMNS.into_iter().find(|column| *column == name);
     found.ok_or_else(|| {
         // As spreadsheets save it where the comma stands within numbers.
@@ -113,10 +122,10 @@ fn known(name: &str, is_among_others: bool) -> Result<&'static str, String> {
             None => format!("known are {}", COLUMNS.join(", ")),
         };
         let is_name = name.len() <= 30 && name.bytes().all(|byte| byte.is_ascii_alphabetic() || b"_ ".contains(&byte));
-        let what = match (is_among_others, is_name) {
-            (false, _) => "has no columns in its first line".to_owned(),
-            (true, false) => "has a column of another name".to_owned(),
-            (true, true) => format!("has the unknown column `{name}`"),
+        let what = match (among_others, is_name) {
+            (None, _) => "has no columns in its first line".to_owned(),
+            (Some(place), false) => format!("has a column of another name, {place}"),
+            (Some(place), true) => format!("has the unknown column `{name}`, {place}"),
         };
         format!("{what}\n  hint: {hint}")
     })
@@ -126,7 +135,8 @@ fn of_csv(bytes: &[u8]) -> Result<Vec<Row>, String> {
     let mut reader = csv::ReaderBuilder::new().flexible(true).trim(csv::Trim::Headers).from_reader(bytes);
     let header = reader.headers().map_err(|_| format!("has no header in UTF-8\n  {ENCODING}"))?.clone();
     let is_header = header.iter().any(|name| COLUMNS.contains(&name));
-    let columns = header.iter().map(|name| known(name, is_header)).collect::<Result<Vec<_>, _>>()?;
+    let column = |(name, number): (&str, usize)| known(name, is_header.then_some(format_args!("column {number}")));
+    let columns = header.iter().zip(1..).map(column).collect::<Result<Vec<_>, _>>()?;
     for (index, column) in columns.iter().enumerate() {
         if columns.iter().take(index).any(|other| other == column) {
             return Err(format!("has the column `{column}` twice\n  hint: leave one of the two"));
@@ -191,8 +201,8 @@ fn of_json(bytes: &[u8]) -> Result<Vec<Row>, String> {
 
 fn of_entry(Fields(entry): Fields, line: u64) -> Result<Row, String> {
     let mut row = Row { line, ..Row::default() };
-    for (name, value) in entry {
-        let column = known(&name, true)?;
+    for ((name, value), number) in entry.into_iter().zip(1..) {
+        let column = known(&name, Some(format_args!("member {number} of entry {line}")))?;
         let text = match (value, column) {
             (Field::Text(text), _) => text,
             (Field::Fields(Fields(pairs)), "scopes") => {

@@ -25,7 +25,9 @@ fn an_import_is_dry_until_it_is_told_to_write() {
     // Another order, a byte order mark, quotes and a comma in a field, a column that is left out.
     let text = "\u{feff}client_id,client_secret,legacy_id,legacy_secret,stage,scopes\r\nnew_a,env:NEW_SECRET,\"a, the \"\"first\"\"\",planted-typed-a,live,read=realm.read write\r\nnew_b,env:NEW_SECRET,b,planted-typed-b,,\r\n";
     let dry = import(&world, "all.csv", text, &["--stage", "live"]).fine();
-    assert_eq!(dry.out, "add a, the \"first\" as new_a, at stage live\nadd b as new_b, at stage live\n");
+    let added = "add a, the \"first\" as new_a, at stage live, scopes read=realm.read write=write\n\
+        add b as new_b, at stage live\n";
+    assert_eq!(dry.out, added);
     assert!(dry.err.contains("hint: --write adds them"), "{}", dry.err);
     assert_eq!(imported(&world), None);
     let written = import(&world, "all.csv", text, &["--stage", "live", "--write"]).fine();
@@ -72,7 +74,9 @@ fn json_is_as_good_as_csv() {
     let world = Plan::new().files();
     let text = "[{\"legacy_id\": \"a\", \"legacy_secret\": \"env:OLD_SECRET\", \"client_id\": \"new_a\", \"client_secret\": \"env:NEW_SECRET\", \"scopes\": {\"read\": \"realm.read\"}, \"stage\": \"retired\", \"dialect\": null}]";
     let written = import(&world, "all.json", text, &["--write", "--format", "json"]).fine().json();
-    let add = serde_json::json!([{"line": 1, "legacy_id": "a", "client_id": "new_a", "stage": "retired"}]);
+    let scopes = serde_json::json!({"read": "realm.read"});
+    let add =
+        serde_json::json!([{"line": 1, "legacy_id": "a", "client_id": "new_a", "stage": "retired", "scopes": scopes}]);
     assert_eq!(written, serde_json::json!({"add": add, "problems": [], "warnings": [], "write": true}));
     let shown = run(&world, &["client", "show", "a", "--format", "json"], "").fine().json();
     assert_eq!((&shown["stage"], &shown["scopes"]["read"]), (&"retired".into(), &"realm.read".into()));
@@ -175,6 +179,50 @@ fn a_blank_behind_a_comma_is_no_part_of_an_id_a_secret_or_a_reference() {
 }
 
 #[test]
+fn words_of_scopes_that_something_else_than_blanks_separates_are_a_problem_of_their_row() {
+    let world = Plan::new().files();
+    for (scopes, sign) in [
+        ("cr=client_registration;mail=email", "`;`"),
+        ("a=b|c=d", "`|`"),
+        ("\"a=b,c=d\"", "`,`"),
+        ("\"a=b, c=d\"", "`,`"),
+        ("read a=b; c=d", "`;`"),
+        ("\"read,write\"", "`,`"),
+        ("a=b=c", "two `=`"),
+    ] {
+        let row = format!("{HEADER}a1,env:OLD_SECRET,n1,env:NEW_SECRET,{scopes},live,\n");
+        let said = import(&world, "i.csv", &row, &["--write"]);
+        said.refused(1, "nothing was changed: 1 problem");
+        let problem = format!("i.csv:2: error: `scopes` has {sign} within a word\n  hint: blanks alone separate");
+        assert!(said.out.contains(&problem) && !said.out.contains("add a1"), "{scopes}: {said:?}");
+    }
+    let entry = |scopes: &str| {
+        format!(
+            "[{{\"legacy_id\": \"a\", \"legacy_secret\": \"env:OLD_SECRET\", \"client_id\": \"new\", \"client_secret\": \"env:NEW_SECRET\", \"stage\": \"live\", \"scopes\": {scopes}}}]"
+        )
+    };
+    let text = import(&world, "i.json", &entry("\"a=b,c=d\""), &["--write"]);
+    text.refused(1, "nothing was changed: 1 problem");
+    assert!(text.out.contains("i.json:1: error: `scopes` has `,` within a word"), "{text:?}");
+    assert_eq!(imported(&world), None);
+    // RFC 6749 section 3.3 has scopes with any of these: here there is no doubt.
+    import(&world, "i.json", &entry("{\"a,b\": \"c=d;e=f|g\"}"), &["--write"]).fine();
+    assert!(imported(&world).unwrap().contains("scopes = { \"a,b\" = \"c=d;e=f|g\" }"), "{:?}", imported(&world));
+}
+
+#[test]
+fn what_an_import_would_change_is_shown_with_scopes_and_dialect() {
+    let world = Plan::new().files();
+    let row = format!("{HEADER}a,env:OLD_SECRET,new,env:NEW_SECRET,cr=client_registration mail,live,otk-passport\n");
+    let dry = import(&world, "i.csv", &row, &[]).fine();
+    let told = "add a as new, at stage live, scopes cr=client_registration mail=mail, dialect otk-passport\n";
+    assert_eq!(dry.out, told);
+    let json = import(&world, "i.csv", &row, &["--format", "json"]).fine().json();
+    let scopes = serde_json::json!({"cr": "client_registration", "mail": "mail"});
+    assert_eq!((&json["add"][0]["scopes"], &json["add"][0]["dialect"]), (&scopes, &"otk-passport".into()));
+}
+
+#[test]
 fn a_warning_of_a_dry_run_names_the_row_and_not_a_file_that_is_not_there() {
     let world = Plan::new().set("otk", "url", "\"http://127.0.0.1:1\"").files();
     let text = "legacy_id,legacy_secret,client_id,client_secret\n\
@@ -256,8 +304,12 @@ fn a_secret_that_stands_where_the_name_of_a_column_belongs_is_not_told() {
     let letters = import(&world, "x.csv", "hunter,shop,shop,other\n", &[]);
     assert!(letters.status == 2 && !letters.err.contains("hunter"), "{letters:?}");
     import(&world, "x.csv", "legacy_id,planted-typed-1\n", &[])
-        .refused(2, "has a column of another name\n  hint: known");
-    import(&world, "x.json", "[{\"planted-typed-1\": \"a\"}]", &[]).refused(2, "has a column of another name");
+        .refused(2, "has a column of another name, column 2\n  hint: known");
+    let second = "[{\"legacy_id\": \"a\"}, {\"legacy_id\": \"b\", \"planted-typed-1\": \"a\"}]";
+    import(&world, "x.json", second, &[])
+        .refused(2, "has a column of another name, member 2 of entry 2\n  hint: known");
+    let trailing = HEADER.replace('\n', ",\n");
+    import(&world, "x.csv", &trailing, &[]).refused(2, "has the unknown column ``, column 8\n  hint: known");
 }
 
 #[test]
