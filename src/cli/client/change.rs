@@ -148,8 +148,8 @@ pub(super) fn secret(config: &Config, means: Means<'_>, slot: &Slot) -> Result<E
     if learns && slot.new {
         return Err(Undone::Misused("only old secrets are learned\n  hint: leave --new out".to_owned()));
     }
-    if learns && !learned::is_learned(&edit::entry(&config.mappings, &slot.id)?) {
-        return Ok(forgotten(config, &slot.id));
+    if learns && let Some(written) = learned_no_more(config, &slot.id)? {
+        return Ok(forgotten(config, &written));
     }
     let hashes = if learns { learned::hashes(config, &slot.id)? } else { Vec::new() };
     let known = asked(config, slot, (key, which))?;
@@ -179,15 +179,22 @@ pub(super) fn secret(config: &Config, means: Means<'_>, slot: &Slot) -> Result<E
         Action::WriteLearned => format!("has what was learned written down as its {which}"),
     };
     let taken = taken::wait(config, &changed, &format!("`{}` {what}", slot.id));
-    if learns && !learned::forget(config, &slot.id) {
+    if learns && !learned::forget(config, &slot.id, &changed.file, changed.note.as_deref()) {
         return Ok(ExitCode::from(NO));
     }
     Ok(taken)
 }
 
+/// A client's entry, where it does not learn.
+fn learned_no_more(config: &Config, id: &str) -> Result<Option<Entry>, Undone> {
+    let entry = edit::entry(&config.mappings, id)?;
+    Ok(Some(entry).filter(|entry| !learned::is_learned(entry)))
+}
+
 /// Of a client that does not learn nothing is to be written; but a command before may have been killed when it had written.
-fn forgotten(config: &Config, id: &str) -> ExitCode {
-    if !learned::forget(config, id) {
+fn forgotten(config: &Config, entry: &Entry) -> ExitCode {
+    let (id, unsure) = (&entry.legacy_id, edit::still_unsure(&entry.file));
+    if !learned::forget(config, id, &entry.file, unsure.as_deref()) {
         return ExitCode::from(NO);
     }
     show::say(&format!(

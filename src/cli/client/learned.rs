@@ -1,5 +1,7 @@
 //! What the running bridge has learned of old secrets.
 
+use std::path::Path;
+
 use serde_json::json;
 
 use super::super::{ask, show};
@@ -51,9 +53,12 @@ pub(super) fn hashes(config: &Config, id: &str) -> Result<Vec<String>, Refused> 
     Ok(hashes)
 }
 
-/// Has the bridge delete what it keeps, now that the file has it. Whether it has.
-pub(super) fn forget(config: &Config, id: &str) -> bool {
-    let forgotten = ask::told(config, PATH, Some(&json!({ "client": id, "forget": true })));
+/// Has the bridge delete what it keeps, now that the file has it; not where that may be gone after a power cut, and is nowhere else then. Whether it has.
+pub(super) fn forget(config: &Config, id: &str, file: &Path, unsure: Option<&str>) -> bool {
+    let forgotten = match unsure {
+        Some(note) => Err(format!("{}: {note}", file.display())),
+        None => ask::told(config, PATH, Some(&json!({ "client": id, "forget": true }))),
+    };
     if let Err(reason) = &forgotten {
         let hint = if reason.contains("hint: ") {
             ""

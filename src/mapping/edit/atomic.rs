@@ -44,6 +44,12 @@ fn unsure(directory: &Path) -> Option<String> {
     synced.err().map(told)
 }
 
+/// The same of a file that was written before: whoever wrote it may have been told so, or killed before.
+pub fn still_unsure(path: &Path) -> Option<String> {
+    let path = behind(path, true).ok()?;
+    unsure(path.parent()?)
+}
+
 /// The file itself, behind symbolic links.
 fn behind(path: &Path, there: bool) -> Result<PathBuf, String> {
     if !there {

@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 
 use toml_edit::{DocumentMut, Item, TableLike};
 
+pub use atomic::still_unsure;
 pub use fields::{BACK, NewClient, NewSecret, is_back, is_back_at, percent, reason_back, stage};
 pub use slots::{Known, SecretSlots};
 

@@ -15,7 +15,9 @@ use super::said::Said;
 use crate::store::world::{block_on, embedded};
 use crate::support::meanwhile::Meanwhile;
 use crate::support::program::{Program, bare};
-use crate::support::{NEW_SECRET, OLD_ID, OLD_SECRET, Plan, TOKEN, World, client, eventually, passport, post};
+use crate::support::{
+    Connection, FakeOld, NEW_SECRET, OLD_ID, OLD_SECRET, Plan, TOKEN, World, client, eventually, passport, post,
+};
 
 const OPS: &str = "PASSBRIDGE__LISTEN__OPS";
 const NO_DISK: &str = "Input/output error";
@@ -35,9 +37,14 @@ fn served(world: &World, path: &Path) -> Program {
 
 /// What a command says where this of a world's files cannot be synced.
 fn said(world: &World, path: &str, arguments: &[&str]) -> Said {
+    said_beside("127.0.0.1:1", world, path, arguments)
+}
+
+/// The same beside a bridge.
+fn said_beside(ops: &str, world: &World, path: &str, arguments: &[&str]) -> Said {
     let mut command = unsynced(&world.path().join(path), &[]);
     bare(&mut command).env("PATH", "/usr/bin:/bin");
-    command.env("OLD_SECRET", OLD_SECRET).env("NEW_SECRET", NEW_SECRET).env(OPS, "127.0.0.1:1");
+    command.env("OLD_SECRET", OLD_SECRET).env("NEW_SECRET", NEW_SECRET).env(OPS, ops);
     let output = command.arg("--config").arg(world.config()).args(arguments).output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     Said { status: output.status.code().unwrap(), out: text(output.stdout), err: text(output.stderr) }
@@ -53,6 +60,46 @@ fn a_change_of_a_client_that_the_disk_does_not_keep_is_none_and_one_that_it_may_
     let told = said(&world, "mappings/clients", &stage).fine();
     assert!(told.err.contains(&format!("may be gone after a power cut: {NO_DISK}")), "{told:?}");
     assert_ne!(all(&world), before);
+}
+
+#[test]
+fn what_was_learned_is_not_forgotten_where_the_file_that_has_it_may_be_gone_after_a_power_cut() {
+    let old = FakeOld::start();
+    let learns = client(OLD_ID, "stage = \"legacy\"\nlegacy_secret = { learn = true }");
+    let plan = Plan::new().without_clients().client(&learns).set("otk", "url", &format!("\"{}\"", old.url()));
+    let mut world = plan.set("ops", "token", "{ env = \"NEW_SECRET\" }").files();
+    let program = Program::serve(&world);
+    let ops = program.ops.to_string();
+    let command = ["client", "secret", OLD_ID, "write-learned"];
+    let write = |world: &World, unsynced: &str| said_beside(&ops, world, unsynced, &command);
+    eventually("it is learned", || {
+        assert_eq!(Connection::open(program.legacy).ask(&post(TOKEN, &passport(OLD_ID, OLD_SECRET))).status, 200);
+        program.told("/metrics").body.contains("passbridge_secrets_learned_total{client=")
+    });
+    let kept = || {
+        let body = format!("{{\"client\":\"{OLD_ID}\"}}");
+        let head = format!(
+            "Authorization: Bearer {NEW_SECRET}\r\nContent-Type: application/json\r\nContent-Length: {}",
+            body.len()
+        );
+        let request = format!("POST /api/v1/clients/learned HTTP/1.1\r\nHost: ops\r\n{head}\r\n\r\n{body}");
+        Connection::open(program.ops).ask(request.as_bytes()).json("hashes").as_array().map(Vec::len)
+    };
+    assert_eq!(kept(), Some(1));
+    // Said again where it is no better, it is no better.
+    for told in ["has what was learned written down as its old secret", "note: the store still has what was learned: "]
+    {
+        let said = write(&world, "mappings/clients");
+        said.refused(1, told);
+        said.refused(1, &format!("may be gone after a power cut: {NO_DISK}\n  hint: said again once that is mended"));
+    }
+    // The power cut.
+    world.change_clients(&[learns]);
+    program.signal("HUP");
+    eventually("it is as it was", || kept() == Some(1));
+    write(&world, "nothing").fine();
+    let file = fs::read_to_string(world.path().join("mappings/clients/all.toml")).unwrap();
+    assert!(file.contains("$argon2id$") && kept().is_none(), "{file}");
 }
 
 #[test]
