@@ -94,10 +94,12 @@ impl Directory {
         self.raise_to(FORMAT)
     }
 
-    /// Sees to it that what was entered in it is on the disk, fjall's own directory above all; from now on that has its place, too.
+    /// Sees to it that what was entered in it is on the disk, fjall's own directory and its trees above all; from now on that has its place, too.
     pub(super) fn settle(&mut self) -> Result<(), StoreError> {
         self.engine = Some(File::open(self.engine()).map_err(cannot(&self.engine()))?);
-        disk::sync_directory(&self.path).map_err(cannot(&self.path))
+        let sync = |directory: &Path| disk::sync_directory(directory).map_err(cannot(directory));
+        sync(&self.trees())?;
+        sync(&self.path)
     }
 
     /// Removes what is in it: it became no store.
@@ -116,11 +118,15 @@ impl Directory {
         self.path.join("engine")
     }
 
+    /// Where it enters its trees.
+    fn trees(&self) -> PathBuf {
+        self.engine().join("keyspaces")
+    }
+
     /// Clears away what a process left behind that was killed while it made the store: fjall goes on from its version marker
     /// only, and writes that before its first tree.
     fn begin_anew_where_it_never_began(&self) -> io::Result<()> {
-        let engine = self.engine();
-        let trees = engine.join("keyspaces");
+        let (engine, trees) = (self.engine(), self.trees());
         let began = engine.join("version").exists() || trees.exists() && std::fs::read_dir(&trees)?.next().is_some();
         if engine.exists() && !began { std::fs::remove_dir_all(engine) } else { Ok(()) }
     }

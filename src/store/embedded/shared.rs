@@ -58,7 +58,7 @@ impl Shared {
     ) -> Result<(Self, ExpiryIndex), StoreError> {
         let mut directory = Directory::take(path)?;
         let files = Files::open(&directory.engine(), for_blocks(cache_bytes))?;
-        directory.settle()?; // fjall syncs what it makes in its own directory, and not where that is entered
+        directory.settle()?; // fjall syncs what is in its directory and in each tree, and not where those are entered
         let opening = files.get::<u32>(keys::OPENINGS)?.unwrap_or_default().saturating_add(1);
         files.write(vec![Entry::record(keys::OPENINGS, &opening)])?;
         let mut expiry = ExpiryIndex::of_opening(opening);

@@ -114,6 +114,7 @@ fn a_store_is_begun_and_gone_on_with_only_where_the_disk_keeps_its_directory() {
     assert!(!world.path().join("data/format").exists());
     said(&world, "nothing", &copy).fine();
     said(&world, "data", &copy).refused(1, NO_DISK);
+    said(&world, "data/engine/keyspaces", &copy).refused(1, NO_DISK);
 }
 
 #[test]

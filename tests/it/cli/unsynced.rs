@@ -94,7 +94,7 @@ fn what_may_be_in_memory_alone_behind_a_failed_sync_or_a_kill_is_written_anew() 
 }
 
 #[test]
-fn the_audits_directory_is_on_the_disk_where_it_is_entered_before_anybody_is_served() {
+fn the_audits_directory_and_the_stores_trees_are_on_the_disk_where_they_are_entered_before_anybody_is_served() {
     let world = Plan::new().files();
     let calls = world.path().join("calls");
     let mut traced = Command::new("strace");
@@ -102,6 +102,11 @@ fn the_audits_directory_is_on_the_disk_where_it_is_entered_before_anybody_is_ser
     traced.arg(env!("CARGO_BIN_EXE_passbridge"));
     let _program = Program::serve_by(&world, traced);
     let calls = fs::read_to_string(&calls).unwrap();
-    let (_, behind) = calls.split_once(&format!("\"{}/audit\"", world.store().display())).expect("it is made");
-    assert!(behind.contains(&format!("<{}>) ", world.store().display())), "{calls}");
+    for (entered, above) in
+        [("audit", ""), ("engine/keyspaces/1", "/engine/keyspaces"), ("engine/keyspaces/2", "/engine/keyspaces")]
+    {
+        let made = format!("\"{}/{entered}\"", world.store().display());
+        let (_, behind) = calls.split_once(&made).expect("it is made");
+        assert!(behind.contains(&format!("<{}{above}>) ", world.store().display())), "{entered}: {calls}");
+    }
 }
