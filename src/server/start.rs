@@ -26,7 +26,7 @@ use super::shared::Shared;
 use super::tls::{BOTH, Tls, provide_tls};
 use super::tuning::Tuning;
 use super::worker::Worker;
-use crate::config::{self, Config, Listen};
+use crate::config::{self, Config, Examined, Listen};
 use crate::document::{Finding, Findings};
 use crate::domain::chance::{Entropy, random};
 use crate::domain::refusal::limit_met;
@@ -38,7 +38,7 @@ use crate::lifecycle::{apart, give_back, looking_up_names, thread};
 use crate::mapping::{self, Guard, Snapshot};
 use crate::otk::OldServer;
 use crate::relay::TlsMaterial;
-use crate::secrets::Environment;
+use crate::secrets::{Environment, Means};
 use crate::store::{Measures, TokenStore};
 use crate::telemetry::audit::Audit;
 use crate::telemetry::{Edge, Metrics, log};
@@ -78,9 +78,11 @@ pub fn start(start: Start) -> Result<Running, StartError> {
     }
     let (config, loaded, findings) = apart(|| {
         let findings = Findings::new();
-        let config = config::load(&start.config, &start.environment, now, &findings);
-        let load = |config: &Config| mapping::load(&config.mappings, config.means(&start.environment), &findings);
-        let loaded = config.as_ref().and_then(load);
+        let (at, environment) = (&start.config, &start.environment);
+        // Where the configuration is wrong the mappings are looked at all the same: whoever mends it hears of all at once.
+        let Examined { config, mappings, identities } = config::examine(at, environment, now, &findings);
+        let means = Means { environment, identities: &identities };
+        let loaded = mappings.and_then(|mappings| mapping::load(&mappings, means, &findings));
         (config, loaded, findings)
     });
     let (Some(config), Some(loaded)) = (config, loaded) else {

@@ -283,3 +283,18 @@ fn whom_the_system_comes_to_trust_is_trusted_from_the_next_load_on() {
         assert_eq!((login(), program.lines("load_refused").len()), (200, 0));
     }
 }
+
+#[test]
+fn a_start_tells_what_is_wrong_with_the_mappings_beside_what_is_wrong_with_the_configuration() {
+    let mut world = Plan::new().files();
+    world.change("listen", "legacy", "\"x\"");
+    world.change_clients(&[client(OLD_ID, "unheard_of = 1")]);
+    let mut program = Program::begin(&world, Command::new(env!("CARGO_BIN_EXE_passbridge")));
+    assert_eq!(program.ended().code(), Some(2));
+    let told = program.log();
+    for words in
+        ["`listen.legacy` is not an address", "unheard_of", "the configuration is refused; nothing was started"]
+    {
+        assert!(told.contains(words), "{words}: {told}");
+    }
+}
