@@ -1,4 +1,4 @@
-//! When a certificate begins and ends (RFC 5280 section 4.1). Pure; reads no more of it than that.
+//! A certificate's version, and when it begins and ends (RFC 5280 section 4.1). Pure; reads no more of it than that.
 
 use std::time::Duration;
 
@@ -7,6 +7,7 @@ use crate::domain::time::Timestamp;
 /// An end that is nearer than this deserves a look.
 pub const NEAR: Duration = Duration::from_hours(24 * 30);
 
+const INTEGER: u8 = 0x02;
 const SEQUENCE: u8 = 0x30;
 const VERSION: u8 = 0xa0;
 const UTC_TIME: u8 = 0x17;
@@ -24,6 +25,19 @@ pub fn ends(certificate: &[u8]) -> Option<Timestamp> {
 #[must_use]
 pub fn begins(certificate: &[u8]) -> Option<Timestamp> {
     time(validity(certificate)?.next()?)
+}
+
+/// The version of a certificate in DER, 1 where it says none; nothing where it is none.
+#[must_use]
+pub fn version(certificate: &[u8]) -> Option<u8> {
+    let mut body = Der(certificate).within(SEQUENCE)?.within(SEQUENCE)?;
+    match body.next()? {
+        (VERSION, said) => match Der(said).next()? {
+            (INTEGER, [counted_from_zero]) => counted_from_zero.checked_add(1),
+            _ => None,
+        },
+        (_serial, _) => Some(1),
+    }
 }
 
 fn validity(certificate: &[u8]) -> Option<Der<'_>> {
@@ -98,6 +112,7 @@ mod tests {
             let certificate = until(year);
             assert_eq!(ends(&certificate).unwrap().system(), wanted, "{year}");
             assert_eq!(begins(&certificate).unwrap().system(), since, "{year}");
+            assert_eq!(version(&certificate), Some(3));
         }
     }
 
@@ -111,7 +126,7 @@ mod tests {
         for index in 0..whole.len() {
             let mut bent = whole.clone();
             bent[index] ^= 0x81;
-            let _no_panic = ends(&bent);
+            let _no_panic = (ends(&bent), version(&bent));
         }
         assert_eq!(end.secs() % 86_400, 0);
         assert_eq!(ends(b""), None);

@@ -130,7 +130,14 @@ impl TlsMaterial {
 }
 
 fn shown(material: &TlsMaterial) -> Result<Vec<CertificateDer<'static>>, UnfitMaterial> {
-    certificates(&material.certificate).ok_or_else(|| UnfitMaterial::new(Piece::Certificate, NO_CERTIFICATE))
+    let unfit = |reason: String| UnfitMaterial::new(Piece::Certificate, reason);
+    let shown = certificates(&material.certificate).ok_or_else(|| unfit(NO_CERTIFICATE.to_owned()))?;
+    // Those between it and its authority are for whoever connects to judge.
+    if let Some(version @ ..3) = shown.first().and_then(|own| certificate::version(own)) {
+        let hint = "have it signed anew with extensions, its names among them: `openssl x509 -req` adds those of -extfile alone";
+        return Err(UnfitMaterial { hint, ..unfit(format!("is of X.509 version {version}, and TLS takes 3 alone")) });
+    }
+    Ok(shown)
 }
 
 fn key(material: &TlsMaterial) -> Result<PrivateKeyDer<'static>, UnfitMaterial> {

@@ -584,8 +584,10 @@ fn a_certificates_time_is_judged_by_the_time_that_is_handed_in() {
 fn each_file_of_tls_that_cannot_be_used_is_told_by_its_name_with_what_is_wrong() {
     let text = "[tls]\nlegacy = { certificate = \"c.pem\", key = \"c.key\", client_ca = \"ca.pem\" }";
     let authority = Authority::new();
-    let ((certificate, key), (_, other)) =
-        (authority.shown("localhost", None).pem(), authority.shown("localhost", None).pem());
+    let shown = authority.shown("localhost", None);
+    let ((certificate, key), (_, other)) = (shown.pem(), authority.shown("localhost", None).pem());
+    let first_version = shown.of_first_version();
+    let of_first_version = "`tls.legacy.certificate` is of X.509 version 1, and TLS takes 3 alone";
     // As an RSA key of 1024 bits: PEM in order, and no key that is taken.
     let unfit = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n".to_owned();
     let encrypted = [
@@ -598,6 +600,8 @@ fn each_file_of_tls_that_cannot_be_used_is_told_by_its_name_with_what_is_wrong()
     let [of_certificate, of_ca] =
         &["certificate", "client_ca"].map(|piece| format!("`tls.legacy.{piece}` {no_certificate}"));
     for (files, told) in [
+        ([&first_version, &key, &authority.pem], vec![of_first_version]),
+        ([&first_version, &other, &authority.pem], vec![of_first_version]),
         ([&certificate, &encrypted[0], &authority.pem], vec![locked]),
         ([&certificate, &encrypted[1], &authority.pem], vec![locked]),
         ([&certificate, &unfit, &authority.pem], vec![short]),

@@ -85,6 +85,17 @@ impl Shown {
         (pem("CERTIFICATE", &self.certificate), pem("PRIVATE KEY", &self.key))
     }
 
+    /// The certificate in PEM as one of X.509 version 1, which names no version and has no extensions (RFC 5280 section 4.1): `openssl x509 -req` makes such.
+    /// Nobody vouches for it.
+    pub fn of_first_version(&self) -> String {
+        let outer = elements(content(&self.certificate));
+        let body = elements(content(outer[0]));
+        let is_of_later = |element: &&&[u8]| [0xa0, 0xa3].contains(&element[0]);
+        let body: Vec<&[u8]> = body.iter().filter(|element| !is_of_later(element)).copied().collect();
+        let body = sequence(&body);
+        pem("CERTIFICATE", &sequence(&[&body, outer[1], outer[2]]))
+    }
+
     /// What a server shows it with.
     pub fn config(&self, protocols: &[&str]) -> ServerConfig {
         let key = PrivateKeyDer::try_from(self.key.clone()).unwrap();
@@ -93,6 +104,40 @@ impl Shown {
         config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
         config
     }
+}
+
+/// Where the content of a value in DER begins, and its length.
+fn head(value: &[u8]) -> (usize, usize) {
+    match value[1] {
+        short @ ..0x80 => (2, usize::from(short)),
+        long => {
+            let begin = 2 + usize::from(long & 0x7f);
+            (begin, value[2..begin].iter().fold(0, |length, byte| length << 8 | usize::from(*byte)))
+        }
+    }
+}
+
+fn content(value: &[u8]) -> &[u8] {
+    let (begin, length) = head(value);
+    &value[begin..begin + length]
+}
+
+/// The values that stand one behind the other, whole.
+fn elements(mut values: &[u8]) -> Vec<&[u8]> {
+    let mut found = Vec::new();
+    while !values.is_empty() {
+        let (begin, length) = head(values);
+        let (one, rest) = values.split_at(begin + length);
+        found.push(one);
+        values = rest;
+    }
+    found
+}
+
+fn sequence(values: &[&[u8]]) -> Vec<u8> {
+    let values = values.concat();
+    let length = u16::try_from(values.len()).unwrap().to_be_bytes();
+    [&[0x30, 0x82][..], &length, &values].concat()
 }
 
 /// Speaks TLS before a server until it ends.
