@@ -73,7 +73,7 @@ mod tests {
     fn a_file_that_is_written_anew_is_another_one_with_the_same_first_bytes_for_the_same_readers() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("1.jnl");
-        let bytes: Vec<u8> = (0..3 * PIECE).map(|number| (number % 251) as u8).collect();
+        let bytes: Vec<u8> = (0..251).cycle().take(3 * PIECE).collect();
         fs::write(&path, &bytes).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
         let before = File::open(&path).unwrap().metadata().unwrap();
