@@ -121,10 +121,14 @@ impl Writer {
         while let Some(handed) = queue.recv().await {
             self.take(handed);
         }
-        self.attempt(false);
+        // The next process believes the `stop`: all that is before it shall be on the disk by then.
+        self.attempt(true);
         self.say_what_is_missing(true);
         self.pending.push_back(Entry::new(self.clock.now(), "stop"));
         self.attempt(true);
+        if self.failing {
+            self.attempt(true);
+        }
         if !self.pending.is_empty() {
             log::audit_lost(self.pending.len());
         }
