@@ -4,8 +4,10 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, fchown};
 use std::path::Path;
+
+use rustix::fs::statvfs;
 
 /// So much is read and written at once.
 const PIECE: usize = 1 << 20;
@@ -37,23 +39,36 @@ fn or_here(directory: &Path) -> &Path {
 }
 
 /// Puts a copy of the first bytes of a file in its place, for what can be read of a file need not be on the disk: when a sync fails, the kernel keeps the
-/// bytes in memory, takes them for written, and never tries again. Whoever goes on behind them has a hole on the disk where they are.
+/// bytes in memory, takes them for written, and never tries again. Whoever goes on behind them has a hole on the disk where they are. Where there is no room
+/// for a copy the file is cut off there, and no more: who starts again on a disk that is nearly full shall be served what is kept.
 ///
 /// # Errors
 /// The disk does not take the copy; the file is as it was.
 pub fn write_anew(path: &Path, length: u64) -> io::Result<()> {
+    if room(path)? < length {
+        let file = OpenOptions::new().write(true).open(path)?;
+        return file.set_len(length).and_then(|()| file.sync_all());
+    }
     let draft = path.with_extension("new");
     copy(path, length, &draft).inspect_err(|_| drop(fs::remove_file(&draft)))?;
     fs::rename(&draft, path)?;
     path.parent().map_or(Ok(()), sync_directory)
 }
 
+/// Bytes that the disk below this path has left for us.
+fn room(path: &Path) -> io::Result<u64> {
+    let disk = statvfs(path)?;
+    Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
+}
+
 /// Through memory of ours, which `io::copy` spares: a file system may have the copy share what is on the disk.
 fn copy(path: &Path, length: u64, draft: &Path) -> io::Result<()> {
     let from = File::open(path)?;
-    let permissions = from.metadata()?.permissions();
+    let before = from.metadata()?;
     let mut into = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(draft)?;
-    into.set_permissions(permissions)?;
+    // Whoever reads it by its group goes on.
+    let _stays_as_made = fchown(&into, None, Some(before.gid()));
+    into.set_permissions(before.permissions())?;
     let (mut from, mut piece) = (from.take(length), vec![0; PIECE]);
     loop {
         match from.read(&mut piece)? {
@@ -65,7 +80,7 @@ fn copy(path: &Path, length: u64, draft: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    use std::os::unix::fs::PermissionsExt;
 
     use super::*;
 

@@ -136,8 +136,12 @@ impl Way {
                         }
                     }
                     Err(Unanswered::Failed(failed, over)) => {
-                        if server.is_to_blame(over, is_fresh, before) || self.is_hung(server, before, &failed) {
+                        // Whether it is the server that is too slow, and not the call alone.
+                        let is_hung = matches!(failed, Failed::Slow(_)) && server.is_silent_since(before);
+                        if server.is_to_blame(over, is_fresh, before) || is_hung && self.has_others() {
                             self.pass_over(server, failed.why(), exchange);
+                        } else if is_hung {
+                            server.leave_shared();
                         }
                         return Err(failed);
                     }
@@ -149,11 +153,6 @@ impl Way {
 
     pub(super) fn has_others(&self) -> bool {
         self.servers.len() > 1
-    }
-
-    /// Whether it is the server that is too slow, and not the call alone, and another may be asked in its place.
-    fn is_hung(&self, server: &Server, before: Before, failed: &Failed) -> bool {
-        self.has_others() && matches!(failed, Failed::Slow(_)) && server.is_silent_since(before)
     }
 
     /// Has the calls that come go to others, where there are any. Of a server that has none its calls tell.

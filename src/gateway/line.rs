@@ -112,8 +112,8 @@ pub(super) async fn shared(
     tasks: &Tasks,
 ) -> Result<Shared, String> {
     let places = Arc::new(Places { taken: AtomicUsize::new(0), most: Arc::clone(most) });
-    // No pings: gRPC servers take more than two in five minutes for abuse, and end all calls of the connection (`too_many_pings`). The kernel asks whether
-    // a silent server is still there (`dial`).
+    // No pings: gRPC servers take more than two in five minutes for abuse, and end all calls of the connection (`too_many_pings`). A connection that is
+    // silent is left behind a call that was not answered in time (`Server::leave_shared`).
     let mut http = http2::Builder::new(tasks.clone());
     http.timer(TokioTimer::new())
         .max_header_list_size(u32::try_from(ANSWER_HEAD).unwrap_or(u32::MAX))

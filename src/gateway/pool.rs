@@ -214,6 +214,12 @@ impl Server {
         self.idle.lock().retain_mut(Wire::is_idle);
     }
 
+    /// Has the calls that come open another connection in place of those that are shared: what is silent may be the way to the server, which the kernel
+    /// finds out in a quarter of an hour. Calls under way stay.
+    pub(super) fn leave_shared(&self) {
+        self.shared.lock().clear();
+    }
+
     /// Closes what is idle.
     pub(super) fn close(&self) {
         self.idle.lock().clear();

@@ -14,7 +14,6 @@ use std::sync::Arc;
 
 use super::super::error::StoreError;
 use super::files::unwritten;
-use super::journal;
 use crate::disk;
 
 /// The format that this program writes.
@@ -24,7 +23,7 @@ pub(super) const FORMAT: u32 = 3;
 const OLDEST: u32 = 1;
 
 /// What a group of writes has at most.
-const GROUP: u64 = 4 << 20;
+const PROBE: u64 = 4 << 20;
 
 /// The directory, ours as long as this value lives.
 #[derive(Debug)]
@@ -141,13 +140,12 @@ impl Directory {
         is_ours.then_some(()).ok_or_else(|| StoreError::CannotWrite { cause: Arc::new(io::Error::other(words)) })
     }
 
-    /// Whether the disk takes bytes: it is asked for as many as a group of writes has at most, beside the copy of the journal that opening makes.
+    /// Whether the disk takes bytes: it is asked for as many as a group of writes has at most.
     pub(super) fn probe(&self) -> Result<(), StoreError> {
         self.in_its_place()?;
         let path = self.path.join("probe");
-        let room = GROUP + journal::taken(&self.engine())?;
         let written = File::create(&path).and_then(|mut file| {
-            io::copy(&mut io::repeat(1).take(room), &mut file)?;
+            io::copy(&mut io::repeat(1).take(PROBE), &mut file)?;
             file.sync_all()
         });
         let removed = std::fs::remove_file(&path);

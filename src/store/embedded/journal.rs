@@ -16,7 +16,6 @@ use std::ffi::OsStr;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -68,13 +67,6 @@ pub(super) fn inspect(directory: &Path) -> Result<u64, StoreError> {
         disk::write_anew(&path, rest.broken.at).map_err(unwritten)?;
     }
     Ok(rest.bytes.len() as u64)
-}
-
-/// How much of the disk the newest journal takes, and its copy will.
-pub(super) fn taken(directory: &Path) -> Result<u64, StoreError> {
-    let Some(path) = journals(directory)?.pop() else { return Ok(0) };
-    let journal = std::fs::metadata(&path).map_err(|error| cannot_read(&path, error))?;
-    Ok(journal.blocks() * SECTOR as u64)
 }
 
 /// In the order in which they were written.

@@ -207,6 +207,7 @@ impl Shared {
         let directory = self.directory.lock();
         let directory = directory.as_ref().ok_or(StoreError::Closed)?;
         directory.probe()?;
+        self.disk.step();
         // A search or a backup keeps them for long: meanwhile others shall read in them, too.
         if !within(PATIENCE, || self.files.load().as_ref().is_none_or(is_unshared)) {
             return Err(self.refusing());
@@ -218,6 +219,7 @@ impl Shared {
             return Err(self.refusing());
         }
         let files = Files::open(&directory.engine(), for_blocks(self.cache_bytes))?;
+        self.disk.step();
         // What failed may stand in the journal all the same: then only these files know of it.
         self.scratch.clear();
         self.records.clear();
@@ -230,7 +232,10 @@ impl Shared {
     pub(super) fn close(&self) {
         self.closed.store(true, Ordering::Relaxed);
         if let Some(files) = self.files.swap(None) {
-            files.flush();
+            // A sync that failed may have left the newest journal in memory alone: it shall stay the newest, which is written anew.
+            if !self.is_failing() {
+                files.flush();
+            }
             drop(unshared(files, Duration::MAX));
         }
         self.directory.lock().take();

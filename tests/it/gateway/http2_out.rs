@@ -231,7 +231,19 @@ fn an_api_that_is_slow_is_told_to_give_the_call_up() {
     assert_eq!(refused(&call(&world, &get("/api", &uuid))), told(504, "temporarily_unavailable", "3003000"));
     eventually("nobody waits for it any more", || api.waiting() == 0);
     api.let_go(1);
-    assert_eq!((call(&world, &get("/api", &uuid)).status, api.connections()), (200, 1));
+    assert_eq!(call(&world, &get("/api", &uuid)).status, 200);
+}
+
+#[test]
+fn a_shared_connection_that_has_fallen_silent_is_left_behind_the_first_call_that_waits_in_vain() {
+    let api = Http2Api::start();
+    let world = to(&api.url("http", "127.0.0.1")).set("gateway", "timeout", "\"300ms\"").start();
+    let uuid = uuid(&world);
+    let status = || call(&world, &get("/api", &uuid)).status;
+    assert_eq!((status(), api.connections()), (200, 1));
+    api.fall_silent();
+    assert_eq!((status(), api.connections()), (504, 1));
+    assert_eq!((status(), api.connections()), (200, 2));
 }
 
 #[test]
