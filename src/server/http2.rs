@@ -41,7 +41,7 @@ const SEND_BUFFER: usize = 64 << 10;
 const AHEAD: u32 = 128 << 10;
 /// So long a client that was told to go may take to say that it has heard, once nothing is under way and all is sent.
 const GOING: Duration = Duration::from_secs(1);
-/// How often a connection is asked whether it is still there, and how long it may take to say so.
+/// How often a connection is asked whether it is still there, and how long it may take at least to say so.
 const PING: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(20));
 
 /// A stream with what was read of it put back before it.
@@ -209,12 +209,20 @@ fn builder(limits: &ConnectionLimits, tasks: &Tasks) -> http2::Builder<Tasks> {
         .initial_connection_window_size(STREAMS * WINDOW)
         .max_send_buf_size(SEND_BUFFER)
         .keep_alive_interval(Some(PING.0))
-        .keep_alive_timeout(PING.1);
+        // Who may leave an answer unread for so long may not have read this either: most clients read all streams as one.
+        .keep_alive_timeout(PING.1.max(limits.unread_timeout));
     http
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
+    use hyper::rt::{Sleep, Timer};
+    use parking_lot::Mutex;
+    use tokio::io::AsyncWriteExt;
+    use tokio_util::sync::CancellationToken;
+
     use super::*;
 
     async fn heard(said: &'static [u8]) -> (bool, Vec<u8>) {
@@ -222,6 +230,61 @@ mod tests {
         let mut all = Vec::new();
         stream.read_to_end(&mut all).await.unwrap();
         (is_http2, all)
+    }
+
+    /// A clock that is turned to the end of whatever somebody waits for.
+    #[derive(Clone)]
+    struct Turned(Arc<Mutex<Instant>>);
+
+    impl Timer for Turned {
+        fn sleep(&self, duration: Duration) -> Pin<Box<dyn Sleep>> {
+            self.sleep_until(self.now() + duration)
+        }
+
+        fn sleep_until(&self, deadline: Instant) -> Pin<Box<dyn Sleep>> {
+            Box::pin(Turning(self.clone(), deadline))
+        }
+
+        fn now(&self) -> Instant {
+            *self.0.lock()
+        }
+    }
+
+    struct Turning(Turned, Instant);
+
+    impl Sleep for Turning {}
+
+    impl Future for Turning {
+        type Output = ();
+
+        fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
+            let mut now = self.0.0.lock();
+            *now = self.1.max(*now);
+            Poll::Ready(())
+        }
+    }
+
+    /// How long a client is served that answers no ping.
+    async fn served(unread_timeout: Duration) -> Duration {
+        let (head_timeout, head_bytes, headers) = (Duration::from_secs(1), 16 * 1024, 100);
+        let limits = ConnectionLimits { head_timeout, head_bytes, headers, unread_timeout, heard_out: 0 };
+        let (mut client, stream) = tokio::io::duplex(1 << 16);
+        client.write_all(&[&PREFACE[..], b"\0\0\0\x04\0\0\0\0\0"].concat()).await.unwrap();
+        let began = sleep(Duration::ZERO).deadline().into_std();
+        let timer = Turned(Arc::new(Mutex::new(began)));
+        let mut http = builder(&limits, &Tasks::new(CancellationToken::new()));
+        let answer = service_fn(|_| std::future::pending::<Result<http::Response<String>, io::Error>>());
+        let _cut = http.timer(timer.clone()).serve_connection(TokioIo::new(stream), answer).await;
+        timer.now() - began
+    }
+
+    #[test]
+    fn a_client_has_as_long_for_a_ping_as_for_an_answer_that_it_leaves_unread() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        for (unread, patience) in [(1, 20), (60, 60), (600, 600)] {
+            let served = runtime.block_on(served(Duration::from_secs(unread)));
+            assert_eq!(served.as_secs(), 30 + patience, "{unread} s may pass");
+        }
     }
 
     #[test]
