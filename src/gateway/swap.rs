@@ -190,7 +190,7 @@ impl Gateway {
         if answered.0.status() == StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE && asking.bearer.is_some() {
             trail.notes.push(Note::ApiHead);
         }
-        let (StatusCode::UNAUTHORIZED, Some(bearer), Some(token)) = (answered.0.status(), asking.bearer, token) else {
+        let (true, Some(bearer), Some(token)) = (is_refused(&answered.0), asking.bearer, token) else {
             return Ok(answered);
         };
         let caller = Box::pin(self.exchange.doubt(token, &bearer.0, trail)).await?;
@@ -300,6 +300,14 @@ impl Gateway {
         }
         Ok(response)
     }
+}
+
+/// Whether the API took the token for none. Over gRPC it says so in HTTP's 200, and in the head: behind it nothing comes (`UNAUTHENTICATED`).
+fn is_refused(answer: &Response<Stream>) -> bool {
+    const GRPC: &[u8] = b"application/grpc";
+    let said = |name: &str| answer.headers().get(name).map_or(&[][..], HeaderValue::as_bytes);
+    let is_grpc = || said("content-type").get(..GRPC.len()).is_some_and(|kind| kind.eq_ignore_ascii_case(GRPC));
+    answer.status() == StatusCode::UNAUTHORIZED || said("grpc-status") == b"16" && is_grpc()
 }
 
 pub(super) fn refusal(failed: Failed) -> Refusal {

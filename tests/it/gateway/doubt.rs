@@ -1,9 +1,10 @@
 //! An API that refuses the JWT behind a good UUID.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::{call, connect, get, plan, posting, refused, routes, told, uuid};
-use crate::support::frames::{DATA, END_HEADERS, END_STREAM, Frames, HEADERS, frame};
+use crate::support::frames::{self, DATA, END_HEADERS, END_STREAM, Frames, HEADERS, WINDOW_UPDATE, frame};
 use crate::support::{Connection, FakeApi, Granting, Mood, OLD_ID, OLD_SECRET, Plan, TOKEN, World, eventually, post};
 
 /// An API that refuses the first so many JWTs that it sees, each as often as it comes.
@@ -61,6 +62,41 @@ fn a_jwt_that_the_api_refuses_is_renewed_and_the_call_sent_again() {
     assert_eq!(seen[1].header("authorization"), seen[2].header("authorization"));
     let note = format!("passbridge_notes_total{{client=\"{OLD_ID}\",note=\"api_refused_jwt\"}}");
     assert!((world.metric(&note) - 1.0).abs() < 0.1);
+}
+
+/// What a gRPC server says to who is not known comes with HTTP's 200, in the head of an answer that has nothing else.
+#[test]
+fn a_jwt_that_an_api_refuses_over_grpc_is_renewed_and_the_call_sent_again() {
+    const OK: (&str, &str) = (":status", "200");
+    const GRPC: (&str, &str) = ("content-type", "application/grpc");
+    let ways: [(&'static [(&str, &str)], usize); 6] = [
+        (&[OK, GRPC, ("grpc-status", "16")], 1),
+        (&[OK, ("content-type", "Application/gRPC+proto"), ("grpc-status", "16"), ("grpc-message", "no")], 1),
+        (&[OK, GRPC, ("grpc-status", "7")], 0),
+        (&[OK, GRPC], 0),
+        (&[OK, ("content-type", "application/json"), ("grpc-status", "16")], 0),
+        (&[OK, ("grpc-status", "16")], 0),
+    ];
+    for (refusal, times) in ways {
+        // What is longer is not sent again.
+        for (length, again) in [(9, times), ((64 << 10) + 1, 0)] {
+            let asked = AtomicUsize::new(0);
+            let api = Frames::api(move |api, stream| {
+                api.until(DATA);
+                for whose in [0, stream] {
+                    api.send(WINDOW_UPDATE, 0, whose, &(1_u32 << 20).to_be_bytes());
+                }
+                let said = if asked.fetch_add(1, Ordering::Relaxed) == 0 { refusal } else { &[(":status", "204")] };
+                api.send(HEADERS, END_HEADERS | END_STREAM, stream, &frames::head(said))
+            });
+            let world = rotating(plan(&api, ", http2 = true")).start();
+            let body = format!("Content-Length: {length}\r\n\r\n{}", "x".repeat(length));
+            let reply = call(&world, &posting(&uuid(&world), &body));
+            assert_eq!((reply.status, renewals(&world)), ([200, 204][again], times), "{refusal:?}, {length} bytes");
+            let note = format!("passbridge_notes_total{{client=\"{OLD_ID}\",note=\"api_refused_jwt\"}}");
+            assert_eq!(world.metric(&note) > 0.0, times == 1, "{refusal:?}, {length} bytes");
+        }
+    }
 }
 
 #[test]
