@@ -20,6 +20,7 @@ use super::pool::{Before, Server, in_turn};
 use super::request::{Asking, Unfit};
 use super::room::Crowd;
 use super::routes::Upstream;
+use super::stream::tell_cut;
 use super::waiting::{Awaited, LONG};
 use super::wire::{self, NoAnswer, Over, Reading, Wire};
 use super::{Bounds, Flag, Place, Stream};
@@ -345,11 +346,8 @@ impl Body for Answer {
         let Some(flow) = self.flow.as_mut() else { return Poll::Ready(None) };
         let polled = Pin::new(flow).poll_frame(cx);
         if let Poll::Ready(Some(Err(why))) = polled {
-            // Where the client's own body broke off the API is not to blame.
-            if self.progress.broken().is_none() {
-                let (call, status) = (&self.call.0, self.call.1.as_u16());
-                self.bridge.edge.answer_cut((call, status), self.server.authority(), &why.to_string());
-            }
+            let this = &mut *self;
+            tell_cut(&mut this.call, (this.server.authority(), &why), this.progress.broken(), &this.bridge.edge);
             self.broken = Some(why);
             cx.waker().wake_by_ref();
             return Poll::Pending;

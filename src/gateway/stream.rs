@@ -14,8 +14,9 @@ use super::client_body::{ClientBody, Heard};
 use super::copied::{Copied, Kept};
 use super::flow::Broken;
 use super::forward::Answer;
+use crate::domain::refusal::{Cause, Refusal};
 use crate::lifecycle::Tasks;
-use crate::telemetry::Trail;
+use crate::telemetry::{Edge, Trail};
 
 /// What a request takes up of what there is for all, as long as this is held.
 pub type Place = Arc<dyn Send + Sync>;
@@ -101,6 +102,26 @@ impl Stream {
     #[must_use]
     pub const fn nothing() -> Self {
         Self::Whole(Bytes::new())
+    }
+}
+
+/// Tells that the answer to this call was cut behind its head, as this server broke it off; or, where the call's own body was `broken`, for its client's sake.
+pub(super) fn tell_cut(
+    (call, status): &mut (Trail, StatusCode),
+    (server, why): (&str, &Broken),
+    broken: Option<&Broken>,
+    edge: &Edge,
+) {
+    let status = status.as_u16();
+    match broken {
+        None => edge.answer_cut((call, status), server, &why.to_string()),
+        // He has left, and nobody has to act.
+        Some(broken) if broken.is_gone() => {}
+        Some(broken) => {
+            let why = broken.to_string();
+            call.refusal = Some(Refusal::client(Cause::InvalidRequest, why.clone()));
+            edge.call_cut((call, status), &why);
+        }
     }
 }
 

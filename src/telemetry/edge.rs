@@ -38,17 +38,20 @@ impl Edge {
     pub fn request(&self, trail: &Trail, status: u16, took: Duration) {
         log::request(trail, status, took);
         self.metrics.request(trail, took);
-        if let Some(audit) = &self.audit
-            && let Some(entry) = Entry::of_request(audit.now(), trail)
-        {
-            audit.record(entry);
-        }
+        self.record_request(trail);
     }
 
     /// An API broke its answer to this call off, when its client had heard this status.
     pub fn answer_cut(&self, call: (&Trail, u16), server: &str, why: &str) {
-        log::answer_cut(call, server, why);
+        log::answer_cut(call, Some(server), why);
         self.metrics.answers_cut.inc();
+    }
+
+    /// The answer to this call, which its client had heard this status of, was cut for what he did: it is refused after all.
+    pub fn call_cut(&self, (call, status): (&Trail, u16), why: &str) {
+        log::answer_cut((call, status), None, why);
+        self.metrics.outcome(call);
+        self.record_request(call);
     }
 
     /// Calls go to other servers of an API in the place of this one, as it refuses them or hangs.
@@ -231,6 +234,14 @@ impl Edge {
     /// It ended by a panic.
     pub fn wait(&self, audit: JoinHandle<()>) -> thread::Result<()> {
         self.audit.as_ref().map_or(Ok(()), |there| there.wait(audit))
+    }
+
+    fn record_request(&self, trail: &Trail) {
+        if let Some(audit) = &self.audit
+            && let Some(entry) = Entry::of_request(audit.now(), trail)
+        {
+            audit.record(entry);
+        }
     }
 
     fn record(&self, what: &'static str, fill: impl FnOnce(Entry) -> Entry) {

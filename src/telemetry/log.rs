@@ -150,11 +150,10 @@ pub fn turned_away(listener: Option<&str>, (connections, few_files): (usize, boo
             "raise the hard limit of these (`open_files` at the start), or see who holds them",
         ),
     };
-    let connections = listener.is_none().then_some(connections);
     tracing::warn!(
         event = "turned_away",
         listener,
-        connections,
+        connections = listener.is_none().then_some(connections),
         count,
         "there are as many connections as {whose}, and further ones are closed at once: {mend}"
     );
@@ -185,12 +184,15 @@ pub fn not_accepted(error: &io::Error, files: Option<u64>, count: u64) {
     );
 }
 
-/// Says that an API broke its answer off behind the head: the line of the call had no more than that to tell.
-pub fn answer_cut((call, status): (&Trail, u16), server: &str, detail: &str) {
-    let client = call.client.as_ref().map(|client| &*client.legacy_id);
-    let address = call.address.map(|address| address.to_string());
+/// Says that an answer was cut behind the head, of which the call's own line knew nothing yet: by this server, or as its client is refused after all.
+pub fn answer_cut((call, status): (&Trail, u16), server: Option<&str>, detail: &str) {
+    let (client, outcome) = (call.client.as_ref().map(|client| &*client.legacy_id), call.outcome());
+    let (address, fault) = (call.address.map(|it| it.to_string()), call.refusal.as_ref().map(|it| it.fault.word()));
     let (family, token) = (call.family.map(|family| family.to_string()), call.token.map(|token| token.short()));
-    tracing::warn!(event = "answer_cut", client, address, status, family, token, server, detail);
+    match server {
+        Some(server) => tracing::warn!(event = "answer_cut", client, address, status, family, token, server, detail),
+        None => tracing::info!(event = "call_cut", client, address, status, outcome, fault, detail, family, token),
+    }
 }
 
 /// Says that a server of several is not asked for a while, which no call's own line tells: another answers it.

@@ -282,9 +282,7 @@ impl Metrics {
     pub fn request(&self, trail: &Trail, took: Duration) {
         let endpoint = trail.endpoint.map_or("none", Endpoint::word);
         let client = trail.client_label().to_owned();
-        self.requests
-            .get_or_create(&RequestLabels { endpoint, client: client.clone(), outcome: trail.outcome() })
-            .inc();
+        self.outcome(trail);
         self.seconds.get_or_create(&EndpointLabels { endpoint }).observe(took.as_secs_f64());
         if let Some(realm) = trail.realm {
             self.realm_seconds.observe(realm.as_secs_f64());
@@ -295,11 +293,18 @@ impl Metrics {
             self.passed.get_or_create(&PassedLabels { client: client.clone(), answer: passed.class() }).inc();
             self.old_seconds.observe(passed.took.as_secs_f64());
         }
-        if let Some(refusal) = &trail.refusal {
-            self.faults.get_or_create(&FaultLabels { client: client.clone(), fault: refusal.fault.word() }).inc();
-        }
         for note in &trail.notes {
             self.notes.get_or_create(&NoteLabels { client: client.clone(), note: note.word() }).inc();
+        }
+    }
+
+    /// Counts what became of a request: again where that was another end than its answer's beginning had told.
+    pub fn outcome(&self, trail: &Trail) {
+        let endpoint = trail.endpoint.map_or("none", Endpoint::word);
+        let (client, outcome) = (trail.client_label().to_owned(), trail.outcome());
+        self.requests.get_or_create(&RequestLabels { endpoint, client: client.clone(), outcome }).inc();
+        if let Some(refusal) = &trail.refusal {
+            self.faults.get_or_create(&FaultLabels { client, fault: refusal.fault.word() }).inc();
         }
     }
 

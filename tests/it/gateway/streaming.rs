@@ -235,6 +235,57 @@ fn an_api_is_not_blamed_for_a_caller_that_breaks_off_while_it_answers() {
     assert!(world.metric("passbridge_api_answers_cut_total") < 0.1, "{:?}", world.log("answer_cut"));
 }
 
+/// Its head was told, and the call's line with it: somebody has to say why there is no more of the answer.
+#[test]
+fn an_answer_that_is_cut_as_its_request_became_too_long_is_told_once_as_the_clients_fault() {
+    let one = FakeApi::start(|mut caller| {
+        caller.head();
+        caller.say(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nword\r\n");
+        while caller.stream.read(&mut [0; 64]).is_ok_and(|count| count > 0) {}
+    });
+    let two = Frames::api(|api, stream| {
+        api.send(frames::HEADERS, frames::END_HEADERS, stream, &frames::head(&[(":status", "200")]));
+        api.send(frames::DATA, 0, stream, b"word")
+    });
+    for (api, more) in [(one, ""), (two, ", http2 = true")] {
+        let world = plan(&api, more).set("gateway", "body", "1024").start();
+        let head = format!("POST /api HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {}\r\n", uuid(&world));
+        let mut stream = open(&world);
+        stream.write_all(format!("{head}Transfer-Encoding: chunked\r\n\r\n").as_bytes()).unwrap();
+        until(&mut stream, "word");
+        stream.write_all(format!("401\r\n{}\r\n", "x".repeat(1025)).as_bytes()).unwrap();
+        let mut rest = String::new();
+        let _ = stream.read_to_string(&mut rest);
+        assert!(!rest.contains("0\r\n\r\n"), "cut, not ended: {rest}");
+        is_told_as_the_clients(&world);
+    }
+}
+
+#[track_caller]
+fn is_told_as_the_clients(world: &World) {
+    let detail = "the body is longer than `gateway.body`";
+    let record = || world.audit().into_iter().filter(|record| record["what"] == "api_call").collect::<Vec<_>>();
+    eventually("it is in the audit", || !record().is_empty());
+    let (lines, records) = (world.log("call_cut"), record());
+    let family = records[0]["family"].clone();
+    let of_it: Vec<_> = lines.iter().filter(|line| line["family"] == family).collect();
+    assert!(of_it.len() == 1 && of_it[0]["level"] == "INFO" && records.len() == 1, "{lines:?} {records:?}");
+    let said = ["outcome", "fault", "detail", "client", "address"].map(|member| of_it[0][member].as_str().unwrap());
+    assert_eq!(said, ["invalid_request", "client", detail, OLD_ID, "127.0.0.1"]);
+    assert_eq!((&of_it[0]["status"], &of_it[0]["token"]), (&200.into(), &records[0]["token"]));
+    assert_eq!(
+        ["outcome", "fault", "why"].map(|member| records[0][member].as_str().unwrap()),
+        [said[0], said[1], detail]
+    );
+    let requests =
+        format!("passbridge_requests_total{{endpoint=\"api\",client=\"{OLD_ID}\",outcome=\"invalid_request\"}}");
+    let faults = format!("passbridge_faults_total{{client=\"{OLD_ID}\",fault=\"client\"}}");
+    for metric in [&requests, &faults] {
+        assert!((world.metric(metric) - 1.0).abs() < 0.1, "{metric}");
+    }
+    assert!(world.metric("passbridge_api_answers_cut_total") < 0.1, "the API is not blamed");
+}
+
 #[test]
 fn an_answer_longer_than_it_said_is_not_the_next_ones_beginning() {
     let api = FakeApi::closing(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ngoodHTTP/1.1 500 Smuggled\r\n\r\n");
