@@ -71,13 +71,20 @@ impl Canaries {
         act(self.watched.lock().entry(client.staged()).or_insert_with(Watched::new))
     }
 
+    /// The same of one that has stepped back so, and whose staging no load has ended since.
+    fn with_step_back<T>(&self, client: &Client, it: &StepBack, act: impl FnOnce(&mut Watched) -> T) -> Option<T> {
+        let mut watched = self.watched.lock();
+        watched.get_mut(&client.staged()).filter(|watched| watched.step_back.as_ref() == Some(it)).map(act)
+    }
+
     fn figures(&self, client: &Client) -> Figures {
         self.with(client, |watched| watched.window.figures())
     }
 
     /// Forgets how a client fared at a staging that a load has ended: where it is staged the same way again, it begins anew.
     pub fn end(&self, client: &Client) {
-        self.watched.lock().remove(&client.staged());
+        let mut watched = self.watched.lock();
+        watched.remove(&client.staged());
         self.over.lock().insert(client.staged());
     }
 
@@ -133,7 +140,7 @@ impl Exchange {
         if let (Some(step_back), true) = (&known, is_due) {
             // A Redis that was restarted empty has forgotten it, and other instances will.
             let is_lost = matches!(self.kept(client).await, Ok(None));
-            canaries.with(client, |watched| {
+            canaries.with_step_back(client, step_back, |watched| {
                 watched.looked = Some(now);
                 watched.is_kept &= !is_lost;
             });
@@ -146,13 +153,22 @@ impl Exchange {
             return false;
         }
         match self.kept(client).await {
-            Ok(step_back) => canaries.with(client, |watched| {
-                let is_back = watched.hear(step_back, now);
-                self.bridge.edge.canary(&client.legacy_id, is_back);
-                is_back
-            }),
+            Ok(step_back) => self.hear(client, step_back, now),
             Err(()) => canaries.with(client, |watched| watched.looked.is_none()),
         }
+    }
+
+    /// Takes what the store had when it was asked, and shows it; a staging that has ended meanwhile has nothing to take or to show. Whether all
+    /// logins went back.
+    fn hear(&self, client: &Client, kept: Option<StepBack>, asked: Duration) -> bool {
+        self.bridge.canaries.with(client, |watched| {
+            if !self.is_as_staged(client) {
+                return kept.is_some();
+            }
+            let is_back = watched.hear(kept, asked);
+            self.bridge.edge.canary(&client.legacy_id, is_back);
+            is_back
+        })
     }
 
     /// The step back that the store has of this staging.
@@ -172,13 +188,19 @@ impl Exchange {
         let canaries = &self.bridge.canaries;
         let _nothing_is_forgotten = canaries.writing.read().await;
         let was_over = canaries.is_over(client);
+        // A load may have ended its staging while others were forgotten, and begun one of its kind.
+        if canaries.with_step_back(client, step_back, |_| ()).is_none() {
+            return;
+        }
         match self.bridge.store.memo_put(&Memo { name: name(&client.legacy_id), value }).await {
             Ok(()) => {
                 // What is there now is of this time, unless that has ended meanwhile.
-                if was_over && self.is_as_staged(client) {
-                    canaries.over.lock().remove(&client.staged());
-                }
-                canaries.with(client, |watched| watched.is_kept = true);
+                canaries.with_step_back(client, step_back, |watched| {
+                    watched.is_kept = true;
+                    if was_over {
+                        canaries.over.lock().remove(&client.staged());
+                    }
+                });
             }
             Err(error) => log::store("keeping a step back, which holds until the next start only", &error),
         }
@@ -222,7 +244,7 @@ impl Exchange {
     }
 
     async fn look_at_canaries(&self) {
-        let Bridge { snapshot, canaries, clock, edge, .. } = &*self.bridge;
+        let Bridge { snapshot, canaries, clock, .. } = &*self.bridge;
         let used = snapshot.load_full();
         for client in used.table.clients().filter(|client| client.stage == Stage::Canary) {
             if !self.is_as_staged(client) || canaries.with(client, |watched| watched.step_back.is_some()) {
@@ -231,9 +253,7 @@ impl Exchange {
             let asked = clock.monotonic();
             // What the store does not tell now, it tells the next time, of the others too.
             let Ok(step_back) = self.kept(client).await else { return };
-            if self.is_as_staged(client) {
-                edge.canary(&client.legacy_id, canaries.with(client, |watched| watched.hear(step_back, asked)));
-            }
+            self.hear(client, step_back, asked);
         }
     }
 

@@ -4,6 +4,7 @@ use std::sync::{Arc, Barrier};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use passbridge::store::Memo;
 
 use super::{is_old, plan};
 use crate::cli::said::{Said, run};
@@ -218,6 +219,59 @@ fn a_step_back_that_is_being_kept_while_its_staging_ends_is_not_of_the_next_one(
     assert!(!is_old(&login(&world, realm[0])) && !stepped_back(&world));
     world.restart();
     assert!(!is_old(&login(&world, realm[0])) && !stepped_back(&world), "the store has forgotten it, too");
+}
+
+#[test]
+fn a_login_that_looks_for_a_step_back_while_its_staging_ends_says_nothing_of_it() {
+    let old = FakeOld::start();
+    let mut world = canary(&old).start();
+    let (realm, _) = sides(&world, 20);
+    world.turn(6);
+    let begins = world.clock.hold_at("worker-0", Look::Passed);
+    let mut login = begin(&world, realm[0]);
+    eventually("the login has come", || world.clock.has_held());
+    let held = world.clock.hold_at("worker-0", Look::Passed);
+    drop(begins);
+    eventually("it looks for a step back", || world.clock.has_held());
+    load(&mut world, "stage = \"legacy\"");
+    drop(held);
+    let _answered = login.reply().unwrap();
+    let shown = world.ops("/metrics").body;
+    assert!(!shown.contains("passbridge_canary_stepped_back{"), "the client is no canary any more: {shown}");
+}
+
+#[test]
+fn a_step_back_that_waits_to_be_kept_while_its_staging_ends_is_kept_for_no_later_one() {
+    let old = FakeOld::start();
+    let mut world = canary(&old).start();
+    let (realm, _) = sides(&world, 20);
+    load(&mut world, &CANARY.replace("50", "60"));
+    ill(&world);
+    for _ in 0..50 {
+        assert!(!is_old(&login(&world, realm[0])));
+    }
+    assert!(stepped_back(&world));
+    let bridge = Arc::clone(world.running().bridge());
+    let before = Arc::clone(bridge.snapshot.load().table.client(OLD_ID).unwrap());
+    let name = format!("step_back/{OLD_ID}");
+    let value = block_on(bridge.store.memo(&name)).unwrap().unwrap();
+    load(&mut world, CANARY);
+    for _ in 0..49 {
+        assert!(!is_old(&login(&world, realm[0])));
+    }
+    block_on(bridge.store.memo_put(&Memo { name: name.clone(), value })).unwrap();
+    let held = world.clock.hold_at("store-writer", Look::Passed);
+    bridge.canaries.end(&before);
+    eventually("the one before is being forgotten", || world.clock.has_held());
+    let mut last = begin(&world, realm[0]);
+    eventually("the next is to be kept", || stepped_back(&world));
+    load(&mut world, "stage = \"legacy\"");
+    load(&mut world, CANARY);
+    drop(held);
+    assert_ne!(last.reply().unwrap().status, 200);
+    world.realm.usually(Mood::Grant(crate::support::Granting::default()));
+    assert!(!is_old(&login(&world, realm[0])) && !stepped_back(&world), "it is staged anew");
+    eventually("the store has none", || block_on(bridge.store.memo(&name)).unwrap().is_none());
 }
 
 #[test]
