@@ -1,6 +1,6 @@
 //! Shadow: what the bridge would have answered is found out beside the old server's answer, by a task for which no client waits.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,8 +42,8 @@ pub struct Shadows {
     pending: Mutex<HashMap<(Arc<str>, Fingerprint), Tally>>,
     /// One writes at a time: it adds to what is there.
     writing: tokio::sync::Mutex<()>,
-    /// Clients with a staging that is over, of which the store may have a tally yet.
-    over: Mutex<HashSet<(Arc<str>, Fingerprint)>>,
+    /// Clients with a staging that is over, of which the store may have a tally yet; and how often one of its kind has ended meanwhile.
+    over: Mutex<HashMap<(Arc<str>, Fingerprint), u64>>,
     places: Arc<Semaphore>,
 }
 
@@ -93,20 +93,21 @@ impl Shadows {
     pub fn end(&self, client: &Client) {
         self.staged.lock().remove(&client.legacy_id);
         self.pending.lock().remove(&client.staged());
-        self.over.lock().insert(client.staged());
+        *self.over.lock().entry(client.staged()).or_default() += 1;
     }
 
-    fn is_over(&self, client: &Client) -> bool {
-        self.over.lock().contains(&client.staged())
+    /// How often a staging of this kind has ended since the store forgot of it. `None`: not at all.
+    fn over(&self, client: &Client) -> Option<u64> {
+        self.over.lock().get(&client.staged()).copied()
     }
 
     /// Has the store forget it, too; what it does not take now is for the next time.
     pub async fn forget_over(&self, store: &TokenStore) {
-        let over: Vec<_> = self.over.lock().iter().cloned().collect();
+        let over: Vec<_> = self.over.lock().keys().cloned().collect();
         for one in over {
             let _one_at_a_time = self.writing.lock().await;
             // It may have been staged the same way again, and compared.
-            if !self.over.lock().contains(&one) {
+            if !self.over.lock().contains_key(&one) {
                 continue;
             }
             if staged::forget::<Tally>(store, &name(&one.0), one.1).await.is_ok() {
@@ -270,11 +271,11 @@ impl Exchange {
 
     async fn add_to_kept(&self, client: &Client, more: Tally) -> Result<(), ()> {
         let shadows = &self.bridge.shadows;
-        let was_over = shadows.is_over(client);
+        let was_over = shadows.over(client);
         let kept = staged::of_any::<Tally>(&self.bridge.store, &name(&client.legacy_id)).await;
         let whole = match kept.map_err(|error| log::store(READING, &error))? {
             Some(kept) if shadows.is_outdated(client, &kept) => return Ok(()),
-            Some(mut kept) if kept.staging == more.staging && !was_over => {
+            Some(mut kept) if kept.staging == more.staging && was_over.is_none() => {
                 kept.join(more);
                 kept
             }
@@ -286,15 +287,17 @@ impl Exchange {
             log::store("keeping what was compared; it is kept with the next comparison", &error);
         })?;
         // What is there now is of this time, unless that has ended meanwhile.
-        if was_over {
-            shadows.over.lock().remove(&client.staged());
+        let mut over = shadows.over.lock();
+        if over.get(&client.staged()).copied() == was_over {
+            over.remove(&client.staged());
         }
+        drop(over);
         Ok(())
     }
 
     /// What the store has of this staging.
     async fn kept_tally(&self, client: &Client) -> Result<Option<Tally>, ()> {
-        if self.bridge.shadows.is_over(client) {
+        if self.bridge.shadows.over(client).is_some() {
             return Ok(None);
         }
         let kept = staged::kept(&self.bridge.store, &name(&client.legacy_id), client.staging()).await;

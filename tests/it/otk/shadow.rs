@@ -357,6 +357,31 @@ fn a_comparison_that_is_being_kept_while_its_staging_ends_is_not_of_the_next_one
 }
 
 #[test]
+fn a_comparison_that_is_being_kept_while_the_second_staging_of_its_kind_ends_is_not_of_the_third() {
+    let old = FakeOld::start();
+    let mut world = shadow(&old, "").start();
+    let load = |world: &mut World, stages: &[&str]| {
+        for stage in stages {
+            world.change_clients(&[client(OLD_ID, &format!("stage = \"{stage}\""))]);
+            world.running().reload().unwrap();
+        }
+    };
+    login(&world);
+    comes(&world, "agreed", 1);
+    load(&mut world, &["legacy", "shadow"]);
+    let held = world.clock.hold_at("store-writer", Look::Passed);
+    login(&world);
+    eventually("the second is being kept", || world.clock.has_held());
+    load(&mut world, &["legacy", "shadow"]);
+    drop(held);
+    comes(&world, "agreed", 2);
+    let anew = told(&world);
+    assert_eq!(anew["counts"]["agreed"], 0, "{anew}");
+    world.restart();
+    assert_eq!(told(&world)["counts"]["agreed"], 0, "the store has forgotten it too");
+}
+
+#[test]
 fn comparisons_of_a_staging_that_is_over_take_away_none_of_the_next_one() {
     let old = FakeOld::start();
     let mut world = shadow(&old, "").start();
