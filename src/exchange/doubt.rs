@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::sync::CancellationToken;
 
 use super::access::{Locked, Standing};
 use super::call::Which;
@@ -29,8 +29,8 @@ pub struct Doubts {
 
 /// Who looks into a doubt.
 enum Looking {
-    /// Whoever asked; it is over when this is dropped.
-    Ours(DropGuard),
+    /// Whoever asked, and says when it is over.
+    Ours(CancellationToken),
     /// Somebody else, or somebody did a short while ago.
     Theirs(CancellationToken),
     /// Nobody.
@@ -59,7 +59,7 @@ impl Doubts {
             Entry::Occupied(mut there) => drop(there.insert((now, begun.clone()))),
             Entry::Vacant(free) => drop(free.insert((now, begun.clone()))),
         }
-        Looking::Ours(begun.drop_guard())
+        Looking::Ours(begun)
     }
 }
 
@@ -79,9 +79,10 @@ impl Exchange {
         let Ok(Some(record)) = self.bridge.store.access(&fingerprint).await else { return Ok(None) };
         if Which::of(&record) == refused {
             match self.who_looks(&record) {
-                Looking::Ours(_until_done) => {
+                Looking::Ours(over) => {
                     trail.notes.push(Note::ApiRefused);
-                    self.ask_for_another(token, &record).await;
+                    self.ask_beside(token.clone(), record, over.clone());
+                    over.cancelled().await;
                 }
                 Looking::Theirs(over) => {
                     over.cancelled().await;
@@ -107,6 +108,15 @@ impl Exchange {
             return Looking::Nobody;
         }
         self.bridge.doubts.take(record.family, self.bridge.clock.monotonic())
+    }
+
+    /// Asks for another, though whoever began it hangs up: others wait for it, and nobody may again for a while.
+    fn ask_beside(self: &Arc<Self>, token: OpaqueToken, record: AccessRecord, over: CancellationToken) {
+        let exchange = Arc::clone(self);
+        self.tasks.run(async move {
+            let _until_done = over.drop_guard();
+            exchange.ask_for_another(&token, &record).await;
+        });
     }
 
     /// Asks until the JWT is another, or none is to be had: a flight that was under way may have been a refresh, which gives older UUIDs none.

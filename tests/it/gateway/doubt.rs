@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::{call, connect, get, plan, posting, refused, routes, told, uuid};
-use crate::support::frames::{self, DATA, END_HEADERS, END_STREAM, Frames, HEADERS, WINDOW_UPDATE, frame};
+use crate::support::frames::{
+    self, CANCEL, DATA, END_HEADERS, END_STREAM, Frames, HEADERS, PING, RST_STREAM, WINDOW_UPDATE, frame,
+};
 use crate::support::{Connection, FakeApi, Granting, Mood, OLD_ID, OLD_SECRET, Plan, TOKEN, World, eventually, post};
 
 /// An API that refuses the first so many JWTs that it sees, each as often as it comes.
@@ -340,6 +342,38 @@ fn a_renewal_waits_for_a_refresh_in_flight() {
     eventually("the API has refused", || api.seen().len() == 1);
     gate.notify_one();
     assert_eq!(calling.reply().unwrap().body, "good");
+    assert_eq!(world.checked(refreshing.reply().unwrap()).status, 200);
+    assert_eq!(renewals(&world), 2, "the refresh, and behind it the renewal");
+}
+
+#[test]
+fn whoever_hangs_up_while_another_jwt_is_asked_for_takes_it_from_nobody() {
+    let api = refusing(1);
+    let world = world(&api);
+    let login = world.login();
+    let (access, refresh) = (login.text("access_token"), login.text("refresh_token"));
+    let gate = Arc::new(tokio::sync::Notify::new());
+    world.realm.next(Mood::Gate(Arc::clone(&gate), Box::new(Mood::Grant(Granting::default()))));
+    let fields = [
+        ("grant_type", "refresh_token"),
+        ("client_id", OLD_ID),
+        ("client_secret", OLD_SECRET),
+        ("refresh_token", refresh.as_str()),
+    ];
+    let mut refreshing = world.connect();
+    refreshing.write(&post(TOKEN, &fields));
+    eventually("the realm is asked", || renewals(&world) == 1);
+    let mut hasty = Frames::open(world.running().addresses().gateway.unwrap());
+    let head = super::http2::head("GET", &access, &[]);
+    assert!(hasty.send(HEADERS, END_HEADERS | END_STREAM, 1, &head));
+    eventually("the API has refused", || api.seen().len() == 1);
+    let mut patient = connect(&world);
+    patient.write(&get("/api", &access));
+    eventually("the API has refused again", || api.seen().len() == 2);
+    assert!(hasty.send(RST_STREAM, 0, 1, &CANCEL.to_be_bytes()) && hasty.send(PING, 0, 0, &[0; 8]));
+    hasty.until(PING).expect("he is heard");
+    gate.notify_one();
+    assert_eq!(patient.reply().unwrap().body, "good");
     assert_eq!(world.checked(refreshing.reply().unwrap()).status, 200);
     assert_eq!(renewals(&world), 2, "the refresh, and behind it the renewal");
 }
