@@ -116,14 +116,20 @@ impl Learned {
         is_due
     }
 
-    /// Begins to learn; no: somebody does already.
-    pub fn begin(&self) -> bool {
-        !self.shared().is_learning.swap(true, Ordering::AcqRel)
+    /// Begins to learn; `None`: somebody does already.
+    pub fn begin(&self) -> Option<Learning> {
+        let shared = self.shared();
+        let is_free = !shared.is_learning.swap(true, Ordering::AcqRel);
+        is_free.then(|| Learning(shared))
     }
+}
 
-    /// Nobody learns any more.
-    pub fn end(&self) {
-        self.shared().is_learning.store(false, Ordering::Release);
+/// Somebody learns, until this is dropped: in whatever way that ends.
+pub struct Learning(Arc<Shared>);
+
+impl Drop for Learning {
+    fn drop(&mut self) {
+        self.0.is_learning.store(false, Ordering::Release);
     }
 }
 
@@ -162,12 +168,12 @@ mod tests {
     fn tables_that_follow_each_other_share_it() {
         let [first, second] = [Learned::default(), Learned::default()];
         first.take(texts(&["b", "a"]), 2);
-        assert!(first.begin());
+        let learning = first.begin().unwrap();
         second.continues(&first, 1);
-        assert!(!second.begin() && second.hashes() == texts(&["b"]));
+        assert!(second.begin().is_none() && second.hashes() == texts(&["b"]));
         first.take(first.with("c".to_owned(), 1), 1);
-        first.end();
-        assert!(second.begin() && second.hashes() == texts(&["c"]));
+        drop(learning);
+        assert!(second.begin().is_some() && second.hashes() == texts(&["c"]));
     }
 
     #[test]
@@ -182,9 +188,10 @@ mod tests {
     #[test]
     fn one_learns_at_a_time_and_the_store_is_asked_now_and_then() {
         let learned = Learned::default();
-        assert!(learned.begin() && !learned.begin());
-        learned.end();
-        assert!(learned.begin());
+        let learning = learned.begin();
+        assert!(learning.is_some() && learned.begin().is_none());
+        drop(learning);
+        assert!(learned.begin().is_some());
         let at = Duration::from_secs;
         assert!(learned.is_due(at(0)) && learned.is_due(at(0)), "until it has been read, by whoever needs it");
         learned.take(Vec::new(), 2);

@@ -29,15 +29,14 @@ impl Exchange {
         let Some((_, learned)) = client.learned() else { return };
         let bridge = Arc::clone(&self.bridge);
         let snapshot = bridge.snapshot.load_full();
-        if bridge.guard.knows(&snapshot, client, &secret) || !learned.begin() {
+        if bridge.guard.knows(&snapshot, client, &secret) {
             return;
         }
+        let Some(learning) = learned.begin() else { return };
         let shown = Shown { client: Arc::clone(client), secret, address };
         self.tasks.run(async move {
             bridge.take_lesson(&snapshot, &shown).await;
-            if let Some((_, learned)) = shown.client.learned() {
-                learned.end();
-            }
+            drop(learning);
         });
     }
 

@@ -9,7 +9,7 @@ use crate::cli::said::run;
 use crate::support::program::Program;
 use crate::support::raw::post_body;
 use crate::support::{
-    Connection, FakeOld, NEW_SECRET, OLD_ID, OLD_SECRET, OldMood, Plan, RawReply, TOKEN, World, block_on, client,
+    Connection, FakeOld, Look, NEW_SECRET, OLD_ID, OLD_SECRET, OldMood, Plan, RawReply, TOKEN, World, block_on, client,
     eventually, passport, post, within,
 };
 
@@ -474,4 +474,20 @@ fn without_a_bridge_nobody_knows_what_is_learned_and_without_a_token_nobody_hear
     world.change_clients(&[client(OLD_ID, "stage = \"live\"\nlegacy_secret = [{ learn = true }, { learn = true }]")]);
     let checked = run(&world, &["check"], "");
     assert!(checked.status == 1 && format!("{checked:?}").contains("says twice that it is learned"), "{checked:?}");
+}
+
+#[test]
+fn a_fault_of_the_program_while_a_secret_is_learned_costs_the_client_no_other_lesson() {
+    let old = FakeOld::start();
+    let world = learning(&old, "legacy").start();
+    world.plant_text(SECOND);
+    let held = world.clock.hold_at("store-writer", Look::Passed);
+    assert_eq!(login(&world, OLD_SECRET).status, 200);
+    eventually("it is being kept", || world.clock.has_held());
+    world.clock.break_at("worker-0", Look::Day);
+    drop(held);
+    eventually("that is broken off", || world.clock.has_broken());
+    eventually("the secret is learned all the same", || learned(&world) == 1);
+    old.knows(OLD_ID, SECOND);
+    lesson(&world, SECOND, 2);
 }
