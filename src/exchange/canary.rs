@@ -95,11 +95,16 @@ impl Canaries {
     /// Has the store forget it, too; what it does not take now is for the next time.
     pub async fn forget_over(&self, store: &TokenStore) {
         let over: Vec<_> = self.over.lock().iter().cloned().collect();
+        let mut has_settled = false;
         for one in over {
             let Ok(_nobody_writes) = self.writing.try_write() else { return };
             // It may have been staged the same way again, and stepped back.
             if !self.over.lock().contains(&one) {
                 continue;
+            }
+            has_settled = has_settled || staged::has_settled(store).await;
+            if !has_settled {
+                return;
             }
             if staged::forget::<StepBack>(store, &name(&one.0), one.1).await.is_ok() {
                 self.over.lock().remove(&one);

@@ -104,11 +104,16 @@ impl Shadows {
     /// Has the store forget it, too; what it does not take now is for the next time.
     pub async fn forget_over(&self, store: &TokenStore) {
         let over: Vec<_> = self.over.lock().keys().cloned().collect();
+        let mut has_settled = false;
         for one in over {
             let _one_at_a_time = self.writing.lock().await;
             // It may have been staged the same way again, and compared.
             if !self.over.lock().contains_key(&one) {
                 continue;
+            }
+            has_settled = has_settled || staged::has_settled(store).await;
+            if !has_settled {
+                return;
             }
             if staged::forget::<Tally>(store, &name(&one.0), one.1).await.is_ok() {
                 self.over.lock().remove(&one);

@@ -25,6 +25,11 @@ pub(super) async fn kept<T: Staged>(
     Ok(of_any::<T>(store, name).await?.filter(|kept| kept.staging() == staging))
 }
 
+/// Whether the store has done all that it was asked for so far: what a disk that hangs was asked for in vain it takes once it answers.
+pub(super) async fn has_settled(store: &TokenStore) -> bool {
+    store.hangs().is_none() && store.try_out().await.is_ok()
+}
+
 /// Has the store forget it.
 pub(super) async fn forget<T: Staged>(store: &TokenStore, name: &str, staging: Fingerprint) -> Result<(), StoreError> {
     match kept::<T>(store, name, staging).await? {

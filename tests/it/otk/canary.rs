@@ -241,6 +241,28 @@ fn a_login_that_looks_for_a_step_back_while_its_staging_ends_says_nothing_of_it(
 }
 
 #[test]
+fn a_step_back_that_a_disk_takes_after_its_staging_was_forgotten_is_forgotten_too() {
+    let old = FakeOld::start();
+    let mut world = canary(&old).start();
+    let (realm, _) = sides(&world, 20);
+    ill(&world);
+    for _ in realm.len()..49 {
+        assert!(!is_old(&login(&world, realm[0])));
+    }
+    let held = world.clock.hold_at("store-writer", Look::Passed); // the disk hangs
+    assert_ne!(login(&world, realm[0]).status, 200);
+    assert!(stepped_back(&world));
+    world.realm.usually(Mood::Grant(crate::support::Granting::default()));
+    load(&mut world, "stage = \"legacy\"");
+    let bridge = Arc::clone(world.running().bridge());
+    block_on(bridge.canaries.forget_over(&bridge.store));
+    drop(held);
+    eventually("the disk takes writes", || block_on(bridge.store.try_out()).is_ok());
+    load(&mut world, CANARY);
+    assert!(!is_old(&login(&world, realm[0])) && !stepped_back(&world), "it is staged anew");
+}
+
+#[test]
 fn a_step_back_that_waits_to_be_kept_while_its_staging_ends_is_kept_for_no_later_one() {
     let old = FakeOld::start();
     let mut world = canary(&old).start();
