@@ -7,6 +7,8 @@ import java.time.Duration;
 import java.time.Instant;
 import java.util.List;
 import java.util.Map;
+import java.util.function.BooleanSupplier;
+import java.util.function.Consumer;
 import java.util.stream.Stream;
 import org.keycloak.authentication.AuthenticationFlowContext;
 import org.keycloak.authentication.AuthenticationFlowError;
@@ -50,25 +52,37 @@ public final class PassportAuthenticator implements Authenticator {
         PassportToken passport = new PassportCheck(settings.issuer(), settings.skew()).check(
                 form.getFirst(settings.certificateField()), form.getFirst("algorithm"), form.getFirst("signature"), now);
         UserModel user = user(context.getSession(), context.getRealm(), settings, passport.subject());
-        letIn(context, user);
-        if (settings.once() && !spend(context, passport, settings, now)) {
-            throw new RefusedException(Refusal.CERTIFICATE_USED);
-        }
+        context.getEvent().user(user);
+        boolean locked = isLocked(context.getSession(), context.getRealm(), user);
+        letIn(user, locked, () -> !settings.once() || spend(context, passport, settings, now), context::setUser);
         context.success();
     }
 
-    private static void letIn(AuthenticationFlowContext context, UserModel user) throws RefusedException {
-        context.getEvent().user(user);
-        if (isLocked(context.getSession(), context.getRealm(), user)) {
+    /**
+     * Names the user to the server, as the last step of all: a failure behind it counts as a guess against that user where
+     * the realm guards against those (before 26.7 whatever the step's category is), and whoever shows a used passport
+     * would lock its owner out. So what setUser would refuse is refused here, before a passport is spent.
+     */
+    static void letIn(UserModel user, boolean locked, BooleanSupplier firstUse, Consumer<UserModel> setUser)
+            throws RefusedException {
+        if (locked) {
             throw new RefusedException(Refusal.USER_LOCKED);
         }
+        if (!user.isEnabled()) {
+            throw new RefusedException(Refusal.USER_DISABLED);
+        }
+        if (user.getServiceAccountClientLink() != null) { // A client's own account, which is nobody's user.
+            throw new RefusedException(Refusal.USER_UNKNOWN);
+        }
+        if (!firstUse.getAsBoolean()) {
+            throw new RefusedException(Refusal.CERTIFICATE_USED);
+        }
         try {
-            context.setUser(user);
+            setUser.accept(user);
         } catch (AuthenticationFlowException e) {
-            // Left alone it would leave the server as "500 unknown_error" (26.7.3), as if the realm were broken.
-            // The other reason than "disabled" is a client's service account, which is nobody's user.
-            boolean disabled = e.getError() == AuthenticationFlowError.USER_DISABLED;
-            throw new RefusedException(disabled ? Refusal.USER_DISABLED : Refusal.USER_UNKNOWN);
+            // An earlier step of the flow has named somebody else. Left alone it would leave the server as
+            // "500 unknown_error" (26.7.3), as if the realm were broken.
+            throw new RefusedException(Refusal.USER_UNKNOWN);
         }
     }
 

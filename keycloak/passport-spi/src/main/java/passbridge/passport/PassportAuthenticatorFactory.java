@@ -34,7 +34,8 @@ public final class PassportAuthenticatorFactory implements AuthenticatorFactory 
     @Override
     public String getReferenceCategory() {
         // The brute-force guard counts failures of "password", "otp" and "recovery-authn-codes", and of steps that name no
-        // category (26.7.3). Of this one it must not: whoever holds a used passport could lock its owner out.
+        // category (26.7.3). Of this one it must not. Before 26.7 it asks for no category:
+        // there the step keeps out of its way by naming the user last.
         return "passport";
     }
 
