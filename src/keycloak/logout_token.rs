@@ -24,9 +24,9 @@ const ALGORITHMS: [Algorithm; 9] = [
 ];
 
 /// Also an algorithm that nobody here has heard of is none.
-const NO_JWT: Refused = "the logout token is no JWT, or signed in a way that is not known here: set the client's ID token signature algorithm to RS256, PS256 or ES256";
-const SHARED: Refused = "the logout token is signed with a secret, which proves nothing here: set the client's ID token signature algorithm to RS256, PS256 or ES256";
-const NO_KEY: Refused = "the realm's key cannot be used (of EdDSA Ed25519 alone can): set the client's ID token signature algorithm to RS256, PS256 or ES256";
+const NO_JWT: Refused = "the logout token is no JWT, or signed in a way that is not known here: set the client's ID token signature algorithm to RS256, or to one for which the realm has a key already";
+const SHARED: Refused = "the logout token is signed with a secret, which proves nothing here: set the client's ID token signature algorithm to RS256, or to one for which the realm has a key already";
+const NO_KEY: Refused = "the realm's key cannot be used (of EdDSA Ed25519 alone can): set the client's ID token signature algorithm to RS256, or to one for which the realm has a key already";
 
 /// What a logout token says.
 #[derive(Clone, Debug, PartialEq, Eq)]
