@@ -2,9 +2,9 @@
 
 use std::process::Output;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::support::{Bridge, Keycloak, Old, free_ports};
+use super::support::{Bridge, Keycloak, Old, Passport, Wish, free_ports};
 
 /// Status and findings.
 fn examined(bridge: &Bridge, arguments: &[&str], input: &str) -> (i32, Vec<Value>) {
@@ -156,6 +156,39 @@ fn lifetimes_rotation_and_scopes_are_compared_where_a_reader_may_look() {
     let (status, findings) = examined(&bridge, &["--reader", "test_api"], "test-api-secret");
     assert!(codes(&findings, None).contains(&"reader-refused"), "{findings:#?}");
     assert_eq!(status, 1);
+}
+
+/// Changes a client of the realm file.
+fn own<'r>(realm: &'r mut Value, id: &str) -> &'r mut Value {
+    realm["clients"].as_array_mut().unwrap().iter_mut().find(|client| client["clientId"] == id).unwrap()
+}
+
+#[test]
+fn a_secret_by_basic_alone_and_tokens_that_name_no_user_are_told_as_what_they_are() {
+    const LIGHT: &str = "client.use.lightweight.access.token.enabled";
+    let realm = Keycloak::shared().other_realm(|realm| {
+        let method = "client.secret.authentication.allowed.method";
+        own(realm, "market_terminal")["attributes"] = json!({method: "client_secret_basic"});
+        for id in ["test_api", "back_office"] {
+            own(realm, id)["attributes"] = json!({LIGHT: "true"});
+        }
+        let config = json!({"user.attribute": "username", "claim.name": "preferred_username", "jsonType.label": "String",
+            "access.token.claim": "true", "lightweight.claim": "true"});
+        let mapper = json!({"name": "its users", "protocol": "openid-connect", "config": config,
+            "protocolMapper": "oidc-usermodel-attribute-mapper"});
+        own(realm, "back_office")["protocolMappers"] = json!([mapper]);
+    });
+    let clients = ["test_api", "back_office", "market_terminal"].map(Old::of);
+    let bridge = Bridge::configured(&realm, &clients, "rotation = \"off\"", "[ops]\ntoken = { env = \"NEW_CA\" }\n");
+    let (status, findings) = examined(&bridge, &["--reader", "realm_reader"], "realm-reader-secret");
+    let found = ["test_api", "back_office", "market_terminal"].map(|client| codes(&findings, Some(client)));
+    assert_eq!((status, found), (1, [vec!["no-user-name"], vec![], vec!["secret-by-basic"]]), "{findings:#?}");
+    for (client, status) in [("test_api", 1), ("back_office", 0)] {
+        let passport = Passport::of(&Wish { user: "90501", ..Wish::default() });
+        assert_eq!(bridge.login(client, &passport, "").status, 200, "{}", bridge.log());
+        let told = bridge.program_told(&["token", "find", "--user", "90501"], "");
+        assert_eq!(told.status.code(), Some(status), "{client}: {told:?}");
+    }
 }
 
 #[test]

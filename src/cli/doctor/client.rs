@@ -38,6 +38,11 @@ async fn secrets<'c>(probe: &Probe, url: &str, client: &'c Client) -> (Option<&'
             Err(lost) => return (good, vec![unexpected(&lost)]),
         }
     }
+    if good.is_none()
+        && let Some(finding) = only_basic(probe, url, client).await
+    {
+        return (None, vec![finding]);
+    }
     let id = &client.client_id;
     let findings = refused.into_iter().map(|(slot, words)| {
         let which = ["first", "second"].get(slot).copied().unwrap_or("only");
@@ -58,6 +63,19 @@ async fn secrets<'c>(probe: &Probe, url: &str, client: &'c Client) -> (Option<&'
     });
     let findings = findings.collect();
     (good, findings)
+}
+
+/// Whether it is the way in which a secret is shown that the realm refuses: introspection does not say so, its token endpoint does.
+async fn only_basic(probe: &Probe, url: &str, client: &Client) -> Option<Finding> {
+    let secret = client.client_secrets.first()?;
+    let Ok(Door::Credentials(told)) = probe.knock(url, client, secret, &[]).await else { return None };
+    told.contains("client_secret_basic").then(|| {
+        let message = format!(
+            "the realm takes the secret of `{}` by Basic alone, and the bridge shows it in the form: {told}",
+            client.client_id
+        );
+        Finding::error("secret-by-basic", message, "in Keycloak, Credentials of this client: leave Allowed authentication method empty, or choose client_secret_post")
+    })
 }
 
 /// Knocks without a passport, with every scope that the mapping names; where one is refused, with each alone.

@@ -23,14 +23,20 @@ pub(super) struct Settings {
     /// When the realm issued it, and when it came here.
     issued: Option<(Timestamp, Timestamp)>,
     realm: Value,
-    /// The names of its scopes.
-    scopes: Vec<String>,
+    /// Its scopes, with their mappers.
+    scopes: Vec<Value>,
     /// What its client policies are found to do.
     policies: Vec<Finding>,
 }
 
-/// What a client policy may demand of a login that the bridge does not do.
-const DEMANDS: [&str; 3] = ["dpop-bind-enforcer", "holder-of-key-enforcer", "reject-ropc-grant"];
+/// What a client policy may do that the bridge or an operator stumbles over.
+const DEMANDS: [&str; 5] =
+    ["dpop-bind-enforcer", "holder-of-key-enforcer", "reject-ropc-grant", LIGHTWEIGHT, ONE_REFRESH_TOKEN];
+const LIGHTWEIGHT: &str = "use-lightweight-access-token";
+const ONE_REFRESH_TOKEN: &str = "suppress-refresh-token-rotation";
+
+/// What brings a user's name back into lightweight tokens.
+const NAME_USERS: &str = "in Keycloak, Client scopes: switch on Add to lightweight access token of the mapper username of profile, and of sub of basic";
 
 /// Reads them; or a note of what stays unseen.
 pub(super) async fn read(
@@ -51,43 +57,65 @@ pub(super) async fn read(
     let issued = claims(token.expose_secret()).iat.and_then(|iat| Some((Timestamp::from_secs(iat.as_u64()?), now())));
     let realm = probe.administration(url, "", &token).await.map_err(refused)?;
     let scopes = probe.administration(url, "/client-scopes", &token).await.map_err(refused)?;
-    let policies = policies(probe, url, &token).await.unwrap_or_else(|lost| {
+    let scopes = scopes.as_array().cloned().unwrap_or_default();
+    let mut settings = Settings { token, issued, realm, scopes, policies: Vec::new() };
+    settings.policies = settings.of_policies(probe, url).await.unwrap_or_else(|lost| {
         vec![Finding::unchecked("the realm's client policies", format!("`{id}` was to read them: {}", lost.sentence))]
     });
-    let names = scopes.as_array().into_iter().flatten().filter_map(|scope| scope["name"].as_str());
-    let scopes = names.map(str::to_owned).collect();
-    Ok(Settings { token, issued, realm, scopes, policies })
-}
-
-/// Looks for policies that lock out whomever their conditions meet: whom they do, the realm alone can say.
-async fn policies(probe: &Probe, url: &str, token: &SecretString) -> Result<Vec<Finding>, Unanswered> {
-    let policies = probe.administration(url, "/client-policies/policies", token).await?;
-    let profiles = probe.administration(url, "/client-policies/profiles?include-global-profiles=true", token).await?;
-    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
-    let profiles = [list(&profiles["profiles"]), list(&profiles["globalProfiles"])].concat();
-    let mut findings = Vec::new();
-    for policy in list(&policies["policies"]).iter().filter(|policy| policy["enabled"] == true) {
-        let its = profiles.iter().filter(|profile| list(&policy["profiles"]).contains(&profile["name"]));
-        let demanded: Vec<Value> = its.flat_map(|profile| list(&profile["executors"])).collect();
-        for demand in DEMANDS.iter().filter(|demand| demanded.iter().any(|one| one["executor"] == **demand)) {
-            let name = policy["name"].as_str().unwrap_or_default();
-            let message =
-                format!("the realm's client policy `{name}` has `{demand}`: clients that it meets cannot log in");
-            let hint = "in Keycloak, Realm settings, Client policies: have its conditions spare the bridge's clients";
-            findings.push(Finding::warning("policy-forbids", message, hint));
-        }
-    }
-    Ok(findings)
+    Ok(settings)
 }
 
 impl Settings {
+    /// Looks for policies that harm whomever their conditions meet: whom they do, the realm alone can say.
+    async fn of_policies(&self, probe: &Probe, url: &str) -> Result<Vec<Finding>, Unanswered> {
+        let policies = probe.administration(url, "/client-policies/policies", &self.token).await?;
+        let profiles = "/client-policies/profiles?include-global-profiles=true";
+        let profiles = probe.administration(url, profiles, &self.token).await?;
+        let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
+        let profiles = [list(&profiles["profiles"]), list(&profiles["globalProfiles"])].concat();
+        let mut findings = Vec::new();
+        for policy in list(&policies["policies"]).iter().filter(|policy| policy["enabled"] == true) {
+            let its = profiles.iter().filter(|profile| list(&policy["profiles"]).contains(&profile["name"]));
+            let demanded: Vec<Value> = its.flat_map(|profile| list(&profile["executors"])).collect();
+            let name = policy["name"].as_str().unwrap_or_default();
+            let those = DEMANDS.iter().filter(|demand| demanded.iter().any(|one| one["executor"] == **demand));
+            findings.extend(those.filter_map(|demand| self.of_policy(name, demand)));
+        }
+        Ok(findings)
+    }
+
+    /// What comes of one demand of a policy, as this realm is.
+    fn of_policy(&self, name: &str, demand: &str) -> Option<Finding> {
+        let told = |what: &str| format!("the realm's client policy `{name}` has `{demand}`: {what}");
+        match demand {
+            LIGHTWEIGHT if self.scopes.iter().any(names_user) => None,
+            LIGHTWEIGHT => {
+                let what = "`token find --user` does not find the logins of clients that it meets";
+                Some(Finding::warning("no-user-name", told(what), NAME_USERS))
+            }
+            ONE_REFRESH_TOKEN if self.realm["revokeRefreshToken"] != true => None,
+            ONE_REFRESH_TOKEN => {
+                let what = "the realm revokes used refresh tokens, so a login of clients that it meets is good for one refresh";
+                let hint =
+                    "in Keycloak, switch off Revoke Refresh Token, or take the executor out of the policy's profile";
+                Some(Finding::warning("refreshed-once", told(what), hint))
+            }
+            _ => {
+                let hint =
+                    "in Keycloak, Realm settings, Client policies: have its conditions spare the bridge's clients";
+                Some(Finding::warning("policy-forbids", told("clients that it meets cannot log in"), hint))
+            }
+        }
+    }
+
     /// Holds configuration and dialects against the realm.
     pub(super) fn look(&self, url: &str, config: &Config, table: &Table) -> Vec<Finding> {
         let mut findings = self.policies.clone();
         findings.extend(self.rotation(config.manner.rotation));
         findings.extend(self.issued.and_then(|(theirs, ours)| realm::skew(url, theirs, ours)));
         for (name, dialect) in table.dialects() {
-            for word in dialect.realm.scopes.iter().flatten().filter(|word| !self.scopes.contains(word)) {
+            let is_known = |word: &str| self.scopes.iter().any(|scope| scope["name"] == word);
+            for word in dialect.realm.scopes.iter().flatten().filter(|word| !is_known(word)) {
                 let message = format!("the dialect `{name}` says that the realm has the scope `{word}`; it has not");
                 findings.push(Finding::error("unknown-scope", message, "correct `[realm] scopes` of the dialect"));
             }
@@ -143,6 +171,13 @@ impl Settings {
             findings.push(Finding::error("client-disabled", message, "in Keycloak, enable the client"));
         }
         findings.extend(switches(&client.client_id, own));
+        if own["attributes"]["client.use.lightweight.access.token.enabled"] == "true" && !self.names_users(own) {
+            let id = &client.client_id;
+            let message = format!(
+                "the realm gives `{id}` lightweight tokens, which name no user: `token find --user` does not find its logins"
+            );
+            findings.push(Finding::warning("no-user-name", message, NAME_USERS));
+        }
         let promise = client.promise();
         let lives = self.lives(own, client).into_iter();
         let told = lives.map(|life| honest(promise, client.dialect.tokens.rounding, life));
@@ -153,6 +188,13 @@ impl Settings {
             findings.push(Finding::warning("promise-short", message, hint));
         }
         Ok(findings)
+    }
+
+    /// Whether lightweight tokens of a client name their user: by a mapper of its own or of a scope that it always has.
+    fn names_users(&self, own: &Value) -> bool {
+        let always = own["defaultClientScopes"].as_array();
+        let has = |scope: &&Value| always.is_some_and(|always| always.contains(&scope["name"]));
+        names_user(own) || self.scopes.iter().filter(has).any(names_user)
     }
 
     /// How long the logins of a client live there: those without an end and the others have settings of their own.
@@ -223,6 +265,12 @@ fn switches(id: &str, own: &Value) -> Vec<Finding> {
         findings.push(Finding::warning("no-refresh-tokens", message, hint));
     }
     findings
+}
+
+/// Whether a scope or a client has a mapper that puts the user's name into lightweight tokens.
+fn names_user(holder: &Value) -> bool {
+    let mut mappers = holder["protocolMappers"].as_array().into_iter().flatten().map(|mapper| &mapper["config"]);
+    mappers.any(|config| config["claim.name"] == "preferred_username" && config["lightweight.claim"] == "true")
 }
 
 fn is_without_refresh(own: &Value) -> bool {

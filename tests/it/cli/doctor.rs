@@ -367,6 +367,11 @@ fn a_reader_sees_the_realms_clock_its_scopes_and_its_longest_session() {
 
 /// What a reader is told, of a realm with these settings among the usual ones, and a client with these of its own.
 fn read(realm: &str, own: &str, policies: &str) -> Vec<Value> {
+    read_scoped(realm, own, policies, "[]")
+}
+
+/// The same of a realm with these scopes.
+fn read_scoped(realm: &str, own: &str, policies: &str, scopes: &str) -> Vec<Value> {
     let world = Plan::new().files();
     healthy(&world);
     for _ in 0..3 {
@@ -376,10 +381,12 @@ fn read(realm: &str, own: &str, policies: &str) -> Vec<Value> {
     world.realm.usually_at("token", json("{\"access_token\":\"e30.e30.c2ln\",\"expires_in\":60}"));
     let usual = "\"ssoSessionIdleTimeout\":36000,\"ssoSessionMaxLifespan\":36000,\"accessTokenLifespan\":300";
     world.realm.usually_at("SSO", json(&format!("{{{usual}{realm}}}")));
-    world.realm.usually_at("client-scopes", json("[]"));
+    world.realm.usually_at("client-scopes", json(scopes));
     world.realm.usually_at(&format!("clients?clientId={NEW_ID}"), json(&format!("[{{\"enabled\":true{own}}}]")));
     world.realm.usually_at("policies", json(policies));
-    let profiles = "{\"profiles\":[{\"name\":\"ours\",\"executors\":[{\"executor\":\"dpop-bind-enforcer\"}]}],
+    let profiles = "{\"profiles\":[{\"name\":\"ours\",\"executors\":[{\"executor\":\"dpop-bind-enforcer\"}]},
+        {\"name\":\"light\",\"executors\":[{\"executor\":\"use-lightweight-access-token\"}]},
+        {\"name\":\"once\",\"executors\":[{\"executor\":\"suppress-refresh-token-rotation\"}]}],
         \"globalProfiles\":[{\"name\":\"theirs\",\"executors\":[{\"executor\":\"pkce-enforcer\"},{\"executor\":\"reject-ropc-grant\"}]}]}";
     world.realm.usually_at("profiles?include-global-profiles=true", json(profiles));
     doctor(&world, &["--reader", "reader"]).1
@@ -432,11 +439,73 @@ fn a_reader_sees_every_end_of_a_session_that_the_realm_and_the_client_set() {
     }
 }
 
+/// A policy that meets whom it likes.
+fn policy(name: &str, enabled: bool, profile: &str) -> String {
+    format!("{{\"name\":\"{name}\",\"enabled\":{enabled},\"profiles\":[\"{profile}\"]}}")
+}
+
+/// A mapper of the user's name, told to lightweight tokens or not.
+fn mapper(is_light: bool) -> String {
+    let config = format!("{{\"claim.name\":\"preferred_username\",\"lightweight.claim\":\"{is_light}\"}}");
+    format!("\"protocolMappers\":[{{\"config\":{{\"claim.name\":\"email\"}}}},{{\"config\":{config}}}]")
+}
+
+#[test]
+fn a_reader_sees_lightweight_tokens_that_name_no_user() {
+    const LIGHT: &str = ",\"attributes\":{\"client.use.lightweight.access.token.enabled\":\"true\"}";
+    let profile = |is_light: bool| format!("[{{\"name\":\"profile\",{}}}]", mapper(is_light));
+    let always = format!("{LIGHT},\"defaultClientScopes\":[\"profile\"]");
+    for (own, scopes, count) in [
+        (LIGHT.replace("true", "false"), "[]".to_owned(), 0),
+        (LIGHT.to_owned(), "[]".to_owned(), 1),
+        (always.clone(), profile(false), 1),
+        (always, profile(true), 0),
+        // Not every login has that scope.
+        (LIGHT.to_owned(), profile(true), 1),
+        (format!("{LIGHT},{}", mapper(false)), "[]".to_owned(), 1),
+        (format!("{LIGHT},{}", mapper(true)), "[]".to_owned(), 0),
+    ] {
+        let findings = read_scoped("", &own, "{}", &scopes);
+        let words = format!(
+            "the realm gives `{NEW_ID}` lightweight tokens, which name no user: `token find --user` does not find its logins"
+        );
+        assert_eq!(said(&findings, "no-user-name"), vec![words; count], "{own} {scopes}: {findings:#?}");
+    }
+    let policies = format!("{{\"policies\":[{},{}]}}", policy("a", true, "light"), policy("b", false, "light"));
+    let findings = read_scoped("", "", &policies, &profile(false));
+    let words = "the realm's client policy `a` has `use-lightweight-access-token`: `token find --user` does not find the logins of clients that it meets";
+    assert_eq!(said(&findings, "no-user-name"), [words], "{findings:#?}");
+    assert_eq!(said(&read_scoped("", "", &policies, &profile(true)), "no-user-name"), [""; 0]);
+}
+
+#[test]
+fn a_reader_sees_a_policy_by_which_a_login_is_good_for_one_refresh() {
+    let policies = format!("{{\"policies\":[{}]}}", policy("a", true, "once"));
+    let words = "the realm's client policy `a` has `suppress-refresh-token-rotation`: the realm revokes used refresh tokens, so a login of clients that it meets is good for one refresh";
+    let findings = read(",\"revokeRefreshToken\":true", "", &policies);
+    assert_eq!(said(&findings, "refreshed-once"), [words], "{findings:#?}");
+    let findings = read(",\"revokeRefreshToken\":false", "", &policies);
+    assert_eq!(said(&findings, "refreshed-once"), [""; 0], "{findings:#?}");
+}
+
+#[test]
+fn a_secret_that_the_realm_takes_by_basic_alone_is_not_told_as_a_wrong_one() {
+    let bare = || Mood::Refuse(401, "invalid_client", "Client authentication failed.");
+    let only = "Invalid method used to get client secret. Client requires method 'client_secret_basic' to obtain client secret from the request";
+    for (words, code) in
+        [(only, "secret-by-basic"), ("Invalid client or Invalid client credentials", "credentials-refused")]
+    {
+        let world = Plan::new().files();
+        healthy(&world);
+        world.realm.usually_at("introspect", bare());
+        world.realm.usually_at("token", Mood::Refuse(401, "unauthorized_client", words));
+        let (status, findings) = doctor(&world, &[]);
+        assert_eq!((status, codes(&findings)), (Some(1), vec![code]), "{findings:#?}");
+    }
+}
+
 #[test]
 fn a_reader_sees_policies_of_the_realm_that_may_lock_clients_out() {
-    let policy = |name: &str, enabled: bool, profile: &str| {
-        format!("{{\"name\":\"{name}\",\"enabled\":{enabled},\"profiles\":[\"{profile}\"]}}")
-    };
     let all = [policy("a", true, "ours"), policy("b", false, "ours"), policy("c", true, "theirs")].join(",");
     let findings = read("", "", &format!("{{\"policies\":[{all}]}}"));
     let words = |name: &str, demand: &str| {
