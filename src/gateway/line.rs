@@ -27,6 +27,9 @@ use crate::relay::ANSWER_HEAD;
 pub(super) const STREAMS: usize = 100;
 /// Bytes of an answer that may lie unread here. Each of those requests has as much: a slow reader is not to hold up another.
 const WINDOW: u32 = 128 << 10;
+/// So many times the bytes of all requests may lie unread on a connection, by what is told to its server. There are never so many; but `h2` ends a connection,
+/// and all its requests, over small frames that lie unread by a measure of its own, which is made of this: below some 32 bytes each, as of events.
+const SMALL: u32 = 16;
 /// Bytes of a request that may wait for the server.
 const SEND_BUFFER: usize = 64 << 10;
 
@@ -118,7 +121,7 @@ pub(super) async fn shared(
     http.timer(TokioTimer::new())
         .max_header_list_size(u32::try_from(ANSWER_HEAD).unwrap_or(u32::MAX))
         .initial_stream_window_size(WINDOW)
-        .initial_connection_window_size(WINDOW * u32::try_from(STREAMS).unwrap_or(1))
+        .initial_connection_window_size(SMALL * WINDOW * u32::try_from(STREAMS).unwrap_or(1))
         .initial_max_send_streams(places.most())
         .max_send_buf_size(SEND_BUFFER);
     let (sender, connection) = http.handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;

@@ -234,6 +234,35 @@ fn an_api_that_is_slow_is_told_to_give_the_call_up() {
     assert_eq!(call(&world, &get("/api", &uuid)).status, 200);
 }
 
+/// As events have them. `h2` takes more than some for abuse, of whoever they are.
+#[test]
+fn small_frames_that_lie_unread_for_some_callers_end_no_call_of_the_others() {
+    const READERS: u32 = 40;
+    let api = Http2Api::start();
+    let world = clear(&api);
+    let uuid = uuid(&world);
+    let mut callers = Frames::open(world.running().addresses().gateway.unwrap());
+    // Nothing is to be sent.
+    callers.send(frames::SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0]);
+    let bearer = format!("Bearer {uuid}");
+    let fields = [
+        (":method", "GET"),
+        (":scheme", "http"),
+        (":authority", "a"),
+        (":path", "/api/small"),
+        ("authorization", &bearer),
+    ];
+    for number in 0..READERS {
+        let whole = frames::END_STREAM | frames::END_HEADERS;
+        callers.send(frames::HEADERS, whole, 2 * number + 1, &frames::head(&fields));
+        callers.until(frames::HEADERS).expect("there is an answer");
+    }
+    let all = READERS as usize * 4_000;
+    eventually("all has come for which there is room", || api.small() >= all || api.closed() > 0);
+    assert_eq!(call(&world, &get("/api", &uuid)).status, 200);
+    assert_eq!((api.connections(), api.closed()), (1, 0));
+}
+
 #[test]
 fn a_shared_connection_that_has_fallen_silent_is_left_behind_the_first_call_that_waits_in_vain() {
     let api = Http2Api::start();

@@ -25,6 +25,9 @@ use super::tls::Shown;
 /// Requests at once on one connection, as servers are used to.
 const STREAMS: u32 = 200;
 
+/// Frames of 32 bytes before an answer whose path has the word.
+const SMALL: usize = 10_000;
+
 /// A request that was read whole.
 #[derive(Clone, Debug)]
 pub struct Seen2 {
@@ -43,6 +46,8 @@ struct State {
     /// One for each answer; none are taken where there is no gate.
     gate: Option<Semaphore>,
     waiting: AtomicUsize,
+    /// Small frames of answers that were taken from it.
+    small: AtomicUsize,
     /// Requests at once on one connection, as it tells them.
     streams: u32,
     /// Tells the connections so far to go.
@@ -54,7 +59,7 @@ struct State {
 }
 
 /// An API. Answers `good` with the trailer `grpc-status: 0`; a path with `reset` in it by giving the stream up,
-/// one with `unnamed` by a status that has no name.
+/// one with `small` begins with many small frames; one with `unnamed` by a status that has no name.
 #[derive(Debug)]
 pub struct Http2Api {
     address: SocketAddr,
@@ -95,6 +100,7 @@ impl Http2Api {
             closed: AtomicUsize::new(0),
             gate,
             waiting: AtomicUsize::new(0),
+            small: AtomicUsize::new(0),
             streams,
             away: Mutex::default(),
             silent: Mutex::default(),
@@ -147,6 +153,11 @@ impl Http2Api {
         self.state.waiting.load(Ordering::SeqCst)
     }
 
+    /// Small frames that were taken from it.
+    pub fn small(&self) -> usize {
+        self.state.small.load(Ordering::SeqCst)
+    }
+
     /// Answers so many.
     pub fn let_go(&self, count: usize) {
         self.state.gate.as_ref().expect("there is a gate").add_permits(count);
@@ -188,7 +199,7 @@ async fn answer(request: Request<Incoming>, state: Arc<State>) -> Result<Answer,
     let (head, body) = request.into_parts();
     let body = body.collect().await.map_err(|_| "cut off")?;
     let trailers = body.trailers().cloned().unwrap_or_default();
-    let [is_reset, is_unnamed] = ["reset", "unnamed"].map(|word| head.uri.path().contains(word));
+    let [is_reset, is_unnamed, is_small] = ["reset", "unnamed", "small"].map(|word| head.uri.path().contains(word));
     let body = body.to_bytes();
     state.seen.lock().push(Seen2 { method: head.method, uri: head.uri, headers: head.headers, body, trailers });
     if is_reset {
@@ -202,7 +213,13 @@ async fn answer(request: Request<Incoming>, state: Arc<State>) -> Result<Answer,
     let told = HeaderMap::from_iter([(http::HeaderName::from_static("grpc-status"), http::HeaderValue::from(0))]);
     // Of no length that is known before, as whoever has trailers answers.
     let frames = [Frame::data(Bytes::from_static(b"good")), Frame::trailers(told)];
-    let body = StreamBody::new(futures_util::stream::iter(frames.map(Ok)));
+    let taken = Arc::clone(&state);
+    let small = std::iter::repeat_with(move || {
+        taken.small.fetch_add(1, Ordering::SeqCst);
+        Frame::data(Bytes::from_static(&[b'.'; 32]))
+    });
+    let small = small.take(if is_small { SMALL } else { 0 });
+    let body = StreamBody::new(futures_util::stream::iter(small.chain(frames).map(Ok)));
     let status = if is_unnamed { 520 } else { 200 };
     Ok(Response::builder()
         .status(status)
