@@ -103,12 +103,12 @@ impl Probe {
         let certificate = tls.and_then(|tls| tls.peer_certificate()).map(<[u8]>::to_vec);
         let status = response.status().as_u16();
         let body = read(response).await.map_err(|lost| Unanswered::told(lost.refusal.detail))?;
-        let described: Option<Value> = serde_json::from_slice(&body).ok().filter(|_| status == 200);
-        match described.as_ref().and_then(|body| body["issuer"].as_str()) {
+        let said: Value = serde_json::from_slice(&body).unwrap_or_default();
+        match said["issuer"].as_str().filter(|_| status == 200) {
             Some(issuer) => Ok(Described { issuer: issuer.to_owned(), date, certificate }),
-            // A proxy whose realm is down, or a realm that boots: that its URL is wrong is not said by that.
+            // A proxy whose realm is down, or that lets us not through, or a realm that boots: that its URL is wrong is not said by that.
             None => Err(Unanswered {
-                heard: status < 500,
+                heard: status < 500 && (!matches!(status, 401 | 403 | 429) || said["error"].is_string()),
                 ..Unanswered::told(format!("it answered {}", summary(status, &body)))
             }),
         }

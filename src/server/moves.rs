@@ -45,6 +45,15 @@ pub(super) fn between(before: &Table, now: &Table) -> Vec<Move> {
     now.clients().filter_map(moved).collect()
 }
 
+/// So many of those that a load leaves out are told by name: more are a directory that is away.
+const MOST_GONE: usize = 1_000;
+
+/// Those that a load leaves out.
+pub(super) fn gone(before: &Table, now: &Table) -> Vec<Arc<Client>> {
+    let gone = before.clients().filter(|client| now.client(&client.legacy_id).is_none());
+    gone.take(MOST_GONE).cloned().collect()
+}
+
 /// The table that was in use last, as far as it is remembered.
 pub(super) struct Remembered {
     path: PathBuf,

@@ -178,9 +178,10 @@ impl Reloading {
             moves.extend(remembered.iter().flat_map(|remembered| remembered.back(was, comes)));
             let canaries = canaries(was, comes);
             let stagings = [staged_otherwise(was, comes), staged_otherwise(comes, was)];
-            (Arc::new(before.followed_by(loaded)), moves, canaries, stagings)
+            let told = (moves, moves::gone(was, comes), canaries);
+            (Arc::new(before.followed_by(loaded)), told, stagings)
         };
-        let ((next, moves, canaries, [over, begun]), _) = self.reading.of(|| patiently(gone_through));
+        let ((next, (moves, gone, canaries), [over, begun]), _) = self.reading.of(|| patiently(gone_through));
         self.replace_certificates(&config);
         // From here to the table nothing is waited for: no login asks a new realm with the secrets of an old table.
         self.ways.gateways.iter().for_each(|gateway| gateway.replace_routes(&config.gateway));
@@ -204,6 +205,7 @@ impl Reloading {
         for Move { client, stages, why } in &moves {
             bridge.edge.staged(client, *stages, why.as_deref());
         }
+        gone.iter().for_each(|client| bridge.edge.unmapped(&client.legacy_id, client.stage));
         for (client, begins) in &canaries {
             if *begins { bridge.metrics.stepped_back(client, false) } else { bridge.metrics.no_canary(client) }
         }

@@ -165,6 +165,17 @@ impl Edge {
         });
     }
 
+    /// A load left a client out.
+    pub fn unmapped(&self, client: &str, stage: Stage) {
+        log::unmapped(client, stage.word());
+        self.record("unmapped", |entry| Entry {
+            outcome: "ok",
+            client: Some(client.into()),
+            stage: Some(stage.word()),
+            ..entry
+        });
+    }
+
     /// Whether all logins of a client at stage canary went back to the old server.
     pub fn canary(&self, client: &str, has_stepped_back: bool) {
         self.metrics.stepped_back(client, has_stepped_back);

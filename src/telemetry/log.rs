@@ -43,15 +43,9 @@ pub fn begin(filter: &str, left_out: &Counter) -> io::Result<Writing> {
 pub fn panics(count: Counter) {
     panic::set_hook(Box::new(move |panicked| {
         count.inc();
-        let place = panicked.location();
-        let thread = thread::current();
-        let thread = thread.name();
-        tracing::error!(
-            event = "panic",
-            place = place.map(display),
-            thread,
-            "a fault of this program: please report it"
-        );
+        let (place, thread) = (panicked.location(), thread::current());
+        let (place, thread) = (place.map(ToString::to_string), thread.name());
+        tracing::error!(event = "panic", place, thread, "a fault of this program: please report it");
     }));
 }
 
@@ -342,6 +336,11 @@ pub fn damaged(what: &'static str, records: usize) {
 /// Says that a load brought a client to another stage.
 pub fn staged(client: &str, before: &str, stage: &str) {
     tracing::info!(event = "staged", client, before, stage);
+}
+
+/// Says that a load left a client out.
+pub fn unmapped(client: &str, stage: &str) {
+    tracing::warn!(event = "unmapped", client, stage, "no file maps it any more");
 }
 
 /// Says that all logins of a client at stage canary go back to the old server.

@@ -113,10 +113,12 @@ fn tell(findings: &[Finding], clients: usize, format: Format) -> ExitCode {
     let written = finding::write(findings, format, &mut show::data());
     let count = |weight| findings.iter().filter(|finding| finding.weight == weight).count();
     let (errors, warnings) = (count(Weight::Error), count(Weight::Warning));
-    let verdict = match (errors, clients) {
-        (0, 0) => "no client's logins go to the realm",
-        (0, _) => "logins would work",
-        (_, _) => "logins would fail",
+    let at_realm = |finding: &&Finding| finding.weight == Weight::Error && !finding.code.starts_with("old-");
+    let verdict = match (errors, clients, findings.iter().filter(at_realm).count()) {
+        (0, 0, _) => "no client's logins go to the realm",
+        (0, _, _) => "logins would work",
+        (_, _, 0) => "what goes to the old server would fail",
+        (_, _, _) => "logins would fail",
     };
     show::say(&format!("clients: {clients}; errors: {errors}; warnings: {warnings}: {verdict}"));
     show::ended(written, if errors == 0 { 0 } else { NO })

@@ -214,7 +214,8 @@ impl Writer {
         if !self.failing {
             self.failing = true;
             self.metrics.audit_writable.set(0);
-            log::audit_failed(error);
+            let what = format!("{}: {error}", self.settings.path.display());
+            log::audit_failed(&io::Error::new(error.kind(), what));
         }
     }
 

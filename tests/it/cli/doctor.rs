@@ -229,8 +229,8 @@ fn answers_that_say_nothing_are_told_as_such_and_nobody_waits_for_ever() {
 }
 
 #[test]
-fn a_proxy_that_has_no_realm_behind_it_is_no_wrong_url() {
-    for status in [502, 503, 504] {
+fn a_proxy_that_has_no_realm_behind_it_or_lets_nobody_through_is_no_wrong_url() {
+    for status in [401, 403, 429, 502, 503, 504] {
         let world = Plan::new().files();
         world.realm.usually_at("openid-configuration", Mood::answer(status, "text/html", "<html>"));
         let (_, findings) = doctor(&world, &[]);

@@ -5,6 +5,7 @@ use std::fs;
 use serde_json::Value;
 
 use super::doctor::{codes, doctor, healthy};
+use super::{run, talk};
 use crate::support::program::Program;
 use crate::support::tls::{Authority, Shown, TlsFront};
 use crate::support::{FakeApi, Mood, NEW_ID, OLD_ID, OLD_SECRET, Plan, TOKEN, World, eventually, passport, post};
@@ -34,6 +35,8 @@ fn an_old_api_that_is_not_there_is_told_and_one_that_is_there_hears_nothing() {
     let message = told(&findings, "old-api-unreachable", "message");
     assert!(message.starts_with("http://127.0.0.1:1: the old API cannot be reached: "), "{message}");
     assert!(told(&findings, "old-api-unreachable", "hint").contains("`otk.api`"));
+    let last = talk(&run(&world, &["doctor"], ""));
+    assert!(last.ends_with("warnings: 0: what goes to the old server would fail\n"), "{last}");
 }
 
 #[test]

@@ -104,12 +104,17 @@ fn a_load_tells_generation_and_digest_a_refused_one_its_errors_and_a_stage_is_to
     let digest = world.ops("/readyz").json("mappings")["digest"].clone();
     world.change_clients(&[client(OLD_ID, "stage = \"nowhere\"")]);
     world.running().reload().unwrap_err();
+    world.change_clients(&[client(OLD_ID, "")]);
+    world.running().reload().unwrap();
+    let is_told = |line: &Value| (&line["client"], &line["stage"]) == (&"moving".into(), &"retired".into());
+    assert!(world.log("\"unmapped\"").iter().any(is_told));
     world.end();
     let records = world.audit();
+    assert!(is_told(&only(&records, "unmapped")));
     let loads: Vec<&Value> = records.iter().filter(|record| record["what"] == "load").collect();
     let told: Vec<_> =
         loads.iter().map(|load| (load["outcome"].as_str().unwrap(), load["generation"].as_u64().unwrap())).collect();
-    assert_eq!(told, [("ok", 1), ("ok", 2), ("refused", 2)]);
+    assert_eq!(told, [("ok", 1), ("ok", 2), ("refused", 2), ("ok", 3)]);
     assert_eq!((&loads[1]["digest"], &loads[1]["clients"]), (&digest, &2.into()));
     assert_eq!((&loads[2]["digest"], &loads[2]["errors"]), (&digest, &1.into()));
     let stage = only(&records, "stage");

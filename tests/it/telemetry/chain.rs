@@ -389,7 +389,8 @@ fn a_directory_that_is_gone_stops_no_login_and_what_waited_is_written_when_it_is
     world.turn(86_400);
     world.login();
     eventually("it is told", || world.metric("passbridge_audit_writable").abs() < f64::EPSILON);
-    assert!(world.log("\"audit\"").iter().any(|line| line["outcome"] == "failing"));
+    let detail = format!("{}: No such file or directory (os error 2)", path.display());
+    assert!(world.log("\"audit\"").iter().any(|line| line["outcome"] == "failing" && line["detail"] == detail));
     assert_eq!(world.ops("/readyz").json("audit"), "failing");
     world.login();
     fs::rename(&aside, &path).unwrap();
