@@ -112,10 +112,10 @@ impl Exchange {
 
     /// Asks for another, though whoever began it hangs up: others wait for it, and nobody may again for a while.
     fn ask_beside(self: &Arc<Self>, token: OpaqueToken, record: AccessRecord, over: CancellationToken) {
-        let exchange = Arc::clone(self);
+        let (exchange, until_done) = (Arc::clone(self), over.drop_guard());
         self.tasks.run(async move {
-            let _until_done = over.drop_guard();
             exchange.ask_for_another(&token, &record).await;
+            drop(until_done);
         });
     }
 
