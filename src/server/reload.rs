@@ -205,7 +205,9 @@ impl Reloading {
         for Move { client, stages, why } in &moves {
             bridge.edge.staged(client, *stages, why.as_deref());
         }
-        gone.iter().for_each(|client| bridge.edge.unmapped(&client.legacy_id, client.stage));
+        for client in &gone {
+            bridge.edge.unmapped(&client.legacy_id, client.stage);
+        }
         for (client, begins) in &canaries {
             if *begins { bridge.metrics.stepped_back(client, false) } else { bridge.metrics.no_canary(client) }
         }
